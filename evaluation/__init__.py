@@ -1,0 +1,1 @@
+"""From predictions and human codings to numbers. Imports neither models nor training."""

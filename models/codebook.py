@@ -1,0 +1,127 @@
+"""The codebook: which labels there are, in which order, and what each means."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.errors import MechtagError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Label(_Strict):
+    """One code of the codebook.
+
+    Attributes
+    ----------
+    key
+        Identifier used in tables and settings: lower-case letters, digits, ``_``.
+    name
+        What people read.
+    definition
+        What the code means; an input of the model.
+    include, exclude
+        Coding rules: what counts, and what does not.
+    """
+
+    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(min_length=1)
+    definition: str = Field(min_length=1)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Relevance(_Strict):
+    """The rule that says whether a record belongs into the review at all."""
+
+    key: str = Field(default="relevant", pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(default="Relevant", min_length=1)
+    definition: str = Field(min_length=1)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Codebook(_Strict):
+    """A named set of labels, plus the relevance rule.
+
+    The order of ``labels`` is the order of columns, targets and scores everywhere.
+    """
+
+    name: str = Field(min_length=1)
+    title: str = ""
+    source: dict[str, Any] = Field(default_factory=dict)
+    relevance: Relevance
+    labels: tuple[Label, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        keys = self.all_keys
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ValueError(f"label {', '.join(doubled)} stands more than once; each key must be unique")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the labels, in codebook order, without relevance."""
+        return tuple(label.key for label in self.labels)
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """Key of relevance, then the keys of the labels: the column order of scores."""
+        return (self.relevance.key, *self.keys)
+
+    @property
+    def entries(self) -> tuple[Label | Relevance, ...]:
+        """Relevance, then the labels, in the order of ``all_keys``."""
+        return (self.relevance, *self.labels)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the meaning of the codebook; layout and comments of the file do not count."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_codebook(path: str | Path) -> Codebook:
+    """Read and check a codebook file (YAML).
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is no YAML mapping, has an unknown or missing key,
+        or a label key stands twice.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such codebook file; name one under 'codebook' in params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise MechtagError(f"{path}: a codebook is a mapping of name, relevance, labels; this is {type(data).__name__}")
+    try:
+        return Codebook.model_validate(data)
+    except ValidationError as error:
+        raise MechtagError(describe_validation(path, error)) from None
+
+
+def describe_validation(path: str | Path, error: ValidationError) -> str:
+    """Tell a pydantic error in one line a fault, with the place in the file."""
+    lines = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"]) or "top level"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its spelling"
+        lines.append(f"{path}: {place}: {message}")
+    return "\n".join(lines)

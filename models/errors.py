@@ -1,0 +1,11 @@
+"""The one error class that commands show to users instead of a traceback."""
+
+from __future__ import annotations
+
+
+class MechtagError(Exception):
+    """A problem that the user can act on.
+
+    The message says what was found, where (file, record number, line), what is
+    allowed, and what to do. The command line prints it and exits with status 1.
+    """

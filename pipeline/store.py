@@ -1,0 +1,195 @@
+"""Tables between stages, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import MechtagError
+from pipeline.records import Prediction, Record, Sentence
+
+_STRINGS = pa.list_(pa.string())
+
+# ``raw`` holds values of any shape, so it is stored as JSON text.
+RECORDS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("title", pa.string()),
+        ("abstract", pa.string()),
+        ("authors", _STRINGS),
+        ("year", pa.int32()),
+        ("journal", pa.string()),
+        ("volume", pa.string()),
+        ("issue", pa.string()),
+        ("pages", pa.string()),
+        ("doi", pa.string()),
+        ("pmid", pa.string()),
+        ("keywords", _STRINGS),
+        ("type", pa.string()),
+        ("language", pa.string()),
+        ("url", pa.string()),
+        ("source_file", pa.string()),
+        ("source_index", pa.int64()),
+        ("raw", pa.string()),
+    ]
+)
+SENTENCES = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("sentence", pa.int32()),
+        ("section", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("text", pa.string()),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+        ("probability", pa.float64()),
+        ("threshold", pa.float64()),
+        ("decision", pa.string()),
+        (
+            "evidence",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("sentence", pa.int32()),
+                        ("start", pa.int32()),
+                        ("end", pa.int32()),
+                        ("text", pa.string()),
+                        ("score", pa.float64()),
+                    ]
+                )
+            ),
+        ),
+        ("model_id", pa.string()),
+    ]
+)
+
+RowT = TypeVar("RowT", bound=BaseModel)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; it takes the place of ``path`` if all went well.
+
+    On an error ``path`` stays as it was and the unfinished file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes files private; the finished file gets the rights that any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
+    """Write a text file whole or not at all, with line ends as given."""
+    with replacing(path) as part:
+        part.write_bytes(text.encode(encoding))
+
+
+def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON; NaN is refused, for no JSON reader but Python's knows it."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
+    """Write one JSON object a line."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    with replacing(path) as part:
+        pq.write_table(table, part, compression="zstd")
+
+
+def _read(path: str | Path, schema: pa.Schema, what: str) -> list[dict[str, Any]]:
+    path = Path(path)
+    if not path.is_file():
+        raise MechtagError(f"{path}: no such file; expected a parquet table of {what}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise MechtagError(f"{path}: not a table of {what}: column {', '.join(missing)} is missing")
+    rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
+    return rows
+
+
+def _parse(path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT]) -> list[RowT]:
+    parsed = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            parsed.append(model.model_validate(row))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in fault["loc"])
+            raise MechtagError(f"{path}: row {number}: {place}: {fault['msg']}") from None
+    return parsed
+
+
+def write_records(path: str | Path, records: Sequence[Record]) -> None:
+    """Write records as parquet."""
+    _write(
+        path,
+        ({**record.model_dump(), "raw": json.dumps(record.raw, ensure_ascii=False)} for record in records),
+        RECORDS,
+    )
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """Read what `write_records` wrote.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is not parquet, lacks a column or breaks the contract.
+    """
+    rows = _read(path, RECORDS, "records")
+    return _parse(path, ({**row, "raw": json.loads(row["raw"] or "[]")} for row in rows), Record)
+
+
+def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
+    """Write sentences as parquet."""
+    _write(path, (sentence.model_dump() for sentence in sentences), SENTENCES)
+
+
+def read_sentences(path: str | Path) -> list[Sentence]:
+    """Read what `write_sentences` wrote; raises as `read_records` does."""
+    return _parse(path, _read(path, SENTENCES, "sentences"), Sentence)
+
+
+def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
+    """Write predictions as parquet, one row a record and label."""
+    _write(path, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; raises as `read_records` does."""
+    return _parse(path, _read(path, PREDICTIONS, "predictions"), Prediction)
