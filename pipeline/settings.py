@@ -16,7 +16,17 @@ class _Block(BaseModel):
 
 
 class DedupeSettings(_Block):
-    """Which pairs of records count as one paper."""
+    """Which pairs of records count as one paper.
+
+    ``year_gap`` is how far the years of one paper may lie apart (online and in print),
+    ``title_similarity`` what share of two titles' letters must agree where only their
+    spelling differs, ``window`` how many neighbours a record is compared with for each
+    thing that they share.
+    """
+
+    year_gap: int = Field(default=1, ge=0)
+    title_similarity: float = Field(default=0.95, ge=0.8, le=1)
+    window: int = Field(default=30, ge=1)
 
 
 class SentenceSettings(_Block):
@@ -44,12 +54,33 @@ class EncoderSettings(_Block):
 
 
 class TrainSettings(_Block):
-    """What the heads are trained on, and how."""
+    """What the heads are trained on, and how.
+
+    Attributes
+    ----------
+    records, exemplars
+        Coded records, and example sentences (empty for none).
+    folds
+        Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
+    regularisation, relevance_regularisation
+        Inverse strength (C of scikit-learn's logistic regression) for the heads of the
+        mechanisms and for that of relevance.
+    min_positives
+        A label with fewer positive sentences, or fewer positive relevant papers, is scored by
+        its definition alone, with weights and calibration shared by all labels.
+    relevance_recall
+        Share of relevant papers that the threshold of relevance keeps, out of fold.
+    refer_margin
+        Half-width of the band of probability about a threshold in which a person decides.
+    """
 
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
     folds: int = Field(default=5, ge=2)
-    regularisation: float = Field(default=1.0, gt=0)
+    regularisation: float = Field(default=3.0, gt=0)
+    relevance_regularisation: float = Field(default=30.0, gt=0)
+    min_positives: int = Field(default=3, ge=1)
+    relevance_recall: float = Field(default=0.95, gt=0, le=1)
     refer_margin: float = Field(default=0.1, ge=0, lt=0.5)
 
 
@@ -60,10 +91,16 @@ class TagSettings(_Block):
 
 
 class EvaluateSettings(_Block):
-    """The gold standard and the resampling behind intervals and p-values."""
+    """The gold standard, the baselines, and the resampling behind intervals and p-values.
+
+    ``baseline_query`` is the word whose cosine with a text is one of the naive baselines;
+    ``gold_notes`` may be empty.
+    """
 
     gold_records: str = "data/raw/gold_records.jsonl"
     gold: str = "data/annotated/table2.csv"
+    gold_notes: str = "data/annotated/table2.yaml"
+    baseline_query: str = "leadership"
     bootstrap: int = Field(default=2000, ge=100)
     permutations: int = Field(default=2000, ge=100)
     min_positives: int = Field(default=5, ge=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import tempfile
@@ -119,6 +120,41 @@ def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+# First characters that make a spreadsheet compute a cell; https://owasp.org/www-community/attacks/CSV_Injection.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def neutralise(cell: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would run as a formula; other text stays as it is."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:
+    """Write a CSV file (RFC 4180, UTF-8) whole or not at all.
+
+    Parameters
+    ----------
+    header, rows
+        Every text cell passes through `neutralise`; numbers stay numbers; ``None`` is an empty cell.
+    bom
+        Begin with a byte order mark, by which Excel knows that the file is UTF-8.
+
+    Raises
+    ------
+    ValueError
+        A row is longer or shorter than the header.
+    """
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8-sig" if bom else "utf-8", errors="replace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        for row in (header, *rows):
+            if len(row) != len(header):
+                raise ValueError(f"{path}: a row of {len(row)} cells under a header of {len(header)}")
+            writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])
 
 
 def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:

@@ -1,0 +1,41 @@
+# The two commands of a newcomer are `make run` and `make test`; each sets up all it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# Nothing leaves the machine: no usage statistics of any library.
+export DVC_NO_ANALYTICS := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint types clean
+
+run: .venv/run.stamp
+	$(BIN)/dvc repro
+	$(BIN)/mechtag show
+
+test: .venv/test.stamp lint types
+	$(BIN)/pytest
+
+lint: .venv/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/test.stamp
+	$(BIN)/mypy
+
+# A stamp is touched last, so that an interrupted set-up is taken up again.
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mechtag needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/run.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv data/work models/trained reports

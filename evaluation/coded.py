@@ -1,0 +1,187 @@
+"""How the model fares out of fold on the project's own coded records, relevance included.
+
+These codes were made by the project from abstracts, so they are training data and no gold
+standard; the figures choose between methods and are never the accuracy of the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from evaluation.agreement import Array, cohen_kappa, krippendorff_alpha
+from evaluation.gold import GoldStandard
+from evaluation.join import System
+from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro
+from evaluation.resampling import Draws, estimates
+from evaluation.sections import labels_section, pooled_section, remarks, rounded, values
+from pipeline.annotations import CodedRecord, Codes
+from pipeline.errors import MechtagError
+from pipeline.records import Prediction
+
+
+@dataclass(frozen=True)
+class CodedSet:
+    """The project's own coded records and the out-of-fold predictions for them.
+
+    Attributes
+    ----------
+    documents
+        One row a record and label, relevance among the labels.
+    sentences
+        ``record_id`` is that of the record, ``#`` and the number of the sentence from 0.
+    relevance_baselines
+        By name: rows of the relevance label.
+    second
+        A further coder's codes of some of the records.
+    """
+
+    records: Sequence[CodedRecord]
+    documents: Sequence[Prediction]
+    sentences: Sequence[Prediction]
+    relevance_baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    second: Sequence[Codes] = ()
+
+
+def _ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
+    """Codes as numbers: shape (items, labels)."""
+    return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
+
+
+def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
+    """Figures over records and over sentences, and how far a second coder agrees."""
+    records = coded.records
+    documents = System("coded records", coded.documents).judged(
+        [row.record.record_id for row in records], labels, _ticks([row.labels for row in records], labels)
+    )
+    sentences = System("coded sentences", coded.sentences).judged(
+        [f"{row.record.record_id}#{sentence.sentence}" for row in records for sentence in row.sentences],
+        labels,
+        _ticks([names for row in records for names in row.sentence_labels], labels),
+    )
+    # Sentences of one record resemble one another, so records are drawn, with all their sentences.
+    owner = np.repeat(np.arange(len(records)), [len(row.sentences) for row in records])
+    by_record = Draws(draws.weights[:, owner], draws.orders[:0])
+    section = {
+        "records": len(records),
+        "relevant": sum(row.relevant for row in records),
+        "documents": {
+            **pooled_section(documents, draws),
+            "labels": labels_section(documents, labels, draws, min_positives),
+        },
+        "sentences": _sentences_section(sentences, labels, by_record, min_positives),
+    }
+    if coded.second:
+        section["second_coder"] = _second_coder(coded, labels)
+    return section
+
+
+def _ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
+
+    def mean(name: str) -> Array:
+        return macro(figures[name], ~np.isnan(whole[name][0]))
+
+    return {
+        "macro_average_precision": mean("average_precision"),
+        "across_auc": mean("roc_auc"),
+        "average_precision": figures["average_precision"],
+        "roc_auc": figures["roc_auc"],
+    }
+
+
+def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
+    figures = estimates(_ranking_figures, judged, draws)
+    pooled = {name: figures[name][0] for name in ("macro_average_precision", "across_auc")}
+    support = judged.truth.sum(axis=0)
+    section: dict[str, dict[str, Any]] = {}
+    for column, label in enumerate(labels):
+        own = {name: figures[name][column] for name in ("average_precision", "roc_auc")}
+        section[label] = {
+            "support": int(support[column]),
+            "prevalence": rounded(float(judged.truth[:, column].mean())),
+        }
+        if support[column] < min_positives:
+            section[label]["note"] = f"too few: {int(support[column])} sentences carry the label"
+        else:
+            section[label] |= {**values(own), **remarks(own)}
+    return {"sentences": len(judged.truth), "pooled": values(pooled), **remarks(pooled), "labels": section}
+
+
+def _second_coder(coded: CodedSet, labels: Sequence[str]) -> dict[str, Any]:
+    first = {row.key: row for row in coded.records}
+    for row in coded.second:
+        if row.key not in first:
+            raise MechtagError(f"second coder: record {row.key} is not among the coded records")
+        if len(row.sentence_labels) != len(first[row.key].sentence_labels):
+            raise MechtagError(
+                f"second coder: record {row.key} has {len(row.sentence_labels)} sentences, "
+                f"the coded record {len(first[row.key].sentence_labels)}; code the same sentences"
+            )
+    pairs = [(first[row.key], row) for row in coded.second]
+    return {
+        "records": len(pairs),
+        "relevance": _agreement([([[one.relevant]], [[two.relevant]]) for one, two in pairs]),
+        "documents": _agreement([(_ticks([one.labels], labels), _ticks([two.labels], labels)) for one, two in pairs]),
+        "sentences": _agreement(
+            [(_ticks(one.sentence_labels, labels), _ticks(two.sentence_labels, labels)) for one, two in pairs]
+        ),
+    }
+
+
+def _agreement(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> dict[str, float | None]:
+    """Agreement of two coders, each code of each item taken as one item."""
+    first = np.concatenate([np.ravel(one) for one, _ in pairs]).astype(bool)
+    second = np.concatenate([np.ravel(two) for _, two in pairs]).astype(bool)
+    kappa = cohen_kappa(
+        *(np.sum(cell, keepdims=True) for cell in (first & second, ~first & second, first & ~second, ~first & ~second))
+    )
+    return {"kappa": rounded(float(kappa[0])), "alpha": rounded(krippendorff_alpha(np.stack([first, second])))}
+
+
+def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
+    """Figures of relevance on the coded records, out of fold, for the model and its baselines."""
+    record_ids = [row.record.record_id for row in coded.records]
+    truth = np.array([[float(row.relevant)] for row in coded.records])
+
+    def section(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        judged = System(name, predictions).judged(record_ids, [relevance_key], truth)
+        figures: dict[str, Any] = labels_section(judged, [relevance_key], draws, min_positives)[relevance_key]
+        return figures
+
+    return {
+        "coded_records": section("coded records", coded.documents),
+        "baselines": {name: section(name, rows) for name, rows in coded.relevance_baselines.items()},
+    }
+
+
+def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
+    """Tell how many papers of the gold standard, all of them included by people, the model would have kept.
+
+    Returns
+    -------
+    dict
+        Decisions, and the rank each paper would take among the coded records that are not
+        relevant: 1 is above them all, a level score counts against the paper. The scores of
+        those are out of fold, so they come from models trained on a little less.
+    """
+    documents = System("coded records", coded.documents)
+    irrelevant = np.array(
+        [documents.row(row.record.record_id, relevance_key).score for row in coded.records if not row.relevant]
+    )
+    rows = {key: transfer.row(record.record_id, relevance_key) for key, record in gold.records.items()}
+    decisions = [row.decision for row in rows.values()]
+    ranks = {key: 1 + int((irrelevant >= rows[key].score).sum()) for key in gold.matrix.keys if key in rows}
+    return {
+        "included": len(gold.matrix.keys),
+        "papers": len(rows),
+        "kept": decisions.count("yes") + decisions.count("refer"),
+        **{decision: decisions.count(decision) for decision in ("yes", "refer", "no")},
+        "irrelevant_records": len(irrelevant),
+        "median_rank": float(np.median(list(ranks.values()))),
+        "ranks": ranks,
+    }

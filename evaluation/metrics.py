@@ -1,0 +1,275 @@
+"""Figures of agreement between a system and people, for many resamples at once.
+
+Every function takes what was judged and a stack of resamples, and returns one figure a
+resample. The plain figure is that of the one resample in which each paper counts once, so
+figures, intervals and p-values come from the same lines. Not judged (NaN) is left out, never
+taken for no. A figure that has no meaning, such as the precision of a label never suggested,
+is NaN; `UNDEFINED` says why in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.agreement import Array, alpha_from_coincidences, cohen_kappa, ratio
+
+UNDEFINED: Mapping[str, str] = {
+    "precision": "the label was suggested for no paper",
+    "recall": "no paper carries the label",
+    "f1": "no paper carries the label and none was suggested",
+    "specificity": "every paper carries the label",
+    "kappa": "people and the system say the same of every paper, so chance cannot be told from agreement",
+    "mcc": "people or the system say the same of every paper",
+    "roc_auc": "all papers or none carry the label, so there is nothing to tell apart",
+    "average_precision": "no paper carries the label",
+    "brier": "the system gives no probabilities",
+    "across_auc": "no label has both papers that carry it and papers that do not",
+    "within_auc": "no paper carries some of the labels but not others",
+    "macro_f1": "no label is carried by or suggested for any paper",
+    "micro_f1": "no label is carried by or suggested for any paper",
+    "macro_average_precision": "no label is carried by any paper",
+    "alpha": "only one code was ever used",
+    "subset_accuracy": "nothing was judged",
+    "hamming_loss": "nothing was judged",
+    "referred": "nothing was judged",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What people coded and what a system said; every array has shape (papers, labels).
+
+    Attributes
+    ----------
+    truth
+        1, 0, or NaN for not judged.
+    score
+        Orders papers within a label; finite.
+    probability
+        NaN where the system gives none.
+    decided
+        Whether the label counts as suggested; a referred one counts by its probability.
+    referred
+        Whether the decision was left to a person.
+    """
+
+    truth: Array
+    score: Array
+    probability: Array
+    decided: NDArray[np.bool_]
+    referred: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Bootstrap or permutation samples of the same papers.
+
+    Attributes
+    ----------
+    weight
+        Shape (resamples, papers): how often a paper was drawn.
+    truth
+        Shape (resamples, papers, labels), or (1, papers, labels) where all share it.
+    """
+
+    weight: Array
+    truth: Array
+
+    @property
+    def positive(self) -> Array:
+        """Weight of each paper that carries the label, else 0; (resamples, papers, labels)."""
+        return np.asarray(self.weight[:, :, None] * (self.truth == 1))
+
+    @property
+    def negative(self) -> Array:
+        """Weight of each paper that does not carry the label, else 0; (resamples, papers, labels)."""
+        return np.asarray(self.weight[:, :, None] * (self.truth == 0))
+
+
+def as_it_is(truth: Array) -> Resamples:
+    """Return the one sample in which each paper counts once."""
+    return Resamples(np.ones((1, len(truth))), truth[None])
+
+
+def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, Array]:
+    """Count true positives, false positives, false negatives, true negatives; each (resamples, labels)."""
+    positive, negative, yes = samples.positive, samples.negative, judged.decided
+    return (
+        (positive * yes).sum(axis=1),
+        (negative * yes).sum(axis=1),
+        (positive * ~yes).sum(axis=1),
+        (negative * ~yes).sum(axis=1),
+    )
+
+
+def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Array]:
+    """Compute ROC AUC and average precision of one label.
+
+    Equal scores count one half in the AUC and as one step in average precision, as in
+    scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
+
+    Parameters
+    ----------
+    score
+        Shape (papers,).
+    positive, negative
+        Shape (resamples, papers): weights of papers that carry the label and that do not.
+
+    Returns
+    -------
+    auc, average_precision : numpy.ndarray
+        Shape (resamples,).
+    """
+    order = np.argsort(score, kind="stable")
+    starts = np.unique(score[order], return_index=True)[1]
+    # Weights a distinct score, from the lowest up.
+    hits = np.add.reduceat(positive[:, order], starts, axis=1)
+    misses = np.add.reduceat(negative[:, order], starts, axis=1)
+    below = misses.cumsum(axis=1) - misses / 2
+    auc = ratio((hits * below).sum(axis=1), hits.sum(axis=1) * misses.sum(axis=1))
+    found = hits[:, ::-1].cumsum(axis=1)
+    listed = found + misses[:, ::-1].cumsum(axis=1)
+    precision = np.divide(found, listed, out=np.zeros_like(found), where=listed > 0)
+    return auc, ratio((hits[:, ::-1] * precision).sum(axis=1), hits.sum(axis=1))
+
+
+def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    """Compute every figure of single labels.
+
+    Returns
+    -------
+    dict
+        ``precision``, ``recall``, ``f1``, ``specificity``, ``kappa``, ``mcc``, ``roc_auc``,
+        ``average_precision``, ``brier``; each (resamples, labels).
+    """
+    tp, fp, fn, tn = confusion(judged, samples)
+    positive, negative = samples.positive, samples.negative
+    ranked = [
+        ranking(judged.score[:, label], positive[:, :, label], negative[:, :, label])
+        for label in range(judged.score.shape[1])
+    ]
+    squares = positive * (1 - judged.probability) ** 2 + negative * judged.probability**2
+    return {
+        "precision": ratio(tp, tp + fp),
+        "recall": ratio(tp, tp + fn),
+        "f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "specificity": ratio(tn, tn + fp),
+        "kappa": cohen_kappa(tp, fp, fn, tn),
+        "mcc": ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))),
+        "roc_auc": np.stack([auc for auc, _ in ranked], axis=1),
+        "average_precision": np.stack([precision for _, precision in ranked], axis=1),
+        "brier": ratio(squares.sum(axis=1), (positive + negative).sum(axis=1)),
+    }
+
+
+def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
+    """Average a figure over the labels chosen; NaN where it is undefined for one of them.
+
+    Which labels count is fixed beforehand, so that all resamples average over the same ones.
+
+    Parameters
+    ----------
+    figure
+        Shape (resamples, labels).
+    labels
+        Shape (labels,).
+    """
+    if not labels.any():
+        return np.full(len(figure), np.nan)
+    return np.asarray(figure[:, labels].mean(axis=1))
+
+
+def midranks(score: Array, weight: Array) -> Array:
+    """Rank papers by score within each label; equal scores share the middle rank.
+
+    Parameters
+    ----------
+    score
+        Shape (papers, labels).
+    weight
+        Shape (resamples, papers).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (resamples, papers, labels): weight of the papers below, plus half the weight of
+        those level. Multiples of one half, so that equal ranks compare equal.
+    """
+    ranks = np.empty((len(weight), *score.shape))
+    for label in range(score.shape[1]):
+        _, group = np.unique(score[:, label], return_inverse=True)
+        order = np.argsort(group, kind="stable")
+        starts = np.searchsorted(group[order], np.arange(group.max() + 1))
+        mass = np.add.reduceat(weight[:, order], starts, axis=1)
+        ranks[:, :, label] = (mass.cumsum(axis=1) - mass / 2)[:, group]
+    return ranks
+
+
+def within_auc(judged: Judged, samples: Resamples) -> Array:
+    """Tell how well a system picks the right labels of a paper, whatever papers it ranks high.
+
+    The probability that a label the paper carries outranks one that it does not, for a
+    pair drawn from all such pairs of all papers; equal ranks count one half. A paper with
+    more pairs weighs more. Scores are first turned into ranks over papers within each
+    label, so that a label with high scores throughout gains nothing. Chance is 0.5.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (resamples,).
+    """
+    ranks = midranks(judged.score, samples.weight)
+    carried, absent = samples.truth == 1, samples.truth == 0
+    labels = judged.score.shape[1]
+    won = pairs = np.zeros(1)
+    for up in range(labels):
+        for down in range(labels):
+            if up == down:
+                continue
+            mass = samples.weight * (carried[:, :, up] & absent[:, :, down])
+            above, level = ranks[:, :, up] > ranks[:, :, down], ranks[:, :, up] == ranks[:, :, down]
+            won = won + (mass * (above + level / 2)).sum(axis=1)
+            pairs = pairs + mass.sum(axis=1)
+    return ratio(won, pairs)
+
+
+def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    """Compute every figure over all labels.
+
+    Returns
+    -------
+    dict
+        Each (resamples,). ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
+        over the labels for which the figure has a meaning in the whole sample; ``micro_f1``,
+        ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` take each paper and label as one
+        item; ``subset_accuracy`` is the share of papers with every label right.
+    """
+    whole = label_figures(judged, as_it_is(judged.truth))
+    figures = label_figures(judged, samples)
+    tp, fp, fn, tn = (count.sum(axis=1) for count in confusion(judged, samples))
+    coincidences = np.stack([np.stack([2 * tn, fp + fn], -1), np.stack([fp + fn, 2 * tp], -1)], -1)
+    items = tp + fp + fn + tn
+    seen = ~np.isnan(samples.truth)
+    wrong = ((samples.truth != judged.decided) & seen).any(axis=2)
+    papers = samples.weight * seen.any(axis=2)
+    referred = samples.weight * (judged.referred & seen).sum(axis=2)
+
+    def mean(name: str) -> Array:
+        return macro(figures[name], ~np.isnan(whole[name][0]))
+
+    return {
+        "across_auc": mean("roc_auc"),
+        "within_auc": within_auc(judged, samples),
+        "macro_f1": mean("f1"),
+        "micro_f1": ratio(2 * tp, 2 * tp + fp + fn),
+        "macro_average_precision": mean("average_precision"),
+        "kappa": cohen_kappa(tp, fp, fn, tn),
+        "alpha": alpha_from_coincidences(coincidences),
+        "subset_accuracy": ratio((papers * ~wrong).sum(axis=1), papers.sum(axis=1)),
+        "hamming_loss": ratio(fp + fn, items),
+        "referred": ratio(referred.sum(axis=1), items),
+    }

@@ -1,0 +1,227 @@
+"""The accuracy table for people, made from ``metrics.json`` alone, for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_PROTOCOLS = {
+    "transfer": ("transfer", "no paper of the gold standard was used in training"),
+    "leave_one_out": ("leave-one-paper-out", "each paper was tagged by a model trained on the other papers of it too"),
+}
+_RANKING = {"across_auc": "across papers", "within_auc": "within a paper"}
+_DECISIONS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "kappa": "kappa", "alpha": "alpha"}
+_LABEL = {"precision": "precision", "recall": "recall", "f1": "F1", "kappa": "kappa", "roc_auc": "ROC AUC"}
+_NONE = "–"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, some lines of text, and perhaps a table; a cell may hold two lines."""
+
+    title: str
+    lines: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
+    """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
+    systems = {f"model, {_PROTOCOLS[name][0]}": metrics[name] for name in _PROTOCOLS if name in metrics} | {
+        f"baseline: {_words(name)}": section for name, section in metrics["baselines"].items()
+    }
+    sections = [
+        _coverage(metrics),
+        Section(
+            "Does it rank what people ticked above what they did not?",
+            [
+                "Across papers: how often a paper with a label ranks above one without it, mean over labels.",
+                "Within a paper: how often a label that the paper has ranks above one that it has not.",
+                "1.00 is perfect, 0.50 is chance. Below each figure stands its 95% interval. "
+                "p is how often codes shuffled between papers do as well.",
+            ],
+            ["system", "papers", *_RANKING.values()],
+            [
+                [name, str(system["papers"]), *(_cell(system["pooled"][figure]) for figure in _RANKING)]
+                for name, system in systems.items()
+            ],
+        ),
+        Section(
+            "Do its decisions agree with people's?",
+            [
+                "F1 weighs missed against wrong suggestions. It is high for whoever ticks everything, so read it "
+                "beside the baselines. Kappa and alpha take chance away: 0 is chance, 1 is full agreement.",
+                "Left to people: too near the threshold to decide; in the figures these count by the threshold.",
+            ],
+            ["system", *_DECISIONS.values(), "left to people"],
+            [
+                [
+                    name,
+                    *(_cell(system["pooled"][figure]) for figure in _DECISIONS),
+                    _share(system["pooled"]["referred"]["value"]),
+                ]
+                for name, system in systems.items()
+            ],
+        ),
+    ]
+    for name, (title, meaning) in _PROTOCOLS.items():
+        if name in metrics:
+            sections.append(_labels(f"Each label, {title}", f"{meaning[0].upper()}{meaning[1:]}.", metrics[name]))
+    if "coded_records" in metrics:
+        sections.append(_coded(metrics["coded_records"]))
+    if "relevance" in metrics:
+        sections.append(_relevance(metrics["relevance"]))
+    sections.append(_faults(metrics["gold_standard"]))
+    return sections
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _number(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.0%}"
+
+
+def _interval(figure: Mapping[str, float | None]) -> str:
+    if figure["ci_low"] is None:
+        return ""
+    return f"{_number(figure['ci_low'])} to {_number(figure['ci_high'])}"
+
+
+def _cell(figure: Mapping[str, float | None]) -> str:
+    p_value = figure["p_value"]
+    first = _number(figure["value"])
+    if p_value is not None:
+        first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
+    return f"{first}\n{_interval(figure)}".rstrip()
+
+
+def _inline(figure: Mapping[str, float | None]) -> str:
+    interval = _interval(figure)
+    return f"{_number(figure['value'])} ({interval})" if interval else _number(figure["value"])
+
+
+def _coverage(metrics: Mapping[str, Any]) -> Section:
+    found, gold = metrics["coverage"], metrics["gold_standard"]
+    source = f": {gold['source']}" if gold["source"] else ""
+    lines = [
+        f"Gold standard{source}",
+        f"Of its {gold['papers']} papers, {found['abstract']} are seen with their abstract, {found['synopsis']} with a "
+        f"synopsis of it, {found['title_only']} with the title only; for {found['none']} there is nothing to read.",
+    ]
+    lines += [f"{title[0].upper()}{title[1:]}: {meaning}." for title, meaning in _PROTOCOLS.values()]
+    return Section("How far mechtag agrees with human coding", lines)
+
+
+def _labels(title: str, meaning: str, section: Mapping[str, Any]) -> Section:
+    rows = []
+    for label, figures in section["labels"].items():
+        carried = f"{figures['support']}/{figures['papers']}"
+        if "note" in figures:
+            rows.append([_words(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
+        else:
+            rows.append([_words(label), carried, *(_cell(figures[name]) for name in _LABEL)])
+    return Section(title, [meaning], ["label", "ticked", *_LABEL.values()], rows)
+
+
+def _coded(coded: Mapping[str, Any]) -> Section:
+    lines = [
+        f"{coded['records']} records that the project coded, from abstracts. Each was tagged by a model that had not "
+        "seen it. This is training data: it serves to compare methods and proves nothing about new reviews.",
+    ]
+    rows = [
+        [
+            name,
+            str(count),
+            _number(fmean(label["prevalence"] for label in section["labels"].values())),
+            _cell(section["pooled"]["macro_average_precision"]),
+            _cell(section["pooled"]["across_auc"]),
+            _cell(section["pooled"]["within_auc"]) if "within_auc" in section["pooled"] else _NONE,
+        ]
+        for name, count, section in (
+            ("records", coded["records"], coded["documents"]),
+            ("sentences", coded["sentences"]["sentences"], coded["sentences"]),
+        )
+    ]
+    second = coded.get("second_coder")
+    if second:
+        lines.append(
+            f"Two coders of {second['records']} of them agree at kappa {_number(second['relevance']['kappa'])} on "
+            f"relevance, {_number(second['documents']['kappa'])} on records, "
+            f"{_number(second['sentences']['kappa'])} on sentences."
+        )
+    header = ["coded", "number", "carry a label", "average precision", "across", "within"]
+    return Section("The project's own coded records, out of fold", lines, header, rows)
+
+
+def _relevance(relevance: Mapping[str, Any]) -> Section:
+    coded = relevance["coded_records"]
+    lines = [f"On the coded records, out of fold: {coded['support']} of {coded['papers']} are relevant."]
+    gold = relevance.get("gold")
+    if gold:
+        worst = max(gold["ranks"].values())
+        lines += [
+            f"Of the {gold['included']} papers that people included, {gold['papers']} could be scored; {gold['kept']} "
+            f"would have been kept ({gold['yes']} yes, {gold['refer']} left to people), {gold['no']} lost.",
+            f"Set among the {gold['irrelevant_records']} irrelevant coded records, the median paper ranks "
+            f"{gold['median_rank']:g}, the last {worst} (1 is above them all).",
+        ]
+    rows = [
+        [name, _cell(figures["roc_auc"]), _cell(figures["average_precision"])]
+        for name, figures in (
+            ("model", coded),
+            *((f"baseline: {_words(name)}", figures) for name, figures in relevance["baselines"].items()),
+        )
+    ]
+    return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
+
+
+def _faults(gold: Mapping[str, Any]) -> Section:
+    lines = [f"- {fault}" for fault in (*gold["faults"], *gold["notes"])] or ["None known."]
+    return Section("Known faults of the gold standard, shown and not mended", lines)
+
+
+def accuracy_terminal(metrics: Mapping[str, Any]) -> Group:
+    """Render for a terminal of 100 columns; nothing depends on colour."""
+    parts: list[RenderableType] = []
+    for section in accuracy_sections(metrics):
+        parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
+        if section.header:
+            table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
+            for position, name in enumerate(section.header):
+                table.add_column(Text(name), no_wrap=position > 0, vertical="top")
+            for row in section.rows:
+                table.add_row(*(Text(cell) for cell in row))
+            parts.append(table)
+    return Group(*parts)
+
+
+def accuracy_markdown(metrics: Mapping[str, Any]) -> str:
+    """Render the same as Markdown."""
+    blocks = []
+    for level, section in zip(["#", *["##"] * 100], accuracy_sections(metrics), strict=False):
+        blocks.append(f"{level} {section.title}")
+        if section.lines:
+            listed = section.lines[0].startswith("- ")
+            blocks.append(("\n" if listed else "\n\n").join(section.lines))
+        if section.header:
+            rows = [section.header, ["---"] * len(section.header), *section.rows]
+            blocks.append("\n".join("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in rows))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_cell(cell: str) -> str:
+    first, _, second = cell.replace("|", "\\|").partition("\n")
+    return f"{first} ({second})" if second else first

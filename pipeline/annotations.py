@@ -1,0 +1,274 @@
+"""Reading what people coded sentence by sentence: coded records, a further coder's codes, exemplars.
+
+Labels always come as an argument, in codebook order, and never from the data at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+
+from models.codebook import describe_validation
+from pipeline.errors import MechtagError
+from pipeline.records import Coding, Record, Sentence, make_record_id, normalise_doi, normalise_pmid
+
+Basis = Literal["full-text", "abstract"]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Codes(_Row):
+    """What one coder said of one record and of each of its sentences.
+
+    Attributes
+    ----------
+    key
+        Name of the record in the coders' list.
+    labels
+        Labels of the record, in codebook order.
+    sentence_labels
+        Labels of each sentence, in codebook order.
+    """
+
+    key: str
+    relevant: bool
+    labels: tuple[str, ...]
+    sentence_labels: tuple[tuple[str, ...], ...]
+    coder: str
+    basis: Basis
+    codebook: str
+
+
+class CodedRecord(Codes):
+    """A record with its text, cut into the sentences that were coded.
+
+    Attributes
+    ----------
+    record
+        The abstract is the sentences joined by one space.
+    sentences
+        As many as ``sentence_labels``, with offsets into that abstract.
+    """
+
+    record: Record
+    sentences: tuple[Sentence, ...]
+
+    def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
+        """Rows of the coding contract: relevance first, then the labels in the order given."""
+        held = {relevance_key} if self.relevant else set()
+        held.update(self.labels)
+        return [
+            Coding(
+                record_id=self.record.record_id,
+                key=self.key,
+                coder=self.coder,
+                label=label,
+                value=1 if label in held else 0,
+                basis=self.basis,
+                codebook_version=self.codebook,
+            )
+            for label in (relevance_key, *label_keys)
+        ]
+
+
+class Exemplar(_Row):
+    """A made-up sentence and the labels it stands for, in codebook order; none is an example of none."""
+
+    id: str
+    text: str
+    labels: tuple[str, ...]
+
+
+class _CodesLine(_Row):
+    key: str = Field(min_length=1)
+    relevant: StrictBool
+    mechanisms: tuple[str, ...]
+    sentences: tuple[tuple[str, ...], ...]
+    coder: str = Field(min_length=1)
+    basis: Basis
+    codebook: str
+
+
+class _SentenceLine(_Row):
+    text: str = Field(pattern=r"\S")
+    mechanisms: tuple[str, ...]
+
+
+class _CodedLine(_Row):
+    key: str = Field(min_length=1)
+    title: str = Field(pattern=r"\S")
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    journal: str | None = None
+    doi: str | None = None
+    pmid: str | None = None
+    type: str | None = None
+    relevant: StrictBool
+    mechanisms: tuple[str, ...]
+    reason: str = ""
+    sentences: tuple[_SentenceLine, ...] = Field(min_length=1)
+    coder: str = Field(min_length=1)
+    basis: Basis
+    codebook: str
+
+
+class _ExemplarLine(_Row):
+    id: str = Field(min_length=1)
+    text: str = Field(pattern=r"\S")
+    mechanisms: tuple[str, ...]
+
+
+LineT = TypeVar("LineT", _CodesLine, _CodedLine, _ExemplarLine)
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a whole text file; a `MechtagError` says what was expected where that fails."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file; expected {what}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise MechtagError(f"{path}: not readable as UTF-8 text: {error}") from None
+
+
+def _lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
+    found = False
+    # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
+    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        found = True
+        try:
+            yield number, model.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise MechtagError(
+                f"{path}: line {number}: not JSON: {error.msg}; each line must be one {{...}} object"
+            ) from None
+        except ValidationError as error:
+            raise MechtagError(describe_validation(f"{path}: line {number}", error)) from None
+    if not found:
+        raise MechtagError(f"{path}: empty; expected {what}")
+
+
+def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
+    for label in labels:
+        if label not in label_keys:
+            raise MechtagError(f"{place}: unknown label {label!r}; the codebook has {', '.join(label_keys)}")
+    return tuple(key for key in label_keys if key in labels)
+
+
+def _codes(
+    line: _CodesLine | _CodedLine, per_sentence: Sequence[Sequence[str]], label_keys: Sequence[str], place: str
+) -> dict[str, Any]:
+    labels = _ordered(line.mechanisms, label_keys, place)
+    if labels and not line.relevant:
+        raise MechtagError(f"{place}: not relevant, yet coded {', '.join(labels)}; take the codes out or set relevant")
+    sentence_labels = []
+    for number, names in enumerate(per_sentence, start=1):
+        ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
+        stray = [label for label in ordered if label not in labels]
+        if stray:
+            raise MechtagError(
+                f"{place}, sentence {number}: coded {', '.join(stray)}, but the record is not; add it there"
+            )
+        sentence_labels.append(ordered)
+    return {
+        "key": line.key,
+        "relevant": line.relevant,
+        "labels": labels,
+        "sentence_labels": tuple(sentence_labels),
+        "coder": line.coder,
+        "basis": line.basis,
+        "codebook": line.codebook,
+    }
+
+
+def refuse_doubled(seen: dict[str, int], name: str, path: Path, line: int) -> None:
+    """Raise `MechtagError` where a name has been seen on an earlier line; else remember it."""
+    if name in seen:
+        raise MechtagError(f"{path}: line {line}: {name} stands already on line {seen[name]}; each must be unique")
+    seen[name] = line
+
+
+def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number: int) -> CodedRecord:
+    doi, pmid = normalise_doi(line.doi), normalise_pmid(line.pmid)
+    record_id = make_record_id(doi=doi, pmid=pmid, title=line.title, year=line.year, authors=line.authors)
+    sentences: list[Sentence] = []
+    start = 0
+    for index, sentence in enumerate(line.sentences):
+        text = sentence.text.strip()
+        sentences.append(
+            Sentence(record_id=record_id, sentence=index, section="", start=start, end=start + len(text), text=text)
+        )
+        start += len(text) + 1
+    record = Record(
+        record_id=record_id,
+        title=line.title,
+        abstract=" ".join(sentence.text for sentence in sentences),
+        authors=line.authors,
+        year=line.year,
+        journal=line.journal,
+        doi=doi,
+        pmid=pmid,
+        type=line.type,
+        source_file=path.name,
+        source_index=number,
+        raw=tuple(line.model_dump(mode="json").items()),
+    )
+    return CodedRecord(**codes, record=record, sentences=tuple(sentences))
+
+
+def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]:
+    """Read records coded sentence by sentence (JSON lines with ``sentences: [{text, mechanisms}]``).
+
+    Parameters
+    ----------
+    label_keys
+        Labels of the codebook, without relevance, in its order.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing or empty; a line is no JSON, lacks a field, has a field or a
+        label unknown; a key or a paper stands twice; an irrelevant record carries a label;
+        a sentence carries a label that its record does not.
+    """
+    path = Path(path)
+    coded, seen_keys, seen_papers = [], dict[str, int](), dict[str, int]()
+    for number, line in _lines(path, _CodedLine, "coded records, one JSON object a line"):
+        codes = _codes(line, [s.mechanisms for s in line.sentences], label_keys, f"{path}: line {number}")
+        record = _coded_record(line, codes, path, number)
+        refuse_doubled(seen_keys, record.key, path, number)
+        refuse_doubled(seen_papers, record.record.record_id, path, number)
+        coded.append(record)
+    return coded
+
+
+def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
+    """Read a further coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
+
+    Raises as `read_coded` does.
+    """
+    path = Path(path)
+    rows, seen = [], dict[str, int]()
+    for number, line in _lines(path, _CodesLine, "codes, one JSON object a line"):
+        refuse_doubled(seen, line.key, path, number)
+        rows.append(Codes(**_codes(line, line.sentences, label_keys, f"{path}: line {number}")))
+    return rows
+
+
+def read_exemplars(path: str | Path, label_keys: Sequence[str]) -> list[Exemplar]:
+    """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
+    path = Path(path)
+    exemplars, seen = [], dict[str, int]()
+    for number, line in _lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
+        refuse_doubled(seen, line.id, path, number)
+        labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")
+        exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels))
+    return exemplars

@@ -1,0 +1,89 @@
+"""From records and their sentences to predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+
+from models.tagger import Document, Scored, Tagger
+from pipeline.records import Evidence, Prediction, Record, Sentence
+
+BATCH = 256
+
+
+def documents_of(
+    records: Sequence[Record], sentences: Iterable[Sentence]
+) -> list[tuple[Document, tuple[Sentence, ...]]]:
+    """Put each record's title and sentences together, in the order of ``records``."""
+    by_record = {
+        record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
+    }
+    pairs = []
+    for record in records:
+        own = by_record.get(record.record_id, ())
+        pairs.append((Document(record.title, tuple(sentence.text for sentence in own)), own))
+    return pairs
+
+
+def predict(
+    tagger: Tagger,
+    model_id: str,
+    records: Sequence[Record],
+    sentences: Iterable[Sentence],
+    *,
+    evidence_sentences: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[Prediction]:
+    """Tag records.
+
+    Parameters
+    ----------
+    sentences
+        Those of a record stand together, in order.
+    evidence_sentences
+        How many sentences to give for each label.
+    on_progress
+        Called with the number of records done since the last call.
+
+    Returns
+    -------
+    list of Prediction
+        Record by record; relevance first, then the labels in codebook order.
+    """
+    predictions: list[Prediction] = []
+    pairs = documents_of(records, sentences)
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        scored = tagger.tag([document for document, _ in batch])
+        for record, (_, own), result in zip(records[start : start + BATCH], batch, scored, strict=True):
+            predictions.extend(_rows(tagger, model_id, record, own, result, evidence_sentences))
+        on_progress(len(batch))
+    return predictions
+
+
+def _rows(
+    tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
+) -> Iterable[Prediction]:
+    for column, label in enumerate(tagger.codebook.all_keys):
+        # Row 0 of the unit scores is the title, which is no evidence: offsets are into the abstract.
+        scores = scored.unit_scores[1:, column]
+        strongest = sorted(range(len(sentences)), key=lambda row: (-scores[row], row))[:limit]
+        yield Prediction(
+            record_id=record.record_id,
+            label=label,
+            score=float(scored.scores[column]),
+            probability=float(scored.probabilities[column]),
+            threshold=float(tagger.calibration.threshold[column]),
+            decision=scored.decisions[column],
+            evidence=tuple(
+                Evidence(
+                    sentence=sentences[row].sentence,
+                    start=sentences[row].start,
+                    end=sentences[row].end,
+                    text=sentences[row].text,
+                    score=float(scores[row]),
+                )
+                for row in strongest
+            ),
+            model_id=model_id,
+        )

@@ -1,0 +1,168 @@
+"""What of a record is compared with another, in a form that compares well across databases."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from pipeline.records import Record, normalise_title
+
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
+_GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
+# Databases append where a correction stands; the record is still that of the article.
+_ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
+# Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
+_BRACKETED = re.compile(r"(?<=.)(?:\s*\[(?!\s*(?:part|phase|[ivx]+\b|\d+\s*\]))[^\[\]]{1,20}\]?[\s.]*)+$", re.I)
+# Papers about a paper often bear its title. Web of Science names a correction by what it
+# corrects: '... (vol 33, pg 151, 2018)'.
+_NOTICES = {
+    "correction": re.compile(
+        r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$",
+        re.I,
+    ),
+    "reply": re.compile(
+        r"^\W*(?:authors?'?s?'? |invited |editorial |guest |in )?"
+        r"(?:re:|reply|respon[sd]|comment|discussion|letter|editorial|review of|summary)",
+        re.I,
+    ),
+    "protocol": re.compile(r"\bprotocol\b", re.I),
+}
+_CORRECTION_TYPE = re.compile(r"errat|corrigend|^correct|retraction", re.I)
+# Titles that a journal prints again and again over different pieces.
+_RECURRING = re.compile(
+    r"^(?:comment|commentary|letters?|reply|response|introduction|notes?|index|contents|abstracts?|correction|news)\b"
+    r"|\b(?:editors?|editorials?|foreword|preface|obituary|memoriam|erratum|corrigendum|proceedings|abstracts"
+    r"|announcements?|reviewers|correspondence|this issue|special (?:issue|section)|book reviews?"
+    r"|annual|yearly|year in review|statistics)\b"
+)
+_RECURRING_WORDS = 8
+_ROMAN = re.compile(r"\b(?:i{2,3}|iv|vi{1,3}|ix|(?:(?<=part )|(?<=type )|(?<=phase )|(?<=study ))[ivx])\b")
+_SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les of on the to und y".split())
+_NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed", "no author"))
+_PAGE = re.compile(r"([A-Za-z]*)[\s.-]*0*(\d+)(?:\s*[-\u2010-\u2015]+\s*[A-Za-z]*(\d+))?")
+_SUPPLEMENT = re.compile(r"supp|abstract", re.I)
+_PREPRINT_DOI = re.compile(
+    r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"
+)
+_KINDS = {
+    "preprint": re.compile(r"rxiv|preprint|ssrn|research square", re.I),
+    "thesis": re.compile(r"thes[ie]s|dissertation", re.I),
+    "conference": re.compile(r"conf|cpaper|proceeding|meeting|\babst", re.I),
+    "book": re.compile(r"book|chap|edited", re.I),
+    "article": re.compile(r"jour|article|review", re.I),
+}
+# Many a first author stands for the whole consortium; the start of an abstract tells enough.
+_AUTHORS = 20
+_ABSTRACT = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Traits:
+    """A record, prepared for comparison.
+
+    Attributes
+    ----------
+    title, compact
+        Folded words, and the same without spaces, so that hyphens do not matter.
+    numbers
+        All digits and Roman numerals of the title: part 1 is not part 2.
+    notice
+        Whether it is a correction, reply or protocol of a paper with this title, or ``""``.
+    recurring
+        Whether journals print this title over many pieces, as 'Editorial'.
+    authors, names
+        Family names in order; all words of all names.
+    prefix
+        Letters before the first page, as in S12 or e1001.
+    supplement
+        Whether it stands in a supplement, where most pieces are meeting abstracts.
+    """
+
+    doi: str | None
+    pmid: str | None
+    title: str
+    compact: str
+    numbers: str
+    notice: str
+    recurring: bool
+    authors: tuple[str, ...]
+    names: frozenset[str]
+    year: int | None
+    kind: str | None
+    journal: tuple[str, ...]
+    volume: str | None
+    issue: str | None
+    prefix: str
+    page: str | None
+    last_page: str | None
+    supplement: bool
+    abstract: str
+
+
+def _family(author: str) -> str:
+    name = normalise_title(author.split(",")[0])
+    words = [word for word in name.split() if len(word) > 1] or name.split()
+    return "" if name in _NOBODY else " ".join(words)
+
+
+def _volume(value: str | None) -> str | None:
+    """First number; ``None`` for a year, or the torn end of '63 (Suppl 1)'."""
+    if not value or (")" in value and "(" not in value):
+        return None
+    match = re.match(r"\D{0,6}0*(\d+)", value.split("(")[0])
+    return match[1] if match and not re.fullmatch(r"(?:19|20)\d\d", match[1]) else None
+
+
+def _journal(value: str | None) -> tuple[str, ...]:
+    """Words of the name without its subtitle, place, or the meeting that Embase adds to it."""
+    name = re.split(r"[:=(\[]|\. Conference\b", value or "")[0] or value or ""
+    words = [word for word in normalise_title(name).split() if word not in _SMALL_WORDS]
+    return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
+
+
+def _kind(record: Record) -> str | None:
+    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(record.journal or ""):
+        return "preprint"
+    return next((kind for kind, pattern in _KINDS.items() if pattern.search(record.type or "")), None)
+
+
+def _notice(title: str, kind: str | None) -> str:
+    if _CORRECTION_TYPE.search(kind or ""):
+        return "correction"
+    return next((notice for notice, pattern in _NOTICES.items() if pattern.search(title)), "")
+
+
+def traits(record: Record) -> Traits:
+    """Prepare a record for comparison."""
+    text = _BRACKETED.sub("", _ANNOTATION.sub("", _MARKUP.sub("", html.unescape(record.title))))
+    title = re.sub(r"^(?:the|an?) ", "", normalise_title(text.lower().translate(_GREEK)))
+    words = title.count(" ") + 1
+    # Ovid writes 'Suppl-29' for pages S17 to S29.
+    supplement = bool(_SUPPLEMENT.search(f"{record.volume} {record.issue} {record.pages}"))
+    page = None if _SUPPLEMENT.search(record.pages or "") else _PAGE.search(record.pages or "")
+    prefix = page[1] if page else ""
+    authors = record.authors[:_AUTHORS]
+    return Traits(
+        doi=record.doi,
+        pmid=record.pmid,
+        title=title,
+        compact=title.replace(" ", ""),
+        numbers="".join(re.findall(r"\d", title)) + " ".join(_ROMAN.findall(title)),
+        notice=_notice(text, record.type),
+        recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
+        authors=tuple(filter(None, map(_family, authors))),
+        names=frozenset(word for author in authors for word in normalise_title(author).split() if len(word) > 2),
+        year=record.year,
+        kind=_kind(record),
+        journal=_journal(record.journal),
+        volume=_volume(record.volume),
+        issue=normalise_title(record.issue or "") or None,
+        prefix=prefix,
+        page=page[2] if page else None,
+        last_page=page[3] if page else None,
+        supplement=supplement or prefix in ("S", "s", "A", "P"),
+        abstract=normalise_title(record.abstract[:_ABSTRACT]),
+    )

@@ -1,0 +1,60 @@
+"""Fixtures that more than one test module uses."""
+
+from __future__ import annotations
+
+import os
+
+# Before any test imports a library that reads them: nothing may go out.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DVC_NO_ANALYTICS"] = "1"
+
+from pathlib import Path
+
+import pytest
+
+from models.codebook import Codebook, load_codebook
+from models.features import Definitions, embed_codebook
+from pipeline.annotations import Exemplar
+from tests.toy import WordEncoder, fruit_documents
+from training.examples import Corpus, build_corpus
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def codebook() -> Codebook:
+    return load_codebook(ROOT / "data/annotated/codebook.yaml")
+
+
+@pytest.fixture(scope="session")
+def word_encoder() -> WordEncoder:
+    return WordEncoder()
+
+
+@pytest.fixture(scope="session")
+def fruit() -> Codebook:
+    """A codebook with three labels, the last of which nobody has coded yet."""
+    return Codebook.model_validate(
+        {
+            "name": "fruit",
+            "relevance": {"key": "edible", "definition": "The text is about fruit."},
+            "labels": [
+                {"key": "apple", "name": "Apple", "definition": "apple orchard cider", "include": ["apple pie"]},
+                {"key": "pear", "name": "Pear", "definition": "pear perry"},
+                {"key": "plum", "name": "Plum", "definition": "plum damson prune", "include": ["plum jam"]},
+            ],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def fruit_definitions(fruit: Codebook, word_encoder: WordEncoder) -> Definitions:
+    return embed_codebook(fruit, word_encoder)
+
+
+@pytest.fixture(scope="session")
+def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions) -> Corpus:
+    exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
+    return build_corpus(fruit_documents(), exemplars, fruit.keys, word_encoder, fruit_definitions)

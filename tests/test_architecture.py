@@ -1,0 +1,149 @@
+"""Rules that hold the layout together: who may import whom, and what DVC must watch."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+LAYERS = {
+    "models": {"models"},
+    "pipeline": {"models", "pipeline"},
+    "training": {"models", "pipeline", "training"},
+    "evaluation": {"pipeline", "evaluation"},
+    "mechtag": {"models", "pipeline", "training", "evaluation", "mechtag"},
+}
+# Heavy or foreign libraries, and the only places that may import them.
+HOMES = {
+    "torch": ("models/", "training/"),
+    "transformers": ("models/", "training/"),
+    "spacy": ("pipeline/sentences.py",),
+    "mlflow": ("training/tracking.py",),
+    "pyarrow": ("pipeline/store.py",),
+    "datasets": ("training/examples.py",),
+}
+SOURCES = sorted([ROOT / "mechtag.py", *(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))])
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names of the modules that code imports, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def module_file(name: str) -> Path | None:
+    """Give the file of a module of this project."""
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def own_modules(tree: ast.AST) -> set[Path]:
+    """Files of this project that code imports, and the ``__init__`` of their packages that do something."""
+    found = {path for name in imported(tree) if name.split(".")[0] in LAYERS and (path := module_file(name))}
+    packages = {parent / "__init__.py" for path in found for parent in path.parents if ROOT in parent.parents}
+    return found | {path for path in packages if path.is_file() and len(ast.parse(path.read_text()).body) > 1}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    layer = relative.parts[0].removesuffix(".py")
+    names = set(imported(ast.parse(path.read_text(encoding="utf-8"))))
+    wrong = {name for name in names if name.split(".")[0] in LAYERS and name.split(".")[0] not in LAYERS[layer]}
+    assert not wrong, f"{relative} imports {wrong}; a {layer} module may import {LAYERS[layer]}"
+    for library, homes in HOMES.items():
+        if any(name.split(".")[0] == library for name in names):
+            assert str(relative).startswith(homes), f"{relative} imports {library}, which only {homes} may"
+
+
+def test_modules_are_short_enough_to_read_in_one_sitting() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {name: lines for name, lines in lengths.items() if lines > 330} == {}
+
+
+def closure(start: set[Path]) -> set[Path]:
+    """Files that are imported from ``start``, directly or through others."""
+    todo, done = set(start), set[Path]()
+    while todo:
+        path = todo.pop()
+        done.add(path)
+        todo |= own_modules(ast.parse(path.read_text(encoding="utf-8"))) - done
+    return done
+
+
+def stages() -> Iterator[tuple[str, dict[str, object]]]:
+    """Name and content of each stage; that of a repeated stage is its template."""
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        yield name, stage.get("do", stage)
+
+
+@pytest.mark.parametrize(("name", "stage"), list(stages()), ids=[name for name, _ in stages()])
+def test_stage_depends_on_every_module_it_imports(name: str, stage: dict[str, list[str]]) -> None:
+    command = str(stage["cmd"]).split()
+    assert command[0] == "mechtag", "stages call the command that users call"
+    tree = ast.parse((ROOT / "mechtag.py").read_text(encoding="utf-8"))
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    bodies: list[ast.AST] = [functions[command[1]]]
+    called = {node.id for node in ast.walk(bodies[0]) if isinstance(node, ast.Name)}
+    bodies += [functions[helper] for helper in called & functions.keys()]
+    needed = {ROOT / "mechtag.py"} | closure(set().union(*(own_modules(body) for body in bodies)))
+    watched = [ROOT / dep for dep in stage["deps"] if "${" not in dep]
+    missing = {
+        str(path.relative_to(ROOT))
+        for path in needed
+        if not any(path == dep or dep in path.parents for dep in watched)
+    }
+    assert not missing, f"stage {name}: add to deps in dvc.yaml: {sorted(missing)}"
+
+
+def settings_reads() -> set[str]:
+    """Names of all attributes that the project's code reads."""
+    return {
+        node.attr
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+
+
+def test_every_setting_is_read() -> None:
+    from pydantic import BaseModel
+
+    from pipeline.settings import Settings
+
+    read = settings_reads()
+    # DVC reads the sources: they make its stages.
+    assert "${sources}" in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    read.add("sources")
+    blocks = {name: field.annotation for name, field in Settings.model_fields.items()}
+    for name, block in blocks.items():
+        assert name in read, f"params.yaml: nothing reads {name}"
+        if isinstance(block, type) and issubclass(block, BaseModel):
+            for key in block.model_fields:
+                assert key in read, f"params.yaml: nothing reads {name}.{key}"
+
+
+def test_every_block_of_settings_is_watched_by_a_stage() -> None:
+    from pydantic import BaseModel
+
+    from pipeline.settings import Settings
+
+    watched = {key.split(".")[0] for _, stage in stages() for key in stage.get("params", [])}
+    blocks = {
+        name
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
+    assert blocks | {"seed", "codebook"} <= watched

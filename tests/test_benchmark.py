@@ -1,0 +1,423 @@
+"""The benchmark on a toy gold standard: keys, numbers, files and the table for people."""
+
+import copy
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evaluation.benchmark import evaluate
+from evaluation.coded import CodedSet
+from evaluation.gold import gold_standard, text_basis
+from evaluation.join import System
+from evaluation.outputs import reliability_points, write_outputs
+from evaluation.table import accuracy_markdown, accuracy_terminal
+from pipeline.annotations import CodedRecord, Codes
+from pipeline.errors import MechtagError
+from pipeline.gold import GoldNotes, load_matrix
+from pipeline.records import Evidence, Prediction, Record, Sentence
+from pipeline.settings import EvaluateSettings
+
+LABELS = ("trust", "hard_money", "rare")
+SETTINGS = EvaluateSettings(bootstrap=200, permutations=200, min_positives=2)
+FIGURE = {"value", "ci_low", "ci_high", "p_value"}
+POOLED = {
+    "across_auc",
+    "within_auc",
+    "macro_f1",
+    "micro_f1",
+    "macro_average_precision",
+    "kappa",
+    "alpha",
+    "subset_accuracy",
+    "hamming_loss",
+    "referred",
+}
+NOTES = GoldNotes(
+    source="A review",
+    printed_counts={"trust": 5, "hard_money": 9},
+    expected_empty={"other": "the text says none"},
+    notes=("Two coders.",),
+)
+TABLE = """key,paper,trust,hard_money,rare,other
+p0,Zero (2000),1,0,1,0
+p1,One (2001),1,1,0,1
+p2,Two (2002),0,1,0,0
+p3,Three (2003),0,,0,0
+p4,Four (2004),1,0,0,0
+p5,Five (2005),0,1,0,0
+p6,Six (2006),1,1,0,0
+p7,Seven (2007),1,1,0,0
+"""
+
+
+def record(key, abstract="Text.", basis="synopsis", **raw):
+    return Record(
+        record_id=f"doi:10.1234/{key}",
+        title=key,
+        abstract=abstract,
+        source_file="gold.jsonl",
+        source_index=int(key[1:]) + 1,
+        raw=(("key", key), ("text_basis", basis), *raw.items()),
+    )
+
+
+@pytest.fixture
+def gold(tmp_path):
+    (tmp_path / "codes.csv").write_text(TABLE)
+    records = [record(f"p{n}") for n in range(5)] + [
+        record("p5", "", "title-only"),
+        record("p6", "Fetched.", synopsis="S"),
+    ]
+    return gold_standard(load_matrix(tmp_path / "codes.csv"), records, NOTES)
+
+
+def predict(record_id, label, probability, evidence=()):
+    decision = "refer" if abs(probability - 0.5) < 0.1 else "yes" if probability > 0.5 else "no"
+    return Prediction(
+        record_id=record_id,
+        label=label,
+        score=probability,
+        probability=probability,
+        threshold=0.5,
+        decision=decision,
+        evidence=evidence,
+        model_id="toy",
+    )
+
+
+def system(gold, generator, labels=LABELS):
+    return [predict(row.record_id, label, generator.random()) for row in gold.evaluated for label in labels]
+
+
+def coded_record(number, labels, generator):
+    record_id = f"doi:10.5678/{number}"
+    return CodedRecord(
+        key=f"c{number}",
+        relevant=bool(labels),
+        labels=labels,
+        sentence_labels=((), labels),
+        coder="c",
+        basis="abstract",
+        codebook="toy",
+        record=Record(record_id=record_id, title="T", abstract="A. B."),
+        sentences=(
+            Sentence(record_id=record_id, sentence=0, section="", start=0, end=2, text="A."),
+            Sentence(record_id=record_id, sentence=1, section="", start=3, end=5, text="B."),
+        ),
+    )
+
+
+@pytest.fixture
+def coded():
+    generator = np.random.default_rng(3)
+    names = [("trust",), ("hard_money",), ("trust", "hard_money"), ("trust", "rare"), (), (), (), ("hard_money",)]
+    records = [coded_record(number, labels, generator) for number, labels in enumerate(names)]
+    ids = [one.record.record_id for one in records]
+    second = [
+        Codes(**{**one.model_dump(include=set(Codes.model_fields)), "coder": "d", "labels": one.labels[:1]})
+        for one in records[:5]
+    ]
+    return CodedSet(
+        records=records,
+        documents=[predict(i, label, generator.random()) for i in ids for label in ("relevant", *LABELS)],
+        sentences=[
+            Prediction(record_id=f"{i}#{n}", label=label, score=generator.random(), decision="no", model_id="toy")
+            for i in ids
+            for n in (0, 1)
+            for label in LABELS
+        ],
+        relevance_baselines={"tfidf_svm": [predict(i, "relevant", generator.random()) for i in ids]},
+        second=second,
+    )
+
+
+@pytest.fixture
+def systems(gold):
+    generator = np.random.default_rng(1)
+    return {
+        "transfer": system(gold, generator, ("relevant", *LABELS)),
+        "leave_one_out": system(gold, generator),
+        "all_positive": [
+            Prediction(record_id=row.record_id, label=label, score=1.0, decision="yes", model_id="all")
+            for row in gold.evaluated
+            for label in LABELS
+        ],
+    }
+
+
+@pytest.fixture
+def metrics(gold, systems, coded):
+    return evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded)
+
+
+def numbers(data):
+    if isinstance(data, dict):
+        return [number for value in data.values() for number in numbers(value)]
+    if isinstance(data, list):
+        return [number for value in data for number in numbers(value)]
+    return [data] if isinstance(data, float) else []
+
+
+def test_keys_are_those_of_the_contract(metrics):
+    assert list(metrics) == [
+        "coverage",
+        "transfer",
+        "leave_one_out",
+        "baselines",
+        "coded_records",
+        "relevance",
+        "gold_standard",
+        "resampling",
+    ]
+    assert metrics["coverage"] == {"abstract": 1, "synopsis": 5, "title_only": 1, "none": 1}
+    for section in (metrics["transfer"], metrics["leave_one_out"], metrics["baselines"]["all_positive"]):
+        assert section["papers"] == 7
+        assert set(section["pooled"]) == POOLED
+        assert all(set(figure) == FIGURE for figure in section["pooled"].values())
+        permuted = {name for name, figure in section["pooled"].items() if figure["p_value"] is not None}
+        assert permuted == {"across_auc", "within_auc", "macro_f1", "micro_f1", "kappa"}
+    assert list(metrics["transfer"]["labels"]) == list(LABELS)
+    assert "labels" not in metrics["baselines"]["all_positive"]
+
+
+def test_numbers_are_finite_and_the_same_seed_gives_the_same_file(metrics, gold, systems, coded):
+    again = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded)
+    text = json.dumps(metrics, allow_nan=False)
+    assert json.dumps(again) == text
+    assert len(numbers(metrics)) > 200
+    assert all(math.isfinite(number) for number in numbers(metrics))
+    assert json.dumps(evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(5), coded=coded)) != text
+
+
+def test_figures_are_those_of_the_papers_with_a_record(metrics, gold, systems):
+    label = metrics["transfer"]["labels"]["hard_money"]
+    # p3 is not judged and p7 has no record.
+    assert (label["papers"], label["support"], sum(label["confusion"].values())) == (6, 4, 6)
+    rows = {row.record_id: row for row in systems["transfer"] if row.label == "hard_money"}
+    human = dict(zip(gold.matrix.keys, gold.matrix.values("hard_money"), strict=True))
+    said = {key: rows[one.record_id].probability >= 0.5 for key, one in gold.records.items()}
+    assert label["confusion"]["tp"] == sum(said[key] and human[key] == 1 for key in said)
+    assert label["confusion"]["fp"] == sum(said[key] and human[key] == 0 for key in said)
+    assert label["referred"] == sum(rows[f"doi:10.1234/{key}"].decision == "refer" for key in said if key != "p3")
+
+
+def test_too_few_positives_say_so_instead_of_a_number(metrics):
+    label = metrics["transfer"]["labels"]["rare"]
+    assert label["note"] == "too few: 1 of 7 carry the label, 2 are needed for figures"
+    assert label["roc_auc"] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
+    assert label["support"] == 1
+
+
+def test_undefined_figures_have_a_reason_and_dropped_resamples_are_counted(gold, systems):
+    never = [row.model_copy(update={"decision": "no"}) for row in systems["leave_one_out"]]
+    metrics = evaluate(LABELS, gold, {"transfer": never}, SETTINGS, np.random.default_rng(2))
+    label = metrics["transfer"]["labels"]["trust"]
+    assert label["precision"]["value"] is None
+    assert label["undefined"]["precision"] == "the label was suggested for no paper"
+    assert metrics["transfer"]["dropped_resamples"]["across_auc"] > 0
+    assert "coded_records" not in metrics
+    assert metrics["baselines"] == {}
+
+
+def test_all_positive_is_chance(metrics):
+    pooled = metrics["baselines"]["all_positive"]["pooled"]
+    for name, chance in (("across_auc", 0.5), ("within_auc", 0.5), ("kappa", 0.0)):
+        assert (pooled[name]["value"], pooled[name]["p_value"]) == (chance, 1.0)
+
+
+def test_coded_records_and_relevance(metrics):
+    coded, relevance = metrics["coded_records"], metrics["relevance"]
+    assert (coded["records"], coded["relevant"], coded["sentences"]["sentences"]) == (8, 5, 16)
+    assert coded["documents"]["pooled"].keys() == POOLED
+    assert set(coded["sentences"]["pooled"]) == {"macro_average_precision", "across_auc"}
+    assert coded["sentences"]["labels"]["trust"]["support"] == 3
+    assert coded["second_coder"]["relevance"] == {"kappa": 1.0, "alpha": 1.0}
+    assert coded["second_coder"]["sentences"]["kappa"] == 1.0
+    # 15 codes of 5 records: 4 both, 2 only the first, 9 none.
+    expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
+    assert coded["second_coder"]["documents"]["kappa"] == pytest.approx(expected, abs=1e-6)
+    assert relevance["coded_records"]["support"] == 5
+    assert relevance["baselines"]["tfidf_svm"]["roc_auc"]["value"] != relevance["coded_records"]["roc_auc"]["value"]
+
+
+def test_rank_of_gold_papers_among_irrelevant_records(gold, systems, coded):
+    irrelevant = {one.record.record_id for one in coded.records if not one.relevant}
+    fixed = dict(zip(sorted(irrelevant), (0.9, 0.6, 0.2), strict=True))
+    coded.documents[:] = [
+        row.model_copy(update={"score": fixed[row.record_id]}) if row.record_id in fixed else row
+        for row in coded.documents
+    ]
+    probabilities = dict(
+        zip((f"doi:10.1234/p{n}" for n in range(7)), (0.95, 0.9, 0.7, 0.55, 0.35, 0.1, 0.0), strict=True)
+    )
+    transfer = [row for row in systems["transfer"] if row.label != "relevant"]
+    transfer += [predict(record_id, "relevant", value) for record_id, value in probabilities.items()]
+    found = evaluate(LABELS, gold, {"transfer": transfer}, SETTINGS, np.random.default_rng(2), coded=coded)
+    assert found["relevance"]["gold"] == {
+        "included": 8,
+        "papers": 7,
+        "kept": 4,
+        "yes": 3,
+        "refer": 1,
+        "no": 3,
+        "irrelevant_records": 3,
+        "median_rank": 3.0,
+        "ranks": {"p0": 1, "p1": 2, "p2": 2, "p3": 3, "p4": 3, "p5": 4, "p6": 4},
+    }
+
+
+def test_faults_are_counted_in_the_table(metrics):
+    found = metrics["gold_standard"]
+    assert found["column_sums"] == {
+        "trust": {"counted": 5, "printed": 5},
+        "hard_money": {"counted": 5, "printed": 9},
+        "rare": {"counted": 1, "printed": None},
+    }
+    assert found["without_label"] == ["p3"]
+    assert found["expected_empty"] == {"other": ["p1"]}
+    assert found["other_columns"] == ["other"]
+    assert found["faults"] == [
+        "hard money: the table ticks 5 papers, the text of the publication counts 9; the table is used as it is.",
+        "1 paper (p3) carry none of the labels; they count as 0 throughout.",
+        "other: 1 paper (p1) ticked, though the text says none.",
+    ]
+
+
+def test_a_gold_standard_without_notes(gold):
+    bare = gold_standard(gold.matrix, gold.records.values())
+    found = evaluate(
+        LABELS, bare, {"transfer": system(gold, np.random.default_rng(1))}, SETTINGS, np.random.default_rng(2)
+    )
+    assert len(found["gold_standard"]["faults"]) == 1
+    assert "p3" in accuracy_markdown(found)
+
+
+def test_text_basis_of_a_paper():
+    assert text_basis(None) == "none"
+    assert text_basis(record("p1", "", "title-only")) == "title_only"
+    assert text_basis(record("p1", "The  synopsis.", synopsis="The synopsis.")) == "synopsis"
+    assert text_basis(record("p1", "Another text.", synopsis="The synopsis.")) == "abstract"
+    assert text_basis(record("p1", "Fetched.", "title-only")) == "abstract"
+
+
+def test_gold_records_that_do_not_match_are_refused(gold):
+    with pytest.raises(MechtagError, match=r"no record carries the key of any of its 8 papers"):
+        gold_standard(gold.matrix, [record("p99")])
+    with pytest.raises(MechtagError, match=r"gold\.jsonl: record 2: key p1 belongs to record 2 of gold\.jsonl already"):
+        gold_standard(gold.matrix, [record("p1"), record("p1")])
+
+
+def test_predictions_that_do_not_fit_are_refused(gold, systems):
+    def run(rows, name="transfer"):
+        evaluate(LABELS, gold, {name: rows}, SETTINGS, np.random.default_rng(1))
+
+    rows = systems["leave_one_out"]
+    with pytest.raises(MechtagError, match=r"predictions of transfer: none for record doi:10\.1234/p0, label trust"):
+        run(rows[1:])
+    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: stands twice"):
+        run([*rows, rows[0]])
+    with pytest.raises(MechtagError, match="score nan is not a finite number"):
+        run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
+    with pytest.raises(MechtagError, match="referred without a probability"):
+        run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
+    with pytest.raises(MechtagError, match="one of transfer, leave_one_out is needed; found: tfidf"):
+        run(rows, "tfidf")
+
+
+def test_second_coder_must_have_coded_the_same(gold, systems, coded):
+    for change, message in [
+        ({"key": "x"}, "record x is not among the coded records"),
+        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, the coded record 2"),
+    ]:
+        second = [coded.second[0].model_copy(update=change)]
+        wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)
+        with pytest.raises(MechtagError, match=message):
+            evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(1), coded=wrong)
+
+
+def test_files_beside_the_metrics(tmp_path, gold, systems, metrics):
+    quote = Evidence(sentence=0, start=0, end=5, text="=cmd()", score=1.0)
+    systems["transfer"] = [row.model_copy(update={"evidence": (quote,)}) for row in systems["transfer"]]
+    write_outputs(tmp_path / "out", metrics, LABELS, gold, systems)
+
+    def read(name):
+        with (tmp_path / "out" / name).open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file))
+
+    per_label = read("per_label.csv")
+    assert [(row["protocol"], row["label"]) for row in per_label] == [
+        (protocol, label) for protocol in ("transfer", "leave_one_out") for label in LABELS
+    ]
+    trust = metrics["transfer"]["labels"]["trust"]
+    assert float(per_label[0]["roc_auc_ci_low"]) == trust["roc_auc"]["ci_low"]
+    assert int(per_label[0]["tp"]) == trust["confusion"]["tp"]
+    assert per_label[2]["note"].startswith("too few")
+    assert per_label[2]["f1"] == ""
+
+    rows = read("predictions_vs_codes.csv")
+    assert len(rows) == 8 * 3
+    by_cell = {(row["key"], row["label"]): row for row in rows}
+    assert by_cell["p7", "trust"]["agreement"] == "no text"
+    assert by_cell["p7", "trust"]["score"] == ""
+    assert by_cell["p3", "hard_money"]["agreement"] == "not judged"
+    assert by_cell["p0", "trust"]["evidence"] == "'=cmd()"
+    assert by_cell["p5", "trust"]["text"] == "title only"
+    for row in rows:
+        if row["agreement"] in ("yes", "no"):
+            assert (row["agreement"] == "yes") == ((row["decision"] == "yes") == (row["human"] == "1"))
+    assert {row["agreement"] for row in rows} == {"yes", "no", "referred", "not judged", "no text"}
+
+    roc = [row for row in read("plots/roc.csv") if (row["protocol"], row["label"]) == ("transfer", "trust")]
+    points = [(float(row["false_positive_rate"]), float(row["true_positive_rate"])) for row in roc]
+    area = np.trapezoid([true for _, true in points], [false for false, _ in points])
+    assert area == pytest.approx(trust["roc_auc"]["value"], abs=1e-6)
+    assert {row["label"] for row in read("plots/precision_recall.csv")} == set(LABELS)
+    reliability = read("plots/reliability.csv")
+    assert sum(int(row["judgements"]) for row in reliability if row["protocol"] == "transfer") == 20
+
+
+def test_reliability_points_by_hand(gold):
+    truth = np.array([[0, 1, 0, 1, 1, 0, 1, 1, 1, 1.0]])
+    rows = [predict("a", str(n), n / 10) for n in range(10)]
+    judged = System("toy", rows).judged(["a"], [str(n) for n in range(10)], truth)
+    expected = [(0.05, 0.5, 2), (0.25, 0.5, 2), (0.45, 0.5, 2), (0.65, 1.0, 2), (0.85, 1.0, 2)]
+    assert [pytest.approx(point) for point in reliability_points(judged)] == expected
+
+
+def test_terminal_table_fits_100_columns_without_colour(metrics):
+    console = Console(width=100, no_color=True, record=True, file=io.StringIO())
+    console.print(accuracy_terminal(metrics))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    assert "…" not in text
+    assert text.index("Of its 8 papers, 1 are seen with their abstract") < text.index("model, transfer")
+    for part in ("model, transfer", "baseline: all positive", "too few", "tfidf svm", "hard money: the table ticks 5"):
+        assert part in text
+
+
+def test_markdown_says_what_the_terminal_says(metrics):
+    text = accuracy_markdown(metrics)
+    figure = metrics["transfer"]["pooled"]["within_auc"]
+    row = next(line for line in text.splitlines() if line.startswith("| model, transfer | 7 |"))
+    assert f"{figure['value']:.2f} p={figure['p_value']:.3f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})" in row
+    assert text.startswith("# How far mechtag agrees with human coding\n")
+    assert "\n- hard money: the table ticks 5 papers" in text
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 6
+    for table in tables:
+        assert len({line.count("|") for line in table.splitlines()}) == 1
+
+
+def test_paper_names_cannot_break_the_tables(metrics):
+    metrics = copy.deepcopy(metrics)
+    metrics["transfer"]["labels"]["[red]a|b[/]"] = metrics["transfer"]["labels"].pop("trust")
+    assert "[red]a\\|b[/]" in accuracy_markdown(metrics)
+    console = Console(width=100, no_color=True, record=True, file=io.StringIO())
+    console.print(accuracy_terminal(metrics))
+    assert "[red]a|b[/]" in console.export_text()

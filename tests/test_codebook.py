@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.codebook import Codebook, load_codebook
+from models.errors import MechtagError
+
+MINIMAL = {
+    "name": "two",
+    "relevance": {"definition": "Is it about fruit?"},
+    "labels": [
+        {"key": "b", "name": "B", "definition": "second letter"},
+        {"key": "a", "name": "A", "definition": "first letter"},
+    ],
+}
+
+
+def write(folder: Path, data: object) -> Path:
+    path = folder / "codebook.yaml"
+    path.write_text(yaml.safe_dump(data), encoding="utf-8")
+    return path
+
+
+def test_label_order_is_that_of_the_file(tmp_path: Path) -> None:
+    codebook = load_codebook(write(tmp_path, MINIMAL))
+    assert codebook.keys == ("b", "a")
+    assert codebook.all_keys == ("relevant", "b", "a")
+
+
+def test_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
+    labels = [{**MINIMAL["labels"][0], "defnition": "x"}]
+    path = write(tmp_path, {**MINIMAL, "labels": labels})
+    with pytest.raises(MechtagError, match=r"codebook\.yaml: labels\.0\.defnition: unknown key"):
+        load_codebook(path)
+
+
+def test_doubled_label_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
+    with pytest.raises(MechtagError, match="label b stands more than once"):
+        load_codebook(path)
+
+
+def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
+    clash = {"key": "relevant", "name": "R", "definition": "d"}
+    with pytest.raises(MechtagError, match="label relevant stands more than once"):
+        load_codebook(write(tmp_path, {**MINIMAL, "labels": [clash]}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"name: [", "not readable as YAML"),
+        (b"- a\n- b\n", "a codebook is a mapping"),
+        (b"\xff\xfe\x00", "not readable as YAML"),
+        (b"name: x\n", "relevance: Field required"),
+    ],
+)
+def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "codebook.yaml"
+    path.write_bytes(content)
+    with pytest.raises(MechtagError, match=message):
+        load_codebook(path)
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match="no such codebook file"):
+        load_codebook(tmp_path / "none.yaml")
+
+
+def test_hash_is_of_the_meaning_not_of_the_layout(tmp_path: Path) -> None:
+    first = load_codebook(write(tmp_path, MINIMAL))
+    path = tmp_path / "codebook.yaml"
+    path.write_text("# a remark\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert load_codebook(path).sha256 == first.sha256
+    changed = {**MINIMAL, "labels": list(reversed(MINIMAL["labels"]))}
+    assert Codebook.model_validate(changed).sha256 != first.sha256

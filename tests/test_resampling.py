@@ -1,0 +1,118 @@
+"""Bootstrap intervals and permutation p-values."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evaluation import resampling
+from evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
+from evaluation.resampling import draw, estimates, interval, permutation_p
+
+PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
+
+
+def noise(generator, papers=30, labels=3, signal=0.0):
+    truth = (generator.random((papers, labels)) < 0.4).astype(float)
+    truth[0], truth[1] = 1, 0
+    score = generator.normal(size=truth.shape) + signal * truth
+    return Judged(truth, score, stats.norm.cdf(score), score > 0, np.zeros(truth.shape, bool))
+
+
+def test_draws_are_papers_with_replacement_and_orders_without():
+    draws = draw(12, 50, 60, np.random.default_rng(1))
+    assert draws.weights.shape == (50, 12)
+    assert (draws.weights.sum(axis=1) == 12).all()
+    assert draws.weights.max() > 1
+    assert draws.orders.shape == (60, 12)
+    assert (np.sort(draws.orders, axis=1) == np.arange(12)).all()
+    assert len({tuple(order) for order in draws.orders}) == 60
+
+
+def test_same_seed_same_figures_and_another_seed_others():
+    judged = noise(np.random.default_rng(2))
+    runs = [
+        estimates(pooled_figures, judged, draw(30, 200, 200, np.random.default_rng(seed)), PERMUTED)
+        for seed in (3, 3, 4)
+    ]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_blocks_do_not_change_figures(monkeypatch):
+    judged = noise(np.random.default_rng(2))
+    draws = draw(30, 150, 150, np.random.default_rng(3))
+    whole = estimates(pooled_figures, judged, draws, PERMUTED)
+    monkeypatch.setattr(resampling, "_BLOCK", judged.truth.size * 7)
+    assert estimates(pooled_figures, judged, draws, PERMUTED) == whole
+
+
+def test_values_are_those_of_the_sample_and_only_some_are_permuted():
+    judged = noise(np.random.default_rng(5))
+    found = estimates(pooled_figures, judged, draw(30, 100, 100, np.random.default_rng(6)), PERMUTED)
+    for name, value in pooled_figures(judged, as_it_is(judged.truth)).items():
+        assert found[name][0].value == value[0]
+        assert (found[name][0].p_value is not None) == (name in PERMUTED)
+    per_label = estimates(label_figures, judged, draw(30, 100, 100, np.random.default_rng(6)))
+    assert [len(found) for found in per_label.values()] == [3] * len(per_label)
+
+
+def test_interval_by_hand_and_dropped_resamples():
+    assert interval(np.arange(101.0)) == (2.5, 97.5, 0)
+    assert interval(np.append(np.arange(101.0), [np.nan] * 3)) == (2.5, 97.5, 3)
+    assert interval(np.array([1, np.nan, np.nan])) == (None, None, 2)
+    assert interval(np.full(4, np.nan)) == (None, None, 4)
+
+
+def test_permutation_p_by_hand():
+    null = np.array([0.1, 0.5, 0.9, np.nan])
+    assert permutation_p(0.5, null) == (1 + 2) / (1 + 3)
+    assert permutation_p(0.95, null) == 1 / 4
+    assert permutation_p(0.5 + 1e-15, null) == 3 / 4
+    assert permutation_p(np.nan, null) is None
+    assert permutation_p(0.5, np.array([np.nan])) is None
+
+
+def test_interval_as_scipy():
+    generator = np.random.default_rng(7)
+    judged = noise(generator, papers=40, labels=1)
+
+    def hamming(rows):
+        return float((judged.truth[rows, 0] != judged.decided[rows, 0]).mean())
+
+    expected = stats.bootstrap(
+        (np.arange(40),), hamming, vectorized=False, method="percentile", n_resamples=4000, rng=generator
+    ).confidence_interval
+    found = estimates(pooled_figures, judged, draw(40, 4000, 1, generator))["hamming_loss"][0]
+    assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high), abs=0.03)
+
+
+def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
+    generator = np.random.default_rng(8)
+    draws = draw(30, 1, 99, generator)
+    null: dict[str, list[float]] = {name: [] for name in PERMUTED}
+    for _ in range(200):
+        for name, found in estimates(pooled_figures, noise(generator), draws, PERMUTED).items():
+            if name in PERMUTED:
+                null[name].append(found[0].p_value)
+    for name, values in null.items():
+        assert stats.kstest(values, "uniform").statistic < 0.13, name
+    signal = estimates(pooled_figures, noise(generator, signal=2.0), draws, PERMUTED)
+    assert [signal[name][0].p_value for name in PERMUTED] == [0.01] * 5
+
+
+def test_undefined_figure_has_no_value_no_interval_and_no_p():
+    judged = noise(np.random.default_rng(9), papers=8, labels=1)
+    one_class = Judged(np.ones((8, 1)), judged.score, judged.probability, judged.decided, judged.referred)
+    found = estimates(pooled_figures, one_class, draw(8, 50, 50, np.random.default_rng(1)), PERMUTED)["across_auc"][0]
+    assert (found.value, found.ci_low, found.ci_high, found.p_value) == (None, None, None, None)
+
+
+def test_rare_label_drops_resamples_and_counts_them():
+    judged = noise(np.random.default_rng(10), papers=20, labels=1)
+    truth = np.zeros((20, 1))
+    truth[:2] = 1
+    rare = Judged(truth, judged.score, judged.probability, judged.decided, judged.referred)
+    draws = draw(20, 1000, 1, np.random.default_rng(11))
+    found = estimates(label_figures, rare, draws)["roc_auc"][0]
+    assert found.dropped == int((draws.weights[:, :2].sum(axis=1) == 0).sum()) > 50
+    assert found.ci_low is not None

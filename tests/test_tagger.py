@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from models.calibration import decide, probabilities
+from models.features import LIKENESS_SCALE, Definitions
+from models.pooling import pool
+
+
+def test_pooling_runs_from_mean_to_maximum() -> None:
+    scores = np.array([[0.0, 0.0, 0.0], [3.0, 3.0, 3.0]])
+    pooled = pool(scores, np.array([0.0, 1.0, 500.0]))
+    by_hand = np.log((1 + np.exp(3)) / 2)
+    np.testing.assert_allclose(pooled, [1.5, by_hand, 3.0], atol=2e-3)
+
+
+def test_pooling_one_unit_gives_its_score() -> None:
+    np.testing.assert_allclose(pool(np.array([[-2.0, 7.0]]), np.array([0.0, 2.0])), [-2.0, 7.0])
+
+
+def test_pooling_survives_extreme_scores() -> None:
+    pooled = pool(np.array([[1e4], [-1e4]]), np.array([4.0]))
+    np.testing.assert_allclose(pooled, [1e4], rtol=1e-4)
+
+
+def test_probability_of_a_label_includes_relevance() -> None:
+    result = probabilities(np.array([[0.0, 0.0]]), np.ones(2), np.array([0.0, np.log(3)]))
+    np.testing.assert_allclose(result, [[0.5, 0.5 * 0.75]])
+
+
+@pytest.mark.parametrize(
+    ("probability", "decision"),
+    [(0.7, "yes"), (0.61, "yes"), (0.59, "refer"), (0.5, "refer"), (0.41, "refer"), (0.39, "no")],
+)
+def test_refer_is_the_band_about_the_threshold(probability: float, decision: str) -> None:
+    assert decide(probability, 0.5, 0.1) == decision
+
+
+def test_without_margin_the_threshold_itself_is_yes() -> None:
+    assert decide(0.5, 0.5, 0.0) == "yes"
+
+
+def test_likeness_compares_with_definition_and_best_rule() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    # Label 0: definition x, rules y and z. Label 1: definition y alone.
+    definitions = Definitions(vectors[[0, 1, 2, 1]], np.array([0, 0, 0, 1]))
+    found = definitions.likenesses(np.array([[0.6, 0.8, 0.0]], dtype=np.float32))
+    expected = LIKENESS_SCALE * np.array([[[0.6, 0.8], [0.8, 0.8]]])
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -1,0 +1,212 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_auc_score
+
+from models.codebook import Codebook
+from models.errors import MechtagError
+from models.features import Definitions
+from models.tagger import Tagger
+from pipeline.annotations import Exemplar
+from pipeline.settings import TrainSettings
+from tests.toy import WordEncoder, fruit_documents
+from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
+from training.fit import assign_folds, fit, fit_heads
+from training.thresholds import choose_sharpness, f1_threshold, fit_calibration, fit_curve, recall_threshold
+
+SETTINGS = TrainSettings(folds=4)
+
+
+def test_targets_are_multi_hot_in_codebook_order(fruit: Codebook) -> None:
+    document = fruit_documents(4)[3]
+    exemplar = Exemplar(id="e", text="pear and apple", labels=("apple", "pear"))
+    table = unit_table([document], [exemplar], fruit.keys)
+    title, first, second = table["targets"][0], table["targets"][2], table["targets"][3]
+    assert np.isnan(title).all()
+    np.testing.assert_array_equal(first[1:], [1, 0, 0])
+    np.testing.assert_array_equal(second[1:], [0, 1, 0])
+    np.testing.assert_array_equal(table["targets"][-1][1:], [1, 1, 0])
+    assert np.isnan([row[0] for row in table["targets"]]).all()
+    assert table["document"][-1] == NO_DOCUMENT
+
+
+def test_not_judged_is_never_a_negative(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    documents = fruit_documents(8)
+    documents[1] = replace(documents[1], codes={"apple": 1, "pear": None, "plum": 0}, sentence_labels=None)
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    np.testing.assert_array_equal(corpus.document_targets[1], [1, 1, np.nan, 0])
+    np.testing.assert_array_equal(corpus.document_targets[0], [0, np.nan, np.nan, np.nan])
+    assert np.isnan(corpus.unit_targets[corpus.document == 1]).all()
+
+
+def test_labels_that_nobody_judged_do_not_move_the_heads(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, fruit_corpus: Corpus
+) -> None:
+    """A paper coded only as a whole leaves the heads of labels as they were."""
+    extra: CodedDocument = replace(fruit_documents(2)[1], record_id="text:x", sentence_labels=None)
+    exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
+    larger = build_corpus([*fruit_documents(), extra], exemplars, fruit.keys, word_encoder, fruit_definitions)
+    before = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
+    after = fit_heads(larger, np.ones(larger.n_documents, bool), SETTINGS)
+    np.testing.assert_allclose(after.weights[1:], before.weights[1:], atol=1e-6)
+    assert not np.allclose(after.weights[0], before.weights[0])
+
+
+def test_head_is_scikit_learns_logistic_regression(fruit_corpus: Corpus) -> None:
+    heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
+    rows = ~np.isnan(fruit_corpus.unit_targets[:, 1])
+    features = np.hstack([fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows, 0]])
+    model = LogisticRegression(C=SETTINGS.regularisation, max_iter=2000).fit(
+        features, fruit_corpus.unit_targets[rows, 1]
+    )
+    scores = heads.score(fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows])
+    np.testing.assert_allclose(scores[:, 1], model.decision_function(features), atol=1e-6)
+
+
+def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus) -> None:
+    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+    heads = fit_heads(fruit_corpus, fitted.fold != 2, SETTINGS)
+    rows = np.isin(fruit_corpus.document, np.flatnonzero(fitted.fold == 2))
+    expected = heads.score(fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows])
+    np.testing.assert_allclose(fitted.unit_scores[rows], expected)
+    assert np.isnan(fitted.unit_scores[fruit_corpus.document == NO_DOCUMENT]).all()
+
+
+def test_what_the_words_say_is_learnt(
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    documents = fruit_documents(60)[40:]
+    scored = tagger.tag([coded.document for coded in documents])
+    relevant = [coded.relevant for coded in documents]
+    assert roc_auc_score(relevant, [result.scores[0] for result in scored]) > 0.95
+    for column, key in enumerate(["apple", "pear"], start=1):
+        assert roc_auc_score([coded.codes[key] for coded in documents], [r.scores[column] for r in scored]) > 0.95
+
+
+def test_label_without_examples_is_scored_by_its_definition(
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+    plum = fruit.all_keys.index("plum")
+    assert not fitted.heads.weights[plum].any()
+    assert fitted.heads.likeness_weights[plum].any()
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    documents = [replace(fruit_documents(1)[0].document, sentences=(text,)) for text in ("plum jam", "slate roof")]
+    jam, roof = tagger.tag(documents)
+    assert jam.scores[plum] > roof.scores[plum]
+
+
+def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus) -> None:
+    first, second = (fit(fruit_corpus, SETTINGS, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(first.unit_scores, second.unit_scores)
+    np.testing.assert_array_equal(first.calibration.threshold, second.calibration.threshold)
+    assert (fit(fruit_corpus, SETTINGS, seed=2).fold != first.fold).any()
+
+
+def test_folds_share_out_both_kinds() -> None:
+    relevant = np.array([1.0] * 12 + [0.0] * 8)
+    fold = assign_folds(relevant, 4, seed=0)
+    assert [int(relevant[fold == number].sum()) for number in range(4)] == [3, 3, 3, 3]
+    assert np.bincount(fold).tolist() == [5, 5, 5, 5]
+
+
+def test_too_few_records_for_the_folds_are_told() -> None:
+    with pytest.raises(MechtagError, match="the rarer kind has 3"):
+        assign_folds(np.array([1.0] * 3 + [0.0] * 9), 4, seed=0)
+
+
+def test_one_kind_of_record_is_refused(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    documents = [document for document in fruit_documents(8) if document.relevant]
+    with pytest.raises(MechtagError, match="6 coded records, none of them irrelevant"):
+        build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+
+
+def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
+    settings = TrainSettings(folds=4, min_positives=500)
+    with pytest.raises(MechtagError, match="no label has 500 coded example sentences"):
+        fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
+
+
+def test_without_takes_one_document_out(fruit_corpus: Corpus) -> None:
+    smaller = fruit_corpus.without(3)
+    assert smaller.n_documents == fruit_corpus.n_documents - 1
+    for kept, row in ((2, 2), (3, 4), (smaller.n_documents - 1, fruit_corpus.n_documents - 1)):
+        np.testing.assert_array_equal(
+            smaller.vectors[smaller.document == kept], fruit_corpus.vectors[fruit_corpus.document == row]
+        )
+        np.testing.assert_array_equal(smaller.document_targets[kept], fruit_corpus.document_targets[row])
+    assert (smaller.document == NO_DOCUMENT).sum() == 1
+
+
+def test_f1_threshold_is_the_best_of_all_cuts() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        chances = generator.choice(np.linspace(0.05, 0.95, 10), 30)
+        targets = (generator.random(30) < chances).astype(float)
+        chosen = f1_threshold(chances, targets)
+        best = max(f1_score(targets, chances >= cut, zero_division=0) for cut in np.unique(chances))
+        assert f1_score(targets, chances >= chosen) == pytest.approx(best)
+        assert chosen not in chances
+
+
+def test_f1_threshold_by_hand() -> None:
+    assert f1_threshold(np.array([0.9, 0.6, 0.4, 0.2]), np.array([1.0, 1, 0, 0])) == pytest.approx(0.5)
+    assert f1_threshold(np.array([0.9, 0.6]), np.array([0.0, 0])) == 0.5
+    assert f1_threshold(np.array([0.9, 0.6]), np.array([1.0, 1])) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("recall", "kept"), [(1.0, 4), (0.75, 3), (0.7, 3), (0.5, 2)])
+def test_recall_threshold_keeps_the_share_asked_for(recall: float, kept: int) -> None:
+    chances = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    targets = np.array([1.0, 0, 1, 0, 1, 0, 1])
+    threshold = recall_threshold(chances, targets, recall)
+    assert int(targets[chances >= threshold].sum()) == kept
+    assert threshold not in chances or recall == 1.0
+
+
+def test_curve_never_turns_the_order_round() -> None:
+    scores = np.arange(10.0)
+    slope, intercept = fit_curve(scores, (scores < 5).astype(float))
+    assert slope == 0
+    assert intercept == pytest.approx(0.0)
+    slope, _ = fit_curve(scores, (scores > 5).astype(float))
+    assert slope > 0
+
+
+def test_sharpness_finds_where_the_evidence_lies() -> None:
+    """One label speaks through a single strong sentence, the other through all of them."""
+    generator = np.random.default_rng(5)
+    targets = np.column_stack([np.ones(200), generator.integers(0, 2, (200, 2))]).astype(float)
+    units = generator.normal(size=(200, 8, 3))
+    units[:, 0, 1] += 6 * targets[:, 1]
+    units[:, :, 2] += targets[:, 2, None]
+
+    def pooled(sharpness: np.ndarray) -> np.ndarray:
+        from models.pooling import pool
+
+        return np.stack([pool(unit, sharpness) for unit in units])
+
+    chosen = choose_sharpness(pooled, targets, min_positives=3)
+    assert chosen[0] == 0
+    assert chosen[1] > chosen[2]
+
+
+def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:
+    generator = np.random.default_rng(0)
+    targets = np.column_stack([np.tile([1.0, 0.0], 50), generator.integers(0, 2, (100, 2))]).astype(float)
+    targets[targets[:, 0] == 0, 1:] = np.nan
+    targets[:, 2] = np.where(np.isnan(targets[:, 2]), np.nan, 0.0)
+    scores = np.nan_to_num(targets) + generator.normal(size=(100, 3))
+    calibration = fit_calibration(scores, targets, min_positives=3, relevance_recall=0.95, margin=0.1)
+    judged = ~np.isnan(targets[:, 1:])
+    shared = fit_curve(scores[:, 1:][judged], targets[:, 1:][judged])
+    assert (calibration.slope[2], calibration.intercept[2]) == pytest.approx(shared)
+    assert calibration.slope[1] != pytest.approx(shared[0])

@@ -1,0 +1,39 @@
+"""CSV files that spreadsheets open without running what strangers wrote."""
+
+import csv
+
+import pytest
+
+from pipeline.store import neutralise, write_csv
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_formulas_are_neutralised(start):
+    assert neutralise(f"{start}1+1") == f"'{start}1+1"
+
+
+@pytest.mark.parametrize("cell", ["", "a=b", " - dash", "'=1", "Ä", "1"])
+def test_other_text_stays(cell):
+    assert neutralise(cell) == cell
+
+
+def test_every_text_cell_is_neutralised_and_numbers_stay(tmp_path):
+    path = tmp_path / "t.csv"
+    write_csv(path, ["=h", "n"], [["@x", -1.5], ['a,"b"\r\nc', None]])
+    with path.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["'=h", "n"], ["'@x", "-1.5"], ['a,"b"\r\nc', ""]]
+
+
+def test_byte_order_mark_and_lone_surrogate(tmp_path):
+    path = tmp_path / "t.csv"
+    write_csv(path, ["ü\ud800"], [], bom=True)
+    assert path.read_bytes() == b"\xef\xbb\xbf" + "ü?\r\n".encode()
+
+
+def test_ragged_row_leaves_the_old_file(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="a row of 1 cells under a header of 2"):
+        write_csv(path, ["a", "b"], [["1", "2"], ["3"]])
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

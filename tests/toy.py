@@ -1,0 +1,56 @@
+"""A toy encoder and toy papers, with codes that follow from the words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.encoder import Vectors
+from models.tagger import Document
+from training.examples import CodedDocument
+
+
+class WordEncoder:
+    """Bag of words on fixed random axes: the same word always points the same way."""
+
+    size = 48
+
+    def __init__(self) -> None:
+        self._axes: dict[str, np.ndarray] = {}
+
+    def _axis(self, word: str) -> np.ndarray:
+        if word not in self._axes:
+            seed = int.from_bytes(word.encode(), "little")
+            self._axes[word] = np.random.default_rng(seed).normal(size=self.size)
+        return self._axes[word]
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        rows = [sum((self._axis(word) for word in text.lower().split()), np.zeros(self.size)) for text in texts]
+        table = np.array(rows, dtype=np.float32).reshape(-1, self.size)
+        return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-9)
+
+
+def fruit_documents(count: int = 40) -> list[CodedDocument]:
+    """Papers about apples, pears, both or neither; the codes follow from the words."""
+    generator = np.random.default_rng(7)
+    fillers = "the and of with from study results people town garden year".split()
+    documents = []
+    for number in range(count):
+        fruits = [[], ["apple"], ["pear"], ["apple", "pear"]][number % 4]
+        sentences, labels = [], []
+        for carried in [[], *([fruit] for fruit in fruits), []]:
+            words = [*generator.choice(fillers, 6), f"w{generator.integers(50)}"]
+            words += [*carried, *carried] if carried else (["stone"] if not fruits else ["fruit"])
+            sentences.append(" ".join(words))
+            labels.append(tuple(carried))
+        documents.append(
+            CodedDocument(
+                record_id=f"text:{number}",
+                document=Document("fruit study" if fruits else "stone study", tuple(sentences)),
+                relevant=bool(fruits),
+                codes={key: int(key in fruits) for key in ("apple", "pear", "plum")},
+                sentence_labels=tuple(labels),
+            )
+        )
+    return documents

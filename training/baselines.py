@@ -1,0 +1,315 @@
+"""Naive methods that a model must beat, and the leave-one-paper-out protocol.
+
+Both need training, so they run here and write prediction files; `evaluation` scores
+them by the same code as the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
+
+from models.codebook import Codebook
+from models.encoder import Encoder
+from models.errors import MechtagError
+from models.features import LIKENESS_SCALE, embed_codebook
+from models.pooling import pool
+from pipeline.annotations import Exemplar, read_coded, read_exemplars
+from pipeline.gold import Matrix, load_matrix
+from pipeline.records import Prediction, Record, Sentence
+from pipeline.settings import Settings
+from pipeline.tag import documents_of
+from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
+from training.fit import assign_folds, fit
+from training.thresholds import f1_threshold, fit_curve
+from training.train import load_encoder, predictions_of
+
+Array = NDArray[np.float64]
+Progress = Callable[[int], None]
+
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all baselines work on: the coded documents, then the gold papers, in one corpus."""
+
+    settings: Settings
+    codebook: Codebook
+    encoder: Encoder
+    exemplars: Sequence[Exemplar]
+    coded: Sequence[CodedDocument]
+    gold: Sequence[CodedDocument]
+    corpus: Corpus
+
+    @property
+    def documents(self) -> list[CodedDocument]:
+        """Coded documents, then gold papers: the rows of the corpus."""
+        return [*self.coded, *self.gold]
+
+    @property
+    def n_coded(self) -> int:
+        """How many rows are coded documents."""
+        return len(self.coded)
+
+    @property
+    def fold(self) -> NDArray[np.int64]:
+        """Fold of each coded document, the same as in training."""
+        relevant = self.corpus.document_targets[: self.n_coded, 0]
+        return assign_folds(relevant, self.settings.train.folds, self.settings.seed)
+
+
+def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], sentences: Sequence[Sentence]) -> Bench:
+    """Read annotations and gold codes, and encode all texts once.
+
+    Parameters
+    ----------
+    records, sentences
+        Of the gold papers; those without a row in the gold table are passed over.
+
+    Raises
+    ------
+    MechtagError
+        A gold paper is among the coded records, which the model learns from, or no gold
+        paper has a record.
+    """
+    coded = coded_documents(read_coded(settings.train.records, codebook.keys), codebook.keys)
+    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
+    matrix = load_matrix(settings.evaluate.gold)
+    gold = gold_documents(matrix, codebook.keys, records, sentences)
+    known = {document.record_id for document in coded}
+    leaked = [document.record_id for document in gold if document.record_id in known]
+    if leaked:
+        raise MechtagError(
+            f"{settings.train.records}: {', '.join(leaked)} is also in the gold standard {settings.evaluate.gold}; "
+            "a paper that accuracy is measured on must not be trained on: take it out of one of the two"
+        )
+    if not gold:
+        raise MechtagError(f"{settings.evaluate.gold}: none of its papers has a record with its key")
+    encoder = load_encoder(settings)
+    corpus = build_corpus([*coded, *gold], exemplars, codebook.keys, encoder, embed_codebook(codebook, encoder))
+    return Bench(settings, codebook, encoder, exemplars, coded, gold, corpus)
+
+
+def gold_documents(
+    matrix: Matrix, label_keys: Sequence[str], records: Sequence[Record], sentences: Sequence[Sentence]
+) -> list[CodedDocument]:
+    """Join gold records with their codes by the field ``key``; sentences were not coded."""
+    codes = {label: matrix.values(label) for label in label_keys}
+    rows = {key: row for row, key in enumerate(matrix.keys)}
+    found = []
+    for record, (document, _) in zip(records, documents_of(records, sentences), strict=True):
+        row = rows.get(dict(record.raw).get("key", ""))
+        if row is not None:
+            found.append(
+                CodedDocument(
+                    record_id=record.record_id,
+                    document=document,
+                    relevant=True,
+                    codes={label: codes[label][row] for label in label_keys},
+                )
+            )
+    return found
+
+
+def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
+    """Train once for each gold paper, on the coded records and on all other gold papers.
+
+    Gold papers are coded as a whole, so they teach relevance, pooling, calibration and
+    thresholds; the heads of the labels are learnt from sentences.
+    """
+    predictions = []
+    for row in range(bench.n_coded, bench.corpus.n_documents):
+        fitted = fit(bench.corpus.without(row), bench.settings.train, bench.settings.seed)
+        units = bench.corpus.rows()[row]
+        unit_scores = fitted.heads.score(bench.corpus.vectors[units], bench.corpus.likenesses[units])
+        scores = pool(unit_scores, fitted.heads.sharpness)[None, :]
+        record_id = bench.documents[row].record_id
+        predictions += predictions_of([record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
+        on_progress(1)
+    return predictions
+
+
+def all_positive(bench: Bench) -> list[Prediction]:
+    """Say yes to every label of every paper."""
+    ones = np.ones((len(bench.gold), len(bench.codebook.keys)))
+    return _rows(bench, ones, ones, np.full(ones.shape[1], HALF), "all_positive")
+
+
+def prevalence(bench: Bench) -> list[Prediction]:
+    """Give each label the share of relevant coded papers that carry it."""
+    targets, relevant = _relevant_targets(bench)
+    shares = np.nanmean(targets[relevant], axis=0)
+    table = np.tile(shares, (len(bench.gold), 1))
+    return _rows(bench, table, table, np.full(table.shape[1], HALF), "prevalence")
+
+
+def text_length(bench: Bench) -> list[Prediction]:
+    """Score a paper by its number of words, whatever the label."""
+    words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
+    return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
+
+
+def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
+    """Score a paper by the mean cosine of its units with one query, whatever the label."""
+    cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
+    scores = bench.corpus.pool(np.tile(cosines[:, None], len(bench.codebook.keys)), _mean_pooling(bench))
+    return _calibrated(bench, scores, name)
+
+
+def definition_cosine(bench: Bench) -> list[Prediction]:
+    """Score a paper by the mean cosine of its units with the label's definition."""
+    scores = bench.corpus.pool(bench.corpus.likenesses[:, :, 0] / LIKENESS_SCALE, _mean_pooling(bench))
+    return _calibrated(bench, scores, "definition_cosine")
+
+
+def tfidf(bench: Bench) -> list[Prediction]:
+    """Learn from the same sentences as the model, but from words instead of vectors."""
+    units = [unit for coded in bench.documents for unit in coded.document.units]
+    units += [exemplar.text for exemplar in bench.exemplars]
+    corpus = bench.corpus
+    folds = bench.settings.train.folds
+    # The gold papers are one more fold, which nothing is learnt from.
+    document_fold = np.append(bench.fold, np.full(len(bench.gold), folds))
+    unit_fold = np.where(corpus.document == NO_DOCUMENT, -1, document_fold[corpus.document])
+    scores = np.zeros((len(units), len(bench.codebook.keys)))
+    for held_out in range(folds + 1):
+        vectorizer = _vectorizer()
+        learnt = np.flatnonzero((unit_fold != held_out) & (unit_fold != folds))
+        rows = np.flatnonzero(unit_fold == held_out)
+        words = vectorizer.fit_transform([units[row] for row in learnt])
+        held_words = vectorizer.transform([units[row] for row in rows])
+        for column in range(scores.shape[1]):
+            targets = corpus.unit_targets[learnt, 1 + column]
+            judged = ~np.isnan(targets)
+            if len(np.unique(targets[judged])) == 2:
+                model = LogisticRegression(C=10.0, max_iter=1000).fit(words[judged], targets[judged])
+                scores[rows, column] = model.decision_function(held_words)
+    return _calibrated(bench, corpus.pool(scores, _mean_pooling(bench)), "tfidf")
+
+
+def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
+    """Learn each label from the words and codes of all other gold papers alone."""
+    texts = [" ".join(coded.document.units) for coded in bench.gold]
+    targets = bench.corpus.document_targets[bench.n_coded :, 1:]
+    chances = np.full(targets.shape, HALF)
+    for row in range(len(texts)):
+        others = [place for place in range(len(texts)) if place != row]
+        vectorizer = _vectorizer()
+        words = vectorizer.fit_transform([texts[place] for place in others])
+        held = vectorizer.transform([texts[row]])
+        for column in range(targets.shape[1]):
+            known = ~np.isnan(targets[others, column])
+            codes = targets[others, column][known]
+            if len(np.unique(codes)) == 2:
+                model = LogisticRegression(C=10.0, max_iter=1000).fit(words[known], codes)
+                chances[row, column] = model.predict_proba(held)[0, 1]
+    return _rows(bench, chances, chances, np.full(targets.shape[1], HALF), "tfidf_leave_one_out")
+
+
+def relevance_svm(bench: Bench) -> list[Prediction]:
+    """TF-IDF and a linear SVM for relevance, on the coded records, each out of fold."""
+    texts = [" ".join(coded.document.units) for coded in bench.coded]
+    relevant = bench.corpus.document_targets[: bench.n_coded, 0]
+    fold = bench.fold
+    scores = np.zeros(bench.n_coded)
+    for held_out in range(bench.settings.train.folds):
+        vectorizer = _vectorizer()
+        learnt, rows = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
+        model = LinearSVC().fit(vectorizer.fit_transform([texts[row] for row in learnt]), relevant[learnt])
+        scores[rows] = model.decision_function(vectorizer.transform([texts[row] for row in rows]))
+    return [
+        Prediction(
+            record_id=coded.record_id,
+            label=bench.codebook.relevance.key,
+            score=float(score),
+            decision="yes" if score >= 0 else "no",
+            model_id="tfidf_svm",
+        )
+        for coded, score in zip(bench.coded, scores, strict=True)
+    ]
+
+
+def _vectorizer() -> TfidfVectorizer:
+    return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+
+
+def _mean_pooling(bench: Bench) -> Array:
+    return np.zeros(len(bench.codebook.keys))
+
+
+def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
+    targets = bench.corpus.document_targets[: bench.n_coded]
+    return targets[:, 1:], targets[:, 0] == 1
+
+
+def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
+    """Fit curve and threshold of each label on the relevant coded papers, apply them to the gold papers.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, n_labels)
+        Coded documents first.
+    """
+    targets, relevant = _relevant_targets(bench)
+    chances = np.zeros((len(bench.gold), scores.shape[1]))
+    thresholds = np.zeros(scores.shape[1])
+    for column in range(scores.shape[1]):
+        judged = relevant & ~np.isnan(targets[:, column])
+        known = scores[: bench.n_coded][judged, column]
+        codes = targets[judged, column]
+        centre, spread = known.mean(), known.std() or 1.0
+        standard = (scores[:, column] - centre) / spread
+        if len(np.unique(codes)) < 2:
+            slope, intercept = 0.0, 0.0
+        else:
+            slope, intercept = fit_curve(standard[: bench.n_coded][judged], codes)
+        curve = expit(slope * standard + intercept)
+        thresholds[column] = f1_threshold(curve[: bench.n_coded][judged], codes)
+        chances[:, column] = curve[bench.n_coded :]
+    return _rows(bench, scores[bench.n_coded :], chances, thresholds, name)
+
+
+def _rows(bench: Bench, scores: Array, chances: Array, thresholds: Array, name: str) -> list[Prediction]:
+    return [
+        Prediction(
+            record_id=coded.record_id,
+            label=label,
+            score=float(scores[row, column]),
+            probability=float(chances[row, column]),
+            threshold=float(thresholds[column]),
+            decision="yes" if chances[row, column] >= thresholds[column] else "no",
+            model_id=name,
+        )
+        for row, coded in enumerate(bench.gold)
+        for column, label in enumerate(bench.codebook.keys)
+    ]
+
+
+def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, list[Prediction]]:
+    """Run the leave-one-out protocol and all baselines.
+
+    Returns
+    -------
+    dict
+        Predictions by the name that the metrics file uses.
+    """
+    query = bench.settings.evaluate.baseline_query
+    return {
+        "leave_one_out": leave_one_out(bench, on_progress),
+        "all_positive": all_positive(bench),
+        "prevalence": prevalence(bench),
+        "text_length": text_length(bench),
+        f"{query}_cosine": query_cosine(bench, query, f"{query}_cosine"),
+        "definition_cosine": definition_cosine(bench),
+        "tfidf": tfidf(bench),
+        "tfidf_leave_one_out": tfidf_leave_one_out(bench),
+        "relevance_svm": relevance_svm(bench),
+    }

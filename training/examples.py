@@ -1,0 +1,188 @@
+"""Coded records and exemplars as tables, and the arrays that training works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encoder import Encoder, Vectors
+from models.errors import MechtagError
+from models.features import Definitions
+from models.pooling import pool
+from models.tagger import Document
+from pipeline.annotations import CodedRecord, Exemplar
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+NO_DOCUMENT = -1
+
+
+@dataclass(frozen=True)
+class CodedDocument:
+    """A document with what people said of it.
+
+    Attributes
+    ----------
+    codes
+        Code of the whole paper a label: 1, 0, or ``None`` for not judged. The codes of an
+        irrelevant paper count as not judged.
+    sentence_labels
+        Labels of each sentence, or ``None`` where only the paper was coded.
+    """
+
+    record_id: str
+    document: Document
+    relevant: bool
+    codes: Mapping[str, int | None]
+    sentence_labels: tuple[tuple[str, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Units (titles, sentences, exemplars) and documents as arrays.
+
+    The label axis is relevance, then the codebook's order; NaN is 'not judged' and never
+    a negative.
+
+    Attributes
+    ----------
+    vectors : ndarray, shape (n_units, size)
+    likenesses : ndarray, shape (n_units, n_labels, 2)
+    unit_targets : ndarray, shape (n_units, 1 + n_labels)
+        NaN for titles, for sentences nobody coded, and for relevance, which is a document's.
+    document : ndarray, shape (n_units,)
+        Row of the unit's document; ``NO_DOCUMENT`` for exemplars.
+    document_targets : ndarray, shape (n_documents, 1 + n_labels)
+    """
+
+    vectors: Vectors
+    likenesses: Array
+    unit_targets: Array
+    document: Index
+    document_targets: Array
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents there are."""
+        return len(self.document_targets)
+
+    def mean_vectors(self) -> Array:
+        """Mean vector of each document's units, shape (n_documents, size)."""
+        return np.stack([self.vectors[rows].mean(axis=0, dtype=np.float64) for rows in self.rows()])
+
+    def rows(self) -> list[Index]:
+        """Units of each document."""
+        return [np.flatnonzero(self.document == document) for document in range(self.n_documents)]
+
+    def without(self, document: int) -> Corpus:
+        """Give the corpus that is left when a document and its units are taken out."""
+        kept = self.document != document
+        renumbered = self.document[kept]
+        return Corpus(
+            vectors=self.vectors[kept],
+            likenesses=self.likenesses[kept],
+            unit_targets=self.unit_targets[kept],
+            document=np.where(renumbered > document, renumbered - 1, renumbered),
+            document_targets=np.delete(self.document_targets, document, axis=0),
+        )
+
+    def pool(self, unit_scores: Array, sharpness: Array) -> Array:
+        """Pool the scores of each document's units, shape (n_documents, n_columns)."""
+        return np.stack([pool(unit_scores[rows], sharpness) for rows in self.rows()])
+
+
+def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
+    """Take from coded records what training needs; each was judged for every label."""
+    return [
+        CodedDocument(
+            record_id=record.record.record_id,
+            document=Document(record.record.title, tuple(sentence.text for sentence in record.sentences)),
+            relevant=record.relevant,
+            codes={key: int(key in record.labels) for key in label_keys},
+            sentence_labels=record.sentence_labels,
+        )
+        for record in records
+    ]
+
+
+def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar], label_keys: Sequence[str]) -> Dataset:
+    """One row a unit: text, multi-hot targets in codebook order, and the row of its document.
+
+    Returns
+    -------
+    datasets.Dataset
+        ``text`` (string), ``targets`` (1 + n_labels floats, NaN for not judged),
+        ``document`` (int; ``NO_DOCUMENT`` for exemplars).
+    """
+    from datasets import Dataset, Features, List, Value
+
+    unknown = [np.nan] * (1 + len(label_keys))
+    texts: list[str] = []
+    targets: list[list[float]] = []
+    owners: list[int] = []
+    for row, coded in enumerate(documents):
+        texts.extend(coded.document.units)
+        targets.append(unknown)
+        if coded.sentence_labels is None:
+            targets.extend([unknown] * len(coded.document.sentences))
+        else:
+            targets.extend([np.nan, *_multi_hot(labels, label_keys)] for labels in coded.sentence_labels)
+        owners.extend([row] * len(coded.document.units))
+    for exemplar in exemplars:
+        texts.append(exemplar.text)
+        targets.append([np.nan, *_multi_hot(exemplar.labels, label_keys)])
+        owners.append(NO_DOCUMENT)
+    features = Features(
+        {"text": Value("string"), "targets": List(Value("float64"), length=len(unknown)), "document": Value("int64")}
+    )
+    return Dataset.from_dict({"text": texts, "targets": targets, "document": owners}, features=features)
+
+
+def build_corpus(
+    documents: Sequence[CodedDocument],
+    exemplars: Sequence[Exemplar],
+    label_keys: Sequence[str],
+    encoder: Encoder,
+    definitions: Definitions,
+) -> Corpus:
+    """Encode all units and lay out their targets.
+
+    Raises
+    ------
+    MechtagError
+        There is no document, or none is relevant, or none is irrelevant: relevance
+        cannot be learnt then.
+    """
+    judged = {document.relevant for document in documents}
+    if judged != {True, False}:
+        raise MechtagError(
+            f"{len(documents)} coded records, none of them {'irrelevant' if judged == {True} else 'relevant'}; "
+            "training needs records of both kinds"
+        )
+    table = unit_table(documents, exemplars, label_keys).with_format("numpy")
+    vectors = encoder.encode([str(text) for text in table["text"]])
+    document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
+    for row, coded in enumerate(documents):
+        document_targets[row, 0] = coded.relevant
+        if coded.relevant:
+            codes = [coded.codes.get(key) for key in label_keys]
+            document_targets[row, 1:] = [np.nan if code is None else float(code) for code in codes]
+    return Corpus(
+        vectors=vectors,
+        likenesses=definitions.likenesses(vectors),
+        unit_targets=np.asarray(table["targets"], dtype=np.float64),
+        document=np.asarray(table["document"], dtype=np.int64),
+        document_targets=document_targets,
+    )
+
+
+def _multi_hot(labels: Sequence[str], label_keys: Sequence[str]) -> list[float]:
+    return [float(key in labels) for key in label_keys]

@@ -1,0 +1,138 @@
+"""Pooling, probability curves and thresholds, each fitted on out-of-fold scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from models.calibration import probabilities
+from models.tagger import Calibration
+
+Array = NDArray[np.float64]
+
+# From the mean (0) to all but the maximum.
+SHARPNESSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+
+
+def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_positives: int) -> Array:
+    """Choose, label by label, the pooling whose scores give the most probable codes.
+
+    Parameters
+    ----------
+    pooled
+        Gives the documents' scores, shape (n_documents, 1 + n_labels), for a sharpness a label.
+    targets : ndarray, shape (n_documents, 1 + n_labels)
+        NaN for not judged.
+
+    Returns
+    -------
+    ndarray, shape (1 + n_labels,)
+        0 for relevance, whose head is made for the mean. Labels with too few positives
+        or negatives take what suits all labels together.
+    """
+    n_columns = targets.shape[1]
+    losses = np.full((len(SHARPNESSES), n_columns), np.nan)
+    for row, sharpness in enumerate(SHARPNESSES):
+        scores = pooled(np.full(n_columns, sharpness))
+        for column in range(1, n_columns):
+            judged = ~np.isnan(targets[:, column])
+            if _enough(targets[judged, column], min_positives):
+                slope, intercept = fit_curve(scores[judged, column], targets[judged, column])
+                chances = expit(slope * scores[judged, column] + intercept)
+                losses[row, column] = log_loss(targets[judged, column], chances, labels=[0, 1])
+    fitted = ~np.isnan(losses[0])
+    chosen = np.zeros(n_columns)
+    if fitted.any():
+        values = np.array(SHARPNESSES)
+        chosen[1:] = values[losses[:, fitted].mean(axis=1).argmin()]
+        chosen[fitted] = values[losses[:, fitted].argmin(axis=0)]
+    return chosen
+
+
+def fit_calibration(
+    scores: Array, targets: Array, *, min_positives: int, relevance_recall: float, margin: float
+) -> Calibration:
+    """Fit probability curves and thresholds.
+
+    Relevance keeps ``relevance_recall`` of the relevant records. A label takes the
+    threshold with the highest F1 over all judged records, where an irrelevant record
+    carries no label. Labels with too few positives or negatives share one curve and one
+    threshold, fitted on all labels together.
+
+    Parameters
+    ----------
+    scores, targets : ndarray, shape (n_documents, 1 + n_labels)
+        Out-of-fold scores; NaN targets are not judged.
+    """
+    n_columns = targets.shape[1]
+    slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
+    judged = ~np.isnan(targets)
+    enough = [_enough(targets[judged[:, column], column], min_positives) for column in range(n_columns)]
+    shared = fit_curve(scores[:, 1:][judged[:, 1:]], targets[:, 1:][judged[:, 1:]])
+    for column in range(n_columns):
+        rows = judged[:, column]
+        fitted = column == 0 or enough[column]
+        slope[column], intercept[column] = fit_curve(scores[rows, column], targets[rows, column]) if fitted else shared
+    chances = probabilities(scores, slope, intercept)
+    coded = np.where(targets[:, :1] == 0, 0.0, targets)
+    known = ~np.isnan(coded)
+    threshold[0] = recall_threshold(chances[known[:, 0], 0], coded[known[:, 0], 0], relevance_recall)
+    threshold[1:] = f1_threshold(chances[:, 1:][known[:, 1:]], coded[:, 1:][known[:, 1:]])
+    for column in range(1, n_columns):
+        if enough[column]:
+            rows = known[:, column]
+            threshold[column] = f1_threshold(chances[rows, column], coded[rows, column])
+    return Calibration(slope, intercept, threshold, margin)
+
+
+def f1_threshold(chances: Array, targets: Array) -> float:
+    """Give the threshold with the highest F1, midway between two neighbouring probabilities.
+
+    0.5 where there is no positive. Ties go to the highest threshold.
+    """
+    order = np.argsort(-chances, kind="stable")
+    sorted_chances, sorted_targets = chances[order], targets[order]
+    if not sorted_targets.any():
+        return 0.5
+    found = np.cumsum(sorted_targets)
+    f1 = 2 * found / (np.arange(1, len(found) + 1) + found[-1])
+    following = np.append(sorted_chances[1:], 0.0)
+    f1[sorted_chances == following] = -1.0  # equal probabilities cannot be parted
+    best = int(f1.argmax())
+    return float((sorted_chances[best] + following[best]) / 2)
+
+
+def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
+    """Give the highest threshold that keeps at least this share of the positives."""
+    positives = np.sort(chances[targets == 1])[::-1]
+    kept = int(np.ceil(recall * len(positives) - 1e-9))
+    lowest = positives[kept - 1]
+    below = chances[chances < lowest]
+    return float((lowest + below.max()) / 2) if len(below) else float(lowest)
+
+
+def _enough(targets: Array, min_positives: int) -> bool:
+    return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
+
+
+def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
+    """Fit a rising logistic curve from scores to probability (Platt 1999).
+
+    A falling one would turn the order of records round on the strength of noise; it is
+    replaced by the prevalence.
+
+    Returns
+    -------
+    slope, intercept : float
+    """
+    model = LogisticRegression(C=1.0).fit(scores[:, None], targets)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope >= 0:
+        return slope, intercept
+    share = (targets.sum() + 1) / (len(targets) + 2)
+    return 0.0, float(np.log(share / (1 - share)))

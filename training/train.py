@@ -1,0 +1,177 @@
+"""The training run: from annotation files to a model folder and out-of-fold predictions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import (
+    CONFIG,
+    FORMAT_VERSION,
+    WEIGHTS,
+    EncoderConfig,
+    ModelConfig,
+    pack,
+    with_model_id,
+)
+from models.calibration import decide, probabilities
+from models.codebook import Codebook
+from models.encoder import TransformerEncoder, locate_encoder
+from models.features import embed_codebook
+from models.tagger import Calibration, Tagger
+from pipeline.annotations import CodedRecord, read_coded, read_exemplars
+from pipeline.records import Prediction
+from pipeline.settings import Settings
+from pipeline.store import replacing, write_text
+from training.examples import Corpus, build_corpus, coded_documents
+from training.fit import Fitted, calibrate, fit
+
+Array = NDArray[np.float64]
+
+LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "safetensors", "spacy")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run gives.
+
+    Attributes
+    ----------
+    documents, sentences : list of Prediction
+        Of the coded records, each made without its own paper. The record id of a
+        sentence is ``<record_id>#<sentence number>``, and it has no probability.
+    """
+
+    tagger: Tagger
+    config: ModelConfig
+    documents: list[Prediction]
+    sentences: list[Prediction]
+
+
+def train(settings: Settings, codebook: Codebook) -> Trained:
+    """Train on the annotation files named in the settings.
+
+    Raises
+    ------
+    MechtagError
+        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+    """
+    coded = read_coded(settings.train.records, codebook.keys)
+    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
+    encoder = load_encoder(settings)
+    definitions = embed_codebook(codebook, encoder)
+    corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
+    fitted = fit(corpus, settings.train, settings.seed)
+    tagger = Tagger(codebook, encoder, definitions, fitted.heads, fitted.calibration)
+    config = _config(settings, codebook, tagger, encoder.source.sha256)
+    return Trained(
+        tagger=tagger,
+        config=config,
+        documents=_document_predictions(corpus, fitted, coded, codebook, settings, config.model_id),
+        sentences=_sentence_predictions(corpus, fitted, coded, codebook, config.model_id),
+    )
+
+
+def load_encoder(settings: Settings) -> TransformerEncoder:
+    """Load the encoder that the settings name; raises as `models.encoder.locate_encoder`."""
+    chosen = settings.encoder
+    source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
+    return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)
+
+
+def save_model(trained: Trained, folder: str | Path) -> None:
+    """Write the model folder; the configuration last, so that a half-written folder is refused."""
+    folder = Path(folder)
+    with replacing(folder / WEIGHTS) as part:
+        part.write_bytes(pack(trained.tagger))
+    write_text(folder / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
+
+
+def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha256: str) -> ModelConfig:
+    files = [name for name in (settings.train.records, settings.train.exemplars) if name]
+    config = ModelConfig(
+        format_version=FORMAT_VERSION,
+        model_id="",
+        codebook=codebook,
+        codebook_sha256=codebook.sha256,
+        encoder=EncoderConfig(
+            name=settings.encoder.name,
+            revision=settings.encoder.revision,
+            sha256=encoder_sha256,
+            max_tokens=settings.encoder.max_tokens,
+            batch_tokens=settings.encoder.batch_tokens,
+        ),
+        refer_margin=settings.train.refer_margin,
+        seed=settings.seed,
+        settings=settings.train.model_dump(mode="json"),
+        data={Path(name).name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files},
+        versions={library: version(library) for library in ("mechtag", *LIBRARIES)},
+    )
+    return with_model_id(config, pack(tagger))
+
+
+def _document_predictions(
+    corpus: Corpus, fitted: Fitted, coded: list[CodedRecord], codebook: Codebook, settings: Settings, model_id: str
+) -> list[Prediction]:
+    """Calibrate each fold on the other folds, so that no paper has a say in its own threshold."""
+    predictions: list[Prediction | None] = [None] * (corpus.n_documents * len(codebook.all_keys))
+    width = len(codebook.all_keys)
+    for fold in range(settings.train.folds):
+        sharpness, calibration = calibrate(corpus, fitted.unit_scores, fitted.fold != fold, settings.train)
+        scores = corpus.pool(fitted.unit_scores, sharpness)
+        rows = np.flatnonzero(fitted.fold == fold)
+        ids = [coded[row].record.record_id for row in rows]
+        made = predictions_of(ids, codebook, scores[rows], calibration, f"{model_id}:out-of-fold")
+        for place, row in enumerate(rows):
+            predictions[row * width : (row + 1) * width] = made[place * width : (place + 1) * width]
+    return [prediction for prediction in predictions if prediction is not None]
+
+
+def predictions_of(
+    record_ids: list[str], codebook: Codebook, scores: Array, calibration: Calibration, model_id: str
+) -> list[Prediction]:
+    """Turn pooled scores into prediction rows without evidence.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+    """
+    chances = probabilities(scores, calibration.slope, calibration.intercept)
+    return [
+        Prediction(
+            record_id=record_id,
+            label=label,
+            score=float(scores[row, column]),
+            probability=float(chances[row, column]),
+            threshold=float(calibration.threshold[column]),
+            decision=decide(float(chances[row, column]), float(calibration.threshold[column]), calibration.margin),
+            model_id=model_id,
+        )
+        for row, record_id in enumerate(record_ids)
+        for column, label in enumerate(codebook.all_keys)
+    ]
+
+
+def _sentence_predictions(
+    corpus: Corpus, fitted: Fitted, coded: list[CodedRecord], codebook: Codebook, model_id: str
+) -> list[Prediction]:
+    predictions = []
+    for record, rows in zip(coded, corpus.rows(), strict=True):
+        for sentence, row in zip(record.sentences, rows[1:], strict=True):  # the first unit is the title
+            for column, label in enumerate(codebook.keys, start=1):
+                score = float(fitted.unit_scores[row, column])
+                predictions.append(
+                    Prediction(
+                        record_id=f"{record.record.record_id}#{sentence.sentence}",
+                        label=label,
+                        score=score,
+                        decision="yes" if score >= 0 else "no",
+                        model_id=f"{model_id}:out-of-fold",
+                    )
+                )
+    return predictions
