@@ -1,5 +1,6 @@
 # The two commands of a newcomer are `make run` and `make test`; each sets up all it needs.
 PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
 
 # Nothing leaves the machine: no usage statistics of any library.
@@ -12,7 +13,7 @@ export DO_NOT_TRACK := 1
 
 run: .venv/run.stamp
 	$(BIN)/dvc repro
-	$(BIN)/mechtag show
+	$(BIN)/mechtag report
 
 test: .venv/test.stamp lint types
 	$(BIN)/pytest

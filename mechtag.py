@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 import os
-
-# Before anything imports a library that reads them: no usage statistics leave the machine.
-for _name, _value in {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "TOKENIZERS_PARALLELISM": "true",
-}.items():
-    os.environ.setdefault(_name, _value)
-
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,6 +27,8 @@ Sources = Annotated[
     list[Path], typer.Argument(metavar="SRC...", help="Search exports, or folders of them.", show_default=False)
 ]
 Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
+# No usage statistics leave the machine, unless the user sets these otherwise.
+NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 PARAMS = Path("params.yaml")
 MODEL = Path("models/trained")
 
@@ -153,7 +145,7 @@ def train(
     """
     from pipeline.store import write_predictions
     from training.tracking import log_run
-    from training.train import figures, save_model
+    from training.train import save_model
     from training.train import train as fit_model
 
     settings, codebook = _load(params)
@@ -164,7 +156,7 @@ def train(
     save_model(trained, output)
     write_predictions(out_of_fold / "documents.parquet", trained.documents)
     write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
-    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), figures(trained))
+    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), trained.figures)
     _say(f"{output}: model {trained.config.model_id}, MLflow run {run_id}")
 
 
@@ -188,15 +180,22 @@ def tag(
     from pipeline.batch import gather, tag_records, write_tagged
 
     settings, codebook = _load(params)
-    batch = gather(sources, settings, sentence_table)
     loaded = load_model(model, codebook)
+    batch = gather(sources, settings, sentence_table)
+    for note in batch.ingested.notes:
+        _say(f"note: {note}")
     with _progress("tagging", len(batch.records)) as advance:
         tagged = tag_records(loaded, batch, settings.tag, advance)
-    write_tagged(output, tagged, codebook)
-    for note in batch.notes:
-        _say(f"note: {note}")
-    typer.echo(tagged.describe(codebook))
-    typer.echo(f"Tagged file: {output / 'tagged.csv'}")
+    write_tagged(output, tagged)
+    summary = tagged.summary()
+    typer.echo(
+        f"{summary['read']} records read, {summary['rejected']} rejected, {summary['duplicates']} duplicates, "
+        f"{summary['unique']} tagged ({summary['without_abstract']} without abstract)"
+    )
+    for entry in codebook.entries:
+        counts = summary["decisions"][entry.key]
+        typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
+    typer.echo(f"Table to review: {output / 'tagged.csv'}; for reference managers: {output / 'tagged.ris'}")
 
 
 @app.command()
@@ -220,6 +219,45 @@ def baselines(
     for name, predictions in made.items():
         write_predictions(output / f"{name}.parquet", predictions)
     _say(f"{output}: {', '.join(made)}")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="What 'tag' made of the gold papers.")],
+    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="Coding matrix: papers by labels, with 1 and 0.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Metrics file to write; tables go beside it.")],
+    records: Annotated[
+        Path | None, typer.Option("--records", help="Records; records.parquet beside the predictions by default.")
+    ] = None,
+    others: Annotated[
+        Path | None, typer.Option("--baselines", help="Folder that 'baselines' wrote.", show_default=False)
+    ] = None,
+    out_of_fold: Annotated[
+        Path | None, typer.Option("--out-of-fold", help="Folder that 'train' wrote.", show_default=False)
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Compare predictions with human coding.
+
+    Papers of the matrix are found by their key: the field `key` of the source file, or the record id.
+
+    Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
+    """
+    from evaluation.run import evaluate_files
+
+    settings, codebook = _load(params)
+    evaluate_files(
+        predictions,
+        gold,
+        records or predictions.with_name("records.parquet"),
+        output,
+        label_keys=codebook.keys,
+        relevance_key=codebook.relevance.key,
+        settings=settings,
+        baselines=others,
+        out_of_fold=out_of_fold,
+    )
+    _say(f"{output}: written, with tables beside it")
 
 
 @app.command()
@@ -250,6 +288,8 @@ def main() -> None:
     """Run the command line; a problem the user can act on ends with a message and status 1."""
     from models.errors import MechtagError
 
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
     try:
         app()
     except MechtagError as error:

@@ -9,11 +9,11 @@ import numpy as np
 
 from evaluation import gold as gold_standards
 from evaluation.coded import CodedSet, coded_section, gold_relevance, relevance_section
-from evaluation.gold import GoldStandard
 from evaluation.join import System
 from evaluation.resampling import draw
 from evaluation.sections import labels_section, pooled_section
 from pipeline.errors import MechtagError
+from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
 from pipeline.settings import EvaluateSettings
 

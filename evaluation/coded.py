@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evaluation.agreement import Array, cohen_kappa, krippendorff_alpha
-from evaluation.gold import GoldStandard
 from evaluation.join import System
 from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro
 from evaluation.resampling import Draws, estimates
 from evaluation.sections import labels_section, pooled_section, remarks, rounded, values
 from pipeline.annotations import CodedRecord, Codes
 from pipeline.errors import MechtagError
+from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
 
 
@@ -113,16 +113,7 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 
 
 def _second_coder(coded: CodedSet, labels: Sequence[str]) -> dict[str, Any]:
-    first = {row.key: row for row in coded.records}
-    for row in coded.second:
-        if row.key not in first:
-            raise MechtagError(f"second coder: record {row.key} is not among the coded records")
-        if len(row.sentence_labels) != len(first[row.key].sentence_labels):
-            raise MechtagError(
-                f"second coder: record {row.key} has {len(row.sentence_labels)} sentences, "
-                f"the coded record {len(first[row.key].sentence_labels)}; code the same sentences"
-            )
-    pairs = [(first[row.key], row) for row in coded.second]
+    pairs = [(_first_coding(coded.records, row), row) for row in coded.second]
     return {
         "records": len(pairs),
         "relevance": _agreement([([[one.relevant]], [[two.relevant]]) for one, two in pairs]),
@@ -131,6 +122,23 @@ def _second_coder(coded: CodedSet, labels: Sequence[str]) -> dict[str, Any]:
             [(_ticks(one.sentence_labels, labels), _ticks(two.sentence_labels, labels)) for one, two in pairs]
         ),
     }
+
+
+def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
+    """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
+    same_key = [row for row in records if row.key == second.key]
+    found = [row for row in same_key if len(row.sentence_labels) == len(second.sentence_labels)]
+    if len(found) == 1:
+        return found[0]
+    place = f"second coder: record {second.key}"
+    if not same_key:
+        raise MechtagError(f"{place} is not among the coded records")
+    if not found:
+        counts = ", ".join(str(len(row.sentence_labels)) for row in same_key)
+        raise MechtagError(
+            f"{place} has {len(second.sentence_labels)} sentences, the coded record {counts}; code the same sentences"
+        )
+    raise MechtagError(f"{place}: the key stands for {len(found)} coded records of as many sentences; tell them apart")
 
 
 def _agreement(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> dict[str, float | None]:

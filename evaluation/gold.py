@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
-
-from evaluation.agreement import Array
-from pipeline.errors import MechtagError
-from pipeline.gold import GoldNotes, Matrix
+from pipeline.gold import GoldNotes, GoldStandard
 from pipeline.records import Record, normalise_title
 
 TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
-
-
-@dataclass(frozen=True)
-class GoldStandard:
-    """A coding matrix and the records of its papers.
-
-    Attributes
-    ----------
-    records
-        By key of the paper; a paper of which nothing is known has none.
-    notes
-        ``None`` where nothing is known beside the table.
-    """
-
-    matrix: Matrix
-    records: dict[str, Record]
-    notes: GoldNotes | None = None
-
-    @property
-    def evaluated(self) -> list[Record]:
-        """Records of the papers that can be evaluated, in the order of the matrix."""
-        return [self.records[key] for key in self.matrix.keys if key in self.records]
-
-    def truth(self, labels: Sequence[str]) -> Array:
-        """Codes of the papers in `evaluated`: shape (papers, labels), NaN for not judged."""
-        rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
-        codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
-        return np.asarray(codes[rows])
-
-
-def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Find the record of each paper by the field ``key`` that its source file gave it.
-
-    Raises
-    ------
-    MechtagError
-        Two records carry the same key, or no paper has a record.
-    """
-    by_key: dict[str, Record] = {}
-    for record in records:
-        key = dict(record.raw).get("key")
-        if key not in matrix.keys:
-            continue
-        if key in by_key:
-            raise MechtagError(
-                f"{record.source_file}: record {record.source_index}: key {key} belongs to record "
-                f"{by_key[key].source_index} of {by_key[key].source_file} already; each must be unique"
-            )
-        by_key[key] = record
-    if not by_key:
-        raise MechtagError(
-            f"{matrix.path}: no record carries the key of any of its {len(matrix.keys)} papers; "
-            "ingest the file that holds the gold records, with a field 'key'"
-        )
-    return GoldStandard(matrix, by_key, notes)
 
 
 def text_basis(record: Record | None) -> TextBasis:

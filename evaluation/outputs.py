@@ -10,9 +10,10 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.benchmark import PROTOCOLS
-from evaluation.gold import GoldStandard, text_basis
+from evaluation.gold import text_basis
 from evaluation.join import System
 from evaluation.metrics import Judged
+from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
 from pipeline.store import write_csv
 

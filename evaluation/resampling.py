@@ -144,8 +144,6 @@ def estimates(
         columns = []
         for column, single in enumerate(np.atleast_1d(value[0])):
             low, high, dropped = interval(boot[name].reshape(len(boot[name]), -1)[:, column])
-            if np.isnan(single):
-                low = high = None
             p_value = None
             if name in permuted:
                 p_value = permutation_p(single, null[name].reshape(len(null[name]), -1)[:, column])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from statistics import fmean
 from typing import Any
 
@@ -211,7 +212,7 @@ def accuracy_terminal(metrics: Mapping[str, Any]) -> Group:
 def accuracy_markdown(metrics: Mapping[str, Any]) -> str:
     """Render the same as Markdown."""
     blocks = []
-    for level, section in zip(["#", *["##"] * 100], accuracy_sections(metrics), strict=False):
+    for level, section in zip(chain("#", repeat("##")), accuracy_sections(metrics), strict=False):
         blocks.append(f"{level} {section.title}")
         if section.lines:
             listed = section.lines[0].startswith("- ")

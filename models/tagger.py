@@ -70,6 +70,13 @@ class Calibration:
     threshold: Array
     margin: float
 
+    def decide(self, chances: Array) -> tuple[Decision, ...]:
+        """Decide each label of one document; see `models.calibration.decide`."""
+        return tuple(
+            decide(float(chance), float(threshold), self.margin)
+            for chance, threshold in zip(chances, self.threshold, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -108,16 +115,12 @@ class Tagger:
             In the order of ``documents``.
         """
         vectors = self.encoder.encode([unit for document in documents for unit in document.units])
-        scores = self.heads.score(vectors, self.definitions.likenesses(vectors))
-        ends = np.cumsum([len(document.units) for document in documents])
-        parts = np.split(scores, ends[:-1]) if len(documents) else []
-        return [self._finish(part) for part in parts]
-
-    def _finish(self, unit_scores: Array) -> Scored:
-        pooled = pool(unit_scores, self.heads.sharpness)
-        chances = probabilities(pooled[None, :], self.calibration.slope, self.calibration.intercept)[0]
-        decisions = tuple(
-            decide(float(chance), float(threshold), self.calibration.margin)
-            for chance, threshold in zip(chances, self.calibration.threshold, strict=True)
-        )
-        return Scored(pooled, chances, decisions, unit_scores)
+        unit_scores = self.heads.score(vectors, self.definitions.likenesses(vectors))
+        lengths = [len(document.units) for document in documents]
+        scores = pool(unit_scores, lengths, self.heads.sharpness)
+        chances = probabilities(scores, self.calibration.slope, self.calibration.intercept)
+        parts = np.split(unit_scores, np.cumsum(lengths)[:-1]) if lengths else []
+        return [
+            Scored(scores[row], chances[row], self.calibration.decide(chances[row]), part)
+            for row, part in enumerate(parts)
+        ]

@@ -236,15 +236,14 @@ def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]
     ------
     MechtagError
         The file is missing or empty; a line is no JSON, lacks a field, has a field or a
-        label unknown; a key or a paper stands twice; an irrelevant record carries a label;
+        label unknown; a paper stands twice; an irrelevant record carries a label;
         a sentence carries a label that its record does not.
     """
     path = Path(path)
-    coded, seen_keys, seen_papers = [], dict[str, int](), dict[str, int]()
+    coded, seen_papers = [], dict[str, int]()
     for number, line in _lines(path, _CodedLine, "coded records, one JSON object a line"):
         codes = _codes(line, [s.mechanisms for s in line.sentences], label_keys, f"{path}: line {number}")
         record = _coded_record(line, codes, path, number)
-        refuse_doubled(seen_keys, record.key, path, number)
         refuse_doubled(seen_papers, record.record.record_id, path, number)
         coded.append(record)
     return coded

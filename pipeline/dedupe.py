@@ -6,10 +6,12 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.matching import Verdict, compare
 from pipeline.records import Record, normalise_title
 from pipeline.settings import DedupeSettings
+from pipeline.store import write_csv
 from pipeline.traits import Traits, traits
 
 # How many members speak for a cluster when it meets another.
@@ -58,7 +60,7 @@ class Deduped:
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """What a record says, wherever it was read; sorts like titles together."""
+    """List what a record says, wherever it was read, so that like titles sort together."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -80,7 +82,7 @@ def _fullness(record: Record) -> tuple[int, int, int]:
 
 
 def _block_keys(item: Traits) -> Iterator[tuple[object, ...]]:
-    """Records that share none of these are never compared."""
+    """Name what a record must share with another to be compared with it."""
     if item.doi:
         yield "doi", item.doi
     if item.pmid:
@@ -151,7 +153,7 @@ class _Clusters:
 
 
 def _cluster(records: Sequence[Record], settings: DedupeSettings) -> list[tuple[list[int], list[Verdict]]]:
-    """Indices into ``records`` of one paper each, and what links them; whatever their order."""
+    """Find indices into ``records`` of one paper each, and what links them, whatever their order."""
     order = sorted(range(len(records)), key=lambda index: _order(records[index]))
     items = [traits(records[index]) for index in order]
     clusters = _Clusters(items, settings)
@@ -230,19 +232,21 @@ def dedupe(records: Sequence[Record], settings: DedupeSettings) -> Deduped:
     return Deduped(tuple(groups), tuple(unique[index] for index in sorted(unique)), len(records))
 
 
-def group_rows(deduped: Deduped) -> list[dict[str, str | int | float]]:
-    """One row a member of each group, for ``groups.csv``; the kept record comes first."""
-    return [
-        {
-            "group": number,
-            "record_id": record.record_id,
-            "source_file": record.source_file,
-            "source_index": record.source_index,
-            "kept": "yes" if record is group.kept else "no",
-            "confidence": group.confidence,
-            "reason": group.reason,
-            "title": record.title,
-        }
+def write_groups(path: str | Path, deduped: Deduped) -> None:
+    """Write one row a member of each group (CSV); the kept record comes first."""
+    header = ("group", "record_id", "source_file", "source_index", "kept", "confidence", "reason", "title")
+    rows = [
+        (
+            number,
+            record.record_id,
+            record.source_file,
+            record.source_index,
+            "yes" if record is group.kept else "no",
+            group.confidence,
+            group.reason,
+            record.title,
+        )
         for number, group in enumerate(deduped.groups, start=1)
         for record in group.members
     ]
+    write_csv(path, header, rows, bom=True)

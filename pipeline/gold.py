@@ -6,18 +6,21 @@ Labels always come as an argument, in codebook order, and never from the data at
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.codebook import describe_validation
 from pipeline.annotations import Basis, read_text, refuse_doubled
 from pipeline.errors import MechtagError
-from pipeline.records import Coding
+from pipeline.records import Coding, Record
 
 Value = Literal[0, 1] | None
 
@@ -176,3 +179,58 @@ def read_gold_notes(table: str | Path) -> GoldNotes | None:
         raise MechtagError(f"{path}: not readable as YAML: {error}") from None
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
+
+
+@dataclass(frozen=True)
+class GoldStandard:
+    """A coding matrix and the records of its papers.
+
+    Attributes
+    ----------
+    records
+        By key of the paper; a paper of which nothing is known has none.
+    notes
+        ``None`` where nothing is known beside the table.
+    """
+
+    matrix: Matrix
+    records: dict[str, Record]
+    notes: GoldNotes | None = None
+
+    @property
+    def evaluated(self) -> list[Record]:
+        """Records of the papers that can be evaluated, in the order of the matrix."""
+        return [self.records[key] for key in self.matrix.keys if key in self.records]
+
+    def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
+        """Codes of the papers in `evaluated`: shape (papers, labels), NaN for not judged."""
+        rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
+        codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
+        return np.asarray(codes[rows])
+
+
+def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
+    """Find the record of each paper by the field ``key`` that its source file gave it.
+
+    Raises
+    ------
+    MechtagError
+        Two records carry the same key, or no paper has a record.
+    """
+    by_key: dict[str, Record] = {}
+    for record in records:
+        key = dict(record.raw).get("key", record.record_id)
+        if key not in matrix.keys:
+            continue
+        if key in by_key:
+            raise MechtagError(
+                f"{record.source_file}: record {record.source_index}: key {key} belongs to record "
+                f"{by_key[key].source_index} of {by_key[key].source_file} already; each must be unique"
+            )
+        by_key[key] = record
+    if not by_key:
+        raise MechtagError(
+            f"{matrix.path}: no record carries the key of any of its {len(matrix.keys)} papers; "
+            "ingest the file that holds the gold records, with a field 'key'"
+        )
+    return GoldStandard(matrix, by_key, notes)

@@ -134,8 +134,8 @@ def find_headings(text: str) -> list[Heading]:
             placed = new_line
         else:
             placed = new_line or before == last or text[before - 1] in _ENDS
-            # "(1) Background: ...; (2) Methods: ..."
-            placed = placed or (text[before - 1] == ";" and not text[start].isalpha())
+            # "(1) Background: ...; (2) Methods: ...", and exports that put ".;" between the parts
+            placed = placed or (text[before - 1] == ";" and (not text[start].isalpha() or text[before - 2] in _ENDS))
             # A label in capitals is one even where the full stop before it was forgotten.
             placed = placed or (
                 kind == "colon" and len(phrase) > 4 and phrase.isupper() and not text[before - 1].isupper()

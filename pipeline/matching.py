@@ -63,7 +63,7 @@ def _agree(left: str | None, right: str | None) -> bool | None:
 
 
 def _titles(left: Traits, right: Traits, similarity: float) -> str:
-    """``same``, ``near`` (spelling), ``shorter`` (subtitle left out), ``led`` (by a running title) or nothing."""
+    """Return ``same``, ``near`` (spelling), ``shorter`` (no subtitle), ``led`` (by a running title) or ``""``."""
     if left.compact == right.compact:
         return "same"
     if fuzz.ratio(left.compact, right.compact) >= 100 * similarity:
@@ -142,6 +142,12 @@ def _pages(left: Traits, right: Traits) -> bool | None:
     return None if "1" in (left.page, right.page) or abs(int(left.page) - int(right.page)) == 1 else False
 
 
+def _same_range(left: Traits, right: Traits) -> bool:
+    """Whether both fill the same pages, more than one, which two papers cannot."""
+    pages = left.page, left.last_page
+    return None not in pages and pages == (right.page, right.last_page) and left.page != left.last_page
+
+
 def _abstracts(left: Traits, right: Traits) -> bool:
     shorter = min(len(left.abstract), len(right.abstract))
     return shorter >= _SHORT_ABSTRACT and fuzz.ratio(left.abstract, right.abstract) >= 90
@@ -198,15 +204,16 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
 
 
 def _other_title(left: Traits, right: Traits, found: _Evidence, identified: bool, settings: DedupeSettings) -> Verdict:
-    """A translated title has nothing in common with the original."""
+    """Judge by all but the title: a translated one has nothing in common with the original."""
     if not found.authors or False in (found.volume, found.issue, found.page):
         return DIFFERENT
     similar = fuzz.ratio(left.compact, right.compact) >= 75
-    pages = found.page and left.last_page and left.last_page == right.last_page != left.page
-    if found.journal and pages and not found.years and (found.volume or similar):
+    if left.supplement or right.supplement:
+        # One group often has several abstracts on a page.
+        return DIFFERENT
+    if found.journal and _same_range(left, right) and not found.years and (found.volume or similar):
         return Verdict(True, 0.9, "same authors, journal, year and pages")
-    meeting = left.supplement or right.supplement
-    if identified and found.years <= settings.year_gap and (found.page or similar) and not meeting:
+    if identified and found.years <= settings.year_gap and (found.page or similar):
         return Verdict(True, 0.9, "same DOI or PubMed id, and authors")
     return DIFFERENT
 
@@ -250,9 +257,15 @@ def _same_title(left: Traits, right: Traits, found: _Evidence) -> Verdict:
 def _near_title(left: Traits, right: Traits, found: _Evidence) -> Verdict:
     alike = _spelt_alike(left.title, right.title)
     if found.title == "near" and left.numbers != right.numbers:
-        # A footnote mark, as long as all else agrees; otherwise another part.
+        # A footnote mark or a slip, if all else agrees; otherwise another part or year.
+        short, long = sorted((left.compact, right.compact), key=len)
+        marked = long[:-1] == short and long[-1].isdigit()
         meeting = left.supplement or right.supplement
-        if not (found.authors and found.journal and found.placed) or meeting:
+        if (
+            not (found.authors and found.journal and found.placed)
+            or meeting
+            or not (marked or _same_range(left, right))
+        ):
             return DIFFERENT
     elif found.title == "near" and left.supplement and right.supplement and not alike:
         return UNSURE

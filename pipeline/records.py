@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -22,7 +23,7 @@ class _Row(BaseModel):
 
 def normalise_doi(value: str | None) -> str | None:
     """Cut a DOI out of whatever it is wrapped in and lower its case; ``None`` where there is none."""
-    match = _DOI.search(value or "")
+    match = _DOI.search(unquote(value or ""))
     if not match:
         return None
     doi = match.group().lower().rstrip(".,;>\"'")

@@ -87,19 +87,18 @@ class TrainSettings(_Block):
 class TagSettings(_Block):
     """What tagging writes beside the decisions."""
 
-    evidence_sentences: int = Field(default=3, ge=1)
+    evidence_sentences: int = Field(default=2, ge=1)
 
 
 class EvaluateSettings(_Block):
     """The gold standard, the baselines, and the resampling behind intervals and p-values.
 
-    ``baseline_query`` is the word whose cosine with a text is one of the naive baselines;
-    ``gold_notes`` may be empty.
+    ``second_coder`` may be empty. ``baseline_query`` is the word whose cosine with a text is
+    one of the naive baselines.
     """
 
-    gold_records: str = "data/raw/gold_records.jsonl"
     gold: str = "data/annotated/table2.csv"
-    gold_notes: str = "data/annotated/table2.yaml"
+    second_coder: str = "data/annotated/second_coder.jsonl"
     baseline_query: str = "leadership"
     bootstrap: int = Field(default=2000, ge=100)
     permutations: int = Field(default=2000, ge=100)

@@ -115,6 +115,26 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing or is no JSON object.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise MechtagError(f"{path}: expected one JSON object, found {type(data).__name__}")
+    return data
+
+
 def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
     """Write one JSON object a line."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:

@@ -14,7 +14,8 @@ _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code 
 # Databases append where a correction stands; the record is still that of the article.
 _ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
 # Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
-_BRACKETED = re.compile(r"(?<=.)(?:\s*\[(?!\s*(?:part|phase|[ivx]+\b|\d+\s*\]))[^\[\]]{1,20}\]?[\s.]*)+$", re.I)
+_BRACKET = r"\[(?!\s*(?:part|phase|[ivx]+\b|\d+\s*\]))[^\[\]]{1,20}"
+_BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
 # Papers about a paper often bear its title. Web of Science names a correction by what it
 # corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
@@ -49,7 +50,7 @@ _PREPRINT_DOI = re.compile(
 )
 _KINDS = {
     "preprint": re.compile(r"rxiv|preprint|ssrn|research square", re.I),
-    "thesis": re.compile(r"thes[ie]s|dissertation", re.I),
+    "thesis": re.compile(r"\bthes|dissertation", re.I),
     "conference": re.compile(r"conf|cpaper|proceeding|meeting|\babst", re.I),
     "book": re.compile(r"book|chap|edited", re.I),
     "article": re.compile(r"jour|article|review", re.I),
@@ -57,6 +58,8 @@ _KINDS = {
 # Many a first author stands for the whole consortium; the start of an abstract tells enough.
 _AUTHORS = 20
 _ABSTRACT = 400
+# Longer values come from broken files, and would take their time.
+_TITLE, _JOURNAL, _PLACE = 1000, 300, 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +111,7 @@ def _family(author: str) -> str:
     return "" if name in _NOBODY else " ".join(words)
 
 
-def _volume(value: str | None) -> str | None:
+def _volume(value: str) -> str | None:
     """First number; ``None`` for a year, or the torn end of '63 (Suppl 1)'."""
     if not value or (")" in value and "(" not in value):
         return None
@@ -116,9 +119,9 @@ def _volume(value: str | None) -> str | None:
     return match[1] if match and not re.fullmatch(r"(?:19|20)\d\d", match[1]) else None
 
 
-def _journal(value: str | None) -> tuple[str, ...]:
+def _journal(value: str) -> tuple[str, ...]:
     """Words of the name without its subtitle, place, or the meeting that Embase adds to it."""
-    name = re.split(r"[:=(\[]|\. Conference\b", value or "")[0] or value or ""
+    name = re.split(r"[:=(\[]|\. Conference\b", value)[0] or value
     words = [word for word in normalise_title(name).split() if word not in _SMALL_WORDS]
     return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
 
@@ -137,12 +140,13 @@ def _notice(title: str, kind: str | None) -> str:
 
 def traits(record: Record) -> Traits:
     """Prepare a record for comparison."""
-    text = _BRACKETED.sub("", _ANNOTATION.sub("", _MARKUP.sub("", html.unescape(record.title))))
+    text = _BRACKETED.sub("", _ANNOTATION.sub("", _MARKUP.sub("", html.unescape(record.title[:_TITLE]))))
     title = re.sub(r"^(?:the|an?) ", "", normalise_title(text.lower().translate(_GREEK)))
     words = title.count(" ") + 1
+    volume, issue, pages = ((value or "")[:_PLACE] for value in (record.volume, record.issue, record.pages))
     # Ovid writes 'Suppl-29' for pages S17 to S29.
-    supplement = bool(_SUPPLEMENT.search(f"{record.volume} {record.issue} {record.pages}"))
-    page = None if _SUPPLEMENT.search(record.pages or "") else _PAGE.search(record.pages or "")
+    supplement = bool(_SUPPLEMENT.search(f"{volume} {issue} {pages}"))
+    page = None if _SUPPLEMENT.search(pages) else _PAGE.search(pages)
     prefix = page[1] if page else ""
     authors = record.authors[:_AUTHORS]
     return Traits(
@@ -157,9 +161,9 @@ def traits(record: Record) -> Traits:
         names=frozenset(word for author in authors for word in normalise_title(author).split() if len(word) > 2),
         year=record.year,
         kind=_kind(record),
-        journal=_journal(record.journal),
-        volume=_volume(record.volume),
-        issue=normalise_title(record.issue or "") or None,
+        journal=_journal((record.journal or "")[:_JOURNAL]),
+        volume=_volume(volume),
+        issue=normalise_title(issue) or None,
         prefix=prefix,
         page=page[2] if page else None,
         last_page=page[3] if page else None,

@@ -75,7 +75,7 @@ def test_irrelevant_record_is_judged_to_carry_nothing(tmp_path):
         ([], r"c\.jsonl: empty"),
         (["{not json"], r"line 1: not JSON"),
         (["[1]"], r"line 1: top level: Input should be"),
-        ([ROW, ROW], r"line 2: one-2001 stands already on line 1"),
+        ([ROW, ROW], r"line 2: doi:10.1234/one stands already on line 1"),
         ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one stands already on line 1"),
         ([ROW | {"mechanisms": ["trust", "power", "typo"]}], r"line 1: unknown label 'typo'; .* trust, money, power"),
         ([ROW | {"sentences": [{"text": "A.", "mechanisms": ["typo"]}]}], r"line 1, sentence 1: unknown label 'typo'"),
@@ -182,9 +182,9 @@ def test_shipped_files_are_read():
     coded = read_coded(DATA / "coded_records.jsonl", labels)
     assert len(coded) == 168
     assert all(set(one.labels) == {name for names in one.sentence_labels for name in names} for one in coded)
-    by_key = {one.key: one for one in coded}
     second = read_codes(DATA / "second_coder.jsonl", labels)
-    assert [len(one.sentence_labels) for one in second] == [len(by_key[one.key].sentences) for one in second]
+    keys = {(one.key, len(one.sentences)) for one in coded}
+    assert all((one.key, len(one.sentence_labels)) in keys for one in second)
     assert len(read_exemplars(DATA / "exemplars.jsonl", labels)) == 460
     assert len(read_matrix(DATA / "table2.csv", labels)) == 36 * 7
     notes = read_gold_notes(DATA / "table2.csv")

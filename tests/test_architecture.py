@@ -101,9 +101,7 @@ def test_stage_depends_on_every_module_it_imports(name: str, stage: dict[str, li
     needed = {ROOT / "mechtag.py"} | closure(set().union(*(own_modules(body) for body in bodies)))
     watched = [ROOT / dep for dep in stage["deps"] if "${" not in dep]
     missing = {
-        str(path.relative_to(ROOT))
-        for path in needed
-        if not any(path == dep or dep in path.parents for dep in watched)
+        str(path.relative_to(ROOT)) for path in needed if not any(path == dep or dep in path.parents for dep in watched)
     }
     assert not missing, f"stage {name}: add to deps in dvc.yaml: {sorted(missing)}"
 

@@ -9,16 +9,18 @@ import math
 import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.metrics import average_precision_score
 
 from evaluation.benchmark import evaluate
 from evaluation.coded import CodedSet
-from evaluation.gold import gold_standard, text_basis
+from evaluation.gold import text_basis
 from evaluation.join import System
 from evaluation.outputs import reliability_points, write_outputs
+from evaluation.resampling import draw
 from evaluation.table import accuracy_markdown, accuracy_terminal
 from pipeline.annotations import CodedRecord, Codes
 from pipeline.errors import MechtagError
-from pipeline.gold import GoldNotes, load_matrix
+from pipeline.gold import GoldNotes, gold_standard, load_matrix
 from pipeline.records import Evidence, Prediction, Record, Sentence
 from pipeline.settings import EvaluateSettings
 
@@ -191,10 +193,16 @@ def test_numbers_are_finite_and_the_same_seed_gives_the_same_file(metrics, gold,
     assert json.dumps(again) == text
     assert len(numbers(metrics)) > 200
     assert all(math.isfinite(number) for number in numbers(metrics))
-    assert json.dumps(evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(5), coded=coded)) != text
+    other = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(5), coded=coded)
+    assert all(other[name] != metrics[name] for name in ("transfer", "coded_records", "relevance"))
 
 
-def test_figures_are_those_of_the_papers_with_a_record(metrics, gold, systems):
+def test_figures_are_those_of_the_papers_with_a_record(gold, systems):
+    unjudged = ("doi:10.1234/p3", "hard_money")
+    systems["transfer"] = [
+        predict(*unjudged, 0.5) if (row.record_id, row.label) == unjudged else row for row in systems["transfer"]
+    ]
+    metrics = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2))
     label = metrics["transfer"]["labels"]["hard_money"]
     # p3 is not judged and p7 has no record.
     assert (label["papers"], label["support"], sum(label["confusion"].values())) == (6, 4, 6)
@@ -243,6 +251,22 @@ def test_coded_records_and_relevance(metrics):
     assert coded["second_coder"]["documents"]["kappa"] == pytest.approx(expected, abs=1e-6)
     assert relevance["coded_records"]["support"] == 5
     assert relevance["baselines"]["tfidf_svm"]["roc_auc"]["value"] != relevance["coded_records"]["roc_auc"]["value"]
+
+
+def test_intervals_of_sentences_draw_whole_records(metrics, coded):
+    generator = np.random.default_rng(2)
+    draw(7, SETTINGS.bootstrap, SETTINGS.permutations, generator)
+    weights = draw(8, SETTINGS.bootstrap, SETTINGS.permutations, generator).weights
+    truth = np.array([("trust" in names) for one in coded.records for names in one.sentence_labels])
+    score = np.array([row.score for row in coded.sentences if row.label == "trust"])
+    values = []
+    for weight in weights.astype(int):
+        rows = [2 * record + n for record, times in enumerate(weight) for _ in range(times) for n in (0, 1)]
+        if truth[rows].any():
+            values.append(average_precision_score(truth[rows], score[rows]))
+    found = metrics["coded_records"]["sentences"]["labels"]["trust"]["average_precision"]
+    low, high = np.quantile(values, [0.025, 0.975])
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=1e-6)
 
 
 def test_rank_of_gold_papers_among_irrelevant_records(gold, systems, coded):
@@ -359,6 +383,7 @@ def test_files_beside_the_metrics(tmp_path, gold, systems, metrics):
     assert per_label[2]["note"].startswith("too few")
     assert per_label[2]["f1"] == ""
 
+    assert (tmp_path / "out/predictions_vs_codes.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     rows = read("predictions_vs_codes.csv")
     assert len(rows) == 8 * 3
     by_cell = {(row["key"], row["label"]): row for row in rows}

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS, export
+from pipeline.readers import ris
+from pipeline.readers.base import Source
+from pipeline.readers.construct import construct
 from pipeline.records import Decision, Evidence, Prediction, Record
 
 UPDATE = Path(__file__).parents[1] / "data" / "raw" / "search_update.ris"
 LABELS = [("relevant", "Relevant"), ("trust", "Building trust"), ("power", "Sharing power")]
 
-# Unknown tags (X9, LK), repeated tags (AU, KW, T2), an abstract over lines, odd spacing, other scripts.
+# Unknown tags (X9, UT), repeated tags (AU, KW, T2), an abstract over lines, odd spacing, other scripts.
 ODD = """TY  - JOUR
 AU  - Ødegård, Åse
 AU  - 王, 小明
@@ -30,6 +33,7 @@ KW  - teams
 KW  - trust; power
 X9  - unknown one
 X9  - unknown two
+UT  - WOS:1
 LK  - https://example.org/?a=1&b=2
 N1  - note of the library
 SP  -
@@ -38,22 +42,20 @@ ER  -
 """
 
 
-def parse(text: str) -> list[Record]:
-    """Read RIS strictly by its definition, lines that are no field joined to the one above by a newline."""
-    records: list[Record] = []
-    raw: list[tuple[str, str]] = []
-    for line in text.splitlines():
-        if match := re.fullmatch(r"([A-Z][A-Z0-9])  - ?(.*)", line):
-            if match[1] == "ER":
-                number = len(records) + 1
-                title = next(value for tag, value in raw if tag == "TI")
-                records.append(Record(record_id=f"text:{number}", title=title, raw=tuple(raw), source_index=number))
-                raw = []
-            else:
-                raw.append((match[1], match[2]))
-        elif raw:
-            raw[-1] = (raw[-1][0], f"{raw[-1][1]}\n{line}")
+def read_ris(path: Path) -> list[Record]:
+    """Records as the reader gives them; numbered, for the sources repeat some papers."""
+    records = []
+    for entry in ris.FORMAT.read(Source(path)):
+        record = construct(entry, ris.FORMAT.clean(entry.fields), path.name)
+        assert isinstance(record, Record)
+        records.append(record.model_copy(update={"record_id": f"text:{entry.number}"}))
     return records
+
+
+def odd(tmp_path: Path, text: str = ODD) -> list[Record]:
+    path = tmp_path / "odd.ris"
+    path.write_text(text, encoding="utf-8")
+    return read_ris(path)
 
 
 def predict(
@@ -91,8 +93,8 @@ def without_additions(entry: dict[str, object]) -> dict[str, object]:
 
 @pytest.mark.parametrize("source", [UPDATE.read_text(encoding="utf-8"), ODD, ODD.replace("\n", "\r\n") + "\n" + ODD])
 def test_ris_is_unchanged_but_for_the_additions(source: str, tmp_path: Path) -> None:
+    records = odd(tmp_path, source)
     source = source.replace("\r\n", "\n")
-    records = parse(source)
     predictions = [
         predict(record.record_id, key, decision, texts=["Staff decide together."])
         for record in records
@@ -113,15 +115,14 @@ def test_ris_is_unchanged_but_for_the_additions(source: str, tmp_path: Path) -> 
     # rispy joins lines and drops some repeated tags, so the lines themselves are compared too.
     written = [line.rstrip() for line in (tmp_path / "tagged.ris").read_text(encoding="utf-8").splitlines()]
     kept = [line for line in written if "mechtag:" not in line and "mechtag evidence for" not in line]
-    assert [line for line in kept if line] == [line.rstrip() for line in source.splitlines() if line.strip()]
+    assert [line for line in kept if line] == [line.strip() for line in source.splitlines() if line.strip()]
 
 
 def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
     path = tmp_path / "tagged.ris"
-    first = parse(ODD.replace("KW  - teams", "KW  - mechtag:other\nKW  - teams"))
+    first = odd(tmp_path, ODD.replace("KW  - teams", "KW  - mechtag:other\nKW  - teams"))
     export("ris", path, first, [predict("text:1", "trust", texts=["A."]), predict("text:1", "power", "refer")], LABELS)
-    again = parse(path.read_text(encoding="utf-8"))
-    export("ris", path, again, [predict("text:1", "power", texts=["B."])], LABELS)
+    export("ris", path, read_ris(path), [predict("text:1", "power", texts=["B."])], LABELS)
     (entry,) = rispy.load(path, encoding="utf-8")
     # 'mechtag:other' is no label of this codebook, so it is the user's.
     assert entry["keywords"] == ["mechtag:other", "teams", "trust; power", "mechtag:power"]
@@ -132,11 +133,11 @@ def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
 
 
 def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
-    prediction = predict("text:1", "trust", probability=None, texts=["Weak.", "Strong."])
-    export("ris", tmp_path / "a.ris", parse(ODD), [prediction], LABELS)
+    prediction = predict("text:1", "trust", probability=None, texts=["Weak.", "Strong\nand long."])
+    export("ris", tmp_path / "a.ris", odd(tmp_path), [prediction], LABELS)
     (entry,) = rispy.load(tmp_path / "a.ris", encoding="utf-8")
     assert entry["notes"][1:] == [
-        'mechtag evidence for Building trust: "Strong."',
+        'mechtag evidence for Building trust: "Strong and long."',
         'mechtag evidence for Building trust: "Weak."',
     ]
 
@@ -146,7 +147,7 @@ def test_ris_of_another_format_is_written_from_the_contract(tmp_path: Path) -> N
         record_id="pmid:12",
         title="Leading\ncare",
         abstract="One line.\nER  - \nTY  - BOOK",
-        authors=("Berg, Ada", "Li, Bo"),
+        authors=("Berg,\nAda", "Li, Bo"),
         year=2020,
         journal="Journal of Care",
         volume="3",
@@ -154,7 +155,7 @@ def test_ris_of_another_format_is_written_from_the_contract(tmp_path: Path) -> N
         pages="12–19",
         doi="10.1/x",
         pmid="12",
-        keywords=("teams", "trust"),
+        keywords=("team\nwork", "trust"),
         type="Journal Article",
         language="eng",
         url="https://example.org",
@@ -178,7 +179,7 @@ def test_ris_of_another_format_is_written_from_the_contract(tmp_path: Path) -> N
         "language": "eng",
         "urls": ["https://example.org"],
         "abstract": "One line. ER - TY - BOOK",
-        "keywords": ["teams", "trust"],
+        "keywords": ["team work", "trust"],
     }
 
 
@@ -199,9 +200,36 @@ def test_ris_type(kind: str | None, journal: str | None, expected: str, tmp_path
     assert rispy.load(tmp_path / "a.ris", encoding="utf-8")[0]["type_of_reference"] == expected
 
 
+def test_ris_without_a_type_line_keeps_its_fields_and_gets_one(tmp_path: Path) -> None:
+    source = ODD.replace("UT  - WOS:1\n", "")
+    (record,) = odd(tmp_path, source.removeprefix("TY  - JOUR\n"))
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    assert rispy.load(tmp_path / "a.ris", encoding="utf-8") == rispy.loads(source)
+
+
+def test_ris_does_not_take_tags_of_web_of_science_for_its_own(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="T", raw=(("PT", "J"), ("TI", "T"), ("SO", "CARE"), ("PD", "MAY")))
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    assert rispy.load(tmp_path / "a.ris") == [{"type_of_reference": "GEN", "title": "T"}]
+
+
+def test_ris_has_one_line_end_and_one_end_a_record(tmp_path: Path) -> None:
+    raw = (("TY", "JOUR"), ("TI", "T"), ("AB", "One\r\nTwo\rThree\n"), ("M1", None), ("C1", 7), ("ER", ""))
+    export("ris", tmp_path / "a.ris", [Record(record_id="text:1", title="T", raw=raw)], [], LABELS)
+    expected = b"TY  - JOUR\nTI  - T\nAB  - One\nTwo\nThree\nM1  - \nC1  - 7\nER  - \n"
+    assert (tmp_path / "a.ris").read_bytes() == expected
+
+
+@pytest.mark.parametrize("to", sorted(EXPORTERS))
+def test_half_a_character_does_not_stop_the_export(to: str, tmp_path: Path) -> None:
+    title = "a\ud800b" + "x" * 33_000
+    export(to, tmp_path / "out", [Record(record_id="text:1", title=title)], [], LABELS)
+    assert b"a?bxxx" in (tmp_path / "out").read_bytes()
+
+
 HOSTILE = st.lists(
     st.sampled_from(
-        ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", " ", "ER  - ", "TY  - JOUR", "KW  - x", "TI  -", "a"]
+        ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", " ", "ER  - ", "\ufeff", "TY  - JOUR", "KW  - x", "TI  -", "a"]
     )
 ).map("".join)
 
@@ -216,7 +244,7 @@ def test_ris_fields_cannot_be_forged(tmp_path_factory: pytest.TempPathFactory, a
     ]
     export("ris", path, records, [predict("text:1", "trust", texts=[c])], [*LABELS[:1], ("trust", f"Trust{a}")])
     lines = path.read_bytes().decode("utf-8").splitlines()  # by every line end that Python knows
-    tags = [match[1] for line in lines if (match := re.match(r"\s*([A-Z][A-Z0-9])\s+-", line))]
+    tags = [match[1] for line in lines if (match := re.match(r"[\s\ufeff]*([A-Z][A-Z0-9])\s+-", line))]
     second = ["TY", "TI", "AU", *(["AB"] if c else []), "KW", "ER"]
     assert tags == ["TY", "TI", "AB", "X9", "KW", "N1", "ER", *second]
 

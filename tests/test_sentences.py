@@ -81,6 +81,12 @@ BOUNDARIES = [
     "All was done. |© 2019 The Authors.",
     "One line\nwraps here. |Another does not.",
     "No full stop here\n\n|Next paragraph",
+    "They met at 5 p.m. |Nurses came.",
+    "Sites 1, 2, ... 10 took part. |See vol. III of it.",
+    "It began in the USA.|Others followed.",
+    "They said “Dr. Adams leads.”",
+    "Trust grew. 25.",
+    "很好。|2 人。|nurse 也来。",
     "工作很重要。|领导很少见！|谁知道？",
 ]
 
@@ -107,6 +113,7 @@ HEADINGS = [
     ("Study Design. A survey. Conclusions. It works.", ["study design", "conclusions"]),
     ("[Purpose] To see. [Methods] We looked.", ["purpose", "methods"]),
     ("(1) Background: x is y; (2) Methods: we looked.", ["background", "methods"]),
+    ("It is so.; BackgroundCare is shared; Methods: none.", ["background"]),
     ("THE CARE MODEL: it has parts. We tried it.", ["the care model"]),
     ("Abstract Background and Aims The aim was clear.", ["background and aims"]),
     ("Conclusions— It works. Authors' conclusions: it does.", ["conclusions", "authors' conclusions"]),
@@ -120,6 +127,7 @@ HEADINGS = [
     ("They used two things: Methods and tools. HIV: a word.", []),
     ("ALL IS IN CAPITALS. THE AIMS WERE THREE: TO LEAD, TO LEARN. METHODS WERE FEW.", []),
     ("We asked for\nResults of the work.", []),
+    ("We asked about Methods\nand tools. Current practice: nobody leads.", []),
 ]
 
 

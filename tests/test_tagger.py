@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from models.calibration import decide, probabilities
 from models.features import LIKENESS_SCALE, Definitions
@@ -8,18 +9,32 @@ from models.pooling import pool
 
 def test_pooling_runs_from_mean_to_maximum() -> None:
     scores = np.array([[0.0, 0.0, 0.0], [3.0, 3.0, 3.0]])
-    pooled = pool(scores, np.array([0.0, 1.0, 500.0]))
+    pooled = pool(scores, [2], [0.0, 1.0, 500.0])[0]
     by_hand = np.log((1 + np.exp(3)) / 2)
     np.testing.assert_allclose(pooled, [1.5, by_hand, 3.0], atol=2e-3)
 
 
 def test_pooling_one_unit_gives_its_score() -> None:
-    np.testing.assert_allclose(pool(np.array([[-2.0, 7.0]]), np.array([0.0, 2.0])), [-2.0, 7.0])
+    np.testing.assert_allclose(pool(np.array([[-2.0, 7.0]]), [1], [0.0, 2.0]), [[-2.0, 7.0]])
+
+
+def test_pooling_keeps_documents_apart() -> None:
+    generator = np.random.default_rng(1)
+    scores, lengths, sharpness = generator.normal(size=(9, 3)), [4, 1, 3, 1], [0.0, 0.7, 3.0]
+    alone = [pool(part, [len(part)], sharpness)[0] for part in np.split(scores, np.cumsum(lengths)[:-1])]
+    np.testing.assert_allclose(pool(scores, lengths, sharpness), alone)
+    assert pool(scores[:0], [], sharpness).shape == (0, 3)
+
+
+def test_pooling_is_scipys_logsumexp() -> None:
+    scores = np.random.default_rng(2).normal(scale=5, size=(6, 2))
+    expected = (logsumexp(scores * [0.5, 2.0], axis=0) - np.log(6)) / [0.5, 2.0]
+    np.testing.assert_allclose(pool(scores, [6], [0.5, 2.0])[0], expected)
 
 
 def test_pooling_survives_extreme_scores() -> None:
-    pooled = pool(np.array([[1e4], [-1e4]]), np.array([4.0]))
-    np.testing.assert_allclose(pooled, [1e4], rtol=1e-4)
+    pooled = pool(np.array([[1e4], [-1e4]]), [2], [4.0])
+    np.testing.assert_allclose(pooled, [[1e4]], rtol=1e-4)
 
 
 def test_probability_of_a_label_includes_relevance() -> None:

@@ -192,7 +192,7 @@ def test_sharpness_finds_where_the_evidence_lies() -> None:
     def pooled(sharpness: np.ndarray) -> np.ndarray:
         from models.pooling import pool
 
-        return np.stack([pool(unit, sharpness) for unit in units])
+        return pool(units.reshape(-1, 3), [8] * 200, sharpness)
 
     chosen = choose_sharpness(pooled, targets, min_positives=3)
     assert chosen[0] == 0

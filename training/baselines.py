@@ -22,7 +22,7 @@ from models.errors import MechtagError
 from models.features import LIKENESS_SCALE, embed_codebook
 from models.pooling import pool
 from pipeline.annotations import Exemplar, read_coded, read_exemplars
-from pipeline.gold import Matrix, load_matrix
+from pipeline.gold import GoldStandard, gold_standard, load_matrix
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.settings import Settings
 from pipeline.tag import documents_of
@@ -82,8 +82,7 @@ def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], s
     """
     coded = coded_documents(read_coded(settings.train.records, codebook.keys), codebook.keys)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
-    matrix = load_matrix(settings.evaluate.gold)
-    gold = gold_documents(matrix, codebook.keys, records, sentences)
+    gold = gold_documents(gold_standard(load_matrix(settings.evaluate.gold), records), codebook.keys, sentences)
     known = {document.record_id for document in coded}
     leaked = [document.record_id for document in gold if document.record_id in known]
     if leaked:
@@ -91,31 +90,22 @@ def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], s
             f"{settings.train.records}: {', '.join(leaked)} is also in the gold standard {settings.evaluate.gold}; "
             "a paper that accuracy is measured on must not be trained on: take it out of one of the two"
         )
-    if not gold:
-        raise MechtagError(f"{settings.evaluate.gold}: none of its papers has a record with its key")
     encoder = load_encoder(settings)
     corpus = build_corpus([*coded, *gold], exemplars, codebook.keys, encoder, embed_codebook(codebook, encoder))
     return Bench(settings, codebook, encoder, exemplars, coded, gold, corpus)
 
 
-def gold_documents(
-    matrix: Matrix, label_keys: Sequence[str], records: Sequence[Record], sentences: Sequence[Sentence]
-) -> list[CodedDocument]:
-    """Join gold records with their codes by the field ``key``; sentences were not coded."""
-    codes = {label: matrix.values(label) for label in label_keys}
-    rows = {key: row for row, key in enumerate(matrix.keys)}
+def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
+    """Put the gold papers' texts and codes together; their sentences were not coded."""
+    truth = gold.truth(label_keys)
     found = []
-    for record, (document, _) in zip(records, documents_of(records, sentences), strict=True):
-        row = rows.get(dict(record.raw).get("key", ""))
-        if row is not None:
-            found.append(
-                CodedDocument(
-                    record_id=record.record_id,
-                    document=document,
-                    relevant=True,
-                    codes={label: codes[label][row] for label in label_keys},
-                )
-            )
+    for row, (record, (document, _)) in enumerate(
+        zip(gold.evaluated, documents_of(gold.evaluated, sentences), strict=True)
+    ):
+        codes = {
+            label: None if np.isnan(code) else int(code) for label, code in zip(label_keys, truth[row], strict=True)
+        }
+        found.append(CodedDocument(record.record_id, document, relevant=True, codes=codes))
     return found
 
 
@@ -130,7 +120,7 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
         fitted = fit(bench.corpus.without(row), bench.settings.train, bench.settings.seed)
         units = bench.corpus.rows()[row]
         unit_scores = fitted.heads.score(bench.corpus.vectors[units], bench.corpus.likenesses[units])
-        scores = pool(unit_scores, fitted.heads.sharpness)[None, :]
+        scores = pool(unit_scores, [len(units)], fitted.heads.sharpness)
         record_id = bench.documents[row].record_id
         predictions += predictions_of([record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
         on_progress(1)
@@ -311,5 +301,5 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
         "definition_cosine": definition_cosine(bench),
         "tfidf": tfidf(bench),
         "tfidf_leave_one_out": tfidf_leave_one_out(bench),
-        "relevance_svm": relevance_svm(bench),
+        "relevance_tfidf_svm": relevance_svm(bench),
     }

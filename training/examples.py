@@ -47,7 +47,7 @@ class CodedDocument:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Units (titles, sentences, exemplars) and documents as arrays.
+    """Units and documents as arrays: the title and sentences of each document in turn, then the exemplars.
 
     The label axis is relevance, then the codebook's order; NaN is 'not judged' and never
     a negative.
@@ -76,11 +76,17 @@ class Corpus:
 
     def mean_vectors(self) -> Array:
         """Mean vector of each document's units, shape (n_documents, size)."""
-        return np.stack([self.vectors[rows].mean(axis=0, dtype=np.float64) for rows in self.rows()])
+        return self.pool(self.vectors.astype(np.float64), np.zeros(self.vectors.shape[1]))
+
+    @property
+    def lengths(self) -> Index:
+        """Number of units of each document."""
+        return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     def rows(self) -> list[Index]:
         """Units of each document."""
-        return [np.flatnonzero(self.document == document) for document in range(self.n_documents)]
+        ends = np.cumsum(self.lengths)
+        return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def without(self, document: int) -> Corpus:
         """Give the corpus that is left when a document and its units are taken out."""
@@ -96,7 +102,7 @@ class Corpus:
 
     def pool(self, unit_scores: Array, sharpness: Array) -> Array:
         """Pool the scores of each document's units, shape (n_documents, n_columns)."""
-        return np.stack([pool(unit_scores[rows], sharpness) for rows in self.rows()])
+        return pool(unit_scores[self.document != NO_DOCUMENT], self.lengths, sharpness)
 
 
 def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from models.errors import MechtagError
 from models.features import N_LIKENESSES
@@ -136,11 +137,10 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
             f"no label has {settings.min_positives} coded example sentences (train.min_positives); "
             "code sentences or add exemplars"
         )
-    shared = _shared_head(corpus, judged, learnt, settings.regularisation)
-    for column in range(1, n_columns):
-        if column not in learnt:
-            likeness_weights[column], intercept[column] = shared
-            continue
+    if len(learnt) < n_columns - 1:
+        shared_weights, shared_intercept = _shared_head(corpus, judged, learnt, settings.regularisation)
+        likeness_weights[1:], intercept[1:] = shared_weights, shared_intercept
+    for column in learnt:
         rows = judged[:, column]
         features = np.hstack([corpus.vectors[rows], corpus.likenesses[rows, column - 1]])
         coefficients, intercept[column] = _logistic(
@@ -163,5 +163,7 @@ def _shared_head(corpus: Corpus, judged: Mask, learnt: list[int], regularisation
 
 
 def _logistic(features: Array, targets: Array, regularisation: float) -> tuple[Array, float]:
-    model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
+    # Such small products take several times as long when several threads share them.
+    with threadpool_limits(limits=1):
+        model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
     return model.coef_[0], float(model.intercept_[0])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from models.artifact import (
     CONFIG,
@@ -28,7 +29,7 @@ from pipeline.annotations import CodedRecord, read_coded, read_exemplars
 from pipeline.records import Prediction
 from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
-from training.examples import Corpus, build_corpus, coded_documents
+from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, calibrate, fit
 
 Array = NDArray[np.float64]
@@ -45,12 +46,15 @@ class Trained:
     documents, sentences : list of Prediction
         Of the coded records, each made without its own paper. The record id of a
         sentence is ``<record_id>#<sentence number>``, and it has no probability.
+    figures
+        Out-of-fold figures to compare training runs by; see `_figures`.
     """
 
     tagger: Tagger
     config: ModelConfig
     documents: list[Prediction]
     sentences: list[Prediction]
+    figures: dict[str, float]
 
 
 def train(settings: Settings, codebook: Codebook) -> Trained:
@@ -74,6 +78,7 @@ def train(settings: Settings, codebook: Codebook) -> Trained:
         config=config,
         documents=_document_predictions(corpus, fitted, coded, codebook, settings, config.model_id),
         sentences=_sentence_predictions(corpus, fitted, coded, codebook, config.model_id),
+        figures=_figures(corpus, fitted, codebook),
     )
 
 
@@ -175,3 +180,18 @@ def _sentence_predictions(
                     )
                 )
     return predictions
+
+
+def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
+    """ROC AUC of relevance over papers, and mean average precision of the labels over sentences."""
+    relevance = corpus.pool(fitted.unit_scores, np.zeros(len(codebook.all_keys)))[:, 0]
+    precisions = []
+    for column in range(1, len(codebook.all_keys)):
+        rows = ~np.isnan(corpus.unit_targets[:, column]) & (corpus.document != NO_DOCUMENT)
+        targets = corpus.unit_targets[rows, column]
+        if targets.any():
+            precisions.append(average_precision_score(targets, fitted.unit_scores[rows, column]))
+    figures = {"relevance_roc_auc": float(roc_auc_score(corpus.document_targets[:, 0], relevance))}
+    if precisions:
+        figures["sentence_average_precision"] = float(np.mean(precisions))
+    return figures

@@ -10,9 +10,10 @@ from pipeline.records import Prediction, Record
 from pipeline.store import write_text
 
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
+_WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings
 
 # Anything that some program takes for a line end, before text that would then read as a field.
-_FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*(?=[A-Za-z][A-Za-z0-9]\s+-)")
+_FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[\s\ufeff]*(?=[A-Za-z][A-Za-z0-9]\s+-)")
 
 # What other formats call the type of a reference: BibTeX, CSL, Crossref, PubMed, Web of Science.
 _TYPES = {
@@ -54,7 +55,9 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    return bool(record.raw) and record.raw[0][0] == "TY" and all(_TAG.fullmatch(tag) for tag, _ in record.raw)
+    """Whether ``raw`` holds RIS fields; a record whose TY line was lost has only tags of two letters to tell by."""
+    tags = [tag for tag, _ in record.raw]
+    return bool(tags) and all(map(_TAG.fullmatch, tags)) and (tags[0] == "TY" or _WEB_OF_SCIENCE.isdisjoint(tags))
 
 
 def _type(record: Record) -> str:
@@ -138,6 +141,8 @@ def write(
         if _from_ris(record):
             pairs = ((tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
             fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
+            if record.raw[0][0] != "TY":
+                fields.insert(0, ("TY", _type(record)))
         else:
             fields = list(_from_contract(record))
         fields += _additions(record, predictions, labels)

@@ -1,0 +1,93 @@
+"""The evaluation run: from prediction and coding files to ``metrics.json`` and the tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.benchmark import PROTOCOLS, evaluate
+from evaluation.coded import CodedSet
+from evaluation.outputs import write_outputs
+from pipeline.annotations import read_coded, read_codes
+from pipeline.errors import MechtagError
+from pipeline.gold import gold_standard, load_matrix, read_gold_notes
+from pipeline.records import Prediction
+from pipeline.settings import Settings
+from pipeline.store import read_predictions, read_records, write_json
+
+# Prediction files of relevance, whose labels are those of the coded records.
+_RELEVANCE_PREFIX = "relevance_"
+
+
+def evaluate_files(
+    predictions: Path,
+    gold: Path,
+    records: Path,
+    output: Path,
+    *,
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
+    baselines: Path | None = None,
+    out_of_fold: Path | None = None,
+) -> None:
+    """Score every system on the gold papers and write the figures.
+
+    Parameters
+    ----------
+    predictions
+        Of the model under the transfer protocol.
+    gold
+        Coding matrix; notes on it are read from the YAML file of the same name, where there is one.
+    records
+        Records of the gold papers.
+    output
+        Metrics file; ``per_label.csv``, the comparison and the plot points go beside it.
+    baselines
+        Folder of further prediction files, each named by its file; ``leave_one_out`` is the other
+        protocol, those that begin with ``relevance_`` are about the coded records.
+    out_of_fold
+        Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
+
+    Raises
+    ------
+    MechtagError
+        A file is missing or faulty, or predictions lack a paper or a label.
+    """
+    standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
+    others = _read_folder(baselines) if baselines else {}
+    systems = {PROTOCOLS[0]: read_predictions(predictions)}
+    systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
+    coded = _coded_set(out_of_fold, others, label_keys, settings) if out_of_fold else None
+    generator = np.random.default_rng(settings.seed)
+    metrics = evaluate(
+        label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
+    )
+    write_outputs(output.parent, metrics, label_keys, standard, systems)
+    write_json(output, metrics)
+
+
+def _read_folder(folder: Path) -> dict[str, list[Prediction]]:
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise MechtagError(f"{folder}: no prediction files (*.parquet) in it; run 'mechtag baselines' first")
+    return {path.stem: read_predictions(path) for path in files}
+
+
+def _coded_set(
+    folder: Path, others: Mapping[str, list[Prediction]], label_keys: Sequence[str], settings: Settings
+) -> CodedSet:
+    second = settings.evaluate.second_coder
+    return CodedSet(
+        records=read_coded(settings.train.records, label_keys),
+        documents=read_predictions(folder / "documents.parquet"),
+        sentences=read_predictions(folder / "sentences.parquet"),
+        relevance_baselines={
+            name.removeprefix(_RELEVANCE_PREFIX): rows
+            for name, rows in others.items()
+            if name.startswith(_RELEVANCE_PREFIX)
+        },
+        second=read_codes(second, label_keys) if second else (),
+    )

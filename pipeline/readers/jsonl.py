@@ -1,0 +1,62 @@
+"""JSON Lines: one object a line, with the attributes of a record as names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.readers.base import Entry, Format, Source
+
+_OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
+# JSON can name half of a character pair, which no other format could take.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def recognise(source: Source) -> bool:
+    """Whether the first line opens a JSON object."""
+    return bool(_OBJECT.match(source.head))
+
+
+def _parse(line: str) -> dict[str, Any]:
+    item: Any = json.loads(line, parse_constant=lambda name: None)
+    if not isinstance(item, dict):
+        raise ValueError(f"holds {json.dumps(item)[:40]}")
+    if _SURROGATE.search(line):
+        item = json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
+    return dict(item)
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read one object a line; a broken line is an entry with a fault."""
+    number = 0
+    for line_number, line in enumerate(source.text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            fields = list(_parse(line).items())
+        except (ValueError, RecursionError) as error:
+            fault = f"not a JSON object: {error or 'nested too deeply'}"
+            yield Entry(number, line_number, [("line", line)], fault=fault)
+            continue
+        yield Entry(number, line_number, fields)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else value.split(";") if isinstance(value, str) else []
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Names are those of a record; ``synopsis`` stands for an abstract that may not be shared."""
+    item = dict(fields)
+    return {
+        **item,
+        "abstract": item.get("abstract") or item.get("synopsis"),
+        "authors": _list(item.get("authors")),
+        "keywords": _list(item.get("keywords")),
+    }
+
+
+FORMAT = Format("JSONL", recognise, read, clean)

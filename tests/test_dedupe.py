@@ -1,0 +1,306 @@
+import csv
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.dedupe import Deduped, dedupe, write_groups
+from pipeline.ingest import ingest
+from pipeline.records import Record, make_record_id
+from pipeline.settings import DedupeSettings
+
+UPDATE = Path(__file__).parents[1] / "data" / "raw" / "search_update.ris"
+SETTINGS = DedupeSettings()
+LONG = "Sharing the lead in stroke care networks: a qualitative study"
+SMITH = ("Marchetti, Lucia", "O'Neill, Peter J.")
+TEXT = "Three networks of hospitals were studied for two years. " * 4
+
+
+def record(index: int = 1, **values: Any) -> Record:
+    """An article with everything in its place, but for ``values``."""
+    whole: dict[str, Any] = {
+        **{"title": LONG, "authors": SMITH, "year": 2017, "journal": "Journal of Invented Care", "volume": "12"},
+        **{"issue": "3", "pages": "45-58", "doi": None, "pmid": None, "type": "JOUR", **values},
+    }
+    names = ("doi", "pmid", "title", "year", "authors")
+    record_id = make_record_id(**{name: whole[name] for name in names})
+    return Record(record_id=record_id, source_file="a.ris", source_index=index, **whole)
+
+
+def bare(index: int = 1, **values: Any) -> Record:
+    """An article of which nothing is known but title and authors, and ``values``."""
+    return record(index, **{**dict.fromkeys(("year", "journal", "volume", "issue", "pages", "type")), **values})
+
+
+def partition(found: Deduped) -> set[frozenset[tuple[str, int]]]:
+    return {frozenset((member.source_file, member.source_index) for member in group.members) for group in found.groups}
+
+
+SAME: dict[str, tuple[Record, Record]] = {
+    "same DOI, title in capitals": (
+        record(doi="10.5555/a.1", title=LONG.upper()),
+        record(doi="10.5555/a.1", authors=("Marchetti, L.",), year=2016, volume=None, pages=None),
+    ),
+    "same PubMed id": (bare(pmid="123456"), record(pmid="123456", doi="10.5555/a.1")),
+    "DOI in one only, initials, abbreviated journal": (
+        record(doi="10.5555/a.1", journal="J Invent Care", pages="45-8"),
+        record(authors=("Marchetti, L", "O'Neill, PJ")),
+    ),
+    "hyphens, accents, Greek letters, markup, British spelling of nothing": (
+        record(title="Effects of α-blockers on <i>naïve</i> self-care in older people"),
+        record(title="Effects of alpha blockers on naive selfcare in older people"),
+    ),
+    "subtitle left out, same page": (record(title="Sharing the lead in stroke care networks"), record()),
+    "leading article": (record(title=f"The {LONG}", pages=None), record()),
+    "notes of Ovid behind the title": (record(title=f"{LONG}. [Review] [33 refs]"), record()),
+    "note of an erratum elsewhere": (record(title=f"{LONG}. [Erratum appears in J Invent Care. 2018;13:1]"), record()),
+    "online first": (record(pages="1-14", volume=None, issue=None, year=2016), record()),
+    "article number online": (record(pages="e1001"), record()),
+    "supplement page as Ovid writes it": (record(pages="S17-S29"), record(pages="Suppl-29")),
+    "year and month apart": (record(year=2018), record()),
+    "no place known": (bare(year=2017), bare(year=2017, doi="10.5555/a.1")),
+    "one place known": (bare(year=2017), record()),
+    "authors missing": (record(authors=()), record(pages=None)),
+    "family and given name changed places": (
+        record(authors=("Lucia, Marchetti", "Peter, O'Neill"), pages=None),
+        record(volume=None),
+    ),
+    "first author missing": (record(authors=("O'Neill, Peter J.",), pages=None), record()),
+    "spelling": (
+        record(title="Organisation of labour in care teams", volume=None),
+        record(title="Organization of labor in care teams"),
+    ),
+    "a digit lost": (record(title="Use of p16 tests in care"), record(title="Use of p6 tests in care")),
+    "footnote mark": (record(title=f"{LONG}1"), record()),
+    "translated title": (record(title="Gemeinsam führen in Netzen der Versorgung nach Schlaganfall"), record()),
+    "translated title, same DOI": (
+        record(title="Gemeinsam führen in Netzen der Versorgung", doi="10.5555/a.1", pages="45"),
+        record(doi="10.5555/a.1"),
+    ),
+    "one DOI wrong": (record(doi="10.5555/a.1"), record(doi="10.5555/wrong.7")),
+    "editorial on the same page": (record(title="Editorial"), record(title="EDITORIAL", doi="10.5555/a.1")),
+    "meeting abstract, journal with the name of the meeting": (
+        record(journal="Circulation. Conference: Invented Sessions", issue="22 SUPPL. 1", pages=None),
+        record(journal="Circulation", issue="22 Suppl. 1", pages=None),
+    ),
+    "proceedings": (
+        bare(year=2017, type="CONF", journal="Proceedings of the 50th Annual Conference on Invented Systems"),
+        bare(year=2017, type="CPAPER", journal="Conference on Invented Systems", pages="10-19"),
+    ),
+    "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
+}
+DIFFERENT: dict[str, tuple[Record, Record]] = {
+    "different DOIs": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", pages="101-120", year=2018, volume="13")),
+    "different DOIs, nothing else known": (bare(doi="10.5555/a.1"), bare(doi="10.5555/a.2")),
+    "different PubMed ids": (bare(pmid="123456"), bare(pmid="654321")),
+    "erratum": (record(), record(title=f"Erratum to: {LONG}", pages="99")),
+    "author correction, same page": (record(), record(title=f"Author Correction: {LONG}")),
+    "erratum by type": (record(), record(type="Published Erratum", pages="99")),
+    "correction as Web of Science names it": (record(), record(title=f"{LONG} (vol 12, pg 45, 2017)", pages=None)),
+    "retraction": (record(), record(title=f"Retraction: {LONG}", pages=None)),
+    "reply": (record(), record(title=f"Reply to: {LONG}", pages="60")),
+    "letter about it": (record(), record(title=f"Re: {LONG}", pages="60", authors=("Doe, Ann",))),
+    "comment, same DOI by mistake": (record(doi="10.5555/a.1"), record(doi="10.5555/a.1", title=f"Comment on {LONG}")),
+    "protocol": (record(title=f"{LONG}: study protocol"), record()),
+    "preprint": (
+        bare(year=2016, journal="medRxiv", doi="10.1101/2016.01.02.345678"),
+        record(),
+    ),
+    "preprint known by its DOI only": (bare(year=2017, doi="10.1101/2016.01.02.345678"), record()),
+    "conference abstract": (
+        record(type="CONF", journal="Proceedings of the Invented Congress", volume=None, issue=None, pages="7"),
+        record(),
+    ),
+    "abstract in a supplement of the same volume": (record(issue="Suppl 1", pages="S112"), record()),
+    "thesis": (bare(year=2017, type="THES"), record()),
+    "part I and part II": (record(title=f"{LONG}. Part I"), record(title=f"{LONG}. Part II", pages="59-70")),
+    "part 1 and part 2, pages unknown": (
+        record(title=f"{LONG}. Part 1", pages=None),
+        record(title=f"{LONG}. Part 2", pages=None),
+    ),
+    "whole and part": (record(pages=None), record(title=f"{LONG}: part 2", pages=None)),
+    "yearly report": (
+        record(title="Annual report of the network"),
+        record(title="Annual report of the network", year=2018, volume="13", pages="40-51"),
+    ),
+    "yearly report, place unknown": (
+        record(title="Annual report of the network", volume=None, pages=None, issue=None),
+        record(title="Annual report of the network", volume=None, pages=None, issue=None, year=2018),
+    ),
+    "figures of two years": (
+        record(title="Leadership in figures 2016", pages="5"),
+        record(title="Leadership in figures 2017", pages="5"),
+    ),
+    "editorials of two issues": (
+        record(title="Editorial", pages=None),
+        record(title="Editorial", pages=None, issue="4"),
+    ),
+    "editorials, nothing else known": (bare(title="Editorial"), bare(title="Editorial", year=2017)),
+    "letters on one page": (record(title="Letters", pages=None), record(title="Letters", authors=("Doe, Ann",))),
+    "men and women": (
+        record(title="Leading styles of men in nursing homes", pages=None),
+        record(title="Leading styles of women in nursing homes", pages=None),
+    ),
+    "abstracts of one meeting on one page, same DOI": (
+        record(title="Trust in teams of nurses in stroke care", doi="10.5555/all", issue="Suppl 1", pages="S99"),
+        record(title="Rounds led by pharmacists in stroke care", doi="10.5555/all", issue="Suppl 1", pages="S99"),
+    ),
+    "abstracts of one meeting, titles alike": (
+        record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
+        record(title="Trust and leading in hospital teams of women", issue="Suppl 1", pages="S99"),
+    ),
+    "other authors": (record(authors=("Doe, Ann",), pages=None), record()),
+    "edition of ten years later": (record(year=2007, volume=None, pages=None), record()),
+    "published twice in other journals": (record(), record(journal="Annals of Nothing", volume="3", pages="9-20")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", SAME.values(), ids=SAME)
+def test_duplicates(pair: tuple[Record, Record]) -> None:
+    left, right = pair[0], pair[1].model_copy(update={"source_index": 2})
+    assert partition(dedupe([left, right], SETTINGS)) == {frozenset({("a.ris", 1), ("a.ris", 2)})}
+
+
+@pytest.mark.parametrize("pair", DIFFERENT.values(), ids=DIFFERENT)
+def test_different_papers_stay_apart(pair: tuple[Record, Record]) -> None:
+    left, right = pair[0], pair[1].model_copy(update={"source_index": 2})
+    found = dedupe([left, right], SETTINGS)
+    assert found.groups == ()
+    assert len({record.record_id for record in found.unique}) == 2
+
+
+def test_the_four_repeated_records_of_the_shipped_export() -> None:
+    records = ingest([UPDATE]).records
+    found = dedupe(records, SETTINGS)
+    assert (found.read, len(found.unique), found.duplicates) == (30, 26, 4)
+    # Read off the file by hand.
+    assert partition(found) == {
+        frozenset({("search_update.ris", left), ("search_update.ris", right)})
+        for left, right in [(1, 13), (11, 30), (25, 26), (27, 29)]
+    }
+    assert [record.source_index for record in found.unique] == sorted(set(range(1, 31)) - {1, 11, 25, 29})
+
+
+def test_the_fullest_record_is_kept_as_it_is() -> None:
+    lean, full, middling = record(1, pages=None), record(2, abstract=TEXT, doi="10.5555/a.1"), record(3, abstract=TEXT)
+    found = dedupe([lean, full, middling], SETTINGS)
+    assert found.unique == (full,)
+    assert found.groups[0].members == (full, middling, lean)
+    assert found.groups[0].kept is found.unique[0]
+
+
+def test_a_bare_record_does_not_join_two_papers() -> None:
+    first = record(1, doi="10.5555/a.1")
+    second = record(2, doi="10.5555/a.2", year=2018, volume="30", pages="300-310")
+    between = bare(3, year=2017)
+    found = dedupe([first, second, between], SETTINGS)
+    assert len(found.unique) == 2
+    assert [len(group.members) for group in found.groups] == [2]
+
+
+def test_confidence_is_that_of_the_weakest_link() -> None:
+    records = [
+        bare(1, doi="10.5555/a.1", year=2017),
+        bare(2, doi="10.5555/a.1", journal="Care"),
+        bare(3, year=2017),
+    ]
+    (group,) = dedupe(records, SETTINGS).groups
+    assert group.reason == "same DOI and title; same title and authors, place of publication missing"
+    assert group.confidence == 0.85
+
+
+records_of_few_papers = st.lists(
+    st.builds(
+        lambda title, year, volume, pages, doi, authors: record(
+            title=title, year=year, volume=volume, pages=pages, doi=doi, authors=authors
+        ),
+        title=st.sampled_from(
+            [LONG, LONG.upper(), "Sharing the lead in stroke care networks", "Editorial", f"Reply: {LONG}"]
+        ),
+        year=st.sampled_from([None, 2016, 2017, 2018]),
+        volume=st.sampled_from([None, "12", "13"]),
+        pages=st.sampled_from([None, "45-58", "1-14", "S3", "90"]),
+        doi=st.sampled_from([None, None, "10.5555/a.1", "10.5555/a.2"]),
+        authors=st.sampled_from([(), SMITH, ("Marchetti, L.",), ("Doe, Ann",)]),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None)
+@given(records=records_of_few_papers, seed=st.randoms(use_true_random=False))
+def test_groups_do_not_depend_on_the_order_and_nothing_vanishes(records: list[Record], seed: random.Random) -> None:
+    records = [one.model_copy(update={"source_index": index}) for index, one in enumerate(records)]
+    shuffled = seed.sample(records, len(records))
+    found, again = dedupe(records, SETTINGS), dedupe(shuffled, SETTINGS)
+    assert set(found.unique) == set(again.unique)
+    assert found.groups == again.groups
+    assert [one.source_index for one in found.unique] == sorted(one.source_index for one in found.unique)
+    seen = [one.source_index for one in found.unique] + [
+        one.source_index for group in found.groups for one in group.members[1:]
+    ]
+    assert sorted(seen) == list(range(len(records)))
+    assert found.read == len(found.unique) + found.duplicates
+    assert len({one.record_id for one in found.unique}) == len(found.unique)
+
+
+def test_papers_with_one_identifier_get_ids_of_their_own() -> None:
+    first = record(1, title="Trust in teams of nurses", doi="10.5555/all", pages="S9")
+    second = record(2, title="Rounds led by pharmacists", doi="10.5555/all", pages="S10")
+    other = record(3, doi="10.5555/b")
+    ids = {one.title: one.record_id for one in dedupe([first, second, other], SETTINGS).unique}
+    again = {one.title: one.record_id for one in dedupe([other, second, first], SETTINGS).unique}
+    assert ids == again
+    assert ids[LONG] == "doi:10.5555/b"
+    assert all(ids[one.title].startswith("doi:10.5555/all#") for one in (first, second))
+    # Records alike in every word, that may be two papers all the same.
+    twins = dedupe([bare(1, title="Editorial"), bare(2, title="Editorial")], SETTINGS).unique
+    assert len({one.record_id for one in twins}) == 2
+    assert twins[1].record_id == f"{twins[0].record_id}-2"
+
+
+def test_each_setting_is_read() -> None:
+    apart = [record(1, volume=None, pages=None), record(2, year=2019, volume=None, pages=None)]
+    assert dedupe(apart, SETTINGS).duplicates == 0
+    assert dedupe(apart, DedupeSettings(year_gap=2)).duplicates == 1
+    spelt = [record(1, pages="45"), record(2, pages="45", title=LONG.replace("stroke care", "stoke caer"))]
+    assert dedupe(spelt, SETTINGS).duplicates == 1
+    assert dedupe(spelt, DedupeSettings(title_similarity=1)).duplicates == 0
+    # Between two records of a paper stands one of other authors with the same title.
+    three = [
+        record(1, authors=("Abt, Ann",), pages=None),
+        record(2, authors=("Doe, Bob",), pages=None),
+        record(3, authors=("Zorn, Cy", "Abt, Ann"), pages=None),
+    ]
+    assert dedupe(three, SETTINGS).duplicates == 1
+    assert dedupe(three, DedupeSettings(window=1)).duplicates == 0
+
+
+def test_groups_file(tmp_path: Path) -> None:
+    found = dedupe([record(1), record(2, abstract=TEXT), record(3, title="Another paper", pages="9")], SETTINGS)
+    write_groups(tmp_path / "groups.csv", found)
+    with (tmp_path / "groups.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["group"], row["source_file"], row["source_index"], row["kept"]) for row in rows] == [
+        ("1", "a.ris", "2", "yes"),
+        ("1", "a.ris", "1", "no"),
+    ]
+    assert rows[0]["record_id"] == found.unique[0].record_id
+    assert (rows[0]["confidence"], rows[0]["reason"]) == ("0.98", "same title, volume and first page")
+
+
+def test_nothing_to_do() -> None:
+    assert dedupe([], SETTINGS) == Deduped((), (), 0)
+
+
+def test_many_records_of_one_title_take_no_square_of_time() -> None:
+    copies = [record(index) for index in range(3000)]
+    assert dedupe(copies, SETTINGS).duplicates == 2999
+    editorials = [bare(index, title="Editorial") for index in range(3000)]
+    assert dedupe(editorials, SETTINGS).duplicates == 0
+    broken = {"pages": "a" * 9999 + "9" * 9999, "journal": "J" * 9999}
+    hostile = [record(index, title="[a] " * 300 + str(index), **broken) for index in range(60)]
+    assert len(dedupe(hostile, SETTINGS).unique) > 1
