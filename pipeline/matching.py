@@ -181,7 +181,8 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     identifiers = _agree(left.doi, right.doi), _agree(left.pmid, right.pmid)
     if True in identifiers and found.title:
         # Abstracts of one meeting may share a DOI.
-        if found.page is False and (found.title != "same" or recurring):
+        other_part = found.title == "near" and left.numbers != right.numbers and not found.page
+        if other_part or (found.page is False and (found.title != "same" or recurring)):
             return UNSURE
         return Verdict(True, 0.99, f"same {'DOI' if identifiers[0] else 'PubMed id'} and title")
     if not found.title:
@@ -260,12 +261,8 @@ def _near_title(left: Traits, right: Traits, found: _Evidence) -> Verdict:
         # A footnote mark or a slip, if all else agrees; otherwise another part or year.
         short, long = sorted((left.compact, right.compact), key=len)
         marked = long[:-1] == short and long[-1].isdigit()
-        meeting = left.supplement or right.supplement
-        if (
-            not (found.authors and found.journal and found.placed)
-            or meeting
-            or not (marked or _same_range(left, right))
-        ):
+        agreed = found.authors and found.journal and found.placed and not (left.supplement or right.supplement)
+        if not (agreed and (marked or _same_range(left, right))):
             return DIFFERENT
     elif found.title == "near" and left.supplement and right.supplement and not alike:
         return UNSURE

@@ -121,7 +121,10 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title=f"{LONG}. Part 1", pages=None),
         record(title=f"{LONG}. Part 2", pages=None),
     ),
-    "whole and part": (record(pages=None), record(title=f"{LONG}: part 2", pages=None)),
+    "whole and part": (
+        record(pages=None, abstract=TEXT),
+        record(title=f"{LONG}: part 2", pages=None, abstract=TEXT),
+    ),
     "yearly report": (
         record(title="Annual report of the network"),
         record(title="Annual report of the network", year=2018, volume="13", pages="40-51"),
@@ -147,6 +150,18 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "abstracts of one meeting on one page, same DOI": (
         record(title="Trust in teams of nurses in stroke care", doi="10.5555/all", issue="Suppl 1", pages="S99"),
         record(title="Rounds led by pharmacists in stroke care", doi="10.5555/all", issue="Suppl 1", pages="S99"),
+    ),
+    "abstracts of one meeting with one DOI, titles alike": (
+        record(title="Trust and leading in hospital teams of men", doi="10.5555/all", pages="S9"),
+        record(title="Trust and leading in hospital teams of women", doi="10.5555/all", pages="S30"),
+    ),
+    "parts of one volume with one DOI": (
+        record(title=f"{LONG}. Part 1", doi="10.5555/all", pages=None),
+        record(title=f"{LONG}. Part 2", doi="10.5555/all", pages=None),
+    ),
+    "words that look alike": (
+        record(title="Care of hypertension in older people at home", pages=None),
+        record(title="Care of hypotension in older people at home", pages=None),
     ),
     "abstracts of one meeting, titles alike": (
         record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
@@ -194,11 +209,19 @@ def test_the_fullest_record_is_kept_as_it_is() -> None:
 
 def test_a_bare_record_does_not_join_two_papers() -> None:
     first = record(1, doi="10.5555/a.1")
-    second = record(2, doi="10.5555/a.2", year=2018, volume="30", pages="300-310")
+    second = record(2, doi="10.5555/a.2", volume="30", pages="300-310")
     between = bare(3, year=2017)
     found = dedupe([first, second, between], SETTINGS)
     assert len(found.unique) == 2
     assert [len(group.members) for group in found.groups] == [2]
+
+
+def test_the_surer_claim_to_a_record_wins() -> None:
+    first = record(1)
+    second = record(2, doi="10.5555/a.2", volume="30", pages="300-310")
+    claimed = bare(3, year=2017, doi="10.5555/a.2")
+    found = dedupe([first, second, claimed], SETTINGS)
+    assert partition(found) == {frozenset({("a.ris", 2), ("a.ris", 3)})}
 
 
 def test_confidence_is_that_of_the_weakest_link() -> None:
@@ -257,9 +280,10 @@ def test_papers_with_one_identifier_get_ids_of_their_own() -> None:
     assert ids[LONG] == "doi:10.5555/b"
     assert all(ids[one.title].startswith("doi:10.5555/all#") for one in (first, second))
     # Records alike in every word, that may be two papers all the same.
-    twins = dedupe([bare(1, title="Editorial"), bare(2, title="Editorial")], SETTINGS).unique
-    assert len({one.record_id for one in twins}) == 2
-    assert twins[1].record_id == f"{twins[0].record_id}-2"
+    twins = [bare(1, title="Editorial"), bare(2, title="Editorial")]
+    for order in (twins, twins[::-1]):
+        unique = sorted(dedupe(order, SETTINGS).unique, key=lambda one: one.source_index)
+        assert unique[1].record_id == f"{unique[0].record_id}-2"
 
 
 def test_each_setting_is_read() -> None:

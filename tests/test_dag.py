@@ -1,0 +1,95 @@
+"""The whole pipeline on a small part of the shipped data, under DVC, as `make run` does it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command of this environment and give its output."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file that the stages wrote."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))
+    written = [folder / out["path"] for stage in lock["stages"].values() for out in stage["outs"]]
+    files = [
+        file for path in written for file in ([path] if path.is_file() else sorted(path.rglob("*"))) if file.is_file()
+    ]
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("models", "pipeline", "training", "evaluation"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("trained", "__pycache__"))
+    shutil.copytree(ROOT / "data/raw", folder / "data/raw")
+    shutil.copytree(ROOT / "data/annotated", folder / "data/annotated")
+    for name in ("mechtag.py", "dvc.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+
+    coded = folder / "data/annotated/coded_records.jsonl"
+    rows = [json.loads(line) for line in coded.read_text(encoding="utf-8").splitlines()]
+    kept = [row for row in rows if row["relevant"]][:24] + [row for row in rows if not row["relevant"]][:24]
+    coded.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    for name, count in (("annotated/table2.csv", 13), ("raw/gold_records.jsonl", 12)):
+        path = folder / "data" / name
+        path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8")
+
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    params["train"]["folds"] = 3
+    params["evaluate"] |= {"bootstrap": 100, "permutations": 100, "second_coder": "data/annotated/second.jsonl"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    second = (folder / "data/annotated/second_coder.jsonl").read_text(encoding="utf-8").splitlines()
+    keys = {row["key"] for row in kept}
+    (folder / "data/annotated/second.jsonl").write_text(
+        "".join(f"{line}\n" for line in second if json.loads(line)["key"] in keys), encoding="utf-8"
+    )
+    run(folder, "dvc", "init", "--no-scm", "--quiet")
+    run(folder, "dvc", "config", "core.analytics", "false")
+    return folder
+
+
+def test_the_whole_pipeline_runs_once_and_gives_the_same_twice(project: Path) -> None:
+    run(project, "dvc", "repro")
+    first = outputs(project)
+    assert {
+        "data/work/update/tagged/tagged.csv",
+        "data/work/update/tagged/tagged.ris",
+        "data/work/update/tagged/predictions.parquet",
+        "data/work/update/tagged/rejected.jsonl",
+        "data/work/update/tagged/summary.json",
+        "models/trained/config.json",
+        "reports/metrics.json",
+        "reports/per_label.csv",
+        "reports/predictions_vs_table2.csv",
+        "reports/accuracy.md",
+    } <= first.keys()
+    summary = json.loads((project / "data/work/update/tagged/summary.json").read_text(encoding="utf-8"))
+    assert summary["unique"] == 26
+    metrics = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert sum(metrics["coverage"].values()) == 12
+    assert "transfer.pooled.across_auc" in run(project, "dvc", "metrics", "show") or metrics["transfer"]["pooled"]
+
+    assert "Running stage" not in run(project, "dvc", "repro")
+
+    run(project, "dvc", "repro", "--force", "--no-run-cache")
+    assert outputs(project) == first
