@@ -19,7 +19,7 @@ run: .venv/run.stamp
 	@echo "Accuracy report:       reports/accuracy.md (figures: reports/metrics.json; each paper: reports/predictions_vs_table2.csv)"
 
 test: .venv/test.stamp lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'slow or not slow'
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
