@@ -213,7 +213,9 @@ def relevance_svm(bench: Bench) -> list[Prediction]:
     for held_out in range(bench.settings.train.folds):
         vectorizer = _vectorizer()
         learnt, rows = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
-        model = LinearSVC(random_state=bench.settings.seed).fit(vectorizer.fit_transform([texts[row] for row in learnt]), relevant[learnt])
+        model = LinearSVC(random_state=bench.settings.seed).fit(
+            vectorizer.fit_transform([texts[row] for row in learnt]), relevant[learnt]
+        )
         scores[rows] = model.decision_function(vectorizer.transform([texts[row] for row in rows]))
     return [
         Prediction(
