@@ -199,6 +199,30 @@ def tag(
 
 
 @app.command()
+def export(
+    predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet that 'tag' wrote.")],
+    to: Annotated[str, typer.Option("--to", help="Format: csv or ris.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    records: Annotated[
+        Path | None, typer.Option("--records", help="Records; records.parquet beside the predictions by default.")
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Write tagged records in a format that other programs read.
+
+    Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
+    """
+    from pipeline.exporters import export as write_export
+    from pipeline.store import read_predictions, read_records
+
+    _, codebook = _load(params)
+    tagged = read_records(records or predictions.with_name("records.parquet"))
+    labels = [(entry.key, entry.name) for entry in codebook.entries]
+    write_export(to, output, tagged, read_predictions(predictions), labels)
+    _say(f"{output}: {len(tagged)} records")
+
+
+@app.command()
 def baselines(
     records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
     sentence_table: Annotated[Path, typer.Argument(metavar="SENTENCES", help="Parquet table of their sentences.")],

@@ -91,6 +91,17 @@ def test_labels_stand_in_codebook_order(tagged: Path) -> None:
     assert [name.removesuffix("_decision") for name in header if name.endswith("_decision")] == list(keys)
 
 
+@pytest.mark.parametrize("form", ["csv", "ris"])
+def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], tmp_path: Path, form: str) -> None:
+    output = tmp_path / f"again.{form}"
+    words = ["export", tagged / "predictions.parquet", "--to", form, "-o", output, "--params", trained[1]]
+    assert call(*words)[0] == 0
+    assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
+    status, _, message = call(*words[:3], "docx", *words[4:])
+    assert status == 1
+    assert "'docx' is no export format; known are csv, ris" in message
+
+
 def test_counts_of_the_summary_add_up(tagged: Path) -> None:
     summary = json.loads((tagged / "summary.json").read_text(encoding="utf-8"))
     assert summary["read"] == summary["kept"] + summary["rejected"] == 30
