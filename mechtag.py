@@ -187,15 +187,49 @@ def tag(
     with _progress("tagging", len(batch.records)) as advance:
         tagged = tag_records(loaded, batch, settings.tag, advance)
     write_tagged(output, tagged)
+    for line in batch.identification.lines():
+        typer.echo(line)
     summary = tagged.summary()
-    typer.echo(
-        f"{summary['read']} records read, {summary['rejected']} rejected, {summary['duplicates']} duplicates, "
-        f"{summary['unique']} tagged ({summary['without_abstract']} without abstract)"
-    )
     for entry in codebook.entries:
         counts = summary["decisions"][entry.key]
         typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
     typer.echo(f"Table to review: {output / 'tagged.csv'}; for reference managers: {output / 'tagged.ris'}")
+
+
+@app.command()
+def prisma(
+    output: Annotated[Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts beside it.")],
+    summary: Annotated[
+        Path | None, typer.Argument(metavar="[SUMMARY]", help="The summary.json that 'tag' wrote.", show_default=False)
+    ] = None,
+    elsewhere: Annotated[
+        Path | None,
+        typer.Option(
+            "--elsewhere", help="YAML file of what mechtag cannot know; see docs/prisma.md.", show_default=False
+        ),
+    ] = None,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Put the panels below one another.")] = False,
+) -> None:
+    """Draw the PRISMA 2020 flow diagram of a review.
+
+    Counts of a batch, counts from elsewhere, or both; counts that contradict one another are refused.
+
+    Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
+    """
+    from pipeline.exporters.flow import write
+    from pipeline.prisma import Elsewhere, read_elsewhere, read_identification
+    from pipeline.prisma_boxes import plain_text
+    from pipeline.prisma_flow import join
+
+    if summary is None and elsewhere is None:
+        raise typer.BadParameter("give the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
+    flow = join(
+        read_identification(summary) if summary else None, read_elsewhere(elsewhere) if elsewhere else Elsewhere()
+    )
+    table = write(flow, output, narrow)
+    for line in plain_text(flow):
+        typer.echo(line)
+    _say(f"{output}: drawn; the same counts as a table: {table}")
 
 
 @app.command()
