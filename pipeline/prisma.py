@@ -18,8 +18,8 @@ from models.codebook import describe_validation
 from pipeline.errors import MechtagError
 from pipeline.store import read_json
 
-# Far above any review; a count beyond it is a slip of the keyboard.
-_LARGEST = 10**9
+# Far above any review: a count beyond it is a slip of the keyboard, and would not fit its line in the drawing.
+_LARGEST = 99_999_999
 # Zero-width joiners shape letters of Persian and Indic scripts; other format characters can turn text around.
 _JOINERS = "\u200c\u200d"
 

@@ -61,10 +61,10 @@ def _parts(counts: Mapping[str, int | None]) -> list[Line]:
 
 def _reports(flow: Flow, panel: Panel, place: str, origins: Sequence[Line] = ()) -> Iterator[Box]:
     counts, reasons = flow.counts, flow.reasons.get(place, {})
-    excluded = (Line("Reports excluded", counts.get(f"{place}.excluded")), *_parts(reasons))
-    yield Box(panel, "sought", (Line("Reports sought for retrieval", counts.get(f"{place}.sought")), *origins))
-    yield Box(panel, "sought", (Line("Reports not retrieved", counts.get(f"{place}.not_retrieved")),), side=True)
-    yield Box(panel, "assessed", (Line("Reports assessed for eligibility", counts.get(f"{place}.assessed")),))
+    excluded = (Line("Reports excluded", counts[f"{place}.excluded"]), *_parts(reasons))
+    yield Box(panel, "sought", (Line("Reports sought for retrieval", counts[f"{place}.sought"]), *origins))
+    yield Box(panel, "sought", (Line("Reports not retrieved", counts[f"{place}.not_retrieved"]),), side=True)
+    yield Box(panel, "assessed", (Line("Reports assessed for eligibility", counts[f"{place}.assessed"]),))
     yield Box(panel, "assessed", excluded, side=True)
 
 
@@ -73,7 +73,7 @@ def _databases(flow: Flow) -> Iterator[Box]:
     identified = [
         line
         for group in ("databases", "registers")
-        for line in (Line(group.capitalize(), counts.get(group)), *_parts(flow.sources(group)))
+        for line in (Line(group.capitalize(), counts[group]), *_parts(flow.sources(group)))
     ]
     yield Box("databases", "identified", tuple(identified), "Records identified from:")
     removed = (

@@ -50,13 +50,15 @@ class Flow:
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
     """Take files out of ``files`` and sum their counts."""
+    total = 0
     for file in wanted:
         if file not in files:
             raise MechtagError(
                 f"{place}: {file!r} is no file of the summary, or is named twice; still without a name are: "
                 f"{', '.join(files) or 'none'}. A count is written without quotes and commas, such as 5673"
             )
-    return sum(files.pop(file) for file in dict.fromkeys(wanted))
+        total += files.pop(file)
+    return total
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
@@ -162,31 +164,35 @@ def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
     return sums
 
 
-def _settle(counts: Counts, total: str, parts: Sequence[str], derived: set[str]) -> bool:
+def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Mapping[str, Sequence[str]]) -> str:
+    def tell(key: str) -> str:
+        n = "not known" if counts[key] is None else counts[key]
+        return f"{key} ({n}, worked out from {' and '.join(derived[key])})" if key in derived else f"{key} ({n})"
+
+    known = sum(counts[part] or 0 for part in parts)
+    least = "at least " if any(counts[part] is None for part in parts) else ""
+    made = f", which is {least}{known}" if len(parts) > 1 else ""
+    return (
+        f"the counts do not add up: {tell(total)} should be {' + '.join(map(tell, parts))}{made}; correct one of them"
+    )
+
+
+def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
     """Work out what a sum leaves no choice about; tell whether anything was."""
-    unknown = [part for part in parts if counts.get(part) is None]
-    known = sum(counts.get(part) or 0 for part in parts)
-    whole = counts.get(total)
+    unknown = [part for part in parts if counts[part] is None]
+    known = sum(counts[part] or 0 for part in parts)
+    whole = counts[total]
     if whole is None:
-        if unknown:
-            return False
-        counts[total] = known
-        derived.add(total)
-        return True
+        if not unknown:
+            counts[total], derived[total] = known, parts
+        return not unknown
     rest = whole - known
     if rest < 0 or (rest and not unknown):
-
-        def tell(key: str) -> str:
-            n = counts.get(key)
-            return f"{key} ({'not known' if n is None else n}{', worked out' if key in derived else ''})"
-
-        raise MechtagError(
-            f"the counts do not add up: {tell(total)} should be {' + '.join(map(tell, parts))}, which is "
-            f"{'at least ' if unknown else ''}{known}; correct one of them"
-        )
+        raise MechtagError(_contradiction(counts, total, parts, derived))
     if unknown and (rest == 0 or len(unknown) == 1):
         counts |= dict.fromkeys(unknown, rest)
-        derived.update(unknown)
+        origin = (total, *(part for part in parts if part not in unknown))
+        derived |= {part: origin for part in unknown}
         return True
     return False
 
@@ -206,7 +212,9 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
     more, reasons = _flatten(elsewhere)
     counts |= more
     sums = _sums(counts, elsewhere)
-    derived: set[str] = set()
+    for total, parts in sums:
+        counts |= {key: counts.get(key) for key in (total, *parts)}
+    derived: dict[str, Sequence[str]] = {}
     while any([_settle(counts, total, parts, derived) for total, parts in sums]):
         pass
     for name in ("included", "previous"):

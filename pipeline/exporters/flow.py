@@ -24,8 +24,8 @@ from pipeline.store import write_csv, write_text
 _FONT, _LINE = 14, 18
 _SMALL, _SMALL_LINE = 11, 14
 _PAD, _INDENT, _HANG = 10, 12, 8
-_GAP, _MARGIN, _RAIL, _LANE = 30, 12, 28, 16
-_WIDE_BOX, _NARROW_BOX = 215, 170
+_BELOW, _BESIDE, _MARGIN, _RAIL, _LANE = 30, 22, 8, 24, 12
+_WIDE_BOX, _NARROW_BOX = 220, 178
 # Tints that print as good as white; every shape has a black outline, so nothing rests on colour.
 _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
 _BOLD = 1.15  # how much wider bold text runs
@@ -82,7 +82,7 @@ class _Layout:
         self._box_width = _NARROW_BOX if narrow else _WIDE_BOX
         # In the narrow shape, lines that pass by a panel run in lanes on its left.
         self._lanes = flow.updated + flow.other_methods if narrow else 0
-        self._left = _MARGIN + _RAIL + _GAP / 2 + self._lanes * _LANE
+        self._left = _MARGIN + _RAIL + _BESIDE / 2 + self._lanes * _LANE
         self.shapes = {**self._headings(), **self._filled()}
         self.rails: list[tuple[str, float, float]] = []
         self.width = max(shape.x + shape.width for shape in self.shapes.values()) + _MARGIN
@@ -93,7 +93,7 @@ class _Layout:
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
-        return self._left + column * (self._box_width + _GAP)
+        return self._left + column * (self._box_width + _BESIDE)
 
     def _filled(self) -> dict[_Key, _Shape]:
         return {
@@ -107,7 +107,7 @@ class _Layout:
         shapes: dict[_Key, _Shape] = {}
         for panel, title in titles(self._flow).items():
             two = self.narrow or any(box.panel == panel and box.side for box in self._boxes)
-            width = self._box_width + two * (self._box_width + _GAP)
+            width = self._box_width + two * (self._box_width + _BESIDE)
             text = [(0.0, line) for line in wrap(title, width - 2 * _PAD, _FONT * _BOLD)]
             shapes[panel, "", False] = _Shape(text, self._column(panel, False), width, heading=True)
         return shapes
@@ -118,16 +118,16 @@ class _Layout:
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
             rows.setdefault((panels.index(panel) if self.narrow else 0, steps.index(step)), []).append(shape)
-        bottom: float = _MARGIN - _GAP
+        bottom: float = _MARGIN - _BELOW
         for stage, places in groupby(sorted(rows), key=lambda place: STAGES.get(steps[place[1]], "")):
-            top = bottom + _GAP
+            top = bottom + _BELOW
             for place in places:
                 height = max(shape.height for shape in rows[place])
                 for shape in rows[place]:
-                    shape.row_top = bottom + _GAP
+                    shape.row_top = bottom + _BELOW
                     shape.height = height if shape.heading else shape.height
                     shape.y = shape.row_top + (height - shape.height) / 2
-                bottom += _GAP + height
+                bottom += _BELOW + height
             if stage:
                 bottom = max(bottom, top + text_width(stage, _FONT * _BOLD) + _PAD)
                 self.rails.append((stage, top, bottom))
@@ -170,12 +170,12 @@ class _Layout:
         return [(x, start.bottom), *self._enter(x, end)]
 
     def _enter(self, x: float, end: _Shape) -> list[_Point]:
-        turn = end.row_top - _GAP / 2
+        turn = end.row_top - _BELOW / 2
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
         """Go down in a lane on the left of what stands between."""
-        leave = start.bottom + _GAP / 2
+        leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
 
@@ -241,7 +241,7 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     parts = [part for rail in layout.rails for part in _draw_rail(*rail)]
     parts += [part for corners in layout.arrows() for part in _draw_arrow(corners)]
     parts += [part for shape in layout.shapes.values() for part in _draw_shape(shape)]
-    y = layout.bottom + _GAP / 2
+    y = layout.bottom + _BELOW / 2
     for line in wrap(CITATION, width - 2 * _MARGIN, _SMALL):
         y += _SMALL_LINE
         parts.append(_text(_MARGIN, y, line, _SMALL))

@@ -18,7 +18,7 @@ _WIDTHS = {
     )
     for char in chars
 }
-_LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.25, 1.5
+_LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
 # A word too long for its line is rather broken after one of these.
 _BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
 
