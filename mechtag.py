@@ -199,14 +199,9 @@ def tag(
 @app.command()
 def prisma(
     output: Annotated[Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts beside it.")],
-    summary: Annotated[
-        Path | None, typer.Argument(metavar="[SUMMARY]", help="The summary.json that 'tag' wrote.", show_default=False)
-    ] = None,
+    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json that 'tag' wrote.")] = None,
     elsewhere: Annotated[
-        Path | None,
-        typer.Option(
-            "--elsewhere", help="YAML file of what mechtag cannot know; see docs/prisma.md.", show_default=False
-        ),
+        Path | None, typer.Option("--elsewhere", help="YAML file of counts that mechtag cannot know; docs/prisma.md.")
     ] = None,
     narrow: Annotated[bool, typer.Option("--narrow", help="Put the panels below one another.")] = False,
 ) -> None:
@@ -217,18 +212,14 @@ def prisma(
     Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
     """
     from pipeline.exporters.flow import write
-    from pipeline.prisma import Elsewhere, read_elsewhere, read_identification
     from pipeline.prisma_boxes import plain_text
-    from pipeline.prisma_flow import join
+    from pipeline.prisma_flow import read_flow
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter("give the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
-    flow = join(
-        read_identification(summary) if summary else None, read_elsewhere(elsewhere) if elsewhere else Elsewhere()
-    )
+    flow = read_flow(summary, elsewhere)
     table = write(flow, output, narrow)
-    for line in plain_text(flow):
-        typer.echo(line)
+    typer.echo("\n".join(plain_text(flow)))
     _say(f"{output}: drawn; the same counts as a table: {table}")
 
 

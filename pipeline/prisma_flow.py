@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import MechtagError
-from pipeline.prisma import Elsewhere, Identification, clean_name
+from pipeline.prisma import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
 
 Counts = dict[str, int | None]
 # A total and the parts that make it.
@@ -233,3 +234,19 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
         together=elsewhere.reports_together is not None,
         updated=elsewhere.previous is not None,
     )
+
+
+def read_flow(summary: str | Path | None, elsewhere: str | Path | None) -> Flow:
+    """Join the counts of a ``summary.json`` and of a file of counts, either of which may be missing.
+
+    Raises
+    ------
+    MechtagError
+        As `pipeline.prisma.read_identification`, `pipeline.prisma.read_elsewhere` and `join`.
+    """
+    found = read_identification(summary) if summary else None
+    given = read_elsewhere(elsewhere) if elsewhere else Elsewhere()
+    try:
+        return join(found, given)
+    except MechtagError as error:
+        raise MechtagError(f"{' and '.join(str(path) for path in (elsewhere, summary) if path)}: {error}") from None

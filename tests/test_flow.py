@@ -15,7 +15,7 @@ from pipeline.exporters.flow import draw, write
 from pipeline.exporters.wrap import wrap
 from pipeline.prisma import Elsewhere, Identification, read_elsewhere
 from pipeline.prisma_boxes import boxes, rows
-from pipeline.prisma_flow import Flow, join
+from pipeline.prisma_flow import Flow, join, read_flow
 from pipeline.store import write_json
 from tests.conftest import ROOT
 from tests.test_cli import call
@@ -254,8 +254,19 @@ def test_command_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("screening: {screened: 5, excluded: 6}\n", encoding="utf-8")
     status, _, message = call("prisma", "--elsewhere", tmp_path / "bad.yaml", "-o", tmp_path / "flow.svg")
     assert status == 1
-    assert "screening.screened (5) should be screening.excluded (6)" in message
+    assert "bad.yaml: the counts do not add up: screening.screened (5) should be screening.excluded (6)" in message
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+def test_template_of_the_docs_is_a_file_that_the_command_takes(tmp_path: Path) -> None:
+    (template,) = re.findall("```yaml\n(.*?)```", (ROOT / "docs/prisma.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "counts.yaml").write_text(template, encoding="utf-8")
+    found = batch({"ovid.ris": 4000, "trials.csv": 12})
+    write_json(tmp_path / "summary.json", {"prisma": found.model_dump(mode="json")})
+    flow = read_flow(tmp_path / "summary.json", tmp_path / "counts.yaml")
+    # 5673 left to screen and 310 removed are 5983, of which 4000 + 12 + 1204 were counted.
+    assert flow.counts["databases.PsycINFO"] == 767
+    assert flow.counts["included.reports"] == 36
 
 
 def test_formulas_in_names_are_not_run_by_a_spreadsheet(tmp_path: Path) -> None:
