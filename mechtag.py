@@ -187,11 +187,9 @@ def tag(
     with _progress("tagging", len(batch.records)) as advance:
         tagged = tag_records(loaded, batch, settings.tag, advance)
     write_tagged(output, tagged)
+    for line in batch.identification.lines():
+        typer.echo(line)
     summary = tagged.summary()
-    typer.echo(
-        f"{summary['read']} records read, {summary['rejected']} rejected, {summary['duplicates']} duplicates, "
-        f"{summary['unique']} tagged ({summary['without_abstract']} without abstract)"
-    )
     for entry in codebook.entries:
         counts = summary["decisions"][entry.key]
         typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
@@ -220,6 +218,33 @@ def export(
     labels = [(entry.key, entry.name) for entry in codebook.entries]
     write_export(to, output, tagged, read_predictions(predictions), labels)
     _say(f"{output}: {len(tagged)} records")
+
+
+@app.command()
+def prisma(
+    output: Annotated[Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts beside it.")],
+    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json that 'tag' wrote.")] = None,
+    elsewhere: Annotated[
+        Path | None, typer.Option("--elsewhere", help="YAML file of counts that mechtag cannot know; docs/prisma.md.")
+    ] = None,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Put the panels below one another.")] = False,
+) -> None:
+    """Draw the PRISMA 2020 flow diagram of a review.
+
+    Counts of a batch, counts from elsewhere, or both; counts that contradict one another are refused.
+
+    Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
+    """
+    from pipeline.exporters.flow import write
+    from pipeline.prisma_boxes import plain_text
+    from pipeline.prisma_flow import read_flow
+
+    if summary is None and elsewhere is None:
+        raise typer.BadParameter("give the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
+    flow = read_flow(summary, elsewhere)
+    table = write(flow, output, narrow)
+    typer.echo("\n".join(plain_text(flow)))
+    _say(f"{output}: drawn; the same counts as a table: {table}")
 
 
 @app.command()

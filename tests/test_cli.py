@@ -68,7 +68,9 @@ def tagged(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("tagged")
     status, output, message = call("tag", UPDATE, "-o", folder, "--model", model, "--params", params)
     assert status == 0, message
-    assert "30 records read, 0 rejected, 4 duplicates, 26 tagged" in output
+    assert "30 records identified (search_update.ris 30)" in output
+    assert "4 duplicates, 0 by automation, 0 that could not be read" in output
+    assert "26 records to screen" in output
     return folder
 
 
@@ -204,7 +206,7 @@ def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Pat
     (tmp_path / "bare.ris").write_text("TY  - JOUR\nTI  - Leading joint care teams\nER  - \n", encoding="utf-8")
     status, output, _ = call("tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--params", params)
     assert status == 0
-    assert "1 tagged (1 without abstract)" in output
+    assert "1 records to screen, 1 of them without abstract" in output
     assert all(row.evidence == () for row in read_predictions(tmp_path / "out/predictions.parquet"))
 
 
