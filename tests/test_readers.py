@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested, ingest
+from pipeline.readers.columns import split_authors
 from pipeline.readers.construct import clean_author, clean_year
-from pipeline.readers.delimited import split_authors
 
 EXPORTS = Path(__file__).parent / "fixtures" / "exports"
 RIS_EXPORTS = sorted(EXPORTS.glob("*.ris"))
