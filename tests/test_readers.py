@@ -427,7 +427,7 @@ json_value = st.recursive(
 @anywhere
 @given(items=st.lists(st.dictionaries(line, json_value, max_size=5), min_size=1, max_size=5))
 def test_jsonl_round_trip(read: Reader, items: list[dict[str, object]]) -> None:
-    items = [{"title": "One", **item, "authors": item} for item in items]
+    items = [{**item, "title": "One", "authors": item} for item in items]
     found = read("\n".join(json.dumps(item, ensure_ascii=False) for item in items))
     assert [record.raw for record in found.records] == [tuple(item.items()) for item in items]
 

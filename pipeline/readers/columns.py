@@ -168,4 +168,3 @@ def split_authors(cell: str) -> list[str]:
     if len(parts) % 2 == 0 and all(_INITIALS.fullmatch(part) for part in parts[1::2]):
         return [", ".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
     return [cell] if len(parts) == 2 else parts
-

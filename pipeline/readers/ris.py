@@ -7,12 +7,11 @@ missing, and tells neither line numbers nor the order of tags. Tests compare wit
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.readers.base import Entry, Format, Source
+from pipeline.readers.tagged import Draft, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
 # stand in the middle of a file that was put together from several.
@@ -40,101 +39,76 @@ def recognise(source: Source) -> bool:
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
-@dataclass
-class _Draft:
-    """A record being read: values keep their continuation lines apart until it is done."""
-
-    number: int
-    line: int
-    notes: list[str] = field(default_factory=list)
-    fields: list[tuple[str, list[str]]] = field(default_factory=list)
-    ended: bool = False
-
-    def entry(self) -> Entry:
-        if not self.ended:
-            self.notes.append("no ER line at its end; it may be cut short")
-        pairs = [(tag, "\n".join(values)) for tag, values in self.fields]
-        return Entry(self.number, self.line, pairs, notes=tuple(self.notes))
-
-
 def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records; those without TY or ER are kept, with a note."""
     text = source.text
     match = (_TAG if _START.search(text) or not _NARROW_START.search(text) else _NARROW_TAG).match
-    draft: _Draft | None = None
+    draft: Draft | None = None
     # Tags between ER and the next TY: of the record before, or, if they have an ER of their own, a record.
-    stray: _Draft | None = None
+    stray: Draft | None = None
     number = 0
     for line_number, line in enumerate(text.split("\n"), start=1):
         found = match(line)
         if not found:
             # Between records stand numbers and headings of the database.
-            if draft and not draft.ended and (continued := line.strip()):
-                draft.fields[-1][1].append(continued)
+            if draft and not draft.ended:
+                draft.continue_with(line)
             continue
         tag, value = found[1], found[2].strip()
         if tag == "ER":
             if draft and stray:
-                yield draft.entry()
+                yield _finished(draft)
                 draft, stray, number = stray, None, number + 1
             if draft:
                 draft.ended = True
         elif tag == "TY" or draft is None:
             if draft:
                 draft.fields += stray.fields if stray else ()
-                yield draft.entry()
+                yield _finished(draft)
             number, stray = number + 1, None
-            draft = _Draft(number, line_number, [] if tag == "TY" else ["no TY line at its start"], [(tag, [value])])
+            draft = Draft(number, line_number, [] if tag == "TY" else ["no TY line at its start"])
+            draft.add(tag, value)
         elif draft.ended:
-            stray = stray or _Draft(number + 1, line_number, ["no TY line at its start"])
-            stray.fields.append((tag, [value]))
+            stray = stray or Draft(number + 1, line_number, ["no TY line at its start"])
+            stray.add(tag, value)
         else:
-            draft.fields.append((tag, [value]))
+            draft.add(tag, value)
     if draft:
         draft.fields += stray.fields if stray else ()
-        yield draft.entry()
+        yield _finished(draft)
+
+
+def _finished(draft: Draft) -> Entry:
+    if not draft.ended:
+        draft.notes.append("no ER line at its end; it may be cut short")
+    return draft.entry()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; where tags compete, the more specific one wins."""
-    values: dict[str, list[str]] = defaultdict(list)
-    for tag, value in fields:
-        if value and not (tag in ("SP", "EP") and value in _NO_PAGES):
-            values[tag].append(value)
-
-    def first(*tags: str) -> str | None:
-        for tag in tags:
-            if tag in values:
-                return values[tag][0]
-        return None
-
-    start, end = first("SP", "PG"), first("EP")
+    values = by_tag([(tag, value) for tag, value in fields if not (tag in ("SP", "EP") and value in _NO_PAGES)])
+    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value))
     return {
-        "title": first("TI", "T1", "CT", "BT"),
+        "title": first(values, "TI", "T1", "CT", "BT"),
         "abstract": " ".join(values.get("AB") or values.get("N2") or ()),
-        "authors": _split([value for tag, value in fields if tag in ("AU", "A1")]),
-        "year": next((value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value)), None),
-        "journal": first("JF", "T2", "JO", "JA", "J1", "J2"),
-        "volume": first("VL"),
-        "issue": first("IS", "CP"),
-        "pages": f"{start}-{end}" if start and end and start != end else start or end,
+        "authors": lines_of([value for tag, value in fields if tag in ("AU", "A1")]),
+        "year": next(years, None),
+        "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
+        "volume": first(values, "VL"),
+        "issue": first(values, "IS", "CP"),
+        # Scopus and Web of Science number articles instead of pages.
+        "pages": page_range(first(values, "SP", "PG", "C7", "AR"), first(values, "EP")),
         "doi": _doi(values),
         "pmid": _pmid(values),
-        "keywords": _split(values.get("KW", [])),
-        "type": first("TY"),
-        "language": first("LA"),
-        "url": (first("UR") or "").split(" ")[0],
+        "keywords": lines_of(values.get("KW", [])),
+        "type": first(values, "TY"),
+        "language": first(values, "LA"),
+        "url": (first(values, "UR") or "").split(" ")[0],
     }
 
 
 def _has_year(value: str) -> bool:
     return re.search(r"\d{4}", value) is not None
-
-
-def _split(values: Sequence[str]) -> list[str]:
-    """Cut lists that stand in one field, by semicolons or one a line."""
-    joined = "\n".join(values)
-    return (joined.replace(";", "\n") if ";" in joined else joined).split("\n")
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
