@@ -56,7 +56,7 @@ def read(source: Source) -> Iterator[Entry]:
     """
     header, names, delimiter = _header(source)
     require_titles(source, names)
-    for number, (line, row, fault) in enumerate(_rows(source.text.split("\n"), header + 1, delimiter), start=1):
+    for number, (line, row, fault) in enumerate(rows(source.text.split("\n"), header + 1, delimiter), start=1):
         notes: tuple[str, ...] = ()
         if not fault and any(row[len(names) :]):
             fault = f"the row has {len(row)} cells, the header {len(names)}; a cell with {delimiter!r} needs quotes"
@@ -67,7 +67,7 @@ def read(source: Source) -> Iterator[Entry]:
         yield Entry(number, line, fields, fault=fault, notes=notes)
 
 
-def _rows(lines: Sequence[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+def rows(lines: Sequence[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     """Line number, cells and fault of each row that is not empty.
 
     A quote that is never closed would swallow the rest of the file; only its own line is

@@ -23,9 +23,14 @@ def _parse(line: str) -> dict[str, Any]:
     item: Any = json.loads(line, parse_constant=lambda name: None)
     if not isinstance(item, dict):
         raise ValueError(f"holds {json.dumps(item)[:40]}")
-    if _SURROGATE.search(line):
-        item = json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
-    return dict(item)
+    return without_surrogates(item, line)
+
+
+def without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
+    return item
 
 
 def read(source: Source) -> Iterator[Entry]:

@@ -26,10 +26,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map elements to attributes of a record."""
-    citation = next(iter(every(fields, "MedlineCitation") + every(fields, "BookDocument")), {})
+    citation: Any = next(iter(every(fields, "MedlineCitation") + every(fields, "BookDocument")), {})
     article = next(iter(every(citation, "Article")), citation)
-    book = next(iter(every(article, "Book")), {})
-    issue = next(iter(every(article, "Journal", "JournalIssue")), {})
+    book: Any = next(iter(every(article, "Book")), {})
+    issue: Any = next(iter(every(article, "Journal", "JournalIssue")), {})
     titles = [*texts(article, "ArticleTitle"), *texts(article, "VernacularTitle"), *texts(book, "BookTitle")]
     dates = [*every(issue, "PubDate"), *every(book, "PubDate"), *every(article, "ArticleDate")]
     pages = text(article, "Pagination", "MedlinePgn") or page_range(
