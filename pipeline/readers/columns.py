@@ -65,6 +65,14 @@ _EMBASE_SOURCE = re.compile(
 # PubMed: 'J Care. 2017 Sep;12(3):45-58. doi: 10.1000/1. Epub 2017 Aug 1.'
 _PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[^()]+)\))?(?::(?P<pages>[^.;]+))?\.")
 _LONGEST_LIST = 100_000
+# Columns of Lens and OpenAlex, which put given names first.
+_GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
+_SUFFIX = re.compile(r"(?:Jr|Sr)\.?|I{2,3}|IV")
+_GROUP = re.compile(
+    r"\b(?:group|team|consortium|collaborat\w+|network|committee|investigators|society|association|university"
+    r"|institute|organi[sz]ation|initiative|task force|study|project|for|of|and)\b",
+    re.I,
+)
 
 
 @lru_cache(maxsize=4096)
@@ -72,7 +80,11 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     """Attribute that a column holds, and its rank among the columns for it."""
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
-    return _ATTRIBUTES.get(" ".join(re.findall(r"[a-z0-9]+", column.lower())))
+    return _ATTRIBUTES.get(_folded(column))
+
+
+def _folded(column: str) -> str:
+    return " ".join(re.findall(r"[a-z0-9]+", column.lower()))
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
@@ -114,11 +126,13 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
     found: dict[str, list[tuple[int, str]]] = defaultdict(list)
     known = attributes(name for name, _ in fields)
+    given_first = False
     for name, cell in fields:
         if name in known:
             attribute, rank = known[name]
             guarded = _GUARDED.fullmatch(cell.strip())
             found[attribute].append((rank, guarded[1] if guarded else cell.strip()))
+            given_first = given_first or _folded(name) in _GIVEN_FIRST
     values = {attribute: min(cells)[1] for attribute, cells in found.items()}
     start, end = values.pop("start", None), values.pop("end", None)
     pages = f"{start}-{end}" if start and end and start != end else start or end
@@ -130,7 +144,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         **values,
         "pages": values.get("pages") or pages,
         "pmid": re.sub(r"^PUBMED\s+", "", values.get("pmid", ""), flags=re.I),
-        "authors": split_authors(values.get("authors", "")),
+        "authors": [family_first(name) if given_first else name for name in split_authors(values.get("authors", ""))],
         "keywords": [word for _, cell in found["keywords"] for word in _split_keywords(cell)],
     }
 
@@ -168,3 +182,18 @@ def split_authors(cell: str) -> list[str]:
     if len(parts) % 2 == 0 and all(_INITIALS.fullmatch(part) for part in parts[1::2]):
         return [", ".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
     return [cell] if len(parts) == 2 else parts
+
+
+def family_first(name: str) -> str:
+    """Turn 'Jan van der Berg Jr' to 'van der Berg, Jan, Jr'; groups and single names stay as they are.
+
+    The family name begins at the first word in lower case, else it is the last word, as in BibTeX.
+    """
+    words = name.split()
+    suffix = [words.pop()] if len(words) > 2 and _SUFFIX.fullmatch(words[-1]) else []
+    if len(words) < 2 or "," in name or _GROUP.search(name):
+        return name
+    start = next((index for index, word in enumerate(words[1:-1], start=1) if word.islower()), len(words) - 1)
+    # Lens writes 'null' where it knows no given name.
+    given = [word for word in words[:start] if word != "null"]
+    return ", ".join(filter(None, (" ".join(words[start:]), " ".join(given), *suffix)))

@@ -127,9 +127,10 @@ def _pmid(values: Mapping[str, list[str]]) -> str | None:
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):
                 return marked[1] or marked[2]
-    database = " ".join(values.get("DB", ())).lower()
-    tag = "C5" if "embase" in database else "AN" if "medline" in database or "pubmed" in database else ""
-    return next((value for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
+    database = " ".join(value for tag in ("DB", "DP") for value in values.get(tag, ())).lower()
+    embase, medline = "embase" in database, any(name in database for name in ("medline", "pubmed", "nlm"))
+    tags = ("C5",) * (embase or medline) + ("AN",) * (medline and not embase)
+    return next((value for tag in tags for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
 
 
 FORMAT = Format("RIS", recognise, read, clean)
