@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,15 @@ class Source:
             return self.path.read_bytes()
         except OSError as error:
             raise MechtagError(f"{self.path}: cannot be read: {error.strerror}") from None
+
+    @property
+    def start(self) -> bytes:
+        """The first 64K bytes, enough to recognise a binary format."""
+        return self.data[:_HEAD]
+
+    def lines(self) -> Iterator[str]:
+        r"""Lines of `text`, each with ``\n`` at its end except perhaps the last."""
+        return iter(io.StringIO(self.text))
 
     @cached_property
     def text(self) -> str:

@@ -153,7 +153,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
         "keywords": _keywords(first("keywords", "author_keywords", "keyword")),
-        "type": first("entrytype"),
+        "type": first("type", "entrytype"),
         "language": first("language", "langid"),
         "url": _address(values.get("url", "")),
     }

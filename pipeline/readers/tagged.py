@@ -27,7 +27,8 @@ class Draft:
     def continue_with(self, line: str) -> None:
         """Add a line to the last field; empty lines say nothing."""
         if self.fields and (line := line.strip()):
-            self.fields[-1][1].append(line)
+            lines = self.fields[-1][1]
+            lines[:] = [line] if lines == [""] else [*lines, line]
 
     def entry(self) -> Entry:
         """Give the finished record; its values have one line each line they had."""
