@@ -23,6 +23,7 @@ SYSTEMS = "citation_file_formatting"
 _LIBRARIES = ("bibtexparser", "pylatexenc", "defusedxml", "openpyxl", "pyarrow")
 # Notes about the files, not exports.
 _ABOUT = frozenset(("SOURCE.txt", "README.md"))
+_COMPARED = ("title", "year", "doi", "first author")
 _START, _END = "<!-- files -->\n", "<!-- /files -->\n"
 
 
@@ -84,7 +85,7 @@ class Pair:
 
     def differs(self) -> Iterator[str]:
         """Names of what the two tell differently; what only one tells is no difference."""
-        for name in ("title", "year", "doi", "first author"):
+        for name in _COMPARED:
             first, second = (_value(record, name) for record in self.records)
             if first and second and first != second:
                 yield name
@@ -120,7 +121,7 @@ def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     results = []
     for outcome in outcomes:
         own = [pair for pair in found if outcome.file in pair.files]
-        for name in ("title", "year", "doi", "first author"):
+        for name in _COMPARED:
             both = [pair for pair in own if all(_value(record, name) for record in pair.records)]
             if both:
                 same = sum(name not in pair.differs() for pair in both)
@@ -142,6 +143,19 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    found = pairs([outcome for outcome in outcomes if outcome.dataset == SYSTEMS])
+    differences = Counter(name for pair in found for name in pair.differs())
+    told = ", ".join(f"{name} {differences[name]}" for name in _COMPARED)
+    read_ = [outcome for outcome in outcomes if not outcome.refused]
+    entries = sum(len(outcome.records) + outcome.rejected for outcome in read_)
+    return (
+        f"{len(read_)} of {len(outcomes)} files are read, with {entries:,} entries, of which "
+        f"{sum(outcome.rejected for outcome in read_)} are rejected. Of {len(found):,} pairs of one paper from two "
+        f"systems (by DOI or title), so many differ in: {told}."
+    )
+
+
 def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
     """Write the figures, and the table into the page that says what can be read."""
     results = []
@@ -154,10 +168,14 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
     page = docs / "formats.md"
     text = page.read_text(encoding="utf-8")
     if _START not in text or _END not in text:
-        raise MechtagError(
-            f"{page}: without the lines {_START.strip()} and {_END.strip()} between which the table goes"
-        )
-    lines = ["| data | file | format | records | rejected | why |", "|---|---|---|---:|---:|---|", *map(_row, outcomes)]
+        raise MechtagError(f"{page}: no lines {_START.strip()} and {_END.strip()}, between which the table goes")
+    lines = [
+        _summary(outcomes),
+        "",
+        "| data | file | format | records | rejected | why |",
+        "|---|---|---|---:|---:|---|",
+        *map(_row, outcomes),
+    ]
     above, below = text.split(_START)[0], text.split(_END)[1]
     write_text(page, above + _START + "\n".join(lines) + "\n" + _END + below)
 
