@@ -25,7 +25,7 @@ def find_format(source: Source) -> Format:
     for known in FORMATS:
         if known.recognise(source):
             return known
-    start = source.text.strip()[:60]
+    start = source.head.strip()[:60]
     raise MechtagError(
         f"{source.path}: of no known format; it starts with {start!r}. "
         f"Known formats: {', '.join(known.name for known in FORMATS)}"
