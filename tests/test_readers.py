@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested, ingest
+from pipeline.readers.columns import split_authors
 from pipeline.readers.construct import clean_author, clean_year
-from pipeline.readers.delimited import split_authors
 
 EXPORTS = Path(__file__).parent / "fixtures" / "exports"
 RIS_EXPORTS = sorted(EXPORTS.glob("*.ris"))
@@ -329,14 +329,13 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b" \r\n\t\n", "the file is empty"),
         (b"\xef\xbb\xbf", "of no known format"),
         (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
-        (b"PK\x03\x04" + bytes(range(256)), "a binary file, not text"),
-        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "a binary file, not text"),
-        (b"@article{key,\n  title = {One},\n  year = {2001},\n}\n", "of no known format"),
-        (b'<?xml version="1.0"?>\n<records><title>One</title></records>\n', "of no known format"),
-        (b"PMID- 12345678\nTI  - One\nAB  - Text\n", "of no known format"),
+        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or cut short"),
+        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or cut short"),
+        (
+            b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
+            "XML that is neither EndNote's nor PubMed's",
+        ),
         (b"Dear colleague,\nhere are the results.\n", "of no known format"),
-        (b'[{"title": "One"}]\n', "of no known format"),
-        (b'{\n  "title": "One"\n}\n', "of no known format"),
     ],
 )
 def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:
@@ -378,7 +377,9 @@ def test_control_characters_and_composed_letters(read: Reader) -> None:
 # Generated
 
 # Anything on one line that is text; a surrogate or NUL is not.
-one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff")
+# Two of these in a row may be one letter that was decoded wrongly; that is tested by itself.
+mojibake = "".join(map(chr, range(0xC2, 0xF5))) + "√¬‚"
+one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff" + mojibake)
 line = st.text(one_line, min_size=1, max_size=40).map(str.strip).filter(bool)
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))
 ris_record = st.tuples(line, st.lists(st.tuples(tag, st.one_of(st.just(""), line)), max_size=8))
@@ -426,7 +427,7 @@ json_value = st.recursive(
 @anywhere
 @given(items=st.lists(st.dictionaries(line, json_value, max_size=5), min_size=1, max_size=5))
 def test_jsonl_round_trip(read: Reader, items: list[dict[str, object]]) -> None:
-    items = [{"title": "One", **item, "authors": item} for item in items]
+    items = [{**item, "title": "One", "authors": item} for item in items]
     found = read("\n".join(json.dumps(item, ensure_ascii=False) for item in items))
     assert [record.raw for record in found.records] == [tuple(item.items()) for item in items]
 

@@ -223,7 +223,7 @@ class Source:
 
     def _refuse_foreign(self, encoding: Encoding) -> None:
         head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
-        if len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
+        if head.startswith("%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
                 f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
                 "export the search results as RIS, CSV, TSV or JSONL"

@@ -40,9 +40,13 @@ _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONGEST_HEADING, _LONGEST_ABSTRACT = 100, 100_000
 
-# UTF-8 read as Windows-1252, Latin-1 or MacRoman: a letter that begins a character in UTF-8, and
-# one of those that go on. Whether it is that, ftfy judges by all of the text.
-_SUSPECT = re.compile(r"[\xc2-\xf4][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|[√¬‚][^\x00-\x7f\s]")
+# UTF-8 read as Windows-1252, Latin-1 or MacRoman, sought in bytes because that is ten times as fast:
+# a letter from Â to ô, which begins a character in UTF-8, before a sign that goes on with one ('Ã©',
+# 'â€™'), or what MacRoman makes of them. Whether it is that, ftfy judges by all of the text.
+_SUSPECT = re.compile(
+    rb"\xc3[\x82-\xb4](?:\xc2|\xc5[\x92\x93\xa0\xa1\xb8\xbd\xbe]|\xc6\x92|\xcb[\x86\x9c]|\xe2[\x80\x82\x84])"
+)
+_SUSPECT_MAC = re.compile(rb"(?:\xe2\x88\x9a|\xc2\xac|\xe2\x80\x9a)[\x80-\xff]")
 # Capitals before a closing quotation mark: 'IRMÃ”' is Portuguese.
 _CAPITALS = re.compile(r"(?<=[A-ZÀ-ÖØ-Þ])[À-ÖØ-Þ][’”…–—»](?!\w)")
 # A text with a lost character in it stays as it is, and letters stay apart as they were written.
@@ -55,30 +59,46 @@ def mend_mojibake(text: str) -> str:
     The judgement is that of ftfy, which knows sequences that no language writes:
     https://ftfy.readthedocs.io/en/latest/heuristic.html.
     """
-    if text.isascii() or len(text) > _LONGEST_ABSTRACT or not _SUSPECT.search(_CAPITALS.sub("", text)):
+    if len(text) > _LONGEST_ABSTRACT or not _suspect(text) or not _suspect(_CAPITALS.sub("", text)):
         return text
     mended: str = ftfy.fix_encoding(text, _MENDING)
     return mended
+
+
+def _suspect(text: str) -> bool:
+    data = text.encode("utf-8", errors="replace")
+    if b"\xc3" in data and _SUSPECT.search(data):
+        return True
+    return (b"\xe2\x88\x9a" in data or b"\xc2\xac" in data or b"\xe2\x80\x9a" in data) and bool(
+        _SUSPECT_MAC.search(data)
+    )
 
 
 def mend(cleaned: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
     """Mend texts and lists of texts; and whether anything had to be."""
     mended: dict[str, Any] = {}
     for name, value in cleaned.items():
-        if isinstance(value, str):
-            fixed: Any = mend_mojibake(value)
-        elif isinstance(value, list):
-            fixed = [mend_mojibake(item) if isinstance(item, str) else item for item in value]
-        else:
-            continue
+        fixed: Any = value
+        if type(value) is str:
+            if not value.isascii():
+                fixed = mend_mojibake(value)
+        elif type(value) is list and value:
+            if not all(type(item) is str and item.isascii() for item in value):
+                fixed = [mend_mojibake(item) if type(item) is str else item for item in value]
         if fixed != value:
             mended[name] = fixed
     return ({**cleaned, **mended}, True) if mended else (cleaned, False)
 
 
 def _plain(text: str) -> bool:
-    """Whether a text is one line of ASCII with nothing to clean in it."""
-    return text.isascii() and text.isprintable() and "  " not in text and "<" not in text and "&" not in text
+    """Whether a text is one line of composed characters with nothing to clean in it."""
+    return (
+        text.isprintable()
+        and "  " not in text
+        and "<" not in text
+        and "&" not in text
+        and (text.isascii() or unicodedata.is_normalized("NFC", text))
+    )
 
 
 def strip_markup(text: str) -> str:
@@ -108,17 +128,20 @@ def strip_markup(text: str) -> str:
 
 def clean_text(value: Any) -> str:
     """One line of composed Unicode without markup or control characters; ``""`` for what is no text."""
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return ""
-        value = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    if _plain(value):
-        return value.strip(" ")
-    return " ".join(_compose(strip_markup(value)).split())
+    if type(value) is str:
+        text: str = value
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return ""
+    else:
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text.strip(" ") if _plain(text) else _one_line(strip_markup(text))
 
 
-def _compose(text: str) -> str:
-    return unicodedata.normalize("NFC", _UNPRINTABLE.sub("", text))
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text.isprintable():
+        text = " ".join(_UNPRINTABLE.sub("", text).split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _heads(line: str) -> tuple[bool, bool]:
@@ -135,7 +158,7 @@ def _paragraphs(text: str) -> str:
     parts: list[str] = []
     for block in _BLANK_LINE.split(text):
         joins = False
-        for line in filter(None, (" ".join(line.split()) for line in block.split("\n"))):
+        for line in filter(None, map(_one_line, block.split("\n"))):
             begins, whole = _heads(line)
             if joins and not begins:
                 parts[-1] += f" {line}"
@@ -151,11 +174,9 @@ def clean_abstract(value: Any) -> str:
     A single ``\n`` stands where the source had a blank line, a paragraph or a heading of
     its own line; all other line ends became spaces.
     """
-    if not isinstance(value, str):
+    if type(value) is not str:
         return clean_text(value)
     if _plain(value):
-        text = value.strip(" ")
-    else:
-        text = _compose(strip_markup(value.replace("\u2029", "\n\n").replace("\u2028", "\n")))
-        text = _paragraphs(text) if "\n" in text and len(text) <= _LONGEST_ABSTRACT else " ".join(text.split())
-    return cut_notices(text)
+        return cut_notices(value.strip(" "))
+    text = strip_markup(value.replace("\u2029", "\n\n").replace("\u2028", "\n"))
+    return cut_notices(_paragraphs(text) if "\n" in text and len(text) <= _LONGEST_ABSTRACT else _one_line(text))

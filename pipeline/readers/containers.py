@@ -102,7 +102,7 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
 
 
 def _open_gzip(source: Source, packed: int) -> BinaryIO:
-    return io.BufferedReader(_Unpacked(gzip.GzipFile(fileobj=source.open()), source.path, packed))
+    return io.BufferedReader(_Unpacked(gzip.GzipFile(source.path), source.path, packed))
 
 
 def _unzip(source: Source) -> Iterator[tuple[str, Source]]:

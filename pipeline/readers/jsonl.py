@@ -14,6 +14,7 @@ from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
 _OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
 # JSON can name half of a character pair, which no other format could take.
 _UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|\b(?:NaN|Infinity)\b")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def recognise(source: Source) -> bool:
@@ -23,15 +24,21 @@ def recognise(source: Source) -> bool:
 
 def _parse(line: str) -> dict[str, Any]:
     try:
-        item = from_json(line, allow_inf_nan=False)
+        item: Any = from_json(line, allow_inf_nan=False)
     except ValueError as error:
         if not _UNUSUAL.search(line) or "recursion" in str(error):
             raise
-        # Half pairs and NaN, which only Python's own reader takes.
+        # NaN and halves of character pairs, which only Python's own reader takes.
         item = json.loads(line, parse_constant=lambda name: None)
-        item = json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
     if not isinstance(item, dict):
         raise ValueError(f"holds {json.dumps(item)[:40]}")
+    return without_surrogates(item, line)
+
+
+def without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
     return item
 
 

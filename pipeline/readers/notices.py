@@ -13,7 +13,8 @@ _SIGNS = (
     *("©", "opyright", "(c)", "(C)", "ights reserved", "Published by", "pen access"),
     *("PsycI", "ABSTRACT", "abstract)"),
 )
-_REACH = 1500
+# A notice has one of them this near to the end, and is no longer than this.
+_NEAR, _REACH = 500, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
 _OPENING = re.compile(
     rf"""
@@ -101,8 +102,9 @@ def _notice_start(text: str, tail: int) -> int:
 
 def cut_notices(abstract: str) -> str:
     """Cut notices off both ends of an abstract; ``""`` where nothing else is in it."""
-    tail = max(0, len(abstract) - _REACH)
-    if any(abstract.find(sign, tail) >= 0 for sign in _SIGNS):
+    end = abstract[-_NEAR:]
+    if any(sign in end for sign in _SIGNS):
+        tail = max(0, len(abstract) - _REACH)
         if ebsco := _EBSCO.search(abstract, tail):
             abstract = abstract[: ebsco.start()]
         abstract = abstract[: _notice_start(abstract, tail)].rstrip()

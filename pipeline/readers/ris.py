@@ -7,11 +7,11 @@ missing, and tells neither line numbers nor the order of tags. Tests compare wit
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
+from pipeline.readers.base import Entry, Format, Source
+from pipeline.readers.tagged import Draft, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
 # stand in the middle of a file that was put together from several.
@@ -32,7 +32,6 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _NO_START = "no TY line at its start"
-_FEW = 20
 
 
 def recognise(source: Source) -> bool:
@@ -41,50 +40,14 @@ def recognise(source: Source) -> bool:
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
-class _Draft:
-    """A record being read; the lines that continue its last field are kept apart until that is done."""
-
-    __slots__ = ("continued", "ended", "fields", "length", "line", "notes", "number")
-
-    def __init__(self, number: int, line: int, notes: tuple[str, ...] = ()) -> None:
-        self.number, self.line, self.notes, self.ended, self.length = number, line, notes, False, 0
-        self.fields: list[tuple[str, str]] = []
-        self.continued: list[str] = []
-
-    def add(self, tag: str, value: str) -> None:
-        if self.continued:
-            self._join()
-        self.length += len(value)
-        if self.length <= LONGEST_ENTRY:
-            self.fields.append((tag, value))
-
-    def go_on(self, line: str) -> None:
-        self.length += len(line) + 1
-        if self.length <= LONGEST_ENTRY:
-            self.continued.append(line)
-
-    def _join(self) -> None:
-        tag, value = self.fields[-1]
-        self.fields[-1] = (tag, "\n".join((value, *self.continued)).rstrip())
-        self.continued.clear()
-
-    def entry(self, stray: _Draft | None = None) -> Entry:
-        if self.continued:
-            self._join()
-        if self.length > LONGEST_ENTRY:
-            return overlong(self.number, self.line, "\n".join(map(" - ".join, self.fields[:_FEW])))
-        notes = self.notes if self.ended else (*self.notes, "no ER line at its end; it may be cut short")
-        return Entry(self.number, self.line, self.fields + (stray.fields if stray else []), notes=notes)
-
-
 def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records; those without TY or ER are kept, with a note."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
-    draft: _Draft | None = None
+    draft: Draft | None = None
     # Tags between ER and the next TY: of the record before, or, if they have an ER of their own, a record.
-    stray: _Draft | None = None
+    stray: Draft | None = None
     number = 0
     for line_number, line in enumerate(source.lines(), start=1):
         # Nearly all lines are like this; the pattern takes three times as long.
@@ -96,70 +59,61 @@ def read(source: Source) -> Iterator[Entry]:
         else:
             # Between records stand numbers and headings of the database.
             if draft and not draft.ended:
-                draft.go_on(line.strip())
+                draft.continue_with(line)
             continue
         if tag == "ER":
             if draft and stray:
-                yield draft.entry()
+                yield _finished(draft)
                 draft, stray, number = stray, None, number + 1
             if draft:
                 draft.ended = True
         elif tag == "TY" or draft is None:
             if draft:
-                yield draft.entry(stray)
+                yield _finished(draft, stray)
             number, stray = number + 1, None
-            draft = _Draft(number, line_number, () if tag == "TY" else (_NO_START,))
+            draft = Draft(number, line_number, [] if tag == "TY" else [_NO_START])
             draft.add(tag, value)
         elif draft.ended:
-            stray = stray or _Draft(number + 1, line_number, (_NO_START,))
+            stray = stray or Draft(number + 1, line_number, [_NO_START])
             stray.add(tag, value)
         else:
             draft.add(tag, value)
     if draft:
-        yield draft.entry(stray)
+        yield _finished(draft, stray)
+
+
+def _finished(draft: Draft, stray: Draft | None = None) -> Entry:
+    if not draft.ended:
+        draft.notes.append("no ER line at its end; it may be cut short")
+    return draft.entry(stray)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; where tags compete, the more specific one wins."""
-    values: dict[str, list[str]] = defaultdict(list)
-    for tag, value in fields:
-        if value and not (tag in ("SP", "EP") and value in _NO_PAGES):
-            values[tag].append(value)
-
-    def first(*tags: str) -> str | None:
-        for tag in tags:
-            if tag in values:
-                return values[tag][0]
-        return None
-
-    start, end = first("SP", "PG"), first("EP")
+    values = by_tag([(tag, value) for tag, value in fields if not (tag in ("SP", "EP") and value in _NO_PAGES)])
+    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value))
     return {
-        "title": first("TI", "T1", "CT", "BT"),
+        "title": first(values, "TI", "T1", "CT", "BT"),
         # Some systems give each section a tag of its own.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
-        "authors": _split([value for tag, value in fields if tag in ("AU", "A1")]),
-        "year": next((value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value)), None),
-        "journal": first("JF", "T2", "JO", "JA", "J1", "J2"),
-        "volume": first("VL"),
-        "issue": first("IS", "CP"),
-        "pages": f"{start}-{end}" if start and end and start != end else start or end,
+        "authors": lines_of([value for tag, value in fields if tag in ("AU", "A1")]),
+        "year": next(years, None),
+        "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
+        "volume": first(values, "VL"),
+        "issue": first(values, "IS", "CP"),
+        # Scopus and Web of Science number articles instead of pages.
+        "pages": page_range(first(values, "SP", "PG", "C7", "AR"), first(values, "EP")),
         "doi": _doi(values),
         "pmid": _pmid(values),
-        "keywords": _split(values.get("KW", [])),
-        "type": first("TY"),
-        "language": first("LA"),
-        "url": (first("UR") or "").split(" ")[0],
+        "keywords": lines_of(values.get("KW", [])),
+        "type": first(values, "TY"),
+        "language": first(values, "LA"),
+        "url": (first(values, "UR") or "").split(" ")[0],
     }
 
 
 def _has_year(value: str) -> bool:
     return re.search(r"\d{4}", value) is not None
-
-
-def _split(values: Sequence[str]) -> list[str]:
-    """Cut lists that stand in one field, by semicolons or one a line."""
-    joined = "\n".join(values)
-    return (joined.replace(";", "\n") if ";" in joined else joined).split("\n")
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
@@ -178,9 +132,10 @@ def _pmid(values: Mapping[str, list[str]]) -> str | None:
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):
                 return marked[1] or marked[2]
-    database = " ".join(values.get("DB", ())).lower()
-    tag = "C5" if "embase" in database else "AN" if "medline" in database or "pubmed" in database else ""
-    return next((value for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
+    database = " ".join(value for tag in ("DB", "DP") for value in values.get(tag, ())).lower()
+    embase, medline = "embase" in database, any(name in database for name in ("medline", "pubmed", "nlm"))
+    tags = ("C5",) * (embase or medline) + ("AN",) * (medline and not embase)
+    return next((value for tag in tags for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
 
 
 FORMAT = Format("RIS", recognise, read, clean)
