@@ -30,8 +30,7 @@ LONGEST_ENTRY = 10_000_000
 _SHOWN = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record as it stands in a file.
 
     Attributes
@@ -223,7 +222,7 @@ class Source:
 
     def _refuse_foreign(self, encoding: Encoding) -> None:
         head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
-        if head.startswith("%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
+        if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
                 f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
                 "export the search results as RIS, CSV, TSV or JSONL"

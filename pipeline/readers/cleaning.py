@@ -78,15 +78,13 @@ def mend(cleaned: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
     """Mend texts and lists of texts; and whether anything had to be."""
     mended: dict[str, Any] = {}
     for name, value in cleaned.items():
-        fixed: Any = value
         if type(value) is str:
-            if not value.isascii():
-                fixed = mend_mojibake(value)
-        elif type(value) is list and value:
-            if not all(type(item) is str and item.isascii() for item in value):
-                fixed = [mend_mojibake(item) if type(item) is str else item for item in value]
-        if fixed != value:
-            mended[name] = fixed
+            if not value.isascii() and (fixed := mend_mojibake(value)) != value:
+                mended[name] = fixed
+        elif type(value) is list and not all(type(item) is str and item.isascii() for item in value):
+            items = [mend_mojibake(item) if type(item) is str else item for item in value]
+            if items != value:
+                mended[name] = items
     return ({**cleaned, **mended}, True) if mended else (cleaned, False)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Source
@@ -85,14 +84,22 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     return _ATTRIBUTES.get(_folded(column))
 
 
+class _Plan(NamedTuple):
+    """Where in a row attributes stand, the column to prefer first; and whether given names come first."""
+
+    places: list[tuple[int, str]]
+    given_first: bool
+
+
 @lru_cache(maxsize=4096)
-def _known(columns: tuple[str, ...]) -> list[tuple[str, int] | None]:
-    """Look columns up as `attributes` does; rows with the same cells filled ask again and again."""
+def _plan(columns: tuple[str, ...]) -> _Plan:
+    """Look the columns of a row up once, for rows with the same cells filled come again and again."""
     known = attributes(columns)
-    return [known.get(column) for column in columns]
+    ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
+    given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
+    return _Plan([(index, known[columns[index]][0]) for _, index in ranked], given_first)
 
 
-@lru_cache(maxsize=4096)
 def _folded(column: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", column.lower()))
 
@@ -134,27 +141,29 @@ def find_header(rows: Sequence[Sequence[str]]) -> int:
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
-    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    names = tuple(name for name, _ in fields)
-    for (_, cell), known in zip(fields, _known(names), strict=True):
-        if known:
-            cell = cell.strip()
-            guarded = _GUARDED.fullmatch(cell) if cell.startswith("=") else None
-            found[known[0]].append((known[1], guarded[1] if guarded else cell))
-    given_first = not _GIVEN_FIRST.isdisjoint(map(_folded, names))
-    values = {attribute: min(cells)[1] for attribute, cells in found.items()}
+    places, given_first = _plan(tuple([name for name, _ in fields]))
+    values: dict[str, str] = {}
+    keywords: list[str] = []
+    for index, attribute in places:
+        cell = fields[index][1].strip()
+        if cell.startswith("=") and (guarded := _GUARDED.fullmatch(cell)):
+            cell = guarded[1]
+        if attribute == "keywords":
+            keywords += _split_keywords(cell)
+        elif attribute not in values:
+            values[attribute] = cell
     start, end = values.pop("start", None), values.pop("end", None)
-    pages = f"{start}-{end}" if start and end and start != end else start or end
-    if place := _EMBASE_SOURCE.match(values.get("journal", "")):
+    if "(" in (journal := values.get("journal", "")) and (place := _EMBASE_SOURCE.match(journal)):
         values = {**place.groupdict(), **values, "journal": place["journal"]}
-    if place := _PUBMED_CITATION.search(values.pop("citation", "")):
+    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation)):
         values = {**place.groupdict(), **values}
+    authors = split_authors(values.get("authors", ""))
     return {
         **values,
-        "pages": values.get("pages") or pages,
+        "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
         "pmid": _PUBMED.sub("", values.get("pmid", "")),
-        "authors": [family_first(name) if given_first else name for name in split_authors(values.get("authors", ""))],
-        "keywords": [word for _, cell in found["keywords"] for word in _split_keywords(cell)],
+        "authors": list(map(family_first, authors)) if given_first else authors,
+        "keywords": keywords,
     }
 
 

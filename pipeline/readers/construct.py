@@ -19,10 +19,11 @@ _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
 
 
-# Journals, languages and names come again and again: each is cleaned once, and is once in memory.
-_cached_text = lru_cache(maxsize=1 << 15)(clean_text)
+# Journals, years and names come again and again: each is cleaned once, and is once in memory.
+_once = lru_cache(maxsize=1 << 15)
 _LONGEST_CACHED = 200
 _OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
+_cached_text = _once(clean_text)
 
 
 def _short_text(value: Any) -> str:
@@ -30,16 +31,20 @@ def _short_text(value: Any) -> str:
     return _cached_text(value) if type(value) is str and len(value) <= _LONGEST_CACHED else clean_text(value)
 
 
-def clean_year(value: Any) -> int | None:
-    """Return the first number that can be a year of publication."""
-    if type(value) is int and _FIRST_YEAR <= value <= _LAST_YEAR:
-        return value
-    years = (int(digits) for digits in _YEAR.findall(clean_text(value)))
+@_once
+def _year(text: str) -> int | None:
+    years = (int(digits) for digits in _YEAR.findall(text))
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
-@lru_cache(maxsize=1 << 15)
-def _name(name: str) -> str:
+def clean_year(value: Any) -> int | None:
+    """Return the first number that can be a year of publication."""
+    return _year(clean_text(value)[:_LONGEST_IDENTIFIER])
+
+
+@_once
+def _author(text: str) -> str:
+    name = clean_text(text).strip(" ,;")
     family, comma, given = name.partition(",")
     if comma:
         return f"{family.rstrip()}, {given.strip()}"
@@ -49,7 +54,7 @@ def _name(name: str) -> str:
 
 def clean_author(value: Any) -> str:
     """``Family, Given``, where a comma or initials at the end tell the two apart."""
-    return _name(_short_text(value).strip(" ,;")[:_LONGEST_IDENTIFIER])
+    return _author(value[:_LONGEST_IDENTIFIER] if type(value) is str else clean_text(value))
 
 
 def _each(values: Any, clean: Any) -> tuple[str, ...]:
@@ -98,5 +103,5 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
         source_file=file,
         source_index=entry.number,
         raw=raw,
-        **{name: _short_text(get(name)) or None for name in _OTHERS},
+        **{name: _short_text(value) or None for name in _OTHERS if (value := get(name))},
     )

@@ -67,10 +67,10 @@ def read(source: Source) -> Iterator[Entry]:
                 notes = (f"the row has {len(row)} cells, the header {width}",)
             headings = names + [f"column {index}" for index in range(width + 1, len(row) + 1)]
         fields = [pair for pair in zip(headings, row, strict=False) if pair[1] and not pair[1].isspace()]
-        if sum(len(cell) for cell in row) > LONGEST_ENTRY:
+        if sum(map(len, row)) > LONGEST_ENTRY:
             yield overlong(number, line, delimiter.join(row))
         else:
-            yield Entry(number, line, fields, fault=fault, notes=notes)
+            yield Entry(number, line, fields, fault, notes)
 
 
 class _Lines:

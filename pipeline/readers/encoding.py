@@ -19,6 +19,7 @@ _HIGH = re.compile(rb"[\x80-\xff]")
 # word ('S‡nchez'), a byte that stands for nothing. Apostrophes and dashes do stand inside words.
 _ODD = re.compile(r"(?<=[a-z])[À-ÖØ-ÞŒŠŽŸ](?![A-Z])|(?<=[A-Za-z])[‡†‰ˆ˜‹›¸¨¯´¬±µ¶∑∏π∫Ω√∂∆˙˚˝˛ˇ](?=[a-z])|\ufffd")
 _FEWEST_ODD, _TIMES = 2, 10
+_FEWEST_NULS = 8
 
 
 class Encoding(NamedTuple):
@@ -74,7 +75,7 @@ _AS_CP1252 = "the bytes that are not were read as Windows-1252"
 def _utf16(start: bytes) -> str:
     """Name of the form of UTF-16 without a mark, or ``""``; tags, commas and line ends give the NULs."""
     even, odd = start[::2].count(0), start[1::2].count(0)
-    if max(even, odd) * 20 < len(start) or min(even, odd) * 50 > max(even, odd):
+    if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
     name = "utf-16-le" if odd > even else "utf-16-be"
     try:

@@ -61,7 +61,10 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
     """First value of the first tag that has any."""
-    return next((values[tag][0] for tag in tags if tag in values), None)
+    for tag in tags:
+        if tag in values:
+            return values[tag][0]
+    return None
 
 
 def lines_of(values: Sequence[str]) -> list[str]:
