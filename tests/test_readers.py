@@ -121,7 +121,7 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
     abstract = "AB  - First.\nAB - second.\n\nThird.\n"
     found = read(f"Provider: nobody\n1.\nTY  - JOUR\nTI  - A title\n  over two lines\n{abstract}ER  - \n2.\n")
     assert found.records[0].title == "A title over two lines"
-    assert found.records[0].abstract == "First. AB - second. Third."
+    assert found.records[0].abstract == "First. AB - second.\nThird."
     assert found.notes == ()
 
 
@@ -339,9 +339,8 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b" \r\n\t\n", "the file is empty"),
         (b"\xef\xbb\xbf", "of no known format"),
         (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
-        (b"PK\x03\x04" + bytes(range(256)), "a binary file, not text"),
-        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "a binary file, not text"),
-        (b"TY  - JOUR\nTI  - One\x00\nER  - \n", "a binary file, not text"),
+        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or cut short"),
+        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or cut short"),
         (
             b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
             "XML that is neither EndNote's nor PubMed's",
@@ -388,7 +387,9 @@ def test_control_characters_and_composed_letters(read: Reader) -> None:
 # Generated
 
 # Anything on one line that is text; a surrogate or NUL is not.
-one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff")
+# Two of these in a row may be one letter that was decoded wrongly; that is tested by itself.
+mojibake = "".join(map(chr, range(0xC2, 0xF5))) + "√¬‚"
+one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff" + mojibake)
 line = st.text(one_line, min_size=1, max_size=40).map(str.strip).filter(bool)
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))
 ris_record = st.tuples(line, st.lists(st.tuples(tag, st.one_of(st.just(""), line)), max_size=8))

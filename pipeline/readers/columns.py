@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Source
@@ -56,6 +55,8 @@ TAGS = {
 _ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() for rank, name in enumerate(names)}
 # Excel is kept from changing a value by writing it as a formula: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
+_PUBMED = re.compile(r"^PUBMED\s+", re.I)
+_AND, _LINES = re.compile(r"\s+and\s+"), re.compile(r"\||\n")
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
 _NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")
 # Embase packs all of it in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
@@ -81,6 +82,22 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     return _ATTRIBUTES.get(_folded(column))
+
+
+class _Plan(NamedTuple):
+    """Where in a row attributes stand, the column to prefer first; and whether given names come first."""
+
+    places: list[tuple[int, str]]
+    given_first: bool
+
+
+@lru_cache(maxsize=4096)
+def _plan(columns: tuple[str, ...]) -> _Plan:
+    """Look the columns of a row up once, for rows with the same cells filled come again and again."""
+    known = attributes(columns)
+    ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
+    given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
+    return _Plan([(index, known[columns[index]][0]) for _, index in ranked], given_first)
 
 
 def _folded(column: str) -> str:
@@ -124,28 +141,29 @@ def find_header(rows: Sequence[Sequence[str]]) -> int:
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
-    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    known = attributes(name for name, _ in fields)
-    given_first = False
-    for name, cell in fields:
-        if name in known:
-            attribute, rank = known[name]
-            guarded = _GUARDED.fullmatch(cell.strip())
-            found[attribute].append((rank, guarded[1] if guarded else cell.strip()))
-            given_first = given_first or _folded(name) in _GIVEN_FIRST
-    values = {attribute: min(cells)[1] for attribute, cells in found.items()}
+    places, given_first = _plan(tuple([name for name, _ in fields]))
+    values: dict[str, str] = {}
+    keywords: list[str] = []
+    for index, attribute in places:
+        cell = fields[index][1].strip()
+        if cell.startswith("=") and (guarded := _GUARDED.fullmatch(cell)):
+            cell = guarded[1]
+        if attribute == "keywords":
+            keywords += _split_keywords(cell)
+        elif attribute not in values:
+            values[attribute] = cell
     start, end = values.pop("start", None), values.pop("end", None)
-    pages = f"{start}-{end}" if start and end and start != end else start or end
-    if place := _EMBASE_SOURCE.match(values.get("journal", "")):
+    if "(" in (journal := values.get("journal", "")) and (place := _EMBASE_SOURCE.match(journal)):
         values = {**place.groupdict(), **values, "journal": place["journal"]}
-    if place := _PUBMED_CITATION.search(values.pop("citation", "")):
+    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation)):
         values = {**place.groupdict(), **values}
+    authors = split_authors(values.get("authors", ""))
     return {
         **values,
-        "pages": values.get("pages") or pages,
-        "pmid": re.sub(r"^PUBMED\s+", "", values.get("pmid", ""), flags=re.I),
-        "authors": [family_first(name) if given_first else name for name in split_authors(values.get("authors", ""))],
-        "keywords": [word for _, cell in found["keywords"] for word in _split_keywords(cell)],
+        "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
+        "pmid": _PUBMED.sub("", values.get("pmid", "")),
+        "authors": list(map(family_first, authors)) if given_first else authors,
+        "keywords": keywords,
     }
 
 
@@ -161,7 +179,9 @@ def _listed(cell: str) -> list[str] | None:
 
 
 def _split_keywords(cell: str) -> list[str]:
-    return _listed(cell) or re.split(r"[;\n]" if re.search(r"[;\n]", cell) else r"[|,]", cell)
+    if ";" in cell or "\n" in cell:
+        return _listed(cell) or cell.replace("\n", ";").split(";")
+    return _listed(cell) or cell.replace("|", ",").split(",")
 
 
 def split_authors(cell: str) -> list[str]:
@@ -171,9 +191,11 @@ def split_authors(cell: str) -> list[str]:
     """
     if (items := _listed(cell)) is not None:
         return items
-    for separator in (r";", r"\s+and\s+", r"\||\n"):
-        if re.search(separator, cell):
-            return re.split(separator, cell)
+    if ";" in cell:
+        return cell.split(";")
+    for separator in (_AND, _LINES):
+        if len(names := separator.split(cell)) > 1:
+            return names
     # PubMed ends the list with a full stop, and writes initials without.
     cell = cell.removesuffix(".") if cell.count(".") == 1 else cell
     parts = [part.strip() for part in cell.strip(" ,").split(",")]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
-from pipeline.readers.base import Entry, Format, Source
+from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
 from pipeline.readers.columns import attributes, clean, find_header, require_titles
 
 _DELIMITERS = ",\t;|"
@@ -56,44 +56,83 @@ def read(source: Source) -> Iterator[Entry]:
     """
     header, names, delimiter = _header(source)
     require_titles(source, names)
-    for number, (line, row, fault) in enumerate(rows(source.text.split("\n"), header + 1, delimiter), start=1):
+    width = len(names)
+    for number, (line, row, fault) in enumerate(rows(source.lines(), header + 1, delimiter), start=1):
         notes: tuple[str, ...] = ()
-        if not fault and any(row[len(names) :]):
-            fault = f"the row has {len(row)} cells, the header {len(names)}; a cell with {delimiter!r} needs quotes"
-        elif not fault and len(row) < len(names):
-            notes = (f"the row has {len(row)} cells, the header {len(names)}",)
-        headings = names + [f"column {index}" for index in range(len(names) + 1, len(row) + 1)]
-        fields = [(name, cell) for name, cell in zip(headings, row, strict=False) if cell.strip()]
-        yield Entry(number, line, fields, fault=fault, notes=notes)
+        headings: Sequence[str] = names
+        if len(row) != width:
+            if not fault and any(row[width:]):
+                fault = f"the row has {len(row)} cells, the header {width}; a cell with {delimiter!r} needs quotes"
+            elif not fault and len(row) < width:
+                notes = (f"the row has {len(row)} cells, the header {width}",)
+            headings = names + [f"column {index}" for index in range(width + 1, len(row) + 1)]
+        fields = [pair for pair in zip(headings, row, strict=False) if pair[1] and not pair[1].isspace()]
+        if sum(map(len, row)) > LONGEST_ENTRY:
+            yield overlong(number, line, delimiter.join(row))
+        else:
+            yield Entry(number, line, fields, fault, notes)
 
 
-def rows(lines: Sequence[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and fault of each row that is not empty.
+class _Lines:
+    """Lines for the csv module; those of the row that is being read are kept, to begin again after its first."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.lines, self.row, self.taken, self.length = lines, list[str](), 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.length > LONGEST_ENTRY:
+            raise StopIteration  # as at the end of the file: a quote that is not closed until here never is
+        line = next(self.lines)
+        self.row.append(line)
+        self.length += len(line)
+        return line
+
+    def done(self) -> int:
+        """Forget the row; the number of its first line."""
+        first, self.taken = self.taken + 1, self.taken + len(self.row)
+        self.row.clear()
+        self.length = 0
+        return first
+
+
+def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+    """Line number, cells and fault of each row that is not empty, after ``start`` lines.
 
     A quote that is never closed would swallow the rest of the file; only its own line is
     given up, and reading goes on with the next.
     """
     # Reference lists are longer than the 128 KB that the module allows at first.
     csv.field_size_limit(2**31 - 1)
-    while start < len(lines):
-        rows = csv.reader((f"{line}\n" for line in islice(lines, start, None)), delimiter=delimiter, strict=True)
-        begun = start
-        while begun < len(lines):
-            fault = ""
-            try:
-                row = next(rows)
-            except csv.Error as error:
-                if "unexpected end" in str(error):
-                    break
-                row = ["\n".join(lines[begun : start + rows.line_num])]
-                fault = f"quotes do not match: {error}"
-            if any(cell.strip() for cell in row):
-                yield begun + 1, row, fault
-            begun = start + rows.line_num
-        else:
-            return
-        yield begun + 1, [lines[begun]], "a quote is opened but never closed"
-        start = begun + 1
+    feed = _Lines(lines)
+    for _ in islice(feed, start):
+        pass
+    feed.done()
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    while True:
+        fault = ""
+        try:
+            row = next(reader)
+        except StopIteration:
+            if not feed.row:
+                return
+            row = []
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                broken, *again = feed.row
+                first = feed.done()
+                feed.taken = first
+                yield first, [broken.rstrip("\n")], "a quote is opened but never closed"
+                feed.lines = chain(again, feed.lines)
+                reader = csv.reader(feed, delimiter=delimiter, strict=True)
+                continue
+            row = ["".join(feed.row).rstrip("\n")]
+            fault = f"quotes do not match: {error}"
+        first = feed.done()
+        if any(cell and not cell.isspace() for cell in row):
+            yield first, row, fault
 
 
 FORMAT = Format("CSV or TSV", recognise, read, clean)

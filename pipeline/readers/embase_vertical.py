@@ -28,14 +28,13 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Read rows until a field comes again; the search above the first title is left out."""
-    text = source.text
-    title = _TITLE.search(text)
+    title = _TITLE.search(source.head)
     if title is None:
         return
-    above = text.count("\n", 0, title.start())
+    above = source.head.count("\n", 0, title.start())
     number, opened, fault = 0, 0, ""
     fields: list[tuple[str, Any]] = []
-    for line, row, broken in rows(text.split("\n"), above, title[1]):
+    for line, row, broken in rows(source.lines(), above, title[1]):
         cells = [cell for cell in row if cell.strip()]
         if not _NAME.fullmatch(cells[0].strip()) and fields and not broken:
             # A row without a name: a line end within a value.

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.readers.base import Entry
+from pipeline.readers.base import LONGEST_ENTRY, Entry, overlong
 
 
-@dataclass
 class Draft:
-    """A record being read: values keep their continuation lines apart until it is done."""
+    """A record being read; the lines that continue its last field are kept apart until that is done."""
 
-    number: int
-    line: int
-    notes: list[str] = field(default_factory=list)
-    fields: list[tuple[str, list[str]]] = field(default_factory=list)
-    ended: bool = False
+    __slots__ = ("_continued", "_fields", "_length", "ended", "line", "notes", "number")
+
+    def __init__(self, number: int, line: int, notes: list[str] | None = None) -> None:
+        self.number, self.line, self.notes, self.ended = number, line, notes or [], False
+        self._fields: list[tuple[str, str]] = []
+        self._continued: list[str] = []
+        self._length = 0
 
     def add(self, tag: str, value: str) -> None:
         """Begin a field."""
-        self.fields.append((tag, [value]))
+        if self._continued:
+            self._join()
+        self._length += len(value)
+        if self._length <= LONGEST_ENTRY:
+            self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the last field; empty lines say nothing."""
-        if self.fields and (line := line.strip()):
-            lines = self.fields[-1][1]
-            lines[:] = [line] if lines == [""] else [*lines, line]
+        """Add a line to the last field; an empty one between two lines sets paragraphs apart."""
+        self._length += len(line)
+        if self._fields and self._length <= LONGEST_ENTRY:
+            self._continued.append(line.strip())
 
-    def entry(self) -> Entry:
-        """Give the finished record; its values have one line each line they had."""
-        pairs = [(tag, "\n".join(lines)) for tag, lines in self.fields]
-        return Entry(self.number, self.line, pairs, notes=tuple(self.notes))
+    def _join(self) -> None:
+        tag, value = self._fields[-1]
+        self._fields[-1] = (tag, "\n".join((value, *self._continued)).strip("\n"))
+        self._continued.clear()
+
+    def entry(self, stray: Draft | None = None) -> Entry:
+        """Give the finished record, with the fields of ``stray`` after its own; values keep their lines."""
+        for draft in (self, stray) if stray else (self,):
+            if draft._continued:
+                draft._join()
+        if self._length > LONGEST_ENTRY:
+            return overlong(self.number, self.line, "\n".join(f"{tag} {value}" for tag, value in self._fields))
+        fields = [*self._fields, *stray._fields] if stray else self._fields
+        return Entry(self.number, self.line, fields, notes=tuple(self.notes))
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
@@ -47,7 +61,10 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
     """First value of the first tag that has any."""
-    return next((values[tag][0] for tag in tags if tag in values), None)
+    for tag in tags:
+        if tag in values:
+            return values[tag][0]
+    return None
 
 
 def lines_of(values: Sequence[str]) -> list[str]:

@@ -19,7 +19,6 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"^Accession Number\n[ \t]+\S",
             "Ovid text without the record numbers ('<1>') that begin its records; export again from Ovid",
         ),
-        (r"\A\s*<(?:!doctype html|html|head|body)\b", "a web page, not an export; use the database's export button"),
         (r"\A\{\\rtf", "a Word document (RTF), not an export; export RIS instead"),
         (
             r"\A\s*<\?xml|\A\s*<[A-Za-z]",
