@@ -15,13 +15,14 @@ from pipeline.readers.tagged import Draft, by_tag, first
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
 # '... fractures.[Article]', '... care. [Review] [33 refs]'; a title that is all in brackets is a translation.
-_KINDS = re.compile(r"(?<=[.?!\]])\s*(?:\[[^\[\]]{1,40}\]\s*\.?\s*)+$")
+_KINDS = re.compile(r"(?<=[.?!\]])\s*(?:\[[^\[\]]{1,40}\](?:\s*\.)?\s*)+$")
 # Marks of affiliations and degrees behind a name.
 _DEGREE = (
     r"(?:MD|M\.D\.|PhD|Ph\.D\.|RN|FAAN|MSc|MSN|MPH|MBBS|MBA|MHS|MHA|MEd|MA|MS|BA|BS|BSc|BSN|DPhil|ScD|DrPH|EdD|DNP|PharmD"
     r"|PsyD|DO|DDS|DMD|DVM|JD|FRCP|FRCS|FACS|FACP|FRCPC|FRCSC|MRCP|PT|DPT|OTR|CNM|CRNA|NP|PA-C)"
 )
-_BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2021\u00a7]+|\s*\[[^\[\]]*\])+\s*$")
+_BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2021\u00a7]|\s*\[[^\[\]]*\])+\s*$")
+_LONGEST_NAME = 300
 _ONLY_DEGREE = re.compile(rf"\s*{_DEGREE}[\s\d*+]*")
 # 'Ecology.   8(6):1048-1064, September 2015.', 'J Care. 12(3):45-58, 2017 Sep.', 'J Care. Vol 28(2) May 2015, 103-106.'
 _SOURCE = re.compile(
@@ -93,7 +94,8 @@ def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
 def split_names(text: str) -> list[str]:
     """Names without the marks of their affiliations and their degrees."""
     parts = re.split(r";\s\s+|\n", text) if re.search(r";\s\s", text) else re.split(r"[;\n]", text)
-    return [_BEHIND_NAME.sub("", part).strip() for part in parts if not _ONLY_DEGREE.fullmatch(part)]
+    parts = [part[:_LONGEST_NAME] for part in parts if not _ONLY_DEGREE.fullmatch(part)]
+    return [_BEHIND_NAME.sub("", part).strip() for part in parts]
 
 
 FORMAT = Format("Ovid (labelled)", recognise, read, clean)
