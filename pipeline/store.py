@@ -198,10 +198,15 @@ def _read(path: str | Path, schema: pa.Schema, what: str) -> list[dict[str, Any]
     return rows
 
 
-def read_table(path: str | Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
+def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Read any parquet table: names of its columns, and its rows, a few at a time.
 
     Values are whatever JSON can hold; dates and the like become text.
+
+    Parameters
+    ----------
+    path, data
+        Name under which the table is known, and its bytes.
 
     Raises
     ------
@@ -209,7 +214,7 @@ def read_table(path: str | Path) -> tuple[list[str], Iterator[dict[str, Any]]]:
         The file is not readable as parquet.
     """
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(pa.BufferReader(data))
     except (pa.ArrowException, OSError) as error:
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
     return list(file.schema_arrow.names), _table_rows(path, file)

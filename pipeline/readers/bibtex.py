@@ -139,21 +139,21 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     def first(*names: str) -> str:
         return next((plain(values[name]) for name in names if name in values), "")
 
-    title, subtitle = first("title", "booktitle", "maintitle"), first("subtitle")
+    title, subtitle = first("title", "maintitle"), first("subtitle")
     links = [value for name in ("url", "doi-link", "ee", "note") if _DOI_LINK.search(value := values.get(name, ""))]
     return {
         "title": f"{title}: {subtitle}" if title and subtitle else title,
         "abstract": first("abstract"),
         "authors": list(_names(values.get("author", ""))),
         "year": first("year", "date"),
-        "journal": first("journal", "journaltitle", "fjournal", "booktitle" if "title" in values else "maintitle"),
+        "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),
         "pages": re.sub(r"\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
         "keywords": _keywords(first("keywords", "author_keywords", "keyword")),
-        "type": first("entrytype"),
+        "type": first("type", "entrytype"),
         "language": first("language", "langid"),
         "url": _address(values.get("url", "")),
     }

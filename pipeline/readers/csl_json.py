@@ -17,7 +17,7 @@ from pipeline.readers.jsonl import without_surrogates
 
 # A list of objects, one object over several lines, or Zotero's {"items": [...]}.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*"|\{\s*"items"\s*:\s*\[)')
-_ITEMS = re.compile(r'\s*(?:\{(?:\s*"[^"]*"\s*:\s*"[^"]*"\s*,)*\s*"items"\s*:\s*)?\[')
+_ITEMS = re.compile(r'\s*(?:\{\s*"items"\s*:\s*)?\[')
 _GAP = re.compile(r"[\s,]*")
 _decoder = json.JSONDecoder(parse_constant=lambda name: None)
 

@@ -24,7 +24,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records at %0, the type; one without is kept, with a note."""
     draft: Draft | None = None
-    for line_number, line in enumerate(source.text.split("\n"), start=1):
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
             if draft:

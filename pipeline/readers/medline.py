@@ -33,7 +33,7 @@ def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records: at each PubMed id, and at other identifiers that stand after an empty line."""
     draft: Draft | None = None
     after_gap = True
-    for line_number, line in enumerate(source.text.split("\n"), start=1):
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if not line.strip():
             after_gap = True
             continue

@@ -45,7 +45,7 @@ def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records at their numbers."""
     draft: Draft | None = None
     number = 0
-    for line_number, line in enumerate(source.text.split("\n"), start=1):
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if _NUMBER.match(line):
             if draft:
                 yield draft.entry()

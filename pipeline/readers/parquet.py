@@ -11,8 +11,8 @@ from pipeline.store import read_table
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file begins and ends as parquet does."""
-    return source.data.startswith(b"PAR1") and source.data.endswith(b"PAR1")
+    """Whether the file begins as parquet does."""
+    return source.start.startswith(b"PAR1")
 
 
 def read(source: Source) -> Iterator[Entry]:
@@ -23,7 +23,7 @@ def read(source: Source) -> Iterator[Entry]:
     MechtagError
         The file is damaged, or no column holds titles.
     """
-    names, rows = read_table(source.path)
+    names, rows = read_table(source.path, source.data)
     columns.require_titles(source, names)
     for number, row in enumerate(rows, start=1):
         fields = [(name, value) for name, value in row.items() if value not in (None, "", [])]

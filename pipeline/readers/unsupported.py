@@ -9,7 +9,7 @@ from pipeline.readers.base import Source
 _RIS = "export the search results as RIS from the program it came from"
 # What the start of a file tells; the first that fits counts.
 _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.M), told)
+    (re.compile(pattern, re.M | re.I), told)
     for pattern, told in (
         (r"<CitaviExchangeData\b", "a Citavi project; in Citavi, choose File, Export, RIS"),
         (r"<mods\b|<modsCollection\b|<mods:", f"MODS, a library's catalogue format; {_RIS}"),
@@ -19,7 +19,6 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"^Accession Number\n[ \t]+\S",
             "Ovid text without the record numbers ('<1>') that begin its records; export again from Ovid",
         ),
-        (r"\A\s*<(?:!doctype html|html|head|body)\b", "a web page, not an export; use the database's export button"),
         (r"\A\{\\rtf", "a Word document (RTF), not an export; export RIS instead"),
         (
             r"\A\s*<\?xml|\A\s*<[A-Za-z]",

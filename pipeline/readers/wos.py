@@ -27,7 +27,7 @@ def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records, from PT to ER; one without ER is kept, with a note."""
     draft: Draft | None = None
     number = 0
-    for line_number, line in enumerate(source.text.split("\n"), start=1):
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
             if draft:

@@ -34,7 +34,7 @@ _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", 
 
 def recognise(source: Source) -> bool:
     """Whether the file is a zip that holds a workbook."""
-    if not source.data.startswith(b"PK\x03\x04"):
+    if not source.start.startswith(b"PK\x03\x04"):
         return False
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
