@@ -144,7 +144,7 @@ class Reading:
             raise MechtagError(f"{source}: the folder holds no files")
         for path in found:
             if fault := _fault(path):
-                self.unread.append(Note(f"{source.name}/{path.name}", fault))
+                self.unread.append(Note(f"{source.name}/{path.name}", _NOT_READ + fault))
             else:
                 yield path
 
@@ -184,7 +184,7 @@ class Reading:
         except MechtagError as error:
             if not spare:
                 raise
-            self.unread.append(Note(name, str(error).removeprefix(f"{path}: ")))
+            self.unread.append(Note(name, _NOT_READ + str(error).removeprefix(f"{path}: ")))
 
     def _read(self, source: Source, name: str) -> Iterator[Record]:
         form = find_format(source)
@@ -216,6 +216,7 @@ class Reading:
         self._notes[note.file, note.text] = replace(first, count=first.count + 1) if first else note
 
 
+_NOT_READ = "not read: "
 _MENDED = "letters that were decoded wrongly (as in 'cafÃ©') were mended; the field 'raw' has them as they were"
 
 

@@ -241,7 +241,7 @@ def _parse(path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT
     return parsed
 
 
-def write_records(path: str | Path, records: Sequence[Record]) -> None:
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
     """Write records as parquet."""
     _write(
         path,

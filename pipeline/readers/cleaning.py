@@ -14,6 +14,7 @@ import ftfy
 from pipeline.headings import find_headings
 from pipeline.readers.notices import cut_notices
 
+_PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 # A semicolon is asked for: 'R&D' and '?a=1&copy=2' are no entities.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -90,13 +91,12 @@ def mend(cleaned: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
 
 def _plain(text: str) -> bool:
     """Whether a text is one line of composed characters with nothing to clean in it."""
-    return (
-        text.isprintable()
-        and "  " not in text
-        and "<" not in text
-        and "&" not in text
-        and (text.isascii() or unicodedata.is_normalized("NFC", text))
-    )
+    if "  " in text:
+        return False
+    if text.isascii():
+        # Three times as fast as asking each character.
+        return not text.encode("ascii").translate(None, _PLAIN_ASCII)
+    return text.isprintable() and "<" not in text and "&" not in text and unicodedata.is_normalized("NFC", text)
 
 
 def strip_markup(text: str) -> str:

@@ -88,8 +88,8 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)
     year = clean_year(get("year"))
-    doi = normalise_doi(clean_text(get("doi"))[:_LONGEST_IDENTIFIER])
-    pmid = normalise_pmid(clean_text(get("pmid")))
+    doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
+    pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
     authors = _each(get("authors"), clean_author)
     return Record(
         record_id=make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),

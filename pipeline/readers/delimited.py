@@ -131,7 +131,7 @@ def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int
             row = ["".join(feed.row).rstrip("\n")]
             fault = f"quotes do not match: {error}"
         first = feed.done()
-        if any(cell and not cell.isspace() for cell in row):
+        if any(map(str.strip, row)):
             yield first, row, fault
 
 

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import re
 
-# A quick look before the patterns are tried: each opening has one of these.
-_SIGNS = (
-    *("©", "opyright", "(c)", "(C)", "ights reserved", "Published by", "pen access"),
-    *("PsycI", "ABSTRACT", "abstract)"),
-)
-# A notice has one of them this near to the end, and is no longer than this.
+# A notice has a sign (see `_signed`) this near to the end, and is no longer than this.
 _NEAR, _REACH = 500, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
+_DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
+# Each alternative begins with a plain character, which makes the search ten times as fast.
 _OPENING = re.compile(
     rf"""
-    (?: (?:Crown\s)? Copyright (?:ed)? \s? (?: A? {_SIGN} | (?=\d{{4}}) | by\b | The\sAuthor )
-      | {_SIGN}
-      | \(? Psyc (?: INFO | Info ) \s Database \s Record
-      | ABSTRACT \s FROM \s (?: AUTHOR | PUBLISHER )
-      | \( (?: Source: \s )? (?: [Jj]ournal | [Aa]uthor ) \s abstract \)
-      | This \s article \s is \s protected \s by \s copyright
-      | This \s is \s an? \s [Oo]pen[ -][Aa]ccess \s article
-      | All \s rights \s (?:are\s)? reserved
-      | Published \s by \s (?=[A-Z])
-      | [\[(]+ \s? (?: ABSTRACT \s FROM | (?: PUBLICATION | JOURNAL ) \s ABSTRACT )
-    )
+      Crown\ Copyright\b
+    | Copyright (?:ed)? \s? (?: A? {_SIGN} | (?=\d{{4}}) | by\b | The\ Author )
+    | ©
+    | \( (?: [cC]\)(?=\s?\d{{4}}) | {_DATABASE} | (?:Source:\s)? (?:[Jj]ournal|[Aa]uthor) \ abstract\) )
+    | \[ {_DATABASE}
+    | Psyc(?:INFO|Info)\ Database\ Record
+    | ABSTRACT\ FROM\ (?:AUTHOR|PUBLISHER)
+    | This\ (?: article\ is\ protected\ by\ copyright | is\ an?\ [Oo]pen[ -][Aa]ccess\ article )
+    | All\ rights\ (?:are\ )?reserved
+    | Published\ by\ (?=[A-Z])
     """,
     re.VERBOSE,
 )
@@ -100,10 +96,25 @@ def _notice_start(text: str, tail: int) -> int:
     return len(text)
 
 
+def _signed(end: str) -> bool:
+    """Whether an end of an abstract has anything that notices have, before patterns are tried."""
+    return (
+        "©" in end
+        or "opyright" in end
+        or "(c)" in end
+        or "(C)" in end
+        or "ights reserved" in end
+        or "Published by" in end
+        or "ABSTRACT" in end
+        or "abstract)" in end
+        or "pen access" in end
+        or "PsycI" in end
+    )
+
+
 def cut_notices(abstract: str) -> str:
     """Cut notices off both ends of an abstract; ``""`` where nothing else is in it."""
-    end = abstract[-_NEAR:]
-    if any(sign in end for sign in _SIGNS):
+    if _signed(abstract[-_NEAR:]):
         tail = max(0, len(abstract) - _REACH)
         if ebsco := _EBSCO.search(abstract, tail):
             abstract = abstract[: ebsco.start()]

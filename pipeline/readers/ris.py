@@ -31,6 +31,7 @@ _MARKED_PMID = re.compile(
 # Ovid cuts 'No Pagination Specified' in two.
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
+_FOUR_DIGITS = re.compile(r"\d{4}")
 _NO_START = "no TY line at its start"
 
 
@@ -90,8 +91,9 @@ def _finished(draft: Draft, stray: Draft | None = None) -> Entry:
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; where tags compete, the more specific one wins."""
-    values = by_tag([(tag, value) for tag, value in fields if not (tag in ("SP", "EP") and value in _NO_PAGES)])
-    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value))
+    values = by_tag(fields)
+    start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
+    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _FOUR_DIGITS.search(value))
     return {
         "title": first(values, "TI", "T1", "CT", "BT"),
         # Some systems give each section a tag of its own.
@@ -102,7 +104,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "volume": first(values, "VL"),
         "issue": first(values, "IS", "CP"),
         # Scopus and Web of Science number articles instead of pages.
-        "pages": page_range(first(values, "SP", "PG", "C7", "AR"), first(values, "EP")),
+        "pages": page_range(None if start in _NO_PAGES else start, None if end in _NO_PAGES else end),
         "doi": _doi(values),
         "pmid": _pmid(values),
         "keywords": lines_of(values.get("KW", [])),
@@ -110,10 +112,6 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "language": first(values, "LA"),
         "url": (first(values, "UR") or "").split(" ")[0],
     }
-
-
-def _has_year(value: str) -> bool:
-    return re.search(r"\d{4}", value) is not None
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
