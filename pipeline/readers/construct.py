@@ -3,48 +3,58 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from pipeline.readers.base import Entry
+from pipeline.readers.base import LONGEST_ENTRY, Entry
+from pipeline.readers.cleaning import clean_abstract, clean_text
 from pipeline.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
 
 # Journals begin in 1665; whatever claims to be later than 2100 is no year.
 _FIRST_YEAR, _LAST_YEAR = 1600, 2100
 _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
 
 
-def clean_text(value: Any) -> str:
-    """One line of composed Unicode without control characters; ``""`` for what is no text."""
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return ""
-        value = str(int(value) if value == value // 1 else value)
-    text = " ".join(value.split())
-    if text.isascii() and text.isprintable():
-        return text
-    return unicodedata.normalize("NFC", _UNPRINTABLE.sub("", text))
+# Journals, years and names come again and again: each is cleaned once, and is once in memory.
+_once = lru_cache(maxsize=1 << 15)
+_LONGEST_CACHED = 200
+_OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
+_cached_text = _once(clean_text)
+
+
+def _short_text(value: Any) -> str:
+    # Numbers are left to themselves: a cache takes 1 and True for the same.
+    return _cached_text(value) if type(value) is str and len(value) <= _LONGEST_CACHED else clean_text(value)
+
+
+@_once
+def _year(text: str) -> int | None:
+    years = (int(digits) for digits in _YEAR.findall(text))
+    return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
 def clean_year(value: Any) -> int | None:
     """Return the first number that can be a year of publication."""
-    years = (int(digits) for digits in _YEAR.findall(clean_text(value)))
-    return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
+    return _year(clean_text(value)[:_LONGEST_IDENTIFIER])
 
 
-def clean_author(value: Any) -> str:
-    """``Family, Given``, where a comma or initials at the end tell the two apart."""
-    name = clean_text(value).strip(" ,;")
+@_once
+def _author(text: str) -> str:
+    name = clean_text(text).strip(" ,;")
     family, comma, given = name.partition(",")
     if comma:
         return f"{family.rstrip()}, {given.strip()}"
     initials = _INITIALS.fullmatch(name) if len(name) < _LONGEST_NAME else None
     return f"{initials[1]}, {initials[2]}" if initials else name
+
+
+def clean_author(value: Any) -> str:
+    """``Family, Given``, where a comma or initials at the end tell the two apart."""
+    return _author(value[:_LONGEST_IDENTIFIER] if type(value) is str else clean_text(value))
 
 
 def _each(values: Any, clean: Any) -> tuple[str, ...]:
@@ -66,26 +76,32 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
         Name under which the file is known.
     """
     raw = tuple(entry.fields)
-    title = clean_text(cleaned.get("title"))
-    reason = entry.fault or ("" if title else "no title")
+    get = cleaned.get
+    title = clean_text(get("title"))
+    abstract = clean_abstract(get("abstract"))
+    reason = entry.fault
+    if not reason and not title:
+        reason = "no title"
+    elif len(title) + len(abstract) > LONGEST_ENTRY:
+        reason = f"title and abstract have {len(title) + len(abstract):,} characters, more than {LONGEST_ENTRY:,}"
+        raw = (("title", title[:_LONGEST_IDENTIFIER]),)
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)
-    year = clean_year(cleaned.get("year"))
-    doi = normalise_doi(clean_text(cleaned.get("doi"))[:_LONGEST_IDENTIFIER])
-    pmid = normalise_pmid(clean_text(cleaned.get("pmid")))
-    authors = _each(cleaned.get("authors"), clean_author)
-    others = ("journal", "volume", "issue", "pages", "type", "language", "url")
+    year = clean_year(get("year"))
+    doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
+    pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
+    authors = _each(get("authors"), clean_author)
     return Record(
         record_id=make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
         title=title,
-        abstract=clean_text(cleaned.get("abstract")),
+        abstract=abstract,
         authors=authors,
         year=year,
         doi=doi,
         pmid=pmid,
-        keywords=_each(cleaned.get("keywords"), clean_text),
+        keywords=_each(get("keywords"), _short_text),
         source_file=file,
         source_index=entry.number,
         raw=raw,
-        **{name: clean_text(cleaned.get(name)) or None for name in others},
+        **{name: _short_text(value) or None for name in _OTHERS if (value := get(name))},
     )

@@ -1,0 +1,180 @@
+"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import ftfy
+
+from pipeline.headings import find_headings
+from pipeline.readers.notices import cut_notices
+
+_PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+# A semicolon is asked for: 'R&D' and '?a=1&copy=2' are no entities.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_NESTED_ENTITIES = 3
+
+# Only names of HTML, JATS and MathML are tags; 'p <0.05 and n> 30' and '<Rotarod>' are text.
+_BLOCKS = "p br div li ul ol tr table section sec abstract abstracttext blockquote article para".split()
+_TITLES = "title label h1 h2 h3 h4 h5 h6".split()
+_INLINE = (
+    "i b u s em strong sub sup inf span font small big a tt code italic bold sc scp underline roman monospace "
+    "td th tbody thead tfoot html body xref ext-link named-content styled-content inline-formula tex-math math msub "
+    "msup mrow mi mn mo mtext mfrac msqrt mover munder semantics annotation list list-item"
+).split()
+_ATTRIBUTES = r"(?:\s+[\w:.-]{1,40}\s?=\s?(?:\"[^\"<>]{0,500}\"|'[^'<>]{0,500}'|[^\s\"'<>=]{1,200})){0,20}"
+_TAG = re.compile(
+    rf"<(?P<close>/?)(?:(?:jats|mml|m|xhtml|html):(?P<foreign>[a-z][a-z0-9-]{{0,30}})|"
+    rf"(?P<name>{'|'.join(sorted(_BLOCKS + _TITLES + _INLINE, key=len, reverse=True))}))"
+    rf"{_ATTRIBUTES}\s*/?>",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"<!--.{0,2000}?-->|<!\[CDATA\[|\]\]>", re.S)
+_SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
+_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_LONGEST_HEADING, _LONGEST_ABSTRACT = 100, 100_000
+
+# UTF-8 read as Windows-1252, Latin-1 or MacRoman, sought in bytes because that is ten times as fast:
+# a letter from Â to ô, which begins a character in UTF-8, before a sign that goes on with one ('Ã©',
+# 'â€™'), or what MacRoman makes of them. Whether it is that, ftfy judges by all of the text.
+_SUSPECT = re.compile(
+    rb"\xc3[\x82-\xb4](?:\xc2|\xc5[\x92\x93\xa0\xa1\xb8\xbd\xbe]|\xc6\x92|\xcb[\x86\x9c]|\xe2[\x80\x82\x84])"
+)
+_SUSPECT_MAC = re.compile(rb"(?:\xe2\x88\x9a|\xc2\xac|\xe2\x80\x9a)[\x80-\xff]")
+# Capitals before a closing quotation mark: 'IRMÃ”' is Portuguese.
+_CAPITALS = re.compile(r"(?<=[A-ZÀ-ÖØ-Þ])[À-ÖØ-Þ][’”…–—»](?!\w)")
+# A text with a lost character in it stays as it is, and letters stay apart as they were written.
+_MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
+
+
+def mend_mojibake(text: str) -> str:
+    """Undo a wrong decoding where it is certain ('Ã©', 'â€™'); otherwise the same text.
+
+    The judgement is that of ftfy, which knows sequences that no language writes:
+    https://ftfy.readthedocs.io/en/latest/heuristic.html.
+    """
+    if len(text) > _LONGEST_ABSTRACT or not _suspect(text) or not _suspect(_CAPITALS.sub("", text)):
+        return text
+    mended: str = ftfy.fix_encoding(text, _MENDING)
+    return mended
+
+
+def _suspect(text: str) -> bool:
+    data = text.encode("utf-8", errors="replace")
+    if b"\xc3" in data and _SUSPECT.search(data):
+        return True
+    return (b"\xe2\x88\x9a" in data or b"\xc2\xac" in data or b"\xe2\x80\x9a" in data) and bool(
+        _SUSPECT_MAC.search(data)
+    )
+
+
+def mend(cleaned: Mapping[str, Any]) -> tuple[Mapping[str, Any], bool]:
+    """Mend texts and lists of texts; and whether anything had to be."""
+    mended: dict[str, Any] = {}
+    for name, value in cleaned.items():
+        if type(value) is str:
+            if not value.isascii() and (fixed := mend_mojibake(value)) != value:
+                mended[name] = fixed
+        elif type(value) is list and not all(type(item) is str and item.isascii() for item in value):
+            items = [mend_mojibake(item) if type(item) is str else item for item in value]
+            if items != value:
+                mended[name] = items
+    return ({**cleaned, **mended}, True) if mended else (cleaned, False)
+
+
+def _plain(text: str) -> bool:
+    """Whether a text is one line of composed characters with nothing to clean in it."""
+    if "  " in text:
+        return False
+    if text.isascii():
+        # Three times as fast as asking each character.
+        return not text.encode("ascii").translate(None, _PLAIN_ASCII)
+    return text.isprintable() and "<" not in text and "&" not in text and unicodedata.is_normalized("NFC", text)
+
+
+def strip_markup(text: str) -> str:
+    """Resolve entities and drop tags; paragraphs and titles are set apart by blank lines.
+
+    Superscript numbers become characters (10<sup>6</sup> is not 106). A tag of one letter
+    counts as one only where it is closed somewhere in the text.
+    """
+    for _ in range(_NESTED_ENTITIES):
+        resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
+        if resolved == text:
+            break
+        text = resolved
+    if "<" not in text and "]]>" not in text:
+        return text
+    text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _COMMENT.sub("", text))
+    lowered = text.lower()
+
+    def replace(match: re.Match[str]) -> str:
+        name = (match["foreign"] or match["name"]).lower()
+        if len(name) == 1 and not match["foreign"] and f"</{name}>" not in lowered and match.start() > 0:
+            return match.group()
+        return "\n\n" if name in _BLOCKS or name in _TITLES else ""
+
+    return _TAG.sub(replace, text)
+
+
+def clean_text(value: Any) -> str:
+    """One line of composed Unicode without markup or control characters; ``""`` for what is no text."""
+    if type(value) is str:
+        text: str = value
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return ""
+    else:
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return text.strip(" ") if _plain(text) else _one_line(strip_markup(text))
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text.isprintable():
+        text = " ".join(_UNPRINTABLE.sub("", text).split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _heads(line: str) -> tuple[bool, bool]:
+    """Whether a line begins with a heading, and whether it is nothing else."""
+    if not line or not (line[0].isupper() or line[0] in "[("):
+        return False, False
+    headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
+    begins = bool(headings) and headings[0].start == 0
+    return begins, begins and len(line) <= _LONGEST_HEADING and headings[0].end >= len(line)
+
+
+def _paragraphs(text: str) -> str:
+    """Keep line ends that mean something, at blank lines and headings; others only wrap the text."""
+    parts: list[str] = []
+    for block in _BLANK_LINE.split(text):
+        joins = False
+        for line in filter(None, map(_one_line, block.split("\n"))):
+            begins, whole = _heads(line)
+            if joins and not begins:
+                parts[-1] += f" {line}"
+            else:
+                parts.append(line)
+            joins = not whole
+    return "\n".join(parts)
+
+
+def clean_abstract(value: Any) -> str:
+    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines, and cut notices.
+
+    A single ``\n`` stands where the source had a blank line, a paragraph or a heading of
+    its own line; all other line ends became spaces.
+    """
+    if type(value) is not str:
+        return clean_text(value)
+    if _plain(value):
+        return cut_notices(value.strip(" "))
+    text = strip_markup(value.replace("\u2029", "\n\n").replace("\u2028", "\n"))
+    return cut_notices(_paragraphs(text) if "\n" in text and len(text) <= _LONGEST_ABSTRACT else _one_line(text))
