@@ -10,7 +10,8 @@ from typing import Any
 
 from models.artifact import Model
 from models.codebook import Codebook
-from pipeline.dedupe import Deduped, dedupe, write_groups
+from pipeline.decisions import write_groups, write_uncertain
+from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS, export
 from pipeline.ingest import Ingested, ingest
@@ -77,7 +78,7 @@ def gather(sources: Sequence[Path], settings: Settings, sentences: Path | None =
         raise MechtagError(f"{tables[0]}: record {twice[0]} stands more than once; run 'mechtag dedupe' first")
     found = read_sentences(sentences) if sentences else list(split(records, settings.sentences))
     _check_offsets(records, found, sentences or tables[0])
-    return Batch(Ingested(records, (), (), ()), Deduped((), records, len(records)), found)
+    return Batch(Ingested(records, (), (), ()), Deduped((), records, records, (), len(records)), found)
 
 
 def _check_offsets(records: Sequence[Record], sentences: Sequence[Sentence], path: Path) -> None:
@@ -142,5 +143,6 @@ def write_tagged(folder: Path, tagged: Tagged) -> None:
     for name in EXPORTERS:
         export(name, folder / f"tagged.{name}", records, predictions, labels)
     write_groups(folder / "groups.csv", tagged.batch.deduped)
+    write_uncertain(folder / "uncertain.csv", tagged.batch.deduped)
     write_jsonl(folder / "rejected.jsonl", tagged.batch.ingested.rejected)
     write_json(folder / "summary.json", tagged.summary())
