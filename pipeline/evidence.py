@@ -84,7 +84,8 @@ def compare_titles(left: Traits, right: Traits, similarity: float) -> str:
     if len(short) >= _CUT_TITLE and long.startswith(short) and long[len(short)] != " ":
         # But 'part i' is not the start of 'part ii'.
         word = long[short.rfind(" ") + 1 :].split(" ", 1)[0]
-        return "" if _NUMBER.fullmatch(word) else "cut"
+        if not _NUMBER.fullmatch(word):
+            return "cut"
     if fuzz.ratio(left.compact, right.compact, score_cutoff=100 * similarity):
         return "near"
     if short.count(" ") >= 3 and len(short) >= _SHORT_TITLE:

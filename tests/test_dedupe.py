@@ -97,7 +97,10 @@ SAME: dict[str, tuple[Record, Record]] = {
         record(title="Gemeinsam führen in Netzen der Versorgung nach Schlaganfall", pages="123-129"),
     ),
     "title in two languages": (record(title=f"Gemeinsam führen [{LONG}]", pages=None), record(title=f"[{LONG}].")),
-    "title cut in the middle of a word": (record(title=LONG[:-3], pages=None, volume=None), record(title=LONG + " x")),
+    "title cut in the middle of a word": (
+        record(title=f"{LONG} of rehab", pages=None, volume=None),
+        record(title=f"{LONG} of rehabilitation wards in three countries"),
+    ),
     "entities": (
         record(title="Teams &amp; trust in stroke&nbsp;care at home"),
         record(title="Teams & trust in stroke care at home."),
@@ -174,8 +177,8 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title="Case of the month", pages="90-1", issue=None),
     ),
     "report of a body, year after year": (
-        record(title="Standards of care in diabetes for the community", authors=("Invented Association",), volume=None, pages=None, issue=None),
-        record(title="Standards of care in diabetes for the community", authors=("Invented Association",), volume=None, pages=None, issue=None, year=2018),
+        bare(title="Standards of care at home", authors=("Invented Association",), journal="Care", year=2017),
+        bare(title="Standards of care at home", authors=("Invented Association",), journal="Care", year=2018),
     ),
     "authors with one particle": (
         record(authors=("van der Berg, J.",), pages=None),
