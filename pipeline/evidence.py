@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
+from rapidfuzz.distance import Indel
 
 from pipeline.records import normalise_title
 from pipeline.traits import Traits
@@ -96,10 +97,20 @@ def compare_titles(left: Traits, right: Traits, similarity: float) -> str:
     return ""
 
 
+def _slip(one: str, other: str) -> bool:
+    """Whether a letter, not the first, is missing in a word: 'toleance', but not 'typical' for 'atypical'."""
+    return min(len(one), len(other)) > 4 and one[0] == other[0] and Indel.distance(one, other, score_cutoff=1) == 1
+
+
+def _spelling(one: str, other: str) -> bool:
+    """Whether two words begin alike and end nearly so: 'labour' and 'labor'."""
+    return min(len(one), len(other)) > 4 and one[:4] == other[:4] and fuzz.ratio(one, other) >= 80
+
+
 def spelt_alike(left: str, right: str) -> bool:
     """'labour' and 'labor', but neither 'men' and 'women' nor 'hypertension' and 'hypotension'."""
     return left.count(" ") == right.count(" ") and all(
-        one == other or (one[:4] == other[:4] and min(len(one), len(other)) > 4 and fuzz.ratio(one, other) >= 80)
+        one == other or _slip(one, other) or _spelling(one, other)
         for one, other in zip(left.split(), right.split(), strict=True)
     )
 

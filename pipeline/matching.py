@@ -78,7 +78,9 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
     name = "DOI" if identifiers[0] else "PubMed id"
-    if left.notice != right.notice:
+    # A protocol is named so in its subtitle, which databases leave out.
+    subtitled = identifiers[0] and {left.notice, right.notice} == {"", "protocol"}
+    if left.notice != right.notice and not subtitled:
         kind = left.notice or right.notice
         return Verdict(False, 0.5, f"same {name}, but one is a {kind}") if True in identifiers else DIFFERENT
     title = compare_titles(left, right, settings.title_similarity)
@@ -179,7 +181,7 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
 
 def _dated(left: Traits, right: Traits) -> bool:
     """Whether the title can belong to one year only; a body reports on one thing year after year."""
-    return left.telling and len(left.authors) > 1 and len(right.authors) > 1
+    return left.telling and max(len(left.authors), len(right.authors)) > 1
 
 
 def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
@@ -196,10 +198,14 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     ranged = same_pages(left, right) and not found.years
     if found.authors and found.page and found.volume is not False and (found.volume or found.journal or ranged):
         return Verdict(True, 0.9, "nearly the same title, same authors and first page")
+    supplement = left.supplement or right.supplement
+    if found.authors is None and found.placed and ranged and not supplement:
+        return Verdict(True, 0.85, "nearly the same title, same volume and pages, authors missing")
     if found.authors and not found.contradicted:
         if same_abstract(left, right):
             return Verdict(True, 0.85, "nearly the same title, same authors and abstract")
         if found.journal and not found.years and (found.title in ("led", "cut") or alike):
             return Verdict(True, 0.85, "nearly the same title, same authors, journal and year")
         return Verdict(None, 0.5, found.describe())
-    return UNSURE
+    # Another title in another place: no third record may join them.
+    return DIFFERENT if found.contradicted else UNSURE

@@ -177,7 +177,7 @@ def traits(record: Record) -> Traits:
     """Prepare a record for comparison."""
     text = record.title[:_TITLE]
     if "&" in text:
-        text = html.unescape(text)
+        text = html.unescape(text).replace("&", " and ")
     if "<" in text:
         text = _MARKUP.sub("", text)
     text = _BRACKETED.sub("", _ANNOTATION.sub("", text))

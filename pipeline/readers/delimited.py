@@ -27,7 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "date published",
         "journal": "source title, journal, journal title, publication title, publication name, journal book, "
         "periodical full, primary location source display name, secondary title, journal name, alternate title3, "
-        "publication, source",
+        "publication, source, booktitle",
         "volume": "volume, biblio volume",
         "issue": "issue, issue number, biblio issue, number",
         "pages": "pages, page",
@@ -38,7 +38,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "pmid": "pmid, pubmed id, ids pmid",
         "keywords": "author keywords, keywords, index keywords, keywords plus, manual tags, automatic tags, "
         "mesh terms, subjects, emtree medical index terms",
-        "type": "document type, publication type, item type, reference type, type of reference, doctype, type",
+        "type": "document type, publication type, item type, reference type, type of reference, doctype, type, "
+        "entrytype",
         "language": "language, language of original document",
         "url": "url, link, urls, plink, external url",
     }.items()

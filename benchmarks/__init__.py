@@ -1,0 +1,1 @@
+"""Comparisons and measurements, one script each. May import anything; nothing imports it."""

@@ -1,0 +1,130 @@
+"""What a benchmark leaves behind: a JSON file of its figures, and a section of ``docs/benchmarks.md`` made from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.store import write_json, write_text
+
+ROOT = Path(__file__).parent.parent
+_HEAD = """# Benchmarks
+
+Each section is written by the command it names, together with `docs/benchmarks/<name>.json`, which holds the same figures unrounded. Peers ran in the same run, on the same machine.
+"""
+
+
+def result(
+    dataset: str,
+    system: str,
+    metric: str,
+    value: float,
+    interval: tuple[float, float] | None = None,
+    runs: int = 1,
+) -> dict[str, Any]:
+    """One figure, in the form in which all benchmarks keep them."""
+    low, high = interval or (None, None)
+    return {
+        **{"dataset": dataset, "system": system, "metric": metric, "value": value},
+        **{"ci_low": low, "ci_high": high, "runs": runs},
+    }
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(("git", *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _commit() -> str:
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+    return _git("rev-parse", "--short", "HEAD") + ("+changes" if changed else "")
+
+
+def _machine() -> str:
+    """Processor, cores and memory; nothing that names the machine."""
+    try:
+        model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB"
+    except (OSError, ValueError):
+        model, memory = None, ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model[1] if model else platform.machine()}, {cores} cores{memory}, {platform.system()}"
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    value = found["value"]
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.{1 if abs(value) >= 10 else 3}f}"
+    if found["ci_low"] is not None:
+        text += f" ({found['ci_low']:.3f} to {found['ci_high']:.3f})"
+    return text
+
+
+def _table(results: Sequence[Mapping[str, Any]]) -> str:
+    """One row a data set and system, one column a metric, all in the order of the results."""
+    metrics = list(dict.fromkeys(found["metric"] for found in results))
+    rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for found in results:
+        rows.setdefault((found["dataset"], found["system"]), {})[found["metric"]] = found
+    lines = [f"| data | system | {' | '.join(metrics)} |", "|---|---|" + "---:|" * len(metrics)]
+    lines += [
+        f"| {dataset} | {system} | {' | '.join(_cell(row.get(metric)) for metric in metrics)} |"
+        for (dataset, system), row in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def publish(
+    name: str,
+    command: str,
+    results: Sequence[Mapping[str, Any]],
+    text: str,
+    *,
+    versions: Iterable[str] = (),
+    docs: Path = ROOT / "docs",
+) -> None:
+    """Write ``docs/benchmarks/<name>.json`` and refresh the section of that name in ``docs/benchmarks.md``.
+
+    Parameters
+    ----------
+    name
+        Of the benchmark; a section is found again by it.
+    command
+        What a reader types to repeat it.
+    results
+        See `result`.
+    text
+        Markdown above the table: a heading of the second level, and what the figures mean.
+    versions
+        Installed packages whose versions matter, or ``name version`` of those elsewhere.
+    """
+    found = {}
+    for package in versions:
+        label, _, version = package.partition(" ")
+        found[label] = version or metadata.version(label)
+    content = {
+        "command": command,
+        "commit": _commit(),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **found},
+        "results": list(results),
+    }
+    write_json(docs / "benchmarks" / f"{name}.json", content)
+    listed = ", ".join(f"{label} {version}" for label, version in content["versions"].items())
+    foot = f"`{command}`, commit {content['commit']}; {content['machine']}; {listed}."
+    section = f"<!-- {name} -->\n{text.strip()}\n\n{_table(results)}\n\n{foot}\n<!-- /{name} -->\n"
+    path = docs / "benchmarks.md"
+    page = path.read_text(encoding="utf-8") if path.exists() else _HEAD
+    start, end = page.find(f"<!-- {name} -->"), page.find(f"<!-- /{name} -->\n")
+    if 0 <= start < end:
+        page = page[:start] + section + page[end + len(f"<!-- /{name} -->\n") :]
+    else:
+        page = page.rstrip("\n") + "\n\n" + section
+    write_text(path, page)
