@@ -169,13 +169,13 @@ def _registration(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _of_others(record: Record, rng: np.random.Generator) -> Record:
-    """A paper of other people with the same title, as 'Reviews of ...' have."""
+    """Give a paper of other people with the same title."""
     names = tuple(f"{_pick(rng, 'Okafor', 'Lindqvist', 'Marchetti', 'Quiroga')}, {_pick(rng, 'A', 'B')}." for _ in "12")
     return change(record, **_moved(record, rng, 2), authors=names, journal="Annals of Invented Research", abstract="")
 
 
 def _next_year(record: Record, rng: np.random.Generator) -> Record:
-    """What a body prints each year under one title."""
+    """Give what a body prints a year later under one title."""
     return change(record, **_moved(record, rng, 1), abstract=record.abstract[::-1])
 
 

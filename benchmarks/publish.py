@@ -14,10 +14,10 @@ from typing import Any
 from pipeline.store import write_json, write_text
 
 ROOT = Path(__file__).parent.parent
-_HEAD = """# Benchmarks
-
-Each section is written by the command it names, together with `docs/benchmarks/<name>.json`, which holds the same figures unrounded. Peers ran in the same run, on the same machine.
-"""
+_HEAD = (
+    "# Benchmarks\n\nEach section is written by the command it names, together with `docs/benchmarks/<name>.json`, "
+    "which holds the same figures unrounded. Peers ran in the same run, on the same machine.\n"
+)
 
 
 def result(
@@ -28,7 +28,7 @@ def result(
     interval: tuple[float, float] | None = None,
     runs: int = 1,
 ) -> dict[str, Any]:
-    """One figure, in the form in which all benchmarks keep them."""
+    """Put one figure into the form in which all benchmarks keep them."""
     low, high = interval or (None, None)
     return {
         **{"dataset": dataset, "system": system, "metric": metric, "value": value},

@@ -79,7 +79,7 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
 
 
 def _frames() -> list[Record]:
-    """The fullest record of each paper of the medical sets, with authors and place of publication."""
+    """Give the fullest record of each paper of the medical sets that has authors and a place of publication."""
     frames = []
     for name in ("cytology_screening", "diabetes"):
         rows, groups = labelled(name)
