@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,10 +119,50 @@ def _reference(row: Mapping[str, str], side: str = "") -> Reference:
     return Reference(file, number, normalise_title(title))
 
 
-def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
-    """Read what people wrote in ``groups.csv`` or ``uncertain.csv``; rows without a decision say nothing.
+def _decision(place: str, row: Mapping[str, str]) -> bool | None:
+    word = row["decision"].lower()
+    if word and word not in _DECISIONS:
+        raise MechtagError(f"{place}: decision {row['decision']!r}; write same, different or nothing")
+    return _DECISIONS.get(word)
 
-    In ``groups.csv``, a decision is on the record of its row and the kept record of its group.
+
+def _on_pairs(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
+    for place, row in rows:
+        same = _decision(place, row)
+        if same is not None:
+            yield Decision(_reference(row, "_1"), _reference(row, "_2"), same, place)
+
+
+def _on_groups(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
+    """Decisions on members and their kept record; who takes one out of a group leaves the others in it."""
+    kept: dict[str, Reference] = {}
+    members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
+    for place, row in rows:
+        group, same = row["group"], _decision(place, row)
+        if row.get("kept") == "yes":
+            kept[group] = _reference(row)
+            if same is not None:
+                raise MechtagError(
+                    f"{place}: the decision stands beside the kept record; write it beside the record "
+                    "that is, or is not, of the same paper"
+                )
+        elif group in kept:
+            members[group].append((_reference(row), same, place))
+        elif same is not None:
+            raise MechtagError(f"{place}: group {group} has no kept record above this row")
+    for group, found in members.items():
+        split = any(same is False for _, same, _ in found)
+        for member, same, place in found:
+            if split or same:
+                yield Decision(kept[group], member, same is not False, place)
+
+
+def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
+    """Read what people wrote in ``groups.csv`` or ``uncertain.csv``.
+
+    In ``uncertain.csv`` a row without a decision says nothing. In ``groups.csv`` a decision
+    is on the record of its row and the kept record of its group; ``different`` takes the
+    record out of the group, and those without a decision stay in it.
 
     Raises
     ------
@@ -129,26 +170,8 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
         A file is missing or has other columns, or a decision is neither ``same`` nor
         ``different``, or stands beside a kept record.
     """
-    decisions = []
+    decisions: list[Decision] = []
     for path in map(Path, paths):
-        kept: dict[str, Reference] = {}
-        for place, row in _rows(path):
-            word = row["decision"].lower()
-            if word and word not in _DECISIONS:
-                raise MechtagError(f"{place}: decision {row['decision']!r}; write same, different or nothing")
-            if "title_1" in row:
-                left, right = _reference(row, "_1"), _reference(row, "_2")
-            else:
-                if row.get("kept") == "yes":
-                    kept[row["group"]] = _reference(row)
-                    if word:
-                        raise MechtagError(
-                            f"{place}: the decision stands beside the kept record; write it beside the record "
-                            "that is, or is not, of the same paper"
-                        )
-                if word and row["group"] not in kept:
-                    raise MechtagError(f"{place}: group {row['group']} has no kept record above this row")
-                left, right = kept.get(row["group"], _reference(row)), _reference(row)
-            if word:
-                decisions.append(Decision(left, right, _DECISIONS[word], place))
+        rows = list(_rows(path))
+        decisions += (_on_groups if rows and "group" in rows[0][1] else _on_pairs)(rows)
     return decisions
