@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,12 +64,21 @@ def _rows(path: Path) -> Rows:
         return list(csv.DictReader(file))
 
 
+def _split_authors(cell: str) -> str:
+    """Write 'Adeli K.Lewis G. F.' as 'Adeli, K. and Lewis, G. F.', which all systems read."""
+    names = re.split(r"(?<=\.)(?=[^\W\d_]{2})", cell)
+    return " and ".join(re.sub(r" (?=(?:[^\W\d_]\.[ -]?)+$)", ", ", name.strip(), count=1) for name in names)
+
+
 def labelled(name: str) -> tuple[Rows, list[str]]:
-    """Rows of a labelled set as given, and the group of each."""
+    """Rows of a labelled set as given, and the group of each; only the authors of diabetes are told apart."""
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
         rows = _rows(folder / "diabetes_records_with_group.csv.gz")
-        return rows, [row["group"] for row in rows]
+        kinds = {"ENTRYTYPE": "article"}
+        return [{**kinds, **row, "author": _split_authors(row["author"])} for row in rows], [
+            row["group"] for row in rows
+        ]
     groups = {
         member: f"group {number}"
         for number, row in enumerate(_rows(folder / "merged_record_ids.csv"))

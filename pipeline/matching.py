@@ -78,13 +78,14 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
     name = "DOI" if identifiers[0] else "PubMed id"
-    # A protocol is named so in its subtitle, which databases leave out.
-    subtitled = identifiers[0] and {left.notice, right.notice} == {"", "protocol"}
-    if left.notice != right.notice and not subtitled:
-        kind = left.notice or right.notice
-        return Verdict(False, 0.5, f"same {name}, but one is a {kind}") if True in identifiers else DIFFERENT
     title = compare_titles(left, right, settings.title_similarity)
-    if not title and True not in identifiers and not same_pages(left, right):
+    if left.notice != right.notice:
+        # What a paper is often stands in its subtitle, which databases leave out.
+        subtitled = title in ("shorter", "cut") and {left.notice, right.notice} <= {"", "protocol", "reply"}
+        if not (identifiers[0] and subtitled):
+            kind = left.notice or right.notice
+            return Verdict(False, 0.5, f"same {name}, but one is a {kind}") if True in identifiers else DIFFERENT
+    if not title and True not in identifiers and (left.page is None or left.page != right.page):
         return DIFFERENT
     found = gather(left, right, title)
     near_years = (found.years or 0) <= settings.year_gap
@@ -110,7 +111,8 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
         if title == "same" and agreed and not recurring:
             return Verdict(True, 0.85, "same title, authors, journal, year and first page, though identifiers differ")
         return differ
-    if found.page is False and (found.volume is False or left.supplement != right.supplement):
+    moved = found.volume is False or (found.volume is None and found.years) or left.supplement != right.supplement
+    if found.page is False and moved:
         return differ
     if found.authors is False or not near_years:
         if title == "same" and found.placed and not recurring:
@@ -130,6 +132,9 @@ def _other_title(left: Traits, right: Traits, found: Evidence, identifier: str, 
     if found.authors and same_pages(left, right) and not found.years:
         if (found.journal and (found.volume or similar)) or (found.journal is None and similar):
             return Verdict(True, 0.9, "same authors, year and pages, and journal or similar title")
+    if found.authors and found.placed and fuzz.partial_ratio(left.compact, right.compact) >= 90:
+        # One without its subtitle, and a slip of the key: no reason to keep two clusters apart.
+        return UNSURE
     if not identifier:
         return DIFFERENT
     if found.authors and (found.years or 0) <= settings.year_gap and (found.page or similar):
@@ -160,8 +165,9 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if page and (volume or (journal and issue is not False)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
-        # A meeting's abstract and the article that came of it, in one journal.
-        if (left.supplement != right.supplement and not (volume or page)) or (found.years and not _dated(left, right)):
+        # A meeting's abstract and the article that came of it; what a body reports year after year.
+        later = left.supplement != right.supplement and not (volume or page)
+        if found.years and (later or max(len(left.authors), len(right.authors)) == 1):
             return unsure
         if journal or volume or page:
             return Verdict(True, 0.95, "same title, authors and place of publication")
@@ -177,11 +183,6 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if journal and volume is not False and same_abstract(left, right):
         return Verdict(True, 0.85, "same title, authors, journal and abstract")
     return unsure
-
-
-def _dated(left: Traits, right: Traits) -> bool:
-    """Whether the title can belong to one year only; a body reports on one thing year after year."""
-    return left.telling and max(len(left.authors), len(right.authors)) > 1
 
 
 def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:

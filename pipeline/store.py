@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,7 +21,7 @@ from pipeline.errors import MechtagError
 from pipeline.records import Prediction, Record, Sentence
 
 # Rows that are read or written at a time.
-_BATCH = 10_000
+_BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
 
 # ``raw`` holds values of any shape, so it is stored as JSON text.
@@ -233,7 +234,14 @@ def read_records(path: str | Path) -> list[Record]:
         The file is missing, is not parquet, lacks a column or breaks the contract.
     """
     rows = _read(path, RECORDS, "records")
-    return _parse(path, ({**row, "raw": json.loads(row["raw"] or "[]")} for row in rows), Record)
+    return _parse(path, ({**row, "raw": _raw(row)} for row in rows), Record)
+
+
+def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Fields as read; text that stands in a column as well, and names, are held in memory once."""
+    shared = {value: value for value in row.values() if isinstance(value, str)}
+    pairs = json.loads(row["raw"] or "[]")
+    return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
 
 
 def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:

@@ -99,7 +99,8 @@ class Traits(NamedTuple):
     prefix
         Letters before the first page, as in S12 or e1001.
     supplement
-        Whether it stands in a supplement, where most pieces are meeting abstracts.
+        Whether it stands in a supplement, where most pieces are meeting abstracts, or is
+        said to be of a meeting.
     abstract
         As it is in the record; prepared by those few rules that read it.
     """
@@ -153,8 +154,6 @@ def _kind(record: Record) -> str | None:
     journal = record.journal or ""
     if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(journal):
         return "preprint"
-    if _MEETING_IN_JOURNAL.search(journal):
-        return "conference"
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(record.type or "")), None)
 
 
@@ -190,6 +189,9 @@ def traits(record: Record) -> Traits:
     supplement = bool(_SUPPLEMENT.search(f"{volume} {issue} {pages}"))
     page = None if _SUPPLEMENT.search(pages) else _PAGE.search(pages)
     prefix = page[1] if page else ""
+    meeting = bool(_MEETING_IN_JOURNAL.search((record.journal or "")[:_JOURNAL]))
+    supplement = supplement or meeting or prefix in ("S", "s", "A", "P")
+    kind = _kind(record)
     authors = record.authors[:_AUTHORS]
     issue = normalise_title(issue)
     return Traits(
@@ -204,13 +206,14 @@ def traits(record: Record) -> Traits:
         authors=tuple(filter(None, map(_family, authors))),
         names=authors,
         year=record.year,
-        kind=_kind(record),
+        # Most databases call the abstracts of a meeting articles.
+        kind=None if kind == "article" and supplement else kind,
         journal=_journal((record.journal or "")[:_JOURNAL]),
         volume=_volume(volume),
         issue=None if issue in _NOTHING else issue or None,
         prefix=prefix,
         page=page[2] if page else None,
         last_page=_last_page(page[2], page[3]) if page else None,
-        supplement=supplement or prefix in ("S", "s", "A", "P"),
+        supplement=supplement,
         abstract=record.abstract,
     )

@@ -91,6 +91,10 @@ SAME: dict[str, tuple[Record, Record]] = {
         bare(year=2017, type="CONF", journal="Proceedings of the 50th Annual Conference on Invented Systems"),
         bare(year=2017, type="CPAPER", journal="Conference on Invented Systems", pages="10-19"),
     ),
+    "meeting abstract, which one database calls an article": (
+        record(journal="Invented Care. Conference: 7th Invented Sessions", volume=None, issue=None, pages=None),
+        record(journal="Invented Care", volume=None, issue=None, pages=None),
+    ),
     "pages cut short": (record(pages="123-9", volume=None), record(pages="123-129", issue=None)),
     "translated title in brackets, pages cut short": (
         record(title="[Leading together in networks of care].", pages="123-9"),
@@ -157,7 +161,7 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(journal="Blood", pages=None),
     ),
     "supplement and article in one journal": (
-        record(issue="Suppl 1", volume=None, pages=None),
+        record(issue="Suppl 1", volume=None, pages=None, year=2016),
         record(issue=None, pages=None),
     ),
     "abstract shown two years running": (
