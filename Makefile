@@ -14,9 +14,12 @@ export DO_NOT_TRACK := 1
 run: .venv/run.stamp
 	$(BIN)/dvc repro
 	$(BIN)/mechtag report
+	@echo
+	@echo "Tagged search results: data/work/update/tagged/tagged.csv (tagged.ris for reference managers)"
+	@echo "Accuracy report:       reports/accuracy.md (figures: reports/metrics.json; each paper: reports/predictions_vs_table2.csv)"
 
 test: .venv/test.stamp lint types
-	$(BIN)/pytest
+	$(BIN)/pytest -m 'slow or not slow'
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .

@@ -212,15 +212,64 @@ def tag(
     with _progress("tagging", len(batch.records)) as advance:
         tagged = tag_records(loaded, batch, settings.tag, advance)
     write_tagged(output, tagged)
+    for line in batch.identification.lines():
+        typer.echo(line)
     summary = tagged.summary()
-    typer.echo(
-        f"{summary['read']} records read, {summary['rejected']} rejected, {summary['duplicates']} duplicates, "
-        f"{summary['unique']} tagged ({summary['without_abstract']} without abstract)"
-    )
     for entry in codebook.entries:
         counts = summary["decisions"][entry.key]
         typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
     typer.echo(f"Table to review: {output / 'tagged.csv'}; for reference managers: {output / 'tagged.ris'}")
+
+
+@app.command()
+def export(
+    predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet that 'tag' wrote.")],
+    to: Annotated[str, typer.Option("--to", help="Format: csv or ris.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    records: Annotated[
+        Path | None, typer.Option("--records", help="Records; records.parquet beside the predictions by default.")
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Write tagged records in a format that other programs read.
+
+    Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
+    """
+    from pipeline.exporters import export as write_export
+    from pipeline.store import read_predictions, read_records
+
+    _, codebook = _load(params)
+    tagged = read_records(records or predictions.with_name("records.parquet"))
+    labels = [(entry.key, entry.name) for entry in codebook.entries]
+    write_export(to, output, tagged, read_predictions(predictions), labels)
+    _say(f"{output}: {len(tagged)} records")
+
+
+@app.command()
+def prisma(
+    output: Annotated[Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts beside it.")],
+    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json that 'tag' wrote.")] = None,
+    elsewhere: Annotated[
+        Path | None, typer.Option("--elsewhere", help="YAML file of counts that mechtag cannot know; docs/prisma.md.")
+    ] = None,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Put the panels below one another.")] = False,
+) -> None:
+    """Draw the PRISMA 2020 flow diagram of a review.
+
+    Counts of a batch, counts from elsewhere, or both; counts that contradict one another are refused.
+
+    Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
+    """
+    from pipeline.exporters.flow import write
+    from pipeline.prisma_boxes import plain_text
+    from pipeline.prisma_flow import read_flow
+
+    if summary is None and elsewhere is None:
+        raise typer.BadParameter("give the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
+    flow = read_flow(summary, elsewhere)
+    table = write(flow, output, narrow)
+    typer.echo("\n".join(plain_text(flow)))
+    _say(f"{output}: drawn; the same counts as a table: {table}")
 
 
 @app.command()

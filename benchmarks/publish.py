@@ -81,6 +81,20 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def provenance(command: str, versions: Iterable[str]) -> dict[str, Any]:
+    """Tell what made figures: the command, the commit, the machine and the versions; see `publish`."""
+    found = {}
+    for package in versions:
+        label, _, version = package.partition(" ")
+        found[label] = version or metadata.version(label)
+    return {
+        "command": command,
+        "commit": _commit(),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **found},
+    }
+
+
 def publish(
     name: str,
     command: str,
@@ -105,17 +119,7 @@ def publish(
     versions
         Installed packages whose versions matter, or ``name version`` of those elsewhere.
     """
-    found = {}
-    for package in versions:
-        label, _, version = package.partition(" ")
-        found[label] = version or metadata.version(label)
-    content = {
-        "command": command,
-        "commit": _commit(),
-        "machine": _machine(),
-        "versions": {"python": platform.python_version(), **found},
-        "results": list(results),
-    }
+    content = {**provenance(command, versions), "results": list(results)}
     write_json(docs / "benchmarks" / f"{name}.json", content)
     listed = ", ".join(f"{label} {version}" for label, version in content["versions"].items())
     foot = f"`{command}`, commit {content['commit']}; {content['machine']}; {listed}."

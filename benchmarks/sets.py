@@ -76,9 +76,8 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
     if name == "diabetes":
         rows = _rows(folder / "diabetes_records_with_group.csv.gz")
         kinds = {"ENTRYTYPE": "article"}
-        return [{**kinds, **row, "author": _split_authors(row["author"])} for row in rows], [
-            row["group"] for row in rows
-        ]
+        named: Rows = [{**kinds, **row, "author": _split_authors(row["author"])} for row in rows]
+        return named, [row["group"] for row in rows]
     groups = {
         member: f"group {number}"
         for number, row in enumerate(_rows(folder / "merged_record_ids.csv"))

@@ -10,20 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from pydantic import Field, StrictBool, ValidationError
 
 from models.codebook import describe_validation
 from pipeline.errors import MechtagError
-from pipeline.records import Coding, Record, Sentence, make_record_id, normalise_doi, normalise_pmid
+from pipeline.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
 
 Basis = Literal["full-text", "abstract"]
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Codes(_Row):
+class Codes(Row):
     """What one coder said of one record and of each of its sentences.
 
     Attributes
@@ -77,7 +73,7 @@ class CodedRecord(Codes):
         ]
 
 
-class Exemplar(_Row):
+class Exemplar(Row):
     """A made-up sentence and the labels it stands for, in codebook order; none is an example of none."""
 
     id: str
@@ -85,7 +81,7 @@ class Exemplar(_Row):
     labels: tuple[str, ...]
 
 
-class _CodesLine(_Row):
+class _CodesLine(Row):
     key: str = Field(min_length=1)
     relevant: StrictBool
     mechanisms: tuple[str, ...]
@@ -95,12 +91,12 @@ class _CodesLine(_Row):
     codebook: str
 
 
-class _SentenceLine(_Row):
+class _SentenceLine(Row):
     text: str = Field(pattern=r"\S")
     mechanisms: tuple[str, ...]
 
 
-class _CodedLine(_Row):
+class _CodedLine(Row):
     key: str = Field(min_length=1)
     title: str = Field(pattern=r"\S")
     authors: tuple[str, ...] = ()
@@ -118,7 +114,7 @@ class _CodedLine(_Row):
     codebook: str
 
 
-class _ExemplarLine(_Row):
+class _ExemplarLine(Row):
     id: str = Field(min_length=1)
     text: str = Field(pattern=r"\S")
     mechanisms: tuple[str, ...]

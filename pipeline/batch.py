@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from models.artifact import Model
-from models.codebook import Codebook
+from models.codebook import Codebook, describe_validation
 from pipeline.decisions import write_groups, write_uncertain
 from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS, export
-from pipeline.ingest import Ingested, ingest
+from pipeline.ingest import Ingested, Note, SourceCounts, ingest
+from pipeline.prisma import Identification
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import Settings, TagSettings
 from pipeline.store import (
+    read_json,
     read_records,
     read_sentences,
     write_json,
@@ -33,16 +37,35 @@ _PARQUET = ".parquet"
 
 @dataclass(frozen=True)
 class Batch:
-    """Unique records with their sentences, and what became of the other records."""
+    """Unique records with their sentences, and what became of the other records.
+
+    ``sources`` tells what was read, by file; ``None`` where it is not known.
+    """
 
     ingested: Ingested
     deduped: Deduped
     sentences: Sequence[Sentence]
+    sources: Sequence[SourceCounts] | None
 
     @property
     def records(self) -> Sequence[Record]:
         """One record a paper."""
         return self.deduped.unique
+
+    @property
+    def identification(self) -> Identification:
+        """Counts up to screening, as PRISMA 2020 wants them reported."""
+        screened = len(self.records)
+        without_abstract = sum(not record.abstract for record in self.records)
+        if self.sources is None:
+            return Identification(screened=screened, without_abstract=without_abstract)
+        return Identification(
+            identified_by_source={source.file: source.read for source in self.sources},
+            duplicates_removed=sum(source.kept for source in self.sources) - screened,
+            removed_for_other_reasons=sum(source.rejected for source in self.sources),
+            screened=screened,
+            without_abstract=without_abstract,
+        )
 
 
 def gather(sources: Sequence[Path], settings: Settings, sentences: Path | None = None) -> Batch:
@@ -71,14 +94,33 @@ def gather(sources: Sequence[Path], settings: Settings, sentences: Path | None =
     if not tables:
         ingested = ingest(sources)
         deduped = dedupe(ingested.records, settings.dedupe)
-        return Batch(ingested, deduped, list(split(deduped.unique, settings.sentences)))
+        return Batch(ingested, deduped, list(split(deduped.unique, settings.sentences)), ingested.sources)
     records = tuple(read_records(tables[0]))
     twice = [record_id for record_id, count in Counter(record.record_id for record in records).items() if count > 1]
     if twice:
         raise MechtagError(f"{tables[0]}: record {twice[0]} stands more than once; run 'mechtag dedupe' first")
     found = read_sentences(sentences) if sentences else list(split(records, settings.sentences))
     _check_offsets(records, found, sentences or tables[0])
-    return Batch(Ingested(records, (), (), ()), Deduped((), records, records, (), len(records)), found)
+    counted, notes = _sources_beside(tables[0], records)
+    return Batch(Ingested(records, (), notes, ()), Deduped((), records, records, (), len(records)), found, counted)
+
+
+def _sources_beside(table: Path, records: Sequence[Record]) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
+    """Tell what was read to make a table of records, from the ``ingest.json`` beside it where there is one."""
+    path = table.with_name("ingest.json")
+    if not path.is_file():
+        return None, ()
+    try:
+        sources = TypeAdapter(tuple[SourceCounts, ...]).validate_python(read_json(path).get("sources"))
+    except ValidationError as error:
+        raise MechtagError(
+            f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or remove the file"
+        ) from None
+    strange = {record.source_file for record in records} - {source.file for source in sources}
+    if strange or sum(source.kept for source in sources) < len(records):
+        text = f"tells of other records than {table.name}; how many records were identified is not known"
+        return None, (Note(str(path), text),)
+    return sources, ()
 
 
 def _check_offsets(records: Sequence[Record], sentences: Sequence[Sentence], path: Path) -> None:
@@ -102,16 +144,21 @@ class Tagged:
     codebook: Codebook
 
     def summary(self) -> dict[str, Any]:
-        """Count records and decisions, for ``summary.json``."""
-        records = self.batch.records
+        """Count records and decisions, for ``summary.json``; a count that is not known is ``None``."""
+        found, sources = self.batch.identification, self.batch.sources
         decisions = Counter((prediction.label, prediction.decision) for prediction in self.predictions)
         return {
             "model_id": self.model_id,
             "codebook": self.codebook.name,
-            **self.batch.ingested.summary(),
-            "duplicates": self.batch.deduped.duplicates,
-            "unique": len(records),
-            "without_abstract": sum(not record.abstract for record in records),
+            "read": found.identified,
+            "kept": None if sources is None else sum(source.kept for source in sources),
+            "rejected": found.removed_for_other_reasons,
+            "duplicates": found.duplicates_removed,
+            "unique": found.screened,
+            "without_abstract": found.without_abstract,
+            "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
+            "notes": [str(note) for note in self.batch.ingested.notes],
+            "prisma": found.model_dump(mode="json"),
             "decisions": {
                 label: {decision: decisions[label, decision] for decision in ("yes", "refer", "no")}
                 for label in self.codebook.all_keys

@@ -15,23 +15,19 @@ from typing import Literal
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from models.codebook import describe_validation
 from pipeline.annotations import Basis, read_text, refuse_doubled
 from pipeline.errors import MechtagError
-from pipeline.records import Coding, Record
+from pipeline.records import Coding, Record, Row
 
 Value = Literal[0, 1] | None
 
 _VALUES: Mapping[str, Value] = {"1": 1, "0": 0, "": None}
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Matrix(_Row):
+class Matrix(Row):
     """A table of papers and codes, as reviews print it.
 
     Attributes
@@ -82,7 +78,7 @@ class Matrix(_Row):
         ]
 
 
-class GoldNotes(_Row):
+class GoldNotes(Row):
     """What is known of a gold standard beside its table.
 
     Attributes

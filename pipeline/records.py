@@ -18,7 +18,9 @@ _PMID = re.compile(r"\d{1,9}")
 _WORD = re.compile(r"\w+")
 
 
-class _Row(BaseModel):
+class Row(BaseModel):
+    """A row that cannot be changed and has no other fields than its own."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -50,7 +52,7 @@ def normalise_title(value: str) -> str:
     return " ".join(_WORD.findall(text))
 
 
-class Record(_Row):
+class Record(Row):
     """One bibliographic record, whatever file it came from.
 
     Attributes
@@ -110,7 +112,7 @@ def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int |
     return f"text:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-class Rejected(_Row):
+class Rejected(Row):
     """What was read but could not become a record, and why.
 
     ``record`` and ``line`` count from 1; either is ``None`` where the fault is the file's.
@@ -123,7 +125,7 @@ class Rejected(_Row):
     raw: tuple[tuple[str, Any], ...] = ()
 
 
-class Sentence(_Row):
+class Sentence(Row):
     """A sentence of an abstract.
 
     ``abstract[start:end] == text`` holds exactly. ``sentence`` numbers the sentences of
@@ -138,7 +140,7 @@ class Sentence(_Row):
     text: str
 
 
-class Evidence(_Row):
+class Evidence(Row):
     """A sentence that speaks for a label: offsets into the abstract, and its share in the score."""
 
     sentence: int
@@ -152,7 +154,7 @@ def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-class Prediction(_Row):
+class Prediction(Row):
     """What a model, a baseline or a person's rule says of one label of one record.
 
     Attributes
@@ -177,7 +179,7 @@ class Prediction(_Row):
     model_id: str
 
 
-class Coding(_Row):
+class Coding(Row):
     """What one coder said of one label of one paper.
 
     ``record_id`` or ``key`` (the name of the paper in the coders' own list) says which

@@ -68,7 +68,9 @@ def tagged(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("tagged")
     status, output, message = call("tag", UPDATE, "-o", folder, "--model", model, "--params", params)
     assert status == 0, message
-    assert "30 records read, 0 rejected, 4 duplicates, 26 tagged" in output
+    assert "30 records identified (search_update.ris 30)" in output
+    assert "4 duplicates, 0 by automation, 0 that could not be read" in output
+    assert "26 records to screen" in output
     return folder
 
 
@@ -89,6 +91,17 @@ def test_labels_stand_in_codebook_order(tagged: Path) -> None:
     with (tagged / "tagged.csv").open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
     assert [name.removesuffix("_decision") for name in header if name.endswith("_decision")] == list(keys)
+
+
+@pytest.mark.parametrize("form", ["csv", "ris"])
+def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], tmp_path: Path, form: str) -> None:
+    output = tmp_path / f"again.{form}"
+    words = ["export", tagged / "predictions.parquet", "--to", form, "-o", output, "--params", trained[1]]
+    assert call(*words)[0] == 0
+    assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
+    status, _, message = call(*words[:3], "docx", *words[4:])
+    assert status == 1
+    assert "'docx' is no export format; known are csv, ris" in message
 
 
 def test_counts_of_the_summary_add_up(tagged: Path) -> None:
@@ -193,7 +206,7 @@ def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Pat
     (tmp_path / "bare.ris").write_text("TY  - JOUR\nTI  - Leading joint care teams\nER  - \n", encoding="utf-8")
     status, output, _ = call("tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--params", params)
     assert status == 0
-    assert "1 tagged (1 without abstract)" in output
+    assert "1 records to screen, 1 of them without abstract" in output
     assert all(row.evidence == () for row in read_predictions(tmp_path / "out/predictions.parquet"))
 
 
@@ -233,7 +246,7 @@ def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_pa
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("config.json", lambda text: text.replace('"format_version": 1', '"format_version": 9'), "model format 9"),
+        ("config.json", lambda text: text.replace('"format_version": 2', '"format_version": 9'), "model format 9"),
         (
             "config.json",
             lambda text: text.replace('"refer_margin": 0.1', '"refer_margin": 0.2'),
