@@ -94,24 +94,49 @@ def dedupe(
     groups: Annotated[
         Path | None, typer.Option("--groups", help="CSV of the groups; groups.csv beside the output by default.")
     ] = None,
+    existing: Annotated[
+        Path | None,
+        typer.Option("--existing", help="Unique records of an earlier run; they keep their ids.", show_default=False),
+    ] = None,
+    decisions: Annotated[
+        list[Path] | None,
+        typer.Option("--decisions", help="groups.csv or uncertain.csv with decisions filled in.", show_default=False),
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
-    """Group records of the same paper and keep the fullest of each group.
+    """Group records of the same paper and make one record of each group.
 
-    Nothing is lost: the groups file lists every record that was set aside, and why.
+    Nothing is lost: groups.csv lists every record that was set aside, and why; uncertain.csv lists pairs
+    that were left apart and that a person should look at. With `--existing`, new.parquet holds the papers
+    that are new since then.
 
     Example: `mechtag dedupe records.parquet -o unique.parquet`
+
+    Example: `mechtag dedupe update.parquet -o all.parquet --existing unique.parquet --decisions decided.csv`
     """
+    from pipeline.decisions import read_decisions, write_groups, write_uncertain
     from pipeline.dedupe import dedupe as find_duplicates
-    from pipeline.dedupe import write_groups
     from pipeline.settings import load_settings
     from pipeline.store import read_records, write_records
 
     settings = load_settings(params)
-    result = find_duplicates(read_records(records), settings.dedupe)
+    result = find_duplicates(
+        read_records(records),
+        settings.dedupe,
+        existing=read_records(existing) if existing else (),
+        decisions=read_decisions(decisions or ()),
+    )
+    for place in result.ignored:
+        _say(f"note: {place}: the decision is on records that are not here")
     write_groups(groups or output.with_name("groups.csv"), result)
+    write_uncertain(output.with_name("uncertain.csv"), result)
+    if existing:
+        write_records(output.with_name("new.parquet"), result.new)
     write_records(output, result.unique)
-    _say(f"{output}: {result.read} records, {len(result.unique)} unique, {result.duplicates} duplicates")
+    new = f", {len(result.new)} of them new" if existing else ""
+    _say(f"{output}: {result.read} records, {len(result.unique)} unique{new}, {result.duplicates} duplicates")
+    if result.uncertain:
+        _say(f"{output.with_name('uncertain.csv')}: {len(result.uncertain)} pairs to look at")
 
 
 @app.command()
@@ -178,7 +203,7 @@ def tag(
 ) -> None:
     """Tag search exports: read, remove duplicates, score, write tables to review.
 
-    Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, rejected.jsonl and summary.json.
+    Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv, rejected.jsonl and summary.json.
 
     Example: `mechtag tag search_update.ris -o out/`
     """

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.artifact import Model
 from models.codebook import Codebook, describe_validation
-from pipeline.dedupe import Deduped, dedupe, write_groups
+from pipeline.decisions import write_groups, write_uncertain
+from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS, export
 from pipeline.ingest import Ingested, Note, SourceCounts, ingest
@@ -101,7 +102,7 @@ def gather(sources: Sequence[Path], settings: Settings, sentences: Path | None =
     found = read_sentences(sentences) if sentences else list(split(records, settings.sentences))
     _check_offsets(records, found, sentences or tables[0])
     counted, notes = _sources_beside(tables[0], records)
-    return Batch(Ingested(records, (), notes, ()), Deduped((), records, len(records)), found, counted)
+    return Batch(Ingested(records, (), notes, ()), Deduped((), records, records, (), len(records)), found, counted)
 
 
 def _sources_beside(table: Path, records: Sequence[Record]) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
@@ -189,5 +190,6 @@ def write_tagged(folder: Path, tagged: Tagged) -> None:
     for name in EXPORTERS:
         export(name, folder / f"tagged.{name}", records, predictions, labels)
     write_groups(folder / "groups.csv", tagged.batch.deduped)
+    write_uncertain(folder / "uncertain.csv", tagged.batch.deduped)
     write_jsonl(folder / "rejected.jsonl", tagged.batch.ingested.rejected)
     write_json(folder / "summary.json", tagged.summary())

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.matching import Verdict, compare
+from pipeline.clusters import cluster
+from pipeline.decisions import Decision, Reference, refer
+from pipeline.errors import MechtagError
+from pipeline.matching import Verdict
+from pipeline.merge import Filled, fullness, merge
 from pipeline.records import Record, normalise_title
 from pipeline.settings import DedupeSettings
-from pipeline.store import write_csv
-from pipeline.traits import Traits, traits
+from pipeline.traits import traits
 
-# How many members speak for a cluster when it meets another.
-_SPOKESMEN = 8
-_IDENTICAL = Verdict(True, 1.0, "identical records")
-# Attributes that say where a record was read, or repeat what the others say.
-_NOT_CONTENT = frozenset(("record_id", "source_file", "source_index", "raw"))
+# A DOI names a paper better than a PubMed id, and that better than its title.
+_RANKS = {"pmid": 1, "text": 2}
 
 
 @dataclass(frozen=True)
@@ -27,31 +26,63 @@ class Group:
 
     Attributes
     ----------
+    kept
+        The record that stands for the paper: its fullest, what it lacked taken from others.
     members
-        The kept record first, the others from the fullest to the barest.
+        All records as they were read: the one that was kept, then the others from the
+        fullest to the barest.
+    filled
+        Which fields of ``kept`` come from which other member.
     confidence
         Of the weakest link that holds the group together; see `pipeline.matching.Verdict`.
     reason
         What the links rest on, the surest first.
     """
 
+    kept: Record
     members: tuple[Record, ...]
+    filled: tuple[Filled, ...]
     confidence: float
     reason: str
 
-    @property
-    def kept(self) -> Record:
-        """The fullest record of the group."""
-        return self.members[0]
+
+@dataclass(frozen=True)
+class Uncertain:
+    """Two records left apart that a person should look at; each bears the id of its paper."""
+
+    left: Record
+    right: Record
+    confidence: float
+    reason: str
 
 
 @dataclass(frozen=True)
 class Deduped:
-    """Groups of two and more, and one record a paper in the order of the input."""
+    """What became of the records.
+
+    Attributes
+    ----------
+    groups
+        Those of two and more records.
+    unique
+        One record a paper: those of the existing set in its order, then those found new in
+        the order of the input.
+    new
+        Those of ``unique`` that the existing set did not have; all, where there is none.
+    uncertain
+        The most likely first.
+    read
+        How many records there were, those of the existing set included.
+    ignored
+        Decisions on records that are not here, by file and row.
+    """
 
     groups: tuple[Group, ...]
     unique: tuple[Record, ...]
+    new: tuple[Record, ...]
+    uncertain: tuple[Uncertain, ...]
     read: int
+    ignored: tuple[str, ...] = ()
 
     @property
     def duplicates(self) -> int:
@@ -72,137 +103,96 @@ def _content(record: Record) -> tuple[object, ...]:
     )
 
 
+def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
+    """Put the papers of an earlier run beside the records.
+
+    A paper whose own record was read again is represented by that, without what an earlier
+    run filled in: so a group can be taken apart again.
+
+    Returns
+    -------
+    records
+        With the existing ones behind.
+    owners
+        Index of a record, and index in ``existing`` of the paper that it is the record of.
+    """
+    names = Counter(paper.record_id for paper in existing)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise MechtagError(f"existing records: {twice[0]} stands more than once; give what 'mechtag dedupe' wrote")
+    together, owners = list(records), {}
+    read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}
+    for number, paper in enumerate(existing):
+        index = read_again.get((paper.source_file, paper.source_index))
+        if index is None or (records[index].title, records[index].raw) != (paper.title, paper.raw):
+            index = len(together)
+            together.append(paper)
+        owners[index] = number
+    return together, owners
+
+
+def _resolve(
+    decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
+) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
+    """Find the positions of the records that decisions speak of, and the decisions on others."""
+    decisions = list(decisions)
+    spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
+    places: dict[Reference, int] = {}
+    for position, index in enumerate(order if spoken_of else ()):
+        reference = refer(records[index])
+        if reference in spoken_of:
+            places[reference] = position
+    found, ignored = [], []
+    for decision in decisions:
+        if decision.left in places and decision.right in places:
+            found.append((places[decision.left], places[decision.right], decision.same, decision.place))
+        else:
+            ignored.append(decision.place)
+    return found, tuple(ignored)
+
+
+def _digest(record: Record) -> str:
+    return hashlib.sha256(repr(_content(record)).encode()).hexdigest()[:8]
+
+
+def _best_id(members: Sequence[Record]) -> str:
+    """Choose the id that rests on the best identifier, whichever record has it."""
+    return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
+
+
+def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
+    """Give new papers ids that no other paper has.
+
+    Different papers may share an identifier, as abstracts of one meeting do. Each such
+    paper gets a suffix made from what it says, whatever the order of the input.
+    """
+    wanted = {index: _best_id(members) for index, members in papers.items()}
+    sharing = Counter(wanted.values())
+    names = {}
+    for index in sorted(papers, key=lambda index: _order(papers[index][0])):
+        name = wanted[index]
+        if sharing[name] > 1 or name in taken:
+            name = suffixed = f"{name}#{_digest(papers[index][0])}"
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{suffixed}-{number}"
+        taken.add(name)
+        names[index] = name
+    return names
+
+
 def _order(record: Record) -> tuple[object, ...]:
     return (*_content(record), record.source_file, record.source_index)
 
 
-def _fullness(record: Record) -> tuple[int, int, int]:
-    filled = sum(bool(value) for name, value in record if name not in _NOT_CONTENT)
-    return filled, len(record.abstract), len(record.authors)
-
-
-def _block_keys(item: Traits) -> Iterator[tuple[object, ...]]:
-    """Name what a record must share with another to be compared with it."""
-    if item.doi:
-        yield "doi", item.doi
-    if item.pmid:
-        yield "pmid", item.pmid
-    author = item.authors[0].split()[-1] if item.authors else ""
-    if item.recurring:
-        yield "recurring", item.compact, item.volume, item.year
-    else:
-        yield "title", item.compact
-        yield "start", item.compact[:24], author
-        yield "end", item.compact[-24:], author
-        yield "year", item.year, author, item.compact[:6]
-    if item.page:
-        yield "page", item.volume, item.page, item.compact[:3]
-        yield "author", item.page, author, item.year
-
-
-def _candidates(items: Sequence[Traits], positions: Iterable[int], window: int) -> Iterator[tuple[int, int]]:
-    """Pairs of positions worth comparing, each once; at most ``window`` for a record and key."""
-    blocks: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for position in positions:
-        for key in _block_keys(items[position]):
-            blocks[key].append(position)
-    seen: set[int] = set()
-    for block in blocks.values():
-        for index, left in enumerate(block):
-            for right in block[index + 1 : index + 1 + window]:
-                pair = left * len(items) + right
-                if pair not in seen:
-                    seen.add(pair)
-                    yield left, right
-
-
-class _Clusters:
-    """Union-find that refuses to join clusters with members known to differ.
-
-    Without the refusal a bare record, which agrees with two papers of one title, would
-    join them.
-    """
-
-    def __init__(self, items: Sequence[Traits], settings: DedupeSettings) -> None:
-        self._items = items
-        self._settings = settings
-        self._parent = list(range(len(items)))
-        self._spokesmen = {position: [position] for position in range(len(items))}
-        self.links: dict[int, list[Verdict]] = defaultdict(list)
-
-    def find(self, position: int) -> int:
-        while self._parent[position] != position:
-            self._parent[position] = self._parent[self._parent[position]]
-            position = self._parent[position]
-        return position
-
-    def join(self, left: int, right: int, verdict: Verdict) -> None:
-        left, right = sorted((self.find(left), self.find(right)))
-        if left == right or self._differ(left, right):
-            return
-        self._parent[right] = left
-        self._spokesmen[left] = (self._spokesmen[left] + self._spokesmen.pop(right))[:_SPOKESMEN]
-        self.links[left] += [*self.links.pop(right, ()), verdict]
-
-    def _differ(self, left: int, right: int) -> bool:
-        return any(
-            compare(self._items[one], self._items[other], self._settings).same is False
-            for one in self._spokesmen[left]
-            for other in self._spokesmen[right]
-        )
-
-
-def _cluster(records: Sequence[Record], settings: DedupeSettings) -> list[tuple[list[int], list[Verdict]]]:
-    """Find indices into ``records`` of one paper each, and what links them, whatever their order."""
-    order = sorted(range(len(records)), key=lambda index: _order(records[index]))
-    items = [traits(records[index]) for index in order]
-    clusters = _Clusters(items, settings)
-    # Comparing each of a thousand copies with the others would tell nothing new.
-    first_of_kind = [0] if order else []
-    for position in range(1, len(order)):
-        previous = first_of_kind[-1]
-        identical = _content(records[order[position]]) == _content(records[order[previous]])
-        if identical and compare(items[position], items[previous], settings).same:
-            clusters.join(previous, position, _IDENTICAL)
-        else:
-            first_of_kind.append(position)
-    links = [
-        (verdict, left, right)
-        for left, right in _candidates(items, first_of_kind, settings.window)
-        if (verdict := compare(items[left], items[right], settings)).same
-    ]
-    # The surest links first: where two clusters claim a record, the better claim wins.
-    links.sort(key=lambda link: (-link[0].confidence, link[1], link[2]))
-    for verdict, left, right in links:
-        clusters.join(left, right, verdict)
-
-    members: dict[int, list[int]] = defaultdict(list)
-    for position, index in enumerate(order):
-        members[clusters.find(position)].append(index)
-    return [(found, clusters.links[root]) for root, found in members.items()]
-
-
-def _distinct_ids(records: Mapping[int, Record]) -> dict[int, Record]:
-    """Different papers may share an identifier, as abstracts of one meeting do.
-
-    Each such record gets a suffix made from what it says, whatever the order of the input.
-    """
-    sharing = Counter(record.record_id for record in records.values())
-    taken: Counter[str] = Counter()
-    distinct = dict(records)
-    for index, record in sorted(records.items(), key=lambda pair: _order(pair[1])):
-        if sharing[record.record_id] > 1:
-            digest = hashlib.sha256(repr(_content(record)).encode()).hexdigest()[:8]
-            record_id = f"{record.record_id}#{digest}"
-            taken[record_id] += 1
-            if taken[record_id] > 1:
-                record_id += f"-{taken[record_id]}"
-            distinct[index] = record.model_copy(update={"record_id": record_id})
-    return distinct
-
-
-def dedupe(records: Sequence[Record], settings: DedupeSettings) -> Deduped:
-    """Find the records that describe one paper, and keep the fullest of them as it is.
+def dedupe(
+    records: Sequence[Record],
+    settings: DedupeSettings,
+    *,
+    existing: Sequence[Record] = (),
+    decisions: Iterable[Decision] = (),
+) -> Deduped:
+    """Find the records that describe one paper, and make one record of them.
 
     Nothing is deleted: every record is in ``unique`` or a member of a group. The groups
     do not depend on the order of ``records``. No two unique records share a ``record_id``.
@@ -213,40 +203,71 @@ def dedupe(records: Sequence[Record], settings: DedupeSettings) -> Deduped:
         Of any number of sources; what ``ingest`` returns.
     settings
         See `pipeline.settings.DedupeSettings`.
+    existing
+        Unique records of an earlier run. They keep their ids and stay apart from each other,
+        unless a decision joins them.
+    decisions
+        Of people, which stand above the rules; see `pipeline.decisions.read_decisions`.
+
+    Raises
+    ------
+    MechtagError
+        Decisions contradict each other, or existing records share an id.
     """
-    clusters = _cluster(records, settings)
-    for members, _ in clusters:
-        members.sort(key=lambda index: _fullness(records[index]), reverse=True)
-    unique = _distinct_ids({members[0]: records[members[0]] for members, _ in clusters})
-    groups = []
-    for members, links in clusters:
-        if len(members) > 1:
-            reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
-            groups.append(
-                Group(
-                    members=(unique[members[0]], *(records[index] for index in members[1:])),
-                    confidence=reasons[-1].confidence,
-                    reason="; ".join(link.reason for link in reasons),
-                )
-            )
-    return Deduped(tuple(groups), tuple(unique[index] for index in sorted(unique)), len(records))
+    together, owners = _add_existing(records, existing)
+    contents = [_content(record) for record in together]
+    order = sorted(
+        range(len(together)),
+        key=lambda index: (contents[index], together[index].source_file, together[index].source_index),
+    )
+    found, ignored = _resolve(decisions, together, order)
+    clusters, doubts = cluster(
+        [traits(together[index]) for index in order],
+        [contents[index] for index in order],
+        settings,
+        known=frozenset(position for position, index in enumerate(order) if index in owners),
+        decisions=found,
+    )
+    indices: dict[int, list[int]] = defaultdict(list)
+    for position, index in enumerate(order):
+        indices[clusters.find(position)].append(index)
+    # The record of an existing paper stands for it still: it may have been screened.
+    for members in indices.values():
+        members.sort(key=lambda index: fullness(together[index]), reverse=True)
+        members.sort(key=lambda index: owners.get(index, len(existing)))
+    papers = {root: tuple(together[index] for index in members) for root, members in indices.items()}
+    owner = {root: owners[members[0]] for root, members in indices.items() if members[0] in owners}
+    names = {root: existing[number].record_id for root, number in owner.items()}
+    names |= _new_ids({root: papers[root] for root in papers if root not in names}, set(names.values()))
 
-
-def write_groups(path: str | Path, deduped: Deduped) -> None:
-    """Write one row a member of each group (CSV); the kept record comes first."""
-    header = ("group", "record_id", "source_file", "source_index", "kept", "confidence", "reason", "title")
-    rows = [
-        (
-            number,
-            record.record_id,
-            record.source_file,
-            record.source_index,
-            "yes" if record is group.kept else "no",
-            group.confidence,
-            group.reason,
-            record.title,
+    groups, unique = [], {}
+    for root, paper in papers.items():
+        kept, filled = merge(paper)
+        if kept.record_id != names[root]:
+            kept = kept.model_copy(update={"record_id": names[root]})
+        unique[root] = kept
+        if len(paper) > 1:
+            groups.append(Group(kept, paper, filled, *_confidence(clusters.links[root])))
+    ranks = {root: (owner.get(root, len(existing)), indices[root][0]) for root in papers}
+    in_order = sorted(papers, key=ranks.__getitem__)
+    doubtful = []
+    for doubt in doubts:
+        left, right = (
+            together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
+            for position in (doubt.left, doubt.right)
         )
-        for number, group in enumerate(deduped.groups, start=1)
-        for record in group.members
-    ]
-    write_csv(path, header, rows, bom=True)
+        doubtful.append(Uncertain(left, right, doubt.verdict.confidence, doubt.verdict.reason))
+    return Deduped(
+        groups=tuple(groups),
+        unique=tuple(unique[root] for root in in_order),
+        new=tuple(unique[root] for root in in_order if root not in owner),
+        uncertain=tuple(doubtful),
+        read=len(together),
+        ignored=ignored,
+    )
+
+
+def _confidence(links: Iterable[Verdict]) -> tuple[float, str]:
+    """Confidence of the weakest link, and what all of them rest on."""
+    reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
+    return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

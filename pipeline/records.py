@@ -15,6 +15,7 @@ Decision = Literal["yes", "no", "refer"]
 # A DOI, whatever resolver or prefix stands before it; https://www.doi.org/doi_handbook section 2.2.
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.IGNORECASE)
 _PMID = re.compile(r"\d{1,9}")
+_WORD = re.compile(r"\w+")
 
 
 class Row(BaseModel):
@@ -44,9 +45,11 @@ def normalise_pmid(value: str | None) -> str | None:
 
 def normalise_title(value: str) -> str:
     """Fold case, accents, punctuation and spacing, so that the same title compares equal."""
-    text = unicodedata.normalize("NFKD", value).casefold()
-    text = "".join(char for char in text if not unicodedata.combining(char))
-    return " ".join(re.findall(r"\w+", text))
+    text = value.casefold()
+    if not value.isascii():  # Most titles are, and have nothing to decompose.
+        text = unicodedata.normalize("NFKD", value).casefold()
+        text = "".join(char for char in text if not unicodedata.combining(char))
+    return " ".join(_WORD.findall(text))
 
 
 class Record(Row):

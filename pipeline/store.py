@@ -8,7 +8,9 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -18,6 +20,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import MechtagError
 from pipeline.records import Prediction, Record, Sentence
 
+# Rows that are read or written at a time.
+_BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
 
 # ``raw`` holds values of any shape, so it is stored as JSON text.
@@ -178,24 +182,26 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
 
 
 def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    with replacing(path) as part:
-        pq.write_table(table, part, compression="zstd")
+    """Write a table batch by batch: a million records must never stand in memory twice."""
+    rows = iter(rows)
+    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, _BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
-def _read(path: str | Path, schema: pa.Schema, what: str) -> list[dict[str, Any]]:
+def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; expected a parquet table of {what}")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in schema.names if name not in file.schema_arrow.names]
+            if missing:
+                raise MechtagError(f"{path}: not a table of {what}: column {', '.join(missing)} is missing")
+            for batch in file.iter_batches(_BATCH, columns=schema.names):
+                yield from batch.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise MechtagError(f"{path}: not a table of {what}: column {', '.join(missing)} is missing")
-    rows: list[dict[str, Any]] = table.select(schema.names).to_pylist()
-    return rows
 
 
 def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
@@ -259,7 +265,14 @@ def read_records(path: str | Path) -> list[Record]:
         The file is missing, is not parquet, lacks a column or breaks the contract.
     """
     rows = _read(path, RECORDS, "records")
-    return _parse(path, ({**row, "raw": json.loads(row["raw"] or "[]")} for row in rows), Record)
+    return _parse(path, ({**row, "raw": _raw(row)} for row in rows), Record)
+
+
+def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Fields as read; text that stands in a column as well, and names, are held in memory once."""
+    shared = {value: value for value in row.values() if isinstance(value, str)}
+    pairs = json.loads(row["raw"] or "[]")
+    return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
 
 
 def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:

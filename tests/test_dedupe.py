@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedupe import Deduped, dedupe, write_groups
+from pipeline.decisions import write_groups
+from pipeline.dedupe import Deduped, dedupe
 from pipeline.ingest import ingest
 from pipeline.records import Record, make_record_id
 from pipeline.settings import DedupeSettings
@@ -90,9 +91,107 @@ SAME: dict[str, tuple[Record, Record]] = {
         bare(year=2017, type="CONF", journal="Proceedings of the 50th Annual Conference on Invented Systems"),
         bare(year=2017, type="CPAPER", journal="Conference on Invented Systems", pages="10-19"),
     ),
+    "meeting abstract, which one database calls an article": (
+        record(journal="Invented Care. Conference: 7th Invented Sessions", volume=None, issue=None, pages=None),
+        record(journal="Invented Care", volume=None, issue=None, pages=None),
+    ),
+    "pages cut short": (record(pages="123-9", volume=None), record(pages="123-129", issue=None)),
+    "translated title in brackets, pages cut short": (
+        record(title="[Leading together in networks of care].", pages="123-9"),
+        record(title="Gemeinsam führen in Netzen der Versorgung nach Schlaganfall", pages="123-129"),
+    ),
+    "title in two languages": (record(title=f"Gemeinsam führen [{LONG}]", pages=None), record(title=f"[{LONG}].")),
+    "title cut in the middle of a word": (
+        record(title=f"{LONG} of rehab", pages=None, volume=None),
+        record(title=f"{LONG} of rehabilitation wards in three countries"),
+    ),
+    "entities": (
+        record(title="Teams &amp; trust in stroke&nbsp;care at home"),
+        record(title="Teams & trust in stroke care at home."),
+    ),
+    "subtitle left out, journal unknown, same pages": (
+        bare(year=2017, pages="45-58", title="Sharing the lead in stroke care networks"),
+        bare(year=2017, pages="45-58"),
+    ),
+    "printed again in the next volume": (
+        record(doi="10.5555/a.1", abstract=TEXT),
+        record(doi="10.5555/a.2", abstract=TEXT, volume="13", issue="1", pages="2-15", year=2018),
+    ),
+    "one DOI, journal and number of a Cochrane review": (
+        record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue="1"),
+        record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue=None, year=2016),
+    ),
+    "one registration, twice": (
+        bare(title=LONG, journal="ClinicalTrials.gov", authors=("NCT01234567",), year=2017),
+        bare(title=LONG, journal="https://clinicaltrials.gov/show/NCT01234567", authors=("NCT01234567",), year=2017),
+    ),
     "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
 }
 DIFFERENT: dict[str, tuple[Record, Record]] = {
+    "update of a Cochrane review": (
+        record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue="1"),
+        record(doi="10.1002/14651858.cd001234.pub3", pages="CD001234", issue="1"),
+    ),
+    "update of a Cochrane review, DOIs unknown": (
+        record(pages="CD001234", issue=None, volume=None),
+        record(pages="CD001234", issue=None, volume=None, year=2018),
+    ),
+    "versions of a preprint": (
+        bare(doi="10.21203/rs.3.rs-123456/v1", year=2021, journal="Research Square"),
+        bare(doi="10.21203/rs.3.rs-123456/v2", year=2021, journal="Research Square"),
+    ),
+    "registration and publication": (bare(journal="ClinicalTrials.gov", authors=(), year=2017), bare(year=2017)),
+    "two registrations": (
+        bare(journal="https://clinicaltrials.gov/show/NCT01234567", authors=("NCT01234567",), year=2017),
+        bare(journal="https://clinicaltrials.gov/show/NCT01234568", authors=("NCT01234568",), year=2017),
+    ),
+    "two errata": (
+        record(title=f"Erratum to: {LONG}", pages="99"),
+        record(title=f"Erratum to: {LONG}", pages="150"),
+    ),
+    "correction named at the end": (record(), record(title=f"{LONG} (Correction)")),
+    "reply named at the end": (record(), record(title=f"{LONG}: authors' reply")),
+    "preprint and a paper of which no type is known": (
+        bare(year=2017, journal="Invented Care", type=None),
+        bare(year=2017, doi="10.1101/2017.01.02.345678"),
+    ),
+    "preprint and nothing": (bare(year=2017, doi="10.1101/2017.01.02.345678"), bare(year=2017)),
+    "meeting abstract and article in one journal, pages unknown": (
+        record(journal="Blood. Conference: Invented Meeting", volume=None, issue=None, pages=None, year=2016),
+        record(journal="Blood", pages=None),
+    ),
+    "supplement and article in one journal": (
+        record(issue="Suppl 1", volume=None, pages=None, year=2016),
+        record(issue=None, pages=None),
+    ),
+    "abstract shown two years running": (
+        record(issue="Suppl 1", pages="S12-S14", abstract=TEXT),
+        record(issue="Suppl 1", pages="S40-S42", abstract=TEXT, volume="13", year=2018),
+    ),
+    "reply with the abstract of what it answers": (
+        record(doi="10.5555/a.1", abstract=TEXT),
+        record(doi="10.5555/a.2", abstract=TEXT, pages="59-60"),
+    ),
+    "one abstract in two volumes, other number of pages": (
+        record(doi="10.5555/a.1", abstract=TEXT),
+        record(doi="10.5555/a.2", abstract=TEXT, volume="13", issue="1", pages="2-5", year=2018),
+    ),
+    "column of one author": (
+        record(title="Case of the month", pages="45-6", issue=None),
+        record(title="Case of the month", pages="90-1", issue=None),
+    ),
+    "report of a body, year after year": (
+        bare(title="Standards of care at home", authors=("Invented Association",), journal="Care", year=2017),
+        bare(title="Standards of care at home", authors=("Invented Association",), journal="Care", year=2018),
+    ),
+    "authors with one particle": (
+        record(authors=("van der Berg, J.",), pages=None),
+        record(authors=("van Dijk, K.",), pages=None),
+    ),
+    "values that mean nothing": (
+        record(journal="UNKNOWN", volume="NA", issue="unknown", pages=None, title="Leading a team"),
+        record(journal="UNKNOWN", volume="NA", issue="unknown", pages=None, title="Leading a team", authors=()),
+    ),
     "different DOIs": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", pages="101-120", year=2018, volume="13")),
     "different DOIs, nothing else known": (bare(doi="10.5555/a.1"), bare(doi="10.5555/a.2")),
     "different PubMed ids": (bare(pmid="123456"), bare(pmid="654321")),
@@ -317,7 +416,7 @@ def test_groups_file(tmp_path: Path) -> None:
 
 
 def test_nothing_to_do() -> None:
-    assert dedupe([], SETTINGS) == Deduped((), (), 0)
+    assert dedupe([], SETTINGS) == Deduped((), (), (), (), 0)
 
 
 def test_many_records_of_one_title_take_no_square_of_time() -> None:

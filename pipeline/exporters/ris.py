@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.records import Prediction, Record
+from pipeline.records import Prediction, Record, normalise_doi
 from pipeline.store import write_text
 
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
@@ -92,6 +92,15 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
     yield from (("KW", _one_line(keyword)) for keyword in record.keywords)
 
 
+def _filled(record: Record) -> Iterator[tuple[str, str]]:
+    """DOI and abstract that the fields as read do not hold: a duplicate had them, or they were fetched."""
+    values = [str(value) for _, value in record.raw]
+    if record.doi and record.doi not in map(normalise_doi, values):
+        yield "DO", record.doi
+    if record.abstract and not any(tag in ("AB", "N2") for tag, _ in record.raw):
+        yield "AB", _one_line(record.abstract)
+
+
 def _additions(
     record: Record, predictions: Mapping[tuple[str, str], Prediction], labels: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, str]]:
@@ -130,8 +139,9 @@ def write(
 ) -> None:
     """Write RIS (UTF-8), records in the order given.
 
-    A record that was read from RIS keeps every field as it was; others are written from
-    the fields of the contract. Added are ``KW  - mechtag:KEY`` for each label decided
+    A record that was read from RIS keeps every field as it was, and gets the DOI and the
+    abstract of a duplicate where it had none; others are written from the fields of the
+    contract. Added are ``KW  - mechtag:KEY`` for each label decided
     ``yes``, ``KW  - mechtag:KEY?`` for ``refer``, and their evidence as ``N1``; those of
     an earlier run, for the same labels, are replaced. Parameters as in
     `pipeline.exporters.export`.
@@ -143,6 +153,7 @@ def write(
             fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
             if record.raw[0][0] != "TY":
                 fields.insert(0, ("TY", _type(record)))
+            fields += _filled(record)
         else:
             fields = list(_from_contract(record))
         fields += _additions(record, predictions, labels)

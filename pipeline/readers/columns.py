@@ -26,7 +26,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "date published, date of publication, pubdate",
         "journal": "source title, journal, journal title, publication title, publication name, journal book, "
         "periodical full, primary location source display name, secondary title, journal name, pubtitle, "
-        "source title anthology title, alternate title3, publication, source",
+        "source title anthology title, alternate title3, publication, source, booktitle",
         "volume": "volume, biblio volume",
         "issue": "issue, issue number, biblio issue, number",
         "pages": "pages, page, pagination",

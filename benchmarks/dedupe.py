@@ -1,0 +1,154 @@
+"""Duplicates found by mechtag, bib-dedupe and ASReview, counted as BibDedupe's benchmark counts.
+
+In each true group all records but one should go: each that goes is right, each that stays
+is missed, and where the last one goes too, that removal is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import venv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.measure import Cost, run
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import LABELLED, labelled, made, row, write_rows
+
+COMMAND = "python -m benchmarks.dedupe"
+# The last ASReview with de-duplication of its own; it needs an older pandas than we do.
+_ASREVIEW = "asreview==1.6.6"
+_ENVIRONMENT = ROOT / "data/work/benchmarks/asreview"
+_ASREVIEW_CODE = """
+import sys
+from asreview import ASReviewData
+ASReviewData.from_file(sys.argv[1]).drop_duplicates()[["ID"]].to_csv(sys.argv[2], index=False)
+"""
+_SEED, _PAPERS = 2021, 4000
+_TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
+
+
+class Counts(NamedTuple):
+    """Records that went rightly and wrongly, and those that should have gone."""
+
+    right: int
+    wrong: int
+    missed: int
+
+
+def count(groups: Sequence[str], kept: set[int]) -> Counts:
+    """Count by group what a system kept.
+
+    Parameters
+    ----------
+    groups
+        Of each record, the first of which is number 1.
+    kept
+        Numbers of the records that are left.
+    """
+    sizes = Counter(groups)
+    left = Counter(groups[number - 1] for number in kept)
+    wrong = sum(left[group] == 0 for group in sizes)
+    missed = sum(max(left[group] - 1, 0) for group in sizes)
+    return Counts(len(groups) - len(sizes) - missed, wrong, missed)
+
+
+def _mechtag(source: Path, target: Path) -> None:
+    from pipeline.dedupe import dedupe
+    from pipeline.ingest import ingest
+    from pipeline.settings import DedupeSettings
+
+    found = dedupe(ingest([source]).records, DedupeSettings())
+    _write_kept(target, [record.source_index for record in found.unique])
+
+
+def _bib_dedupe(source: Path, target: Path) -> None:
+    import pandas as pd
+    from bib_dedupe.bib_dedupe import block, cluster, match, prep
+
+    records = pd.read_csv(source, dtype=str, keep_default_na=False)
+    matched = match(block(prep(records)))
+    gone = {member for group in cluster(matched) for member in sorted(group)[1:]}
+    _write_kept(target, [int(name) for name in records["ID"] if name not in gone])
+
+
+def _write_kept(target: Path, numbers: Sequence[int]) -> None:
+    target.write_text("ID\n" + "".join(f"{number}\n" for number in numbers), encoding="utf-8")
+
+
+_WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe}
+
+
+def _asreview() -> str:
+    """Give the Python of ASReview; the first call sets up an environment for it."""
+    python = _ENVIRONMENT / "bin/python"
+    ready = _ENVIRONMENT / "ready"
+    if not ready.exists():
+        venv.create(_ENVIRONMENT, with_pip=True, clear=True)
+        subprocess.run((python, "-m", "pip", "install", "--quiet", _ASREVIEW), check=True)
+        ready.touch()
+    return str(python)
+
+
+def _run(system: str, source: Path, target: Path) -> Cost:
+    if system == "ASReview":
+        return run((_asreview(), "-c", _ASREVIEW_CODE, str(source), str(target)))
+    return run((sys.executable, "-m", "benchmarks.dedupe", "--worker", system, str(source), str(target)))
+
+
+def _kept(target: Path) -> set[int]:
+    csv.field_size_limit(2**31 - 1)
+    with target.open(encoding="utf-8", newline="") as file:
+        return {int(found["ID"]) for found in csv.DictReader(file)}
+
+
+def _share(hits: int, of: int) -> tuple[float, tuple[float, float]]:
+    from scipy.stats import binomtest  # Here, for it would weigh on the workers.
+
+    interval = binomtest(hits, of).proportion_ci(method="wilson")
+    return hits / of, (float(interval.low), float(interval.high))
+
+
+def _results(dataset: str, system: str, counts: Counts, cost: Cost) -> list[dict[str, Any]]:
+    precision = _share(counts.right, counts.right + counts.wrong)
+    recall = _share(counts.right, counts.right + counts.missed)
+    figures = [result(dataset, system, name, value) for name, value in counts._asdict().items()]
+    figures += [result(dataset, system, "precision", *precision), result(dataset, system, "recall", *recall)]
+    figures += [result(dataset, system, "seconds", cost.seconds), result(dataset, system, "MB", cost.megabytes)]
+    return figures
+
+
+def main() -> None:
+    """Run all systems on all sets, and publish."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "records.csv", Path(folder) / "kept.csv"
+        for dataset in (*LABELLED, "made"):
+            if dataset == "made":
+                records, groups = made(_SEED, _PAPERS)
+                write_rows(source, map(row, records))
+            else:
+                rows, groups = labelled(dataset)
+                write_rows(source, rows)
+            for system in ("mechtag", "bib-dedupe", "ASReview"):
+                cost = _run(system, source, target)
+                results += _results(dataset, system, count(groups, _kept(target)), cost)
+    versions = ("rapidfuzz", "bib-dedupe", _ASREVIEW.replace("==", " "))
+    publish("dedupe", COMMAND, results, _TEXT.format(papers=_PAPERS), versions=versions)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--worker", nargs=3, metavar=("SYSTEM", "SOURCE", "TARGET"), help="used by the benchmark")
+    arguments = parser.parse_args()
+    if arguments.worker:
+        name, *paths = arguments.worker
+        _WORKERS[name](*map(Path, paths))
+    else:
+        main()

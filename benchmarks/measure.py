@@ -1,0 +1,42 @@
+"""Time and peak memory of a command, which runs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import MechtagError
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Wall time in seconds, and the most memory held at once in megabytes (10^6 bytes)."""
+
+    seconds: float
+    megabytes: float
+
+
+def run(command: Sequence[str]) -> Cost:
+    """Run a command to its end.
+
+    Raises
+    ------
+    MechtagError
+        It failed; with the end of what it said.
+    """
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - begun
+    if process.returncode:
+        raise MechtagError(f"{' '.join(command)}: failed with status {process.returncode}: {said[-2000:]}")
+    # Linux counts kilobytes, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(seconds, usage.ru_maxrss * unit / 1e6)

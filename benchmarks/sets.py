@@ -1,0 +1,135 @@
+"""Records with known duplicates: three labelled sets, and one made from real records."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.corrupt import change, corrupt, near_miss
+from benchmarks.publish import ROOT
+from pipeline.errors import MechtagError
+from pipeline.ingest import ingest
+from pipeline.merge import fullness
+from pipeline.records import Record, normalise_title
+from pipeline.store import replacing
+
+BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
+LABELLED = ("digital_work", "cytology_screening", "diabetes")
+# Reviews whose titles and abstracts the made set takes.
+_SCREENED = ("ace", "nudging", "virus", "wilson", "oud_2018", "jeyaraman_2020", "menon_2022")
+# How many further records a paper has, and how often.
+_COPIES, _SHARES = (0, 1, 2, 3), (0.5, 0.3, 0.15, 0.05)
+_NEAR_MISSES = 0.25
+
+# Columns that all systems read; 'number' is the issue, as in BibTeX.
+COLUMNS = (
+    *("ID", "ENTRYTYPE", "title", "author", "year", "journal", "booktitle"),
+    *("volume", "number", "pages", "abstract", "doi"),
+)
+Rows = list[dict[str, Any]]
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table that every system reads, the rows numbered from 1."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows({**row, "ID": number} for number, row in enumerate(rows, start=1))
+
+
+def row(record: Record) -> dict[str, Any]:
+    """Give a record as a row of such a table."""
+    return {
+        **{"ENTRYTYPE": record.type, "title": record.title, "author": " and ".join(record.authors)},
+        **{"year": record.year, "journal": record.journal, "volume": record.volume, "number": record.issue},
+        **{"pages": record.pages, "abstract": record.abstract, "doi": record.doi},
+    }
+
+
+def _rows(path: Path) -> Rows:
+    if not path.is_file():
+        raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
+    csv.field_size_limit(2**31 - 1)
+    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
+    with opened as file:
+        return list(csv.DictReader(file))
+
+
+def _split_authors(cell: str) -> str:
+    """Write 'Adeli K.Lewis G. F.' as 'Adeli, K. and Lewis, G. F.', which all systems read."""
+    names = re.split(r"(?<=\.)(?=[^\W\d_]{2})", cell)
+    return " and ".join(re.sub(r" (?=(?:[^\W\d_]\.[ -]?)+$)", ", ", name.strip(), count=1) for name in names)
+
+
+def labelled(name: str) -> tuple[Rows, list[str]]:
+    """Rows of a labelled set as given, and the group of each; only the authors of diabetes are told apart."""
+    folder = BENCH / "dedupe" / name
+    if name == "diabetes":
+        rows = _rows(folder / "diabetes_records_with_group.csv.gz")
+        kinds = {"ENTRYTYPE": "article"}
+        named: Rows = [{**kinds, **row, "author": _split_authors(row["author"])} for row in rows]
+        return named, [row["group"] for row in rows]
+    groups = {
+        member: f"group {number}"
+        for number, row in enumerate(_rows(folder / "merged_record_ids.csv"))
+        for member in row["merged_ids"].split(";")
+    }
+    rows = _rows(folder / "records_pre_merged.csv")
+    return rows, [groups.get(row["ID"], row["ID"]) for row in rows]
+
+
+def _frames() -> list[Record]:
+    """Give the fullest record of each paper of the medical sets that has authors and a place of publication."""
+    frames = []
+    for name in ("cytology_screening", "diabetes"):
+        rows, groups = labelled(name)
+        with tempfile.TemporaryDirectory() as folder:
+            write_rows(Path(folder) / "records.csv", rows)
+            records = ingest([folder]).records
+        found: dict[str, list[Record]] = defaultdict(list)
+        for record in records:
+            found[groups[record.source_index - 1]].append(record.model_copy(update={"raw": ()}))
+        frames += [max(found[group], key=fullness) for group in sorted(found)]
+    return [frame for frame in frames if len(frame.authors) > 1 and frame.journal and frame.pages and frame.year]
+
+
+def papers() -> list[Record]:
+    """Real papers, each once: those of the medical sets, and the titles of reviews in the frames of these."""
+    frames = _frames()
+    found = {normalise_title(frame.title): frame for frame in frames}
+    screened = [paper for name in _SCREENED for paper in _rows(BENCH / "screening" / f"{name}.csv.gz")]
+    for number, paper in enumerate(screened):
+        frame = frames[number % len(frames)]
+        place = {"pages": f"{number + 1}-{number + 9}", "doi": f"10.5555/paper.{number}"}
+        found.setdefault(
+            normalise_title(paper["title"]), change(frame, **place, title=paper["title"], abstract=paper["abstract"])
+        )
+    return [record for title, record in found.items() if title.count(" ") > 2]
+
+
+def made(seed: int, count: int) -> tuple[list[Record], list[str]]:
+    """Make a set with known duplicates from real papers, and the group of each record."""
+    rng = np.random.default_rng(seed)
+    base = papers()
+    chosen = [base[index] for index in rng.permutation(len(base))[:count]]
+    records = list(_with_copies(chosen, rng))
+    order = rng.permutation(len(records))
+    return [records[index][0] for index in order], [records[index][1] for index in order]
+
+
+def _with_copies(chosen: Sequence[Record], rng: np.random.Generator) -> Iterator[tuple[Record, str]]:
+    for number, paper in enumerate(chosen):
+        yield paper, f"paper {number}"
+        for _ in range(int(rng.choice(_COPIES, p=_SHARES))):
+            yield corrupt(paper, rng), f"paper {number}"
+        if rng.random() < _NEAR_MISSES:
+            yield near_miss(paper, rng), f"near miss {number}"
