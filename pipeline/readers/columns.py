@@ -40,7 +40,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "mesh terms, subjects, ieee terms, keywords display name, emtree medical index terms, "
         "emtree drug index terms",
         "type": "document type, publication type, item type, reference type, type of reference, doctype, "
-        "documenttype, type",
+        "documenttype, type, entrytype",
         "language": "language, language of original document, article language, language of article",
         "url": "url, link, urls, plink, external url, pdf link, articleurl, documenturl, dimensions url, "
         "primary location landing page url, full text link, embase link",
