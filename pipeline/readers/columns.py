@@ -145,8 +145,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     values: dict[str, str] = {}
     keywords: list[str] = []
     for index, attribute in places:
-        cell = fields[index][1].strip()
-        if cell.startswith("=") and (guarded := _GUARDED.fullmatch(cell)):
+        cell = fields[index][1]
+        if "=" in cell[:3] and (guarded := _GUARDED.fullmatch(cell.strip())):
             cell = guarded[1]
         if attribute == "keywords":
             keywords += _split_keywords(cell)

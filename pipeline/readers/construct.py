@@ -91,17 +91,25 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
     doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
     authors = _each(get("authors"), clean_author)
-    return Record(
-        record_id=make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
-        title=title,
-        abstract=abstract,
-        authors=authors,
-        year=year,
-        doi=doi,
-        pmid=pmid,
-        keywords=_each(get("keywords"), _short_text),
-        source_file=file,
-        source_index=entry.number,
-        raw=raw,
-        **{name: _short_text(value) or None for name in _OTHERS if (value := get(name))},
+    # As `Record(...)` does, without a call that takes a fifth of the time.
+    return _validate(
+        {
+            "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
+            "title": title,
+            "abstract": abstract,
+            "authors": authors,
+            "year": year,
+            "doi": doi,
+            "pmid": pmid,
+            "keywords": _each(get("keywords"), _short_text),
+            "source_file": file,
+            "source_index": entry.number,
+            "raw": raw,
+            **{name: _short_text(value) or None for name in _OTHERS if (value := get(name))},
+        }
     )
+
+
+def _validate(values: dict[str, Any]) -> Record:
+    record: Record = Record.__pydantic_validator__.validate_python(values)
+    return record
