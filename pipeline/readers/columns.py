@@ -145,8 +145,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     values: dict[str, str] = {}
     keywords: list[str] = []
     for index, attribute in places:
-        cell = fields[index][1]
-        if "=" in cell[:3] and (guarded := _GUARDED.fullmatch(cell.strip())):
+        cell = fields[index][1].strip()
+        if cell[:1] == "=" and (guarded := _GUARDED.fullmatch(cell)):
             cell = guarded[1]
         if attribute == "keywords":
             keywords += _split_keywords(cell)
@@ -161,7 +161,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     return {
         **values,
         "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
-        "pmid": _PUBMED.sub("", values.get("pmid", "")),
+        "pmid": _PUBMED.sub("", pmid) if (pmid := values.get("pmid")) else None,
         "authors": list(map(family_first, authors)) if given_first else authors,
         "keywords": keywords,
     }
