@@ -14,7 +14,6 @@ from typing import Any
 from pipeline.errors import MechtagError
 from pipeline.readers import find_format
 from pipeline.readers.base import Source
-from pipeline.readers.cleaning import mend
 from pipeline.readers.construct import construct
 from pipeline.readers.containers import refuse_nested, unpack
 from pipeline.records import Record, Rejected
@@ -192,9 +191,9 @@ class Reading:
         rejected = len(self.rejected)
         try:
             for entry in form.read(source):
-                cleaned, mended = mend(form.clean(entry.fields))
-                built = construct(entry, cleaned, name)
-                for text in (*entry.notes, _MENDED) if mended else entry.notes:
+                told = list(entry.notes)
+                built = construct(entry, form.clean(entry.fields), name, told)
+                for text in told:
                     self._note(Note(name, text, entry.number, entry.line))
                 if isinstance(built, Record):
                     kept += 1
@@ -217,7 +216,6 @@ class Reading:
 
 
 _NOT_READ = "not read: "
-_MENDED = "letters that were decoded wrongly (as in 'cafÃ©') were mended; the field 'raw' has them as they were"
 
 
 class _Meter:

@@ -22,7 +22,8 @@ _WEB_PAGE = re.compile(
     r"[\s\ufeff]*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
 _HEAD = 65536
-_CHUNK = 1 << 20
+# Small enough to stay in the processor's cache, and below what makes Python ask the system for memory.
+_CHUNK = 1 << 16
 #: Bytes of a file that must be in memory as a whole, and of a line in one that is read by lines.
 LARGEST_WHOLE = 1 << 30
 #: Characters of an entry; nothing but a broken file has more.
@@ -96,10 +97,9 @@ class _Watched(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         with readable(self._path):
-            data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self._on_read(len(data))
-        return len(data)
+            count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._on_read(count)
+        return count
 
     def close(self) -> None:
         self._stream.close()

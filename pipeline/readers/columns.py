@@ -56,7 +56,7 @@ _ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() f
 # Excel is kept from changing a value by writing it as a formula: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
-_AND, _LINES = re.compile(r"\s+and\s+"), re.compile(r"\||\n")
+_AND = re.compile(r"\s+and\s+")
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
 _NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")
 # Embase packs all of it in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
@@ -146,7 +146,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     keywords: list[str] = []
     for index, attribute in places:
         cell = fields[index][1].strip()
-        if cell.startswith("=") and (guarded := _GUARDED.fullmatch(cell)):
+        if cell[:1] == "=" and (guarded := _GUARDED.fullmatch(cell)):
             cell = guarded[1]
         if attribute == "keywords":
             keywords += _split_keywords(cell)
@@ -161,7 +161,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     return {
         **values,
         "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
-        "pmid": _PUBMED.sub("", values.get("pmid", "")),
+        "pmid": _PUBMED.sub("", pmid) if (pmid := values.get("pmid")) else None,
         "authors": list(map(family_first, authors)) if given_first else authors,
         "keywords": keywords,
     }
@@ -193,9 +193,10 @@ def split_authors(cell: str) -> list[str]:
         return items
     if ";" in cell:
         return cell.split(";")
-    for separator in (_AND, _LINES):
-        if len(names := separator.split(cell)) > 1:
-            return names
+    if "and" in cell and len(names := _AND.split(cell)) > 1:
+        return names
+    if "|" in cell or "\n" in cell:
+        return cell.replace("\n", "|").split("|")
     # PubMed ends the list with a full stop, and writes initials without.
     cell = cell.removesuffix(".") if cell.count(".") == 1 else cell
     parts = [part.strip() for part in cell.strip(" ,").split(",")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -23,28 +23,15 @@ _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})
 _once = lru_cache(maxsize=1 << 15)
 _LONGEST_CACHED = 200
 _OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
-_cached_text = _once(clean_text)
 
 
-def _short_text(value: Any) -> str:
-    # Numbers are left to themselves: a cache takes 1 and True for the same.
-    return _cached_text(value) if type(value) is str and len(value) <= _LONGEST_CACHED else clean_text(value)
-
-
-@_once
-def _year(text: str) -> int | None:
-    years = (int(digits) for digits in _YEAR.findall(text))
+def _clean_year(value: Any) -> int | None:
+    years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
-def clean_year(value: Any) -> int | None:
-    """Return the first number that can be a year of publication."""
-    return _year(clean_text(value)[:_LONGEST_IDENTIFIER])
-
-
-@_once
-def _author(text: str) -> str:
-    name = clean_text(text).strip(" ,;")
+def _clean_author(value: Any, told: list[str] | None = None) -> str:
+    name = clean_text(value, told).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
     if comma:
         return f"{family.rstrip()}, {given.strip()}"
@@ -52,18 +39,36 @@ def _author(text: str) -> str:
     return f"{initials[1]}, {initials[2]}" if initials else name
 
 
-def clean_author(value: Any) -> str:
+_cached_text, _cached_author, _cached_year = _once(clean_text), _once(_clean_author), _once(_clean_year)
+
+
+def _cacheable(value: Any) -> bool:
+    """Whether a cache is right: it takes 1 and True for the same, and does not tell what was mended."""
+    return type(value) is str and value.isascii() and len(value) <= _LONGEST_CACHED
+
+
+def clean_year(value: Any) -> int | None:
+    """Return the first number that can be a year of publication."""
+    return _cached_year(value) if _cacheable(value) else _clean_year(value)
+
+
+def clean_author(value: Any, told: list[str] | None = None) -> str:
     """``Family, Given``, where a comma or initials at the end tell the two apart."""
-    return _author(value[:_LONGEST_IDENTIFIER] if type(value) is str else clean_text(value))
+    return _cached_author(value) if _cacheable(value) else _clean_author(value, told)
 
 
-def _each(values: Any, clean: Any) -> tuple[str, ...]:
+def _short_text(value: Any, told: list[str] | None) -> str:
+    return _cached_text(value) if _cacheable(value) else clean_text(value, told)
+
+
+def _each(values: Any, clean: Callable[[Any, list[str] | None], str], told: list[str] | None) -> tuple[str, ...]:
     """Clean values, and keep each once, in their order."""
-    items: Iterable[Any] = values if isinstance(values, list | tuple) else ()
-    return tuple(dict.fromkeys(filter(None, map(clean, items))))
+    if not values or not isinstance(values, list | tuple):
+        return ()
+    return tuple(dict.fromkeys([text for value in values if (text := clean(value, told))]))
 
 
-def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | Rejected:
+def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[str] | None = None) -> Record | Rejected:
     """Build the record, or say why there is none.
 
     Parameters
@@ -74,11 +79,13 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
         What `Format.clean` made of them.
     file
         Name under which the file is known.
+    told
+        Gets what was odd about the texts, though they were cleaned.
     """
     raw = tuple(entry.fields)
     get = cleaned.get
-    title = clean_text(get("title"))
-    abstract = clean_abstract(get("abstract"))
+    title = clean_text(get("title"), told)
+    abstract = clean_abstract(get("abstract"), told)
     reason = entry.fault
     if not reason and not title:
         reason = "no title"
@@ -90,18 +97,26 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
     year = clean_year(get("year"))
     doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
-    authors = _each(get("authors"), clean_author)
-    return Record(
-        record_id=make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
-        title=title,
-        abstract=abstract,
-        authors=authors,
-        year=year,
-        doi=doi,
-        pmid=pmid,
-        keywords=_each(get("keywords"), _short_text),
-        source_file=file,
-        source_index=entry.number,
-        raw=raw,
-        **{name: _short_text(value) or None for name in _OTHERS if (value := get(name))},
+    authors = _each(get("authors"), clean_author, told)
+    # As `Record(...)` does, without a call that takes a fifth of the time.
+    return _validate(
+        {
+            "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
+            "title": title,
+            "abstract": abstract,
+            "authors": authors,
+            "year": year,
+            "doi": doi,
+            "pmid": pmid,
+            "keywords": _each(get("keywords"), _short_text, told),
+            "source_file": file,
+            "source_index": entry.number,
+            "raw": raw,
+            **{name: _short_text(value, told) or None for name in _OTHERS if (value := get(name))},
+        }
     )
+
+
+def _validate(values: dict[str, Any]) -> Record:
+    record: Record = Record.__pydantic_validator__.validate_python(values)
+    return record

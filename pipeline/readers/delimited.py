@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice, tee
 
 from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
 from pipeline.readers.columns import attributes, clean, find_header, require_titles
@@ -73,31 +73,6 @@ def read(source: Source) -> Iterator[Entry]:
             yield Entry(number, line, fields, fault, notes)
 
 
-class _Lines:
-    """Lines for the csv module; those of the row that is being read are kept, to begin again after its first."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self.lines, self.row, self.taken, self.length = lines, list[str](), 0, 0
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if self.length > LONGEST_ENTRY:
-            raise StopIteration  # as at the end of the file: a quote that is not closed until here never is
-        line = next(self.lines)
-        self.row.append(line)
-        self.length += len(line)
-        return line
-
-    def done(self) -> int:
-        """Forget the row; the number of its first line."""
-        first, self.taken = self.taken + 1, self.taken + len(self.row)
-        self.row.clear()
-        self.length = 0
-        return first
-
-
 def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
     """Line number, cells and fault of each row that is not empty, after ``start`` lines.
 
@@ -105,34 +80,32 @@ def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int
     given up, and reading goes on with the next.
     """
     # Reference lists are longer than the 128 KB that the module allows at first.
-    csv.field_size_limit(2**31 - 1)
-    feed = _Lines(lines)
-    for _ in islice(feed, start):
-        pass
-    feed.done()
+    csv.field_size_limit(LONGEST_ENTRY)
+    # The second of the two lags behind by the row that is being read.
+    feed, again = tee(islice(lines, start, None))
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    first, taken = start + 1, 0
     while True:
-        fault = ""
+        row, fault = None, ""
         try:
             row = next(reader)
         except StopIteration:
-            if not feed.row:
-                return
-            row = []
+            return
         except csv.Error as error:
-            if "unexpected end" in str(error):
-                broken, *again = feed.row
-                first = feed.done()
-                feed.taken = first
-                yield first, [broken.rstrip("\n")], "a quote is opened but never closed"
-                feed.lines = chain(again, feed.lines)
-                reader = csv.reader(feed, delimiter=delimiter, strict=True)
-                continue
-            row = ["".join(feed.row).rstrip("\n")]
             fault = f"quotes do not match: {error}"
-        first = feed.done()
+            if "unexpected end" in str(error) or "field larger" in str(error):
+                yield first, [next(again).rstrip("\n")], "a quote is opened but never closed"
+                feed, again = tee(again)
+                reader = csv.reader(feed, delimiter=delimiter, strict=True)
+                first, taken = first + 1, 0
+                continue
+        count = reader.line_num - taken
+        text = list(islice(again, count))
+        if row is None:
+            row = ["".join(text).rstrip("\n")]
         if any(map(str.strip, row)):
             yield first, row, fault
+        first, taken = first + count, taken + count
 
 
 FORMAT = Format("CSV or TSV", recognise, read, clean)

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_CHUNK = 1 << 20
 # UTF-32 first: the mark of its little-endian form begins with that of UTF-16.
 _MARKS = (
     *((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
@@ -86,7 +85,7 @@ def _utf16(start: bytes) -> str:
 
 
 def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Line of the first byte that is not UTF-8, and the megabyte around it."""
+    """Line of the first byte that is not UTF-8, and the bytes around it."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     pending = b""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 # A notice has a sign (see `_signed`) this near to the end, and is no longer than this.
-_NEAR, _REACH = 500, 1500
+_NEAR, _REACH = 350, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
 _DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
 # Each alternative begins with a plain character, which makes the search ten times as fast.

@@ -47,7 +47,7 @@ class Draft:
         if self._length > LONGEST_ENTRY:
             return overlong(self.number, self.line, "\n".join(f"{tag} {value}" for tag, value in self._fields))
         fields = [*self._fields, *stray._fields] if stray else self._fields
-        return Entry(self.number, self.line, fields, notes=tuple(self.notes))
+        return Entry(self.number, self.line, fields, "", tuple(self.notes))
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
