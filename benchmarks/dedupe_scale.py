@@ -63,8 +63,14 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
             else:
                 recent[rng.integers(len(recent))] = made
         else:
-            paper, name = recent[rng.integers(len(recent))]
-            made = (corrupt(paper, rng), name) if kind == "copy" else (near_miss(paper, rng), f"near miss {number}")
+            place = int(rng.integers(len(recent)))
+            paper, name = recent[place]
+            made = corrupt(paper, rng), name
+            if kind == "near miss":
+                # Once a paper: two replies to one paper could be one reply.
+                made = near_miss(paper, rng), f"near miss {number}"
+                recent[place] = recent[-1]
+                recent.pop()
         yield made
 
 
