@@ -84,7 +84,7 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
         for member in str(row["merged_ids"]).split(";")
     }
     rows = _rows(folder / "records_pre_merged.csv")
-    return rows, [groups.get(row["ID"], row["ID"]) for row in rows]
+    return rows, [groups.get(row["ID"], str(row["ID"])) for row in rows]
 
 
 def _frames() -> list[Record]:
