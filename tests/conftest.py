@@ -21,6 +21,8 @@ from tests.toy import WordEncoder, fruit_documents
 from training.examples import Corpus, build_corpus
 
 ROOT = Path(__file__).parent.parent
+# Public benchmark data, which are not part of the project.
+BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 
 
 @pytest.fixture(scope="session")
