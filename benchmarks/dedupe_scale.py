@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from benchmarks.corrupt import change, corrupt, near_miss
+from benchmarks.dedupe import count as count_groups
 from benchmarks.measure import run
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import COLUMNS, papers, row
@@ -63,8 +65,14 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
             else:
                 recent[rng.integers(len(recent))] = made
         else:
-            paper, name = recent[rng.integers(len(recent))]
-            made = (corrupt(paper, rng), name) if kind == "copy" else (near_miss(paper, rng), f"near miss {number}")
+            place = int(rng.integers(len(recent)))
+            paper, name = recent[place]
+            made = corrupt(paper, rng), name
+            if kind == "near miss":
+                # Once a paper: two replies to one paper could be one reply.
+                made = near_miss(paper, rng), f"near miss {number}"
+                recent[place] = recent[-1]
+                recent.pop()
         yield made
 
 
@@ -82,9 +90,6 @@ def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
 
 def measure(count: int, folder: Path) -> list[dict[str, Any]]:
     """Run the two commands that a user runs, and count what they did."""
-    from benchmarks.dedupe import count as count_groups
-    from pipeline.store import read_records
-
     source, records, unique = folder / "records.csv", folder / "records.parquet", folder / "unique.parquet"
     groups = write_csv(source, count, _SEED)
     dataset = f"{count:,} records"
@@ -103,7 +108,7 @@ def measure(count: int, folder: Path) -> list[dict[str, Any]]:
         ]
     read = read_json(folder / "ingest.json")
     assert read["read"] == read["kept"] + read["rejected"] == count, read
-    kept = {record.source_index for record in read_records(unique)}
+    kept = set(pq.read_table(unique, columns=["source_index"])["source_index"].to_pylist())
     counts = count_groups([groups[number] for number in range(1, count + 1)], kept)
     results += [result(dataset, "dedupe", name, value) for name, value in counts._asdict().items()]
     return results

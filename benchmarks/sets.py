@@ -81,10 +81,10 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
     groups = {
         member: f"group {number}"
         for number, row in enumerate(_rows(folder / "merged_record_ids.csv"))
-        for member in row["merged_ids"].split(";")
+        for member in str(row["merged_ids"]).split(";")
     }
     rows = _rows(folder / "records_pre_merged.csv")
-    return rows, [groups.get(identifier := str(row["ID"]), identifier) for row in rows]
+    return rows, [groups.get(row["ID"], str(row["ID"])) for row in rows]
 
 
 def _frames() -> list[Record]:

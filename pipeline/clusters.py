@@ -102,7 +102,7 @@ class Clusters:
         self._items = items
         self._settings = settings
         self._parent = list(range(len(items)))
-        self._known = set(known)
+        self._known = {position: position for position in known}
         # Only of clusters that have more than one member, or are kept apart from others.
         self._spokesmen: dict[int, list[int]] = {}
         self._apart: dict[int, set[int]] = defaultdict(set)
@@ -143,13 +143,17 @@ class Clusters:
         """Whether a person decided that these clusters are two papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
+    def known(self, cluster: int) -> int | None:
+        """Give the position of the known record in a cluster."""
+        return self._known.get(cluster)
+
     def _join(self, left: int, right: int, verdict: Verdict) -> None:
         self._parent[right] = left
         self._spokesmen[left] = (self._speak_for(left) + self._speak_for(right))[:_SPOKESMEN]
         self._spokesmen.pop(right, None)
         self.links[left] += [*self.links.pop(right, ()), verdict]
         if right in self._known:
-            self._known.add(left)
+            self._known.setdefault(left, self._known[right])
         for other in self._apart.pop(right, ()):
             self._apart[other].remove(right)
             self._apart[other].add(left)
@@ -238,4 +242,6 @@ def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))
         if left != right and (left, right) not in seen and not clusters.kept_apart(left, right):
             seen.add((left, right))
-            yield doubt
+            one, other = clusters.known(left), clusters.known(right)
+            # Of two known papers, ask whether they are one, and not of the newcomer that is like both.
+            yield doubt if one is None or other is None else Doubt(one, other, doubt.verdict)

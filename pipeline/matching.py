@@ -166,8 +166,9 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
         # A meeting's abstract and the article that came of it; what a body reports year after year.
-        later = left.supplement != right.supplement and not (volume or page)
-        if found.years and (later or max(len(left.authors), len(right.authors)) == 1):
+        known = left.volume or right.volume or left.page or right.page
+        later = left.supplement != right.supplement and not (volume or page) and (found.years or known)
+        if later or (found.years and max(len(left.authors), len(right.authors)) == 1):
             return unsure
         if journal or volume or page:
             return Verdict(True, 0.95, "same title, authors and place of publication")

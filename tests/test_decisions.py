@@ -81,7 +81,8 @@ def test_the_id_rests_on_the_best_identifier_of_the_group() -> None:
 
 
 def test_the_least_certain_groups_come_first(tmp_path: Path) -> None:
-    sure = [record(number, title=f"{LONG} of wards", doi="10.5555/sure", pages="7") for number in (5, 6)]
+    sure = [record(number, title="A paper of which all is known", doi="10.5555/sure", pages="7") for number in (5, 6)]
+    sure[1] = sure[1].model_copy(update={"year": 2018})
     doubtful = [bare(number, year=2017, title=LONG, abstract=text) for number, text in ((7, ""), (8, TEXT))]
     found = dedupe([*sure, *doubtful], SETTINGS)
     write_groups(tmp_path / "groups.csv", found)
@@ -148,6 +149,28 @@ def test_a_settled_pair_is_not_asked_again(tmp_path: Path) -> None:
     write_uncertain(tmp_path / "uncertain.csv", dedupe(records, SETTINGS))
     decided = decide(tmp_path / "uncertain.csv", tmp_path, "different", pair="1")
     assert dedupe(records, SETTINGS, decisions=read_decisions([decided])).uncertain == ()
+
+
+def test_one_question_for_two_papers_however_many_records_they_have() -> None:
+    preprint, article, _ = preprint_and_article()
+    again = record(3, pages=None, title=LONG.upper(), abstract=TEXT)
+    found = dedupe([preprint, article, again], SETTINGS)
+    assert groups_of(found) == {frozenset({2, 3})}
+    assert len(found.uncertain) == 1
+
+
+def test_the_twin_of_a_split_record_is_compared_with_others(tmp_path: Path) -> None:
+    records = [record(1), record(2), record(3, abstract=TEXT)]
+    write_groups(tmp_path / "groups.csv", dedupe(records, SETTINGS))
+    rows = table(tmp_path / "groups.csv")
+    assert [row["source_index"] for row in rows] == ["3", "1", "2"]
+    # Neither the fuller record nor the second twin is the paper of the first.
+    pairs = [("1", "3"), ("1", "2")]
+    header = "decision,source_file_1,source_index_1,title_1,source_file_2,source_index_2,title_2\n"
+    lines = [f"different,a.ris,{one},{LONG},a.ris,{other},{LONG}\n" for one, other in pairs]
+    (tmp_path / "decided.csv").write_text(header + "".join(lines), encoding="utf-8")
+    found = dedupe(records, SETTINGS, decisions=read_decisions([tmp_path / "decided.csv"]))
+    assert groups_of(found) == {frozenset({2, 3})}
 
 
 def test_editorials_are_no_question() -> None:
@@ -260,9 +283,10 @@ def test_an_existing_group_is_split_when_its_exports_are_given_again(tmp_path: P
     assert [paper.source_index for paper in found.new] == [2]
 
 
-def test_existing_papers_are_joined_by_people_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("title", [LONG, LONG.upper()], ids=["behind the known ones", "before the known ones"])
+def test_existing_papers_are_joined_by_people_only(title: str, tmp_path: Path) -> None:
     known = [record(1, doi="10.5555/a.1"), record(2)]
-    bridge = update(1, doi="10.5555/a.1")
+    bridge = update(1, doi="10.5555/a.1", title=title)
     found = dedupe([bridge], SETTINGS, existing=known)
     assert [paper.record_id for paper in found.unique] == [paper.record_id for paper in known]
     assert (found.new, found.duplicates) == ((), 1)

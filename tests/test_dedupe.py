@@ -170,7 +170,7 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     ),
     "reply with the abstract of what it answers": (
         record(doi="10.5555/a.1", abstract=TEXT),
-        record(doi="10.5555/a.2", abstract=TEXT, pages="59-60"),
+        record(doi="10.5555/a.2", abstract=TEXT, pages="59-72"),
     ),
     "one abstract in two volumes, other number of pages": (
         record(doi="10.5555/a.1", abstract=TEXT),
