@@ -35,7 +35,7 @@ class Note:
 
     def __str__(self) -> str:
         place = f": record {self.record}, line {self.line}" if self.record else ""
-        more = f" (so are {self.count - 1} more records)" if self.count > 1 else ""
+        more = f" (and in {self.count - 1} more records)" if self.count > 1 else ""
         return f"{self.file}{place}: {self.text}{more}"
 
 
@@ -161,7 +161,7 @@ class Reading:
             As `ingest`.
         """
         for argument, paths in self._groups:
-            before = len(self.counts)
+            read, unread = len(self.counts), len(self.unread)
             for path in paths:
                 meter = _Meter(path.stat().st_size, on_progress)
                 with self._sparing(path != argument, self._names[path], path):
@@ -172,8 +172,9 @@ class Reading:
                                 refuse_nested(source)
                             yield from self._read(source, name)
                 meter.finish()
-            if len(self.counts) == before:
-                raise MechtagError(f"{argument}: no file in it could be read; the last: {self.unread[-1]}")
+            if len(self.counts) == read:
+                first = (self.unread[unread:] or self.unread)[0]
+                raise MechtagError(f"{argument}: no file in it could be read; the first: {first}")
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:

@@ -34,7 +34,6 @@ _TAG = re.compile(
     rf"{_ATTRIBUTES}\s*/?>",
     re.IGNORECASE,
 )
-_COMMENT = re.compile(r"<!--.{0,2000}?-->|<!\[CDATA\[|\]\]>", re.S)
 _SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -86,6 +85,13 @@ def _examine(text: str, told: list[str] | None) -> tuple[str, bool]:
     return text, plain and "  " not in text
 
 
+def _without_comments(text: str) -> str:
+    first, *others = text.replace("<![CDATA[", "").replace("]]>", "").split("<!--")
+    return first + "".join(
+        after if end else f"<!--{part}" for part in others for _, end, after in [part.partition("-->")]
+    )
+
+
 def strip_markup(text: str) -> str:
     """Resolve entities and drop tags; paragraphs and titles are set apart by blank lines.
 
@@ -99,7 +105,7 @@ def strip_markup(text: str) -> str:
         text = resolved
     if "<" not in text and "]]>" not in text:
         return text
-    text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _COMMENT.sub("", text))
+    text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _without_comments(text))
     lowered = text.lower()
 
     def replace(match: re.Match[str]) -> str:
@@ -123,10 +129,12 @@ def clean_text(value: Any, told: list[str] | None = None) -> str:
     """
     if type(value) is str:
         text: str = value
-    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return ""
+    elif type(value) is int:
+        text = str(value)
+    elif type(value) is float and math.isfinite(value):
+        text = str(int(value)) if value.is_integer() else str(value)
     else:
-        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return ""
     text, plain = _examine(text, told)
     return text.strip(" ") if plain else _one_line(strip_markup(text))
 
