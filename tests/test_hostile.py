@@ -139,7 +139,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             ingest([tmp_path / name])
     with pytest.raises(MechtagError, match="/dev/zero: a pipe, socket or device"):
         ingest(["/dev/zero"])
-    with pytest.raises(MechtagError, match="no file in it could be read; the first: .*/link: not read: a link to"):
+    with pytest.raises(MechtagError, match=r"no file in it could be read; the first: .*/link: not read: a link to"):
         ingest([tmp_path])
     (tmp_path / "good.ris").write_bytes(RIS)
     (tmp_path / "sub").mkdir()
