@@ -12,7 +12,7 @@ from rapidfuzz.distance import Indel
 from pipeline.records import normalise_title
 from pipeline.traits import Traits
 
-_PART = re.compile(r"(?:part|phase|study|volume|chapter|section|paper|no|number|[ivx]+|\d+)\b")
+_PART = re.compile(r"(?:part|phase|study(?! protocol)|volume|chapter|section|paper|no|number|[ivx]+|\d+)\b")
 _NUMBER = re.compile(r"[ivx]+|.*\d.*")
 _MEETING = frozenset("conference conferences congress symposium workshop meeting".split())
 _MEETING_WORDS = frozenset(

@@ -95,6 +95,32 @@ SAME: dict[str, tuple[Record, Record]] = {
         record(journal="Invented Care. Conference: 7th Invented Sessions", volume=None, issue=None, pages=None),
         record(journal="Invented Care", volume=None, issue=None, pages=None),
     ),
+    "meeting abstract, by two names of its kind": (
+        record(type="CONF", issue="Suppl 1", pages=None),
+        record(type="JOUR", issue="Suppl 1", pages=None, volume=None),
+    ),
+    "a letter lost": (
+        record(title="Tolerance of strain in stroke teams", pages=None),
+        record(title="Tolrance of strain in stroke teams", volume=None),
+    ),
+    "ampersand": (
+        record(title="Trust & power among nurses of three stroke units", pages=None),
+        record(title="Trust and power among nurses of three stroke units", volume=None, year=2018),
+    ),
+    "authors missing, a word misspelt, same pages": (
+        record(title=LONG.replace("study", "sutdy"), authors=()),
+        record(),
+    ),
+    "same DOI, subtitle that says what it is": (
+        record(title=f"{LONG}: study protocol", doi="10.5555/a.1"),
+        record(doi="10.5555/a.1"),
+    ),
+    "a word left out, journal unknown, same pages": (
+        bare(year=2017, pages="45-58", title="Moral hazards and effects of digital monitoring in labour markets"),
+        bare(
+            year=2017, pages="45-58", title="Moral hazards and effects of enhanced digital watching in labour markets"
+        ),
+    ),
     "pages cut short": (record(pages="123-9", volume=None), record(pages="123-129", issue=None)),
     "translated title in brackets, pages cut short": (
         record(title="[Leading together in networks of care].", pages="123-9"),
@@ -128,6 +154,22 @@ SAME: dict[str, tuple[Record, Record]] = {
     "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
 }
 DIFFERENT: dict[str, tuple[Record, Record]] = {
+    "part I and part II, pages unknown": (
+        record(title=f"{LONG} of wards: part I", pages=None, volume=None),
+        record(title=f"{LONG} of wards: part II", pages=None, volume=None),
+    ),
+    "typical and atypical": (
+        record(title="Care of typical strokes in old age", pages=None),
+        record(title="Care of atypical strokes in old age", pages=None),
+    ),
+    "yearly report of two people, volumes unknown": (
+        record(volume=None, issue=None),
+        record(volume=None, issue=None, year=2018, pages="101-120"),
+    ),
+    "issue that means nothing": (
+        record(title="Annual report of the network", issue="unknown", pages=None),
+        record(title="Annual report of the network", issue="unknown", pages=None, authors=("Doe, Ann",)),
+    ),
     "update of a Cochrane review": (
         record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue="1"),
         record(doi="10.1002/14651858.cd001234.pub3", pages="CD001234", issue="1"),
@@ -321,6 +363,21 @@ def test_the_surer_claim_to_a_record_wins() -> None:
     claimed = bare(3, year=2017, doi="10.5555/a.2")
     found = dedupe([first, second, claimed], SETTINGS)
     assert partition(found) == {frozenset({("a.ris", 2), ("a.ris", 3)})}
+
+
+def test_a_record_without_pages_does_not_join_two_titles() -> None:
+    first = record(1, abstract=TEXT)
+    second = record(2, title=f"{LONG}: a second study", abstract=TEXT, pages="101-120")
+    without_pages = record(3, abstract=TEXT, pages=None)
+    found = dedupe([first, second, without_pages], SETTINGS)
+    assert partition(found) == {frozenset({("a.ris", 1), ("a.ris", 3)})}
+
+
+def test_a_slip_in_a_longer_title_does_not_keep_records_apart() -> None:
+    short, long = record(1, title="Sharing the lead in stroke care networks"), record(2)
+    with_slip = record(3, title=LONG.replace("networks", "netwrks"), doi="10.5555/a.1")
+    found = dedupe([short, with_slip, long], SETTINGS)
+    assert len(found.unique) == 1
 
 
 def test_confidence_is_that_of_the_weakest_link() -> None:
