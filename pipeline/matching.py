@@ -160,7 +160,9 @@ def _presented(left: Traits, right: Traits, found: Evidence) -> bool:
 
 
 def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
-    journal, volume, issue, page = found.journal, found.volume, found.issue, found.page
+    journal, volume, issue = found.journal, found.volume, found.issue
+    # That a page of another year's volume has the same number is chance.
+    page = found.page and not (volume is False and found.years)
     unsure = Verdict(None, 0.6 if found.authors else 0.4, found.describe())
     if found.placed:
         return Verdict(True, 0.98, "same title, volume and first page")
@@ -169,7 +171,7 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
         if journal and not found.contradicted and (volume or page or unclear):
             return Verdict(True, 0.85, "same title and journal, authors unclear")
         return unsure
-    if page and (volume or (journal and issue is not False and not (volume is False and found.years))):
+    if page and (volume or (journal and issue is not False)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
         # A body reports under one title year after year.

@@ -196,6 +196,10 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title=f"Erratum to: {LONG}", pages="99"),
         record(title=f"Erratum to: {LONG}", pages="150"),
     ),
+    "correction of a paper that was corrected before": (
+        record(title=f"{LONG}. [Erratum appears in J Invent Care. 2018;13:1]"),
+        record(title=f"{LONG}. [Erratum appears in J Invent Care. 2018;13:1] (Erratum)"),
+    ),
     "correction named at the end": (record(), record(title=f"{LONG} (Correction)")),
     "reply named at the end": (record(), record(title=f"{LONG}: authors' reply")),
     "preprint and a paper of which no type is known": (
