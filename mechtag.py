@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 
 Sources = Annotated[
-    list[Path], typer.Argument(metavar="SRC...", help="Search exports, or folders of them.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="SRC...", help="Search exports, or folders or zip files of them.", show_default=False),
 ]
 Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
 # No usage statistics leave the machine, unless the user sets these otherwise.
@@ -46,13 +47,14 @@ def _say(message: str) -> None:
 
 
 @contextmanager
-def _progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, total: int, *, of_bytes: bool = False) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on a terminal, nothing in a pipe."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    done = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.advance(task, done)
@@ -65,20 +67,24 @@ def ingest(
 ) -> None:
     """Read search exports into one table of records.
 
-    What cannot become a record goes to `rejected.jsonl` beside the table, with the reason.
+    What cannot become a record goes to `rejected.jsonl` beside the table, with the reason; counts and
+    notes go to `ingest.json`. A file that cannot be read stops the run, unless it is one among others in
+    a folder or a zip file: then it is named, and the others are read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
-    from pipeline.ingest import ingest as read_sources
+    from pipeline.ingest import Reading
     from pipeline.store import write_json, write_jsonl, write_records
 
-    found = read_sources(sources)
-    write_records(output, found.records)
-    write_jsonl(output.with_name("rejected.jsonl"), found.rejected)
-    write_json(output.with_name("ingest.json"), found.summary())
-    for note in found.notes:
+    reading = Reading(sources)
+    with _progress("reading", reading.size, of_bytes=True) as advance:
+        write_records(output, reading.records(advance))
+    write_jsonl(output.with_name("rejected.jsonl"), reading.rejected)
+    summary = reading.summary()
+    write_json(output.with_name("ingest.json"), summary)
+    for note in (*reading.notes, *reading.unread):
         _say(f"note: {note}")
-    _say(f"{output}: {len(found.records)} records kept, {len(found.rejected)} rejected")
+    _say(f"{output}: {summary['kept']} records kept, {summary['rejected']} rejected")
 
 
 @app.command()
@@ -207,7 +213,7 @@ def tag(
     settings, codebook = _load(params)
     loaded = load_model(model, codebook)
     batch = gather(sources, settings, sentence_table)
-    for note in batch.ingested.notes:
+    for note in (*batch.ingested.notes, *batch.ingested.unread):
         _say(f"note: {note}")
     with _progress("tagging", len(batch.records)) as advance:
         tagged = tag_records(loaded, batch, settings.tag, advance)

@@ -204,6 +204,37 @@ def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, 
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
+def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """Read any parquet table: names of its columns, and its rows, a few at a time.
+
+    Values are whatever JSON can hold; dates and the like become text.
+
+    Parameters
+    ----------
+    path, data
+        Name under which the table is known, and its bytes.
+
+    Raises
+    ------
+    MechtagError
+        The file is not readable as parquet.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+    return list(file.schema_arrow.names), _table_rows(path, file)
+
+
+def _table_rows(path: str | Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in file.iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                yield json.loads(json.dumps(row, default=str), parse_constant=lambda name: None)
+    except (pa.ArrowException, OSError) as error:
+        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+
+
 def _parse(path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT]) -> list[RowT]:
     parsed = []
     for number, row in enumerate(rows, start=1):
@@ -216,7 +247,7 @@ def _parse(path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT
     return parsed
 
 
-def write_records(path: str | Path, records: Sequence[Record]) -> None:
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
     """Write records as parquet."""
     _write(
         path,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested, ingest
+from pipeline.readers.columns import split_authors
 from pipeline.readers.construct import clean_author, clean_year
-from pipeline.readers.delimited import split_authors
 
 EXPORTS = Path(__file__).parent / "fixtures" / "exports"
 RIS_EXPORTS = sorted(EXPORTS.glob("*.ris"))
@@ -39,7 +39,7 @@ def read(tmp_path: Path) -> Reader:
 def test_every_system_tells_the_same_of_the_same_papers(path: Path) -> None:
     found = ingest([path])
     first, second = found.records
-    assert first.title.rstrip(".") == "Sharing the lead in stroke care networks: a qualitative study"
+    assert first.title.rstrip(".").lower() == "sharing the lead in stroke care networks: a qualitative study"
     assert (first.year, first.doi, first.volume, first.issue) == (2017, "10.5555/jic.2017.0045", "12", "3")
     assert first.journal is not None
     assert first.journal.lower() == "journal of invented care"
@@ -48,9 +48,9 @@ def test_every_system_tells_the_same_of_the_same_papers(path: Path) -> None:
     if path.name != "pubmed.csv":
         assert first.abstract.startswith("Three networks of hospitals were studied for two years. Leading moved")
         assert first.abstract.endswith("no single office held it.")
-    assert second.title.rstrip(".") == "Who owns the plan? Middle managers in primary care"
+    assert second.title.rstrip(".").lower() == "who owns the plan? middle managers in primary care"
     assert (second.year, second.doi, second.volume) == (2019, "10.5555/jic.2019.0007", "14")
-    assert (second.abstract, second.pages) == ("", "7" if path.name in ("scopus.csv", "web_of_science.txt") else None)
+    assert (second.abstract, second.pages) == ("", "7" if path.stem in ("scopus", "web_of_science") else None)
     assert [record.source_index for record in found.records] == [1, 2]
     assert {record.source_file for record in found.records} == {path.name}
     assert found.notes == ()
@@ -86,6 +86,16 @@ def test_ris_agrees_with_rispy(path: Path) -> None:
         ("embase.csv", None, ("human", "leadership")),
         ("rayyan.csv", "31415926", ("leadership", "stroke")),
         ("asreview.csv", None, ("leadership", "stroke")),
+        ("pubmed.nbib", "31415926", ("networks", "*Leadership", "Stroke/therapy")),
+        ("pubmed.xml", "31415926", ("networks", "*Leadership", "Stroke/therapy")),
+        ("ovid.cgi", "31415926", ("leadership", "stroke")),
+        ("web_of_science.ciw", "31415926", ("leadership", "stroke networks", "TEAMS")),
+        ("endnote.xml", "31415926", ("leadership", "stroke")),
+        ("endnote.enw", None, ("leadership", "stroke")),
+        ("scopus.bib", None, ("leadership", "stroke")),
+        ("zotero_biblatex.bib", None, ("leadership", "stroke")),
+        ("zotero.json", "31415926", ("leadership", "stroke")),
+        ("embase_vertical.csv", "31415926", ("human", "leadership")),
     ],
 )
 def test_pubmed_ids_and_keywords(name: str, pmid: str | None, keywords: tuple[str, ...]) -> None:
@@ -111,7 +121,7 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
     abstract = "AB  - First.\nAB - second.\n\nThird.\n"
     found = read(f"Provider: nobody\n1.\nTY  - JOUR\nTI  - A title\n  over two lines\n{abstract}ER  - \n2.\n")
     assert found.records[0].title == "A title over two lines"
-    assert found.records[0].abstract == "First. AB - second. Third."
+    assert found.records[0].abstract == "First. AB - second.\nThird."
     assert found.notes == ()
 
 
@@ -329,15 +339,13 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b" \r\n\t\n", "the file is empty"),
         (b"\xef\xbb\xbf", "of no known format"),
         (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
-        (b"PK\x03\x04" + bytes(range(256)), "a binary file, not text"),
-        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "a binary file, not text"),
-        (b"TY  - JOUR\nTI  - One\x00\nER  - \n", "a binary file, not text"),
-        (b"@article{key,\n  title = {One},\n  year = {2001},\n}\n", "of no known format"),
-        (b'<?xml version="1.0"?>\n<records><title>One</title></records>\n', "of no known format"),
-        (b"PMID- 12345678\nTI  - One\nAB  - Text\n", "of no known format"),
+        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or cut short"),
+        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or cut short"),
+        (
+            b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
+            "XML that is neither EndNote's nor PubMed's",
+        ),
         (b"Dear colleague,\nhere are the results.\n", "of no known format"),
-        (b'[{"title": "One"}]\n', "of no known format"),
-        (b'{\n  "title": "One"\n}\n', "of no known format"),
     ],
 )
 def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:
@@ -379,7 +387,9 @@ def test_control_characters_and_composed_letters(read: Reader) -> None:
 # Generated
 
 # Anything on one line that is text; a surrogate or NUL is not.
-one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff")
+# Two of these in a row may be one letter that was decoded wrongly; that is tested by itself.
+mojibake = "".join(map(chr, range(0xC2, 0xF5))) + "√¬‚"
+one_line = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff" + mojibake)
 line = st.text(one_line, min_size=1, max_size=40).map(str.strip).filter(bool)
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))
 ris_record = st.tuples(line, st.lists(st.tuples(tag, st.one_of(st.just(""), line)), max_size=8))
@@ -427,7 +437,7 @@ json_value = st.recursive(
 @anywhere
 @given(items=st.lists(st.dictionaries(line, json_value, max_size=5), min_size=1, max_size=5))
 def test_jsonl_round_trip(read: Reader, items: list[dict[str, object]]) -> None:
-    items = [{"title": "One", **item, "authors": item} for item in items]
+    items = [{**item, "title": "One", "authors": item} for item in items]
     found = read("\n".join(json.dumps(item, ensure_ascii=False) for item in items))
     assert [record.raw for record in found.records] == [tuple(item.items()) for item in items]
 

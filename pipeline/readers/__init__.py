@@ -7,11 +7,33 @@ A module reads (file to entries) and cleans (fields of an entry to attributes of
 from __future__ import annotations
 
 from pipeline.errors import MechtagError
-from pipeline.readers import delimited, jsonl, ris
+from pipeline.readers import (
+    bibtex,
+    csl_json,
+    delimited,
+    embase_vertical,
+    endnote_xml,
+    enw,
+    jsonl,
+    medline,
+    ovid,
+    parquet,
+    pubmed_xml,
+    ris,
+    unsupported,
+    wos,
+    xlsx,
+)
 from pipeline.readers.base import Format, Source
 
-# Asked in this order: nearly any text could be taken for a table.
-FORMATS: tuple[Format, ...] = (ris.FORMAT, jsonl.FORMAT, delimited.FORMAT)
+# Asked in this order: the binary ones first, and tables last, for nearly any text could be taken for one.
+FORMATS: tuple[Format, ...] = (
+    *(xlsx.FORMAT, parquet.FORMAT),
+    *(pubmed_xml.FORMAT, endnote_xml.FORMAT),
+    *(ris.FORMAT, medline.FORMAT, wos.FORMAT, ovid.FORMAT, enw.FORMAT, bibtex.FORMAT),
+    *(csl_json.FORMAT, jsonl.FORMAT),
+    *(embase_vertical.FORMAT, delimited.FORMAT),
+)
 
 
 def find_format(source: Source) -> Format:
@@ -25,8 +47,6 @@ def find_format(source: Source) -> Format:
     for known in FORMATS:
         if known.recognise(source):
             return known
-    start = source.text.strip()[:60]
     raise MechtagError(
-        f"{source.path}: of no known format; it starts with {start!r}. "
-        f"Known formats: {', '.join(known.name for known in FORMATS)}"
+        f"{source.path}: {unsupported.describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
     )

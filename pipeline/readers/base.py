@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import codecs
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import MechtagError
+from pipeline.readers.encoding import Encoding, find_encoding
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Control characters that no text has; tab, line ends, form feed and DOS end-of-file are harmless.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _SHARE_OF_BINARY, _FEW = 0.01, 8
+_WEB_PAGE = re.compile(
+    r"[\s\ufeff]*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
 _HEAD = 65536
+# Small enough to stay in the processor's cache, and below what makes Python ask the system for memory.
+_CHUNK = 1 << 16
+#: Bytes of a file that must be in memory as a whole, and of a line in one that is read by lines.
+LARGEST_WHOLE = 1 << 30
+#: Characters of an entry; nothing but a broken file has more.
+LONGEST_ENTRY = 10_000_000
+_SHOWN = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record as it stands in a file.
 
     Attributes
@@ -43,9 +54,18 @@ class Entry:
     notes: tuple[str, ...] = ()
 
 
+def overlong(number: int, line: int, start: str) -> Entry:
+    """Refuse an entry of more than `LONGEST_ENTRY` characters; ``start`` is its text, of which the first are kept."""
+    fault = (
+        f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
+        "export it again"
+    )
+    return Entry(number, line, [("start", start[:_SHOWN])], fault=fault)
+
+
 @dataclass(frozen=True)
 class Format:
-    """How one file format is told from others, read, and mapped to the record contract.
+    r"""How one file format is told from others, read, and mapped to the record contract.
 
     Attributes
     ----------
@@ -55,7 +75,9 @@ class Format:
         Cut the file into entries without judging them.
     clean
         Map the fields of an entry to attributes of `pipeline.records.Record`; lists for
-        ``authors`` and ``keywords``, text or ``None`` for the others.
+        ``authors`` and ``keywords``, text or ``None`` for the others. Markup, entities and
+        spaces are cleaned after it. Line ends in ``abstract`` that only wrap the text may
+        stay; a blank line (``\n\n``) is a paragraph, and a heading on its own line is kept so.
     """
 
     name: str
@@ -64,74 +86,197 @@ class Format:
     clean: Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 
 
+class _Watched(io.RawIOBase):
+    """A stream that tells how much was read of it, and whose faults are errors for the user."""
+
+    def __init__(self, stream: BinaryIO, path: Path, on_read: Callable[[int], None]) -> None:
+        self._stream, self._path, self._on_read = stream, path, on_read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with readable(self._path):
+            count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        self._on_read(count)
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the errors of reading ``path`` into ones that users can act on."""
+    try:
+        yield
+    except OSError as error:
+        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+class Survey(NamedTuple):
+    """What one pass over a file tells: its encoding, its bytes unpacked, and how many NULs are no text."""
+
+    encoding: Encoding
+    size: int
+    nuls: int
+
+
 @dataclass
 class Source:
-    """A file to read.
+    """A file to read, or one in an archive.
 
     Attributes
     ----------
     path
-        Where it is.
+        Where it is; that of an archive has the name of the member after it.
     notes
-        What was odd about the file as a whole, after ``text`` was read.
+        What was odd about the file as a whole; complete when it was read to its end.
+    opener
+        Opens it, if it is no file of its own.
+    packed
+        Bytes that it takes in an archive; ``None`` for a file.
+    on_read
+        Called as its text is read, with the number of bytes on the disk that this was.
     """
 
     path: Path
     notes: list[str] = field(default_factory=list)
+    opener: Callable[[], BinaryIO] | None = None
+    packed: int | None = None
+    on_read: Callable[[int], None] = lambda _: None
+
+    def open(self) -> BinaryIO:
+        """Open it anew, at its first byte."""
+        with readable(self.path):
+            return self.opener() if self.opener else self.path.open("rb", buffering=0)
+
+    def _chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
+        with self.open() as stream, io.BufferedReader(_Watched(stream, self.path, lambda _: None), size) as watched:
+            while chunk := watched.read(size):
+                yield chunk
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first 64K bytes, enough to recognise a binary format."""
+        return next(self._chunks(_HEAD), b"")
 
     @cached_property
     def data(self) -> bytes:
-        """The file's bytes."""
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise MechtagError(f"{self.path}: cannot be read: {error.strerror}") from None
+        """The file's bytes, for formats that cannot be read by lines.
+
+        Raises
+        ------
+        MechtagError
+            It cannot be read, or has more than `LARGEST_WHOLE` bytes.
+        """
+        chunks, size = [], 0
+        for chunk in self._chunks():
+            size += len(chunk)
+            self._refuse_large(size)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _refuse_large(self, size: int) -> None:
+        if size > LARGEST_WHOLE:
+            raise MechtagError(
+                f"{self.path}: larger than {LARGEST_WHOLE >> 20} MB, which is the most that is read of a format "
+                "that cannot be read by lines; export the results in parts"
+            )
 
     @cached_property
-    def text(self) -> str:
-        r"""The file as text with ``\n`` line ends.
-
-        UTF-8 or UTF-16; bytes that are not UTF-8 are taken for Windows-1252 one by one,
-        so that a damaged or mixed file loses no more than those.
+    def survey(self) -> Survey:
+        """What the whole file looks like; what is odd about that is noted.
 
         Raises
         ------
         MechtagError
             The file is empty or is not text.
         """
-        data = self.data
-        if not data.strip():
+        size = nuls = run = 0
+        blank = True
+
+        def surveyed() -> Iterator[bytes]:
+            nonlocal size, nuls, run, blank
+            for chunk in self._chunks():
+                size, nuls, blank = size + len(chunk), nuls + chunk.count(0), blank and not chunk.strip()
+                run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
+                if run > LARGEST_WHOLE:
+                    raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB; no export has such")
+                yield chunk
+
+        chunks = surveyed()
+        encoding = find_encoding(self.start, chunks)
+        self._refuse_foreign(encoding)
+        for _ in chunks:  # the encoding may be known before the end
+            pass
+        if blank:
             raise MechtagError(f"{self.path}: the file is empty; export the search results again")
-        if data.startswith(_UTF16):
-            text = data.decode("utf-16", errors="replace")
-        else:
-            text = self._decode(data)
-        head = text[:_HEAD]
-        if "\0" in text or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
+        nuls = 0 if encoding.name.startswith(("utf-16", "utf-32")) else nuls
+        if encoding.note:
+            self.notes.append(encoding.note)
+        if nuls:
+            self.notes.append(f"{nuls} NUL bytes, which no text has, were left out; the file may be damaged")
+        return Survey(encoding, size, nuls)
+
+    def _refuse_foreign(self, encoding: Encoding) -> None:
+        head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
+        if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
-                f"{self.path}: a binary file, not text (it starts with {data[:8]!r}); "
+                f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
                 "export the search results as RIS, CSV, TSV or JSONL"
             )
-        return text.replace("\r\n", "\n").replace("\r", "\n")
+        if _WEB_PAGE.match(head):
+            raise MechtagError(
+                f"{self.path}: a web page (HTML), not an export, even if records show in it; it may be a page to log "
+                "in. Use the database's export or download button, or save the page as text"
+            )
 
-    def _decode(self, data: bytes) -> str:
-        try:
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-        self.notes.append(f"not UTF-8 from line {line} on; the bytes that are not were read as Windows-1252")
-        return data.decode("utf-8-sig", errors="mechtag-cp1252")
+    @contextmanager
+    def _decoded(self) -> Iterator[io.TextIOWrapper]:
+        encoding, size, _ = self.survey
+        share = 1 if self.packed is None else self.packed / size
 
-    @property
+        def on_read(done: int) -> None:
+            self.on_read(round(done * share))
+
+        with self.open() as stream:
+            watched = io.BufferedReader(_Watched(stream, self.path, on_read), _CHUNK)
+            watched.read(encoding.mark)
+            yield io.TextIOWrapper(watched, encoding.name, encoding.errors)
+
+    def lines(self) -> Iterator[str]:
+        r"""Lines, each with ``\n`` at its end except perhaps the last; only one at a time is in memory.
+
+        Raises
+        ------
+        MechtagError
+            As `survey`.
+        """
+        with self._decoded() as text:
+            if self.survey.nuls:
+                yield from (line.replace("\0", "") for line in text)
+            else:
+                yield from text
+
+    @cached_property
+    def text(self) -> str:
+        r"""The file as text with ``\n`` line ends, for formats that cannot be read by lines.
+
+        Raises
+        ------
+        MechtagError
+            As `survey`, or the file has more than `LARGEST_WHOLE` bytes.
+        """
+        self._refuse_large(self.survey.size)
+        with self._decoded() as text:
+            return text.read().replace("\0", "")
+
+    @cached_property
     def head(self) -> str:
-        """The first 64K characters, enough to recognise a format."""
-        return self.text[:_HEAD]
-
-
-def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
-
-
-codecs.register_error("mechtag-cp1252", _as_cp1252)
+        """The first 64K bytes as text, enough to recognise a format; raises as `survey`."""
+        encoding = self.survey.encoding
+        decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
+        head = decoder.decode(self.start[encoding.mark :])
+        return head.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
-from pipeline.readers.base import Entry
+from pipeline.readers.base import LONGEST_ENTRY, Entry
+from pipeline.readers.cleaning import clean_abstract, clean_text
 from pipeline.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
 
 # Journals begin in 1665; whatever claims to be later than 2100 is no year.
 _FIRST_YEAR, _LAST_YEAR = 1600, 2100
 _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
 
 
-def clean_text(value: Any) -> str:
-    """One line of composed Unicode without control characters; ``""`` for what is no text."""
-    if not isinstance(value, str):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return ""
-        value = str(int(value) if value == value // 1 else value)
-    text = " ".join(value.split())
-    if text.isascii() and text.isprintable():
-        return text
-    return unicodedata.normalize("NFC", _UNPRINTABLE.sub("", text))
+# Journals, years and names come again and again: each is cleaned once, and is once in memory.
+_once = lru_cache(maxsize=1 << 15)
+_LONGEST_CACHED = 200
+_OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
 
 
-def clean_year(value: Any) -> int | None:
-    """Return the first number that can be a year of publication."""
-    years = (int(digits) for digits in _YEAR.findall(clean_text(value)))
+def _clean_year(value: Any) -> int | None:
+    years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
-def clean_author(value: Any) -> str:
-    """``Family, Given``, where a comma or initials at the end tell the two apart."""
-    name = clean_text(value).strip(" ,;")
+def _clean_author(value: Any, told: list[str] | None = None) -> str:
+    name = clean_text(value, told).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
     if comma:
         return f"{family.rstrip()}, {given.strip()}"
@@ -47,13 +39,36 @@ def clean_author(value: Any) -> str:
     return f"{initials[1]}, {initials[2]}" if initials else name
 
 
-def _each(values: Any, clean: Any) -> tuple[str, ...]:
+_cached_text, _cached_author, _cached_year = _once(clean_text), _once(_clean_author), _once(_clean_year)
+
+
+def _cacheable(value: Any) -> bool:
+    """Whether a cache is right: it takes 1 and True for the same, and does not tell what was mended."""
+    return type(value) is str and value.isascii() and len(value) <= _LONGEST_CACHED
+
+
+def clean_year(value: Any) -> int | None:
+    """Return the first number that can be a year of publication."""
+    return _cached_year(value) if _cacheable(value) else _clean_year(value)
+
+
+def clean_author(value: Any, told: list[str] | None = None) -> str:
+    """``Family, Given``, where a comma or initials at the end tell the two apart."""
+    return _cached_author(value) if _cacheable(value) else _clean_author(value, told)
+
+
+def _short_text(value: Any, told: list[str] | None) -> str:
+    return _cached_text(value) if _cacheable(value) else clean_text(value, told)
+
+
+def _each(values: Any, clean: Callable[[Any, list[str] | None], str], told: list[str] | None) -> tuple[str, ...]:
     """Clean values, and keep each once, in their order."""
-    items: Iterable[Any] = values if isinstance(values, list | tuple) else ()
-    return tuple(dict.fromkeys(filter(None, map(clean, items))))
+    if not values or not isinstance(values, list | tuple):
+        return ()
+    return tuple(dict.fromkeys([text for value in values if (text := clean(value, told))]))
 
 
-def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | Rejected:
+def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[str] | None = None) -> Record | Rejected:
     """Build the record, or say why there is none.
 
     Parameters
@@ -64,28 +79,44 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str) -> Record | R
         What `Format.clean` made of them.
     file
         Name under which the file is known.
+    told
+        Gets what was odd about the texts, though they were cleaned.
     """
     raw = tuple(entry.fields)
-    title = clean_text(cleaned.get("title"))
-    reason = entry.fault or ("" if title else "no title")
+    get = cleaned.get
+    title = clean_text(get("title"), told)
+    abstract = clean_abstract(get("abstract"), told)
+    reason = entry.fault
+    if not reason and not title:
+        reason = "no title"
+    elif len(title) + len(abstract) > LONGEST_ENTRY:
+        reason = f"title and abstract have {len(title) + len(abstract):,} characters, more than {LONGEST_ENTRY:,}"
+        raw = (("title", title[:_LONGEST_IDENTIFIER]),)
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)
-    year = clean_year(cleaned.get("year"))
-    doi = normalise_doi(clean_text(cleaned.get("doi"))[:_LONGEST_IDENTIFIER])
-    pmid = normalise_pmid(clean_text(cleaned.get("pmid")))
-    authors = _each(cleaned.get("authors"), clean_author)
-    others = ("journal", "volume", "issue", "pages", "type", "language", "url")
-    return Record(
-        record_id=make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
-        title=title,
-        abstract=clean_text(cleaned.get("abstract")),
-        authors=authors,
-        year=year,
-        doi=doi,
-        pmid=pmid,
-        keywords=_each(cleaned.get("keywords"), clean_text),
-        source_file=file,
-        source_index=entry.number,
-        raw=raw,
-        **{name: clean_text(cleaned.get(name)) or None for name in others},
+    year = clean_year(get("year"))
+    doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
+    pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
+    authors = _each(get("authors"), clean_author, told)
+    # As `Record(...)` does, without a call that takes a fifth of the time.
+    return _validate(
+        {
+            "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
+            "title": title,
+            "abstract": abstract,
+            "authors": authors,
+            "year": year,
+            "doi": doi,
+            "pmid": pmid,
+            "keywords": _each(get("keywords"), _short_text, told),
+            "source_file": file,
+            "source_index": entry.number,
+            "raw": raw,
+            **{name: _short_text(value, told) or None for name in _OTHERS if (value := get(name))},
+        }
     )
+
+
+def _validate(values: dict[str, Any]) -> Record:
+    record: Record = Record.__pydantic_validator__.validate_python(values)
+    return record

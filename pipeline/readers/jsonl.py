@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.readers.base import Entry, Format, Source
+from pydantic_core import from_json
+
+from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
 
 _OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
 # JSON can name half of a character pair, which no other format could take.
+_UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|\b(?:NaN|Infinity)\b")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -20,26 +23,40 @@ def recognise(source: Source) -> bool:
 
 
 def _parse(line: str) -> dict[str, Any]:
-    item: Any = json.loads(line, parse_constant=lambda name: None)
+    try:
+        item: Any = from_json(line, allow_inf_nan=False)
+    except ValueError as error:
+        if not _UNUSUAL.search(line) or "recursion" in str(error):
+            raise
+        # NaN and halves of character pairs, which only Python's own reader takes.
+        item = json.loads(line, parse_constant=lambda name: None)
     if not isinstance(item, dict):
         raise ValueError(f"holds {json.dumps(item)[:40]}")
-    if _SURROGATE.search(line):
-        item = json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
-    return dict(item)
+    return without_surrogates(item, line)
+
+
+def without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
+    return item
 
 
 def read(source: Source) -> Iterator[Entry]:
     """Read one object a line; a broken line is an entry with a fault."""
     number = 0
-    for line_number, line in enumerate(source.text.split("\n"), start=1):
-        if not line.strip():
+    for line_number, line in enumerate(source.lines(), start=1):
+        if line.isspace():
             continue
         number += 1
+        if len(line) > LONGEST_ENTRY:
+            yield overlong(number, line_number, line)
+            continue
         try:
             fields = list(_parse(line).items())
         except (ValueError, RecursionError) as error:
             fault = f"not a JSON object: {error or 'nested too deeply'}"
-            yield Entry(number, line_number, [("line", line)], fault=fault)
+            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
             continue
         yield Entry(number, line_number, fields)
 

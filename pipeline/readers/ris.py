@@ -7,12 +7,11 @@ missing, and tells neither line numbers nor the order of tags. Tests compare wit
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.readers.base import Entry, Format, Source
+from pipeline.readers.tagged import Draft, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
 # stand in the middle of a file that was put together from several.
@@ -32,6 +31,8 @@ _MARKED_PMID = re.compile(
 # Ovid cuts 'No Pagination Specified' in two.
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
+_FOUR_DIGITS = re.compile(r"\d{4}")
+_NO_START = "no TY line at its start"
 
 
 def recognise(source: Source) -> bool:
@@ -40,101 +41,77 @@ def recognise(source: Source) -> bool:
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
-@dataclass
-class _Draft:
-    """A record being read: values keep their continuation lines apart until it is done."""
-
-    number: int
-    line: int
-    notes: list[str] = field(default_factory=list)
-    fields: list[tuple[str, list[str]]] = field(default_factory=list)
-    ended: bool = False
-
-    def entry(self) -> Entry:
-        if not self.ended:
-            self.notes.append("no ER line at its end; it may be cut short")
-        pairs = [(tag, "\n".join(values)) for tag, values in self.fields]
-        return Entry(self.number, self.line, pairs, notes=tuple(self.notes))
-
-
 def read(source: Source) -> Iterator[Entry]:
     """Cut a file into records; those without TY or ER are kept, with a note."""
-    text = source.text
-    match = (_TAG if _START.search(text) or not _NARROW_START.search(text) else _NARROW_TAG).match
-    draft: _Draft | None = None
+    head = source.head
+    match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
+    known: dict[str, str] = {}
+    draft: Draft | None = None
     # Tags between ER and the next TY: of the record before, or, if they have an ER of their own, a record.
-    stray: _Draft | None = None
+    stray: Draft | None = None
     number = 0
-    for line_number, line in enumerate(text.split("\n"), start=1):
-        found = match(line)
-        if not found:
+    for line_number, line in enumerate(source.lines(), start=1):
+        # Nearly all lines are like this; the pattern takes three times as long.
+        tag = known.get(line[:2]) if line[2:5] == "  -" else None
+        if tag:
+            value = line[5:].strip()
+        elif found := match(line):
+            tag, value = known.setdefault(found[1], found[1]), found[2].strip()
+        else:
             # Between records stand numbers and headings of the database.
-            if draft and not draft.ended and (continued := line.strip()):
-                draft.fields[-1][1].append(continued)
+            if draft and not draft.ended:
+                draft.continue_with(line)
             continue
-        tag, value = found[1], found[2].strip()
         if tag == "ER":
             if draft and stray:
-                yield draft.entry()
+                yield _finished(draft)
                 draft, stray, number = stray, None, number + 1
             if draft:
                 draft.ended = True
         elif tag == "TY" or draft is None:
             if draft:
-                draft.fields += stray.fields if stray else ()
-                yield draft.entry()
+                yield _finished(draft, stray)
             number, stray = number + 1, None
-            draft = _Draft(number, line_number, [] if tag == "TY" else ["no TY line at its start"], [(tag, [value])])
+            draft = Draft(number, line_number, [] if tag == "TY" else [_NO_START])
+            draft.add(tag, value)
         elif draft.ended:
-            stray = stray or _Draft(number + 1, line_number, ["no TY line at its start"])
-            stray.fields.append((tag, [value]))
+            stray = stray or Draft(number + 1, line_number, [_NO_START])
+            stray.add(tag, value)
         else:
-            draft.fields.append((tag, [value]))
+            draft.add(tag, value)
     if draft:
-        draft.fields += stray.fields if stray else ()
-        yield draft.entry()
+        yield _finished(draft, stray)
+
+
+def _finished(draft: Draft, stray: Draft | None = None) -> Entry:
+    if not draft.ended:
+        draft.notes.append("no ER line at its end; it may be cut short")
+    return draft.entry(stray)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; where tags compete, the more specific one wins."""
-    values: dict[str, list[str]] = defaultdict(list)
-    for tag, value in fields:
-        if value and not (tag in ("SP", "EP") and value in _NO_PAGES):
-            values[tag].append(value)
-
-    def first(*tags: str) -> str | None:
-        for tag in tags:
-            if tag in values:
-                return values[tag][0]
-        return None
-
-    start, end = first("SP", "PG"), first("EP")
+    values = by_tag(fields)
+    start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
+    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _FOUR_DIGITS.search(value))
     return {
-        "title": first("TI", "T1", "CT", "BT"),
-        "abstract": " ".join(values.get("AB") or values.get("N2") or ()),
-        "authors": _split([value for tag, value in fields if tag in ("AU", "A1")]),
-        "year": next((value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _has_year(value)), None),
-        "journal": first("JF", "T2", "JO", "JA", "J1", "J2"),
-        "volume": first("VL"),
-        "issue": first("IS", "CP"),
-        "pages": f"{start}-{end}" if start and end and start != end else start or end,
+        "title": first(values, "TI", "T1", "CT", "BT"),
+        # Some systems give each section a tag of its own.
+        "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
+        "authors": lines_of([value for tag, value in fields if tag in ("AU", "A1")]),
+        "year": next(years, None),
+        "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
+        "volume": first(values, "VL"),
+        "issue": first(values, "IS", "CP"),
+        # Scopus and Web of Science number articles instead of pages.
+        "pages": page_range(None if start in _NO_PAGES else start, None if end in _NO_PAGES else end),
         "doi": _doi(values),
         "pmid": _pmid(values),
-        "keywords": _split(values.get("KW", [])),
-        "type": first("TY"),
-        "language": first("LA"),
-        "url": (first("UR") or "").split(" ")[0],
+        "keywords": lines_of(values.get("KW", [])),
+        "type": first(values, "TY"),
+        "language": first(values, "LA"),
+        "url": (first(values, "UR") or "").split(" ")[0],
     }
-
-
-def _has_year(value: str) -> bool:
-    return re.search(r"\d{4}", value) is not None
-
-
-def _split(values: Sequence[str]) -> list[str]:
-    """Cut lists that stand in one field, by semicolons or one a line."""
-    joined = "\n".join(values)
-    return (joined.replace(";", "\n") if ";" in joined else joined).split("\n")
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
@@ -153,9 +130,10 @@ def _pmid(values: Mapping[str, list[str]]) -> str | None:
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):
                 return marked[1] or marked[2]
-    database = " ".join(values.get("DB", ())).lower()
-    tag = "C5" if "embase" in database else "AN" if "medline" in database or "pubmed" in database else ""
-    return next((value for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
+    database = " ".join(value for tag in ("DB", "DP") for value in values.get(tag, ())).lower()
+    embase, medline = "embase" in database, any(name in database for name in ("medline", "pubmed", "nlm"))
+    tags = ("C5",) * (embase or medline) + ("AN",) * (medline and not embase)
+    return next((value for tag in tags for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
 
 
 FORMAT = Format("RIS", recognise, read, clean)

@@ -1,0 +1,115 @@
+"""What ingest costs beside the library that only parses the file: rispy, Python's csv and json.
+
+The records are those of the set digital_work, repeated under new titles; where one has no
+abstract it gets that of another, as exports of databases have one nearly always.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.publish import ROOT, publish, result
+from pipeline.errors import MechtagError
+
+COMMAND = "python -m benchmarks.ingest"
+BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
+_RECORDS, _RUNS, _TIMES = 21_477, 5, 3
+_COLUMNS = ("title", "author", "year", "journal", "volume", "number", "pages", "abstract", "doi")
+_TEXT = f"""
+## Ingest
+
+{_RECORDS:,} records (bibliographic data and abstracts of `digital_work`, each abstract kept or borrowed) in three
+formats: seconds to read the file, the median of {_RUNS} runs in processes of their own, taken in turn. The peers only
+parse; mechtag also tells the format and encoding, cleans every field, builds and checks each record, and keeps what
+was read. `times` is mechtag's median divided by the peer's; at most {_TIMES} is allowed.
+"""
+_TIMED = "import time; begun = time.perf_counter(); {code}; print(time.perf_counter() - begun)"
+_PEERS = {
+    "ris": ("rispy", "import rispy", "found = rispy.load(open(path, encoding='utf-8'))"),
+    "csv": ("csv", "import csv", "found = list(csv.reader(open(path, encoding='utf-8', newline='')))"),
+    "jsonl": ("json", "import json", "found = [json.loads(line) for line in open(path, encoding='utf-8')]"),
+}
+_OURS = ("mechtag", "from pipeline.ingest import ingest", "found = ingest([path])")
+
+
+def _records() -> list[dict[str, str]]:
+    source = BENCH / "dedupe/digital_work/records_pre_merged.csv"
+    if not source.is_file():
+        raise MechtagError(f"{source}: no such file; set MECHTAG_BENCH to the folder of benchmark data")
+    with source.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    abstracts = [row["abstract"] for row in rows if row["abstract"].strip()]
+    records = []
+    for number in range(_RECORDS):
+        row = rows[number % len(rows)]
+        again = f" ({number // len(rows) + 1})" if number >= len(rows) else ""
+        abstract = row["abstract"].strip() or abstracts[number % len(abstracts)]
+        records.append({**{name: row[name] for name in _COLUMNS}, "title": row["title"] + again, "abstract": abstract})
+    return records
+
+
+def _ris(record: dict[str, str]) -> str:
+    start, _, end = (part.strip() for part in record["pages"].partition("--"))
+    fields = [("TY", "JOUR"), ("TI", record["title"]), *(("AU", name) for name in record["author"].split(" and "))]
+    fields += [("PY", record["year"]), ("T2", record["journal"]), ("VL", record["volume"]), ("IS", record["number"])]
+    fields += [("SP", start), ("EP", end), ("DO", record["doi"]), ("AB", " ".join(record["abstract"].split()))]
+    return "".join(f"{tag}  - {value}\n" for tag, value in fields if value) + "ER  - \n\n"
+
+
+def _json(record: dict[str, str]) -> str:
+    item: dict[str, Any] = {name: record[name] for name in ("title", "journal", "volume", "pages", "abstract", "doi")}
+    item |= {"authors": record["author"].split(" and "), "year": record["year"], "issue": record["number"]}
+    return json.dumps(item, ensure_ascii=False) + "\n"
+
+
+def _csv(records: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS)
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def _seconds(setup: str, code: str, path: Path) -> float:
+    program = f"{setup}; path = {str(path)!r}; {_TIMED.format(code=code)}"
+    done = subprocess.run((sys.executable, "-c", program), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MechtagError(f"{code}: failed: {done.stderr[-2000:]}")
+    return float(done.stdout)
+
+
+def main() -> None:
+    """Write the files, time each system, publish."""
+    argparse.ArgumentParser(prog=COMMAND, description=__doc__).parse_args()
+    records = _records()
+    texts = {"ris": "".join(map(_ris, records)), "csv": _csv(records), "jsonl": "".join(map(_json, records))}
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, text in texts.items():
+            path = Path(folder) / f"records.{kind}"
+            path.write_text(text, encoding="utf-8", newline="")
+            taken: dict[str, list[float]] = {}
+            # In turn, so that what else the machine does falls on both.
+            for _ in range(_RUNS):
+                for name, setup, code in (_PEERS[kind], _OURS):
+                    taken.setdefault(name, []).append(_seconds(setup, code, path))
+            medians = {name: statistics.median(seconds) for name, seconds in taken.items()}
+            dataset = f"digital_work, {kind}"
+            results += [result(dataset, name, "seconds", median, runs=_RUNS) for name, median in medians.items()]
+            times = medians["mechtag"] / medians[_PEERS[kind][0]]
+            results.append(result(dataset, "mechtag", "times", times, runs=_RUNS))
+    publish("ingest", COMMAND, results, _TEXT, versions=("rispy",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Every public reference file, read: what came of it, and whether systems tell the same of the same papers."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from benchmarks.publish import ROOT, provenance, result
+from pipeline.errors import MechtagError
+from pipeline.ingest import ingest
+from pipeline.records import Record, normalise_title
+from pipeline.store import write_json, write_text
+
+COMMAND = "python -m benchmarks.references"
+BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
+SYSTEMS = "citation_file_formatting"
+_LIBRARIES = ("bibtexparser", "pylatexenc", "defusedxml", "openpyxl", "pyarrow")
+# Notes about the files, not exports.
+_ABOUT = frozenset(("SOURCE.txt", "README.md"))
+_COMPARED = ("title", "year", "doi", "first author")
+_START, _END = "<!-- files -->\n", "<!-- /files -->\n"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a file.
+
+    Attributes
+    ----------
+    dataset, file
+        Folder below the data's, and name.
+    refused
+        Why the file was not read, or ``""``.
+    reasons
+        Why entries were rejected, and how many for each reason.
+    """
+
+    dataset: str
+    file: str
+    format: str = ""
+    records: tuple[Record, ...] = ()
+    rejected: int = 0
+    reasons: tuple[tuple[str, int], ...] = ()
+    refused: str = ""
+
+
+def files(folder: Path) -> list[Path]:
+    """Paths of all files that a user could give.
+
+    Raises
+    ------
+    MechtagError
+        The folder is missing.
+    """
+    if not folder.is_dir():
+        raise MechtagError(f"{folder}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _ABOUT)
+
+
+def read(path: Path, folder: Path) -> Outcome:
+    """Read one file as a user would."""
+    dataset = path.relative_to(folder).parts[0]
+    try:
+        found = ingest([path])
+    except MechtagError as error:
+        reason = str(error).removeprefix(f"{path}: ").split(". Known formats:")[0]
+        return Outcome(dataset, path.name, refused=reason)
+    reasons = Counter(item.reason for item in found.rejected)
+    formats = " and ".join(dict.fromkeys(source.format for source in found.sources))
+    return Outcome(dataset, path.name, formats, found.records, len(found.rejected), tuple(sorted(reasons.items())))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One paper in two files."""
+
+    files: tuple[str, str]
+    records: tuple[Record, Record]
+
+    def differs(self) -> Iterator[str]:
+        """Names of what the two tell differently; what only one tells is no difference."""
+        for name in _COMPARED:
+            first, second = (_value(record, name) for record in self.records)
+            if first and second and first != second:
+                yield name
+
+
+def _value(record: Record, name: str) -> object:
+    """Value in the form in which it is compared; of a first author, the last word of the family name."""
+    if name == "title":
+        return normalise_title(record.title)
+    if name == "first author":
+        return (normalise_title(record.authors[0].split(",")[0]).split() or [""])[-1] if record.authors else ""
+    return getattr(record, name)
+
+
+def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
+    """Find papers that stand in two files, by their DOI or, where one has none, their title."""
+    found: dict[object, list[tuple[str, Record]]] = defaultdict(list)
+    for outcome in outcomes:
+        for record in outcome.records:
+            for key in filter(None, (record.doi, _value(record, "title"))):
+                found[key].append((outcome.file, record))
+    joined = {}
+    for same in found.values():
+        for (one, first), (other, second) in combinations(same, 2):
+            if one != other:
+                joined[id(first), id(second)] = Pair((one, other), (first, second))
+    return list(joined.values())
+
+
+def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """Share of a system's pairs with all others that tell the same, by what they tell."""
+    found = pairs(outcomes)
+    results = []
+    for outcome in outcomes:
+        own = [pair for pair in found if outcome.file in pair.files]
+        for name in _COMPARED:
+            both = [pair for pair in own if all(_value(record, name) for record in pair.records)]
+            if both:
+                same = sum(name not in pair.differs() for pair in both)
+                results.append(result(SYSTEMS, outcome.file, f"{name} agrees", same / len(both)))
+                results.append(result(SYSTEMS, outcome.file, f"{name} compared", len(both)))
+    return results
+
+
+def _row(outcome: Outcome) -> str:
+    if outcome.refused:
+        told = outcome.refused if len(outcome.refused) < 200 else outcome.refused[:200] + " ..."
+        return f"| {outcome.dataset} | {outcome.file} | | | | refused: {_cell(told)} |"
+    reasons = "; ".join(f"{count} {reason}" for reason, count in outcome.reasons)
+    counts = f"{len(outcome.records)} | {outcome.rejected}"
+    return f"| {outcome.dataset} | {outcome.file} | {outcome.format} | {counts} | {_cell(reasons)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    found = pairs([outcome for outcome in outcomes if outcome.dataset == SYSTEMS])
+    differences = Counter(name for pair in found for name in pair.differs())
+    told = ", ".join(f"{name} {differences[name]}" for name in _COMPARED)
+    read_ = [outcome for outcome in outcomes if not outcome.refused]
+    entries = sum(len(outcome.records) + outcome.rejected for outcome in read_)
+    return (
+        f"{len(read_)} of {len(outcomes)} files are read, with {entries:,} entries, of which "
+        f"{sum(outcome.rejected for outcome in read_)} are rejected. Of {len(found):,} pairs of one paper from two "
+        f"systems (by DOI or title), so many differ in: {told}."
+    )
+
+
+def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
+    """Write the figures, and the table into the page that says what can be read."""
+    results = []
+    for outcome in outcomes:
+        figures = {"read": len(outcome.records) + outcome.rejected, "rejected": outcome.rejected}
+        figures["refused"] = int(bool(outcome.refused))
+        results += [result(outcome.dataset, outcome.file, metric, value) for metric, value in figures.items()]
+    results += agreement([outcome for outcome in outcomes if outcome.dataset == SYSTEMS])
+    write_json(docs / "benchmarks" / "references.json", {**provenance(COMMAND, _LIBRARIES), "results": results})
+    page = docs / "formats.md"
+    text = page.read_text(encoding="utf-8")
+    if _START not in text or _END not in text:
+        raise MechtagError(f"{page}: no lines {_START.strip()} and {_END.strip()}, between which the table goes")
+    lines = [
+        _summary(outcomes),
+        "",
+        "| data | file | format | records | rejected | why |",
+        "|---|---|---|---:|---:|---|",
+        *map(_row, outcomes),
+    ]
+    above, below = text.split(_START)[0], text.split(_END)[1]
+    write_text(page, above + _START + "\n".join(lines) + "\n" + _END + below)
+
+
+def main() -> None:
+    """Read all files and write the results."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where to write; docs by default")
+    docs = parser.parse_args().docs
+    folder = BENCH / "references"
+    publish([read(path, folder) for path in files(folder)], docs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from typing import Any
+
+import ftfy
+
+from pipeline.headings import find_headings
+from pipeline.readers.notices import cut_notices
+
+_PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+# A semicolon is asked for: 'R&D' and '?a=1&copy=2' are no entities.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_NESTED_ENTITIES = 3
+
+# Only names of HTML, JATS and MathML are tags; 'p <0.05 and n> 30' and '<Rotarod>' are text.
+_BLOCKS = "p br div li ul ol tr table section sec abstract abstracttext blockquote article para".split()
+_TITLES = "title label h1 h2 h3 h4 h5 h6".split()
+_INLINE = (
+    "i b u s em strong sub sup inf span font small big a tt code italic bold sc scp underline roman monospace "
+    "td th tbody thead tfoot html body xref ext-link named-content styled-content inline-formula tex-math math msub "
+    "msup mrow mi mn mo mtext mfrac msqrt mover munder semantics annotation list list-item"
+).split()
+_ATTRIBUTES = r"(?:\s+[\w:.-]{1,40}\s?=\s?(?:\"[^\"<>]{0,500}\"|'[^'<>]{0,500}'|[^\s\"'<>=]{1,200})){0,20}"
+_TAG = re.compile(
+    rf"<(?P<close>/?)(?:(?:jats|mml|m|xhtml|html):(?P<foreign>[a-z][a-z0-9-]{{0,30}})|"
+    rf"(?P<name>{'|'.join(sorted(_BLOCKS + _TITLES + _INLINE, key=len, reverse=True))}))"
+    rf"{_ATTRIBUTES}\s*/?>",
+    re.IGNORECASE,
+)
+_SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
+_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_LONGEST_HEADING, _LONGEST_ABSTRACT = 100, 100_000
+
+# UTF-8 read as Windows-1252, Latin-1 or MacRoman: a letter that begins a character in UTF-8, before one
+# of those that go on ('Ã©', 'â€™'). Whether it is that, ftfy judges by all of the text.
+_SUSPECT = re.compile(r"[\xc2-\xf4][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|[√¬‚][^\x00-\x7f\s]")
+#: What is noted of a record in which `mend_mojibake` changed something.
+MENDED = "letters that were decoded wrongly (as in 'cafÃ©') were mended; the field 'raw' has them as they were"
+# Capitals before a closing quotation mark: 'IRMÃ”' is Portuguese.
+_CAPITALS = re.compile(r"(?<=[A-ZÀ-ÖØ-Þ])[À-ÖØ-Þ][’”…–—»](?!\w)")
+# A text with a lost character in it stays as it is, and letters stay apart as they were written.
+_MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
+
+
+def mend_mojibake(text: str) -> str:
+    """Undo a wrong decoding where it is certain ('Ã©', 'â€™'); otherwise the same text.
+
+    The judgement is that of ftfy, which knows sequences that no language writes:
+    https://ftfy.readthedocs.io/en/latest/heuristic.html.
+    """
+    if len(text) > _LONGEST_ABSTRACT or not _SUSPECT.search(_CAPITALS.sub("", text)):
+        return text
+    mended: str = ftfy.fix_encoding(text, _MENDING)
+    return mended
+
+
+def _special(text: str) -> str:
+    """Characters that may need cleaning; the others are dropped as bytes, ten times as fast as one by one."""
+    rest = text.encode("utf-8", "replace").translate(None, _PLAIN_ASCII)
+    return rest.decode("utf-8") if rest else ""
+
+
+def _examine(text: str, told: list[str] | None) -> tuple[str, bool]:
+    """Mend a text, and tell whether it is one line with nothing else to clean in it."""
+    special = _special(text)
+    if special and _SUSPECT.search(special) and (mended := mend_mojibake(text)) != text:
+        text, special = mended, _special(mended)
+        if told is not None and MENDED not in told:
+            told.append(MENDED)
+    plain = not special or (
+        special.isprintable()
+        and "<" not in special
+        and "&" not in special
+        and not any(map(unicodedata.combining, special))
+        and unicodedata.is_normalized("NFC", special)
+    )
+    return text, plain and "  " not in text
+
+
+def _without_comments(text: str) -> str:
+    first, *others = text.replace("<![CDATA[", "").replace("]]>", "").split("<!--")
+    return first + "".join(
+        after if end else f"<!--{part}" for part in others for _, end, after in [part.partition("-->")]
+    )
+
+
+def strip_markup(text: str) -> str:
+    """Resolve entities and drop tags; paragraphs and titles are set apart by blank lines.
+
+    Superscript numbers become characters (10<sup>6</sup> is not 106). A tag of one letter
+    counts as one only where it is closed somewhere in the text.
+    """
+    for _ in range(_NESTED_ENTITIES):
+        resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
+        if resolved == text:
+            break
+        text = resolved
+    if "<" not in text and "]]>" not in text:
+        return text
+    text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _without_comments(text))
+    lowered = text.lower()
+
+    def replace(match: re.Match[str]) -> str:
+        name = (match["foreign"] or match["name"]).lower()
+        if len(name) == 1 and not match["foreign"] and f"</{name}>" not in lowered and match.start() > 0:
+            return match.group()
+        return "\n\n" if name in _BLOCKS or name in _TITLES else ""
+
+    return _TAG.sub(replace, text)
+
+
+def clean_text(value: Any, told: list[str] | None = None) -> str:
+    """Make a value one line of composed Unicode without markup, mojibake or control characters.
+
+    Parameters
+    ----------
+    value
+        Text or a number; anything else gives ``""``.
+    told
+        Gets `MENDED` if that is true of the text.
+    """
+    if type(value) is str:
+        text: str = value
+    elif type(value) is int:
+        text = str(value)
+    elif type(value) is float and math.isfinite(value):
+        text = str(int(value)) if value.is_integer() else str(value)
+    else:
+        return ""
+    text, plain = _examine(text, told)
+    return text.strip(" ") if plain else _one_line(strip_markup(text))
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text.isprintable():
+        text = " ".join(_UNPRINTABLE.sub("", text).split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _heads(line: str) -> tuple[bool, bool]:
+    """Whether a line begins with a heading, and whether it is nothing else."""
+    if not line or not (line[0].isupper() or line[0] in "[("):
+        return False, False
+    headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
+    begins = bool(headings) and headings[0].start == 0
+    return begins, begins and len(line) <= _LONGEST_HEADING and headings[0].end >= len(line)
+
+
+def _paragraphs(text: str) -> str:
+    """Keep line ends that mean something, at blank lines and headings; others only wrap the text."""
+    parts: list[str] = []
+    for block in _BLANK_LINE.split(text):
+        joins = False
+        for line in filter(None, map(_one_line, block.split("\n"))):
+            begins, whole = _heads(line)
+            if joins and not begins:
+                parts[-1] += f" {line}"
+            else:
+                parts.append(line)
+            joins = not whole
+    return "\n".join(parts)
+
+
+def clean_abstract(value: Any, told: list[str] | None = None) -> str:
+    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines, and cut notices.
+
+    A single ``\n`` stands where the source had a blank line, a paragraph or a heading of
+    its own line; all other line ends became spaces. Parameters as in `clean_text`.
+    """
+    if type(value) is not str:
+        return clean_text(value)
+    text, plain = _examine(value, told)
+    if plain:
+        return cut_notices(text.strip(" "))
+    text = strip_markup(text.replace("\u2029", "\n\n").replace("\u2028", "\n"))
+    return cut_notices(_paragraphs(text) if "\n" in text and len(text) <= _LONGEST_ABSTRACT else _one_line(text))

@@ -1,0 +1,103 @@
+"""JSON in one piece: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain names.
+
+The items are read one by one, so that a file that is cut short loses no more than its last.
+Names of CSL: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.readers import columns
+from pipeline.readers.base import Entry, Format, Source
+from pipeline.readers.jsonl import without_surrogates
+
+# A list of objects, one object over several lines, or Zotero's {"items": [...]}.
+_START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*"|\{\s*"items"\s*:\s*\[)')
+_ITEMS = re.compile(r'\s*(?:\{\s*"items"\s*:\s*)?\[')
+_GAP = re.compile(r"[\s,]*")
+_decoder = json.JSONDecoder(parse_constant=lambda name: None)
+
+
+def recognise(source: Source) -> bool:
+    """Whether the file opens a list of objects, or an object over several lines."""
+    return bool(_START.match(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read one object a record; what follows a broken one is one entry with a fault."""
+    text = source.text
+    opened = _ITEMS.match(text)
+    place = opened.end() if opened else 0
+    number, line, counted = 0, 1, 0
+    while True:
+        gap = _GAP.match(text, place)
+        place = gap.end() if gap else place
+        if place >= len(text) or text[place] == "]":
+            return
+        number, line, counted = number + 1, line + text.count("\n", counted, place), place
+        try:
+            item, end = _decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            fault = f"not readable as JSON, nor is what follows: {error or 'nested too deeply'}"
+            yield Entry(number, line, [("json", text[place:])], fault=fault)
+            return
+        if isinstance(item, dict):
+            yield Entry(number, line, list(without_surrogates(item, text[place:end]).items()))
+        else:
+            yield Entry(number, line, [("json", item)], fault="not a JSON object")
+        place = end
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map CSL's names to attributes of a record; names that are not CSL's are read as those of columns."""
+    item = dict(fields)
+    plain = columns.clean([(name, text) for name, value in fields if (text := _text(value))])
+    authors = item.get("author", item.get("authors"))
+    return {
+        **plain,
+        "title": _text(item.get("title")) or plain.get("title"),
+        "authors": [_name(author) for author in authors] if isinstance(authors, list) else plain["authors"],
+        "year": _date(item.get("issued")) or plain.get("year"),
+        "journal": _text(item.get("container-title")) or plain.get("journal"),
+        "pages": _text(item.get("page")) or plain.get("pages"),
+        "keywords": _words(item.get("keyword", item.get("keywords"))) or plain["keywords"],
+    }
+
+
+def _text(value: Any) -> str:
+    """One text; Crossref puts titles in lists."""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_text, value)))
+    return "" if value is None or isinstance(value, dict | bool) else str(value)
+
+
+def _name(author: Any) -> str:
+    if not isinstance(author, dict):
+        return _text(author)
+    family = " ".join(filter(None, (_text(author.get(part)) for part in ("non-dropping-particle", "family"))))
+    given = " ".join(filter(None, (_text(author.get(part)) for part in ("given", "dropping-particle"))))
+    parts = (family, given, _text(author.get("suffix")))
+    return ", ".join(filter(None, parts)) or _text(author.get("literal") or author.get("name"))
+
+
+def _date(value: Any) -> str:
+    """Year of a CSL date; its parts are numbers or texts."""
+    if not isinstance(value, dict):
+        return _text(value)
+    parts = value.get("date-parts")
+    while isinstance(parts, list) and parts:
+        parts = parts[0]
+    return _text(parts) or _text(value.get("raw") or value.get("literal"))
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [_text(word) for word in value]
+    return re.split(r"[;,\n]", value) if isinstance(value, str) else []
+
+
+FORMAT = Format("CSL-JSON", recognise, read, clean)

@@ -1,0 +1,126 @@
+"""Publishers' and databases' notices at the ends of abstracts, such as ``© 2019 Elsevier Ltd.``.
+
+A notice goes only where it opens as notices do and holds nothing but names, numbers and the
+words that notices are made of; anything else after it could be content, and then all stays.
+"""
+
+from __future__ import annotations
+
+import re
+
+# A notice has a sign (see `_signed`) this near to the end, and is no longer than this.
+_NEAR, _REACH = 350, 1500
+_SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
+_DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
+# Each alternative begins with a plain character, which makes the search ten times as fast.
+_OPENING = re.compile(
+    rf"""
+      Crown\ Copyright\b
+    | Copyright (?:ed)? \s? (?: A? {_SIGN} | (?=\d{{4}}) | by\b | The\ Author )
+    | ©
+    | \( (?: [cC]\)(?=\s?\d{{4}}) | {_DATABASE} | (?:Source:\s)? (?:[Jj]ournal|[Aa]uthor) \ abstract\) )
+    | \[ {_DATABASE}
+    | Psyc(?:INFO|Info)\ Database\ Record
+    | ABSTRACT\ FROM\ (?:AUTHOR|PUBLISHER)
+    | This\ (?: article\ is\ protected\ by\ copyright | is\ an?\ [Oo]pen[ -][Aa]ccess\ article )
+    | All\ rights\ (?:are\ )?reserved
+    | Published\ by\ (?=[A-Z])
+    """,
+    re.VERBOSE,
+)
+_SURE = re.compile(r"\s(?:©\s?(?:\d{4}|Copyright|The Author)|[\[(])|.Copyright\s?©", re.S)
+# A notice begins after the end of a sentence or on a new line.
+_ENDS = frozenset('.!?…;:%)]"”’»')
+# EBSCO's has the name of a journal in it, in any words; what follows is always the same.
+_EBSCO = re.compile(
+    r"Copyright of (?:(?!\. [A-Z]).){1,300}? is (?:the|a) (?:property|copyright) of "
+    r".{1,300}? and its content may not be ",
+    re.S,
+)
+# At the start of an abstract a notice ends with its first sentence, and with those that claim rights.
+_LEADING = re.compile(
+    rf"(?:Copyright\s?)?{_SIGN}[^.\n]{{1,150}}"
+    r"(?:(?<=\bLtd)\.[^.\n]{0,60}|(?<=\bInc)\.[^.\n]{0,60}|(?<=\bCo)\.[^.\n]{0,60}|(?<=\b[A-Z])\.[^.\n]{0,60}){0,4}"
+    r"\.\s*(?:All rights reserved\.\s*)?(?=[A-Z\[(])"
+)
+# Words in lower case that occur in notices; beside them stand names, which have capitals.
+_WORDS = frozenset(
+    # who and when
+    "a acting al an and as associates authors auteurs by c company cie compilation da das de del der des di e "
+    "editorial el en et für for from group i in inc its journal la le licensee ltd limited o of on or para "
+    "part press published publisher represented publishers publishing reviews s sas the through trading und "
+    "van von with y "
+    # rights
+    "all alle behalf copyright copyrighted droits exclusive government holder is license licence licensed "
+    "licenses licences not permission permissions protected protection reproduced reprinted reserved reserves "
+    "reservados réservés derechos los rechte rights terms todos tous to under vorbehalten work works "
+    # open access statements
+    "access any are article attribution cited credited commercial commercially commons creative derivatives "
+    "derivs distributed distribution made medium modifications adaptations no non noncommercial open original "
+    "permits properly provided purposes reproduction that this unrestricted use used which "
+    # databases
+    "abstract abstracts author database record source info "
+    # addresses
+    "http https www org com doi outside".split()
+)
+# Content that is all names and capitals too.
+_CONTENT = re.compile(
+    r"\b(?:NCT\s?\d|ISRCTN|PROSPERO|CRD\s?\d|ACTRN|ChiCTR|EudraCT|[Rr]egist(?:ry|ration|ered)|[Tt]rial|"
+    r"Key\s?words?|KEYWORDS|Practitioner|Abstract|Background|Introduction|Objectives?|Aims?|Purpose|Methods?|Results|Findings|Conclusions?|"
+    r"Implications|Level of Evidence|LEVEL OF EVIDENCE|Funding|Highlights|Significance)\b"
+)
+_LINK = re.compile(r"https?://\S+|10\.\d{4,9}/\S+")
+_WORD = re.compile(r"[^\W\d_]+(?:['’]\w+)?")
+# What databases write where they have no abstract.
+_NONE = re.compile(r"[\[(]?\s*(?:no abstract(?: is)? available|no abstract|abstract not available)\s*[\])]?\.?", re.I)
+
+
+def _is_notice(text: str) -> bool:
+    """Whether a text that opens like a notice holds nothing else."""
+    if _CONTENT.search(text):
+        return False
+    words = _WORD.findall(_LINK.sub(" ", text))
+    return all(not word[0].islower() or word.split("'")[0].split("’")[0] in _WORDS for word in words)
+
+
+def _notice_start(text: str, tail: int) -> int:
+    """Where, from ``tail`` on, the notices at the end of a text begin; its length where there are none."""
+    for match in _OPENING.finditer(text, tail):
+        start = match.start()
+        before = text[:start].rstrip()
+        placed = not before or before[-1] in _ENDS or "\n" in text[len(before) : start]
+        # These need no full stop before them, which some abstracts lack.
+        placed = placed or _SURE.match(text, start - 1) is not None
+        if placed and _is_notice(text[start:]):
+            return start
+    return len(text)
+
+
+def _signed(end: str) -> bool:
+    """Whether an end of an abstract has anything that notices have, before patterns are tried."""
+    return (
+        "©" in end
+        or "opyright" in end
+        or "(c)" in end
+        or "(C)" in end
+        or "ights reserved" in end
+        or "Published by" in end
+        or "ABSTRACT" in end
+        or "abstract)" in end
+        or "pen access" in end
+        or "PsycI" in end
+    )
+
+
+def cut_notices(abstract: str) -> str:
+    """Cut notices off both ends of an abstract; ``""`` where nothing else is in it."""
+    if _signed(abstract[-_NEAR:]):
+        tail = max(0, len(abstract) - _REACH)
+        if ebsco := _EBSCO.search(abstract, tail):
+            abstract = abstract[: ebsco.start()]
+        abstract = abstract[: _notice_start(abstract, tail)].rstrip()
+    if abstract.startswith(("©", "(c)", "(C)", "Copyright")):
+        leading = _LEADING.match(abstract)
+        if leading and _is_notice(leading.group()):
+            abstract = abstract[leading.end() :]
+    return "" if len(abstract) < 40 and _NONE.fullmatch(abstract) else abstract
