@@ -152,8 +152,17 @@ def _recurring_title(left: Traits, found: Evidence) -> Verdict:
     return UNSURE
 
 
+def _presented(left: Traits, right: Traits, found: Evidence) -> bool:
+    """Whether one may be the abstract of a meeting, and the other the article that came of it."""
+    if left.supplement == right.supplement or found.volume or found.page:
+        return False
+    return bool(found.years or left.volume or right.volume or left.page or right.page)
+
+
 def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
-    journal, volume, issue, page = found.journal, found.volume, found.issue, found.page
+    journal, volume, issue = found.journal, found.volume, found.issue
+    # That a page of another year's volume has the same number is chance.
+    page = found.page and not (volume is False and found.years)
     unsure = Verdict(None, 0.6 if found.authors else 0.4, found.describe())
     if found.placed:
         return Verdict(True, 0.98, "same title, volume and first page")
@@ -165,10 +174,8 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if page and (volume or (journal and issue is not False)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
-        # A meeting's abstract and the article that came of it; what a body reports year after year.
-        known = left.volume or right.volume or left.page or right.page
-        later = left.supplement != right.supplement and not (volume or page) and (found.years or known)
-        if later or (found.years and max(len(left.authors), len(right.authors)) == 1):
+        # A body reports under one title year after year.
+        if _presented(left, right, found) or (found.years and max(len(left.authors), len(right.authors)) == 1):
             return unsure
         if journal or volume or page:
             return Verdict(True, 0.95, "same title, authors and place of publication")
@@ -204,6 +211,8 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if found.authors is None and found.placed and ranged and not supplement:
         return Verdict(True, 0.85, "nearly the same title, same volume and pages, authors missing")
     if found.authors and not found.contradicted:
+        if _presented(left, right, found):
+            return Verdict(None, 0.5, found.describe())
         if same_abstract(left, right):
             return Verdict(True, 0.85, "nearly the same title, same authors and abstract")
         if found.journal and not found.years and (found.title in ("led", "cut") or alike):

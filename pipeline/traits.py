@@ -179,6 +179,7 @@ def traits(record: Record) -> Traits:
         text = html.unescape(text).replace("&", " and ")
     if "<" in text:
         text = _MARKUP.sub("", text)
+    notice = _notice(text, record)
     text = _BRACKETED.sub("", _ANNOTATION.sub("", text))
     lower = text.lower()
     title = normalise_title(lower if lower.isascii() else lower.translate(_GREEK))
@@ -200,7 +201,7 @@ def traits(record: Record) -> Traits:
         title=title,
         compact=title.replace(" ", ""),
         numbers="".join(re.findall(r"\d", title)) + " ".join(_ROMAN.findall(title)),
-        notice=_notice(text, record),
+        notice=notice,
         recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
         telling=words >= _TELLING_WORDS,
         authors=tuple(filter(None, map(_family, authors))),

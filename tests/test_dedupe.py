@@ -154,6 +154,11 @@ SAME: dict[str, tuple[Record, Record]] = {
     "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
 }
 DIFFERENT: dict[str, tuple[Record, Record]] = {
+    "same page of the next volume": (record(pages="45-50"), record(pages="45-58", volume="13", year=2018)),
+    "meeting abstract and article, titles alike": (
+        record(issue="Suppl 1", pages="S7", abstract=TEXT),
+        record(title="Sharing the lead in stroke care networks", volume=None, issue=None, pages=None, abstract=TEXT),
+    ),
     "part I and part II, pages unknown": (
         record(title=f"{LONG} of wards: part I", pages=None, volume=None),
         record(title=f"{LONG} of wards: part II", pages=None, volume=None),
@@ -190,6 +195,10 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "two errata": (
         record(title=f"Erratum to: {LONG}", pages="99"),
         record(title=f"Erratum to: {LONG}", pages="150"),
+    ),
+    "correction of a paper that was corrected before": (
+        record(title=f"{LONG}. [Erratum appears in J Invent Care. 2018;13:1]"),
+        record(title=f"{LONG}. [Erratum appears in J Invent Care. 2018;13:1] (Erratum)"),
     ),
     "correction named at the end": (record(), record(title=f"{LONG} (Correction)")),
     "reply named at the end": (record(), record(title=f"{LONG}: authors' reply")),
