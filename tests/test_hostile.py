@@ -188,14 +188,24 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         b"title,abstract\n" + long + b",a\nOne,b\n",
         b'title,abstract\n"' + long + b'",a\nOne,b\n',
         b'{"title": "' + long + b'"}\n{"title": "One"}\n',
+        b"@article{a,\n title = {" + long + b"}\n}\n@article{b,\n title = {One}\n}\n",
     )
     for content in contents:
         found = read(content)
         assert [record.title for record in found.records] == ["One"]
         (rejected,) = found.rejected
-        assert rejected.reason.startswith("longer than ")
+        assert rejected.reason.startswith(("longer than ", "title and abstract have 300,000 characters"))
         assert rejected.record == 1
         assert len(str(rejected.raw)) < 2000
+
+
+def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.readers.delimited.LONGEST_ENTRY", 100_000)
+    for count in (5, 40_000):  # fewer, and more, than one record may hold
+        found = read(b'title,year\nOne,1\n"Two,2\n' + b"Three,3\n" * count + b"Four,4,x\n")
+        assert len(found.records) == count + 1
+        assert [(item.record, item.line) for item in found.rejected] == [(2, 3), (count + 3, count + 4)]
+        assert found.rejected[0].reason == "a quote is opened but never closed"
 
 
 def test_files_larger_than_memory_allows(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +240,13 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
     assert sum(steps) == reading.size == sum(path.stat().st_size for path in tmp_path.iterdir())
     assert min(steps) >= 0
     assert len([step for step in steps if step]) > 5
+    (tmp_path / "c.gz").write_bytes(
+        gzip.compress(b"".join(RIS.replace(b"One", os.urandom(9).hex().encode()) for _ in range(20_000)))
+    )
+    reading, steps = Reading([tmp_path / "c.gz"]), []
+    assert sum(1 for _ in reading.records(steps.append)) == 20_000
+    assert sum(steps) == reading.size
+    assert max(steps) < reading.size / 2
 
 
 # JSON
@@ -239,6 +256,7 @@ def test_json_that_cannot_be_written_again_is_rejected(tmp_path: Path, read: Rea
     lines = [
         b'{"title": "deep", "x": ' + b"[" * 400 + b"]" * 400 + b"}",
         b'{"title": "number", "x": ' + b"9" * 5000 + b"}",
+        b'{"title": "deep", "y": NaN, "x": ' + b"[" * 400 + b"]" * 400 + b"}",
         b'{"title": "less deep", "x": ' + b"[" * 150 + b"]" * 150 + b"}",
         b'{"title": "long", "x": ' + b"9" * 4000 + b', "year": ' + b"9" * 4000 + b"}",
         b'{"title": "half \\ud83d pair", "x": "\\udc00", "y": [NaN, Infinity]}',
@@ -246,7 +264,7 @@ def test_json_that_cannot_be_written_again_is_rejected(tmp_path: Path, read: Rea
     ]
     found = read(b"\n".join(lines))
     assert [record.title for record in found.records] == ["less deep", "long", "half ? pair", "huge"]
-    assert [(item.record, item.line) for item in found.rejected] == [(1, 1), (2, 2)]
+    assert [(item.record, item.line) for item in found.rejected] == [(1, 1), (2, 2), (3, 3)]
     write_records(tmp_path / "records.parquet", found.records)
     write_jsonl(tmp_path / "rejected.jsonl", found.rejected)
     assert [record.title for record in read_records(tmp_path / "records.parquet")] == [

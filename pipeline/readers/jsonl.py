@@ -25,14 +25,15 @@ def recognise(source: Source) -> bool:
 def _parse(line: str) -> dict[str, Any]:
     try:
         item: Any = from_json(line, allow_inf_nan=False)
-    except ValueError as error:
-        if not _UNUSUAL.search(line) or "recursion" in str(error):
+    except ValueError:
+        if not _UNUSUAL.search(line):
             raise
-        # NaN and halves of character pairs, which only Python's own reader takes.
+        # NaN and halves of character pairs, which only Python's own reader takes; depth is checked again.
         item = json.loads(line, parse_constant=lambda name: None)
+        item = from_json(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
     if not isinstance(item, dict):
         raise ValueError(f"holds {json.dumps(item)[:40]}")
-    return without_surrogates(item, line)
+    return item
 
 
 def without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
