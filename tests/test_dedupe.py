@@ -168,12 +168,12 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title="Care of atypical strokes in old age", pages=None),
     ),
     "yearly report of two people, volumes unknown": (
-        record(volume=None, issue=None),
-        record(volume=None, issue=None, year=2018, pages="101-120"),
+        record(volume=None, issue=None, abstract=TEXT),
+        record(volume=None, issue=None, year=2018, pages="101-120", abstract=TEXT),
     ),
     "issue that means nothing": (
         record(title="Annual report of the network", issue="unknown", pages=None),
-        record(title="Annual report of the network", issue="unknown", pages=None, authors=("Doe, Ann",)),
+        record(title="Annual report of the network", issue="unknown", pages=None, doi="10.5555/a.1"),
     ),
     "update of a Cochrane review": (
         record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue="1"),
@@ -383,7 +383,7 @@ def test_a_record_without_pages_does_not_join_two_titles() -> None:
 
 
 def test_a_slip_in_a_longer_title_does_not_keep_records_apart() -> None:
-    short, long = record(1, title="Sharing the lead in stroke care networks"), record(2)
+    short, long = record(1, title="Sharing the lead in stroke care networks", pages="45"), record(2)
     with_slip = record(3, title=LONG.replace("networks", "netwrks"), doi="10.5555/a.1")
     found = dedupe([short, with_slip, long], SETTINGS)
     assert len(found.unique) == 1
