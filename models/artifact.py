@@ -19,8 +19,9 @@ from models.encoder import TransformerEncoder, locate_encoder
 from models.errors import MechtagError
 from models.features import N_LIKENESSES, Definitions
 from models.tagger import Calibration, Heads, Tagger
+from models.words import Words
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 
@@ -77,8 +78,12 @@ def pack(tagger: Tagger) -> bytes:
         "definitions.label": tagger.definitions.label,
         "heads.weights": tagger.heads.weights,
         "heads.likeness_weights": tagger.heads.likeness_weights,
+        "heads.word_weights": tagger.heads.word_weights,
         "heads.intercept": tagger.heads.intercept,
         "heads.sharpness": tagger.heads.sharpness,
+        # Terms are words and spaces, so a line each keeps them apart.
+        "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
+        "words.idf": tagger.heads.words.idf,
         "calibration.slope": tagger.calibration.slope,
         "calibration.intercept": tagger.calibration.intercept,
         "calibration.threshold": tagger.calibration.threshold,
@@ -136,6 +141,8 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
         heads=Heads(
             weights=arrays["heads.weights"],
             likeness_weights=arrays["heads.likeness_weights"],
+            words=Words(tuple(filter(None, arrays["words.terms"].tobytes().decode().split("\n"))), arrays["words.idf"]),
+            word_weights=arrays["heads.word_weights"],
             intercept=arrays["heads.intercept"],
             sharpness=arrays["heads.sharpness"],
         ),
@@ -172,11 +179,15 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], rows: int, size: int) -> None:
     texts = arrays["definitions.label"].shape[0] if "definitions.label" in arrays else 0
+    terms = arrays["words.idf"].shape[0] if "words.idf" in arrays else 0
     expected = {
         "definitions.vectors": (texts, size),
         "definitions.label": (texts,),
         "heads.weights": (rows, size),
         "heads.likeness_weights": (rows, N_LIKENESSES),
+        "heads.word_weights": (rows, terms),
+        "words.terms": arrays["words.terms"].shape if "words.terms" in arrays else (0,),
+        "words.idf": (terms,),
         **{f"heads.{name}": (rows,) for name in ("intercept", "sharpness")},
         **{f"calibration.{name}": (rows,) for name in ("slope", "intercept", "threshold")},
     }

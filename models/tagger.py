@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from models.calibration import Decision, decide, probabilities
 from models.codebook import Codebook
 from models.encoder import Encoder, Vectors
 from models.features import Definitions
 from models.pooling import pool
+from models.words import Words
 
 Array = NDArray[np.float64]
 
@@ -32,7 +34,9 @@ class Document:
 
 @dataclass(frozen=True)
 class Heads:
-    """One linear head for relevance and for each label, and how each pools.
+    """Linear heads for relevance and for each label, and how each pools.
+
+    A unit's score is the sum of what its vector says and what its words say.
 
     Attributes
     ----------
@@ -40,23 +44,26 @@ class Heads:
         On the vector of a unit; relevance first, then the labels in codebook order.
     likeness_weights : ndarray, shape (1 + n_labels, 2)
         On the label's own likenesses, see `Definitions.likenesses`; zero for relevance.
+    words, word_weights : Words, and ndarray of shape (1 + n_labels, n_terms)
     intercept, sharpness : ndarray, shape (1 + n_labels,)
         ``sharpness`` is that of `models.pooling.pool`.
     """
 
     weights: Array
     likeness_weights: Array
+    words: Words
+    word_weights: Array
     intercept: Array
     sharpness: Array
 
-    def score(self, vectors: Vectors, likenesses: Array) -> Array:
-        """Score units from their vectors and `Definitions.likenesses`.
+    def score(self, vectors: Vectors, likenesses: Array, words: csr_matrix) -> Array:
+        """Score units from their vectors, `Definitions.likenesses` and `Words.features`.
 
         Returns
         -------
         ndarray, shape (n_units, 1 + n_labels)
         """
-        scores = vectors.astype(np.float64) @ self.weights.T + self.intercept
+        scores: Array = vectors.astype(np.float64) @ self.weights.T + words @ self.word_weights.T + self.intercept
         scores[:, 1:] += np.einsum("nlk,lk->nl", likenesses, self.likeness_weights[1:])
         return scores
 
@@ -114,8 +121,9 @@ class Tagger:
         list of Scored
             In the order of ``documents``.
         """
-        vectors = self.encoder.encode([unit for document in documents for unit in document.units])
-        unit_scores = self.heads.score(vectors, self.definitions.likenesses(vectors))
+        units = [unit for document in documents for unit in document.units]
+        vectors = self.encoder.encode(units)
+        unit_scores = self.heads.score(vectors, self.definitions.likenesses(vectors), self.heads.words.features(units))
         lengths = [len(document.units) for document in documents]
         scores = pool(unit_scores, lengths, self.heads.sharpness)
         chances = probabilities(scores, self.calibration.slope, self.calibration.intercept)

@@ -62,9 +62,9 @@ class TrainSettings(_Block):
         Coded records, and example sentences (empty for none).
     folds
         Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
-    regularisation, relevance_regularisation
+    regularisation, word_regularisation, relevance_regularisation
         Inverse strength (C of scikit-learn's logistic regression) for the heads of the
-        mechanisms and for that of relevance.
+        mechanisms on vectors and on words, and for both heads of relevance.
     min_positives
         A label with fewer positive sentences, or fewer positive relevant papers, is scored by
         its definition alone, with weights and calibration shared by all labels.
@@ -78,6 +78,7 @@ class TrainSettings(_Block):
     exemplars: str = "data/annotated/exemplars.jsonl"
     folds: int = Field(default=5, ge=2)
     regularisation: float = Field(default=3.0, gt=0)
+    word_regularisation: float = Field(default=10.0, gt=0)
     relevance_regularisation: float = Field(default=30.0, gt=0)
     min_positives: int = Field(default=3, ge=1)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)

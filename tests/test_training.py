@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -9,11 +10,12 @@ from models.codebook import Codebook
 from models.errors import MechtagError
 from models.features import Definitions
 from models.tagger import Tagger
+from models.words import fit_words
 from pipeline.annotations import Exemplar
 from pipeline.settings import TrainSettings
 from tests.toy import WordEncoder, fruit_documents
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
-from training.fit import assign_folds, fit, fit_heads
+from training.fit import assign_folds, fit, fit_heads, score_units
 from training.thresholds import choose_sharpness, f1_threshold, fit_calibration, fit_curve, recall_threshold
 
 SETTINGS = TrainSettings(folds=4)
@@ -56,24 +58,50 @@ def test_labels_that_nobody_judged_do_not_move_the_heads(
     assert not np.allclose(after.weights[0], before.weights[0])
 
 
-def test_head_is_scikit_learns_logistic_regression(fruit_corpus: Corpus) -> None:
+def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_corpus: Corpus) -> None:
     heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
     rows = ~np.isnan(fruit_corpus.unit_targets[:, 1])
+    targets = fruit_corpus.unit_targets[rows, 1]
     features = np.hstack([fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows, 0]])
-    model = LogisticRegression(C=SETTINGS.regularisation, max_iter=2000).fit(
-        features, fruit_corpus.unit_targets[rows, 1]
-    )
-    scores = heads.score(fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows])
-    np.testing.assert_allclose(scores[:, 1], model.decision_function(features), atol=1e-6)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(fruit_corpus.texts)
+    counts = vectorizer.transform([text for text, use in zip(fruit_corpus.texts, rows, strict=True) if use])
+    by_vectors = LogisticRegression(C=SETTINGS.regularisation, max_iter=2000).fit(features, targets)
+    by_words = LogisticRegression(C=SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
+    expected = by_vectors.decision_function(features) + by_words.decision_function(counts)
+    np.testing.assert_allclose(score_units(fruit_corpus, heads, rows)[:, 1], expected, atol=1e-6)
 
 
 def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus) -> None:
     fitted = fit(fruit_corpus, SETTINGS, seed=1)
     heads = fit_heads(fruit_corpus, fitted.fold != 2, SETTINGS)
     rows = np.isin(fruit_corpus.document, np.flatnonzero(fitted.fold == 2))
-    expected = heads.score(fruit_corpus.vectors[rows], fruit_corpus.likenesses[rows])
-    np.testing.assert_allclose(fitted.unit_scores[rows], expected)
+    np.testing.assert_allclose(fitted.unit_scores[rows], score_units(fruit_corpus, heads, rows))
     assert np.isnan(fitted.unit_scores[fruit_corpus.document == NO_DOCUMENT]).all()
+
+
+def test_words_of_held_out_documents_are_unknown(fruit_corpus: Corpus) -> None:
+    """The vocabulary too is collected without the documents that are to be scored."""
+    kept = np.arange(fruit_corpus.n_documents) % 2 == 0
+    heads = fit_heads(fruit_corpus, kept, SETTINGS)
+    seen = " ".join(
+        text
+        for text, row in zip(fruit_corpus.texts, fruit_corpus.document, strict=True)
+        if row == NO_DOCUMENT or kept[row]
+    )
+    assert set(heads.words.terms) <= set(CountVectorizer(ngram_range=(1, 2)).fit([seen]).get_feature_names_out())
+    assert set(heads.words.terms) < set(fit_words(fruit_corpus.texts).terms)
+
+
+def test_document_features_are_means_of_units(fruit_corpus: Corpus) -> None:
+    counts = fit_words(fruit_corpus.texts).features(fruit_corpus.texts)
+    expected = [counts[rows].mean(axis=0) for rows in fruit_corpus.rows()]
+    np.testing.assert_allclose(fruit_corpus.mean_rows(counts).toarray(), np.vstack(expected))
+
+
+def test_texts_without_a_common_word_give_no_terms() -> None:
+    words = fit_words(["one two", "three four"])
+    assert words.terms == ()
+    assert words.features(["one two"]).shape == (1, 0)
 
 
 def test_what_the_words_say_is_learnt(
@@ -95,6 +123,7 @@ def test_label_without_examples_is_scored_by_its_definition(
     fitted = fit(fruit_corpus, SETTINGS, seed=1)
     plum = fruit.all_keys.index("plum")
     assert not fitted.heads.weights[plum].any()
+    assert not fitted.heads.word_weights[plum].any()
     assert fitted.heads.likeness_weights[plum].any()
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     documents = [replace(fruit_documents(1)[0].document, sentences=(text,)) for text in ("plum jam", "slate roof")]

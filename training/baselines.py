@@ -27,7 +27,7 @@ from pipeline.records import Prediction, Record, Sentence
 from pipeline.settings import Settings
 from pipeline.tag import documents_of
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
-from training.fit import assign_folds, fit
+from training.fit import assign_folds, fit, score_units
 from training.thresholds import f1_threshold, fit_curve
 from training.train import load_encoder, predictions_of
 
@@ -118,9 +118,8 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
     predictions = []
     for row in range(bench.n_coded, bench.corpus.n_documents):
         fitted = fit(bench.corpus.without(row), bench.settings.train, bench.settings.seed)
-        units = bench.corpus.rows()[row]
-        unit_scores = fitted.heads.score(bench.corpus.vectors[units], bench.corpus.likenesses[units])
-        scores = pool(unit_scores, [len(units)], fitted.heads.sharpness)
+        unit_scores = score_units(bench.corpus, fitted.heads, bench.corpus.document == row)
+        scores = pool(unit_scores, [len(unit_scores)], fitted.heads.sharpness)
         record_id = bench.documents[row].record_id
         predictions += predictions_of([record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
         on_progress(1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from models.encoder import Encoder, Vectors
 from models.errors import MechtagError
@@ -54,6 +55,7 @@ class Corpus:
 
     Attributes
     ----------
+    texts : tuple of str, length n_units
     vectors : ndarray, shape (n_units, size)
     likenesses : ndarray, shape (n_units, n_labels, 2)
     unit_targets : ndarray, shape (n_units, 1 + n_labels)
@@ -63,6 +65,7 @@ class Corpus:
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
     """
 
+    texts: tuple[str, ...]
     vectors: Vectors
     likenesses: Array
     unit_targets: Array
@@ -77,6 +80,13 @@ class Corpus:
     def mean_vectors(self) -> Array:
         """Mean vector of each document's units, shape (n_documents, size)."""
         return self.pool(self.vectors.astype(np.float64), np.zeros(self.vectors.shape[1]))
+
+    def mean_rows(self, features: csr_matrix) -> csr_matrix:
+        """Mean of sparse features of each document's units, shape (n_documents, n_features)."""
+        units = np.flatnonzero(self.document != NO_DOCUMENT)
+        owners = self.document[units]
+        shares = csr_matrix((1 / self.lengths[owners], (owners, units)), (self.n_documents, len(self.document)))
+        return csr_matrix(shares @ features)
 
     @property
     def lengths(self) -> Index:
@@ -93,6 +103,7 @@ class Corpus:
         kept = self.document != document
         renumbered = self.document[kept]
         return Corpus(
+            texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
             likenesses=self.likenesses[kept],
             unit_targets=self.unit_targets[kept],
@@ -174,7 +185,8 @@ def build_corpus(
             "training needs records of both kinds"
         )
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
-    vectors = encoder.encode([str(text) for text in table["text"]])
+    texts = tuple(str(text) for text in table["text"])
+    vectors = encoder.encode(texts)
     document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
     for row, coded in enumerate(documents):
         document_targets[row, 0] = coded.relevant
@@ -182,6 +194,7 @@ def build_corpus(
             codes = [coded.codes.get(key) for key in label_keys]
             document_targets[row, 1:] = [np.nan if code is None else float(code) for code in codes]
     return Corpus(
+        texts=texts,
         vectors=vectors,
         likenesses=definitions.likenesses(vectors),
         unit_targets=np.asarray(table["targets"], dtype=np.float64),

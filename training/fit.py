@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from models.errors import MechtagError
 from models.features import N_LIKENESSES
 from models.tagger import Calibration, Heads
+from models.words import fit_words
 from pipeline.settings import TrainSettings
 from training.examples import NO_DOCUMENT, Corpus
 from training.thresholds import choose_sharpness, fit_calibration
@@ -58,9 +60,7 @@ def fit(corpus: Corpus, settings: TrainSettings, seed: int) -> Fitted:
         unit_scores[rows] = score_units(corpus, heads, rows)
     sharpness, calibration = calibrate(corpus, unit_scores, np.ones(corpus.n_documents, dtype=bool), settings)
     heads = fit_heads(corpus, np.ones(corpus.n_documents, dtype=bool), settings)
-    return Fitted(
-        Heads(heads.weights, heads.likeness_weights, heads.intercept, sharpness), calibration, fold, unit_scores
-    )
+    return Fitted(replace(heads, sharpness=sharpness), calibration, fold, unit_scores)
 
 
 def calibrate(
@@ -109,11 +109,11 @@ def assign_folds(relevant: Array, folds: int, seed: int) -> Index:
 
 
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
-    """Fit one logistic regression for relevance and for each label; all pool by the mean.
+    """Fit two logistic regressions for relevance and for each label, one on vectors, one on words.
 
-    Relevance is learnt on the mean vectors of documents: under mean pooling the head
-    then gives a sentence the part it has in the document's score. A label is learnt on
-    the sentences coded for it and on the exemplars.
+    Their scores are added. All pool by the mean. Relevance is learnt on the means of
+    documents: under mean pooling the head then gives a sentence the part it has in the
+    document's score. A label is learnt on the sentences coded for it and on the exemplars.
 
     Parameters
     ----------
@@ -130,6 +130,13 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     )
     usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
     judged = ~np.isnan(corpus.unit_targets) & usable[:, None]
+    words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
+    counts = words.features(corpus.texts)
+    word_weights = np.zeros((n_columns, len(words.terms)))
+    word_weights[0], shift = _logistic(
+        corpus.mean_rows(counts)[documents], corpus.document_targets[documents, 0], settings.relevance_regularisation
+    )
+    intercept[0] += shift
     positives = ((corpus.unit_targets == 1) & judged).sum(axis=0)
     learnt = [column for column in range(1, n_columns) if positives[column] >= settings.min_positives]
     if not learnt:
@@ -147,12 +154,17 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
             features, corpus.unit_targets[rows, column], settings.regularisation
         )
         weights[column], likeness_weights[column] = np.split(coefficients, [-N_LIKENESSES])
-    return Heads(weights, likeness_weights, intercept, np.zeros(n_columns))
+        word_weights[column], shift = _logistic(
+            counts[rows], corpus.unit_targets[rows, column], settings.word_regularisation
+        )
+        intercept[column] += shift
+    return Heads(weights, likeness_weights, words, word_weights, intercept, np.zeros(n_columns))
 
 
 def score_units(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Score units from the vectors at hand, shape (n_rows, 1 + n_labels)."""
-    return heads.score(corpus.vectors[rows], corpus.likenesses[rows])
+    texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
+    return heads.score(corpus.vectors[rows], corpus.likenesses[rows], heads.words.features(texts))
 
 
 def _shared_head(corpus: Corpus, judged: Mask, learnt: list[int], regularisation: float) -> tuple[Array, float]:
@@ -162,7 +174,7 @@ def _shared_head(corpus: Corpus, judged: Mask, learnt: list[int], regularisation
     return _logistic(features, targets, regularisation)
 
 
-def _logistic(features: Array, targets: Array, regularisation: float) -> tuple[Array, float]:
+def _logistic(features: Array | csr_matrix, targets: Array, regularisation: float) -> tuple[Array, float]:
     # Such small products take several times as long when several threads share them.
     with threadpool_limits(limits=1):
         model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
