@@ -24,6 +24,7 @@ from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, fit
 from training.thresholds import fit_curve
 from training.train import load_encoder
+from training.trainers import Frozen
 
 Array = NDArray[np.float64]
 Figures = dict[str, float]
@@ -131,7 +132,7 @@ def measure() -> dict[str, list[Figures]]:
     found: dict[str, list[Figures]] = {}
     for seed in SEEDS:
         for name, (data, train) in variants.items():
-            fitted = fit(data, train, seed)
+            fitted = fit(data, Frozen(encoder, definitions), train, seed)
             found.setdefault(name, []).append(sentence_precision(data, fitted))
             if name == "as shipped":
                 parts: list[Callable[[Corpus, Fitted], dict[str, Figures]]] = [pooling, calibration]

@@ -19,6 +19,7 @@ from models.features import Definitions, embed_codebook
 from pipeline.annotations import Exemplar
 from tests.toy import WordEncoder, fruit_documents
 from training.examples import Corpus, build_corpus
+from training.trainers import Frozen
 
 ROOT = Path(__file__).parent.parent
 # Public benchmark data, which are not part of the project.
@@ -60,3 +61,8 @@ def fruit_definitions(fruit: Codebook, word_encoder: WordEncoder) -> Definitions
 def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions) -> Corpus:
     exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
     return build_corpus(fruit_documents(), exemplars, fruit.keys, word_encoder, fruit_definitions)
+
+
+@pytest.fixture(scope="session")
+def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> Frozen:
+    return Frozen(word_encoder, fruit_definitions)

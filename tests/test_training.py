@@ -17,6 +17,7 @@ from tests.toy import WordEncoder, fruit_documents
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
 from training.fit import assign_folds, fit, fit_heads, score_units
 from training.thresholds import choose_sharpness, f1_threshold, fit_calibration, fit_curve, recall_threshold
+from training.trainers import Frozen
 
 SETTINGS = TrainSettings(folds=4)
 
@@ -48,8 +49,8 @@ def test_not_judged_is_never_a_negative(
 def test_labels_that_nobody_judged_do_not_move_the_heads(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, fruit_corpus: Corpus
 ) -> None:
-    """A paper coded only as a whole leaves the heads of labels as they were."""
-    extra: CodedDocument = replace(fruit_documents(2)[1], record_id="text:x", sentence_labels=None)
+    codes = dict.fromkeys(fruit.keys)
+    extra: CodedDocument = replace(fruit_documents(2)[1], record_id="text:x", codes=codes, sentence_labels=None)
     exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
     larger = build_corpus([*fruit_documents(), extra], exemplars, fruit.keys, word_encoder, fruit_definitions)
     before = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
@@ -71,8 +72,8 @@ def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_cor
     np.testing.assert_allclose(score_units(fruit_corpus, heads, rows)[:, 1], expected, atol=1e-6)
 
 
-def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus) -> None:
-    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: Frozen) -> None:
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     heads = fit_heads(fruit_corpus, fitted.fold != 2, SETTINGS)
     rows = np.isin(fruit_corpus.document, np.flatnonzero(fitted.fold == 2))
     np.testing.assert_allclose(fitted.unit_scores[rows], score_units(fruit_corpus, heads, rows))
@@ -105,9 +106,9 @@ def test_texts_without_a_common_word_give_no_terms() -> None:
 
 
 def test_what_the_words_say_is_learnt(
-    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
 ) -> None:
-    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     documents = fruit_documents(60)[40:]
     scored = tagger.tag([coded.document for coded in documents])
@@ -118,9 +119,9 @@ def test_what_the_words_say_is_learnt(
 
 
 def test_label_without_examples_is_scored_by_its_definition(
-    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
 ) -> None:
-    fitted = fit(fruit_corpus, SETTINGS, seed=1)
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     plum = fruit.all_keys.index("plum")
     assert not fitted.heads.weights[plum].any()
     assert not fitted.heads.word_weights[plum].any()
@@ -131,11 +132,11 @@ def test_label_without_examples_is_scored_by_its_definition(
     assert jam.scores[plum] > roof.scores[plum]
 
 
-def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus) -> None:
-    first, second = (fit(fruit_corpus, SETTINGS, seed=1) for _ in range(2))
+def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus, frozen: Frozen) -> None:
+    first, second = (fit(fruit_corpus, frozen, SETTINGS, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.unit_scores, second.unit_scores)
     np.testing.assert_array_equal(first.calibration.threshold, second.calibration.threshold)
-    assert (fit(fruit_corpus, SETTINGS, seed=2).fold != first.fold).any()
+    assert (fit(fruit_corpus, frozen, SETTINGS, seed=2).fold != first.fold).any()
 
 
 def test_folds_share_out_both_kinds() -> None:
@@ -150,17 +151,69 @@ def test_too_few_records_for_the_folds_are_told() -> None:
         assign_folds(np.array([1.0] * 3 + [0.0] * 9), 4, seed=0)
 
 
-def test_one_kind_of_record_is_refused(
+def test_records_of_which_none_is_relevant_are_refused(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
 ) -> None:
-    documents = [document for document in fruit_documents(8) if document.relevant]
-    with pytest.raises(MechtagError, match="6 coded records, none of them irrelevant"):
+    documents = [document for document in fruit_documents(8) if not document.relevant]
+    with pytest.raises(MechtagError, match="2 coded records, none of them relevant"):
         build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+
+
+def test_where_all_records_are_relevant_relevance_is_left_out(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    documents = [document for document in fruit_documents(60) if document.relevant]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    assert not fitted.heads.weights[0].any()
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    scored = tagger.tag([fruit_documents(4)[1].document, fruit_documents(4)[2].document])
+    assert [result.probabilities[0] for result in scored] == pytest.approx([46 / 47, 46 / 47])
+    assert scored[0].probabilities[1] > 0.5 > scored[1].probabilities[1]
+
+
+def test_papers_coded_only_as_a_whole_teach_their_labels(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    """No sentence is coded, and still the sentence that carries a label gets the highest score."""
+    documents = [replace(document, sentence_labels=None) for document in fruit_documents(80)]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    targets = np.array(
+        [
+            [np.nan, *[float(key in own) for key in fruit.keys]]
+            for document in fruit_documents(80)
+            for own in ((), *(document.sentence_labels or ()))
+        ]
+    )
+    for column in (1, 2):
+        assert roc_auc_score(targets[:, column], fitted.unit_scores[:, column]) > 0.95
+
+
+def test_papers_coded_as_a_whole_have_an_intercept_of_their_own(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    """That most papers carry a label must not raise the score of every sentence."""
+    documents = fruit_documents(40)
+    whole = [
+        replace(document, record_id=f"text:w{row}", sentence_labels=None)
+        for row, document in enumerate(document for document in documents if document.codes["apple"])
+    ]
+    corpora = [
+        build_corpus(rows, [], fruit.keys, word_encoder, fruit_definitions)
+        for rows in (documents, documents + whole * 3)
+    ]
+    bare = [row for row, text in enumerate(corpora[0].texts) if "apple" not in text]
+    means = []
+    for corpus in corpora:
+        heads = fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+        means.append(score_units(corpus, heads, np.isin(np.arange(len(corpus.texts)), bare))[:, 1].mean())
+    assert means[1] < means[0] + 1
 
 
 def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
     settings = TrainSettings(folds=4, min_positives=500)
-    with pytest.raises(MechtagError, match="no label has 500 coded example sentences"):
+    with pytest.raises(MechtagError, match="no label has 500 coded example sentences or papers"):
         fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
 
 

@@ -30,6 +30,7 @@ from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, 
 from training.fit import assign_folds, fit, score_units
 from training.thresholds import f1_threshold, fit_curve
 from training.train import load_encoder, predictions_of
+from training.trainers import Frozen, Trainer
 
 Array = NDArray[np.float64]
 Progress = Callable[[int], None]
@@ -44,6 +45,7 @@ class Bench:
     settings: Settings
     codebook: Codebook
     encoder: Encoder
+    trainer: Trainer
     exemplars: Sequence[Exemplar]
     coded: Sequence[CodedDocument]
     gold: Sequence[CodedDocument]
@@ -91,8 +93,9 @@ def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], s
             "a paper that accuracy is measured on must not be trained on: take it out of one of the two"
         )
     encoder = load_encoder(settings)
-    corpus = build_corpus([*coded, *gold], exemplars, codebook.keys, encoder, embed_codebook(codebook, encoder))
-    return Bench(settings, codebook, encoder, exemplars, coded, gold, corpus)
+    definitions = embed_codebook(codebook, encoder)
+    corpus = build_corpus([*coded, *gold], exemplars, codebook.keys, encoder, definitions)
+    return Bench(settings, codebook, encoder, Frozen(encoder, definitions), exemplars, coded, gold, corpus)
 
 
 def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
@@ -117,7 +120,7 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
     """
     predictions = []
     for row in range(bench.n_coded, bench.corpus.n_documents):
-        fitted = fit(bench.corpus.without(row), bench.settings.train, bench.settings.seed)
+        fitted = fit(bench.corpus.without(row), bench.trainer, bench.settings.train, bench.settings.seed)
         unit_scores = score_units(bench.corpus, fitted.heads, bench.corpus.document == row)
         scores = pool(unit_scores, [len(unit_scores)], fitted.heads.sharpness)
         record_id = bench.documents[row].record_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,6 +80,11 @@ class Corpus:
     def mean_vectors(self) -> Array:
         """Mean vector of each document's units, shape (n_documents, size)."""
         return self.pool(self.vectors.astype(np.float64), np.zeros(self.vectors.shape[1]))
+
+    def mean_likenesses(self) -> Array:
+        """Mean likenesses of each document's units, shape (n_documents, n_labels, 2)."""
+        flat = self.likenesses.reshape(len(self.document), -1)
+        return self.pool(flat, np.zeros(flat.shape[1])).reshape(self.n_documents, *self.likenesses.shape[1:])
 
     def mean_rows(self, features: csr_matrix) -> csr_matrix:
         """Mean of sparse features of each document's units, shape (n_documents, n_features)."""
@@ -175,14 +180,11 @@ def build_corpus(
     Raises
     ------
     MechtagError
-        There is no document, or none is relevant, or none is irrelevant: relevance
-        cannot be learnt then.
+        No document is relevant: only relevant ones are judged for the labels.
     """
-    judged = {document.relevant for document in documents}
-    if judged != {True, False}:
+    if not any(document.relevant for document in documents):
         raise MechtagError(
-            f"{len(documents)} coded records, none of them {'irrelevant' if judged == {True} else 'relevant'}; "
-            "training needs records of both kinds"
+            f"{len(documents)} coded records, none of them relevant; training needs records that carry the labels"
         )
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     texts = tuple(str(text) for text in table["text"])
@@ -201,6 +203,12 @@ def build_corpus(
         document=np.asarray(table["document"], dtype=np.int64),
         document_targets=document_targets,
     )
+
+
+def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
+    """Give the corpus with the vectors and likenesses of another encoder."""
+    vectors = encoder.encode(corpus.texts)
+    return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors))
 
 
 def _multi_hot(labels: Sequence[str], label_keys: Sequence[str]) -> list[float]:

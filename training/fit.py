@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack, issparse, vstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
@@ -18,33 +19,41 @@ from models.words import fit_words
 from pipeline.settings import TrainSettings
 from training.examples import NO_DOCUMENT, Corpus
 from training.thresholds import choose_sharpness, fit_calibration
+from training.trainers import Encoded, Trainer
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
 MAX_ITERATIONS = 2000
+# The mean of a paper's units varies less than a unit does; this brings the two to one scale.
+WHOLE_SCALE = 3.0
+# Large, so that regularisation hardly touches the intercept of papers.
+WHOLE_INTERCEPT = 10.0
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Heads and calibration, with the out-of-fold scores they were chosen on.
+    """Encoder, heads and calibration, with the out-of-fold scores they were chosen on.
 
     Attributes
     ----------
+    encoded
+        The encoder of the heads, and the whole corpus as it encodes it.
     fold : ndarray, shape (n_documents,)
     unit_scores : ndarray, shape (n_units, 1 + n_labels)
         Each from heads that did not see the unit's document; NaN for exemplars.
     """
 
+    encoded: Encoded
     heads: Heads
     calibration: Calibration
     fold: Index
     unit_scores: Array
 
 
-def fit(corpus: Corpus, settings: TrainSettings, seed: int) -> Fitted:
-    """Fit heads on all documents; pooling, calibration and thresholds on out-of-fold scores.
+def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int) -> Fitted:
+    """Fit encoder and heads on all documents; pooling, calibration and thresholds on out-of-fold scores.
 
     Raises
     ------
@@ -55,12 +64,16 @@ def fit(corpus: Corpus, settings: TrainSettings, seed: int) -> Fitted:
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed)
     unit_scores = np.full(corpus.unit_targets.shape, np.nan)
     for held_out in range(settings.folds):
-        heads = fit_heads(corpus, fold != held_out, settings)
-        rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
-        unit_scores[rows] = score_units(corpus, heads, rows)
-    sharpness, calibration = calibrate(corpus, unit_scores, np.ones(corpus.n_documents, dtype=bool), settings)
-    heads = fit_heads(corpus, np.ones(corpus.n_documents, dtype=bool), settings)
-    return Fitted(replace(heads, sharpness=sharpness), calibration, fold, unit_scores)
+        learnt = fold != held_out
+        encoded = trainer.encode(corpus, learnt, seed)
+        heads = fit_heads(encoded.corpus, learnt, settings)
+        rows = np.isin(corpus.document, np.flatnonzero(~learnt))
+        unit_scores[rows] = score_units(encoded.corpus, heads, rows)
+    everything = np.ones(corpus.n_documents, dtype=bool)
+    sharpness, calibration = calibrate(corpus, unit_scores, everything, settings)
+    encoded = trainer.encode(corpus, everything, seed)
+    heads = replace(fit_heads(encoded.corpus, everything, settings), sharpness=sharpness)
+    return Fitted(encoded, heads, calibration, fold, unit_scores)
 
 
 def calibrate(
@@ -88,17 +101,17 @@ def assign_folds(relevant: Array, folds: int, seed: int) -> Index:
     Parameters
     ----------
     relevant : ndarray, shape (n_documents,)
-        1 or 0.
+        1 or 0; all may be 1.
 
     Raises
     ------
     MechtagError
         There are fewer relevant or irrelevant documents than folds.
     """
-    rarest = int(min((relevant == 1).sum(), (relevant == 0).sum()))
+    rarest = int(np.unique(relevant, return_counts=True)[1].min())
     if rarest < folds:
         raise MechtagError(
-            f"{folds} folds need at least {folds} relevant and {folds} irrelevant records, "
+            f"{folds} folds need at least {folds} relevant and, if there are any, {folds} irrelevant records; "
             f"the rarer kind has {rarest}; code more records or lower train.folds in params.yaml"
         )
     fold = np.empty(len(relevant), dtype=np.int64)
@@ -113,7 +126,8 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
 
     Their scores are added. All pool by the mean. Relevance is learnt on the means of
     documents: under mean pooling the head then gives a sentence the part it has in the
-    document's score. A label is learnt on the sentences coded for it and on the exemplars.
+    document's score. It stays 0 where all documents are relevant. What a label is learnt
+    on says `_Lesson`.
 
     Parameters
     ----------
@@ -124,54 +138,97 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     weights = np.zeros((n_columns, corpus.vectors.shape[1]))
     likeness_weights = np.zeros((n_columns, N_LIKENESSES))
     intercept = np.zeros(n_columns)
-
-    weights[0], intercept[0] = _logistic(
-        corpus.mean_vectors()[documents], corpus.document_targets[documents, 0], settings.relevance_regularisation
-    )
     usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
-    judged = ~np.isnan(corpus.unit_targets) & usable[:, None]
     words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
     counts = words.features(corpus.texts)
     word_weights = np.zeros((n_columns, len(words.terms)))
-    word_weights[0], shift = _logistic(
-        corpus.mean_rows(counts)[documents], corpus.document_targets[documents, 0], settings.relevance_regularisation
-    )
-    intercept[0] += shift
-    positives = ((corpus.unit_targets == 1) & judged).sum(axis=0)
-    learnt = [column for column in range(1, n_columns) if positives[column] >= settings.min_positives]
+
+    means, mean_counts = corpus.mean_vectors(), corpus.mean_rows(counts)
+    relevant = corpus.document_targets[documents, 0]
+    if len(np.unique(relevant)) == 2:
+        strength = settings.relevance_regularisation
+        weights[0], intercept[0] = _logistic(means[documents], relevant, strength)
+        word_weights[0], shift = _logistic(mean_counts[documents], relevant, strength)
+        intercept[0] += shift
+
+    lessons = [_lesson(corpus, usable, documents, column) for column in range(n_columns)]
+    learnt = [
+        column for column in range(1, n_columns) if (lessons[column].targets == 1).sum() >= settings.min_positives
+    ]
     if not learnt:
         raise MechtagError(
-            f"no label has {settings.min_positives} coded example sentences (train.min_positives); "
-            "code sentences or add exemplars"
+            f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives); "
+            "code more or add exemplars"
         )
+    mean_likenesses = corpus.mean_likenesses()
+
+    def like(column: int) -> Array:
+        rows: Array = lessons[column].stack(corpus.likenesses[:, column - 1], mean_likenesses[:, column - 1])
+        return rows
+
     if len(learnt) < n_columns - 1:
-        shared_weights, shared_intercept = _shared_head(corpus, judged, learnt, settings.regularisation)
-        likeness_weights[1:], intercept[1:] = shared_weights, shared_intercept
+        shared, shared_intercept = _logistic(
+            np.vstack([like(column) for column in learnt]),
+            np.concatenate([lessons[column].targets for column in learnt]),
+            settings.regularisation,
+        )
+        likeness_weights[1:], intercept[1:] = shared[:N_LIKENESSES], shared_intercept
     for column in learnt:
-        rows = judged[:, column]
-        features = np.hstack([corpus.vectors[rows], corpus.likenesses[rows, column - 1]])
-        coefficients, intercept[column] = _logistic(
-            features, corpus.unit_targets[rows, column], settings.regularisation
-        )
-        weights[column], likeness_weights[column] = np.split(coefficients, [-N_LIKENESSES])
-        word_weights[column], shift = _logistic(
-            counts[rows], corpus.unit_targets[rows, column], settings.word_regularisation
-        )
+        lesson = lessons[column]
+        features = np.hstack([lesson.stack(corpus.vectors, means)[:, :-1], like(column)])
+        coefficients, intercept[column] = _logistic(features, lesson.targets, settings.regularisation)
+        weights[column], likeness_weights[column] = np.split(coefficients[:-1], [-N_LIKENESSES])
+        coefficients, shift = _logistic(lesson.stack(counts, mean_counts), lesson.targets, settings.word_regularisation)
+        word_weights[column] = coefficients[:-1]
         intercept[column] += shift
     return Heads(weights, likeness_weights, words, word_weights, intercept, np.zeros(n_columns))
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a label is learnt on.
+
+    The sentences coded for it, the exemplars, and, as one row each, the papers that were
+    coded only as a whole: the mean of their units, as mean pooling sees them.
+
+    Attributes
+    ----------
+    units : ndarray of bool, shape (n_units,)
+    documents : ndarray of bool, shape (n_documents,)
+    targets : ndarray
+        Of the units, then of the documents.
+    """
+
+    units: Mask
+    documents: Mask
+    targets: Array
+
+    def stack(self, of_units: Any, of_documents: Any) -> Any:
+        """Lay features of units and of documents, both dense or both sparse, below one another.
+
+        The last column is added: it lets papers have an intercept of their own, for a paper
+        carries a label far more often than a sentence does.
+        """
+        wholes = WHOLE_SCALE * of_documents[self.documents]
+        kind = np.repeat([0.0, WHOLE_INTERCEPT], [self.units.sum(), self.documents.sum()])[:, None]
+        if issparse(of_units):
+            return hstack([vstack([of_units[self.units], wholes]), kind], format="csr")
+        return np.hstack([np.vstack([of_units[self.units], wholes]), kind])
+
+
+def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Lesson:
+    units = ~np.isnan(corpus.unit_targets[:, column]) & usable
+    by_sentence = np.zeros(corpus.n_documents, dtype=bool)
+    by_sentence[corpus.document[units & (corpus.document != NO_DOCUMENT)]] = True
+    wholes = documents & ~by_sentence & ~np.isnan(corpus.document_targets[:, column])
+    targets = np.concatenate([corpus.unit_targets[units, column], corpus.document_targets[wholes, column]])
+    return _Lesson(units, wholes, targets)
 
 
 def score_units(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Score units from the vectors at hand, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     return heads.score(corpus.vectors[rows], corpus.likenesses[rows], heads.words.features(texts))
-
-
-def _shared_head(corpus: Corpus, judged: Mask, learnt: list[int], regularisation: float) -> tuple[Array, float]:
-    """Fit how likeness to a definition speaks for a label, over all labels that have examples."""
-    features = np.vstack([corpus.likenesses[judged[:, column], column - 1] for column in learnt])
-    targets = np.concatenate([corpus.unit_targets[judged[:, column], column] for column in learnt])
-    return _logistic(features, targets, regularisation)
 
 
 def _logistic(features: Array | csr_matrix, targets: Array, regularisation: float) -> tuple[Array, float]:

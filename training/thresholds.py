@@ -124,15 +124,16 @@ def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
     """Fit a rising logistic curve from scores to probability (Platt 1999).
 
     A falling one would turn the order of records round on the strength of noise; it is
-    replaced by the prevalence.
+    replaced by the prevalence, and so is a curve for targets of one kind.
 
     Returns
     -------
     slope, intercept : float
     """
-    model = LogisticRegression(C=1.0).fit(scores[:, None], targets)
-    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-    if slope >= 0:
-        return slope, intercept
+    if len(np.unique(targets)) == 2:
+        model = LogisticRegression(C=1.0).fit(scores[:, None], targets)
+        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+        if slope >= 0:
+            return slope, intercept
     share = (targets.sum() + 1) / (len(targets) + 2)
     return 0.0, float(np.log(share / (1 - share)))

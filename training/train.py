@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
 from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, calibrate, fit
+from training.trainers import Frozen
 
 Array = NDArray[np.float64]
 
@@ -70,8 +71,8 @@ def train(settings: Settings, codebook: Codebook) -> Trained:
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
     corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
-    fitted = fit(corpus, settings.train, settings.seed)
-    tagger = Tagger(codebook, encoder, definitions, fitted.heads, fitted.calibration)
+    fitted = fit(corpus, Frozen(encoder, definitions), settings.train, settings.seed)
+    tagger = Tagger(codebook, fitted.encoded.encoder, fitted.encoded.definitions, fitted.heads, fitted.calibration)
     config = _config(settings, codebook, tagger, encoder.source.sha256)
     return Trained(
         tagger=tagger,
@@ -191,7 +192,9 @@ def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, fl
         targets = corpus.unit_targets[rows, column]
         if targets.any():
             precisions.append(average_precision_score(targets, fitted.unit_scores[rows, column]))
-    figures = {"relevance_roc_auc": float(roc_auc_score(corpus.document_targets[:, 0], relevance))}
+    figures = {}
+    if not corpus.document_targets[:, 0].all():
+        figures["relevance_roc_auc"] = float(roc_auc_score(corpus.document_targets[:, 0], relevance))
     if precisions:
         figures["sentence_average_precision"] = float(np.mean(precisions))
     return figures
