@@ -1,4 +1,4 @@
-"""Ways to tag that are compared on the coded records: each gives sentences scores by heads that did not see their paper."""
+"""Ways to tag that are compared on the coded records: sentences are scored by heads that did not see their paper."""
 
 from __future__ import annotations
 

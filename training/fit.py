@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,9 +91,27 @@ def calibrate(
         targets,
         min_positives=settings.min_positives,
         relevance_recall=settings.relevance_recall,
-        margin=settings.refer_margin,
+        decided_precision=settings.decided_precision,
     )
     return sharpness, calibration
+
+
+def cross_calibrate(
+    corpus: Corpus, unit_scores: Array, fold: Index, settings: TrainSettings
+) -> Iterator[tuple[Index, Array, Calibration]]:
+    """Choose pooling, curves and thresholds for each fold on the others, so that no paper has a say in its own.
+
+    Yields
+    ------
+    rows : ndarray
+        Documents of the fold.
+    scores : ndarray, shape (n_rows, 1 + n_labels)
+    calibration : Calibration
+    """
+    for held_out in np.unique(fold):
+        sharpness, calibration = calibrate(corpus, unit_scores, fold != held_out, settings)
+        rows = np.flatnonzero(fold == held_out)
+        yield rows, corpus.pool(unit_scores, sharpness)[rows], calibration
 
 
 def assign_folds(relevant: Array, folds: int, seed: int) -> Index:
