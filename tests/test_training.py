@@ -266,19 +266,23 @@ def test_curve_never_turns_the_order_round() -> None:
 def test_sharpness_finds_where_the_evidence_lies() -> None:
     """One label speaks through a single strong sentence, the other through all of them."""
     generator = np.random.default_rng(5)
-    targets = np.column_stack([np.ones(200), generator.integers(0, 2, (200, 2))]).astype(float)
-    units = generator.normal(size=(200, 8, 3))
+    count = 2000
+    targets = np.column_stack([np.ones(count), generator.integers(0, 2, (count, 2))]).astype(float)
+    units = generator.normal(size=(count, 8, 3))
     units[:, 0, 1] += 6 * targets[:, 1]
     units[:, :, 2] += targets[:, 2, None]
 
     def pooled(sharpness: np.ndarray) -> np.ndarray:
         from models.pooling import pool
 
-        return pool(units.reshape(-1, 3), [8] * 200, sharpness)
+        return pool(units.reshape(-1, 3), [8] * count, sharpness)
 
     chosen = choose_sharpness(pooled, targets, min_positives=3)
     assert chosen[0] == 0
     assert chosen[1] > chosen[2]
+    targets[30:] = np.nan  # With few papers the two lean on one another.
+    few = choose_sharpness(pooled, targets, min_positives=3)
+    assert few[1] == few[2]
 
 
 def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:

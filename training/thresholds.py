@@ -17,10 +17,15 @@ Array = NDArray[np.float64]
 
 # From the mean (0) to all but the maximum.
 SHARPNESSES = (0.0, 0.5, 1.0, 2.0, 4.0)
+# What suits all labels together weighs as much as this many papers coded for the label itself:
+# on the coded records, of which some 70 are relevant, a label's own choice is mostly noise.
+SHARED_PAPERS = 700
 
 
 def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_positives: int) -> Array:
     """Choose, label by label, the pooling whose scores give the most probable codes.
+
+    The fewer papers a label has, the more it leans on all: see ``SHARED_PAPERS``.
 
     Parameters
     ----------
@@ -49,8 +54,10 @@ def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_posit
     chosen = np.zeros(n_columns)
     if fitted.any():
         values = np.array(SHARPNESSES)
-        chosen[1:] = values[losses[:, fitted].mean(axis=1).argmin()]
-        chosen[fitted] = values[losses[:, fitted].argmin(axis=0)]
+        shared = losses[:, fitted].mean(axis=1)
+        chosen[1:] = values[shared.argmin()]
+        papers = (~np.isnan(targets[:, fitted])).sum(axis=0)
+        chosen[fitted] = values[(papers * losses[:, fitted] + SHARED_PAPERS * shared[:, None]).argmin(axis=0)]
     return chosen
 
 
