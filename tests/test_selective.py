@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score
 
 from evaluation.evidence import evidence_section, rank_evidence
@@ -105,37 +106,52 @@ def test_evidence_where_no_sentence_was_coded_says_so():
 
 
 def test_band_by_hand():
-    chances = np.array([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9])
-    targets = np.array([0, 0, 0, 1, 0, 1, 1, 1.0])
-    # Below 0.6 three of four are negative, below 0.7 four of five; from 0.6 up three of four, from 0.4 four of five.
-    assert refer_band(chances, targets, 0.8) == (0.7, 0.4)
-    assert refer_band(chances, targets, 0.9) == (0.4, 0.7)
+    """Eleven of eleven right: the bound is the eleventh root of 0.1, which is 0.811; of ten it is 0.794."""
+    chances = np.linspace(0.01, 0.99, 40)
+    targets = np.repeat([0.0, 1.0, 0.0, 1.0], [11, 9, 10, 10])
+    low, high = refer_band(chances, targets, 0.8)
+    assert (low, high) == (chances[11], float("inf"))
+    targets[29] = 1.0
+    assert refer_band(chances, targets, 0.8) == (chances[11], chances[29])
 
 
 def test_where_no_cut_is_right_often_enough_nothing_is_decided():
-    low, high = refer_band(np.array([0.2, 0.4, 0.6]), np.array([1.0, 1.0, 0.0]), 0.9)
+    low, high = refer_band(np.array([0.2, 0.4, 0.6]), np.array([0.0, 0.0, 1.0]), 0.9)
     assert (low, high) == (0.0, float("inf"))
     assert decide(1.0, low, high) == decide(0.0, low, high) == "refer"
 
 
 @given(
-    arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])),
+    arrays(np.float64, st.integers(2, 60), elements=st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])),
     st.randoms(use_true_random=False),
     st.sampled_from([0.6, 0.8, 0.9]),
 )
 def test_what_lies_outside_the_band_is_right_often_enough(chances, random, precision):
     targets = np.array([float(random.random() < chance) for chance in chances])
     low, high = refer_band(chances, targets, precision)
-    below, above = chances < low, chances >= high
-    assert not below.any() or (1 - targets[below]).mean() >= precision
-    assert not above.any() or targets[above].mean() >= precision
-    # No wider band of decided cases would do.
+
+    def sure(right):
+        return len(right) > 0 and binomtest(int(right.sum()), len(right), precision, "greater").pvalue <= 0.1
+
+    assert low == 0 or sure(1 - targets[chances < low])
+    assert high == float("inf") or sure(targets[chances >= high])
+    # No narrower band would do.
     for cut in np.unique(chances):
-        if cut < high:
-            assert targets[chances >= cut].mean() < precision
-        if cut > low:
-            assert not (chances < cut).any() or (1 - targets[chances < cut]).mean() < precision
-    assert low > chances.max() or (1 - targets).mean() < precision
+        assert cut >= high or not sure(targets[chances >= cut])
+        assert cut <= low or not sure(1 - targets[chances < cut])
+    assert low > chances.max() or not sure(1 - targets)
+
+
+def test_decided_cases_of_new_papers_are_right_as_often_as_promised():
+    generator = np.random.default_rng(8)
+    right, decided = 0, 0
+    for _ in range(200):
+        chances = generator.random((2, 300))
+        targets = (generator.random((2, 300)) < chances**2).astype(float)
+        _, high = refer_band(chances[0], targets[0], 0.8)
+        decided += int((chances[1] >= high).sum())
+        right += int(targets[1][chances[1] >= high].sum())
+    assert right / decided >= 0.8
 
 
 @pytest.mark.parametrize(("chance", "said"), [(0.29, "no"), (0.3, "refer"), (0.59, "refer"), (0.6, "yes")])

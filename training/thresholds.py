@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -20,6 +21,9 @@ SHARPNESSES = (0.0, 0.5, 1.0, 2.0, 4.0)
 # What suits all labels together weighs as much as this many papers coded for the label itself:
 # on the coded records, of which some 70 are relevant, a label's own choice is mostly noise.
 SHARED_PAPERS = 700
+# That decided cases are right as often as asked for. Measured on the coded records, where the
+# plain share kept 0.74 of what 0.8 promised, and this keeps 0.80.
+CERTAINTY = 0.9
 
 
 def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_positives: int) -> Array:
@@ -107,23 +111,31 @@ def fit_calibration(
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
     """Find the band of probability outside which decisions are right often enough.
 
+    A cut is taken where the lower bound of the share that is right (Clopper and Pearson 1934,
+    one-sided, certainty ``CERTAINTY``) reaches ``precision``; the plain share would promise too
+    much, because the cut is chosen by it.
+
     Returns
     -------
     low, high : float
-        At least ``precision`` of the cases below ``low`` are negative, and of those from
-        ``high`` up positive; the band is the narrowest of that kind on either side. Where no
-        cut does it, 0 or infinity: nothing is decided on that side.
+        Below ``low`` say no, from ``high`` up say yes; the narrowest band of that kind on
+        either side. Where no cut does it, 0 or infinity: nothing is decided on that side.
     """
     order = np.argsort(chances, kind="stable")
     values, positive = chances[order], targets[order]
     counts = np.arange(1, len(values) + 1)
     last = np.append(values[1:] != values[:-1], True)  # equal probabilities cannot be parted
-    right_below = (np.cumsum(1 - positive) / counts >= precision) & last
-    right_above = (np.cumsum(positive[::-1]) / counts >= precision) & np.append(True, last[:-1])[::-1]
+    right_below = (_lower_bound(np.cumsum(1 - positive), counts) >= precision) & last
+    right_above = (_lower_bound(np.cumsum(positive[::-1]), counts) >= precision) & np.append(True, last[:-1])[::-1]
     below, above = np.flatnonzero(right_below), np.flatnonzero(right_above)
     low = float(np.append(values, np.inf)[below[-1] + 1]) if len(below) else 0.0
     high = float(values[::-1][above[-1]]) if len(above) else float("inf")
     return low, high
+
+
+def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
+    bound: Array = beta.ppf(1 - CERTAINTY, np.maximum(right, 1), counts - right + 1)
+    return np.where(right > 0, bound, 0.0)
 
 
 def f1_threshold(chances: Array, targets: Array) -> float:
