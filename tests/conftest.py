@@ -17,6 +17,9 @@ import pytest
 from models.codebook import Codebook, load_codebook
 from models.features import Definitions, embed_codebook
 from pipeline.annotations import Exemplar
+from pipeline.ingest import Ingested, ingest
+from pipeline.records import Record
+from tests.exports import Reader
 from tests.toy import WordEncoder, fruit_documents
 from training.examples import Corpus, build_corpus
 
@@ -60,3 +63,20 @@ def fruit_definitions(fruit: Codebook, word_encoder: WordEncoder) -> Definitions
 def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions) -> Corpus:
     exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
     return build_corpus(fruit_documents(), exemplars, fruit.keys, word_encoder, fruit_definitions)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    """Read a file with this content; its name tells nothing of its format."""
+
+    def read(content: str | bytes) -> Ingested:
+        path = tmp_path / "export.txt"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        found = ingest([path])
+        for record in found.records:
+            # The readers make records without a look at their types.
+            assert Record.model_validate(vars(record), strict=True) == record
+            assert list(vars(record)) == list(Record.model_fields)
+        return found
+
+    return read
