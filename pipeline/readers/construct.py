@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.readers.base import LONGEST_ENTRY, Entry
 from pipeline.readers.cleaning import clean_abstract, clean_text
 from pipeline.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", covariant=True)
 
 # Journals begin in 1665; whatever claims to be later than 2100 is no year.
 _FIRST_YEAR, _LAST_YEAR = 1600, 2100
@@ -19,12 +19,12 @@ _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
-
-
 _LONGEST_CACHED = 200
 _OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
 
-_Cleaner = Callable[[Any, list[str] | None], _T]
+
+class _Cleaner(Protocol[_T]):
+    def __call__(self, value: Any, told: list[str] | None = None) -> _T: ...
 
 
 def _once(clean: _Cleaner[_T]) -> _Cleaner[_T]:
