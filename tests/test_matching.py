@@ -7,6 +7,10 @@ from pipeline.records import Record
 from tests.papers import LONG, SETTINGS, TEXT, bare, partition, record
 
 SAME: dict[str, tuple[Record, Record]] = {
+    "two authors of one name, given once by one database": (
+        bare(authors=("Li, J.", "Ito, K.", "Li, J.")),
+        record(authors=("Ito, K.", "Li, J.")),
+    ),
     "same DOI, title in capitals": (
         record(doi="10.5555/a.1", title=LONG.upper()),
         record(doi="10.5555/a.1", authors=("Marchetti, L.",), year=2016, volume=None, pages=None),
