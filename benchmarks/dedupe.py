@@ -1,4 +1,4 @@
-"""Duplicates found by mechtag, bib-dedupe and ASReview, counted as BibDedupe's benchmark counts.
+"""Duplicates found by mechtag, bib-dedupe, splink and ASReview, counted as BibDedupe's benchmark counts.
 
 In each true group all records but one should go: each that goes is right, each that stays
 is missed, and where the last one goes too, that removal is wrong.
@@ -78,11 +78,17 @@ def _bib_dedupe(source: Path, target: Path) -> None:
     _write_kept(target, [int(name) for name in records["ID"] if name not in gone])
 
 
+def _splink(source: Path, target: Path) -> None:
+    from benchmarks.splink_peer import find
+
+    _write_kept(target, find(source))
+
+
 def _write_kept(target: Path, numbers: Sequence[int]) -> None:
     target.write_text("ID\n" + "".join(f"{number}\n" for number in numbers), encoding="utf-8")
 
 
-_WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe}
+_WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe, "splink": _splink}
 
 
 def _asreview() -> str:
@@ -136,10 +142,10 @@ def main() -> None:
             else:
                 rows, groups = labelled(dataset)
                 write_rows(source, rows)
-            for system in ("mechtag", "bib-dedupe", "ASReview"):
+            for system in (*_WORKERS, "ASReview"):
                 cost = _run(system, source, target)
                 results += _results(dataset, system, count(groups, _kept(target)), cost)
-    versions = ("rapidfuzz", "bib-dedupe", _ASREVIEW.replace("==", " "))
+    versions = ("rapidfuzz", "bib-dedupe", "splink", "duckdb", _ASREVIEW.replace("==", " "))
     publish("dedupe", COMMAND, results, _TEXT.format(papers=_PAPERS), versions=versions)
 
 

@@ -29,11 +29,19 @@ _TEXT = f"""
 ## Ingest
 
 {_RECORDS:,} records (bibliographic data and abstracts of `digital_work`, each abstract kept or borrowed) in three
-formats: seconds to read the file, the median of {_RUNS} runs in processes of their own, taken in turn. The peers only
-parse; mechtag also tells the format and encoding, cleans every field, builds and checks each record, and keeps what
-was read. `times` is mechtag's median divided by the peer's; at most {_TIMES} is allowed.
+formats: seconds of processor time to read the file, the median of {_RUNS} runs in processes of their own, taken in
+turn. The peers only parse; mechtag also tells the format and encoding, cleans every field, builds each record, and
+keeps what was read. `times` is mechtag's median divided by the peer's; the aim is at most {_TIMES}.
+
+rispy is written in Python, as mechtag is. Python's `csv` and `json` are written in C and take about 10 microseconds a
+record, which leaves 20 for all else; of what mechtag takes for a record of the CSV file, a quarter is that parser, and
+an eighth a first look at all bytes for the encoding and the cutting of lines, by which a broken row is told with its
+number and costs only itself. A sixth goes into the search of each abstract for markup, entities, wrongly decoded
+letters, double spaces and publishers' notices, a sixth into authors, journal, identifiers and the record's id, an
+eighth into finding out which column is what, and the rest into making the record with all fields as they were read.
 """
-_TIMED = "import time; begun = time.perf_counter(); {code}; print(time.perf_counter() - begun)"
+# Processor time, for other programs on the machine would count in any other.
+_TIMED = "import time; begun = time.process_time(); {code}; print(time.process_time() - begun)"
 _PEERS = {
     "ris": ("rispy", "import rispy", "found = rispy.load(open(path, encoding='utf-8'))"),
     "csv": ("csv", "import csv", "found = list(csv.reader(open(path, encoding='utf-8', newline='')))"),

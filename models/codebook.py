@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,11 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from models.errors import MechtagError
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What users write into a file: no keys but its own, and no change once it is read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Label(_Strict):
+_File = TypeVar("_File", bound=BaseModel)
+
+
+class Label(Strict):
     """One code of the codebook.
 
     Attributes
@@ -39,7 +44,7 @@ class Label(_Strict):
     exclude: tuple[str, ...] = ()
 
 
-class Relevance(_Strict):
+class Relevance(Strict):
     """The rule that says whether a record belongs into the review at all."""
 
     key: str = Field(default="relevant", pattern=r"^[a-z][a-z0-9_]*$")
@@ -49,7 +54,7 @@ class Relevance(_Strict):
     exclude: tuple[str, ...] = ()
 
 
-class Codebook(_Strict):
+class Codebook(Strict):
     """A named set of labels, plus the relevance rule.
 
     The order of ``labels`` is the order of columns, targets and scores everywhere.
@@ -100,17 +105,52 @@ def load_codebook(path: str | Path) -> Codebook:
         The file is missing, is no YAML mapping, has an unknown or missing key,
         or a label key stands twice.
     """
+    return read_yaml(
+        path,
+        Codebook,
+        missing="no such codebook file; name one under 'codebook' in params.yaml",
+        expected="a codebook is a mapping of name, relevance, labels",
+    )
+
+
+def read_yaml(
+    path: str | Path,
+    model: type[_File],
+    *,
+    missing: str,
+    expected: str,
+    empty: dict[str, Any] | None = None,
+    loader: type[yaml.SafeLoader] = yaml.SafeLoader,
+) -> _File:
+    """Read a YAML file that users write, and check it.
+
+    Parameters
+    ----------
+    missing, expected
+        What to say where there is no file, and where it is no mapping.
+    empty
+        What an empty file stands for, if it may be empty.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is no YAML mapping, or is not as ``model`` says.
+    """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # All loaders are safe ones: they make nothing but plain values.
+        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such codebook file; name one under 'codebook' in params.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MechtagError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise MechtagError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: not readable as YAML: {error}") from None
+    data = empty if data is None else data
     if not isinstance(data, dict):
-        raise MechtagError(f"{path}: a codebook is a mapping of name, relevance, labels; this is {type(data).__name__}")
+        raise MechtagError(f"{path}: {expected}; this is {type(data).__name__}")
     try:
-        return Codebook.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
 

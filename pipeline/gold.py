@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from models.codebook import describe_validation
+from models.codebook import read_yaml
 from pipeline.annotations import Basis, read_text, refuse_doubled
 from pipeline.errors import MechtagError
 from pipeline.records import Coding, Record, Row
@@ -169,12 +168,7 @@ def read_gold_notes(table: str | Path) -> GoldNotes | None:
     path = Path(table).with_suffix(".yaml")
     if not path.exists():
         return None
-    try:
-        return GoldNotes.model_validate(yaml.safe_load(read_text(path, "notes on a gold standard")))
-    except yaml.YAMLError as error:
-        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
-    except ValidationError as error:
-        raise MechtagError(describe_validation(path, error)) from None
+    return read_yaml(path, GoldNotes, missing="no such file", expected="notes on a gold standard are a mapping")
 
 
 @dataclass(frozen=True)

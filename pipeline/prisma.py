@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationError, model_validator
+from pydantic import BeforeValidator, PlainValidator, ValidationError, model_validator
 
-from models.codebook import describe_validation
+from models.codebook import Strict, describe_validation, read_yaml
 from pipeline.errors import MechtagError
 from pipeline.store import read_json
 
@@ -73,11 +73,7 @@ Sources = Annotated[
 OtherSources = Annotated[dict[str, Known | None], BeforeValidator(_named)]
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Identification(_Block):
+class Identification(Strict):
     """What happened to records before screening; the block ``prisma`` of ``summary.json``.
 
     Attributes
@@ -128,38 +124,38 @@ class Identification(_Block):
         yield f"{self.screened:,} records to screen, {self.without_abstract:,} of them without abstract"
 
 
-class _Removed(_Block):
+class _Removed(Strict):
     duplicates: Known = 0
     automation: Known = 0
     other_reasons: Known = 0
 
 
-class _Screening(_Block):
+class _Screening(Strict):
     screened: Known | None = None
     excluded: Known | None = None
     excluded_by_automation: Known | None = None
     kept: Known | None = None
 
 
-class _Reports(_Block):
+class _Reports(Strict):
     sought: Known | None = None
     not_retrieved: Known | None = None
     assessed: Known | None = None
     excluded: Annotated[int | dict[str, int] | None, PlainValidator(_excluded)] = None
 
 
-class _OtherMethods(_Block):
+class _OtherMethods(Strict):
     sources: OtherSources
     records_excluded: Known = 0
     reports: _Reports = _Reports()
 
 
-class _Studies(_Block):
+class _Studies(Strict):
     studies: Known | None = None
     reports: Known | None = None
 
 
-class Elsewhere(_Block):
+class Elsewhere(Strict):
     """Counts that mechtag cannot know; see docs/prisma.md for every key."""
 
     title: str = ""
@@ -205,19 +201,13 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
         The file is missing or no YAML mapping; a key is unknown or stands twice; a count is
         no whole number, or negative.
     """
-    path = Path(path)
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
-    except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; expected counts as docs/prisma.md describes them") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise MechtagError(f"{path}: expected a mapping such as 'screening: ...', found {type(data).__name__}")
-    try:
-        return Elsewhere.model_validate(data)
-    except ValidationError as error:
-        raise MechtagError(describe_validation(path, error)) from None
+    return read_yaml(
+        path,
+        Elsewhere,
+        missing="no such file; expected counts as docs/prisma.md describes them",
+        expected="expected a mapping such as 'screening: ...'",
+        loader=_Loader,
+    )
 
 
 def read_identification(path: str | Path) -> Identification:

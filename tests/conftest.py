@@ -17,6 +17,9 @@ import pytest
 from models.codebook import Codebook, load_codebook
 from models.features import Definitions, embed_codebook
 from pipeline.annotations import Exemplar
+from pipeline.ingest import Ingested, ingest
+from pipeline.records import Record
+from tests.exports import Reader
 from tests.toy import WordEncoder, fruit_documents
 from training.examples import Corpus, build_corpus
 from training.trainers import Frozen
@@ -66,3 +69,20 @@ def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: 
 @pytest.fixture(scope="session")
 def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> Frozen:
     return Frozen(word_encoder, fruit_definitions)
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Reader:
+    """Read a file with this content; its name tells nothing of its format."""
+
+    def read(content: str | bytes) -> Ingested:
+        path = tmp_path / "export.txt"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        found = ingest([path])
+        for record in found.records:
+            # The readers make records without a look at their types.
+            assert Record.model_validate(vars(record), strict=True) == record
+            assert list(vars(record)) == list(Record.model_fields)
+        return found
+
+    return read

@@ -169,7 +169,7 @@ def test_notes_stand_beside_the_table(tmp_path):
     assert notes.printed_counts == {"trust": 3}
     for text, message in [
         ("source: here\nnoets: []", r"m\.yaml: noets: unknown key"),
-        ("- a", r"m\.yaml: top level"),
+        ("- a", r"m\.yaml: notes on a gold standard are a mapping; this is list"),
         ("a: [", r"m\.yaml: not readable as YAML"),
     ]:
         write(tmp_path / "m.yaml", text)

@@ -5,6 +5,7 @@ import yaml
 
 from models.codebook import Codebook, load_codebook
 from models.errors import MechtagError
+from pipeline.settings import Settings, load_settings
 
 MINIMAL = {
     "name": "two",
@@ -66,6 +67,15 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
 def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="no such codebook file"):
         load_codebook(tmp_path / "none.yaml")
+
+
+def test_settings_without_a_line_are_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"\xef\xbb\xbf# nothing yet\n")
+    assert load_settings(path) == load_settings(tmp_path / "none.yaml") == Settings()
+    path.write_text("- seed\n")
+    with pytest.raises(MechtagError, match=r"params\.yaml: settings are a mapping of blocks; this is list"):
+        load_settings(path)
 
 
 def test_hash_is_of_the_meaning_not_of_the_layout(tmp_path: Path) -> None:

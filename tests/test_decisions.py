@@ -14,8 +14,8 @@ from pipeline.exporters import export
 from pipeline.records import Record
 from pipeline.settings import DedupeSettings
 from pipeline.store import read_records
+from tests.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.test_cli import call
-from tests.test_dedupe import LONG, SETTINGS, SMITH, TEXT, bare, record
 
 RAW = (("TY", "JOUR"), ("TI", LONG), ("VL", "12"))
 # The same paper, said by three databases: each knows something that the others do not.

@@ -17,7 +17,7 @@ from pipeline.ingest import ingest
 from pipeline.records import Record
 from pipeline.settings import DedupeSettings
 from tests.conftest import BENCH
-from tests.test_dedupe import TEXT, record
+from tests.papers import TEXT, record
 
 needs_bench = pytest.mark.skipif(
     not (BENCH / "dedupe").is_dir(), reason=f"{BENCH}/dedupe is missing; set MECHTAG_BENCH to the benchmark data"

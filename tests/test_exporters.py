@@ -330,3 +330,11 @@ def test_what_does_not_fit_together_is_refused(
     with pytest.raises(MechtagError, match=message):
         export(to, tmp_path / "out", rows, [predict(*pair) for pair in predictions], LABELS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_authors_of_one_name_are_both_written(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="One", authors=("Li, J.", "Ito, K.", "Li, J."))
+    export("ris", tmp_path / "tagged.ris", [record], [], LABELS)
+    assert read_ris(tmp_path / "tagged.ris")[0].authors == record.authors
+    export("csv", tmp_path / "tagged.csv", [record], [], LABELS)
+    assert read_table(tmp_path / "tagged.csv")[0]["authors"] == "Li, J.; Ito, K.; Li, J."

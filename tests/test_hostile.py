@@ -7,7 +7,7 @@ import random
 import socket
 import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,24 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
-from pipeline.ingest import Ingested, Reading, ingest
+from pipeline.ingest import Reading, ingest
 from pipeline.readers import base, containers
 from pipeline.store import read_records, write_jsonl, write_records
 from tests.conftest import BENCH
+from tests.exports import EXPORTS, Reader
 
-EXPORTS = Path(__file__).parent / "fixtures" / "exports"
 RIS = b"TY  - JOUR\nTI  - One\nER  - \n"
-Reader = Callable[[bytes], Ingested]
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Reader:
-    def read(content: bytes) -> Ingested:
-        path = tmp_path / "export.dat"
-        path.write_bytes(content)
-        return ingest([path])
-
-    return read
 
 
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -50,17 +39,17 @@ def test_zip_and_gzip_are_read_without_unpacking_to_the_disk(tmp_path: Path, rea
     csv = b"title\nTwo\nThree\n"
     found = read(zipped({"b/ovid.ris": RIS, "a.csv": csv, "__MACOSX/._a.csv": b"\0\5", ".DS_Store": b"\0"}))
     assert [record.title for record in found.records] == ["Two", "Three", "One"]
-    assert [source.file for source in found.sources] == ["export.dat/a.csv", "export.dat/b/ovid.ris"]
+    assert [source.file for source in found.sources] == ["export.txt/a.csv", "export.txt/b/ovid.ris"]
     assert found.unread == ()
-    assert [path.name for path in tmp_path.iterdir()] == ["export.dat"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export.txt"]
     (record,) = read(gzip.compress(RIS)).records
-    assert (record.title, record.source_file) == ("One", "export.dat")
+    assert (record.title, record.source_file) == ("One", "export.txt")
 
 
 def test_names_of_members_lead_nowhere(tmp_path: Path, read: Reader) -> None:
     found = read(zipped({"../../up.ris": RIS, "/etc/passwd": RIS, "a\\..\\b\x1b[2J.ris": RIS}))
     assert sorted(source.file for source in found.sources) == [
-        *("export.dat/a/b[2J.ris", "export.dat/etc/passwd", "export.dat/up.ris"),
+        *("export.txt/a/b[2J.ris", "export.txt/etc/passwd", "export.txt/up.ris"),
     ]
     assert not (tmp_path.parent / "up.ris").exists()
 
@@ -70,10 +59,10 @@ def test_one_bad_member_does_not_cost_the_others(read: Reader) -> None:
     found = read(zipped({"a.pdf": b"%PDF-1.7\n", "b.ris": RIS, "c.zip": inner, "d.gz": gzip.compress(RIS), "e": b""}))
     assert [record.title for record in found.records] == ["One"]
     assert [str(note).split(";")[0] for note in found.unread] == [
-        "export.dat/a.pdf: not read: a binary file, not text (it starts with b'%PDF-1.7')",
-        "export.dat/c.zip: not read: an archive within an archive",
-        "export.dat/d.gz: not read: an archive within an archive",
-        "export.dat/e: not read: the file is empty",
+        "export.txt/a.pdf: not read: a binary file, not text (it starts with b'%PDF-1.7')",
+        "export.txt/c.zip: not read: an archive within an archive",
+        "export.txt/d.gz: not read: an archive within an archive",
+        "export.txt/e: not read: the file is empty",
     ]
     assert found.summary()["unread"] == list(map(str, found.unread))
 
@@ -246,7 +235,7 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
     reading, steps = Reading([tmp_path / "c.gz"]), []
     assert sum(1 for _ in reading.records(steps.append)) == 20_000
     assert sum(steps) == reading.size
-    assert max(steps) < reading.size / 2
+    assert min(steps[:-2]) > 0  # as much as was unpacked, not as much as came out
 
 
 # JSON

@@ -10,58 +10,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import bibtexparser
 import pandas as pd
 import pytest
 import rispy
-from bibtexparser import middlewares
 from Bio import Medline
 
 from benchmarks.references import SYSTEMS, Outcome, agreement, files, pairs, publish
-from benchmarks.references import read as read_file
 from pipeline.errors import MechtagError
 from pipeline.ingest import ingest
 from pipeline.records import Record, normalise_doi, normalise_title
-from tests.conftest import BENCH
-
-FOLDER = BENCH / "references"
-if not FOLDER.is_dir():
-    pytest.skip(f"needs the reference files in {FOLDER}; MECHTAG_BENCH names their folder", allow_module_level=True)
-
-FILES = files(FOLDER)
-JABREF = FOLDER / "jabref_importers/jablib/src/test/resources/org/jabref/logic/importer/fileformat"
-SAME = FOLDER / SYSTEMS / "Datasets"
-
-
-def named(paths: list[Path]) -> dict[str, Any]:
-    return {"argvalues": paths, "ids": [path.name for path in paths]}
-
-
-@cache
-def outcome(path: Path) -> Outcome:
-    return read_file(path, FOLDER)
-
-
-def words(name: str) -> frozenset[str]:
-    """Words of a name without initials, in whatever order they come."""
-    return frozenset(word for word in normalise_title(name).split() if len(word) > 1)
-
-
-# What cannot be read, and why.
-
-REFUSED = {
-    "CffImporterReferences.cff": "a CITATION.cff, which cites one piece of software",
-    **{f"CitaviXmlImporterTest{number}.ctv6bak": "Citavi|binary" for number in range(1, 6)},
-    "MedlineImporterTestMinimalEntry.bib": "of no known format; it starts with '% Encoding: UTF-8'",
-    "Endnote.pattern.no_enw": "of no known format; it starts with '%0'",
-    "IsiImporterTestEmpty.isi": "of no known format; it starts with '##'",
-    "MODSImporterTestMods.xml": "MODS, a library's catalogue format",
-    "MODSImporterTestModsCollection.xml": "MODS, a library's catalogue format",
-    "MedlinePlainImporterTestInvalidFormat.xml": "of no known format; it starts with 'PMC some PMC",
-    "OvidImporterTest2Invalid.txt": r"Ovid text without the record numbers \('<1>'\)",
-    **{f"RepecNepImporterTest{number}.txt": "a RePEc newsletter" for number in range(1, 4)},
-    "generic_labels_no_title.csv": "no column with titles; found the columns abstract, file_attachments2, authors",
-}
+from tests.reference_files import FILES, FOLDER, JABREF, REFUSED, SAME, named, outcome, words
 
 
 @pytest.mark.parametrize("path", **named([path for path in FILES if path.name in REFUSED]))
@@ -241,108 +199,6 @@ def test_agreement_counts_what_differs() -> None:
     assert ("two", "doi agrees") not in figures
 
 
-# JabRef: each input file beside the BibTeX that is expected of it.
-
-# JabRef's answer and ours differ, and why ours stands.
-DIFFERENT = {
-    "RisImporterTest1.ris": "eleven TY lines: here each begins a record",
-    "RisImporterTest7.ris authors": "A2 are secondary authors: the editors of a book",
-    "OvidImporterTest5.txt authors": "degrees are no names",
-    "OvidImporterTest6.txt authors": "degrees are no names",
-    "MedlineImporterTestBookArticleSet.xml title": "the title of the chapter, where there is one",
-    "MedlineImporterTestNbib.xml authors": "a suffix belongs to the name",
-    "MedlineImporterTestKeywordSingleEntry.xml authors": "the person a paper is about is not its author",
-}
-# The expected file has another name.
-OVID = {f"OvidImporterTest{number}.txt": f"OvidImporterTestBib{number}.bib" for number in range(3, 8)}
-
-
-def expectation(path: Path) -> Path:
-    return JABREF / OVID.get(path.name, f"{path.stem}.bib")
-
-
-PAIRED = [p for p in FILES if p.parent == JABREF and p.suffix != ".bib" and expectation(p).is_file()]
-COMPARED = [p for p in PAIRED if p.name not in REFUSED and p.name not in DIFFERENT]
-
-
-def bibtex(path: Path) -> list[dict[str, Any]]:
-    """Read with bibtexparser's own chain, which takes names apart and decodes LaTeX."""
-    chain = [
-        middlewares.NormalizeFieldKeys(),
-        middlewares.LatexDecodingMiddleware(),
-        middlewares.SeparateCoAuthors(),
-        middlewares.SplitNameParts(),
-    ]
-    # It wants a key in each entry, and no two alike.
-    numbers = iter(range(1000))
-    text = path.read_text(encoding="utf-8-sig")
-    text = re.sub(
-        r"^(@\w+\s*\{)\s*(?:,|(?=\s*\w+\s*=))", lambda found: f"{found[1]}k{next(numbers)},", text, flags=re.M
-    )
-    library = bibtexparser.parse_string(text, append_middleware=chain)
-    assert not library.failed_blocks
-    return [{field.key.lower(): field.value for field in entry.fields} for entry in library.entries]
-
-
-def family_and_given(name: Any) -> frozenset[str]:
-    return words(" ".join([*name.first, *name.von, *name.last, *name.jr]))
-
-
-@pytest.mark.parametrize("path", **named(COMPARED))
-def test_jabref_expects_the_same(path: Path) -> None:
-    expected = bibtex(expectation(path))
-    found = outcome(path)
-    # A record is rejected where JabRef gives one without a title, or none at all.
-    titled = [item for item in expected if normalise_title(item.get("title", ""))]
-    if path.name == "MedlinePlainImporterTestMultipleEntries.txt":
-        titled = titled[:1]
-    assert len(found.records) == len(titled)
-    for record, item in zip(found.records, titled, strict=True):
-        if f"{path.name} title" not in DIFFERENT:
-            assert normalise_title(record.title) == normalise_title(item["title"])
-        if f"{path.name} authors" not in DIFFERENT:
-            assert list(map(words, record.authors)) == [family_and_given(name) for name in item.get("author", [])]
-        if "year" in item:
-            assert str(record.year) == item["year"]
-        assert record.doi == normalise_doi(item.get("doi") or (item.get("url", "") if "doi.org" in str(item) else ""))
-
-
-def test_nothing_of_jabref_is_left_out_in_silence() -> None:
-    left_out = {path.name for path in PAIRED} - {path.name for path in COMPARED}
-    assert left_out == {"RisImporterTest1.ris", *(path.name for path in PAIRED if path.name in REFUSED)}
-    assert len(COMPARED) >= 40
-
-
-def test_expected_bibtex_reads_too() -> None:
-    for path in JABREF.glob("*.bib"):
-        found = outcome(path)
-        # A citation key is all that our reader does not need.
-        titled = [item for item in bibtex(path) if item.get("title")]
-        assert len(found.records) == len(titled), path.name
-        for record, item in zip(found.records, titled, strict=True):
-            assert normalise_title(record.title) == normalise_title(item["title"])
-            assert list(map(words, record.authors)) == [family_and_given(name) for name in item.get("author", [])]
-
-
-@pytest.mark.parametrize(
-    ("name", "rows"),
-    [
-        (
-            "IsiImporterTestWOS.isi",
-            [("Gamernyk, RV", 2006, "5323-5331", None), ("Guarino, A", 2006, "2344-2358", None)],
-        ),
-        (
-            "IsiImporterTestMedline.isi",
-            [("Wesensten, Nancy J", 2006, "2457-71", "16842170"), ("Joffe, Hadine", 2006, "411-22", "16735938")],
-        ),
-        ("Endnote.book.example.enw", [("Preißel, René", 2016, "XX, 327", None)]),
-    ],
-)
-def test_web_of_science_and_enw_by_hand(name: str, rows: list[tuple[object, ...]]) -> None:
-    found = outcome(JABREF / name).records
-    assert [(record.authors[0], record.year, record.pages, record.pmid) for record in found] == rows
-
-
 # RefLib: the same records in four formats, and MEDLINE.
 
 
@@ -387,7 +243,7 @@ def test_reflib_tells_the_same_in_four_formats() -> None:
     for suffix in ("xml", "ris", "json"):
         found = outcome(folder / f"blue-light.{suffix}").records
         assert [record.title for record in found] == [" ".join(item["title"].split()) for item in expected]
-        assert [record.authors for record in found] == [tuple(dict.fromkeys(item["authors"])) for item in expected]
+        assert [record.authors for record in found] == [tuple(item["authors"]) for item in expected]
         if suffix != "json":
             assert [record.pmid for record in found] == [item["pmid"] for item in expected]
     by_pmid = {record.pmid: record for record in outcome(folder / "blue-light.xml").records}

@@ -13,12 +13,7 @@ from hypothesis import strategies as st
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested
 from pipeline.readers.markup import text
-from tests.test_formats import workbook
-from tests.test_readers import EXPORTS, Reader, one_line, read
-
-__all__ = ["read"]
-
-anywhere = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+from tests.exports import EXPORTS, Reader, anywhere, one_line, workbook
 
 # No markup, and no letters that look like wrongly decoded ones: cleaning would rightly change them.
 letters = st.text(

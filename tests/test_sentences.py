@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
 from pipeline.headings import find_headings
+from pipeline.ingest import ingest
 from pipeline.records import Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings
@@ -81,6 +82,10 @@ BOUNDARIES = [
     "All was done. |© 2019 The Authors.",
     "One line\nwraps here. |Another does not.",
     "No full stop here\n\n|Next paragraph",
+    "no full stop here\n\n|next paragraph",
+    "A paragraph without a full stop\n|Another. |Three sites took part\n|12 nurses answered",
+    "The aims were:\r\n|• To lead\r\n|• To learn\r\n|Both were\r\n  met.",
+    "We asked Prof.\n|Dr. Adams did not answer.",
     "They met at 5 p.m. |Nurses came.",
     "Sites 1, 2, ... 10 took part. |See vol. III of it.",
     "It began in the USA.|Others followed.",
@@ -175,6 +180,23 @@ def test_sentences_and_headings_tile_the_abstract(abstract: str) -> None:
     for start, end in covered:
         rest[start:end] = " " * (end - start)
     assert "".join(rest).strip() == ""
+
+
+def test_paragraphs_of_an_export_end_sentences_and_wrapped_lines_do_not(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    export = tmp_path / "export.ris"
+    export.write_text(
+        "TY  - JOUR\nTI  - One\nAB  - Leading moved between\n  People and sites\n\n  Trust did not\n\n"
+        "  Results\n  Two sites\n  Left.\nER  - \n"
+    )
+    (found,) = ingest([export]).records
+    assert found.abstract == "Leading moved between People and sites\nTrust did not\nResults\nTwo sites Left."
+    rows = list(split([found], SentenceSettings()))
+    assert [(row.section, row.text) for row in rows] == [
+        ("", "Leading moved between People and sites"),
+        ("", "Trust did not"),
+        ("results", "Two sites Left."),
+    ]
+    assert all(found.abstract[row.start : row.end] == row.text for row in rows)
 
 
 def test_records_are_kept_apart_and_in_order() -> None:

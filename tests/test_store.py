@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import store
 from pipeline.store import read_records, write_records
-from tests.test_dedupe import record
+from tests.papers import record
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])

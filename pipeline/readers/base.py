@@ -6,9 +6,9 @@ import codecs
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -86,22 +86,27 @@ class Format:
     clean: Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 
 
-class _Watched(io.RawIOBase):
+class Watched(io.RawIOBase):
     """A stream that tells how much was read of it, and whose faults are errors for the user."""
 
-    def __init__(self, stream: BinaryIO, path: Path, on_read: Callable[[int], None]) -> None:
-        self._stream, self._path, self._on_read = stream, path, on_read
+    def __init__(
+        self, stream: Any, guard: Callable[[], AbstractContextManager[None]], on_read: Callable[[int], None]
+    ) -> None:
+        self._stream, self._guard, self._on_read = stream, guard, on_read
 
     def readable(self) -> bool:
+        """Whether it can be read: always."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        with readable(self._path):
-            count: int = self._stream.readinto(buffer)  # type: ignore[attr-defined]
+        """Fill the buffer as far as the stream goes."""
+        with self._guard():
+            count: int = self._stream.readinto(buffer)
         self._on_read(count)
         return count
 
     def close(self) -> None:
+        """Close the stream too."""
         self._stream.close()
         super().close()
 
@@ -153,7 +158,10 @@ class Source:
             return self.opener() if self.opener else self.path.open("rb", buffering=0)
 
     def _chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
-        with self.open() as stream, io.BufferedReader(_Watched(stream, self.path, lambda _: None), size) as watched:
+        with (
+            self.open() as stream,
+            io.BufferedReader(Watched(stream, partial(readable, self.path), lambda _: None), size) as watched,
+        ):
             while chunk := watched.read(size):
                 yield chunk
 
@@ -242,7 +250,7 @@ class Source:
             self.on_read(round(done * share))
 
         with self.open() as stream:
-            watched = io.BufferedReader(_Watched(stream, self.path, on_read), _CHUNK)
+            watched = io.BufferedReader(Watched(stream, partial(readable, self.path), on_read), _CHUNK)
             watched.read(encoding.mark)
             yield io.TextIOWrapper(watched, encoding.name, encoding.errors)
 

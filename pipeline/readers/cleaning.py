@@ -82,7 +82,7 @@ def _examine(text: str, told: list[str] | None) -> tuple[str, bool]:
         and not any(map(unicodedata.combining, special))
         and unicodedata.is_normalized("NFC", special)
     )
-    return text, plain and "  " not in text
+    return text, plain and text.rfind("  ") < 0  # which is faster than to search forward
 
 
 def _without_comments(text: str) -> str:

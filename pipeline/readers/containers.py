@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline.errors import MechtagError
-from pipeline.readers.base import Source
+from pipeline.readers.base import Source, Watched
 
 _ZIP, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
 # Text shrinks to a tenth or so; what shrinks to less than this is made to fill a memory.
@@ -29,28 +29,6 @@ _FAULTS = (
     *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
     *(EOFError, NotImplementedError, RuntimeError, ValueError),
 )
-
-
-class _Unpacked(io.RawIOBase):
-    """A member while it is unpacked: stops at the limits, and tells faults of the archive."""
-
-    def __init__(self, stream: Any, path: Path, packed: int) -> None:
-        self._stream, self._path, self._packed, self._size = stream, path, packed, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        with _archive(self._path):
-            data: bytes = self._stream.read(len(buffer))
-        self._size += len(data)
-        _refuse_bomb(self._path, self._size, self._packed)
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @contextmanager
@@ -71,6 +49,18 @@ def _refuse_bomb(path: Path, size: int, packed: int) -> None:
             f"{path}: unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, as no export does; "
             "if it is one, unpack it and give the files"
         )
+
+
+def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
+    """Watch a member while it is unpacked, for what the archive says of its size need not be true."""
+    size = 0
+
+    def on_read(count: int) -> None:
+        nonlocal size
+        size += count
+        _refuse_bomb(path, size, packed)
+
+    return io.BufferedReader(Watched(stream, partial(_archive, path), on_read))
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
@@ -102,7 +92,7 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
 
 
 def _open_gzip(source: Source, packed: int) -> BinaryIO:
-    return io.BufferedReader(_Unpacked(gzip.GzipFile(source.path), source.path, packed))
+    return _unpacked(gzip.GzipFile(source.path), source.path, packed)
 
 
 def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
@@ -131,7 +121,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) ->
     if info.flag_bits & _ENCRYPTED:
         raise MechtagError(f"{path}: encrypted; unpack it with its password and give the file")
     with _archive(path):
-        return io.BufferedReader(_Unpacked(archive.open(info), path, info.compress_size))
+        return _unpacked(archive.open(info), path, info.compress_size)
 
 
 def refuse_nested(member: Source) -> None:

@@ -100,9 +100,9 @@ def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int
                 first, taken = first + 1, 0
                 continue
         count = reader.line_num - taken
-        text = list(islice(again, count))
+        text = next(again) if count == 1 else "".join(islice(again, count))
         if row is None:
-            row = ["".join(text).rstrip("\n")]
+            row = [text.rstrip("\n")]
         if any(map(str.strip, row)):
             yield first, row, fault
         first, taken = first + count, taken + count

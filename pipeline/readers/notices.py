@@ -101,12 +101,10 @@ def _signed(end: str) -> bool:
     return (
         "©" in end
         or "opyright" in end
-        or "(c)" in end
-        or "(C)" in end
+        or ("(" in end and ("(c)" in end or "(C)" in end or "abstract)" in end))
         or "ights reserved" in end
         or "Published by" in end
         or "ABSTRACT" in end
-        or "abstract)" in end
         or "pen access" in end
         or "PsycI" in end
     )

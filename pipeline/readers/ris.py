@@ -98,7 +98,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "title": first(values, "TI", "T1", "CT", "BT"),
         # Some systems give each section a tag of its own.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
-        "authors": lines_of([value for tag, value in fields if tag in ("AU", "A1")]),
+        "authors": lines_of(_authors(fields, values)),
         "year": next(years, None),
         "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
         "volume": first(values, "VL"),
@@ -112,6 +112,16 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "language": first(values, "LA"),
         "url": (first(values, "UR") or "").split(" ")[0],
     }
+
+
+def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
+    """Names of both tags in their order; some systems write the same list, or its start, under the other tag too."""
+    authors, primary = values.get("AU", []), values.get("A1", [])
+    if set(primary) <= set(authors):
+        return authors
+    if set(authors) <= set(primary):
+        return primary
+    return [value for tag, value in fields if tag in ("AU", "A1")]
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:

@@ -1,0 +1,143 @@
+"""A toy gold standard, and systems that tagged its papers."""
+
+import numpy as np
+import pytest
+
+from evaluation.benchmark import evaluate
+from evaluation.coded import CodedSet
+from pipeline.annotations import CodedRecord, Codes
+from pipeline.gold import GoldNotes, gold_standard, load_matrix
+from pipeline.records import Prediction, Record, Sentence
+from pipeline.settings import EvaluateSettings
+
+LABELS = ("trust", "hard_money", "rare")
+SETTINGS = EvaluateSettings(bootstrap=200, permutations=200, min_positives=2)
+FIGURE = {"value", "ci_low", "ci_high", "p_value"}
+POOLED = {
+    "across_auc",
+    "within_auc",
+    "macro_f1",
+    "micro_f1",
+    "macro_average_precision",
+    "kappa",
+    "alpha",
+    "subset_accuracy",
+    "hamming_loss",
+    "referred",
+}
+NOTES = GoldNotes(
+    source="A review",
+    printed_counts={"trust": 5, "hard_money": 9},
+    expected_empty={"other": "the text says none"},
+    notes=("Two coders.",),
+)
+TABLE = """key,paper,trust,hard_money,rare,other
+p0,Zero (2000),1,0,1,0
+p1,One (2001),1,1,0,1
+p2,Two (2002),0,1,0,0
+p3,Three (2003),0,,0,0
+p4,Four (2004),1,0,0,0
+p5,Five (2005),0,1,0,0
+p6,Six (2006),1,1,0,0
+p7,Seven (2007),1,1,0,0
+"""
+
+
+def record(key, abstract="Text.", basis="synopsis", **raw):
+    return Record(
+        record_id=f"doi:10.1234/{key}",
+        title=key,
+        abstract=abstract,
+        source_file="gold.jsonl",
+        source_index=int(key[1:]) + 1,
+        raw=(("key", key), ("text_basis", basis), *raw.items()),
+    )
+
+
+@pytest.fixture
+def gold(tmp_path):
+    (tmp_path / "codes.csv").write_text(TABLE)
+    records = [record(f"p{n}") for n in range(5)] + [
+        record("p5", "", "title-only"),
+        record("p6", "Fetched.", synopsis="S"),
+    ]
+    return gold_standard(load_matrix(tmp_path / "codes.csv"), records, NOTES)
+
+
+def predict(record_id, label, probability, evidence=()):
+    decision = "refer" if abs(probability - 0.5) < 0.1 else "yes" if probability > 0.5 else "no"
+    return Prediction(
+        record_id=record_id,
+        label=label,
+        score=probability,
+        probability=probability,
+        threshold=0.5,
+        decision=decision,
+        evidence=evidence,
+        model_id="toy",
+    )
+
+
+def system(gold, generator, labels=LABELS):
+    return [predict(row.record_id, label, generator.random()) for row in gold.evaluated for label in labels]
+
+
+def coded_record(number, labels, generator):
+    record_id = f"doi:10.5678/{number}"
+    return CodedRecord(
+        key=f"c{number}",
+        relevant=bool(labels),
+        labels=labels,
+        sentence_labels=((), labels),
+        coder="c",
+        basis="abstract",
+        codebook="toy",
+        record=Record(record_id=record_id, title="T", abstract="A. B."),
+        sentences=(
+            Sentence(record_id=record_id, sentence=0, section="", start=0, end=2, text="A."),
+            Sentence(record_id=record_id, sentence=1, section="", start=3, end=5, text="B."),
+        ),
+    )
+
+
+@pytest.fixture
+def coded():
+    generator = np.random.default_rng(3)
+    names = [("trust",), ("hard_money",), ("trust", "hard_money"), ("trust", "rare"), (), (), (), ("hard_money",)]
+    records = [coded_record(number, labels, generator) for number, labels in enumerate(names)]
+    ids = [one.record.record_id for one in records]
+    second = [
+        Codes(**{**one.model_dump(include=set(Codes.model_fields)), "coder": "d", "labels": one.labels[:1]})
+        for one in records[:5]
+    ]
+    return CodedSet(
+        records=records,
+        documents=[predict(i, label, generator.random()) for i in ids for label in ("relevant", *LABELS)],
+        sentences=[
+            Prediction(record_id=f"{i}#{n}", label=label, score=generator.random(), decision="no", model_id="toy")
+            for i in ids
+            for n in (0, 1)
+            for label in LABELS
+        ],
+        relevance_baselines={"tfidf_svm": [predict(i, "relevant", generator.random()) for i in ids]},
+        second=second,
+    )
+
+
+@pytest.fixture
+def systems(gold):
+    generator = np.random.default_rng(1)
+    return {
+        "transfer": system(gold, generator, ("relevant", *LABELS)),
+        "leave_one_out": system(gold, generator),
+        "all_positive": [
+            Prediction(record_id=row.record_id, label=label, score=1.0, decision="yes", model_id="all")
+            for row in gold.evaluated
+            for label in LABELS
+        ],
+    }
+
+
+@pytest.fixture
+def metrics(gold, systems, coded):
+    return evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded)

@@ -1,0 +1,51 @@
+"""The public reference files; tests that need them are skipped where they are not."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.references import SYSTEMS, Outcome, files
+from benchmarks.references import read as read_file
+from pipeline.records import normalise_title
+from tests.conftest import BENCH
+
+FOLDER = BENCH / "references"
+if not FOLDER.is_dir():
+    pytest.skip(f"needs the reference files in {FOLDER}; MECHTAG_BENCH names their folder", allow_module_level=True)
+
+FILES = files(FOLDER)
+JABREF = FOLDER / "jabref_importers/jablib/src/test/resources/org/jabref/logic/importer/fileformat"
+SAME = FOLDER / SYSTEMS / "Datasets"
+
+
+def named(paths: list[Path]) -> dict[str, Any]:
+    return {"argvalues": paths, "ids": [path.name for path in paths]}
+
+
+@cache
+def outcome(path: Path) -> Outcome:
+    return read_file(path, FOLDER)
+
+
+def words(name: str) -> frozenset[str]:
+    """Words of a name without initials, in whatever order they come."""
+    return frozenset(word for word in normalise_title(name).split() if len(word) > 1)
+
+
+# What cannot be read, and why.
+
+REFUSED = {
+    "CffImporterReferences.cff": "a CITATION.cff, which cites one piece of software",
+    **{f"CitaviXmlImporterTest{number}.ctv6bak": "Citavi|binary" for number in range(1, 6)},
+    "MedlineImporterTestMinimalEntry.bib": "of no known format; it starts with '% Encoding: UTF-8'",
+    "Endnote.pattern.no_enw": "of no known format; it starts with '%0'",
+    "IsiImporterTestEmpty.isi": "of no known format; it starts with '##'",
+    "MODSImporterTestMods.xml": "MODS, a library's catalogue format",
+    "MODSImporterTestModsCollection.xml": "MODS, a library's catalogue format",
+    "MedlinePlainImporterTestInvalidFormat.xml": "of no known format; it starts with 'PMC some PMC",
+    "OvidImporterTest2Invalid.txt": r"Ovid text without the record numbers \('<1>'\)",
+    **{f"RepecNepImporterTest{number}.txt": "a RePEc newsletter" for number in range(1, 4)},
+    "generic_labels_no_title.csv": "no column with titles; found the columns abstract, file_attachments2, authors",
+}
