@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 # Before any test imports a library that reads them: nothing may go out.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -66,3 +67,14 @@ def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: 
 @pytest.fixture(scope="session")
 def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> Frozen:
     return Frozen(word_encoder, fruit_definitions)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Products as small as those of toys take several times as long when several threads share them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,17 +28,7 @@ from training.trainers import Trainer, count_epochs, make_trainer
 from training.tuning import METHODS, hold_out, rate_share, tune
 
 TUNERS = sorted(METHODS)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Products as small as these take several times as long when several threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
+pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = TuningSettings(epochs=3, learning_rate=1e-3, batch_tokens=256, lora_rank=2)
 
 
@@ -212,9 +202,10 @@ def test_tuning_helps_on_papers_it_has_not_seen(
     learnt = np.arange(corpus.n_documents) % 3 > 0
     truth = words_in(corpus, fruit)
     before = held_out_precision(corpus, learnt, truth)
-    longer = QUICK.model_copy(update={"epochs": 10, "learning_rate": 1e-2, "validation": 0.0})
+    rate = 3e-3 if name == "lora" else 1e-2
+    longer = QUICK.model_copy(update={"epochs": 10, "batch_tokens": 64, "learning_rate": rate, "validation": 0.0})
     after = held_out_precision(trainer(name, longer).encode(corpus, learnt, 1).corpus, learnt, truth)
-    assert after > before + 0.02
+    assert after > before + 0.05
 
 
 @pytest.mark.parametrize("name", TUNERS)
