@@ -28,10 +28,14 @@ Sources = Annotated[
     typer.Argument(metavar="SRC...", help="Search exports, or folders or zip files of them.", show_default=False),
 ]
 Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
+Checkpoints = Annotated[
+    Path, typer.Option("--checkpoints", help="Folder for what tuning goes on from; it may be deleted at any time.")
+]
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 PARAMS = Path("params.yaml")
 MODEL = Path("models/trained")
+CHECKPOINTS = Path("data/work/checkpoints")
 
 
 def _load(params: Path) -> tuple[Settings, Codebook]:
@@ -168,9 +172,13 @@ def train(
     out_of_fold: Annotated[
         Path, typer.Option("--out-of-fold", help="Folder for the predictions of the cross-validation.")
     ] = Path("data/work/train"),
+    checkpoints: Checkpoints = CHECKPOINTS,
     params: Params = PARAMS,
 ) -> None:
     """Train a model on coded records and exemplars, and log the run to MLflow.
+
+    Where the encoder is tuned (`train.trainer` in the settings), a run that was interrupted goes on where it
+    was: call it again.
 
     Example: `mechtag train --annotations data/annotated/coded_records.jsonl`
     """
@@ -178,16 +186,18 @@ def train(
     from training.tracking import log_run
     from training.train import save_model
     from training.train import train as fit_model
+    from training.trainers import count_epochs
 
     settings, codebook = _load(params)
     if annotations is not None:
         chosen = settings.train.model_copy(update={"records": str(annotations)})
         settings = settings.model_copy(update={"train": chosen})
-    trained = fit_model(settings, codebook)
+    with _progress("tuning", count_epochs(settings.train)) as advance:
+        trained = fit_model(settings, codebook, work=checkpoints, on_progress=advance)
     save_model(trained, output)
     write_predictions(out_of_fold / "documents.parquet", trained.documents)
     write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
-    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), trained.figures)
+    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), trained.figures, trained.losses)
     _say(f"{output}: model {trained.config.model_id}, MLflow run {run_id}")
 
 
@@ -283,6 +293,7 @@ def baselines(
     records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
     sentence_table: Annotated[Path, typer.Argument(metavar="SENTENCES", help="Parquet table of their sentences.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    checkpoints: Checkpoints = CHECKPOINTS,
     params: Params = PARAMS,
 ) -> None:
     """Run the leave-one-paper-out protocol and the naive baselines on the gold papers.
@@ -293,7 +304,7 @@ def baselines(
     from training.baselines import prepare, run_all
 
     settings, codebook = _load(params)
-    bench = prepare(settings, codebook, read_records(records), read_sentences(sentence_table))
+    bench = prepare(settings, codebook, read_records(records), read_sentences(sentence_table), checkpoints)
     with _progress("leave-one-out", len(bench.gold)) as advance:
         made = run_all(bench, advance)
     for name, predictions in made.items():

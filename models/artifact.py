@@ -1,4 +1,4 @@
-"""The model folder: ``config.json`` and ``model.safetensors``, no pickle."""
+"""The model folder: ``config.json``, ``model.safetensors``, ``encoder.safetensors``; no pickle."""
 
 from __future__ import annotations
 
@@ -19,21 +19,29 @@ from models.encoder import TransformerEncoder, locate_encoder
 from models.errors import MechtagError
 from models.features import N_LIKENESSES, Definitions
 from models.tagger import Calibration, Heads, Tagger
+from models.tuned import Arrays, unpack_tuned
 from models.words import Words
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+# What training changed in the encoder; it holds nothing where the encoder was left as it is.
+TUNED = "encoder.safetensors"
 
 
 class EncoderConfig(BaseModel):
-    """Which encoder a model was trained with."""
+    """Which encoder a model was trained with.
+
+    ``sha256`` is that of the encoder's own weights, ``tuned_sha256`` that of the file with
+    what training changed in them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     revision: str
     sha256: str
+    tuned_sha256: str
     max_tokens: int
     batch_tokens: int
 
@@ -111,7 +119,8 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
     ------
     MechtagError
         The folder is no model, is of another format version, was trained for another
-        codebook, was altered, or its encoder is missing or another one.
+        codebook, was altered, or its encoder is missing or another one, as is what training
+        changed in it.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -132,8 +141,11 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
             "train again, or restore both files from the same run"
         )
     settings = config.encoder
+    tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
     source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
     encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+    if tuned:
+        encoder = encoder.with_weights(tuned)
     _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
     tagger = Tagger(
         codebook=config.codebook,
@@ -177,6 +189,20 @@ def read_config(folder: str | Path) -> ModelConfig:
         return ModelConfig.model_validate(data)
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
+
+
+def _read_tuned(path: Path, sha256: str) -> Arrays:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MechtagError(f"{path}: not readable: {error}; train again, or restore it from the same run") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise MechtagError(
+            f"{path} has SHA-256 {found}, expected {sha256}: it is damaged or from another run; "
+            "train again, or restore all files from the same run"
+        )
+    return unpack_tuned(data, str(path))
 
 
 def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], rows: int, size: int) -> None:

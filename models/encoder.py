@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import MechtagError
+from models.tuned import Arrays, apply_tuned
+
+if TYPE_CHECKING:
+    import torch
 
 Vectors = NDArray[np.float32]
 
@@ -118,6 +123,8 @@ def _hub_folder(name: str, revision: str) -> Path:
 class TransformerEncoder:
     """A transformers model with mean pooling over tokens, as sentence-transformers uses it.
 
+    It runs on the GPU where there is one.
+
     Parameters
     ----------
     source
@@ -126,6 +133,13 @@ class TransformerEncoder:
         Longer texts are cut here; also bounded by what the model can take.
     batch_tokens
         Texts are sorted by length and padded into batches of about this many tokens.
+
+    Attributes
+    ----------
+    model
+        The transformers model. It is not trainable; `with_weights` gives one that may be changed.
+    tuned
+        Weights that differ from those of ``source``; see `models.tuned.apply_tuned`.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -135,41 +149,67 @@ class TransformerEncoder:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.source = source
+        self.tuned: Arrays = {}
         self._torch = torch
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(source.folder)
-            self._model = AutoModel.from_pretrained(source.folder, use_safetensors=True, dtype=torch.float32)
+            self.model: Any = AutoModel.from_pretrained(source.folder, use_safetensors=True, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise MechtagError(f"encoder {source.name}: {source.folder} cannot be loaded: {error}") from None
-        self._model.eval().requires_grad_(False)
-        limit = getattr(self._model.config, "max_position_embeddings", max_tokens)
-        self._max_tokens = min(max_tokens, limit)
+        self.model.eval().requires_grad_(False).to(_device())
+        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
+        self.max_tokens = min(max_tokens, limit)
         self._batch_tokens = batch_tokens
 
     @property
     def size(self) -> int:
         """Length of a vector."""
-        return int(self._model.config.hidden_size)
+        return int(self.model.config.hidden_size)
+
+    def with_weights(self, tuned: Arrays) -> TransformerEncoder:
+        """Give a copy with changed weights; raises as `models.tuned.apply_tuned`."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        apply_tuned(other.model, tuned, self.source.name)
+        other.tuned = {**self.tuned, **tuned}
+        return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Give one vector a text; see `Encoder.encode`."""
-        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
         if not texts:
-            return vectors
-        tokens = self._tokenizer(list(texts), truncation=True, max_length=self._max_tokens)["input_ids"]
-        for rows in _batches([len(ids) for ids in tokens], self._batch_tokens):
-            batch = self._tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
-            vectors[rows] = self._forward(batch)
+            return np.zeros((0, self.size), dtype=np.float32)
+        with self._torch.inference_mode():
+            vectors: Vectors = self.embed(self.tokens(texts), self._batch_tokens).cpu().numpy()
         return vectors
 
-    def _forward(self, batch: Any) -> Vectors:
-        torch = self._torch
-        with torch.inference_mode():
-            hidden = self._model(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-            unit: Vectors = torch.nn.functional.normalize(pooled, dim=1).numpy()
-        return unit
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Cut texts into tokens, at most ``max_tokens`` each."""
+        if not texts:
+            return []
+        ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        return ids
+
+    def embed(self, tokens: Sequence[list[int]], batch_tokens: int) -> torch.Tensor:
+        """Give one vector a text, shape (n_texts, size), through which gradients flow where they are wanted."""
+        batches = list(_batches([len(ids) for ids in tokens], batch_tokens))
+        vectors = self._torch.cat([self._forward([tokens[row] for row in rows]) for rows in batches])
+        places = self._torch.tensor([row for rows in batches for row in rows], device=vectors.device)
+        return vectors[places.argsort()]
+
+    def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
+        batch = self._tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
+        hidden = self.model(**batch).last_hidden_state.float()
+        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return self._torch.nn.functional.normalize(pooled, dim=1)
+
+
+def _device() -> torch.device:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

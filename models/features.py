@@ -52,12 +52,18 @@ class Definitions:
         return np.stack(columns, axis=1)
 
 
-def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
-    """Encode the definitions and ``include`` rules of every label."""
+def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
+    """Give the definitions and ``include`` rules, label after label, and the label of each."""
     texts: list[str] = []
     owner: list[int] = []
     for index, label in enumerate(codebook.labels):
         own: Sequence[str] = (label.definition, *label.include)
         texts.extend(own)
         owner.extend([index] * len(own))
+    return texts, owner
+
+
+def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
+    """Encode the definitions and ``include`` rules of every label."""
+    texts, owner = definition_texts(codebook)
     return Definitions(encoder.encode(texts), np.array(owner, dtype=np.int64))

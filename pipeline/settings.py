@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -47,6 +48,33 @@ class EncoderSettings(Strict):
     batch_tokens: int = Field(default=4096, ge=256)
 
 
+class TuningSettings(Strict):
+    """How the encoder is tuned, where the trainer tunes it.
+
+    Attributes
+    ----------
+    epochs
+        At most; the learning rate falls to nothing over them.
+    learning_rate
+        Of the encoder's own weights at its top layer; low-rank weights learn ten times as fast.
+    batch_tokens
+        How many tokens of text one step learns from, beside the definitions.
+    lora_rank
+        Rank of the changes that the trainer ``lora`` makes.
+    validation
+        Share of the papers on which the best epoch is found; 0 takes the last epoch.
+    patience
+        How many epochs without gain on those papers end the tuning.
+    """
+
+    epochs: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=3e-5, gt=0, le=0.1)
+    batch_tokens: int = Field(default=2048, ge=64)
+    lora_rank: int = Field(default=8, ge=1)
+    validation: float = Field(default=0.15, ge=0, le=0.5)
+    patience: int = Field(default=2, ge=1)
+
+
 class TrainSettings(Strict):
     """What the heads are trained on, and how.
 
@@ -54,6 +82,11 @@ class TrainSettings(Strict):
     ----------
     records, exemplars
         Coded records, and example sentences (empty for none).
+    trainer
+        What is done to the encoder before the heads are fitted: nothing, or tuning of all its
+        weights, of low-rank changes to them, or of all on pairs of texts; see `training.trainers`.
+    tuning
+        See `TuningSettings`; unused by ``frozen``.
     folds
         Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
     regularisation, word_regularisation, relevance_regularisation
@@ -71,6 +104,8 @@ class TrainSettings(Strict):
 
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
+    trainer: Literal["frozen", "full", "lora", "contrastive"] = "frozen"
+    tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
     regularisation: float = Field(default=3.0, gt=0)
     word_regularisation: float = Field(default=10.0, gt=0)

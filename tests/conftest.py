@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 # Before any test imports a library that reads them: nothing may go out.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -86,3 +87,14 @@ def read(tmp_path: Path) -> Reader:
         return found
 
     return read
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Products as small as those of toys take several times as long when several threads share them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

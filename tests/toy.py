@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -54,3 +55,25 @@ def fruit_documents(count: int = 40) -> list[CodedDocument]:
             )
         )
     return documents
+
+
+def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int = 40) -> Path:
+    """Make a model folder such as the hub gives, with random weights, small enough to make on the spot."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(words)]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=size,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * size,
+        max_position_embeddings=positions,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder, safe_serialization=True)
+    return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,17 @@ from models.codebook import Codebook
 from models.encoder import Encoder
 from models.errors import MechtagError
 from models.features import LIKENESS_SCALE, embed_codebook
-from models.pooling import pool
+from models.tagger import Tagger
 from pipeline.annotations import Exemplar, read_coded, read_exemplars
 from pipeline.gold import GoldStandard, gold_standard, load_matrix
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.settings import Settings
 from pipeline.tag import documents_of
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
-from training.fit import assign_folds, fit, score_units
+from training.fit import assign_folds, fit
 from training.thresholds import f1_threshold, fit_curve
 from training.train import load_encoder, predictions_of
-from training.trainers import Frozen, Trainer
+from training.trainers import Trainer, make_trainer
 
 Array = NDArray[np.float64]
 Progress = Callable[[int], None]
@@ -68,13 +69,21 @@ class Bench:
         return assign_folds(relevant, self.settings.train.folds, self.settings.seed)
 
 
-def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], sentences: Sequence[Sentence]) -> Bench:
+def prepare(
+    settings: Settings,
+    codebook: Codebook,
+    records: Sequence[Record],
+    sentences: Sequence[Sentence],
+    work: Path | None = None,
+) -> Bench:
     """Read annotations and gold codes, and encode all texts once.
 
     Parameters
     ----------
     records, sentences
         Of the gold papers; those without a row in the gold table are passed over.
+    work
+        Folder for checkpoints; see `training.trainers.make_trainer`.
 
     Raises
     ------
@@ -95,7 +104,8 @@ def prepare(settings: Settings, codebook: Codebook, records: Sequence[Record], s
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
     corpus = build_corpus([*coded, *gold], exemplars, codebook.keys, encoder, definitions)
-    return Bench(settings, codebook, encoder, Frozen(encoder, definitions), exemplars, coded, gold, corpus)
+    trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work)
+    return Bench(settings, codebook, encoder, trainer, exemplars, coded, gold, corpus)
 
 
 def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
@@ -121,10 +131,11 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
     predictions = []
     for row in range(bench.n_coded, bench.corpus.n_documents):
         fitted = fit(bench.corpus.without(row), bench.trainer, bench.settings.train, bench.settings.seed)
-        unit_scores = score_units(bench.corpus, fitted.heads, bench.corpus.document == row)
-        scores = pool(unit_scores, [len(unit_scores)], fitted.heads.sharpness)
-        record_id = bench.documents[row].record_id
-        predictions += predictions_of([record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
+        encoded = fitted.encoded
+        tagger = Tagger(bench.codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
+        coded = bench.documents[row]
+        scores = tagger.tag([coded.document])[0].scores[None]
+        predictions += predictions_of([coded.record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
         on_progress(1)
     return predictions
 

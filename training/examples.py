@@ -105,16 +105,35 @@ class Corpus:
 
     def without(self, document: int) -> Corpus:
         """Give the corpus that is left when a document and its units are taken out."""
-        kept = self.document != document
-        renumbered = self.document[kept]
+        return self.keep(np.arange(self.n_documents) != document)
+
+    def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
+        """Give the corpus of some documents, and of the exemplars.
+
+        Parameters
+        ----------
+        documents : ndarray of bool, shape (n_documents,)
+        """
+        exemplar = self.document == NO_DOCUMENT
+        kept = np.where(exemplar, exemplars, documents[self.document])
         return Corpus(
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
             likenesses=self.likenesses[kept],
             unit_targets=self.unit_targets[kept],
-            document=np.where(renumbered > document, renumbered - 1, renumbered),
-            document_targets=np.delete(self.document_targets, document, axis=0),
+            document=np.where(exemplar, NO_DOCUMENT, (np.cumsum(documents) - 1)[self.document])[kept],
+            document_targets=self.document_targets[documents],
         )
+
+    def whole_targets(self) -> Array:
+        """Codes of the papers that were coded only as a whole, shape (n_documents, 1 + n_labels).
+
+        A label of a paper whose sentences were coded for it is NaN: the sentences say more.
+        """
+        targets = self.document_targets.copy()
+        rows, columns = np.nonzero(~np.isnan(self.unit_targets) & (self.document != NO_DOCUMENT)[:, None])
+        targets[self.document[rows], columns] = np.nan
+        return targets
 
     def pool(self, unit_scores: Array, sharpness: Array) -> Array:
         """Pool the scores of each document's units, shape (n_documents, n_columns)."""

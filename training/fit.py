@@ -237,10 +237,9 @@ class _Lesson:
 
 def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Lesson:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
-    by_sentence = np.zeros(corpus.n_documents, dtype=bool)
-    by_sentence[corpus.document[units & (corpus.document != NO_DOCUMENT)]] = True
-    wholes = documents & ~by_sentence & ~np.isnan(corpus.document_targets[:, column])
-    targets = np.concatenate([corpus.unit_targets[units, column], corpus.document_targets[wholes, column]])
+    whole_targets = corpus.whole_targets()[:, column]
+    wholes = documents & ~np.isnan(whole_targets)
+    targets = np.concatenate([corpus.unit_targets[units, column], whole_targets[wholes]])
     return _Lesson(units, wholes, targets)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,13 @@ EXPERIMENT = "mechtag"
 _LOCAL_STORE = "sqlite:///mlflow.db"
 
 
-def log_run(config: ModelConfig, folder: str | Path, params: Mapping[str, Any], metrics: Mapping[str, float]) -> str:
+def log_run(
+    config: ModelConfig,
+    folder: str | Path,
+    params: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    losses: Sequence[float] = (),
+) -> str:
     """Log a finished training run and write its id into the model folder.
 
     The store is ``mlflow.db`` in the working directory unless ``MLFLOW_TRACKING_URI`` says
@@ -29,6 +35,8 @@ def log_run(config: ModelConfig, folder: str | Path, params: Mapping[str, Any], 
         Settings; nested blocks are logged as ``block.key``.
     metrics
         Out-of-fold figures by name.
+    losses
+        Of tuning, on held-out papers: before the first epoch and after each.
 
     Returns
     -------
@@ -45,6 +53,8 @@ def log_run(config: ModelConfig, folder: str | Path, params: Mapping[str, Any], 
     with mlflow.start_run() as run:
         mlflow.log_params(_flat(params))
         mlflow.log_metrics(dict(metrics))
+        for epoch, loss in enumerate(losses):
+            mlflow.log_metric("tuning_loss", loss, step=epoch)
         mlflow.set_tags(
             {
                 "model_id": config.model_id,

@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from models.artifact import (
     CONFIG,
     FORMAT_VERSION,
+    TUNED,
     WEIGHTS,
     EncoderConfig,
     ModelConfig,
@@ -25,17 +26,18 @@ from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
 from models.features import embed_codebook
 from models.tagger import Calibration, Tagger
+from models.tuned import Arrays, pack_tuned
 from pipeline.annotations import CodedRecord, read_coded, read_exemplars
 from pipeline.records import Prediction
 from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
 from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, cross_calibrate, fit
-from training.trainers import Frozen
+from training.trainers import Progress, make_trainer
 
 Array = NDArray[np.float64]
 
-LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "safetensors", "spacy")
+LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,30 @@ class Trained:
         sentence is ``<record_id>#<sentence number>``, and it has no probability.
     figures
         Out-of-fold figures to compare training runs by; see `_figures`.
+    tuned
+        What tuning changed in the encoder; empty for the trainer ``frozen``.
+    losses
+        Of the tuning on all papers; see `training.tuning.Tuned`.
     """
 
     tagger: Tagger
+    tuned: Arrays
+    losses: tuple[float, ...]
     config: ModelConfig
     documents: list[Prediction]
     sentences: list[Prediction]
     figures: dict[str, float]
 
 
-def train(settings: Settings, codebook: Codebook) -> Trained:
+def train(
+    settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
+) -> Trained:
     """Train on the annotation files named in the settings.
+
+    Parameters
+    ----------
+    work, on_progress
+        See `training.trainers.make_trainer`.
 
     Raises
     ------
@@ -71,11 +86,15 @@ def train(settings: Settings, codebook: Codebook) -> Trained:
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
     corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
-    fitted = fit(corpus, Frozen(encoder, definitions), settings.train, settings.seed)
-    tagger = Tagger(codebook, fitted.encoded.encoder, fitted.encoded.definitions, fitted.heads, fitted.calibration)
-    config = _config(settings, codebook, tagger, encoder.source.sha256)
+    trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
+    fitted = fit(corpus, trainer, settings.train, settings.seed)
+    encoded = fitted.encoded
+    tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
+    config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned))
     return Trained(
         tagger=tagger,
+        tuned=encoded.tuned,
+        losses=encoded.losses,
         config=config,
         documents=_document_predictions(corpus, fitted, coded, codebook, settings, config.model_id),
         sentences=_sentence_predictions(corpus, fitted, coded, codebook, config.model_id),
@@ -95,10 +114,12 @@ def save_model(trained: Trained, folder: str | Path) -> None:
     folder = Path(folder)
     with replacing(folder / WEIGHTS) as part:
         part.write_bytes(pack(trained.tagger))
+    with replacing(folder / TUNED) as part:
+        part.write_bytes(pack_tuned(trained.tuned))
     write_text(folder / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
 
 
-def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha256: str) -> ModelConfig:
+def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha256: str, tuned: bytes) -> ModelConfig:
     files = [name for name in (settings.train.records, settings.train.exemplars) if name]
     config = ModelConfig(
         format_version=FORMAT_VERSION,
@@ -109,6 +130,7 @@ def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha2
             name=settings.encoder.name,
             revision=settings.encoder.revision,
             sha256=encoder_sha256,
+            tuned_sha256=hashlib.sha256(tuned).hexdigest(),
             max_tokens=settings.encoder.max_tokens,
             batch_tokens=settings.encoder.batch_tokens,
         ),

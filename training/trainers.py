@@ -1,5 +1,8 @@
 """Trainers: what makes the encoder whose vectors the heads are fitted on.
 
+``frozen`` takes it as it is. ``full`` tunes all its weights, and ``lora`` low-rank changes
+to them, on the codes of sentences and papers; ``contrastive`` tunes it on pairs of texts.
+
 The heads, pooling and calibration are the same for all of them, and so is the codebook's
 part: its definitions are encoded by the encoder that a trainer gives, so that a label without
 examples still scores.
@@ -7,27 +10,40 @@ examples still scores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.codebook import Codebook
-from models.encoder import Encoder
+from models.encoder import Encoder, TransformerEncoder
 from models.features import Definitions, embed_codebook
+from models.tuned import Arrays
+from pipeline.settings import TrainSettings, TuningSettings
 from training.examples import Corpus, encode_corpus
 
+if TYPE_CHECKING:
+    from training.tuning import Method
+
+Progress = Callable[[int], None]
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoder with what it makes of the codebook and of a corpus."""
+    """An encoder with what it makes of the codebook and of a corpus.
+
+    ``tuned`` and ``losses`` are `training.tuning.Tuned`'s; empty where the encoder was not tuned.
+    """
 
     encoder: Encoder
     definitions: Definitions
     corpus: Corpus
+    tuned: Arrays = field(default_factory=dict)
+    losses: tuple[float, ...] = ()
 
 
 class Trainer(Protocol):
@@ -58,7 +74,63 @@ class Frozen:
         return Encoded(self.encoder, self.definitions, corpus)
 
 
-def encode_again(corpus: Corpus, encoder: Encoder, codebook: Codebook) -> Encoded:
-    """Encode codebook and corpus with another encoder than the corpus was built with."""
-    definitions = embed_codebook(codebook, encoder)
-    return Encoded(encoder, definitions, encode_corpus(corpus, encoder, definitions))
+@dataclass(frozen=True)
+class Tuning:
+    """Tunes the encoder; parameters as in `training.tuning.tune`."""
+
+    encoder: TransformerEncoder
+    codebook: Codebook
+    method: Method
+    settings: TuningSettings
+    work: Path | None
+    on_progress: Progress
+
+    def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
+        """Tune on some documents and encode everything again; see `Trainer.encode`."""
+        from training.tuning import tune
+
+        tuned = tune(
+            self.encoder,
+            self.codebook,
+            corpus.keep(documents),
+            self.method,
+            self.settings,
+            seed,
+            work=self.work,
+            on_progress=self.on_progress,
+        )
+        encoder = self.encoder.with_weights(tuned.arrays)
+        definitions = embed_codebook(self.codebook, encoder)
+        return Encoded(encoder, definitions, encode_corpus(corpus, encoder, definitions), tuned.arrays, tuned.losses)
+
+
+def make_trainer(
+    encoder: TransformerEncoder,
+    codebook: Codebook,
+    definitions: Definitions,
+    settings: TrainSettings,
+    *,
+    work: Path | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Trainer:
+    """Make the trainer that the settings name.
+
+    Parameters
+    ----------
+    definitions
+        Of the codebook, as the encoder encodes them.
+    work
+        Folder for checkpoints, so that what is interrupted goes on; ``None`` for none.
+    on_progress
+        Called with the number of epochs that are over; see `count_epochs`.
+    """
+    if settings.trainer == "frozen":
+        return Frozen(encoder, definitions)
+    from training.tuning import METHODS
+
+    return Tuning(encoder, codebook, METHODS[settings.trainer], settings.tuning, work, on_progress)
+
+
+def count_epochs(settings: TrainSettings) -> int:
+    """Give the number of epochs that one `training.fit.fit` goes through."""
+    return 0 if settings.trainer == "frozen" else settings.tuning.epochs * (settings.folds + 1)

@@ -1,0 +1,176 @@
+"""A tuned encoder from training through the model folder to tagging."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from models.artifact import CONFIG, TUNED, WEIGHTS, load_model, read_config, with_model_id
+from models.codebook import Codebook
+from models.errors import MechtagError
+from models.features import definition_texts, embed_codebook
+from models.tagger import Tagger
+from pipeline.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
+from tests.test_cli import call
+from tests.toy import fruit_documents, tiny_bert
+from training.baselines import Bench, leave_one_out
+from training.examples import build_corpus
+from training.fit import fit
+from training.train import Trained, load_encoder, save_model, train
+from training.trainers import make_trainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, lora_rank=2, validation=0.0)
+TEXTS = fruit_documents(48)[40:]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Settings:
+    """Settings of a project on fruit, with a tiny encoder."""
+    folder = tmp_path_factory.mktemp("fruit")
+    documents = fruit_documents(40)
+    texts = [unit for coded in documents for unit in coded.document.units]
+    words = sorted({word for text in [*texts, *definition_texts(fruit)[0]] for word in text.split()})
+    (folder / "encoder").mkdir()
+    rows = [
+        {
+            "key": coded.record_id,
+            "title": f"{coded.document.title} {number}",
+            "relevant": coded.relevant,
+            "mechanisms": [key for key, code in coded.codes.items() if code],
+            "sentences": [
+                {"text": text, "mechanisms": labels}
+                for text, labels in zip(coded.document.sentences, coded.sentence_labels or (), strict=True)
+            ],
+            "coder": "toy",
+            "basis": "abstract",
+            "codebook": "fruit",
+        }
+        for number, coded in enumerate(documents)
+    ]
+    (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "codebook.yaml").write_text(yaml.safe_dump(fruit.model_dump(mode="json")), encoding="utf-8")
+    return Settings(
+        codebook=str(folder / "codebook.yaml"),
+        encoder=EncoderSettings(name=str(tiny_bert(folder / "encoder", words, size=8))),
+        train=TrainSettings(records=str(folder / "coded.jsonl"), exemplars="", folds=2, tuning=SMALL),
+    )
+
+
+def with_trainer(settings: Settings, name: str) -> Settings:
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"trainer": name})})
+
+
+def scores(tagger: Tagger) -> np.ndarray:
+    return np.array([scored.unit_scores.sum(axis=0) for scored in tagger.tag([coded.document for coded in TEXTS])])
+
+
+@pytest.fixture(scope="module")
+def trained(settings: Settings, fruit: Codebook) -> Trained:
+    return train(with_trainer(settings, "lora"), fruit)
+
+
+@pytest.fixture
+def folder(trained: Trained, tmp_path: Path) -> Path:
+    save_model(trained, tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("name", ["frozen", "full", "contrastive"])
+def test_saved_model_gives_the_same_scores(
+    name: str, settings: Settings, fruit: Codebook, trained: Trained, tmp_path: Path
+) -> None:
+    made = train(with_trainer(settings, name), fruit)
+    save_model(made, tmp_path)
+    loaded = load_model(tmp_path, fruit)
+    np.testing.assert_allclose(scores(loaded.tagger), scores(made.tagger), atol=1e-5)
+    assert loaded.config.settings["trainer"] == name
+    assert loaded.config.model_id != trained.config.model_id
+    assert (name == "frozen") == (not made.tuned)
+
+
+def test_saved_low_rank_model_gives_the_same_scores(settings: Settings, trained: Trained, folder: Path) -> None:
+    np.testing.assert_allclose(scores(load_model(folder).tagger), scores(trained.tagger), atol=1e-5)
+    # Without what training changed in the encoder the scores are others.
+    untuned = replace(trained.tagger, encoder=load_encoder(settings))
+    assert not np.allclose(scores(untuned), scores(trained.tagger), atol=1e-3)
+
+
+def test_altered_encoder_is_refused(folder: Path, trained: Trained) -> None:
+    path = folder / TUNED
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(MechtagError, match=rf"{TUNED} has SHA-256 .*, expected {trained.config.encoder.tuned_sha256}"):
+        load_model(folder)
+    path.unlink()
+    with pytest.raises(MechtagError, match=rf"{TUNED}: not readable: .*restore it from the same run"):
+        load_model(folder)
+
+
+def test_other_hash_in_the_configuration_is_another_model(folder: Path) -> None:
+    text = (folder / CONFIG).read_text(encoding="utf-8")
+    digest = read_config(folder).encoder.tuned_sha256
+    (folder / CONFIG).write_text(text.replace(digest, "0" * 64), encoding="utf-8")
+    with pytest.raises(MechtagError, match="do not belong together"):
+        load_model(folder)
+
+
+def test_encoder_that_is_no_safetensors_is_told(folder: Path) -> None:
+    """Even where somebody made all hashes fit."""
+    (folder / TUNED).write_bytes(b"pickle")
+    config = read_config(folder)
+    encoder = config.encoder.model_copy(update={"tuned_sha256": hashlib.sha256(b"pickle").hexdigest()})
+    forged = with_model_id(config.model_copy(update={"encoder": encoder}), (folder / WEIGHTS).read_bytes())
+    (folder / CONFIG).write_text(forged.model_dump_json(), encoding="utf-8")
+    with pytest.raises(MechtagError, match=rf"{TUNED}: not readable as weights of an encoder"):
+        load_model(folder)
+
+
+def test_train_command_tunes_logs_and_keeps_checkpoints(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    tuning = SMALL.model_copy(update={"validation": 0.2})
+    chosen = with_trainer(settings, "contrastive")
+    chosen = chosen.model_copy(update={"train": chosen.train.model_copy(update={"tuning": tuning})})
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(chosen.model_dump(mode="json")), encoding="utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "-o", "model", "--out-of-fold", "oof", "--checkpoints", "checkpoints", "--params", "params.yaml"]
+    status, _, message = call(*words)
+    assert status == 0, message
+    first = read_config(tmp_path / "model").model_id
+    assert len(list((tmp_path / "checkpoints").iterdir())) == chosen.train.folds + 1
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    run = json.loads((tmp_path / "model/mlflow_run.json").read_text(encoding="utf-8"))
+    assert [metric.step for metric in client.get_metric_history(run["run_id"], "tuning_loss")] == [0, 1]
+
+    shutil.rmtree(tmp_path / "model")
+    assert call(*words)[0] == 0
+    assert read_config(tmp_path / "model").model_id == first
+
+
+def test_leave_one_out_scores_with_the_encoder_of_each_run(settings: Settings, fruit: Codebook) -> None:
+    settings = with_trainer(settings, "contrastive")
+    encoder = load_encoder(settings)
+    coded, gold = fruit_documents(24)[:22], fruit_documents(24)[22:]
+    definitions = embed_codebook(fruit, encoder)
+    corpus = build_corpus([*coded, *gold], [], fruit.keys, encoder, definitions)
+    trainer = make_trainer(encoder, fruit, definitions, settings.train)
+    bench = Bench(settings, fruit, encoder, trainer, [], coded, gold, corpus)
+    found = leave_one_out(bench)
+    fitted = fit(corpus.without(23), trainer, settings.train, settings.seed)
+    tuned = fitted.encoded
+    tagger = Tagger(fruit, tuned.encoder, tuned.definitions, fitted.heads, fitted.calibration)
+    expected = tagger.tag([gold[1].document])[0].scores
+    np.testing.assert_allclose([row.score for row in found[-4:]], expected, atol=1e-6)
+    assert [row.record_id for row in found[::4]] == [document.record_id for document in gold]
