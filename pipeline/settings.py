@@ -59,7 +59,10 @@ class TrainSettings(_Block):
     Attributes
     ----------
     records, exemplars
-        Coded records, and example sentences (empty for none).
+        Coded records, and example sentences (empty for none). Records are JSON lines with their
+        texts, or a table of codings (CSV).
+    texts
+        Parquet table of the records that a table of codings is about; else empty.
     folds
         Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
     regularisation, word_regularisation, relevance_regularisation
@@ -76,6 +79,7 @@ class TrainSettings(_Block):
 
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
+    texts: str = ""
     folds: int = Field(default=5, ge=2)
     regularisation: float = Field(default=3.0, gt=0)
     word_regularisation: float = Field(default=10.0, gt=0)
@@ -95,7 +99,7 @@ class EvaluateSettings(_Block):
     """The gold standard, the baselines, and the resampling behind intervals and p-values.
 
     ``second_coder`` may be empty. ``baseline_query`` is the word whose cosine with a text is
-    one of the naive baselines.
+    one of the naive baselines; empty for none.
     """
 
     gold: str = "data/annotated/table2.csv"
