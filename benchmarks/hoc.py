@@ -45,7 +45,7 @@ _KEPT = ROOT / "data/work/benchmarks/hoc"
 # What decides how mechtag learns; a change of these makes earlier runs of it void.
 _SOURCES = (
     *("models/encoder.py", "models/features.py", "models/pooling.py", "models/tagger.py", "models/words.py"),
-    *("training/examples.py", "training/fit.py", "training/thresholds.py", "training/trainers.py"),
+    *("training/examples.py", "training/fit.py", "training/pooled.py", "training/thresholds.py", "training/trainers.py"),
     *("models/calibration.py", "benchmarks/hallmarks.yaml"),
 )
 

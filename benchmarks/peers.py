@@ -66,7 +66,14 @@ def judge(decided: Ticks, targets: Ticks) -> Judged:
     """Set decisions beside the codes."""
     ticks = decided.astype(np.float64)
     unknown = np.full(ticks.shape, np.nan)
-    return Judged(targets.astype(np.float64), ticks, unknown, decided, np.zeros(ticks.shape, dtype=bool))
+    return Judged(
+        truth=targets.astype(np.float64),
+        score=ticks,
+        probability=unknown,
+        threshold=unknown,
+        decided=decided,
+        referred=np.zeros(ticks.shape, dtype=bool),
+    )
 
 
 def _score(decided: Ticks, targets: Ticks) -> float:

@@ -11,7 +11,7 @@ from evaluation import gold as gold_standards
 from evaluation.coded import CodedSet, coded_section, gold_relevance, relevance_section
 from evaluation.join import System
 from evaluation.resampling import draw
-from evaluation.sections import labels_section, pooled_section
+from evaluation.sections import coverage_risk, labels_section, pooled_section
 from pipeline.errors import MechtagError
 from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
@@ -66,6 +66,7 @@ def evaluate(
         sections[name] = pooled_section(judged, draws)
         if name in PROTOCOLS:
             sections[name]["labels"] = labels_section(judged, label_keys, draws, settings.min_positives)
+            sections[name]["coverage_risk"] = coverage_risk(judged)
     metrics: dict[str, Any] = {
         "coverage": gold_standards.coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evaluation.agreement import Array, cohen_kappa, krippendorff_alpha
+from evaluation.evidence import evidence_section
 from evaluation.join import System
 from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro
 from evaluation.resampling import Draws, estimates
@@ -87,6 +88,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
         owner = [row for row, *_ in by_sentence]
         by_record = Draws(draws.weights[:, owner], draws.orders[:0])
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
+        section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
     if coded.second:
         section["second_coder"] = _second_coder(coded, labels)
     return section

@@ -70,6 +70,9 @@ class System:
             ),
             decided=np.array([[decided(row) for row in line] for line in rows]),
             referred=np.array([[row.decision == "refer" for row in line] for line in rows]),
+            threshold=np.array(
+                [[math.nan if row.threshold is None else row.threshold for row in line] for line in rows]
+            ),
         )
 
 

@@ -25,7 +25,7 @@ UNDEFINED: Mapping[str, str] = {
     "kappa": "people and the system say the same of every paper, so chance cannot be told from agreement",
     "mcc": "people or the system say the same of every paper",
     "roc_auc": "all papers or none carry the label, so there is nothing to tell apart",
-    "average_precision": "no paper carries the label",
+    "average_precision": "no paper or sentence carries the label",
     "brier": "the system gives no probabilities",
     "across_auc": "no label has both papers that carry it and papers that do not",
     "within_auc": "no paper carries some of the labels but not others",
@@ -36,6 +36,10 @@ UNDEFINED: Mapping[str, str] = {
     "subset_accuracy": "nothing was judged",
     "hamming_loss": "nothing was judged",
     "referred": "nothing was judged",
+    "yes_right": "no label was decided yes",
+    "no_right": "no label was decided no",
+    "precision_at_1": "no sentence carries any label",
+    "chance": "no sentence carries any label",
 }
 
 
@@ -55,6 +59,8 @@ class Judged:
         Whether the label counts as suggested; a referred one counts by its probability.
     referred
         Whether the decision was left to a person.
+    threshold
+        Probability from which the label counts as suggested; NaN where the system gives none.
     """
 
     truth: Array
@@ -62,6 +68,7 @@ class Judged:
     probability: Array
     decided: NDArray[np.bool_]
     referred: NDArray[np.bool_]
+    threshold: Array
 
 
 @dataclass(frozen=True)
@@ -269,7 +276,9 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
         Each (resamples,). ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
         over the labels for which the figure has a meaning in the whole sample; ``micro_f1``,
         ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` take each paper and label as one
-        item; ``subset_accuracy`` is the share of papers with every label right.
+        item; ``subset_accuracy`` is the share of papers with every label right; ``yes_right``
+        and ``no_right`` are the shares of yes and of no that people say too, where nothing was
+        referred.
     """
     whole = label_figures(judged, as_it_is(judged.truth))
     figures = label_figures(judged, samples)
@@ -280,6 +289,9 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     wrong = ((samples.truth != judged.decided) & seen).any(axis=2)
     papers = samples.weight * seen.any(axis=2)
     referred = samples.weight * (judged.referred & seen).sum(axis=2)
+    sure = ~judged.referred
+    says_yes, says_no = judged.decided & sure, ~judged.decided & sure
+    positive, negative = samples.positive, samples.negative
 
     def mean(name: str) -> Array:
         return macro(figures[name], ~np.isnan(whole[name][0]))
@@ -295,4 +307,6 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
         "subset_accuracy": ratio((papers * ~wrong).sum(axis=1), papers.sum(axis=1)),
         "hamming_loss": ratio(fp + fn, items),
         "referred": ratio(referred.sum(axis=1), items),
+        "yes_right": ratio((positive * says_yes).sum(axis=(1, 2)), ((positive + negative) * says_yes).sum(axis=(1, 2))),
+        "no_right": ratio((negative * says_no).sum(axis=(1, 2)), ((positive + negative) * says_no).sum(axis=(1, 2))),
     }

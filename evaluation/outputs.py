@@ -13,6 +13,7 @@ from evaluation.benchmark import PROTOCOLS
 from evaluation.gold import text_basis
 from evaluation.join import System
 from evaluation.metrics import Judged
+from evaluation.selective import risk_by_coverage
 from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
 from pipeline.store import write_csv
@@ -33,7 +34,7 @@ def write_outputs(
 ) -> None:
     """Write the tables and plot points that go with ``metrics``.
 
-    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability}.csv`` for each protocol
+    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
     there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them.
     """
     folder = Path(folder)
@@ -92,14 +93,15 @@ def _agreement(human: int | None, row: Prediction) -> str:
 
 
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
-    """Write points of ROC, precision-recall and reliability curves.
+    """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
     The first two have one curve a protocol and label, where some papers carry the label and
-    some do not; the third has one a protocol, over all labels, for systems with probabilities.
+    some do not; the others have one a protocol, over all labels, for systems with probabilities.
     """
     roc: list[list[Any]] = []
     precision_recall: list[list[Any]] = []
     reliability: list[list[Any]] = []
+    coverage: list[list[Any]] = []
     for protocol, one in judged.items():
         for column, label in enumerate(label_keys):
             seen = ~np.isnan(one.truth[:, column])
@@ -112,9 +114,11 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
             points = zip(recall.tolist(), precision.tolist(), strict=True)
             precision_recall += [[protocol, label, *point] for point in points]
         reliability += [[protocol, *point] for point in reliability_points(one)]
+        coverage += [[protocol, *point] for point in risk_by_coverage(one)]
     write_csv(folder / "roc.csv", ["protocol", "label", "false_positive_rate", "true_positive_rate"], roc)
     write_csv(folder / "precision_recall.csv", ["protocol", "label", "recall", "precision"], precision_recall)
     write_csv(folder / "reliability.csv", ["protocol", "predicted", "observed", "judgements"], reliability)
+    write_csv(folder / "coverage_risk.csv", ["protocol", "coverage", "risk", "judgements"], coverage)
 
 
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.metrics import UNDEFINED, Judged, as_it_is, confusion, label_figures, pooled_figures
 from evaluation.resampling import Draws, Estimate, estimates
+from evaluation.selective import risk_by_coverage
 
 PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
 
@@ -50,6 +51,14 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
             **({"note": note} if note else remarks(own)),
         }
     return section
+
+
+def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
+    """Points of `evaluation.selective.risk_by_coverage` as the file has them."""
+    return [
+        {"coverage": rounded(coverage), "risk": rounded(risk), "judgements": count}
+        for coverage, risk, count in risk_by_coverage(judged)
+    ]
 
 
 def rounded(number: float | None) -> float | None:

@@ -56,7 +56,6 @@ class ModelConfig(BaseModel):
     codebook: Codebook
     codebook_sha256: str
     encoder: EncoderConfig
-    refer_margin: float
     seed: int
     settings: dict[str, Any]
     data: dict[str, str]
@@ -87,6 +86,8 @@ def pack(tagger: Tagger) -> bytes:
         "calibration.slope": tagger.calibration.slope,
         "calibration.intercept": tagger.calibration.intercept,
         "calibration.threshold": tagger.calibration.threshold,
+        "calibration.low": tagger.calibration.low,
+        "calibration.high": tagger.calibration.high,
     }
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
@@ -150,7 +151,8 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
             slope=arrays["calibration.slope"],
             intercept=arrays["calibration.intercept"],
             threshold=arrays["calibration.threshold"],
-            margin=config.refer_margin,
+            low=arrays["calibration.low"],
+            high=arrays["calibration.high"],
         ),
     )
     return Model(tagger, config)
@@ -189,7 +191,7 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], rows: int, size
         "words.terms": arrays["words.terms"].shape if "words.terms" in arrays else (0,),
         "words.idf": (terms,),
         **{f"heads.{name}": (rows,) for name in ("intercept", "sharpness")},
-        **{f"calibration.{name}": (rows,) for name in ("slope", "intercept", "threshold")},
+        **{f"calibration.{name}": (rows,) for name in ("slope", "intercept", "threshold", "low", "high")},
     }
     for name, shape in expected.items():
         found = arrays[name].shape if name in arrays else None

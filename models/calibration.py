@@ -34,8 +34,8 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> Array:
     return result
 
 
-def decide(probability: float, threshold: float, margin: float) -> Decision:
-    """Say yes or no, or refer to a person where the probability is within ``margin`` of the threshold."""
-    if abs(probability - threshold) < margin:
-        return "refer"
-    return "yes" if probability >= threshold else "no"
+def decide(probability: float, low: float, high: float) -> Decision:
+    """Say yes from ``high`` up, no below ``low``, and refer what lies between to a person."""
+    if probability >= high:
+        return "yes"
+    return "no" if probability < low else "refer"

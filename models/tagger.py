@@ -70,18 +70,27 @@ class Heads:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How scores become probabilities and decisions; arrays have shape (1 + n_labels,)."""
+    """How scores become probabilities and decisions; arrays have shape (1 + n_labels,).
+
+    Attributes
+    ----------
+    threshold
+        Where yes and no part if one of the two must be said.
+    low, high
+        The band about it in which a person decides; see `models.calibration.decide`.
+    """
 
     slope: Array
     intercept: Array
     threshold: Array
-    margin: float
+    low: Array
+    high: Array
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
         """Decide each label of one document; see `models.calibration.decide`."""
         return tuple(
-            decide(float(chance), float(threshold), self.margin)
-            for chance, threshold in zip(chances, self.threshold, strict=True)
+            decide(float(chance), float(low), float(high))
+            for chance, low, high in zip(chances, self.low, self.high, strict=True)
         )
 
 

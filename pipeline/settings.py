@@ -73,8 +73,9 @@ class TrainSettings(_Block):
         its definition alone, with weights and calibration shared by all labels.
     relevance_recall
         Share of relevant papers that the threshold of relevance keeps, out of fold.
-    refer_margin
-        Half-width of the band of probability about a threshold in which a person decides.
+    decided_precision
+        Share of its own yes, and of its own no, in which the tagger must be right out of fold;
+        what lies between is referred to a person.
     """
 
     records: str = "data/annotated/coded_records.jsonl"
@@ -86,7 +87,7 @@ class TrainSettings(_Block):
     relevance_regularisation: float = Field(default=30.0, gt=0)
     min_positives: int = Field(default=3, ge=1)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)
-    refer_margin: float = Field(default=0.1, ge=0, lt=0.5)
+    decided_precision: float = Field(default=0.8, ge=0.5, lt=1)
 
 
 class TagSettings(_Block):

@@ -249,7 +249,7 @@ def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_pa
         ("config.json", lambda text: text.replace('"format_version": 2', '"format_version": 9'), "model format 9"),
         (
             "config.json",
-            lambda text: text.replace('"refer_margin": 0.1', '"refer_margin": 0.2'),
+            lambda text: text.replace('"decided_precision": 0.8', '"decided_precision": 0.7'),
             "do not belong together",
         ),
         ("config.json", lambda text: text[:-20], "not readable as JSON"),

@@ -18,7 +18,7 @@ from evaluation.metrics import (
 )
 
 
-def judge(truth, score, probability=None, decided=None, referred=None):
+def judge(truth, score, probability=None, decided=None, referred=None, threshold=0.5):
     truth, score = np.array(truth, float), np.array(score, float)
     return Judged(
         truth=truth,
@@ -26,6 +26,7 @@ def judge(truth, score, probability=None, decided=None, referred=None):
         probability=np.full(truth.shape, np.nan) if probability is None else np.array(probability, float),
         decided=score > 0.5 if decided is None else np.array(decided, bool),
         referred=np.zeros(truth.shape, bool) if referred is None else np.array(referred, bool),
+        threshold=np.full(truth.shape, threshold, float),
     )
 
 

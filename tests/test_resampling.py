@@ -1,5 +1,7 @@
 """Bootstrap intervals and permutation p-values."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -15,7 +17,9 @@ def noise(generator, papers=30, labels=3, signal=0.0):
     truth = (generator.random((papers, labels)) < 0.4).astype(float)
     truth[0], truth[1] = 1, 0
     score = generator.normal(size=truth.shape) + signal * truth
-    return Judged(truth, score, stats.norm.cdf(score), score > 0, np.zeros(truth.shape, bool))
+    return Judged(
+        truth, score, stats.norm.cdf(score), score > 0, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5)
+    )
 
 
 def test_draws_are_papers_with_replacement_and_orders_without():
@@ -102,7 +106,7 @@ def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
 
 def test_undefined_figure_has_no_value_no_interval_and_no_p():
     judged = noise(np.random.default_rng(9), papers=8, labels=1)
-    one_class = Judged(np.ones((8, 1)), judged.score, judged.probability, judged.decided, judged.referred)
+    one_class = replace(judged, truth=np.ones((8, 1)))
     found = estimates(pooled_figures, one_class, draw(8, 50, 50, np.random.default_rng(1)), PERMUTED)["across_auc"][0]
     assert (found.value, found.ci_low, found.ci_high, found.p_value) == (None, None, None, None)
 
@@ -111,7 +115,7 @@ def test_rare_label_drops_resamples_and_counts_them():
     judged = noise(np.random.default_rng(10), papers=20, labels=1)
     truth = np.zeros((20, 1))
     truth[:2] = 1
-    rare = Judged(truth, judged.score, judged.probability, judged.decided, judged.referred)
+    rare = replace(judged, truth=truth)
     draws = draw(20, 1000, 1, np.random.default_rng(11))
     found = estimates(label_figures, rare, draws)["roc_auc"][0]
     assert found.dropped == int((draws.weights[:, :2].sum(axis=1) == 0).sum()) > 50

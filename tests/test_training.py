@@ -287,7 +287,7 @@ def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:
     targets[targets[:, 0] == 0, 1:] = np.nan
     targets[:, 2] = np.where(np.isnan(targets[:, 2]), np.nan, 0.0)
     scores = np.nan_to_num(targets) + generator.normal(size=(100, 3))
-    calibration = fit_calibration(scores, targets, min_positives=3, relevance_recall=0.95, margin=0.1)
+    calibration = fit_calibration(scores, targets, min_positives=3, relevance_recall=0.95, decided_precision=0.8)
     judged = ~np.isnan(targets[:, 1:])
     shared = fit_curve(scores[:, 1:][judged], targets[:, 1:][judged])
     assert (calibration.slope[2], calibration.intercept[2]) == pytest.approx(shared)

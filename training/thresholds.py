@@ -55,14 +55,16 @@ def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_posit
 
 
 def fit_calibration(
-    scores: Array, targets: Array, *, min_positives: int, relevance_recall: float, margin: float
+    scores: Array, targets: Array, *, min_positives: int, relevance_recall: float, decided_precision: float
 ) -> Calibration:
     """Fit probability curves and thresholds.
 
     Relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant. A label takes the
     threshold with the highest F1 over all judged records, where an irrelevant record
     carries no label. Labels with too few positives or negatives share one curve and one
-    threshold, fitted on all labels together.
+    threshold, fitted on all labels together. The band of referred cases is that of
+    `refer_band`: one for relevance, one for all labels, for what they share, a probability,
+    means the same in each, and a label alone has too few cases to tell.
 
     Parameters
     ----------
@@ -88,7 +90,34 @@ def fit_calibration(
         if enough[column]:
             rows = known[:, column]
             threshold[column] = f1_threshold(chances[rows, column], coded[rows, column])
-    return Calibration(slope, intercept, threshold, margin)
+    bands = [
+        refer_band(chances[:, part][known[:, part]], coded[:, part][known[:, part]], decided_precision)
+        for part in (slice(0, 1), slice(1, None))
+    ]
+    low, high = np.array([bands[0]] + [bands[1]] * (n_columns - 1)).T
+    return Calibration(slope, intercept, threshold, np.minimum(low, threshold), np.maximum(high, threshold))
+
+
+def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
+    """Find the band of probability outside which decisions are right often enough.
+
+    Returns
+    -------
+    low, high : float
+        At least ``precision`` of the cases below ``low`` are negative, and of those from
+        ``high`` up positive; the band is the narrowest of that kind on either side. Where no
+        cut does it, 0 or infinity: nothing is decided on that side.
+    """
+    order = np.argsort(chances, kind="stable")
+    values, positive = chances[order], targets[order]
+    counts = np.arange(1, len(values) + 1)
+    last = np.append(values[1:] != values[:-1], True)  # equal probabilities cannot be parted
+    right_below = (np.cumsum(1 - positive) / counts >= precision) & last
+    right_above = (np.cumsum(positive[::-1]) / counts >= precision) & np.append(True, last[:-1])[::-1]
+    below, above = np.flatnonzero(right_below), np.flatnonzero(right_above)
+    low = float(np.append(values, np.inf)[below[-1] + 1]) if len(below) else 0.0
+    high = float(values[::-1][above[-1]]) if len(above) else float("inf")
+    return low, high
 
 
 def f1_threshold(chances: Array, targets: Array) -> float:

@@ -20,7 +20,7 @@ from models.artifact import (
     pack,
     with_model_id,
 )
-from models.calibration import decide, probabilities
+from models.calibration import probabilities
 from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
 from models.features import embed_codebook
@@ -31,7 +31,7 @@ from pipeline.records import Prediction
 from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
 from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
-from training.fit import Fitted, calibrate, fit
+from training.fit import Fitted, cross_calibrate, fit
 from training.trainers import Frozen
 
 Array = NDArray[np.float64]
@@ -113,7 +113,6 @@ def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha2
             max_tokens=settings.encoder.max_tokens,
             batch_tokens=settings.encoder.batch_tokens,
         ),
-        refer_margin=settings.train.refer_margin,
         seed=settings.seed,
         settings=settings.train.model_dump(mode="json"),
         data={Path(name).name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files},
@@ -125,15 +124,11 @@ def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha2
 def _document_predictions(
     corpus: Corpus, fitted: Fitted, coded: list[CodedRecord], codebook: Codebook, settings: Settings, model_id: str
 ) -> list[Prediction]:
-    """Calibrate each fold on the other folds, so that no paper has a say in its own threshold."""
     predictions: list[Prediction | None] = [None] * (corpus.n_documents * len(codebook.all_keys))
     width = len(codebook.all_keys)
-    for fold in range(settings.train.folds):
-        sharpness, calibration = calibrate(corpus, fitted.unit_scores, fitted.fold != fold, settings.train)
-        scores = corpus.pool(fitted.unit_scores, sharpness)
-        rows = np.flatnonzero(fitted.fold == fold)
+    for rows, scores, calibration in cross_calibrate(corpus, fitted.unit_scores, fitted.fold, settings.train):
         ids = [coded[row].record.record_id for row in rows]
-        made = predictions_of(ids, codebook, scores[rows], calibration, f"{model_id}:out-of-fold")
+        made = predictions_of(ids, codebook, scores, calibration, f"{model_id}:out-of-fold")
         for place, row in enumerate(rows):
             predictions[row * width : (row + 1) * width] = made[place * width : (place + 1) * width]
     return [prediction for prediction in predictions if prediction is not None]
@@ -149,6 +144,7 @@ def predictions_of(
     scores : ndarray, shape (n_documents, 1 + n_labels)
     """
     chances = probabilities(scores, calibration.slope, calibration.intercept)
+    decisions = [calibration.decide(row) for row in chances]
     return [
         Prediction(
             record_id=record_id,
@@ -156,7 +152,7 @@ def predictions_of(
             score=float(scores[row, column]),
             probability=float(chances[row, column]),
             threshold=float(calibration.threshold[column]),
-            decision=decide(float(chances[row, column]), float(calibration.threshold[column]), calibration.margin),
+            decision=decisions[row][column],
             model_id=model_id,
         )
         for row, record_id in enumerate(record_ids)
