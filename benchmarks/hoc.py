@@ -11,15 +11,18 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from benchmarks.curve import line_chart
 from benchmarks.hallmarks import Hallmarks, load_hallmarks
 from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
 from benchmarks.publish import ROOT, publish, result
@@ -28,7 +31,7 @@ from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from models.features import embed_codebook
 from models.tagger import Tagger
 from pipeline.settings import EncoderSettings, TrainSettings
-from pipeline.store import read_json, replacing, write_json
+from pipeline.store import read_json, replacing, write_json, write_text
 from training.examples import build_corpus
 from training.fit import fit
 from training.trainers import Frozen
@@ -41,11 +44,18 @@ SHOTS = (8, 16, 32, 64, 128)
 _LEARNT, _VALID = 0.7, 0.1
 # Of a small sample, what the peers that need it hold out for early stopping and thresholds.
 _HELD_SHARE = 5
+_TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
 _KEPT = ROOT / "data/work/benchmarks/hoc"
 # What decides how mechtag learns; a change of these makes earlier runs of it void.
 _SOURCES = (
     *("models/encoder.py", "models/features.py", "models/pooling.py", "models/tagger.py", "models/words.py"),
-    *("training/examples.py", "training/fit.py", "training/pooled.py", "training/thresholds.py", "training/trainers.py"),
+    *(
+        "training/examples.py",
+        "training/fit.py",
+        "training/pooled.py",
+        "training/thresholds.py",
+        "training/trainers.py",
+    ),
     *("models/calibration.py", "benchmarks/hallmarks.yaml"),
 )
 
@@ -223,17 +233,92 @@ def run(bench: Bench, system: str, task: Task) -> None:
     print(f"{system}, split {task.seed}, shots {task.shots or 'all'}: {figure:.3f}, {seconds:.0f} s", flush=True)  # noqa: T201
 
 
+def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
+    """Compute the figures of one run."""
+    judged = judge(decided, targets)
+    once = as_it_is(judged.truth)
+    pooled = pooled_figures(judged, once)
+    return {
+        "example-based F1": float(example_f1(judged, once)[0]),
+        "micro-F1": float(pooled["micro_f1"][0]),
+        "macro-F1": float(pooled["macro_f1"][0]),
+    }
+
+
+def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, float]]]:
+    """Gather the figures of the runs that are finished, by system and split."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for system in SYSTEMS:
+        for seed in SEEDS:
+            path = _path(system, seed, shots)
+            if path.exists():
+                held = split(bench.hallmarks.targets, seed, shots).held
+                decided = np.array(read_json(path)["decided"], dtype=bool)
+                found.setdefault(system, {})[seed] = figures(decided, bench.hallmarks.targets[held])
+    return found
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    """Mean and 95% interval by Student's t over splits; none for a single split."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None
+    reach = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, (mean - reach, mean + reach)
+
+
+def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[float, float]]]]:
+    """Give all figures in the form of `publish`, and the lines of the learning curve."""
+    rows: list[dict[str, Any]] = []
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for shots in (None, *SHOTS):
+        dataset = f"{shots} a label" if shots else "all"
+        for system, runs in finished(bench, shots).items():
+            rows.append(result(dataset, system, "splits", len(runs)))
+            for metric in next(iter(runs.values())):
+                mean, interval = mean_interval([run[metric] for run in runs.values()])
+                rows.append(result(dataset, system, metric, mean, interval, len(runs)))
+            if shots:
+                lines.setdefault(system, []).append((shots, rows[-3]["value"]))
+    return rows, lines
+
+
+def write_up(bench: Bench) -> None:
+    """Publish the figures of all runs that are finished."""
+    rows, lines = results(bench)
+    told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
+    chart = line_chart(
+        lines,
+        title="Hallmarks of Cancer: example-based F1 by number of labelled abstracts",
+        description=f"One line a system, from left to right. {told}.",
+        x_name="abstracts with each label to learn from",
+        y_name="example-based F1",
+    )
+    write_text(ROOT / "docs/benchmarks/hoc_curve.svg", chart)
+    samples = [split(bench.hallmarks.targets, SEEDS[0], shots) for shots in SHOTS]
+    text = _TEXT.format(
+        sizes=", ".join(str(len(task.known)) for task in samples),
+        **{f"tuning_{name}": value for name, value in asdict(FineTuning()).items()},
+        **{f"setfit_{name}": value for name, value in asdict(SetFit()).items()},
+    )
+    versions = ("scikit-learn", "torch", "transformers", "sentence-transformers", "setfit")
+    publish("hoc", COMMAND, rows, text, versions=versions)
+
+
 def main() -> None:
+    """Run what is missing, or a part of it, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", nargs="*", choices=list(SYSTEMS), default=list(SYSTEMS))
-    parser.add_argument("--splits", nargs="*", type=int, default=SEEDS)
-    parser.add_argument("--shots", nargs="*", type=int, default=[0, *SHOTS])
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)
+    parser.add_argument("--shots", nargs="+", type=int, choices=(0, *SHOTS), default=(0, *SHOTS), help="0 for all")
+    parser.add_argument("--publish-only", action="store_true", help="run nothing; publish what is finished")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)
     bench = prepare()
-    for seed in arguments.splits:
-        for shots in arguments.shots:
-            for system in arguments.systems:
-                run(bench, system, split(bench.hallmarks.targets, seed, shots or None))
+    if not arguments.publish_only:
+        for shots, seed, system in product(arguments.shots, arguments.splits, arguments.systems):
+            run(bench, system, split(bench.hallmarks.targets, seed, shots or None))
+    write_up(bench)
 
 
 if __name__ == "__main__":
