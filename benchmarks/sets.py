@@ -55,7 +55,8 @@ def row(record: Record) -> dict[str, Any]:
     }
 
 
-def _rows(path: Path) -> Rows:
+def read_table(path: Path) -> Rows:
+    """Read a CSV, perhaps compressed, as it is; raises `MechtagError` where it is missing."""
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
@@ -74,16 +75,16 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
     """Rows of a labelled set as given, and the group of each; only the authors of diabetes are told apart."""
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
-        rows = _rows(folder / "diabetes_records_with_group.csv.gz")
+        rows = read_table(folder / "diabetes_records_with_group.csv.gz")
         kinds = {"ENTRYTYPE": "article"}
         named: Rows = [{**kinds, **row, "author": _split_authors(row["author"])} for row in rows]
         return named, [row["group"] for row in rows]
     groups = {
         member: f"group {number}"
-        for number, row in enumerate(_rows(folder / "merged_record_ids.csv"))
+        for number, row in enumerate(read_table(folder / "merged_record_ids.csv"))
         for member in str(row["merged_ids"]).split(";")
     }
-    rows = _rows(folder / "records_pre_merged.csv")
+    rows = read_table(folder / "records_pre_merged.csv")
     return rows, [groups.get(row["ID"], str(row["ID"])) for row in rows]
 
 
@@ -106,7 +107,7 @@ def papers() -> list[Record]:
     """Real papers, each once: those of the medical sets, and the titles of reviews in the frames of these."""
     frames = _frames()
     found = {normalise_title(frame.title): frame for frame in frames}
-    screened = [paper for name in _SCREENED for paper in _rows(BENCH / "screening" / f"{name}.csv.gz")]
+    screened = [paper for name in _SCREENED for paper in read_table(BENCH / "screening" / f"{name}.csv.gz")]
     for number, paper in enumerate(screened):
         frame = frames[number % len(frames)]
         place = {"pages": f"{number + 1}-{number + 9}", "doi": f"10.5555/paper.{number}"}

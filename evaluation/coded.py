@@ -53,20 +53,22 @@ def _ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
+def _by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
+    """Give the number of the record, that of the sentence, and the labels of each sentence that was coded."""
+    return [
+        (row, number, names)
+        for row, record in enumerate(records)
+        for number, names in enumerate(record.sentence_labels or ())
+    ]
+
+
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
     """Figures over records and over sentences, and how far a second coder agrees."""
     records = coded.records
+    codes = np.array([[record.code(label) for label in labels] for record in records], dtype=float)
     documents = System("coded records", coded.documents).judged(
-        [row.record.record_id for row in records], labels, _ticks([row.labels for row in records], labels)
+        [row.record.record_id for row in records], labels, codes
     )
-    sentences = System("coded sentences", coded.sentences).judged(
-        [f"{row.record.record_id}#{sentence.sentence}" for row in records for sentence in row.sentences],
-        labels,
-        _ticks([names for row in records for names in row.sentence_labels], labels),
-    )
-    # Sentences of one record resemble one another, so records are drawn, with all their sentences.
-    owner = np.repeat(np.arange(len(records)), [len(row.sentences) for row in records])
-    by_record = Draws(draws.weights[:, owner], draws.orders[:0])
     section = {
         "records": len(records),
         "relevant": sum(row.relevant for row in records),
@@ -74,9 +76,19 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
             **pooled_section(documents, draws),
             "labels": labels_section(documents, labels, draws, min_positives),
         },
-        "sentences": _sentences_section(sentences, labels, by_record, min_positives),
-        "evidence": evidence_section(sentences.truth, sentences.score, owner.tolist(), draws),
     }
+    by_sentence = _by_sentence(records)
+    if by_sentence:
+        sentences = System("coded sentences", coded.sentences).judged(
+            [f"{records[row].record.record_id}#{number}" for row, number, _ in by_sentence],
+            labels,
+            _ticks([names for *_, names in by_sentence], labels),
+        )
+        # Sentences of one record resemble one another, so records are drawn, with all their sentences.
+        owner = [row for row, *_ in by_sentence]
+        by_record = Draws(draws.weights[:, owner], draws.orders[:0])
+        section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
+        section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
     if coded.second:
         section["second_coder"] = _second_coder(coded, labels)
     return section
@@ -116,30 +128,34 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 
 def _second_coder(coded: CodedSet, labels: Sequence[str]) -> dict[str, Any]:
     pairs = [(_first_coding(coded.records, row), row) for row in coded.second]
-    return {
+    agreement: dict[str, Any] = {
         "records": len(pairs),
         "relevance": _agreement([([[one.relevant]], [[two.relevant]]) for one, two in pairs]),
         "documents": _agreement([(_ticks([one.labels], labels), _ticks([two.labels], labels)) for one, two in pairs]),
-        "sentences": _agreement(
-            [(_ticks(one.sentence_labels, labels), _ticks(two.sentence_labels, labels)) for one, two in pairs]
-        ),
     }
+    by_sentence = [
+        (_ticks(one.sentence_labels, labels), _ticks(two.sentence_labels, labels))
+        for one, two in pairs
+        if one.sentence_labels and two.sentence_labels
+    ]
+    if by_sentence:
+        agreement["sentences"] = _agreement(by_sentence)
+    return agreement
 
 
 def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
     same_key = [row for row in records if row.key == second.key]
-    found = [row for row in same_key if len(row.sentence_labels) == len(second.sentence_labels)]
+    sentences = len(second.sentence_labels or ())
+    found = [row for row in same_key if sentences in (0, len(row.sentences))]
     if len(found) == 1:
         return found[0]
     place = f"second coder: record {second.key}"
     if not same_key:
         raise MechtagError(f"{place} is not among the coded records")
     if not found:
-        counts = ", ".join(str(len(row.sentence_labels)) for row in same_key)
-        raise MechtagError(
-            f"{place} has {len(second.sentence_labels)} sentences, the coded record {counts}; code the same sentences"
-        )
+        counts = ", ".join(str(len(row.sentences)) for row in same_key)
+        raise MechtagError(f"{place} has {sentences} sentences, the coded record {counts}; code the same sentences")
     raise MechtagError(f"{place}: the key stands for {len(found)} coded records of as many sentences; tell them apart")
 
 
@@ -154,7 +170,10 @@ def _agreement(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> dict[str, float 
 
 
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Figures of relevance on the coded records, out of fold, for the model and its baselines."""
+    """Figures of relevance on the coded records, out of fold, for the model and its baselines.
+
+    Where all records are relevant there is nothing to tell apart: then the figures have no value, and say why.
+    """
     record_ids = [row.record.record_id for row in coded.records]
     truth = np.array([[float(row.relevant)] for row in coded.records])
 

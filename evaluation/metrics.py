@@ -244,6 +244,29 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
     return ratio(won, pairs)
 
 
+def example_f1(judged: Judged, samples: Resamples) -> Array:
+    """Compute example-based F1: the harmonic mean of precision and recall, each averaged over papers.
+
+    The precision of a paper is the share of its suggested labels that it carries (0 where none
+    was suggested), its recall the share of the labels it carries that were suggested; a paper
+    that carries no label has no recall and is left out. So the BLUE benchmark scores documents
+    of the Hallmarks of Cancer (Peng et al. 2019, doi:10.18653/v1/W19-5006), all of which carry one.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (resamples,).
+    """
+    carried = (samples.truth == 1).sum(axis=2)
+    suggested = (judged.decided & ~np.isnan(samples.truth)).sum(axis=2)
+    right = ((samples.truth == 1) & judged.decided).sum(axis=2)
+    weight = samples.weight * (carried > 0)
+    papers = weight.sum(axis=1)
+    precision = ratio((weight * (right / np.maximum(suggested, 1))).sum(axis=1), papers)
+    recall = ratio((weight * (right / np.maximum(carried, 1))).sum(axis=1), papers)
+    return ratio(2 * precision * recall, precision + recall)
+
+
 def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     """Compute every figure over all labels.
 

@@ -10,7 +10,8 @@ import numpy as np
 from evaluation.benchmark import PROTOCOLS, evaluate
 from evaluation.coded import CodedSet
 from evaluation.outputs import write_outputs
-from pipeline.annotations import read_coded, read_codes
+from pipeline.annotations import read_codes
+from pipeline.codings import read_annotations
 from pipeline.errors import MechtagError
 from pipeline.gold import gold_standard, load_matrix, read_gold_notes
 from pipeline.records import Prediction
@@ -60,7 +61,7 @@ def evaluate_files(
     others = _read_folder(baselines) if baselines else {}
     systems = {PROTOCOLS[0]: read_predictions(predictions)}
     systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
-    coded = _coded_set(out_of_fold, others, label_keys, settings) if out_of_fold else None
+    coded = _coded_set(out_of_fold, others, label_keys, relevance_key, settings) if out_of_fold else None
     generator = np.random.default_rng(settings.seed)
     metrics = evaluate(
         label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
@@ -77,11 +78,15 @@ def _read_folder(folder: Path) -> dict[str, list[Prediction]]:
 
 
 def _coded_set(
-    folder: Path, others: Mapping[str, list[Prediction]], label_keys: Sequence[str], settings: Settings
+    folder: Path,
+    others: Mapping[str, list[Prediction]],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
 ) -> CodedSet:
     second = settings.evaluate.second_coder
     return CodedSet(
-        records=read_coded(settings.train.records, label_keys),
+        records=read_annotations(settings, label_keys, relevance_key),
         documents=read_predictions(folder / "documents.parquet"),
         sentences=read_predictions(folder / "sentences.parquet"),
         relevance_baselines={

@@ -153,15 +153,15 @@ def _coded(coded: Mapping[str, Any]) -> Section:
         ]
         for name, count, section in (
             ("records", coded["records"], coded["documents"]),
-            ("sentences", coded["sentences"]["sentences"], coded["sentences"]),
+            *((("sentences", coded["sentences"]["sentences"], coded["sentences"]),) if "sentences" in coded else ()),
         )
     ]
     second = coded.get("second_coder")
     if second:
         lines.append(
             f"Two coders of {second['records']} of them agree at kappa {_number(second['relevance']['kappa'])} on "
-            f"relevance, {_number(second['documents']['kappa'])} on records, "
-            f"{_number(second['sentences']['kappa'])} on sentences."
+            f"relevance, {_number(second['documents']['kappa'])} on records"
+            + (f", {_number(second['sentences']['kappa'])} on sentences." if "sentences" in second else ".")
         )
     header = ["coded", "number", "carry a label", "average precision", "across", "within"]
     return Section("The project's own coded records, out of fold", lines, header, rows)
@@ -172,13 +172,15 @@ def _relevance(relevance: Mapping[str, Any]) -> Section:
     lines = [f"On the coded records, out of fold: {coded['support']} of {coded['papers']} are relevant."]
     gold = relevance.get("gold")
     if gold:
-        worst = max(gold["ranks"].values())
-        lines += [
+        lines.append(
             f"Of the {gold['included']} papers that people included, {gold['papers']} could be scored; {gold['kept']} "
-            f"would have been kept ({gold['yes']} yes, {gold['refer']} left to people), {gold['no']} lost.",
-            f"Set among the {gold['irrelevant_records']} irrelevant coded records, the median paper ranks "
-            f"{gold['median_rank']:g}, the last {worst} (1 is above them all).",
-        ]
+            f"would have been kept ({gold['yes']} yes, {gold['refer']} left to people), {gold['no']} lost."
+        )
+        if gold["irrelevant_records"]:
+            lines.append(
+                f"Set among the {gold['irrelevant_records']} irrelevant coded records, the median paper ranks "
+                f"{gold['median_rank']:g}, the last {max(gold['ranks'].values())} (1 is above them all)."
+            )
     rows = [
         [name, _cell(figures["roc_auc"]), _cell(figures["average_precision"])]
         for name, figures in (

@@ -1,4 +1,4 @@
-"""Reading what people coded sentence by sentence: coded records, a further coder's codes, exemplars.
+"""Reading what people coded: coded records, a further coder's codes, exemplars.
 
 Labels always come as an argument, in codebook order, and never from the data at hand.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import AliasChoices, Field, StrictBool, ValidationError
 
 from models.codebook import describe_validation
 from pipeline.errors import MechtagError
@@ -29,13 +29,13 @@ class Codes(Row):
     labels
         Labels of the record, in codebook order.
     sentence_labels
-        Labels of each sentence, in codebook order.
+        Labels of each sentence, in codebook order; ``None`` where only the record was coded.
     """
 
     key: str
     relevant: bool
     labels: tuple[str, ...]
-    sentence_labels: tuple[tuple[str, ...], ...]
+    sentence_labels: tuple[tuple[str, ...], ...] | None
     coder: str
     basis: Basis
     codebook: str
@@ -49,23 +49,28 @@ class CodedRecord(Codes):
     record
         The abstract is the sentences joined by one space.
     sentences
-        As many as ``sentence_labels``, with offsets into that abstract.
+        As many as ``sentence_labels``, if there are any, with offsets into that abstract.
+    not_judged
+        Labels of which nothing is known, for nobody judged them or coders differ.
     """
 
     record: Record
     sentences: tuple[Sentence, ...]
+    not_judged: tuple[str, ...] = ()
+
+    def code(self, label: str) -> int | None:
+        """Give the code of the record: 1, 0, or ``None`` for not judged."""
+        return None if label in self.not_judged else int(label in self.labels)
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
         """Rows of the coding contract: relevance first, then the labels in the order given."""
-        held = {relevance_key} if self.relevant else set()
-        held.update(self.labels)
         return [
             Coding(
                 record_id=self.record.record_id,
                 key=self.key,
                 coder=self.coder,
                 label=label,
-                value=1 if label in held else 0,
+                value=int(self.relevant) if label == relevance_key else self.code(label),
                 basis=self.basis,
                 codebook_version=self.codebook,
             )
@@ -81,11 +86,16 @@ class Exemplar(Row):
     labels: tuple[str, ...]
 
 
+# `labels` is another name for the same, for codebooks of something else than mechanisms.
+_BOTH_NAMES = AliasChoices("mechanisms", "labels")
+_Labels = Annotated[tuple[str, ...], Field(validation_alias=_BOTH_NAMES)]
+
+
 class _CodesLine(Row):
     key: str = Field(min_length=1)
     relevant: StrictBool
-    mechanisms: tuple[str, ...]
-    sentences: tuple[tuple[str, ...], ...]
+    mechanisms: _Labels
+    sentences: tuple[tuple[str, ...], ...] = ()
     coder: str = Field(min_length=1)
     basis: Basis
     codebook: str
@@ -93,7 +103,7 @@ class _CodesLine(Row):
 
 class _SentenceLine(Row):
     text: str = Field(pattern=r"\S")
-    mechanisms: tuple[str, ...]
+    mechanisms: tuple[str, ...] | None = Field(default=None, validation_alias=_BOTH_NAMES)
 
 
 class _CodedLine(Row):
@@ -106,7 +116,7 @@ class _CodedLine(Row):
     pmid: str | None = None
     type: str | None = None
     relevant: StrictBool
-    mechanisms: tuple[str, ...]
+    mechanisms: _Labels
     reason: str = ""
     sentences: tuple[_SentenceLine, ...] = Field(min_length=1)
     coder: str = Field(min_length=1)
@@ -117,7 +127,7 @@ class _CodedLine(Row):
 class _ExemplarLine(Row):
     id: str = Field(min_length=1)
     text: str = Field(pattern=r"\S")
-    mechanisms: tuple[str, ...]
+    mechanisms: _Labels
 
 
 LineT = TypeVar("LineT", _CodesLine, _CodedLine, _ExemplarLine)
@@ -160,13 +170,13 @@ def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tu
 
 
 def _codes(
-    line: _CodesLine | _CodedLine, per_sentence: Sequence[Sequence[str]], label_keys: Sequence[str], place: str
+    line: _CodesLine | _CodedLine, per_sentence: Sequence[Sequence[str]] | None, label_keys: Sequence[str], place: str
 ) -> dict[str, Any]:
     labels = _ordered(line.mechanisms, label_keys, place)
     if labels and not line.relevant:
         raise MechtagError(f"{place}: not relevant, yet coded {', '.join(labels)}; take the codes out or set relevant")
     sentence_labels = []
-    for number, names in enumerate(per_sentence, start=1):
+    for number, names in enumerate(per_sentence or (), start=1):
         ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
         stray = [label for label in ordered if label not in labels]
         if stray:
@@ -178,7 +188,7 @@ def _codes(
         "key": line.key,
         "relevant": line.relevant,
         "labels": labels,
-        "sentence_labels": tuple(sentence_labels),
+        "sentence_labels": None if per_sentence is None else tuple(sentence_labels),
         "coder": line.coder,
         "basis": line.basis,
         "codebook": line.codebook,
@@ -190,6 +200,20 @@ def refuse_doubled(seen: dict[str, int], name: str, path: Path, line: int) -> No
     if name in seen:
         raise MechtagError(f"{path}: line {line}: {name} stands already on line {seen[name]}; each must be unique")
     seen[name] = line
+
+
+def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
+    """Give the codes of each sentence, or ``None`` where no sentence has any."""
+    codes = [sentence.mechanisms for sentence in line.sentences]
+    if all(names is None for names in codes):
+        return None
+    for number, names in enumerate(codes, start=1):
+        if names is None:
+            raise MechtagError(
+                f"{place}, sentence {number}: not coded, yet others of the record are; give it 'mechanisms', "
+                "[] for none, or leave them out of all sentences where only the record was coded"
+            )
+    return [names for names in codes if names is not None]
 
 
 def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number: int) -> CodedRecord:
@@ -221,7 +245,9 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
 
 
 def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]:
-    """Read records coded sentence by sentence (JSON lines with ``sentences: [{text, mechanisms}]``).
+    """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
+
+    Where only the record was coded, its sentences have no ``mechanisms``.
 
     Parameters
     ----------
@@ -233,12 +259,13 @@ def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]
     MechtagError
         The file is missing or empty; a line is no JSON, lacks a field, has a field or a
         label unknown; a paper stands twice; an irrelevant record carries a label;
-        a sentence carries a label that its record does not.
+        a sentence carries a label that its record does not, or is not coded while others are.
     """
     path = Path(path)
     coded, seen_papers = [], dict[str, int]()
     for number, line in _lines(path, _CodedLine, "coded records, one JSON object a line"):
-        codes = _codes(line, [s.mechanisms for s in line.sentences], label_keys, f"{path}: line {number}")
+        place = f"{path}: line {number}"
+        codes = _codes(line, _per_sentence(line, place), label_keys, place)
         record = _coded_record(line, codes, path, number)
         refuse_doubled(seen_papers, record.record.record_id, path, number)
         coded.append(record)
@@ -248,13 +275,15 @@ def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]
 def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
     """Read a further coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
 
+    ``sentences`` is left out where only the record was coded.
+
     Raises as `read_coded` does.
     """
     path = Path(path)
     rows, seen = [], dict[str, int]()
     for number, line in _lines(path, _CodesLine, "codes, one JSON object a line"):
         refuse_doubled(seen, line.key, path, number)
-        rows.append(Codes(**_codes(line, line.sentences, label_keys, f"{path}: line {number}")))
+        rows.append(Codes(**_codes(line, line.sentences or None, label_keys, f"{path}: line {number}")))
     return rows
 
 

@@ -81,7 +81,10 @@ class TrainSettings(Strict):
     Attributes
     ----------
     records, exemplars
-        Coded records, and example sentences (empty for none).
+        Coded records, and example sentences (empty for none). Records are JSON lines with their
+        texts, or a table of codings (CSV).
+    texts
+        Parquet table of the records that a table of codings is about; else empty.
     trainer
         What is done to the encoder before the heads are fitted: nothing, or tuning of all its
         weights, of low-rank changes to them, or of all on pairs of texts; see `training.trainers`.
@@ -104,6 +107,7 @@ class TrainSettings(Strict):
 
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
+    texts: str = ""
     trainer: Literal["frozen", "full", "lora", "contrastive"] = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
@@ -125,7 +129,7 @@ class EvaluateSettings(Strict):
     """The gold standard, the baselines, and the resampling behind intervals and p-values.
 
     ``second_coder`` may be empty. ``baseline_query`` is the word whose cosine with a text is
-    one of the naive baselines.
+    one of the naive baselines; empty for none.
     """
 
     gold: str = "data/annotated/table2.csv"

@@ -6,6 +6,7 @@ them by the same code as the model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from models.encoder import Encoder
 from models.errors import MechtagError
 from models.features import LIKENESS_SCALE, embed_codebook
 from models.tagger import Tagger
-from pipeline.annotations import Exemplar, read_coded, read_exemplars
+from pipeline.annotations import Exemplar, read_exemplars
+from pipeline.codings import read_annotations
 from pipeline.gold import GoldStandard, gold_standard, load_matrix
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.settings import Settings
@@ -91,7 +93,7 @@ def prepare(
         A gold paper is among the coded records, which the model learns from, or no gold
         paper has a record.
     """
-    coded = coded_documents(read_coded(settings.train.records, codebook.keys), codebook.keys)
+    coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
     gold = gold_documents(gold_standard(load_matrix(settings.evaluate.gold), records), codebook.keys, sentences)
     known = {document.record_id for document in coded}
@@ -304,17 +306,22 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
     Returns
     -------
     dict
-        Predictions by the name that the metrics file uses.
+        Predictions by the name that the metrics file uses. The query's cosine is left out where
+        the settings name no query, the baseline of relevance where all records are relevant.
     """
     query = bench.settings.evaluate.baseline_query
-    return {
+    made = {
         "leave_one_out": leave_one_out(bench, on_progress),
         "all_positive": all_positive(bench),
         "prevalence": prevalence(bench),
         "text_length": text_length(bench),
-        f"{query}_cosine": query_cosine(bench, query, f"{query}_cosine"),
         "definition_cosine": definition_cosine(bench),
         "tfidf": tfidf(bench),
         "tfidf_leave_one_out": tfidf_leave_one_out(bench),
-        "relevance_tfidf_svm": relevance_svm(bench),
     }
+    if query:
+        name = "_".join([*re.findall(r"\w+", query.lower()), "cosine"])
+        made[name] = query_cosine(bench, query, name)
+    if not all(coded.relevant for coded in bench.coded):
+        made["relevance_tfidf_svm"] = relevance_svm(bench)
+    return made

@@ -141,13 +141,13 @@ class Corpus:
 
 
 def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
-    """Take from coded records what training needs; each was judged for every label."""
+    """Take from coded records what training needs."""
     return [
         CodedDocument(
             record_id=record.record.record_id,
             document=Document(record.record.title, tuple(sentence.text for sentence in record.sentences)),
             relevant=record.relevant,
-            codes={key: int(key in record.labels) for key in label_keys},
+            codes={key: record.code(key) for key in label_keys},
             sentence_labels=record.sentence_labels,
         )
         for record in records

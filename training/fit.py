@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, hstack, issparse, vstack
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from threadpoolctl import threadpool_limits
 
 from models.errors import MechtagError
 from models.features import N_LIKENESSES
@@ -19,18 +16,13 @@ from models.tagger import Calibration, Heads
 from models.words import fit_words
 from pipeline.settings import TrainSettings
 from training.examples import NO_DOCUMENT, Corpus
+from training.pooled import Wholes, fit_units
 from training.thresholds import choose_sharpness, fit_calibration
 from training.trainers import Encoded, Trainer
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
-
-MAX_ITERATIONS = 2000
-# The mean of a paper's units varies less than a unit does; this brings the two to one scale.
-WHOLE_SCALE = 3.0
-# Large, so that regularisation hardly touches the intercept of papers.
-WHOLE_INTERCEPT = 10.0
 
 
 @dataclass(frozen=True)
@@ -166,91 +158,92 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     relevant = corpus.document_targets[documents, 0]
     if len(np.unique(relevant)) == 2:
         strength = settings.relevance_regularisation
-        weights[0], intercept[0] = _logistic(means[documents], relevant, strength)
-        word_weights[0], shift = _logistic(mean_counts[documents], relevant, strength)
+        weights[0], intercept[0] = fit_units(means[documents], relevant, strength)
+        word_weights[0], shift = fit_units(mean_counts[documents], relevant, strength)
         intercept[0] += shift
 
     lessons = [_lesson(corpus, usable, documents, column) for column in range(n_columns)]
-    learnt = [
-        column for column in range(1, n_columns) if (lessons[column].targets == 1).sum() >= settings.min_positives
-    ]
+    learnt = [column for column in range(1, n_columns) if lessons[column].positives >= settings.min_positives]
     if not learnt:
         raise MechtagError(
             f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives); "
             "code more or add exemplars"
         )
-    mean_likenesses = corpus.mean_likenesses()
-
-    def like(column: int) -> Array:
-        rows: Array = lessons[column].stack(corpus.likenesses[:, column - 1], mean_likenesses[:, column - 1])
-        return rows
-
     if len(learnt) < n_columns - 1:
-        shared, shared_intercept = _logistic(
-            np.vstack([like(column) for column in learnt]),
-            np.concatenate([lessons[column].targets for column in learnt]),
-            settings.regularisation,
-        )
-        likeness_weights[1:], intercept[1:] = shared[:N_LIKENESSES], shared_intercept
+        likenesses_of = [corpus.likenesses[:, column - 1] for column in learnt]
+        shared, shared_intercept = _fit_shared([lessons[column] for column in learnt], likenesses_of, settings)
+        likeness_weights[1:], intercept[1:] = shared, shared_intercept
     for column in learnt:
-        lesson = lessons[column]
-        features = np.hstack([lesson.stack(corpus.vectors, means)[:, :-1], like(column)])
-        coefficients, intercept[column] = _logistic(features, lesson.targets, settings.regularisation)
-        weights[column], likeness_weights[column] = np.split(coefficients[:-1], [-N_LIKENESSES])
-        coefficients, shift = _logistic(lesson.stack(counts, mean_counts), lesson.targets, settings.word_regularisation)
-        word_weights[column] = coefficients[:-1]
+        features = np.hstack([corpus.vectors, corpus.likenesses[:, column - 1]])
+        coefficients, intercept[column] = lessons[column].fit(features, settings.regularisation)
+        weights[column], likeness_weights[column] = np.split(coefficients, [-N_LIKENESSES])
+        word_weights[column], shift = lessons[column].fit(counts, settings.word_regularisation)
         intercept[column] += shift
     return Heads(weights, likeness_weights, words, word_weights, intercept, np.zeros(n_columns))
 
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What a label is learnt on.
-
-    The sentences coded for it, the exemplars, and, as one row each, the papers that were
-    coded only as a whole: the mean of their units, as mean pooling sees them.
+    """What a label is learnt on: the sentences coded for it, the exemplars, and papers coded only as a whole.
 
     Attributes
     ----------
-    units : ndarray of bool, shape (n_units,)
-    documents : ndarray of bool, shape (n_documents,)
+    units : ndarray of int
+        Rows of the units that were coded one by one.
     targets : ndarray
-        Of the units, then of the documents.
+    whole_units : ndarray of int
+        Rows of the units of papers coded as a whole, paper by paper.
+    lengths : ndarray
+        How many units each of those papers has.
+    whole_targets : ndarray
     """
 
-    units: Mask
-    documents: Mask
+    units: Index
     targets: Array
+    whole_units: Index
+    lengths: Index
+    whole_targets: Array
 
-    def stack(self, of_units: Any, of_documents: Any) -> Any:
-        """Lay features of units and of documents, both dense or both sparse, below one another.
+    @property
+    def positives(self) -> int:
+        return int(self.targets.sum() + self.whole_targets.sum())
 
-        The last column is added: it lets papers have an intercept of their own, for a paper
-        carries a label far more often than a sentence does.
-        """
-        wholes = WHOLE_SCALE * of_documents[self.documents]
-        kind = np.repeat([0.0, WHOLE_INTERCEPT], [self.units.sum(), self.documents.sum()])[:, None]
-        if issparse(of_units):
-            return hstack([vstack([of_units[self.units], wholes]), kind], format="csr")
-        return np.hstack([np.vstack([of_units[self.units], wholes]), kind])
+    def wholes(self, features: Any) -> Wholes:
+        return Wholes(features[self.whole_units], self.lengths, self.whole_targets)
+
+    def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
+        return fit_units(features[self.units], self.targets, regularisation, self.wholes(features))
+
+
+def _fit_shared(lessons: Sequence[_Lesson], features: Sequence[Array], settings: TrainSettings) -> tuple[Array, float]:
+    """Fit one regression on all lessons, each with its own features."""
+    parts = [lesson.wholes(own) for lesson, own in zip(lessons, features, strict=True)]
+    wholes = Wholes(
+        np.vstack([part.features for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+    )
+    units = np.vstack([own[lesson.units] for lesson, own in zip(lessons, features, strict=True)])
+    targets = np.concatenate([lesson.targets for lesson in lessons])
+    return fit_units(units, targets, settings.regularisation, wholes)
 
 
 def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Lesson:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
     whole_targets = corpus.whole_targets()[:, column]
     wholes = documents & ~np.isnan(whole_targets)
-    targets = np.concatenate([corpus.unit_targets[units, column], whole_targets[wholes]])
-    return _Lesson(units, wholes, targets)
+    # Units of a document stand together, and documents in order, so their rows do too.
+    whole_units = np.flatnonzero((corpus.document != NO_DOCUMENT) & wholes[corpus.document])
+    return _Lesson(
+        np.flatnonzero(units),
+        corpus.unit_targets[units, column],
+        whole_units,
+        corpus.lengths[wholes],
+        whole_targets[wholes],
+    )
 
 
 def score_units(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Score units from the vectors at hand, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     return heads.score(corpus.vectors[rows], corpus.likenesses[rows], heads.words.features(texts))
-
-
-def _logistic(features: Array | csr_matrix, targets: Array, regularisation: float) -> tuple[Array, float]:
-    # Such small products take several times as long when several threads share them.
-    with threadpool_limits(limits=1):
-        model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
-    return model.coef_[0], float(model.intercept_[0])

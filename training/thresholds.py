@@ -70,7 +70,7 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves and thresholds.
 
-    Relevance keeps ``relevance_recall`` of the relevant records. A label takes the
+    Relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant. A label takes the
     threshold with the highest F1 over all judged records, where an irrelevant record
     carries no label. Labels with too few positives or negatives share one curve and one
     threshold, fitted on all labels together. The band of referred cases is that of
@@ -94,7 +94,8 @@ def fit_calibration(
     chances = probabilities(scores, slope, intercept)
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
     known = ~np.isnan(coded)
-    threshold[0] = recall_threshold(chances[known[:, 0], 0], coded[known[:, 0], 0], relevance_recall)
+    # Where all records are relevant, there is nothing to turn away.
+    threshold[0] = recall_threshold(chances[:, 0], coded[:, 0], relevance_recall) if (coded[:, 0] == 0).any() else 0.0
     threshold[1:] = f1_threshold(chances[:, 1:][known[:, 1:]], coded[:, 1:][known[:, 1:]])
     for column in range(1, n_columns):
         if enough[column]:

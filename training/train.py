@@ -27,7 +27,8 @@ from models.encoder import TransformerEncoder, locate_encoder
 from models.features import embed_codebook
 from models.tagger import Calibration, Tagger
 from models.tuned import Arrays, pack_tuned
-from pipeline.annotations import CodedRecord, read_coded, read_exemplars
+from pipeline.annotations import CodedRecord, read_exemplars
+from pipeline.codings import read_annotations
 from pipeline.records import Prediction
 from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
@@ -81,7 +82,7 @@ def train(
     MechtagError
         An annotation file is faulty, holds too little to learn from, or the encoder is missing.
     """
-    coded = read_coded(settings.train.records, codebook.keys)
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
@@ -120,7 +121,7 @@ def save_model(trained: Trained, folder: str | Path) -> None:
 
 
 def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha256: str, tuned: bytes) -> ModelConfig:
-    files = [name for name in (settings.train.records, settings.train.exemplars) if name]
+    files = [name for name in (settings.train.records, settings.train.exemplars, settings.train.texts) if name]
     config = ModelConfig(
         format_version=FORMAT_VERSION,
         model_id="",

@@ -1,0 +1,325 @@
+"""Labels of whole abstracts on the Hallmarks of Cancer, beside a linear SVM, SetFit and fine-tuning.
+
+``python -m benchmarks.hoc`` runs what has not been run yet, system by system, and then
+writes ``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
+curve. What is finished is kept in ``data/work/benchmarks/hoc``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from benchmarks.curve import line_chart
+from benchmarks.hallmarks import Hallmarks, load_hallmarks
+from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
+from benchmarks.publish import ROOT, publish, result
+from evaluation.metrics import as_it_is, example_f1, pooled_figures
+from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
+from models.features import embed_codebook
+from models.tagger import Tagger
+from pipeline.settings import EncoderSettings, TrainSettings
+from pipeline.store import read_json, replacing, write_json, write_text
+from training.examples import build_corpus
+from training.fit import fit
+from training.trainers import Frozen
+
+Index = NDArray[np.int64]
+
+COMMAND = "python -m benchmarks.hoc"
+SEEDS = (2021, 2022, 2023, 2024, 2025)
+SHOTS = (8, 16, 32, 64, 128)
+_LEARNT, _VALID = 0.7, 0.1
+# Of a small sample, what the peers that need it hold out for early stopping and thresholds.
+_HELD_SHARE = 5
+_TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
+_KEPT = ROOT / "data/work/benchmarks/hoc"
+# What decides how mechtag learns; a change of these makes earlier runs of it void.
+_SOURCES = (
+    *("models/encoder.py", "models/features.py", "models/pooling.py", "models/tagger.py", "models/words.py"),
+    *(
+        "training/examples.py",
+        "training/fit.py",
+        "training/pooled.py",
+        "training/thresholds.py",
+        "training/trainers.py",
+    ),
+    *("models/calibration.py", "benchmarks/hallmarks.yaml"),
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Documents to learn from, to choose on, and to decide for.
+
+    Attributes
+    ----------
+    shots
+        How many documents with each label there are to learn from; ``None`` for all.
+    """
+
+    seed: int
+    shots: int | None
+    learnt: Index
+    valid: Index
+    held: Index
+
+    @property
+    def known(self) -> Index:
+        """Everything whose codes may be used."""
+        return np.concatenate([self.learnt, self.valid])
+
+
+class KeptVectors:
+    """An encoder that keeps what it has encoded in a file."""
+
+    def __init__(self, encoder: TransformerEncoder, folder: Path, texts: Sequence[str]) -> None:
+        texts = list(dict.fromkeys(texts))
+        digest = hashlib.sha256("\n".join([encoder.source.sha256, *texts]).encode()).hexdigest()
+        path = folder / f"vectors-{digest[:16]}.npy"
+        if not path.exists():
+            with replacing(path) as part, part.open("wb") as file:
+                np.save(file, encoder.encode(texts))
+        self._encoder = encoder
+        self._vectors: dict[str, NDArray[np.float32]] = dict(zip(texts, np.load(path), strict=True))
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        return self._encoder.size
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Give one vector a text; see `Encoder.encode`."""
+        new = [text for text in texts if text not in self._vectors]
+        self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._vectors[text] for text in texts])
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The corpus, and the encoder that mechtag and its peers share."""
+
+    hallmarks: Hallmarks
+    folder: Path
+    encoder: Encoder
+
+    def texts(self, rows: Index) -> Texts:
+        """Give whole documents."""
+        return Texts(self.hallmarks.texts, self.hallmarks.targets).take(rows)
+
+
+def prepare() -> Bench:
+    """Load corpus and encoder."""
+    hallmarks = load_hallmarks()
+    settings = EncoderSettings()
+    source = locate_encoder(settings.name, sha256=settings.sha256)
+    encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+    units = [unit for coded in hallmarks.documents for unit in coded.document.units]
+    return Bench(hallmarks, source.folder, KeptVectors(encoder, _KEPT, units))
+
+
+def split(targets: Ticks, seed: int, shots: int | None = None) -> Task:
+    """Deal documents 70/10/20; few shots are drawn from the 70, the same for all systems."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(targets))
+    ends = np.cumsum([int(_LEARNT * len(order)), int(_VALID * len(order))])
+    learnt, valid, held = np.split(order, ends)
+    if shots is not None:
+        sample = draw_shots(targets, learnt, shots, generator)
+        learnt, valid = sample[len(sample) // _HELD_SHARE :], sample[: len(sample) // _HELD_SHARE]
+    return Task(seed, shots, learnt, valid, held)
+
+
+def draw_shots(targets: Ticks, rows: Index, shots: int, generator: np.random.Generator) -> Index:
+    """Draw documents until each label has ``shots`` of them, or all there are; rarest label first.
+
+    Returns
+    -------
+    ndarray of int
+        Some of ``rows``, in random order.
+    """
+    drawn = np.zeros(len(targets), dtype=bool)
+    for label in np.argsort(targets[rows].sum(axis=0), kind="stable"):
+        carriers = generator.permutation(rows[targets[rows, label] & ~drawn[rows]])
+        missing = max(shots - int(targets[drawn, label].sum()), 0)
+        drawn[carriers[:missing]] = True
+    return generator.permutation(np.flatnonzero(drawn))
+
+
+def mechtag(bench: Bench, task: Task, *, sentences: bool) -> Ticks:
+    """Train as ``mechtag train`` does, with its own cross-validation, and tag."""
+    codebook = bench.hallmarks.codebook
+    definitions = embed_codebook(codebook, bench.encoder)
+    documents = bench.hallmarks.coded(task.known, sentences=sentences)
+    corpus = build_corpus(documents, [], codebook.keys, bench.encoder, definitions)
+    fitted = fit(corpus, Frozen(bench.encoder, definitions), TrainSettings(), task.seed)
+    encoded = fitted.encoded
+    tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
+    scored = tagger.tag([bench.hallmarks.documents[row].document for row in task.held])
+    chances = np.stack([found.probabilities for found in scored])
+    # Those in the band that is left to people count by the threshold.
+    decided: Ticks = (chances >= fitted.calibration.threshold)[:, 1:]
+    return decided
+
+
+def _svm(bench: Bench, task: Task) -> Ticks:
+    return linear_svm(bench.texts(task.known), bench.texts(task.held).texts, task.seed)
+
+
+def _fine_tuning(bench: Bench, task: Task) -> Ticks:
+    held = bench.texts(task.held).texts
+    return fine_tuning(bench.texts(task.learnt), bench.texts(task.valid), held, bench.folder, task.seed)
+
+
+def _setfit(bench: Bench, task: Task) -> Ticks:
+    held = bench.texts(task.held).texts
+    return setfit(bench.texts(task.learnt), bench.texts(task.valid), held, bench.folder, task.seed)
+
+
+def _documents_only(bench: Bench, task: Task) -> Ticks:
+    return mechtag(bench, task, sentences=False)
+
+
+def _with_sentences(bench: Bench, task: Task) -> Ticks:
+    return mechtag(bench, task, sentences=True)
+
+
+SYSTEMS: dict[str, Callable[[Bench, Task], Ticks]] = {
+    "TF-IDF + linear SVM": _svm,
+    "SetFit": _setfit,
+    "fine-tuning": _fine_tuning,
+    "mechtag, abstracts coded as a whole": _documents_only,
+    "mechtag, sentences coded": _with_sentences,
+}
+
+
+def _fingerprint(system: str) -> str:
+    """Name what a run depends on beside its task."""
+    what: dict[str, Any] = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}
+    if system.startswith("mechtag"):
+        sources = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in _SOURCES}
+        what[system] = {"sources": sources, "settings": TrainSettings().model_dump(mode="json")}
+    text = json.dumps([system, what.get(system)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _path(system: str, seed: int, shots: int | None) -> Path:
+    return _KEPT / f"{_fingerprint(system)}-{seed}-{shots or 'all'}.json"
+
+
+def run(bench: Bench, system: str, task: Task) -> None:
+    """Run a system on a task, unless that has been done, and keep its decisions."""
+    path = _path(system, task.seed, task.shots)
+    if path.exists():
+        return
+    begun = time.process_time()
+    decided = SYSTEMS[system](bench, task)
+    seconds = time.process_time() - begun
+    write_json(path, {"system": system, "seconds": seconds, "decided": decided.astype(int).tolist()})
+    judged = judge(decided, bench.hallmarks.targets[task.held])
+    figure = float(example_f1(judged, as_it_is(judged.truth))[0])
+    print(f"{system}, split {task.seed}, shots {task.shots or 'all'}: {figure:.3f}, {seconds:.0f} s", flush=True)  # noqa: T201
+
+
+def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
+    """Compute the figures of one run."""
+    judged = judge(decided, targets)
+    once = as_it_is(judged.truth)
+    pooled = pooled_figures(judged, once)
+    return {
+        "example-based F1": float(example_f1(judged, once)[0]),
+        "micro-F1": float(pooled["micro_f1"][0]),
+        "macro-F1": float(pooled["macro_f1"][0]),
+    }
+
+
+def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, float]]]:
+    """Gather the figures of the runs that are finished, by system and split."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for system in SYSTEMS:
+        for seed in SEEDS:
+            path = _path(system, seed, shots)
+            if path.exists():
+                held = split(bench.hallmarks.targets, seed, shots).held
+                decided = np.array(read_json(path)["decided"], dtype=bool)
+                found.setdefault(system, {})[seed] = figures(decided, bench.hallmarks.targets[held])
+    return found
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    """Mean and 95% interval by Student's t over splits; none for a single split."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, None
+    reach = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return mean, (mean - reach, mean + reach)
+
+
+def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[float, float]]]]:
+    """Give all figures in the form of `publish`, and the lines of the learning curve."""
+    rows: list[dict[str, Any]] = []
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for shots in (None, *SHOTS):
+        dataset = f"{shots} a label" if shots else "all"
+        for system, runs in finished(bench, shots).items():
+            rows.append(result(dataset, system, "splits", len(runs)))
+            for metric in next(iter(runs.values())):
+                mean, interval = mean_interval([run[metric] for run in runs.values()])
+                rows.append(result(dataset, system, metric, mean, interval, len(runs)))
+            if shots:
+                lines.setdefault(system, []).append((shots, rows[-3]["value"]))
+    return rows, lines
+
+
+def write_up(bench: Bench) -> None:
+    """Publish the figures of all runs that are finished."""
+    rows, lines = results(bench)
+    told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
+    chart = line_chart(
+        lines,
+        title="Hallmarks of Cancer: example-based F1 by number of labelled abstracts",
+        description=f"One line a system, from left to right. {told}.",
+        x_name="abstracts with each label to learn from",
+        y_name="example-based F1",
+    )
+    write_text(ROOT / "docs/benchmarks/hoc_curve.svg", chart)
+    samples = [split(bench.hallmarks.targets, SEEDS[0], shots) for shots in SHOTS]
+    text = _TEXT.format(
+        sizes=", ".join(str(len(task.known)) for task in samples),
+        **{f"tuning_{name}": value for name, value in asdict(FineTuning()).items()},
+        **{f"setfit_{name}": value for name, value in asdict(SetFit()).items()},
+    )
+    versions = ("scikit-learn", "torch", "transformers", "sentence-transformers", "setfit")
+    publish("hoc", COMMAND, rows, text, versions=versions)
+
+
+def main() -> None:
+    """Run what is missing, or a part of it, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)
+    parser.add_argument("--shots", nargs="+", type=int, choices=(0, *SHOTS), default=(0, *SHOTS), help="0 for all")
+    parser.add_argument("--publish-only", action="store_true", help="run nothing; publish what is finished")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    bench = prepare()
+    if not arguments.publish_only:
+        for shots, seed, system in product(arguments.shots, arguments.splits, arguments.systems):
+            run(bench, system, split(bench.hallmarks.targets, seed, shots or None))
+    write_up(bench)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""Other ways to learn labels of documents: linear SVM on words, plain fine-tuning, SetFit.
+
+Each learns from some documents, may choose thresholds on others, and decides for the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.model_selection import KFold
+from sklearn.svm import LinearSVC
+
+from evaluation.metrics import Judged, as_it_is, example_f1
+from training.thresholds import f1_threshold
+
+Array = NDArray[np.float64]
+Ticks = NDArray[np.bool_]
+
+FOLDS = 5
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
+MAX_TOKENS = 256
+EVEN = 0.5
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents and which labels they carry, shape (n_documents, n_labels)."""
+
+    texts: Sequence[str]
+    targets: Ticks
+
+    def take(self, rows: NDArray[np.int64]) -> Texts:
+        """Give some of the documents."""
+        return Texts([self.texts[row] for row in rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """How the encoder is fine-tuned: AdamW, rising for a tenth of the steps and falling to 0 after."""
+
+    epochs: int = 6
+    min_steps: int = 100
+    batch: int = 16
+    rate: float = 1e-4
+    head_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class SetFit:
+    """How many pairs SetFit is shown; the rest is as SetFit has it."""
+
+    steps: int = 160
+    batch: int = 8
+
+
+def judge(decided: Ticks, targets: Ticks) -> Judged:
+    """Set decisions beside the codes."""
+    ticks = decided.astype(np.float64)
+    unknown = np.full(ticks.shape, np.nan)
+    return Judged(
+        truth=targets.astype(np.float64),
+        score=ticks,
+        probability=unknown,
+        threshold=unknown,
+        decided=decided,
+        referred=np.zeros(ticks.shape, dtype=bool),
+    )
+
+
+def _score(decided: Ticks, targets: Ticks) -> float:
+    judged = judge(decided, targets)
+    return float(example_f1(judged, as_it_is(judged.truth))[0])
+
+
+def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
+    """Choose among one half, one threshold for all labels, and one a label: what gives the best example-based F1.
+
+    Returns
+    -------
+    thresholds : ndarray, shape (n_labels,)
+    score : float
+        The F1 on these documents.
+    """
+    n_labels = targets.shape[1]
+    own = [f1_threshold(chances[:, label], targets[:, label].astype(np.float64)) for label in range(n_labels)]
+    shared = f1_threshold(chances.ravel(), targets.ravel().astype(np.float64))
+    options = [np.full(n_labels, EVEN), np.full(n_labels, shared), np.array(own)]
+    scores = [_score(chances >= option, targets) for option in options]
+    best = int(np.argmax(scores))
+    return options[best], scores[best]
+
+
+def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
+    """TF-IDF of words and word pairs with one linear SVM a label.
+
+    C, class weights and thresholds are those with the best cross-validated F1 on all
+    documents learnt from.
+    """
+    folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(learnt.texts))
+    best = -1.0
+    chosen: tuple[float, str | None, Array] = (1.0, None, np.full(learnt.targets.shape[1], EVEN))
+    for strength in STRENGTHS:
+        for weight in (None, "balanced"):
+            chances = np.zeros(learnt.targets.shape)
+            for rows, left in folds:
+                part = learnt.take(rows)
+                chances[left] = _svm_chances(part, [learnt.texts[row] for row in left], strength, weight, seed)
+            thresholds, score = choose_thresholds(chances, learnt.targets)
+            if score > best:
+                best, chosen = score, (strength, weight, thresholds)
+    strength, weight, thresholds = chosen
+    decided: Ticks = _svm_chances(learnt, held, strength, weight, seed) >= thresholds
+    return decided
+
+
+def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
+    """Scores between 0 and 1, in which 0.5 is the SVM's own boundary."""
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
+    columns = []
+    for target in learnt.targets.T:
+        if target.all() or not target.any():
+            columns.append(np.full(len(held), float(target.all())))
+            continue
+        model = LinearSVC(C=strength, class_weight=weight, random_state=seed).fit(words, target)
+        columns.append(expit(model.decision_function(held_words)))
+    return np.stack(columns, axis=1)
+
+
+class _Classifier(torch.nn.Module):
+    """The encoder with mean pooling, and a linear layer a label."""
+
+    def __init__(self, folder: Path, n_labels: int) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        super().__init__()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.encoder = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+        self.head = torch.nn.Linear(self.encoder.config.hidden_size, n_labels)
+
+    def forward(self, texts: list[str]) -> torch.Tensor:
+        batch = self._tokenizer(texts, truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt")
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.encoder(**batch).last_hidden_state
+        mask = batch["attention_mask"].unsqueeze(-1).float()
+        logits: torch.Tensor = self.head((hidden.float() * mask).sum(1) / mask.sum(1))
+        return logits
+
+    def chances(self, texts: Sequence[str], batch: int) -> Array:
+        """Give the probability of each label, shape (n_texts, n_labels)."""
+        self.eval()
+        with torch.inference_mode():
+            parts = [torch.sigmoid(self(list(texts[at : at + batch]))) for at in range(0, len(texts), batch)]
+        chances: Array = torch.cat(parts).numpy().astype(np.float64)
+        return chances
+
+
+def fine_tuning(
+    learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: FineTuning = FineTuning()
+) -> Ticks:
+    """Fine-tune the encoder on whole documents with binary cross-entropy; best epoch and thresholds on ``valid``."""
+    torch.manual_seed(seed)
+    model = _Classifier(folder, learnt.targets.shape[1])
+    rates = [
+        {"params": model.encoder.parameters(), "lr": how.rate},
+        {"params": model.head.parameters(), "lr": how.head_rate},
+    ]
+    optimizer = torch.optim.AdamW(rates)
+    a_round = -(-len(learnt.texts) // how.batch)
+    epochs = max(how.epochs, -(-how.min_steps // a_round))
+    steps = epochs * a_round
+    rise = steps / 10
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / rise, (steps - step) / (steps - rise))
+    )
+    best, decided = -1.0, np.zeros((len(held), learnt.targets.shape[1]), dtype=bool)
+    generator = np.random.default_rng(seed)
+    for _ in range(epochs):
+        model.train()
+        for rows in _batches(generator.permutation(len(learnt.texts)), how.batch):
+            part = learnt.take(rows)
+            targets = torch.from_numpy(part.targets.astype(np.float32))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(model(list(part.texts)), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        thresholds, score = choose_thresholds(model.chances(valid.texts, how.batch), valid.targets)
+        if score > best:
+            best, decided = score, model.chances(held, how.batch) >= thresholds
+    return decided
+
+
+def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
+    """SetFit (Tunstall et al. 2022) with a logistic regression a label; thresholds on ``valid``."""
+    from datasets import Dataset
+    from setfit import SetFitModel, Trainer, TrainingArguments
+
+    torch.manual_seed(seed)
+    model = SetFitModel.from_pretrained(str(folder), multi_target_strategy="one-vs-rest")
+    model.model_body.max_seq_length = MAX_TOKENS
+    data = Dataset.from_dict({"text": list(learnt.texts), "label": learnt.targets.astype(int).tolist()})
+    with tempfile.TemporaryDirectory() as output, torch.autocast("cpu", torch.bfloat16):
+        arguments = TrainingArguments(
+            output_dir=output,
+            batch_size=how.batch,
+            max_steps=how.steps,
+            seed=seed,
+            report_to="none",
+            save_strategy="no",
+            show_progress_bar=False,
+        )
+        Trainer(model, arguments, train_dataset=data).train()
+        thresholds, _ = choose_thresholds(_setfit_chances(model, valid.texts), valid.targets)
+        decided: Ticks = _setfit_chances(model, held) >= thresholds
+    return decided
+
+
+def _setfit_chances(model: Any, texts: Sequence[str]) -> Array:
+    return np.asarray(model.predict_proba(list(texts), as_numpy=True), dtype=np.float64)

@@ -1,0 +1,182 @@
+"""Annotations to train on: coded records with their text, or a table of codings and the records that it is about."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from models.codebook import describe_validation
+from pipeline.annotations import CodedRecord, read_coded, read_text
+from pipeline.errors import MechtagError
+from pipeline.records import Coding, Record
+from pipeline.sentences import split
+from pipeline.settings import SentenceSettings, Settings
+from pipeline.store import read_records
+
+_TABLE = ".csv"
+_VALUES = {"1": 1, "0": 0, "": None}
+
+
+def read_annotations(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
+    """Read what ``train.records`` names: JSON lines, or a CSV of codings of the records in ``train.texts``.
+
+    Raises
+    ------
+    MechtagError
+        As `read_coded`, `read_codings` and `coded_from`.
+    """
+    path = Path(settings.train.records)
+    if path.suffix.lower() != _TABLE:
+        return read_coded(path, label_keys)
+    if not settings.train.texts:
+        raise MechtagError(
+            f"{path}: a table of codings has no texts; name the Parquet table of its records, as 'mechtag ingest', "
+            "'dedupe' and 'tag' write it, under train.texts in params.yaml"
+        )
+    records = read_records(settings.train.texts)
+    codings = read_codings(path, (relevance_key, *label_keys))
+    return coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
+
+
+def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
+    """Read a table of codings: CSV with one row a record, coder and label.
+
+    Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
+    not judged) and ``basis``, and perhaps ``evidence``, ``date`` and ``codebook_version``.
+
+    Parameters
+    ----------
+    all_keys
+        Key of relevance and labels of the codebook.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing or no such table; a label is not in the codebook; a cell holds something
+        else than is allowed; a coder codes a label of a record twice.
+    """
+    path = Path(path)
+    codings, seen = [], dict[tuple[str | None, ...], int]()
+    for line, row in _rows(path):
+        place = f"{path}: line {line}"
+        value = row.pop("value", "")
+        if value not in _VALUES:
+            raise MechtagError(f"{place}: value {value!r} is no code; allowed are 1, 0 and empty (not judged)")
+        try:
+            coding = Coding.model_validate(
+                {**{name: cell or None for name, cell in row.items()}, "value": _VALUES[value]}
+            )
+        except ValidationError as error:
+            raise MechtagError(describe_validation(place, error)) from None
+        if coding.label not in all_keys:
+            raise MechtagError(f"{place}: unknown label {coding.label!r}; the codebook has {', '.join(all_keys)}")
+        if coding.record_id is None and coding.key is None:
+            raise MechtagError(f"{place}: neither record_id nor key says which record this is about")
+        name = (coding.record_id, coding.key, coding.coder, coding.label)
+        if name in seen:
+            raise MechtagError(f"{place}: the same coder coded this label of this record on line {seen[name]} already")
+        seen[name] = line
+        codings.append(coding)
+    return codings
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(StringIO(read_text(path, "a table of codings (CSV)"), newline=""), strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise MechtagError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
+    if not rows:
+        raise MechtagError(f"{path}: no codings in it; expected a header and one row a record, coder and label")
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise MechtagError(f"{path}: line {line}: not as many cells as the header has")
+        yield line, {name.strip(): cell.strip() for name, cell in row.items()}
+
+
+def coded_from(
+    codings: Sequence[Coding],
+    records: Sequence[Record],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: SentenceSettings,
+    place: str,
+) -> list[CodedRecord]:
+    """Put codings and records together: papers coded as a whole.
+
+    A label on which coders differ counts as not judged. A record is relevant unless it was coded
+    otherwise: codebooks without irrelevant records need no codings of relevance.
+
+    Parameters
+    ----------
+    records
+        Those without a coding are passed over. A coding finds its record by the record id, or by
+        the field ``key`` of the file that the record came from.
+    place
+        Where the codings are from, for messages.
+
+    Raises
+    ------
+    MechtagError
+        A record that was coded is not there, or an irrelevant one carries a label.
+    """
+    by_name = _names(records)
+    codes: dict[str, list[Coding]] = defaultdict(list)
+    for coding in codings:
+        name = coding.record_id or coding.key or ""
+        if name not in by_name:
+            raise MechtagError(
+                f"{place}: record {name} is coded, but not among the {len(records)} records that train.texts names"
+            )
+        codes[by_name[name].record_id].append(coding)
+    coded = [record for record in records if record.record_id in codes]
+    sentences = defaultdict(list)
+    for sentence in split(coded, settings):
+        sentences[sentence.record_id].append(sentence)
+    found = []
+    for record in coded:
+        own = codes[record.record_id]
+        values = {label: _agreed(own, label) for label in label_keys}
+        relevant = _agreed(own, relevance_key) != 0
+        labels = tuple(label for label, value in values.items() if value == 1)
+        if labels and not relevant:
+            raise MechtagError(
+                f"{place}: record {record.record_id} is coded as not {relevance_key}, yet as "
+                f"{', '.join(labels)}; take one of the two out"
+            )
+        found.append(
+            CodedRecord(
+                key=own[0].key or record.record_id,
+                relevant=relevant,
+                labels=labels,
+                not_judged=tuple(label for label, value in values.items() if value is None),
+                sentence_labels=None,
+                coder=", ".join(sorted({coding.coder for coding in own})),
+                basis=own[0].basis,
+                codebook=own[0].codebook_version or "",
+                record=record,
+                sentences=tuple(sentences[record.record_id]),
+            )
+        )
+    return found
+
+
+def _names(records: Sequence[Record]) -> Mapping[str, Record]:
+    """Find records by their id and by their key; a key of two records names neither."""
+    by_key = defaultdict(list)
+    for record in records:
+        key = dict(record.raw).get("key")
+        if key is not None:
+            by_key[str(key)].append(record)
+    keys = {key: own[0] for key, own in by_key.items() if len(own) == 1}
+    return keys | {record.record_id: record for record in records}
+
+
+def _agreed(codings: Sequence[Coding], label: str) -> int | None:
+    values = {coding.value for coding in codings if coding.label == label and coding.value is not None}
+    return values.pop() if len(values) == 1 else None

@@ -1,0 +1,209 @@
+"""Another codebook, other annotations: every stage runs, and no label is known to the code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from models.codebook import load_codebook
+from pipeline.store import read_predictions
+from tests.conftest import ROOT
+from tests.test_cli import call
+
+CODEBOOK = {
+    "name": "kitchen garden",
+    "relevance": {"key": "about_gardens", "definition": "The text is about growing food at home."},
+    "labels": [
+        {"key": "watering", "name": "Watering", "definition": "Plants are given water by cans, hoses or drip lines."},
+        {"key": "pests", "name": "Pests", "definition": "Slugs, aphids or beetles eat the plants, or are kept away."},
+        {"key": "shade", "name": "Shade", "definition": "Trees, walls or nets keep the sun off the beds."},
+    ],
+}
+SAID = {
+    "watering": ("The beds were watered from a {} can.", "A {} hose kept the soil wet.", "Drip lines gave {} water."),
+    "pests": ("Slugs ate the {} leaves at night.", "Aphids were kept off with a {} net.", "Beetles ruined {} rows."),
+    "shade": ("A {} wall kept the sun off.", "Trees cast {} shade over the beds.", "The {} nets shaded seedlings."),
+}
+PLAIN = ("We visited {} plots in spring.", "Growers answered {} questions.", "The {} season was short.")
+WORDS = "large small old new green narrow common simple".split()
+LABELS = tuple(SAID)
+
+Sentences = list[tuple[str, list[str]]]
+
+
+def papers(count: int, seed: int) -> list[Sentences]:
+    """Sentences and their labels of invented papers, all of them about gardens."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        carried = [label for place, label in enumerate(LABELS) if number >> place & 1]
+        sentences: Sentences = [(str(generator.choice(PLAIN)), []) for _ in range(3)]
+        sentences += [(str(generator.choice(SAID[label])), [label]) for label in carried]
+        filled = [(text.format(generator.choice(WORDS)), labels) for text, labels in sentences]
+        found.append([filled[place] for place in generator.permutation(len(filled))])
+    return found
+
+
+def carried(sentences: Sentences) -> list[str]:
+    return [label for label in LABELS if any(label in own for _, own in sentences)]
+
+
+def title(number: int) -> str:
+    return f"Garden notes, part {number}"
+
+
+def by_sentence(folder: Path, found: list[Sentences]) -> dict[str, str]:
+    """JSON lines, each sentence coded."""
+    return json_lines(folder, found, lambda sentences: [{"text": text, "labels": labels} for text, labels in sentences])
+
+
+def as_a_whole(folder: Path, found: list[Sentences]) -> dict[str, str]:
+    """JSON lines, only the papers coded."""
+    return json_lines(folder, found, lambda sentences: [{"text": text} for text, _ in sentences])
+
+
+def json_lines(
+    folder: Path, found: list[Sentences], write: Callable[[Sentences], list[dict[str, object]]]
+) -> dict[str, str]:
+    rows = [
+        {
+            "key": f"p{number}",
+            "title": title(number),
+            "relevant": True,
+            "labels": carried(sentences),
+            "sentences": write(sentences),
+            "coder": "one",
+            "basis": "abstract",
+            "codebook": "kitchen garden",
+        }
+        for number, sentences in enumerate(found)
+    ]
+    path = folder / "coded.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {"records": str(path)}
+
+
+def table_of_codings(folder: Path, found: list[Sentences]) -> dict[str, str]:
+    """The coding contract: one row a record, coder and label; two coders, and one label not judged."""
+    export(folder / "texts.jsonl", found, 0)
+    assert call("ingest", folder / "texts.jsonl", "-o", folder / "texts.parquet")[0] == 0
+    path = folder / "codings.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["key", "coder", "label", "value", "basis"])
+        for number, sentences in enumerate(found):
+            for coder in ("one", "two"):
+                for label in LABELS:
+                    value = "" if number == 5 and label == "shade" else int(label in carried(sentences))
+                    writer.writerow([f"p{number}", coder, label, value, "abstract"])
+    return {"records": str(path), "texts": str(folder / "texts.parquet")}
+
+
+def export(path: Path, found: list[Sentences], start: int) -> None:
+    rows = [
+        {"key": f"p{number}", "title": title(number), "abstract": " ".join(text for text, _ in sentences)}
+        for number, sentences in enumerate(found, start=start)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def settings(folder: Path, codebook: Path, train: dict[str, str]) -> Path:
+    params = folder / "params.yaml"
+    content = {
+        "codebook": str(codebook),
+        "train": {**train, "exemplars": "", "folds": 3},
+        "evaluate": {
+            "gold": str(folder / "gold.csv"),
+            "second_coder": "",
+            "baseline_query": "vegetable / garden",
+            "bootstrap": 100,
+            "permutations": 100,
+        },
+    }
+    params.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return params
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the runs of all tests: to set up a database takes longest."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.parametrize("annotate", [by_sentence, as_a_whole, table_of_codings])
+def test_all_stages_run_with_another_codebook(
+    annotate: Callable[[Path, list[Sentences]], dict[str, str]],
+    runs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    codebook = tmp_path / "codebook.yaml"
+    codebook.write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
+    known, new = papers(48, seed=1), papers(16, seed=2)
+    params = settings(tmp_path, codebook, annotate(tmp_path, known))
+    status, _, message = call("train", "-o", "model", "--out-of-fold", "oof", "--params", params)
+    assert status == 0, message
+
+    export(tmp_path / "new.jsonl", new, 100)
+    status, _, message = call("tag", "new.jsonl", "-o", "tagged", "--model", "model", "--params", params)
+    assert status == 0, message
+    rows = read_predictions(tmp_path / "tagged/predictions.parquet")
+    assert {row.label for row in rows} == {"about_gardens", *LABELS}
+    # All that was coded is relevant, so nothing may be taken out.
+    assert {row.decision for row in rows if row.label == "about_gardens"} == {"yes"}
+    header = (tmp_path / "tagged/tagged.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    assert all(label in header for label in LABELS)
+
+    (tmp_path / "gold.csv").write_text(
+        "\n".join(
+            [",".join(["key", *LABELS])]
+            + [
+                ",".join([f"p{number}", *(str(int(label in carried(sentences))) for label in LABELS)])
+                for number, sentences in enumerate(new, start=100)
+            ]
+        ),
+        encoding="utf-8",
+    )
+    assert call("sentences", "tagged/records.parquet", "-o", "sentences.parquet", "--params", params)[0] == 0
+    status, _, message = call(
+        *("baselines", "tagged/records.parquet", "sentences.parquet", "-o", "baselines", "--params", params)
+    )
+    assert status == 0, message
+    made = {path.stem for path in Path("baselines").iterdir()}
+    assert "vegetable_garden_cosine" in made
+    assert "relevance_tfidf_svm" not in made
+    status, _, message = call(
+        *("evaluate", "tagged/predictions.parquet", "gold.csv", "-o", "reports/metrics.json", "--params", params),
+        *("--baselines", "baselines", "--out-of-fold", "oof"),
+    )
+    assert status == 0, message
+    metrics = json.loads(Path("reports/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["transfer"]["pooled"]["across_auc"]["value"] > 0.9
+    assert list(metrics["transfer"]["labels"]) == list(LABELS)
+    assert "no paper" not in metrics["relevance"]["coded_records"]["undefined"]["roc_auc"]
+    assert metrics["relevance"]["coded_records"]["roc_auc"]["value"] is None
+    coded = metrics["coded_records"]
+    assert ("sentences" in coded) == (annotate is by_sentence)
+    assert coded["documents"]["labels"]["shade"]["papers"] == (47 if annotate is table_of_codings else 48)
+    status, shown, message = call("report", "reports/metrics.json", "-o", "accuracy.md")
+    assert status == 0, message
+    assert "watering" in shown
+
+
+def test_no_label_of_the_shipped_codebook_stands_in_code() -> None:
+    keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
+    pattern = re.compile("|".join(keys))
+    sources = [ROOT / "mechtag.py"]
+    for package in ("models", "pipeline", "training", "evaluation"):
+        sources += sorted((ROOT / package).rglob("*.py"))
+    assert len(sources) > 40
+    assert [str(path) for path in sources if pattern.search(path.read_text(encoding="utf-8"))] == []
