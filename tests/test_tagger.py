@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 from scipy.special import logsumexp
 
-from models.calibration import decide, probabilities
+from models.calibration import probabilities
 from models.features import LIKENESS_SCALE, Definitions
 from models.pooling import pool
 
@@ -40,18 +39,6 @@ def test_pooling_survives_extreme_scores() -> None:
 def test_probability_of_a_label_includes_relevance() -> None:
     result = probabilities(np.array([[0.0, 0.0]]), np.ones(2), np.array([0.0, np.log(3)]))
     np.testing.assert_allclose(result, [[0.5, 0.5 * 0.75]])
-
-
-@pytest.mark.parametrize(
-    ("probability", "decision"),
-    [(0.7, "yes"), (0.61, "yes"), (0.59, "refer"), (0.5, "refer"), (0.41, "refer"), (0.39, "no")],
-)
-def test_refer_is_the_band_about_the_threshold(probability: float, decision: str) -> None:
-    assert decide(probability, 0.5, 0.1) == decision
-
-
-def test_without_margin_the_threshold_itself_is_yes() -> None:
-    assert decide(0.5, 0.5, 0.0) == "yes"
 
 
 def test_likeness_compares_with_definition_and_best_rule() -> None:
