@@ -1,0 +1,105 @@
+"""A table of codings and the records that it is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.annotations import CodedRecord
+from pipeline.codings import read_annotations
+from pipeline.errors import MechtagError
+from pipeline.records import Record
+from pipeline.settings import Settings
+from pipeline.store import write_records
+
+LABELS = ("trust", "money")
+HEADER = "record_id,key,coder,label,value,basis,evidence,date,codebook_version"
+
+
+def record(number: int) -> Record:
+    return Record(
+        record_id=f"doi:10.1234/{number}",
+        title=f"Paper {number}",
+        abstract="Trust grew. Money was short.",
+        source_file="records.jsonl",
+        source_index=number,
+        raw=(("key", f"p{number}"),),
+    )
+
+
+def read(folder: Path, *lines: str, header: str = HEADER) -> list[CodedRecord]:
+    table, texts = folder / "codings.csv", folder / "records.parquet"
+    table.write_text("\n".join([header, *lines]), encoding="utf-8")
+    write_records(texts, [record(number) for number in range(4)])
+    train = {"records": str(table), "texts": str(texts)}
+    return read_annotations(Settings.model_validate({"train": train}), LABELS, "relevant")
+
+
+def test_records_are_found_by_id_and_by_key(tmp_path: Path) -> None:
+    first, second = read(
+        tmp_path,
+        "doi:10.1234/2,,ann,trust,1,abstract,Trust grew.,2026-01-02,v1",
+        ",p0,ann,money,0,full-text,,,",
+    )
+    assert (first.record.record_id, first.labels, first.not_judged) == ("doi:10.1234/0", (), ("trust",))
+    assert (first.code("trust"), first.code("money"), first.basis) == (None, 0, "full-text")
+    assert (second.key, second.labels, second.codebook) == ("doi:10.1234/2", ("trust",), "v1")
+    assert [sentence.text for sentence in second.sentences] == ["Trust grew.", "Money was short."]
+    assert second.sentence_labels is None
+
+
+def test_coders_who_differ_leave_a_label_open(tmp_path: Path) -> None:
+    (coded,) = read(
+        tmp_path,
+        ",p1,ann,trust,1,abstract,,,",
+        ",p1,bob,trust,0,abstract,,,",
+        ",p1,ann,money,1,abstract,,,",
+        ",p1,bob,money,,abstract,,,",
+    )
+    assert (coded.code("trust"), coded.code("money"), coded.coder) == (None, 1, "ann, bob")
+
+
+def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        ",p0,ann,relevant,0,abstract,,,",
+        ",p1,ann,relevant,1,abstract,,,",
+        ",p2,ann,trust,0,abstract,,,",
+    )
+    assert [coded.relevant for coded in found] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "no codings in it"),
+        ([",p0,ann,trust,2,abstract,,,"], "line 2: value '2' is no code; allowed are 1, 0 and empty"),
+        ([",p0,ann,power,1,abstract,,,"], "line 2: unknown label 'power'; the codebook has relevant, trust, money"),
+        ([",,ann,trust,1,abstract,,,"], "line 2: neither record_id nor key"),
+        ([",p9,ann,trust,1,abstract,,,"], "record p9 is coded, but not among the 4 records"),
+        ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
+        ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
+        ([",p0,ann,trust,1"], "line 2: not as many cells as the header"),
+        ([",p0,ann,trust,1,abstract,,,,more"], "line 2: not as many cells as the header"),
+        ([",p0,ann,trust,1,abstract,,,", ",p0,ann,trust,0,abstract,,,"], "line 3: the same coder .* on line 2 already"),
+        (
+            [",p0,ann,relevant,0,abstract,,,", ",p0,ann,trust,1,abstract,,,"],
+            "record doi:10.1234/0 is coded as not relevant, yet as trust",
+        ),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(MechtagError, match=message):
+        read(tmp_path, *lines)
+
+
+def test_unknown_columns_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match="line 2: colour: unknown key"):
+        read(tmp_path, "p0,ann,trust,1,abstract,red", header="key,coder,label,value,basis,colour")
+
+
+def test_a_table_of_codings_needs_texts(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"train": {"records": str(tmp_path / "codings.csv")}})
+    with pytest.raises(MechtagError, match=r"train\.texts in params\.yaml"):
+        read_annotations(settings, LABELS, "relevant")

@@ -1,0 +1,82 @@
+"""Sentences and whole papers in one regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from models.pooling import pool
+from training.pooled import SHARPNESS, WHOLE_WEIGHT, Wholes, fit_units
+
+STRENGTH = 3.0
+
+
+def units(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    features = generator.normal(size=(count, 5))
+    return features, (features[:, 0] + 0.5 * generator.normal(size=count) > 0.5).astype(float)
+
+
+def test_without_papers_it_is_scikit_learns() -> None:
+    features, targets = units(60, 1)
+    weights, intercept = fit_units(features, targets, STRENGTH)
+    oracle = LogisticRegression(C=STRENGTH).fit(features, targets)
+    np.testing.assert_array_equal(weights, oracle.coef_[0])
+    assert intercept == oracle.intercept_[0]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+def test_papers_of_one_sentence_are_sentences_of_more_weight(kind: Callable[[np.ndarray], Any]) -> None:
+    """Pooling one score changes nothing, so scikit-learn with weights and a second intercept gives the same."""
+    (features, targets), (others, whole_targets) = units(60, 1), units(40, 2)
+    wholes = Wholes(kind(others), np.ones(40, dtype=int), whole_targets)
+    weights, intercept = fit_units(kind(features), targets, STRENGTH, wholes)
+    # A column that is so large that its weight is hardly regularised is an intercept.
+    large = 1000.0
+    both = np.hstack([np.vstack([features, others]), large * np.repeat([0.0, 1.0], [60, 40])[:, None]])
+    oracle = LogisticRegression(C=STRENGTH, tol=1e-8, max_iter=5000).fit(
+        both, np.concatenate([targets, whole_targets]), sample_weight=np.repeat([1.0, WHOLE_WEIGHT], [60, 40])
+    )
+    np.testing.assert_allclose(weights, oracle.coef_[0, :5], atol=2e-3)
+    assert intercept == pytest.approx(oracle.intercept_[0], abs=2e-3)
+
+
+def test_the_optimum_of_papers_cannot_be_bettered_nearby() -> None:
+    (features, targets), (others, _) = units(30, 1), units(120, 2)
+    lengths = np.array([2, 4, 6] * 10)
+    starts = np.cumsum(lengths) - lengths
+    whole_targets = (np.maximum.reduceat(others[:, 0], starts) > 1).astype(float)
+    weights, intercept = fit_units(features, targets, STRENGTH, Wholes(others, lengths, whole_targets))
+
+    def loss(weights: np.ndarray, intercept: float) -> float:
+        scores = features @ weights + intercept
+        pooled = pool((others @ weights)[:, None], lengths, [SHARPNESS])[:, 0]
+        own = min(
+            np.logaddexp(0, -(2 * whole_targets - 1) * (pooled + shift)).sum() for shift in np.linspace(-6, 6, 2001)
+        )
+        return float(
+            np.logaddexp(0, -(2 * targets - 1) * scores).sum() + WHOLE_WEIGHT * own + weights @ weights / (2 * STRENGTH)
+        )
+
+    best = loss(weights, intercept)
+    for step in np.vstack([np.eye(5), -np.eye(5)]) * 0.05:
+        assert loss(weights + step, intercept) > best
+    assert loss(weights, intercept + 0.05) > best
+    assert loss(weights, intercept - 0.05) > best
+
+
+def test_the_sentence_that_carries_the_label_is_found_from_papers_alone() -> None:
+    generator = np.random.default_rng(3)
+    features = generator.normal(size=(600, 8))
+    lengths = np.full(60, 10)
+    carriers = np.arange(0, 300, 10)
+    features[carriers, 0] += 5
+    targets = np.repeat([1.0, 0.0], 30)
+    weights, _ = fit_units(features[:0], targets[:0], STRENGTH, Wholes(features, lengths, targets))
+    scores = (features @ weights)[:300].reshape(30, 10)
+    assert (scores.argmax(axis=1) == 0).mean() > 0.9
