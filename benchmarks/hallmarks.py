@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +15,14 @@ from models.tagger import Document
 from training.examples import CodedDocument
 
 CODEBOOK = ROOT / "benchmarks/hallmarks.yaml"
+SEEDS = (2021, 2022, 2023, 2024, 2025)
+SHOTS = (8, 16, 32, 64, 128)
+_LEARNT, _VALID = 0.7, 0.1
+# Of a small sample, what the peers that need it hold out for early stopping and thresholds.
+_HELD_SHARE = 5
 _SEPARATOR = "|"
+
+Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Hallmarks:
         """The abstracts."""
         return [" ".join(coded.document.sentences) for coded in self.documents]
 
-    def coded(self, rows: Sequence[int] | NDArray[np.int64], *, sentences: bool) -> list[CodedDocument]:
+    def coded(self, rows: Index, *, sentences: bool) -> list[CodedDocument]:
         """Give some documents, with or without the labels of their sentences."""
         chosen = [self.documents[row] for row in rows]
         return chosen if sentences else [replace(coded, sentence_labels=None) for coded in chosen]
@@ -67,3 +73,53 @@ def load_hallmarks() -> Hallmarks:
             )
     targets = np.array([[coded.codes[key] == 1 for key in codebook.keys] for coded in documents])
     return Hallmarks(codebook, tuple(documents), targets)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Documents to learn from, to choose on, and to decide for.
+
+    Attributes
+    ----------
+    shots
+        How many documents with each label there are to learn from; ``None`` for all.
+    """
+
+    seed: int
+    shots: int | None
+    learnt: Index
+    valid: Index
+    held: Index
+
+    @property
+    def known(self) -> Index:
+        """Everything whose codes may be used."""
+        return np.concatenate([self.learnt, self.valid])
+
+
+def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Task:
+    """Deal documents 70/10/20; few shots are drawn from the 70, the same for all systems."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(targets))
+    ends = np.cumsum([int(_LEARNT * len(order)), int(_VALID * len(order))])
+    learnt, valid, held = np.split(order, ends)
+    if shots is not None:
+        sample = draw_shots(targets, learnt, shots, generator)
+        learnt, valid = sample[len(sample) // _HELD_SHARE :], sample[: len(sample) // _HELD_SHARE]
+    return Task(seed, shots, learnt, valid, held)
+
+
+def draw_shots(targets: NDArray[np.bool_], rows: Index, shots: int, generator: np.random.Generator) -> Index:
+    """Draw documents until each label has ``shots`` of them, or all there are; rarest label first.
+
+    Returns
+    -------
+    ndarray of int
+        Some of ``rows``, in random order.
+    """
+    drawn = np.zeros(len(targets), dtype=bool)
+    for label in np.argsort(targets[rows].sum(axis=0), kind="stable"):
+        carriers = generator.permutation(rows[targets[rows, label] & ~drawn[rows]])
+        missing = max(shots - int(targets[drawn, label].sum()), 0)
+        drawn[carriers[:missing]] = True
+    return generator.permutation(np.flatnonzero(drawn))

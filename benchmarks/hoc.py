@@ -13,9 +13,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,63 +24,28 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.curve import line_chart
-from benchmarks.hallmarks import Hallmarks, load_hallmarks
+from benchmarks.hallmarks import CODEBOOK, SEEDS, SHOTS, Hallmarks, Index, Task, load_hallmarks, split
 from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
 from benchmarks.publish import ROOT, publish, result
 from evaluation.metrics import as_it_is, example_f1, pooled_figures
 from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from models.features import embed_codebook
 from models.tagger import Tagger
-from pipeline.settings import EncoderSettings, TrainSettings
+from pipeline.settings import EncoderSettings, TrainerName, TrainSettings
 from pipeline.store import read_json, replacing, write_json, write_text
 from training.examples import build_corpus
 from training.fit import fit
-from training.trainers import Frozen
+from training.trainers import Frozen, make_trainer
 
-Index = NDArray[np.int64]
+System = Callable[["Bench", "Task"], Ticks]
 
 COMMAND = "python -m benchmarks.hoc"
-SEEDS = (2021, 2022, 2023, 2024, 2025)
-SHOTS = (8, 16, 32, 64, 128)
-_LEARNT, _VALID = 0.7, 0.1
-# Of a small sample, what the peers that need it hold out for early stopping and thresholds.
-_HELD_SHARE = 5
 _TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
 _KEPT = ROOT / "data/work/benchmarks/hoc"
 # What decides how mechtag learns; a change of these makes earlier runs of it void.
-_SOURCES = (
-    *("models/encoder.py", "models/features.py", "models/pooling.py", "models/tagger.py", "models/words.py"),
-    *(
-        "training/examples.py",
-        "training/fit.py",
-        "training/pooled.py",
-        "training/thresholds.py",
-        "training/trainers.py",
-    ),
-    *("models/calibration.py", "benchmarks/hallmarks.yaml"),
-)
-
-
-@dataclass(frozen=True)
-class Task:
-    """Documents to learn from, to choose on, and to decide for.
-
-    Attributes
-    ----------
-    shots
-        How many documents with each label there are to learn from; ``None`` for all.
-    """
-
-    seed: int
-    shots: int | None
-    learnt: Index
-    valid: Index
-    held: Index
-
-    @property
-    def known(self) -> Index:
-        """Everything whose codes may be used."""
-        return np.concatenate([self.learnt, self.valid])
+_MODELS = ("calibration", "encoder", "features", "pooling", "tagger", "words")
+_TRAINING = ("examples", "fit", "pooled", "thresholds")
+_TUNING = ("lessons", "losses", "tuning")
 
 
 class KeptVectors:
@@ -112,8 +78,13 @@ class Bench:
     """The corpus, and the encoder that mechtag and its peers share."""
 
     hallmarks: Hallmarks
-    folder: Path
+    transformer: TransformerEncoder
     encoder: Encoder
+
+    @property
+    def folder(self) -> Path:
+        """Where the encoder's files are."""
+        return self.transformer.source.folder
 
     def texts(self, rows: Index) -> Texts:
         """Give whole documents."""
@@ -127,44 +98,21 @@ def prepare() -> Bench:
     source = locate_encoder(settings.name, sha256=settings.sha256)
     encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
     units = [unit for coded in hallmarks.documents for unit in coded.document.units]
-    return Bench(hallmarks, source.folder, KeptVectors(encoder, _KEPT, units))
+    return Bench(hallmarks, encoder, KeptVectors(encoder, _KEPT, units))
 
 
-def split(targets: Ticks, seed: int, shots: int | None = None) -> Task:
-    """Deal documents 70/10/20; few shots are drawn from the 70, the same for all systems."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(targets))
-    ends = np.cumsum([int(_LEARNT * len(order)), int(_VALID * len(order))])
-    learnt, valid, held = np.split(order, ends)
-    if shots is not None:
-        sample = draw_shots(targets, learnt, shots, generator)
-        learnt, valid = sample[len(sample) // _HELD_SHARE :], sample[: len(sample) // _HELD_SHARE]
-    return Task(seed, shots, learnt, valid, held)
-
-
-def draw_shots(targets: Ticks, rows: Index, shots: int, generator: np.random.Generator) -> Index:
-    """Draw documents until each label has ``shots`` of them, or all there are; rarest label first.
-
-    Returns
-    -------
-    ndarray of int
-        Some of ``rows``, in random order.
-    """
-    drawn = np.zeros(len(targets), dtype=bool)
-    for label in np.argsort(targets[rows].sum(axis=0), kind="stable"):
-        carriers = generator.permutation(rows[targets[rows, label] & ~drawn[rows]])
-        missing = max(shots - int(targets[drawn, label].sum()), 0)
-        drawn[carriers[:missing]] = True
-    return generator.permutation(np.flatnonzero(drawn))
-
-
-def mechtag(bench: Bench, task: Task, *, sentences: bool) -> Ticks:
+def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) -> Ticks:
     """Train as ``mechtag train`` does, with its own cross-validation, and tag."""
     codebook = bench.hallmarks.codebook
     definitions = embed_codebook(codebook, bench.encoder)
     documents = bench.hallmarks.coded(task.known, sentences=sentences)
     corpus = build_corpus(documents, [], codebook.keys, bench.encoder, definitions)
-    fitted = fit(corpus, Frozen(bench.encoder, definitions), TrainSettings(), task.seed)
+    settings = TrainSettings(trainer=trainer)
+    if trainer == "frozen":
+        fitted = fit(corpus, Frozen(bench.encoder, definitions), settings, task.seed)
+    else:
+        tuning = make_trainer(bench.transformer, codebook, definitions, settings, work=_KEPT / "checkpoints")
+        fitted = fit(corpus, tuning, settings, task.seed)
     encoded = fitted.encoded
     tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
     scored = tagger.tag([bench.hallmarks.documents[row].document for row in task.held])
@@ -188,31 +136,34 @@ def _setfit(bench: Bench, task: Task) -> Ticks:
     return setfit(bench.texts(task.learnt), bench.texts(task.valid), held, bench.folder, task.seed)
 
 
-def _documents_only(bench: Bench, task: Task) -> Ticks:
-    return mechtag(bench, task, sentences=False)
-
-
-def _with_sentences(bench: Bench, task: Task) -> Ticks:
-    return mechtag(bench, task, sentences=True)
-
-
-SYSTEMS: dict[str, Callable[[Bench, Task], Ticks]] = {
-    "TF-IDF + linear SVM": _svm,
-    "SetFit": _setfit,
-    "fine-tuning": _fine_tuning,
-    "mechtag, abstracts coded as a whole": _documents_only,
-    "mechtag, sentences coded": _with_sentences,
+_CODED = {"abstracts coded as a whole": False, "sentences coded": True}
+PEERS: dict[str, System] = {"TF-IDF + linear SVM": _svm, "SetFit": _setfit, "fine-tuning": _fine_tuning}
+OURS: dict[str, System] = {
+    f"mechtag, {how}": partial(mechtag, trainer="frozen", sentences=_CODED[how]) for how in _CODED
 }
+# These take hours each on two cores, so they run only where they are asked for.
+TUNED: dict[str, System] = {
+    f"mechtag, {how}, {trainer}": partial(mechtag, trainer=trainer, sentences=_CODED[how])
+    for trainer in get_args(TrainerName)
+    if trainer != "frozen"
+    for how in _CODED
+}
+SYSTEMS = PEERS | OURS | TUNED
 
 
 def _fingerprint(system: str) -> str:
     """Name what a run depends on beside its task."""
-    what: dict[str, Any] = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}
-    if system.startswith("mechtag"):
-        sources = {name: hashlib.sha256((ROOT / name).read_bytes()).hexdigest() for name in _SOURCES}
-        what[system] = {"sources": sources, "settings": TrainSettings().model_dump(mode="json")}
-    text = json.dumps([system, what.get(system)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    what: Any = None
+    if system in PEERS:
+        what = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}.get(system)
+    else:
+        modules = [*(f"models/{name}.py" for name in _MODELS), *(f"training/{name}.py" for name in _TRAINING)]
+        if system in TUNED:
+            modules += ["models/tuned.py", *(f"training/{name}.py" for name in _TUNING)]
+        files = [*(ROOT / name for name in modules), CODEBOOK]
+        hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        what = {"files": hashes, "settings": TrainSettings().model_dump(mode="json")}
+    return hashlib.sha256(json.dumps([system, what], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _path(system: str, seed: int, shots: int | None) -> Path:
@@ -308,7 +259,7 @@ def write_up(bench: Bench) -> None:
 def main() -> None:
     """Run what is missing, or a part of it, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=[*PEERS, *OURS])
     parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)
     parser.add_argument("--shots", nargs="+", type=int, choices=(0, *SHOTS), default=(0, *SHOTS), help="0 for all")
     parser.add_argument("--publish-only", action="store_true", help="run nothing; publish what is finished")

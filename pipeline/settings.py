@@ -9,6 +9,8 @@ from pydantic import Field
 
 from models.codebook import Strict, read_yaml
 
+TrainerName = Literal["frozen", "full", "lora", "contrastive"]
+
 
 class DedupeSettings(Strict):
     """Which pairs of records count as one paper.
@@ -108,7 +110,7 @@ class TrainSettings(Strict):
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
     texts: str = ""
-    trainer: Literal["frozen", "full", "lora", "contrastive"] = "frozen"
+    trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
     regularisation: float = Field(default=3.0, gt=0)

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from benchmarks.curve import line_chart
-from benchmarks.hallmarks import CODEBOOK, load_hallmarks
-from benchmarks.hoc import SHOTS, mean_interval, split
+from benchmarks.hallmarks import CODEBOOK, SHOTS, load_hallmarks, split
+from benchmarks.hoc import mean_interval
 from benchmarks.peers import choose_thresholds, judge
 from evaluation.metrics import Resamples, as_it_is, example_f1
 from pipeline.store import read_predictions
