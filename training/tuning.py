@@ -292,9 +292,11 @@ def _groups(trained: Mapping[str, nn.Parameter], rate: float) -> Iterator[dict[s
     """Give the parameters to the optimiser, those of lower layers with lower rates."""
     layers = {name: int(found[1]) for name in trained if (found := _LAYER.search(name))}
     top = max(layers.values(), default=0)
-    for name, parameter in trained.items():
-        peak = rate * LAYER_DECAY ** (top - layers.get(name, top))
-        yield {"params": [parameter], "lr": peak, "peak": peak}
+    for layer in range(top + 1):
+        own = [parameter for name, parameter in trained.items() if layers.get(name, top) == layer]
+        if own:
+            peak = rate * LAYER_DECAY ** (top - layer)
+            yield {"params": own, "lr": peak, "peak": peak}
 
 
 def _low_precision(device: torch.device) -> torch.autocast:
