@@ -267,6 +267,8 @@ def rank(
     target = Target(rule=rule.value, recall=recall, confidence=confidence)
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
     course = read_course(output.with_suffix(".json"))
+    if course.target not in (None, target):
+        _say(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
     records = read_sources(source)
     cache = output.with_suffix(".vectors.npz")
     with _progress("encoding", len(records)) as advance:
@@ -275,8 +277,8 @@ def rank(
     for name in judgements.unknown(records) if judgements else ():
         _say(f"note: {labels}: {name} is none of the records; its decision is left out")
     ranking = rank_records(search, judgements, course, target, cold=cold, seed=settings.seed)
-    write_ranking(output, ranking, target)
-    for line in tell(ranking, target):
+    write_ranking(output, ranking)
+    for line in tell(ranking):
         typer.echo(line)
     _say(f"{output}: written; decisions go into its column 'decision'")
 

@@ -24,6 +24,8 @@ from pipeline.errors import MechtagError
 # This only starts the sample, it is no reason to stop. Earlier, the sample must be larger, for more is
 # left to find; later, reading by rank is spent on nothing. How it was chosen: docs/ranking.md.
 _RUN, _RUN_SHARE = 100, 0.05
+# What is as likely as allowed counts as no likelier, whatever the last digits say.
+_TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
@@ -83,7 +85,7 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     chance = hypergeom.cdf(sample.found, sample.population, possible, sample.drawn)
-    return int(possible[chance > 1 - confidence][-1])
+    return int(possible[chance > (1 - confidence) * _TIE][-1])
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
@@ -100,7 +102,7 @@ def bound_of_any_look(sample: Sample, confidence: float) -> int:
     prior = 1 / ((possible + 1.0) * (possible + 2.0))
     prior_of_all = 1 - 1 / (sample.population + 2)
     mixture = np.sum(prior * likelihood) / prior_of_all
-    return int(possible[likelihood > (1 - confidence) * mixture][-1])
+    return int(possible[likelihood > (1 - confidence) * mixture * _TIE][-1])
 
 
 def _log_choose(of: NDArray[np.int64], chosen: int) -> NDArray[np.float64]:

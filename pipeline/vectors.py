@@ -18,13 +18,14 @@ _DIGEST = 16
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:_DIGEST]
+    return hashlib.sha256(text.encode()).digest()[:_DIGEST]
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
     """Read kept vectors; a file that is missing, damaged or of another encoder holds none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for numpy leaves a file open that it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             digests, vectors = file["digests"], file["vectors"]
             known_id = str(file["encoder"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

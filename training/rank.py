@@ -51,6 +51,8 @@ class Course(Row):
 
     Attributes
     ----------
+    target
+        Of the call that wrote it.
     read
         Ids of the judged records, in the order of reading.
     sample
@@ -58,6 +60,7 @@ class Course(Row):
         drawn; ``None`` before.
     """
 
+    target: Target | None = None
     read: tuple[str, ...] = ()
     sample: tuple[str, ...] | None = None
 
@@ -149,7 +152,7 @@ def rank(
     scores = search.scores(labels, cold)
     sampling = len(sampled) > 0 and verdict is not None and not verdict.stop
     unread = sampled[np.isnan(labels[sampled])] if sampling else rank_unread(scores, labels)
-    known = Course(read=tuple(records[row].record_id for row in order), sample=sample)
+    known = Course(target=target, read=tuple(records[row].record_id for row in order), sample=sample)
     return Ranking(records, unread, labels, scores, known, verdict, sampling)
 
 
@@ -188,7 +191,7 @@ def _judge_sample(labels: Array, drawn: Index, target: Target) -> Verdict:
     return judge(sample, before, since, recall=target.recall, confidence=target.confidence)
 
 
-def write_ranking(path: Path, ranking: Ranking, target: Target) -> None:
+def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the table (CSV), and beside it, ending in ``.json``, the course and the verdict.
 
     Unread records come first, in the order to read; judged ones follow, in the order they were read.
@@ -208,11 +211,11 @@ def write_ranking(path: Path, ranking: Ranking, target: Target) -> None:
     table = [cells(place, int(row)) for place, row in enumerate(ranking.unread, start=1)]
     write_csv(path, _HEADER, [*table, *(cells(None, row) for row in read)], bom=True)
     verdict = None if ranking.verdict is None else asdict(ranking.verdict)
-    content = {"target": target.model_dump(), "verdict": verdict, "course": ranking.course.model_dump(mode="json")}
+    content = {"verdict": verdict, "course": ranking.course.model_dump(mode="json")}
     write_json(path.with_suffix(".json"), content)
 
 
-def tell(ranking: Ranking, target: Target) -> list[str]:
+def tell(ranking: Ranking) -> list[str]:
     """Say in words how far the reading is."""
     judged = len(ranking.course.read)
     lines = [
@@ -223,13 +226,13 @@ def tell(ranking: Ranking, target: Target) -> list[str]:
     if not len(ranking.unread):
         lines.append("Every record has been read.")
     elif verdict is None:
-        lines.append(f"Stopping ({target}): too early to say; go on reading from the top.")
+        lines.append(f"Stopping ({ranking.course.target}): too early to say; go on reading from the top.")
     elif verdict.stop:
-        lines.append(f"Stopping ({target}): you may stop. {_bound(verdict)}")
+        lines.append(f"Stopping ({ranking.course.target}): you may stop. {_bound(verdict)}")
     else:
         where = "of the random sample, which is now at the top of the table," if ranking.sampling else "by rank"
         lines.append(
-            f"Stopping ({target}): not yet. {_bound(verdict)} "
+            f"Stopping ({ranking.course.target}): not yet. {_bound(verdict)} "
             f"If none of the next {verdict.still_to_read} {where} is relevant, you may stop then."
         )
     return lines
