@@ -186,9 +186,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
             yield result("mean of the reviews", system, shown, float(values.mean()), _interval(values), runs)
     for key, shown in _NAMES.items():
         difference = mean["mechtag", key] - mean["ASReview 3", key]
-        yield result(
-            "mean of the reviews", "difference", shown, float(difference.mean()), _interval(difference), runs
-        )
+        yield result("mean of the reviews", "difference", shown, float(difference.mean()), _interval(difference), runs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

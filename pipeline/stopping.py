@@ -132,7 +132,18 @@ class Verdict:
     still_to_read: int
 
 
-def judge(sample: Sample, found_before: int, found_since: int, *, recall: float, confidence: float) -> Verdict:
+Bound = Callable[[Sample, float], int]
+
+
+def judge(
+    sample: Sample,
+    found_before: int,
+    found_since: int,
+    *,
+    recall: float,
+    confidence: float,
+    bound: Bound = bound_of_any_look,
+) -> Verdict:
     """Judge by a random sample.
 
     Parameters
@@ -143,6 +154,9 @@ def judge(sample: Sample, found_before: int, found_since: int, *, recall: float,
         Relevant records found until then.
     found_since
         Relevant records found since, in the sample or elsewhere.
+    bound
+        On the relevant records in the population; `bound_of_one_look` for a sample of a size
+        fixed beforehand, at whose end alone one looks.
 
     Raises
     ------
@@ -154,7 +168,7 @@ def judge(sample: Sample, found_before: int, found_since: int, *, recall: float,
 
     def missed(more: int) -> int:
         later = Sample(sample.population, sample.drawn + more, sample.found)
-        return max(bound_of_any_look(later, confidence) - found_since, 0)
+        return max(bound(later, confidence) - found_since, 0)
 
     return _verdict(missed, found, sample.population - sample.drawn, recall)
 

@@ -16,7 +16,7 @@ from pipeline.errors import MechtagError
 from pipeline.exporters.table import excel_cell
 from pipeline.judgements import Judgements
 from pipeline.records import Record, Row
-from pipeline.stopping import Sample, Verdict, judge, judge_ranked, sample_due
+from pipeline.stopping import Sample, Verdict, check_shares, judge, judge_ranked, sample_due
 from pipeline.store import read_json, write_csv, write_json
 from training.search import Search
 from training.simulate import rank_unread
@@ -134,6 +134,7 @@ def rank(
         As `Judgements.labels` and `pipeline.stopping.judge`; or the unread records are no
         longer those of which the sample was drawn.
     """
+    check_shares(target.recall, target.confidence)
     records = search.records
     labels = np.full(len(records), np.nan) if judgements is None else judgements.labels(records)
     order = _reading_order(records, judgements, course)

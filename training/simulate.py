@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import MechtagError
-from pipeline.stopping import Sample, check_shares, judge, ranked_p, sample_due, too_many
+from pipeline.stopping import (
+    Bound,
+    Sample,
+    bound_of_any_look,
+    check_shares,
+    judge,
+    ranked_p,
+    sample_due,
+    too_many,
+)
 
 Labels = NDArray[np.int64]
 Order = NDArray[np.int64]
@@ -114,7 +123,12 @@ def _stopped(read: int, found: int, labels: Labels) -> Stopped:
 
 
 def stop_by_sample(
-    labels: Labels, generator: np.random.Generator, *, recall: float, confidence: float, due: int | None = None
+    labels: Labels,
+    generator: np.random.Generator,
+    *,
+    recall: float,
+    confidence: float,
+    bound: Bound = bound_of_any_look,
 ) -> Stopped:
     """Replay the rule of `pipeline.stopping`: reading by rank, then a random sample until it says stop.
 
@@ -122,10 +136,10 @@ def stop_by_sample(
     ----------
     labels
         1 and 0 in the order of reading by rank.
-    due
-        After how many records the sample is drawn; by default, when `sample_due` says.
+    bound
+        See `pipeline.stopping.judge`.
     """
-    due = sample_due(labels, len(labels)) if due is None else due
+    due = sample_due(labels, len(labels))
     if due is None:
         return _stopped(len(labels), int(labels.sum()), labels)
     before = int(labels[:due].sum())
@@ -133,7 +147,8 @@ def stop_by_sample(
     finds = np.flatnonzero(sample) + 1
     drawn = found = 0
     while True:
-        verdict = judge(Sample(len(sample), drawn, found), before, found, recall=recall, confidence=confidence)
+        read = Sample(len(sample), drawn, found)
+        verdict = judge(read, before, found, recall=recall, confidence=confidence, bound=bound)
         if verdict.stop:
             return _stopped(due + drawn, before + found, labels)
         # Between finds the verdict is known beforehand, so the replay leaps to the next find or to the stop.
