@@ -138,8 +138,6 @@ class TransformerEncoder:
     ----------
     model
         The transformers model. It is not trainable; `with_weights` gives one that may be changed.
-    tuned
-        Weights that differ from those of ``source``; see `models.tuned.apply_tuned`.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -149,7 +147,6 @@ class TransformerEncoder:
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.source = source
-        self.tuned: Arrays = {}
         self._torch = torch
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(source.folder)
@@ -167,11 +164,10 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Give a copy with changed weights; raises as `models.tuned.apply_tuned`."""
+        """Give a copy with changed weights, which may be changed further; raises as `models.tuned.apply_tuned`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
-        other.tuned = {**self.tuned, **tuned}
         return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:

@@ -69,7 +69,7 @@ class TuningSettings(Strict):
         How many epochs without gain on those papers end the tuning.
     """
 
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=3, ge=1)
     learning_rate: float = Field(default=3e-5, gt=0, le=0.1)
     batch_tokens: int = Field(default=2048, ge=64)
     lora_rank: int = Field(default=8, ge=1)

@@ -313,3 +313,18 @@ def test_shipped_settings_are_the_defaults_but_for_sources_and_hash() -> None:
     shipped = load_settings(ROOT / "params.yaml")
     encoder = shipped.encoder.model_copy(update={"sha256": ""})
     assert shipped.model_copy(update={"sources": {}, "encoder": encoder}) == Settings()
+
+
+def test_rank_without_decisions_follows_the_model(trained: tuple[Path, Path], tagged: Path, tmp_path: Path) -> None:
+    model, params = trained
+    output = tmp_path / "ranking.csv"
+    status, said, message = call("rank", tagged / "records.parquet", "-o", output, "--model", model, "--params", params)
+    assert status == 0, message
+    assert "0 of 26 records judged" in said
+    relevance = load_codebook(ROOT / "data/annotated/codebook.yaml").relevance.key
+    scores = {
+        row.record_id: row.score for row in read_predictions(tagged / "predictions.parquet") if row.label == relevance
+    }
+    with output.open(encoding="utf-8-sig", newline="") as file:
+        ranked = [row["record_id"] for row in csv.DictReader(file)]
+    assert ranked == sorted(scores, key=lambda name: -scores[name])

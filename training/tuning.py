@@ -137,10 +137,10 @@ class _Run:
             [ids for ids, own in zip(tokens, owner, strict=True) if own == label] for label in range(owner[-1] + 1)
         ]
         held_out = hold_out(corpus, settings.validation, np.random.default_rng(seed))
-        learnt = corpus.keep(~held_out)
-        self._lessons = make_lessons(learnt, encoder)
         exam = make_lessons(corpus.keep(held_out, exemplars=False), encoder)
         self._exam = exam if exam.has_positives else None
+        learnt = corpus.keep(~held_out) if self._exam else corpus
+        self._lessons = make_lessons(learnt, encoder)
         with _seeded(seed):
             self._trained = _make_trainable(self._encoder.model, settings.lora_rank if method.low_rank else None)
             self._objective: Objective = method.objective(encoder.size, corpus.unit_targets.shape[1], self._device)
@@ -292,9 +292,11 @@ def _groups(trained: Mapping[str, nn.Parameter], rate: float) -> Iterator[dict[s
     """Give the parameters to the optimiser, those of lower layers with lower rates."""
     layers = {name: int(found[1]) for name in trained if (found := _LAYER.search(name))}
     top = max(layers.values(), default=0)
-    for name, parameter in trained.items():
-        peak = rate * LAYER_DECAY ** (top - layers.get(name, top))
-        yield {"params": [parameter], "lr": peak, "peak": peak}
+    for layer in range(top + 1):
+        own = [parameter for name, parameter in trained.items() if layers.get(name, top) == layer]
+        if own:
+            peak = rate * LAYER_DECAY ** (top - layer)
+            yield {"params": own, "lr": peak, "peak": peak}
 
 
 def _low_precision(device: torch.device) -> torch.autocast:

@@ -16,7 +16,7 @@ _CELL_LIMIT = 32_767
 _CUT = " [cut: a cell holds 32,767 characters]"
 
 
-def _cell(text: str) -> str:
+def excel_cell(text: str) -> str:
     """Put text on one line and, if Excel would cut it, cut it openly."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that write_csv may put before a formula
@@ -29,7 +29,7 @@ def _cell(text: str) -> str:
 def _quote(prediction: Prediction) -> str:
     """Evidence in quotation marks, the strongest first."""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
-    return _cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
+    return excel_cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
 
 
 def write(
@@ -54,13 +54,13 @@ def write(
 
     def row(record: Record) -> list[object]:
         cells: list[object] = [
-            _cell(record.record_id),
-            _cell(record.title),
-            _cell("; ".join(record.authors)),
+            excel_cell(record.record_id),
+            excel_cell(record.title),
+            excel_cell("; ".join(record.authors)),
             record.year,
-            _cell(record.journal or ""),
-            _cell(record.doi or ""),
-            _cell(record.pmid or ""),
+            excel_cell(record.journal or ""),
+            excel_cell(record.doi or ""),
+            excel_cell(record.pmid or ""),
         ]
         for key, _ in labels:
             prediction = predictions.get((record.record_id, key))

@@ -1,0 +1,83 @@
+"""How often the stopping rules reach the recall they promise, and what they save, over replayed reviews."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.screening import REVIEWS, SEED, order_of, review
+from pipeline.stopping import bound_of_one_look, too_many
+from training.simulate import Labels, Stopped, stop_by_rank, stop_by_sample
+
+COMMAND = "python -m benchmarks.stopping"
+_TEXT = (ROOT / "benchmarks/stopping.md").read_text(encoding="utf-8")
+_TARGETS = ((0.95, 0.95), (0.9, 0.95), (0.95, 0.8))
+# Random samples, or random choices of the records that the ranking misses, in each replay.
+_DRAWS = 7
+
+
+def _by_rank(labels: Labels, generator: np.random.Generator, *, recall: float, confidence: float) -> Stopped:
+    return stop_by_rank(labels, recall=recall, confidence=confidence)
+
+
+RULES: dict[str, Callable[..., Stopped]] = {
+    "sample": stop_by_sample,
+    "ranked": _by_rank,
+    "sample, bound of one look": partial(stop_by_sample, bound=bound_of_one_look),
+}
+
+
+def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
+    """Put just so many relevant records last that without them the recall is missed.
+
+    This is the hardest case for a rule: fewer would do no harm, more would be found out sooner.
+    """
+    relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
+    total = int(labels.sum())
+    least = next(count for count in range(1, total) if too_many(total - count, recall) <= count)
+    moved = generator.choice(relevant, size=least, replace=False)
+    return np.concatenate((np.delete(labels, moved), labels[moved]))
+
+
+def _results(runs: int) -> Iterator[dict[str, Any]]:
+    for recall, confidence in _TARGETS:
+        for broken in (False, True):
+            ranking = "some relevant records ranked last" if broken else "as ranked"
+            for rule, stop in RULES.items():
+                stops = []
+                for name in REVIEWS:
+                    for run in range(runs):
+                        read = review(name)[2][order_of("mechtag", name, run)]
+                        for draw in range(_DRAWS):
+                            generator = np.random.default_rng((SEED, run, draw))
+                            labels = misplace(read, recall, generator) if broken else read
+                            stops.append(stop(labels, generator, recall=recall, confidence=confidence))
+                            if rule == "ranked" and not broken:
+                                break  # Nothing in it is drawn.
+                reached = binomtest(sum(found.recall >= recall - 1e-9 for found in stops), len(stops))
+                interval = reached.proportion_ci(method="wilson")
+                ends = (float(interval.low), float(interval.high))
+                dataset, system = f"recall {recall:g}, confidence {confidence:g}; {ranking}", f"rule {rule}"
+                yield result(dataset, system, "reached", float(reached.statistic), ends, len(stops))
+                for metric in ("recall", "work_saved"):
+                    values = [getattr(found, metric) for found in stops]
+                    yield result(dataset, system, metric.replace("_", " "), float(np.mean(values)), runs=len(stops))
+                yield result(dataset, system, "replays", len(stops))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Replay the rules on the orders that `benchmarks.screening` computed, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="as in benchmarks.screening")
+    runs = parser.parse_args(arguments).runs
+    publish("stopping", f"{COMMAND} --runs {runs}", list(_results(runs)), _TEXT, versions=("scipy",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""The stopping rules: bounds against exact counting and against how often they fail."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import MechtagError
+from pipeline.stopping import (
+    Sample,
+    bound_of_any_look,
+    bound_of_one_look,
+    judge,
+    judge_ranked,
+    ranked_p,
+    sample_due,
+    too_many,
+)
+from training.simulate import stop_by_rank, stop_by_sample
+
+
+def chance(population: int, relevant: int, drawn: int, found: int) -> Fraction:
+    """Probability of exactly ``found`` in a sample without replacement, by counting."""
+    if not 0 <= found <= relevant or drawn - found > population - relevant:
+        return Fraction(0)
+    return Fraction(comb(relevant, found) * comb(population - relevant, drawn - found), comb(population, drawn))
+
+
+@st.composite
+def samples(draw: st.DrawFn) -> Sample:
+    population = draw(st.integers(1, 60))
+    drawn = draw(st.integers(0, population))
+    return Sample(population, drawn, draw(st.integers(0, drawn)))
+
+
+@given(samples(), st.sampled_from([0.8, 0.9, 0.95]))
+@settings(deadline=None)
+def test_bound_of_one_look_is_the_exact_hypergeometric_limit(sample: Sample, confidence: float) -> None:
+    def at_most(relevant: int) -> Fraction:
+        return sum(
+            (chance(sample.population, relevant, sample.drawn, few) for few in range(sample.found + 1)), Fraction(0)
+        )
+
+    possible = range(sample.found, sample.population - sample.drawn + sample.found + 1)
+    expected = max(relevant for relevant in possible if at_most(relevant) > 1 - Fraction(str(confidence)))
+    assert bound_of_one_look(sample, confidence) == expected
+
+
+@given(samples(), st.sampled_from([0.8, 0.9, 0.95]))
+@settings(deadline=None)
+def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, confidence: float) -> None:
+    everything = range(sample.population + 1)
+    prior = [Fraction(1, (relevant + 1) * (relevant + 2)) for relevant in everything]
+    prior = [weight / sum(prior) for weight in prior]
+    likely = [chance(sample.population, relevant, sample.drawn, sample.found) for relevant in everything]
+    evidence = sum(weight * like for weight, like in zip(prior, likely, strict=True))
+    # Theorem 2.1: keep what has a ratio of prior to posterior, evidence / likelihood, below 1 / alpha.
+    alpha = 1 - Fraction(str(confidence))
+    kept = [relevant for relevant in everything if likely[relevant] > alpha * evidence]
+    assert bound_of_any_look(sample, confidence) == max(kept)
+
+
+@given(samples())
+def test_looking_as_often_as_one_likes_costs_something(sample: Sample) -> None:
+    assert bound_of_any_look(sample, 0.95) >= bound_of_one_look(sample, 0.95)
+
+
+def test_nothing_drawn_says_nothing_and_all_drawn_says_all() -> None:
+    assert bound_of_any_look(Sample(50, 0, 0), 0.95) == 50
+    assert bound_of_any_look(Sample(50, 50, 3), 0.95) == 3
+    assert bound_of_one_look(Sample(50, 0, 0), 0.95) == 50
+
+
+@pytest.mark.parametrize(("relevant", "population"), [(0, 30), (6, 60)])
+def test_the_bound_fails_less_often_than_promised_though_one_looks_after_each_record(
+    relevant: int, population: int
+) -> None:
+    generator = np.random.default_rng(3)
+    failed = repeated = 0
+    for _ in range(150):
+        truth = generator.permutation([1] * relevant + [0] * (population - relevant))
+        found = np.cumsum(truth)
+        looks = [Sample(population, drawn, int(found[drawn - 1])) for drawn in range(1, population)]
+        failed += any(bound_of_any_look(look, 0.8) < relevant for look in looks)
+        repeated += any(bound_of_one_look(look, 0.8) < relevant for look in looks)
+    assert failed / 150 <= 0.2
+    if relevant == 6:  # What the rule is made against: the bound of one look, looked at again and again.
+        assert repeated / 150 > 0.25
+
+
+def brute_force_reached(found: int, missed: int, recall: float) -> bool:
+    return Fraction(found, found + missed) >= Fraction(str(recall)) if found + missed else True
+
+
+@given(st.integers(0, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall: float) -> None:
+    expected = next(missed for missed in range(found + 2) if not brute_force_reached(found, missed, recall))
+    assert too_many(found, recall) == expected
+
+
+def test_verdict_of_a_sample_worked_by_hand() -> None:
+    # 19 found before, nothing in the sample: 95% is kept with one missed record, broken with two.
+    verdict = judge(Sample(400, 200, 0), 19, 0, recall=0.95, confidence=0.95)
+    assert not verdict.stop
+    last = judge(Sample(400, 200 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
+    before = judge(Sample(400, 199 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
+    assert (last.stop, last.missed_at_most, last.recall_at_least) == (True, 1, 0.95)
+    assert (before.stop, before.missed_at_most, before.still_to_read) == (False, 2, 1)
+
+
+def test_records_found_outside_the_sample_count_as_found_but_not_as_drawn() -> None:
+    alone = judge(Sample(400, 100, 0), 19, 0, recall=0.95, confidence=0.95)
+    beside = judge(Sample(400, 100, 0), 19, 3, recall=0.95, confidence=0.95)
+    assert beside.missed_at_most == alone.missed_at_most - 3
+    assert beside.recall_at_least == pytest.approx(22 / (22 + beside.missed_at_most))
+
+
+def test_a_sample_read_to_its_end_stops_whatever_was_found() -> None:
+    verdict = judge(Sample(10, 10, 0), 0, 0, recall=0.95, confidence=0.95)
+    assert verdict.stop
+    assert verdict.recall_at_least is None
+
+
+@pytest.mark.parametrize(("recall", "confidence"), [(0, 0.95), (1, 0.95), (0.95, 1), (0.95, float("nan")), (95, 0.95)])
+def test_targets_that_no_reading_can_reach_are_refused(recall: float, confidence: float) -> None:
+    with pytest.raises(MechtagError, match="above 0 and below 1"):
+        judge(Sample(10, 1, 0), 3, 0, recall=recall, confidence=confidence)
+    with pytest.raises(MechtagError, match="above 0 and below 1"):
+        judge_ranked(np.array([1, 0]), 10, recall=recall, confidence=confidence)
+
+
+def test_ranked_test_is_the_smallest_hypergeometric_chance_over_windows() -> None:
+    labels, total, missed = [1, 1, 0, 1, 0, 0, 0, 0], 14, 2
+    chances = []
+    for window in range(1, len(labels) + 1):
+        found = sum(labels[-window:])
+        urn = total - len(labels) + window
+        chances.append(sum(chance(urn, found + missed, window, few) for few in range(found + 1)))
+    assert ranked_p(np.array(labels), total, missed) == pytest.approx(float(min(chances)))
+
+
+def test_ranked_verdict_agrees_with_itself_later() -> None:
+    labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 0, 1, *[0] * 20])
+    verdict = judge_ranked(labels, 100, recall=0.9, confidence=0.9)
+    assert not verdict.stop
+    later = np.concatenate((labels, np.zeros(verdict.still_to_read, dtype=int)))
+    assert judge_ranked(later, 100, recall=0.9, confidence=0.9).stop
+    assert not judge_ranked(later[:-1], 100, recall=0.9, confidence=0.9).stop
+
+
+def test_the_sample_falls_due_after_a_long_run_without_a_relevant_record() -> None:
+    assert sample_due(np.array([1, *[0] * 99]), 500) is None
+    assert sample_due(np.array([1, *[0] * 100]), 500) == 101
+    assert sample_due(np.array([0] * 100), 500) == 100
+    assert sample_due(np.array([1, *[0] * 99, 1, *[0] * 130]), 500) == 201
+    assert sample_due(np.array([1, *[0] * 130]), 4000) is None
+    assert sample_due(np.array([1, *[0] * 230]), 4000) == 201
+    assert sample_due(np.array([], dtype=int), 4000) is None
+
+
+def made_review(generator: np.random.Generator, hidden: int = 0) -> np.ndarray:
+    """A ranked reading: 40 relevant records early on, ``hidden`` ones anywhere after them."""
+    first = generator.permutation([1] * 40 + [0] * 160)
+    return np.concatenate((first, generator.permutation([1] * hidden + [0] * (800 - hidden))))
+
+
+def test_replayed_sample_stops_where_a_look_after_each_record_would() -> None:
+    for seed in range(3):
+        labels = made_review(np.random.default_rng(seed), hidden=2)
+        due = sample_due(labels, len(labels))
+        assert due is not None
+        stopped = stop_by_sample(labels, np.random.default_rng(seed), recall=0.9, confidence=0.9)
+        sample = np.random.default_rng(seed).permutation(labels[due:])
+        before = int(labels[:due].sum())
+        found = np.concatenate(([0], np.cumsum(sample)))
+        first = next(
+            drawn
+            for drawn in range(len(sample) + 1)
+            if judge(
+                Sample(len(sample), drawn, int(found[drawn])), before, int(found[drawn]), recall=0.9, confidence=0.9
+            ).stop
+        )
+        assert stopped.read == due + first
+        assert stopped.recall == pytest.approx((before + found[first]) / 42)
+        assert stopped.work_saved == pytest.approx(1 - stopped.read / 1000)
+
+
+def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would() -> None:
+    labels = made_review(np.random.default_rng(1), hidden=3)
+    first = next(
+        read
+        for read in range(1, len(labels) + 1)
+        if ranked_p(labels[:read], len(labels), too_many(int(labels[:read].sum()), 0.9)) <= 0.1
+    )
+    assert stop_by_rank(labels, recall=0.9, confidence=0.9).read == first
+
+
+def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:
+    # Five of 45 relevant records look like nothing that was found, and the ranking puts them last.
+    generator = np.random.default_rng(5)
+    reached = 0
+    for _ in range(40):
+        labels = np.concatenate((made_review(generator), [1] * 5))
+        stopped = stop_by_sample(labels, generator, recall=0.95, confidence=0.9)
+        reached += stopped.recall >= 0.95
+    assert reached >= ceil(0.9 * 40)
+    assert stop_by_rank(labels, recall=0.95, confidence=0.9).recall == pytest.approx(40 / 45)
+
+
+def test_a_review_too_small_for_a_sample_is_read_to_its_end() -> None:
+    stopped = stop_by_sample(np.array([1, 0, 1, 0]), np.random.default_rng(0), recall=0.95, confidence=0.95)
+    assert (stopped.read, stopped.recall, stopped.work_saved) == (4, 1, 0)
