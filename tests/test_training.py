@@ -16,6 +16,7 @@ from pipeline.settings import TrainSettings
 from tests.toy import WordEncoder, fruit_documents
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
 from training.fit import assign_folds, fit, fit_heads, score_units
+from training.pooled import Wholes, fit_units
 from training.thresholds import choose_sharpness, f1_threshold, fit_calibration, fit_curve, recall_threshold
 from training.trainers import Frozen
 
@@ -60,6 +61,9 @@ def test_labels_that_nobody_judged_do_not_move_the_heads(
 
 
 def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_corpus: Corpus) -> None:
+    of_papers = fruit_corpus.document_targets.copy()
+    of_papers[:, 1:] = np.nan  # Sentences alone are learnt from.
+    fruit_corpus = replace(fruit_corpus, document_targets=of_papers)
     heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
     rows = ~np.isnan(fruit_corpus.unit_targets[:, 1])
     targets = fruit_corpus.unit_targets[rows, 1]
@@ -70,6 +74,24 @@ def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_cor
     by_words = LogisticRegression(C=SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
     expected = by_vectors.decision_function(features) + by_words.decision_function(counts)
     np.testing.assert_allclose(score_units(fruit_corpus, heads, rows)[:, 1], expected, atol=1e-6)
+
+
+def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Corpus) -> None:
+    kept = np.arange(fruit_corpus.n_documents) % 5 > 0
+    heads = fit_heads(fruit_corpus, kept, SETTINGS)
+    features = np.hstack([fruit_corpus.vectors, fruit_corpus.likenesses[:, 0]])
+    coded = [
+        row
+        for row, document in enumerate(fruit_corpus.document)
+        if not np.isnan(fruit_corpus.unit_targets[row, 1]) and (document == NO_DOCUMENT or kept[document])
+    ]
+    judged = [row for row in np.flatnonzero(kept) if fruit_corpus.document_targets[row, 0] == 1]
+    papers = [fruit_corpus.rows()[row] for row in judged]
+    wholes = Wholes(
+        features[np.concatenate(papers)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
+    )
+    expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], SETTINGS.regularisation, wholes)
+    np.testing.assert_allclose(np.append(heads.weights[1], heads.likeness_weights[1]), expected, atol=1e-6)
 
 
 def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: Frozen) -> None:

@@ -184,7 +184,10 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What a label is learnt on: the sentences coded for it, the exemplars, and papers coded only as a whole.
+    """What a label is learnt on: the sentences coded for it, the exemplars, and the papers that were judged for it.
+
+    A paper whose sentences were coded teaches as a whole too: where each sentence is judged
+    alone, nothing says that the score of the paper is what has to be right in the end.
 
     Attributes
     ----------
@@ -192,10 +195,12 @@ class _Lesson:
         Rows of the units that were coded one by one.
     targets : ndarray
     whole_units : ndarray of int
-        Rows of the units of papers coded as a whole, paper by paper.
+        Rows of the units of the papers, paper by paper.
     lengths : ndarray
         How many units each of those papers has.
     whole_targets : ndarray
+    positives : int
+        How many sentences and exemplars carry the label, and papers whose sentences were not coded for it.
     """
 
     units: Index
@@ -203,10 +208,7 @@ class _Lesson:
     whole_units: Index
     lengths: Index
     whole_targets: Array
-
-    @property
-    def positives(self) -> int:
-        return int(self.targets.sum() + self.whole_targets.sum())
+    positives: int
 
     def wholes(self, features: Any) -> Wholes:
         return Wholes(features[self.whole_units], self.lengths, self.whole_targets)
@@ -230,16 +232,18 @@ def _fit_shared(lessons: Sequence[_Lesson], features: Sequence[Array], settings:
 
 def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Lesson:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
-    whole_targets = corpus.whole_targets()[:, column]
+    whole_targets = corpus.document_targets[:, column]
     wholes = documents & ~np.isnan(whole_targets)
     # Units of a document stand together, and documents in order, so their rows do too.
     whole_units = np.flatnonzero((corpus.document != NO_DOCUMENT) & wholes[corpus.document])
+    targets = corpus.unit_targets[units, column]
     return _Lesson(
-        np.flatnonzero(units),
-        corpus.unit_targets[units, column],
-        whole_units,
-        corpus.lengths[wholes],
-        whole_targets[wholes],
+        units=np.flatnonzero(units),
+        targets=targets,
+        whole_units=whole_units,
+        lengths=corpus.lengths[wholes],
+        whole_targets=whole_targets[wholes],
+        positives=int(targets.sum() + np.nansum(corpus.whole_targets()[documents, column])),
     )
 
 

@@ -1,4 +1,4 @@
-"""Logistic regression on sentences of which some are coded one by one, others only as papers."""
+"""Logistic regression on sentences that are coded one by one, and on papers that are coded as a whole."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Wholes:
-    """Papers that were coded only as a whole.
+    """Papers that were coded as a whole.
 
     Attributes
     ----------
