@@ -69,6 +69,33 @@ def test_irrelevant_record_is_judged_to_carry_nothing(tmp_path):
     assert [row.value for row in coded.codings(LABELS, "relevant")] == [0, 0, 0, 0]
 
 
+def test_sentences_without_codes_are_of_a_paper_coded_as_a_whole(tmp_path):
+    bare = [{"text": sentence["text"]} for sentence in ROW["sentences"]]
+    (coded,) = read_coded(write(tmp_path / "c.jsonl", {**ROW, "sentences": bare}), LABELS)
+    assert coded.sentence_labels is None
+    assert [coded.code(label) for label in LABELS] == [1, 0, 1]
+    assert len(coded.sentences) == 2
+
+
+def test_either_all_sentences_are_coded_or_none(tmp_path):
+    mixed = [ROW["sentences"][0], {"text": "Not coded."}]
+    path = write(tmp_path / "c.jsonl", {**ROW, "sentences": mixed})
+    with pytest.raises(MechtagError, match="line 1, sentence 2: not coded, yet others of the record are"):
+        read_coded(path, LABELS)
+
+
+def test_labels_may_be_called_labels(tmp_path):
+    sentences = [{"text": sentence["text"], "labels": sentence["mechanisms"]} for sentence in ROW["sentences"]]
+    other = {**ROW, "labels": ROW["mechanisms"], "sentences": sentences}
+    del other["mechanisms"]
+    assert read_coded(write(tmp_path / "a.jsonl", other), LABELS)[0].sentence_labels == ((), ("trust", "power"))
+
+
+def test_a_further_coder_may_code_papers_alone(tmp_path):
+    alone = {name: value for name, value in CODES.items() if name != "sentences"}
+    assert read_codes(write(tmp_path / "c.jsonl", alone), LABELS)[0].sentence_labels is None
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -74,7 +74,7 @@ def test_splits_do_not_overlap_and_few_shots_come_from_the_first_part() -> None:
 
 
 def test_chart_tells_lines_apart_without_colour_and_to_those_who_cannot_see() -> None:
-    lines = {"ours": [(8, 0.5), (16, 0.7)], "theirs <1>": [(8, 0.5), (16, 0.69)]}
+    lines = {"ours": [(8, 0.5), (16, 0.7)], "theirs <1>": [(8, 0.5), (16, 0.695)]}
     chart = line_chart(lines, title="F1 & shots", description="Two lines.", x_name="shots", y_name="F1")
     root = ElementTree.fromstring(chart)
     space = "{http://www.w3.org/2000/svg}"
