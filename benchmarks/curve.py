@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 from math import ceil, floor
 
 # Lengths in units of the drawing: pixels at full size.
-_WIDTH, _HEIGHT = 860, 460
-_LEFT, _TOP, _RIGHT, _BOTTOM = 70, 30, 290, 60
+_WIDTH, _HEIGHT = 1000, 460
+_LEFT, _TOP, _RIGHT, _BOTTOM = 70, 30, 430, 60
 _GAP = 18
 _STEP = 0.1
 _FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-# Dash, marker as a path about the origin, and colour (Okabe and Ito's, which the colour-blind can tell apart).
-_STYLES = (
-    ("", "M-5,-5H5V5H-5Z", "#0072b2"),
-    ("9 4", "M0,-6L6,5H-6Z", "#d55e00"),
-    ("2 4", "M0,-6L6,0L0,6L-6,0Z", "#009e73"),
-    ("9 4 2 4", "M-5,-5L5,5M-5,5L5,-5", "#000000"),
-    ("14 4", "M0,-6V6M-6,0H6", "#cc79a7"),
-    ("4 2", "M0,6L6,-5H-6Z", "#56b4e9"),
-)
+# Six, five and six: no two of thirty lines are drawn alike.
+_DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
+_MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
+# Okabe and Ito's, which the colour-blind can tell apart.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9")
 
 Points = Sequence[tuple[float, float]]
 
@@ -31,7 +28,7 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     Parameters
     ----------
     lines
-        Points (x, y) of each line by its name; at most six lines.
+        Points (x, y) of each line by its name.
     title, description
         What those hear who cannot see it.
     """
@@ -64,15 +61,16 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
         f"{escape(y_name)}</text>"
     )
     names = _apart({name: down(points[-1][1]) for name, points in lines.items()})
-    for (name, points), (dash, marker, colour) in zip(lines.items(), _STYLES, strict=False):
+    styles = zip(cycle(_DASHES), cycle(_MARKERS), cycle(_COLOURS))
+    for (name, points), (dash, marker, colour) in zip(lines.items(), styles, strict=False):
         places = [(across(x), down(y)) for x, y in points]
         path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
         stroke = f'fill="none" stroke="{colour}" stroke-width="2"'
-        parts.append(f'<path d="{path}" {stroke} stroke-dasharray="{dash or "none"}"/>')
+        parts.append(f'<path d="{path}" {stroke} stroke-dasharray="{dash}"/>')
         spot, end = names[name], _LEFT + width + 16
         for x, y in [*places, (end + 30, spot)]:
             parts.append(f'<path transform="translate({x:.1f} {y:.1f})" d="{marker}" {stroke}/>')
-        parts.append(f'<path d="M{end},{spot:.1f}h60" {stroke} stroke-dasharray="{dash or "none"}"/>')
+        parts.append(f'<path d="M{end},{spot:.1f}h60" {stroke} stroke-dasharray="{dash}"/>')
         parts.append(f'<text x="{end + 68}" y="{spot + 5:.1f}">{escape(name)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
