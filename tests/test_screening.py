@@ -24,6 +24,7 @@ def test_loss_is_that_of_asreview() -> None:
 def test_extra_records_found_are_those_of_asreview_insights(place: int, value: float) -> None:
     # asreviewcontrib.insights.algorithms._erf_values of ASReview insights 1.6.1 on the same labels.
     assert extra_found(READ, place / 30) == pytest.approx(value)
+    assert extra_found(READ, (place + 0.5) / 30) == pytest.approx(value)  # Half a record has not been read.
 
 
 def test_figures_worked_by_hand() -> None:
