@@ -66,6 +66,7 @@ def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, co
 
 
 @given(samples())
+@settings(deadline=None)
 def test_looking_as_often_as_one_likes_costs_something(sample: Sample) -> None:
     assert bound_of_any_look(sample, 0.95) >= bound_of_one_look(sample, 0.95)
 
@@ -98,6 +99,7 @@ def brute_force_reached(found: int, missed: int, recall: float) -> bool:
 
 
 @given(st.integers(0, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+@settings(deadline=None)
 def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall: float) -> None:
     expected = next(missed for missed in range(found + 2) if not brute_force_reached(found, missed, recall))
     assert too_many(found, recall) == expected
