@@ -146,6 +146,11 @@ def test_ranked_test_is_the_smallest_hypergeometric_chance_over_windows() -> Non
     assert ranked_p(np.array(labels), total, missed) == pytest.approx(float(min(chances)))
 
 
+def test_more_missed_records_than_are_unread_have_no_chance() -> None:
+    assert ranked_p(np.array([1, 0, 0, 0]), 5, 2) == 0
+    assert ranked_p(np.array([1, 0, 0, 0]), 5, 1) > 0
+
+
 def test_ranked_verdict_agrees_with_itself_later() -> None:
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 0, 1, *[0] * 20])
     verdict = judge_ranked(labels, 100, recall=0.9, confidence=0.9)
