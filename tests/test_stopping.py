@@ -197,14 +197,21 @@ def test_replayed_sample_stops_where_a_look_after_each_record_would() -> None:
         assert stopped.work_saved == pytest.approx(1 - stopped.read / 1000)
 
 
-def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would() -> None:
-    labels = made_review(np.random.default_rng(1), hidden=3)
-    first = next(
-        read
-        for read in range(1, len(labels) + 1)
-        if ranked_p(labels[:read], len(labels), too_many(int(labels[:read].sum()), 0.9)) <= 0.1
-    )
-    assert stop_by_rank(labels, recall=0.9, confidence=0.9).read == first
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 0.7, 0.8]), st.sampled_from([0.6, 0.8, 0.9]))
+@settings(deadline=None, max_examples=60)
+def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would(
+    seed: int, recall: float, confidence: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    total = int(generator.integers(20, 120))
+    labels = (generator.random(total) < np.linspace(0.5, 0.02, total)).astype(int)
+    labels[0] = 1
+
+    def enough(read: int) -> bool:
+        return ranked_p(labels[:read], total, too_many(int(labels[:read].sum()), recall)) <= 1 - confidence
+
+    first = next(read for read in range(1, total + 1) if enough(read))
+    assert stop_by_rank(labels, recall=recall, confidence=confidence).read == first
 
 
 def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:
