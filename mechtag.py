@@ -269,7 +269,7 @@ def rank(
     Example: `mechtag rank unique.parquet -o ranking.csv --labels ranking.csv`
     """
     from pipeline.judgements import read_judgements
-    from training.rank import Target, read_course, tell, write_ranking
+    from training.rank import Target, read_course, refuse_loss, tell, write_ranking
     from training.rank import rank as rank_records
     from training.search import cold_scores, load_search, read_sources
 
@@ -280,6 +280,7 @@ def rank(
     if course.target not in (None, target):
         _say(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
     records = read_sources(source)
+    refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
     with _progress("encoding", len(records)) as advance:
         search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)

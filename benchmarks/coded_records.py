@@ -16,7 +16,16 @@ from rich.progress import track
 
 from benchmarks.calibrations import compare
 from benchmarks.publish import ROOT, publish, result
-from benchmarks.variants import FEATURES, Ground, half_coded, load_ground, out_of_fold, zero_shot
+from benchmarks.variants import (
+    FEATURES,
+    Ground,
+    bagged,
+    half_coded,
+    load_ground,
+    out_of_fold,
+    with_co_occurrence,
+    zero_shot,
+)
 from evaluation.evidence import rank_evidence
 from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, ranking, within_auc
 from evaluation.resampling import draw, interval
@@ -140,6 +149,16 @@ def runs(ground: Ground) -> Iterator[tuple[str, Callable[[int], dict[str, Run]]]
     yield "shipped", of(lambda _: ground.corpus, frozen, parts)
     for name, corpus in FEATURES.items():
         yield name, of(lambda _, corpus=corpus: corpus(ground), frozen, {"both": name})  # type: ignore[misc]
+
+    def stacked(seed: int) -> dict[str, Run]:
+        fold = assign_folds(ground.corpus.document_targets[:, 0], ground.settings.train.folds, seed)
+        both = out_of_fold(ground, ground.corpus, frozen, fold, seed)["both"]
+        return {
+            "with label co-occurrence": Run(ground.corpus, fold, with_co_occurrence(ground, both, fold)),
+            "mean of five heads": Run(ground.corpus, fold, bagged(ground, fold, seed)),
+        }
+
+    yield "stacked", stacked
     for name in TRAINERS:
         settings = ground.settings.train.model_copy(update={"trainer": name})
         tuning = make_trainer(ground.encoder, ground.codebook, ground.definitions, settings, work=WORK)

@@ -211,6 +211,8 @@ def too_many(found: int, recall: float) -> int:
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
     """Smallest chance, over windows of the last records read, of so few finds if ``missed`` were still unread."""
+    if missed > total - len(labels):
+        return 0.0  # So many are not left.
     window = np.arange(1, len(labels) + 1)
     found = np.cumsum(labels[::-1])
     urn = total - len(labels) + window

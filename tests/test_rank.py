@@ -171,6 +171,31 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     assert output.read_bytes() == before
 
 
+def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
+    output, words = begun
+    before = output.read_bytes()
+    status, _, message = call(*words[: words.index("--labels")])
+    assert status == 1
+    assert "holds 20 decisions that would be lost" in message
+    other = tmp_path / "other.csv"
+    other.write_text(f"record_id,decision\n{split_rows(output)[1][0]},1\n", encoding="utf-8")
+    status, _, message = call(*words, "--labels", other)
+    assert status == 1
+    assert "holds 19 decisions that would be lost" in message
+    assert output.read_bytes() == before
+
+
+def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
+    other = tmp_path / "budget.csv"
+    other.write_text("item,cost\ntea,1\n", encoding="utf-8")
+    status, _, message = call(*begun[1], "-o", other)
+    assert status == 1
+    assert "no column names the record" in message
+    status, _, message = call(*begun[1], "-o", tmp_path / "ranking.json")
+    assert status == 1
+    assert "a name that ends in .csv" in message
+
+
 def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
     output, words = begun
     with output.open("a", encoding="utf-8") as file:

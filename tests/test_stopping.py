@@ -66,6 +66,7 @@ def test_bound_of_any_look_is_the_ratio_of_prior_to_posterior(sample: Sample, co
 
 
 @given(samples())
+@settings(deadline=None)
 def test_looking_as_often_as_one_likes_costs_something(sample: Sample) -> None:
     assert bound_of_any_look(sample, 0.95) >= bound_of_one_look(sample, 0.95)
 
@@ -98,6 +99,7 @@ def brute_force_reached(found: int, missed: int, recall: float) -> bool:
 
 
 @given(st.integers(0, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+@settings(deadline=None)
 def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall: float) -> None:
     expected = next(missed for missed in range(found + 2) if not brute_force_reached(found, missed, recall))
     assert too_many(found, recall) == expected
@@ -142,6 +144,11 @@ def test_ranked_test_is_the_smallest_hypergeometric_chance_over_windows() -> Non
         urn = total - len(labels) + window
         chances.append(sum(chance(urn, found + missed, window, few) for few in range(found + 1)))
     assert ranked_p(np.array(labels), total, missed) == pytest.approx(float(min(chances)))
+
+
+def test_more_missed_records_than_are_unread_have_no_chance() -> None:
+    assert ranked_p(np.array([1, 0, 0, 0]), 5, 2) == 0
+    assert ranked_p(np.array([1, 0, 0, 0]), 5, 1) > 0
 
 
 def test_ranked_verdict_agrees_with_itself_later() -> None:
@@ -190,14 +197,21 @@ def test_replayed_sample_stops_where_a_look_after_each_record_would() -> None:
         assert stopped.work_saved == pytest.approx(1 - stopped.read / 1000)
 
 
-def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would() -> None:
-    labels = made_review(np.random.default_rng(1), hidden=3)
-    first = next(
-        read
-        for read in range(1, len(labels) + 1)
-        if ranked_p(labels[:read], len(labels), too_many(int(labels[:read].sum()), 0.9)) <= 0.1
-    )
-    assert stop_by_rank(labels, recall=0.9, confidence=0.9).read == first
+@given(st.integers(0, 10_000), st.sampled_from([0.5, 0.7, 0.8]), st.sampled_from([0.6, 0.8, 0.9]))
+@settings(deadline=None, max_examples=60)
+def test_replayed_ranked_rule_stops_where_a_look_after_each_record_would(
+    seed: int, recall: float, confidence: float
+) -> None:
+    generator = np.random.default_rng(seed)
+    total = int(generator.integers(20, 120))
+    labels = (generator.random(total) < np.linspace(0.5, 0.02, total)).astype(int)
+    labels[0] = 1
+
+    def enough(read: int) -> bool:
+        return ranked_p(labels[:read], total, too_many(int(labels[:read].sum()), recall)) <= 1 - confidence
+
+    first = next(read for read in range(1, total + 1) if enough(read))
+    assert stop_by_rank(labels, recall=recall, confidence=confidence).read == first
 
 
 def test_the_sample_keeps_its_promise_where_the_ranking_breaks_down() -> None:

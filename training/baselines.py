@@ -127,7 +127,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
     """Train once for each gold paper, on the coded records and on all other gold papers.
 
-    Gold papers are coded as a whole, and teach as such; see `training.pooled.fit_units`.
+    Gold papers are coded as a whole, and teach the labels so.
     """
     predictions = []
     for row in range(bench.n_coded, bench.corpus.n_documents):

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from models.codebook import describe_validation
 from pipeline.errors import MechtagError
 from pipeline.exporters.table import excel_cell
-from pipeline.judgements import Judgements
+from pipeline.judgements import Judgements, read_judgements
 from pipeline.records import Record, Row
 from pipeline.stopping import Sample, Verdict, check_shares, judge, judge_ranked, sample_due
 from pipeline.store import read_json, write_csv, write_json
@@ -104,6 +104,22 @@ def read_course(path: Path) -> Course:
         return Course.model_validate(read_json(path).get("course"))
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
+
+
+def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
+    """Raise `MechtagError` where writing the table would lose decisions, or a file that is no such table."""
+    if output.suffix != ".csv":
+        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
+    if not output.exists():
+        return
+    held = read_judgements(output, relevance_key).labels(records)
+    known = np.full(len(records), np.nan) if judgements is None else judgements.labels(records)
+    lost = np.flatnonzero(~np.isnan(held) & np.isnan(known))
+    if len(lost):
+        raise MechtagError(
+            f"{output}: holds {len(lost)} decisions that would be lost, the first on "
+            f"{records[int(lost[0])].record_id}; give this file as --labels, or write to another one"
+        )
 
 
 def rank(

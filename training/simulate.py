@@ -174,10 +174,11 @@ def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped
         def enough(read: int, missed: int = missed) -> bool:
             return ranked_p(labels[:read], len(labels), missed) <= 1 - confidence
 
-        # Each further record without a find lowers the p-value, so the first that is enough is found by halving.
-        read = bisect_left(range(end), True, lo=max(start, 1), key=enough)
-        if read < end:
-            return _stopped(read, found, labels)
+        # Each further record without a find lowers the p-value, so if the last of them is not enough none is,
+        # and otherwise the first that is enough is found by halving.
+        first = max(start, 1)
+        if first < end and enough(end - 1):
+            return _stopped(bisect_left(range(end), True, lo=first, key=enough), found, labels)
     return _stopped(len(labels), int(labels.sum()), labels)
 
 

@@ -45,8 +45,10 @@ def log_run(
     """
     import mlflow
 
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(_LOCAL_STORE)
+    store = os.environ.get("MLFLOW_TRACKING_URI")
+    # Said each time, because MLflow remembers the last store of the process and then ignores the variable.
+    mlflow.set_tracking_uri(store or _LOCAL_STORE)
+    if not store:
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
             mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
     mlflow.set_experiment(EXPERIMENT)

@@ -22,6 +22,8 @@ POOLED = {
     "kappa",
     "alpha",
     "subset_accuracy",
+    "yes_right",
+    "no_right",
     "hamming_loss",
     "referred",
 }

@@ -43,6 +43,9 @@ def test_keys_are_those_of_the_contract(metrics):
         assert all(set(figure) == FIGURE for figure in section["pooled"].values())
         permuted = {name for name, figure in section["pooled"].items() if figure["p_value"] is not None}
         assert permuted == {"across_auc", "within_auc", "macro_f1", "micro_f1", "kappa"}
+    assert metrics["transfer"]["coverage_risk"][-1]["risk"] == pytest.approx(
+        metrics["transfer"]["pooled"]["hamming_loss"]["value"], abs=1e-6
+    )
     assert list(metrics["transfer"]["labels"]) == list(LABELS)
     assert "labels" not in metrics["baselines"]["all_positive"]
 
@@ -106,6 +109,8 @@ def test_coded_records_and_relevance(metrics):
     assert coded["sentences"]["labels"]["trust"]["support"] == 3
     assert coded["second_coder"]["relevance"] == {"kappa": 1.0, "alpha": 1.0}
     assert coded["second_coder"]["sentences"]["kappa"] == 1.0
+    assert set(coded["evidence"]) >= {"papers_and_labels", "precision_at_1", "average_precision", "chance"}
+    assert coded["evidence"]["papers_and_labels"] > 0
     # 15 codes of 5 records: 4 both, 2 only the first, 9 none.
     expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
     assert coded["second_coder"]["documents"]["kappa"] == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,42 @@
+"""Parts of the screening benchmark that decide what its figures mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.screening import GROUPS, REVIEWS, _interval, priors, review
+from benchmarks.stopping import misplace
+from tests.conftest import BENCH
+
+
+@pytest.mark.parametrize("recall", [0.95, 0.9])
+@pytest.mark.parametrize("relevant", [20, 23, 101])
+def test_misplaced_records_are_just_enough_to_miss_the_recall(recall: float, relevant: int) -> None:
+    labels = np.concatenate(([1, 0], np.random.default_rng(0).permutation([1] * (relevant - 1) + [0] * 300), [0]))
+    moved = misplace(labels, recall, np.random.default_rng(1))
+    assert sorted(moved) == sorted(labels)
+    assert moved[:2].tolist() == [1, 0]  # What was known beforehand stays known.
+    last = len(moved) - int(np.flatnonzero(moved == 0)[-1]) - 1
+    assert (relevant - last) / relevant < recall
+    assert (relevant - last + 1) / relevant >= recall
+
+
+def test_interval_draws_the_two_forms_of_a_review_together() -> None:
+    values = np.zeros(len(REVIEWS))
+    values[[REVIEWS.index(name) for name in ("nagtegaal_2019", "nudging")]] = (1, -1)
+    # Drawn together they cancel in every resample; drawn apart they would not.
+    assert _interval(values) == (0, 0)
+
+
+def test_every_review_is_there_once() -> None:
+    assert sorted(name for group in GROUPS for name in group) == sorted(set(REVIEWS))
+    if not (BENCH / "screening").is_dir():
+        pytest.skip(f"{BENCH}: the benchmark data are not here; MECHTAG_BENCH names their folder")
+    assert {path.name.removesuffix(".csv.gz") for path in (BENCH / "screening").glob("*.csv.gz")} == set(REVIEWS)
+    for name in REVIEWS:
+        titles, abstracts, labels = review(name)
+        assert len(titles) == len(abstracts) == len(labels)
+        known = priors(name, 0)
+        assert labels[known].tolist() == [1, 0]
+        assert known.tolist() == priors(name, 0).tolist()
