@@ -97,16 +97,20 @@ class Record(Row):
         field up for aliases and defaults, and takes ten times as long.
         """
         record = cls.__new__(cls)
-        set_attribute = object.__setattr__
-        set_attribute(record, "__dict__", values)
-        set_attribute(record, "__pydantic_fields_set__", _ALL_FIELDS)
-        set_attribute(record, "__pydantic_extra__", None)
-        set_attribute(record, "__pydantic_private__", None)
+        _set_values(record, values)
+        _set_fields(record, _ALL_FIELDS)
+        _set_extra(record, None)
+        _set_private(record, None)
         return record
 
 
 # One for all records, which nobody changes: a set of its own would make each a kilobyte larger.
 _ALL_FIELDS = set(Record.model_fields)
+# What makes up a model, set without a look at whether it may be changed.
+_set_values, _set_fields, _set_extra, _set_private = (
+    vars(BaseModel)[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 
 
 def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int | None, authors: tuple[str, ...]) -> str:

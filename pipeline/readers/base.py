@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -208,7 +209,8 @@ class Source:
         def surveyed() -> Iterator[bytes]:
             nonlocal size, nuls, run, blank
             for chunk in self._chunks():
-                size, nuls, blank = size + len(chunk), nuls + chunk.count(0), blank and not chunk.strip()
+                size, blank = size + len(chunk), blank and chunk.isspace()
+                nuls += chunk.count(0) if 0 in chunk else 0  # to look for the first is faster
                 run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
                 if run > LARGEST_WHOLE:
                     raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB; no export has such")
@@ -241,32 +243,39 @@ class Source:
                 "in. Use the database's export or download button, or save the page as text"
             )
 
-    @contextmanager
-    def _decoded(self) -> Iterator[io.TextIOWrapper]:
-        encoding, size, _ = self.survey
+    def _decoded(self) -> Iterator[str]:
+        """Give the text in pieces, with line ends as in `text`."""
+        encoding, size, nuls = self.survey
         share = 1 if self.packed is None else self.packed / size
-
-        def on_read(done: int) -> None:
-            self.on_read(round(done * share))
-
-        with self.open() as stream:
-            watched = io.BufferedReader(Watched(stream, partial(readable, self.path), on_read), _CHUNK)
-            watched.read(encoding.mark)
-            yield io.TextIOWrapper(watched, encoding.name, encoding.errors)
+        decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder(encoding.name)(encoding.errors), translate=True
+        )
+        mark = encoding.mark
+        for chunk in chain(self._chunks(), [b""]):
+            self.on_read(round(len(chunk) * share))
+            text = decoder.decode(chunk[mark:], final=not chunk)
+            yield text.replace("\0", "") if nuls else text
+            mark = 0
 
     def lines(self) -> Iterator[str]:
-        r"""Lines, each with ``\n`` at its end except perhaps the last; only one at a time is in memory.
+        r"""Lines, each with ``\n`` at its end except perhaps the last; only some are in memory at a time.
 
         Raises
         ------
         MechtagError
             As `survey`.
         """
-        with self._decoded() as text:
-            if self.survey.nuls:
-                yield from (line.replace("\0", "") for line in text)
-            else:
-                yield from text
+        begun: list[str] = []
+        for text in self._decoded():
+            *lines, rest = text.split("\n")
+            if lines:
+                lines[0] = "".join((*begun, lines[0]))
+                begun.clear()
+            for line in lines:
+                yield line + "\n"
+            begun.append(rest)
+        if last := "".join(begun):
+            yield last
 
     @cached_property
     def text(self) -> str:
@@ -278,8 +287,7 @@ class Source:
             As `survey`, or the file has more than `LARGEST_WHOLE` bytes.
         """
         self._refuse_large(self.survey.size)
-        with self._decoded() as text:
-            return text.read().replace("\0", "")
+        return "".join(self._decoded())
 
     @cached_property
     def head(self) -> str:

@@ -85,9 +85,10 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
 
 
 class _Plan(NamedTuple):
-    """Where in a row attributes stand, the column to prefer first; and whether given names come first."""
+    """Where in a row attributes stand, the column to prefer last; keywords; and whether given names come first."""
 
     places: list[tuple[int, str]]
+    keyword_places: list[int]
     given_first: bool
 
 
@@ -97,7 +98,10 @@ def _plan(columns: tuple[str, ...]) -> _Plan:
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
-    return _Plan([(index, known[columns[index]][0]) for _, index in ranked], given_first)
+    places = [(index, known[columns[index]][0]) for _, index in ranked]
+    # Where columns compete, the last to be looked at wins.
+    single = [place for place in reversed(places) if place[1] != "keywords"]
+    return _Plan(single, [index for index, attribute in places if attribute == "keywords"], given_first)
 
 
 def _folded(column: str) -> str:
@@ -139,19 +143,16 @@ def find_header(rows: Sequence[Sequence[str]]) -> int:
     return index
 
 
+def _cell(text: str) -> str:
+    text = text.strip()
+    return guarded[1] if text[:1] == "=" and (guarded := _GUARDED.fullmatch(text)) else text
+
+
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
-    places, given_first = _plan(tuple([name for name, _ in fields]))
-    values: dict[str, str] = {}
-    keywords: list[str] = []
-    for index, attribute in places:
-        cell = fields[index][1].strip()
-        if cell[:1] == "=" and (guarded := _GUARDED.fullmatch(cell)):
-            cell = guarded[1]
-        if attribute == "keywords":
-            keywords += _split_keywords(cell)
-        elif attribute not in values:
-            values[attribute] = cell
+    places, keyword_places, given_first = _plan(tuple([name for name, _ in fields]))
+    values = {attribute: _cell(fields[index][1]) for index, attribute in places}
+    keywords = [word for index in keyword_places for word in _split_keywords(_cell(fields[index][1]))]
     start, end = values.pop("start", None), values.pop("end", None)
     if "(" in (journal := values.get("journal", "")) and (place := _EMBASE_SOURCE.match(journal)):
         values = {**place.groupdict(), **values, "journal": place["journal"]}
@@ -200,9 +201,9 @@ def split_authors(cell: str) -> list[str]:
     # PubMed ends the list with a full stop, and writes initials without.
     cell = cell.removesuffix(".") if cell.count(".") == 1 else cell
     parts = [part.strip() for part in cell.strip(" ,").split(",")]
-    if all(_NAME_AND_INITIALS.fullmatch(part) for part in parts):
+    if all(map(_NAME_AND_INITIALS.fullmatch, parts)):
         return parts
-    if len(parts) % 2 == 0 and all(_INITIALS.fullmatch(part) for part in parts[1::2]):
+    if len(parts) % 2 == 0 and all(map(_INITIALS.fullmatch, parts[1::2])):
         return [", ".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
     return [cell] if len(parts) == 2 else parts
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.readers.base import LONGEST_ENTRY, Entry
 from pipeline.readers.cleaning import clean_abstract, clean_text
@@ -19,7 +18,7 @@ _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
-_LONGEST_CACHED = 200
+_LONGEST_CACHED, _MOST_CACHED = 200, 1 << 15
 _OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
 
 
@@ -27,33 +26,39 @@ class _Cleaner(Protocol[_T]):
     def __call__(self, value: Any, told: list[str] | None = None) -> _T: ...
 
 
-def _once(clean: _Cleaner[_T]) -> _Cleaner[_T]:
-    """Clean a text once, and keep it once in memory: journals, years and names come again and again.
+class _Once(Generic[_T]):
+    """Cleans a text once, and keeps it once in memory: journals, years and names come again and again."""
 
-    Numbers are not kept, for a cache takes 1 and True for the same, nor is anything that may need mending,
-    which would be told only the first time.
-    """
-    known = lru_cache(maxsize=1 << 15)(clean)
+    def __init__(self, clean: _Cleaner[_T]) -> None:
+        self._clean = clean
+        self._known: dict[str | None, _T] = {}
 
-    def cleaned(value: Any, told: list[str] | None = None) -> _T:
-        if type(value) is str and len(value) <= _LONGEST_CACHED and value.isascii():
-            return known(value, None)
-        return clean(value, told)
+    def each(self, values: Sequence[Any], told: list[str] | None = None) -> list[_T]:
+        """Clean values one by one."""
+        known = self._known
+        try:
+            return [known[value] for value in values]
+        except (KeyError, TypeError):  # a value that is new, or cannot be kept
+            return [self._one(value, told) for value in values]
 
-    return cleaned
+    def _one(self, value: Any, told: list[str] | None) -> _T:
+        # Numbers are not kept, for a dictionary takes 1 and True for the same, nor is anything that may need
+        # mending, which would be told only the first time.
+        if not (value is None or (type(value) is str and len(value) <= _LONGEST_CACHED and value.isascii())):
+            return self._clean(value, told)
+        if value not in self._known:
+            if len(self._known) >= _MOST_CACHED:
+                self._known.clear()
+            self._known[value] = self._clean(value)
+        return self._known[value]
 
 
-_short_text = _once(clean_text)
-
-
-@_once
 def clean_year(value: Any, told: list[str] | None = None) -> int | None:
     """Return the first number that can be a year of publication."""
     years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
-@_once
 def clean_author(value: Any, told: list[str] | None = None) -> str:
     """``Family, Given``, where a comma or initials at the end tell the two apart."""
     name = clean_text(value, told).strip(" ,;")[:_LONGEST_IDENTIFIER]
@@ -64,11 +69,15 @@ def clean_author(value: Any, told: list[str] | None = None) -> str:
     return f"{initials[1]}, {initials[2]}" if initials else name
 
 
-def _each(values: Any, clean: _Cleaner[str], told: list[str] | None) -> list[str]:
-    """Clean values, and leave the empty ones out."""
-    if not values or not isinstance(values, list | tuple):
-        return []
-    return [text for value in values if (text := clean(value, told))]
+def _text_or_none(value: Any, told: list[str] | None = None) -> str | None:
+    return clean_text(value, told) or None
+
+
+_texts, _years, _authors = _Once(_text_or_none), _Once(clean_year), _Once(clean_author)
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[str] | None = None) -> Record | Rejected:
@@ -97,15 +106,13 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[st
         raw = (("title", title[:_LONGEST_IDENTIFIER]),)
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)
-    year = clean_year(get("year"))
+    [year] = _years.each([get("year")])
     doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
     # Co-authors may have the same name; a keyword stands for one thing.
-    authors = tuple(_each(get("authors"), clean_author, told))
-    keywords = tuple(dict.fromkeys(_each(get("keywords"), _short_text, told)))
-    journal, volume, issue, pages, kind, language, url = [
-        _short_text(value, told) or None if (value := get(name)) else None for name in _OTHERS
-    ]
+    authors = tuple(filter(None, _authors.each(_list(get("authors")), told)))
+    keywords = tuple(dict.fromkeys(filter(None, _texts.each(_list(get("keywords")), told))))
+    journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], told)
     return Record.unchecked(
         {
             "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),

@@ -69,12 +69,10 @@ def _list(value: Any) -> list[Any]:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Names are those of a record; ``synopsis`` stands for an abstract that may not be shared."""
     item = dict(fields)
-    return {
-        **item,
-        "abstract": item.get("abstract") or item.get("synopsis"),
-        "authors": _list(item.get("authors")),
-        "keywords": _list(item.get("keywords")),
-    }
+    item["abstract"] = item.get("abstract") or item.get("synopsis")
+    item["authors"] = _list(item.get("authors"))
+    item["keywords"] = _list(item.get("keywords"))
+    return item
 
 
 FORMAT = Format("JSONL", recognise, read, clean)
