@@ -32,7 +32,7 @@ from evaluation.resampling import draw, interval
 from models.calibration import probabilities
 from training.examples import NO_DOCUMENT, Corpus
 from training.fit import assign_folds, cross_calibrate
-from training.trainers import Frozen, Trainer, make_trainer
+from training.trainers import Trainer, make_trainer
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -144,15 +144,14 @@ def runs(ground: Ground) -> Iterator[tuple[str, Callable[[int], dict[str, Run]]]
         return {"definitions alone (zero-shot)": Run(ground.corpus, fold, zero_shot(ground))}
 
     yield "definitions", nothing_learnt
-    frozen = Frozen(ground.encoder, ground.definitions)
     parts = {"both": REFERENCE, "vectors": "vectors alone", "words": "words alone (TF-IDF)"}
-    yield "shipped", of(lambda _: ground.corpus, frozen, parts)
+    yield "shipped", of(lambda _: ground.corpus, ground.frozen, parts)
     for name, corpus in FEATURES.items():
-        yield name, of(lambda _, corpus=corpus: corpus(ground), frozen, {"both": name})  # type: ignore[misc]
+        yield name, of(lambda _, corpus=corpus: corpus(ground), ground.frozen, {"both": name})  # type: ignore[misc]
 
     def stacked(seed: int) -> dict[str, Run]:
         fold = assign_folds(ground.corpus.document_targets[:, 0], ground.settings.train.folds, seed)
-        both = out_of_fold(ground, ground.corpus, frozen, fold, seed)["both"]
+        both = out_of_fold(ground, ground.corpus, ground.frozen, fold, seed)["both"]
         return {
             "with label co-occurrence": Run(ground.corpus, fold, with_co_occurrence(ground, both, fold)),
             "mean of five heads": Run(ground.corpus, fold, bagged(ground, fold, seed)),
@@ -164,7 +163,7 @@ def runs(ground: Ground) -> Iterator[tuple[str, Callable[[int], dict[str, Run]]]
         tuning = make_trainer(ground.encoder, ground.codebook, ground.definitions, settings, work=WORK)
         yield f"trainer {name}", of(lambda _: ground.corpus, tuning, {"both": f"trainer {name}"})
     for name, whole in (("half the papers without codes", False), ("half the papers coded as a whole", True)):
-        yield name, of(lambda seed, whole=whole: half_coded(ground, seed, whole=whole), frozen, {"both": name})  # type: ignore[misc]
+        yield name, of(lambda seed, whole=whole: half_coded(ground, seed, whole=whole), ground.frozen, {"both": name})  # type: ignore[misc]
 
 
 def pooling(ground: Ground, run: Run) -> dict[str, dict[str, float]]:

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from models.codebook import Codebook, load_codebook
 from models.encoder import TransformerEncoder
 from models.features import Definitions, embed_codebook
-from pipeline.annotations import Exemplar, read_coded, read_exemplars
+from pipeline.annotations import Exemplar, read_exemplars
+from pipeline.codings import read_annotations
 from pipeline.settings import Settings, load_settings
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
 from training.fit import fit_heads, score_units
@@ -63,7 +64,7 @@ def load_ground() -> Ground:
     """Read what the project's settings name."""
     settings = load_settings()
     codebook = load_codebook(settings.codebook)
-    coded = coded_documents(read_coded(settings.train.records, codebook.keys), codebook.keys)
+    coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys)
     return Ground(settings, codebook, load_encoder(settings), coded, exemplars)
 
