@@ -162,8 +162,10 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
         word_weights[0], shift = fit_units(mean_counts[documents], relevant, strength)
         intercept[0] += shift
 
-    lessons = [_lesson(corpus, usable, documents, column) for column in range(n_columns)]
-    learnt = [column for column in range(1, n_columns) if lessons[column].positives >= settings.min_positives]
+    coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)
+    lessons = {column: _lesson(corpus, usable, documents, column) for column in range(1, n_columns)}
+    examples = {column: lesson.positives + coded_whole[column] for column, lesson in lessons.items()}
+    learnt = [column for column in lessons if examples[column] >= settings.min_positives]
     if not learnt:
         raise MechtagError(
             f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives); "
@@ -200,7 +202,7 @@ class _Lesson:
         How many units each of those papers has.
     whole_targets : ndarray
     positives : int
-        How many sentences and exemplars carry the label, and papers whose sentences were not coded for it.
+        How many sentences and exemplars carry the label.
     """
 
     units: Index
@@ -243,7 +245,7 @@ def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Less
         whole_units=whole_units,
         lengths=corpus.lengths[wholes],
         whole_targets=whole_targets[wholes],
-        positives=int(targets.sum() + np.nansum(corpus.whole_targets()[documents, column])),
+        positives=int(targets.sum()),
     )
 
 

@@ -1,0 +1,55 @@
+"""What the commands share: arguments, settings, messages, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from models.codebook import Codebook
+    from pipeline.settings import Settings
+
+PARAMS = Path("params.yaml")
+MODEL = Path("models/trained")
+CHECKPOINTS = Path("data/work/checkpoints")
+
+Sources = Annotated[
+    list[Path],
+    typer.Argument(metavar="SRC...", help="Search exports, or folders or zip files of them.", show_default=False),
+]
+Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
+Checkpoints = Annotated[
+    Path, typer.Option("--checkpoints", help="Folder for what tuning goes on from; it may be deleted at any time.")
+]
+
+
+def load(params: Path) -> tuple[Settings, Codebook]:
+    """Read the settings, and the codebook they name."""
+    from models.codebook import load_codebook
+    from pipeline.settings import load_settings
+
+    settings = load_settings(params)
+    return settings, load_codebook(settings.codebook)
+
+
+def say(message: str) -> None:
+    """Tell the user, beside what the command gives to a pipe."""
+    typer.echo(message, err=True)
+
+
+@contextmanager
+def progress(what: str, total: int, *, of_bytes: bool = False) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    done = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)
