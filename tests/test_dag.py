@@ -39,7 +39,7 @@ def outputs(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    for name in ("models", "pipeline", "training", "evaluation"):
+    for name in ("models", "pipeline", "training", "evaluation", "commands"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("trained", "__pycache__"))
     shutil.copytree(ROOT / "data/raw", folder / "data/raw")
     shutil.copytree(ROOT / "data/annotated", folder / "data/annotated")
