@@ -157,5 +157,5 @@ class LabelMap:
             + more
             + "\nWrite what each stands for into a map file and give it with --map, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
-            "or null for what is to be passed over"
+            "or null for what is to be passed over; the name of a column with null has all of it passed over"
         )

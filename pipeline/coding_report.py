@@ -98,6 +98,6 @@ def tell(imported: Imported) -> Iterator[str]:
     yield f"Written: {values.count(1)} yes + {values.count(0)} no + {values.count(None)} not judged"
     records = len({coding.record_id for coding in imported.codings})
     coders = sorted({coding.coder for coding in imported.codings})
-    yield f"{records} records, coded by {', '.join(coders) or 'nobody'}"
+    yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
     if imported.disagreements:
-        yield f"Coders differ in {len(imported.disagreements)} places; what each said is kept (disagreements.csv)"
+        yield f"Labels on which coders differ, what each said is kept: {len(imported.disagreements)} (disagreements.csv)"

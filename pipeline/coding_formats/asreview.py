@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeline.coding_formats import screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, date_of, faulty, fold
-from pipeline.coding_formats.content import Content
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, date_of, faulty
+from pipeline.coding_formats.content import Content, fold
 from pipeline.coding_formats.ticks import tick
 from pipeline.readers.base import Entry
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from pipeline.annotations import Basis
-from pipeline.coding_formats.content import Content
+from pipeline.coding_formats.content import NAMES, Content, fold
 from pipeline.coding_labels import LabelMap
 from pipeline.readers import columns
 from pipeline.readers.base import Entry
@@ -20,8 +20,6 @@ Value = Literal[0, 1] | None
 #: What a label that was not ticked means.
 Unticked = Literal["no", "not-judged"]
 
-#: Columns and keys that name a paper in the reviewers' own list.
-NAMES = ("record_id", "key", "id", "paper_id", "paper", "study", "study_id", "ref", "covidence")
 _CITATION = re.compile(r"\s*(\D{2,60}?)(?:\s+et al\.?)?[\s,_-]*\(?((?:19|20)\d\d)[a-z]?\)?\s*")
 _LONGEST = 500
 
@@ -114,11 +112,6 @@ class CodingFormat:
     name: str
     recognise: Callable[[Content], bool]
     read: Callable[[Content, Asked], Iterator[Item]]
-
-
-def fold(name: str) -> str:
-    """Name of a column or key without case, spaces and punctuation: 'Reviewer Name' is ``reviewer_name``."""
-    return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def text_of(value: Any) -> str:

@@ -16,10 +16,17 @@ from pipeline.readers.base import Entry, Source
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 
+#: Columns and keys that name a paper in the reviewers' own list.
+NAMES = ("record_id", "key", "id", "paper_id", "paper", "study", "study_id", "ref", "covidence")
 _PREAMBLE = 30
 # EPPI-Reviewer puts a whole review into one object, often on one line.
 _DOCUMENT = re.compile(r'\s*\{\s*"(?:CodeSets|References)"\s*:')
 _TABLES = {"XLSX", "Parquet", "JSONL", "CSL-JSON", "CSV or TSV"}
+
+
+def fold(name: str) -> str:
+    """Name of a column or key without case, spaces and punctuation: 'Reviewer Name' is ``reviewer_name``."""
+    return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,18 @@ def load(source: Source) -> list[Content]:
         return [_keyed(source, "objects", list(csl_json.read(source)))]
     if jsonl.recognise(source):
         return [_keyed(source, "objects", list(jsonl.read(source)))]
-    for form in RECORD_FORMATS:
+    for form in () if _begins_table(source) else RECORD_FORMATS:
         if form.name not in _TABLES and form.recognise(source):
             return [_keyed(source, "records", list(form.read(source)), form.clean)]
     start, names, delimiter = delimited.header(source)
     return [_table(source, names, list(delimited.rows(source.lines(), start + 1, delimiter)))]
+
+
+def _begins_table(source: Source) -> bool:
+    """Whether the first line names columns: cells below it may look like any format of records."""
+    cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
+    known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
+    return len(cells) > 1 and bool(known)
 
 
 def _keyed(

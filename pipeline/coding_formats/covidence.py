@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.coding_formats import matrix, screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty, fold
-from pipeline.coding_formats.content import Content
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty
+from pipeline.coding_formats.content import Content, fold
 
 
 def recognise(content: Content) -> bool:

@@ -9,16 +9,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline.coding_formats.base import NAMES, Asked, Code, CodingFormat, Item, Value, faulty, fold, paper_of
-from pipeline.coding_formats.content import Content
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, faulty, paper_of
+from pipeline.coding_formats.content import NAMES, Content, fold
 from pipeline.coding_formats.ticks import WORDS, tick
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Entry
 from pipeline.readers.columns import attributes
 
 _CODERS = ("coder", "reviewer", "reviewer_name", "annotator")
-# Rayyan numbers the questions of an extraction form: '14-Inspiring intent'.
-_NUMBERED = re.compile(r"\d+-")
+#: Rayyan numbers the questions of an extraction form: '14-Inspiring intent'.
+NUMBERED = re.compile(r"\d+-")
 
 
 def recognise(content: Content) -> bool:
@@ -70,7 +70,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
         filled = [cell for cell in cells if cell]
         if meaning is not None or (filled and all(cell.casefold() in WORDS for cell in filled)):
             ticks.append(name)
-        elif any(asked.labels.find(part) for cell in filled for part in asked.labels.split(cell)):
+        elif _lists_labels(filled, asked):
             lists.append(name)
     doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
     if doubled:
@@ -78,8 +78,14 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     return ticks, lists
 
 
+def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
+    """Whether at least half of the cells name a label, so that this is a question and no remark."""
+    naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
+    return bool(naming) and 2 * len(naming) >= len(cells)
+
+
 def _label(name: str) -> str:
-    return _NUMBERED.sub("", name, count=1) if _NUMBERED.match(name) else name
+    return NUMBERED.sub("", name, count=1) if NUMBERED.match(name) else name
 
 
 def row_codes(

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 
 from pipeline.coding_formats import matrix, screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, faulty, fold
-from pipeline.coding_formats.content import Content
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, faulty
+from pipeline.coding_formats.content import Content, fold
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Entry
 
@@ -42,8 +42,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         )
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (members.pop() if len(members) == 1 else "")
-    # Questions of the extraction form are columns of their own.
-    forms = matrix.code_columns(content, asked) if content.kind == "table" else ([], [])
+    forms = _forms(content, asked)
     for entry in content.entries:
         if entry.fault:
             yield faulty(entry)
@@ -61,6 +60,16 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         included = any(code.value == 1 for code in decisions)
         finished = (owner,) if owner and (labels or included) else ()
         yield Item(entry.number, entry.line, screening.paper(entry, content), codes, finished, fault="; ".join(faults))
+
+
+def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
+    """Columns of the questions of an extraction form, of ticks and of names of labels."""
+    if content.kind != "table":
+        return [], []
+    ticks, lists = matrix.code_columns(content, asked)
+    return [name for name in ticks if matrix.NUMBERED.match(name)], [
+        name for name in lists if matrix.NUMBERED.match(name)
+    ]
 
 
 def _sections(entry: Entry) -> dict[str, str]:
