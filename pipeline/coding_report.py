@@ -100,4 +100,4 @@ def tell(imported: Imported) -> Iterator[str]:
     coders = sorted({coding.coder for coding in imported.codings})
     yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
     if imported.disagreements:
-        yield f"Labels on which coders differ, what each said is kept: {len(imported.disagreements)} (disagreements.csv)"
+        yield f"Coders differ, and what each said is kept: {len(imported.disagreements)} times (disagreements.csv)"

@@ -73,7 +73,7 @@ def test_rayyan_decisions_are_of_members_and_labels_of_the_team() -> None:
 
 
 def test_rayyan_does_not_say_whose_labels_they_are_where_there_are_several_members() -> None:
-    with pytest.raises(MechtagError, match="record 1 has labels; Rayyan does not say which .* --coder team"):
+    with pytest.raises(MechtagError, match=r"record 1 has labels; Rayyan does not say which .* --coder team"):
         fixture("rayyan.csv")
 
 

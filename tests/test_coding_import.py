@@ -7,6 +7,7 @@ import json
 import string
 import zipfile
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,8 @@ def test_what_is_written(tmp_path: Path) -> None:
     )
     write_imported(tmp_path / "out/codings.csv", imported)
     tables = {
-        path.name: list(csv.DictReader(path.open(encoding="utf-8-sig"))) for path in (tmp_path / "out").glob("*.csv")
+        path.name: list(csv.DictReader(StringIO(path.read_text(encoding="utf-8-sig"))))
+        for path in (tmp_path / "out").glob("*.csv")
     }
     assert {name: len(rows) for name, rows in tables.items()} == {
         "codings.csv": 2,
