@@ -12,8 +12,8 @@ from models.codebook import Codebook
 from pipeline.annotations import Basis
 from pipeline.coding_conflicts import Conflict, Disagreement, Judgement, settle
 from pipeline.coding_formats import find_format
-from pipeline.coding_formats.base import Asked, Code, Item, Unticked
-from pipeline.coding_formats.content import load
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Unticked
+from pipeline.coding_formats.content import Content, load
 from pipeline.coding_labels import LabelMap, MapFile
 from pipeline.coding_match import Finder, Found, is_part
 from pipeline.errors import MechtagError
@@ -125,7 +125,7 @@ def read_codings_from(
     run = _Run(asked, Finder(records, settings, mapped.papers), mapped.coders)
     for path in map(Path, paths):
         for name, source in _sources(path, run.notes):
-            run.read(name, source)
+            run.read(name, source, spare=name != path.name)
     if not run.files:
         raise MechtagError(f"{paths[0]}: no file with codings in it; {'; '.join(run.notes)}")
     asked.labels.refuse_unknown(run.unknown)
@@ -162,17 +162,30 @@ class _Run:
     found_by: Counter[str] = field(default_factory=Counter)
     judgements: list[Judgement] = field(default_factory=list)
 
-    def read(self, name: str, source: Source) -> None:
-        for content in load(source):
-            if not content.entries:
-                self.notes.append(f"{name}: holds no entries")
-                continue
-            form = find_format(content)
+    def read(self, name: str, source: Source, spare: bool) -> None:
+        """Read a file; one among others, ``spare``, that holds no codings is noted."""
+        for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
                 self._take(name, item)
             self.notes += (f"{name}: {note}" for note in content.notes)
         self.notes += (f"{name}: {note}" for note in source.notes)
+
+    def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
+        """Tables or objects of a file, with their formats; sheets of a workbook spare each other."""
+        found, faults = [], []
+        try:
+            for content in load(source):
+                try:
+                    found.append((content, find_format(content)))
+                except MechtagError as error:
+                    faults.append(error)
+        except MechtagError as error:
+            faults.append(error)
+        if faults and not found and not spare:
+            raise faults[0]
+        self.notes += (f"not read: {fault}" for fault in faults)
+        return found
 
     def _take(self, name: str, item: Item) -> None:
         place = f"{name}: entry {item.number}"

@@ -310,6 +310,12 @@ def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -
     ]
 
 
+def test_cells_that_look_like_another_format_do_not_make_a_table_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "key,trust\n@SUM(1),1\nTY  - JOUR,1\nlind-2020,1\n")
+    imported = import_from(path, coder="us")
+    assert (brief(imported), imported.entries["unmatched"]) == (["lind-2020 us trust=1"], 2)
+
+
 def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     book.active.append(["Coding of the included papers"])
@@ -319,8 +325,11 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     other = book.create_sheet("more")
     other.append(["key", "Sharing power", "reviewer"])
     other.append(["lind-2020", 0.0, "bob"])
+    book.create_sheet("remarks").append(["Nothing", "here"])
     book.save(tmp_path / "matrix.xlsx")
-    assert brief(import_from(tmp_path / "matrix.xlsx")) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
+    imported = import_from(tmp_path / "matrix.xlsx")
+    assert brief(imported) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
+    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': a header but no codings below it")
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
@@ -349,6 +358,12 @@ def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
     assert len(found) == 7 * (36 - len(imported.unmatched)) >= 7 * 34
 
 
+def deep_tree(depth: int) -> str:
+    """A report of EPPI-Reviewer whose codes are nested."""
+    tree = '{"AttributeId": 1, "AttributeName": "x", "Attributes": {"AttributesList": [' * depth + "]}}" * depth
+    return '{"CodeSets": [{"Attributes": {"AttributesList": [' + tree + ']}}], "References": []}'
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -359,6 +374,10 @@ def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
         ("a.json", '{"CodeSets": [', "not readable as JSON"),
         ("a.jsonl", '{"colour": "red"}\n', "no codings that are known"),
         ("a.csv", "", "empty"),
+        ("a.csv", "key,trust\n", "a header but no codings below it"),
+        ("a.json", deep_tree(60), "codes nested more than 50 deep"),
+        ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),
+        ("a.xml", '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><xml><records>&a;</records></xml>', "a.xml"),
         ("a.csv", "<!DOCTYPE html><html><body>log in</body></html>", "a web page"),
         ("a.csv", "key,trust\nlind-2020,1\n", "does not say who coded"),
     ],

@@ -184,10 +184,19 @@ def test_files_of_folders_and_archives(tmp_path: Path) -> None:
     with zipfile.ZipFile(folder / "two.zip", "w") as archive:
         text = json.dumps({"text": "x", "label": ["trust"], "key": "brandt-2019"})
         archive.writestr("zoe.jsonl", text)
+        archive.writestr("customizations_log.csv", "created_at,user_id,article_id,key,value\n1,2,3,included,1\n")
+        archive.writestr("readme.txt", "Exported today, from here")
     imported = import_from(folder)
     assert brief(imported) == ["brandt-2019 zoe trust=1", "lind-2020 a trust=1"]
     assert imported.files == (("one.csv", "coding contract"), ("two.zip/zoe.jsonl", "doccano"))
-    assert imported.notes == ("sub: not a file; not read",)
+    assert imported.notes[0] == "sub: not a file; not read"
+    assert [note.split(": ", 2)[2][:30] for note in imported.notes[1:]] == [
+        "the log of a Rayyan export, wh",
+        "a header but no codings below ",
+    ]
+    (folder / "bare.csv").write_text("key,trust\nlind-2020,1\n", encoding="utf-8")
+    with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not say who coded"):
+        import_from(folder)
     with pytest.raises(MechtagError, match="no such file or folder"):
         import_from(tmp_path / "none")
 

@@ -33,8 +33,10 @@ def find_format(content: Content) -> CodingFormat:
     Raises
     ------
     MechtagError
-        No program is known to write this.
+        There is nothing in it, or no program is known to write this.
     """
+    if not content.entries:
+        raise MechtagError(f"{content.path}: a header but no codings below it")
     for known in FORMATS:
         if known.recognise(content):
             return known

@@ -111,17 +111,19 @@ def _document(source: Source) -> Entry:
     return Entry(1, 1, list(data.items()))
 
 
-def _sheets(source: Source) -> Iterator[tuple[list[str], list[tuple[int, list[str], str]]]]:
-    for sheet in xlsx.open_sheets(source).values():
+def _sheets(source: Source) -> Iterator[tuple[list[str], list[tuple[int, list[str], str]], str]]:
+    for title, sheet in xlsx.open_sheets(source).items():
         head = list(islice(xlsx.rows(source, sheet), _PREAMBLE))
         start = columns.find_header(head)
         names = head[start] if head else []
         rows = ((line, row) for line, row in enumerate(xlsx.rows(source, sheet), start=1) if line > start + 1)
         # Cells at the end of a row that were never filled are not in the file.
-        yield names, [(line, row + [""] * (len(names) - len(row)), "") for line, row in rows if any(row)]
+        yield names, [(line, row + [""] * (len(names) - len(row)), "") for line, row in rows if any(row)], title
 
 
-def _table(source: Source, names: Sequence[str], rows: Sequence[tuple[int, list[str], str]]) -> Content:
+def _table(
+    source: Source, names: Sequence[str], rows: Sequence[tuple[int, list[str], str]], sheet: str = ""
+) -> Content:
     names = [name.strip() for name in names]
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):
@@ -129,4 +131,5 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[tuple[int, list[
             fault = f"the row has {len(row)} cells, the header {len(names)}"
         fields = [(name, cell.strip()) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
-    return Content(str(source.path), source.path.stem, "table", tuple(names), tuple(entries))
+    path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)
+    return Content(path, source.path.stem, "table", tuple(names), tuple(entries))

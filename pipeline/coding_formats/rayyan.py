@@ -23,9 +23,18 @@ _LOG = {"article_id", "key", "value"}
 
 
 def recognise(content: Content) -> bool:
-    """Whether any note has what Rayyan puts there, or it is the log of its export."""
-    log = set(map(fold, content.names)) >= _LOG
-    return log or any("RAYYAN-" in note for entry in content.entries for note in screening.notes(entry))
+    """Whether any note has what Rayyan puts there.
+
+    Raises
+    ------
+    MechtagError
+        It is the log of an export, which has no papers.
+    """
+    if set(map(fold, content.names)) >= _LOG:
+        raise MechtagError(
+            f"{content.path}: the log of a Rayyan export, which has no papers; give articles.csv from the same export"
+        )
+    return any("RAYYAN-" in note for entry in content.entries for note in screening.notes(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
@@ -34,12 +43,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        It is the log of an export, or there are labels of more than one member and nobody says whose.
+        There are labels and more than one member, and nobody says whose they are.
     """
-    if set(map(fold, content.names)) >= _LOG:
-        raise MechtagError(
-            f"{content.path}: the log of a Rayyan export, which has no papers; give articles.csv from the same export"
-        )
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (members.pop() if len(members) == 1 else "")
     forms = _forms(content, asked)
