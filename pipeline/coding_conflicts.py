@@ -13,7 +13,10 @@ from pipeline.records import Coding, Record
 
 
 class Judgement(NamedTuple):
-    """A code whose record and label are known, and where it was read; ``text`` is what the coder saw."""
+    """A code whose record and label are known, and where it was read.
+
+    ``text`` is what the coder saw, unless that was the whole abstract.
+    """
 
     record: Record
     coder: str

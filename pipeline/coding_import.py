@@ -15,7 +15,7 @@ from pipeline.coding_formats import find_format
 from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Unticked
 from pipeline.coding_formats.content import Content, load
 from pipeline.coding_labels import LabelMap, MapFile
-from pipeline.coding_match import Finder, Found, is_part
+from pipeline.coding_match import Finder, Found, shows_part
 from pipeline.errors import MechtagError
 from pipeline.exporters.table import excel_cell
 from pipeline.readers.base import Source
@@ -210,7 +210,7 @@ class _Run:
             return
         self.entries["matched"] += 1
         self.found_by[found.by] += 1
-        part = is_part(item.paper.text, found.record)
+        part = shows_part(item.paper.text, found.record)
         filled = self._unticked(item, codes, place)
         self.codes["unticked"] += len(filled)
         for key, code in (*codes, *filled):
@@ -247,7 +247,7 @@ class _Run:
             filled += [(key, Code(key, 0, coder, date=date)) for key in book.keys if key in offered - said]
         return filled
 
-    def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool) -> Judgement:
+    def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool | None) -> Judgement:
         coder = _clean(code.coder) or self.asked.coder
         if not coder:
             raise MechtagError(f"{place}: the file does not say who coded; say it with --coder NAME")
@@ -269,7 +269,7 @@ class _Run:
             date=_clean(code.date),
             codebook_version=_clean(code.codebook_version),
             place=place,
-            text=item.paper.text,
+            text="" if part is False else item.paper.text,
         )
 
     def finish(self, records: Sequence[Record]) -> Imported:

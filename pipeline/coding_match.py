@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
 
 from pipeline.coding_formats.base import Paper
 from pipeline.matching import compare
-from pipeline.records import Record, normalise_doi, normalise_pmid, normalise_title
+from pipeline.records import Record, normalise_doi, normalise_title
 from pipeline.settings import DedupeSettings
 from pipeline.traits import Traits, traits
 
@@ -111,7 +111,7 @@ class Finder:
             return same
         return [
             record
-            for record in self._near(seen, 100 * self._settings.title_similarity)
+            for record in self._near(seen, fuzz.ratio, 100 * self._settings.title_similarity)
             if compare(seen, self._traits[record.record_id], self._settings).same
         ]
 
@@ -137,14 +137,14 @@ class Finder:
         shared = any(left and left == right for left, right in identifiers)
         return bool(titles) or (clash and not shared and seen.compact != other.compact)
 
-    def _near(self, seen: Traits, cutoff: float) -> list[Record]:
-        found = process.extract(
-            seen.title, {name: one.title for name, one in self._traits.items()}, limit=_CANDIDATES, score_cutoff=cutoff
-        )
+    def _near(self, seen: Traits, scorer: Callable[..., float], cutoff: float) -> list[Record]:
+        titles = {name: one.title for name, one in self._traits.items()}
+        found = process.extract(seen.title, titles, scorer=scorer, limit=_CANDIDATES, score_cutoff=cutoff)
         return [self._ids[name] for _, _, name in found]
 
     def _candidates(self, seen: Traits) -> tuple[Record, ...]:
-        near = self._near(seen, _NEAR) if seen.title else []
+        # Subtitles, which databases leave out, do not count against a candidate.
+        near = self._near(seen, fuzz.token_set_ratio, _NEAR) if seen.title else []
         if not near and seen.authors and seen.year:
             near = [
                 self._ids[name]
@@ -163,7 +163,7 @@ def _seen(paper: Paper) -> Traits:
             authors=paper.authors,
             year=paper.year,
             doi=paper.doi,
-            pmid=normalise_pmid(paper.pmid),
+            pmid=paper.pmid,
         )
     )
 
@@ -189,8 +189,12 @@ def _texts(record: Record) -> set[str]:
     return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}
 
 
-def is_part(text: str, record: Record) -> bool:
-    """Whether a coder saw only a part of title and abstract, so that a no is no word on the paper."""
+def shows_part(text: str, record: Record) -> bool | None:
+    """Whether a text is a part of title and abstract, not all of it; ``None`` where it is neither.
+
+    A no to a part is no word on the paper.
+    """
     shown = normalise_title(text)
-    whole = normalise_title(f"{record.title} {record.abstract}")
-    return bool(shown) and shown != whole and shown != normalise_title(record.abstract) and shown in whole
+    if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):
+        return False
+    return True if shown in normalise_title(f"{record.title} {record.abstract}") else None

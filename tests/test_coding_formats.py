@@ -142,6 +142,7 @@ def test_asreview_tags_count_as_no_only_on_relevant_records(name: str) -> None:
         "brandt-2019 bob@example.org sharing_power=?",
     ]
     imported = fixture(name)
+    assert imported.notes == ()
     assert brief(imported) == (relevant + irrelevant if name.endswith("csv") else relevant)
     assert imported.codings[0].date == "2026-02-03"
     assert imported.entries["without codes"] == 1
@@ -280,6 +281,17 @@ def test_a_no_to_a_sentence_is_no_word_on_the_paper(tmp_path: Path) -> None:
     assert brief(import_from(pages)) == ["lind-2020 a trust=1"]
     whole = write_lines(tmp_path / "p.jsonl", task(f"{first} {last}", "reject"))
     assert brief(import_from(whole)) == ["lind-2020 a trust=0"]
+
+
+def test_whole_texts_in_two_forms_are_not_parts_of_one(tmp_path: Path) -> None:
+    abstract = "Care homes and practices met each month. Trust grew slowly."
+    title = "Trust between care homes and general practices after a merger"
+    tasks = [
+        {"text": text, "label": label, "meta": {"key": "lind-2020"}, "answer": "reject", "_annotator_id": "a"}
+        for text, label in ((abstract, "trust"), (f"{title}\n{abstract}", "money"))
+    ]
+    imported = import_from(write_lines(tmp_path / "p.jsonl", *tasks))
+    assert brief(imported) == ["lind-2020 a trust=0", "lind-2020 a money=0"]
 
 
 def test_matrix_with_ticks() -> None:

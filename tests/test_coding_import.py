@@ -310,7 +310,7 @@ _KEYS = (
     "text label labels entities answer options accept spans meta data annotations id annotation_id lead_time value "
     "key config _task_hash completed_by annotator CodeSets References"
 ).split()
-_INNER = "label id start end result value labels key user choices taxonomy choice_style Codes Attributes".split()
+_INNER = "label id start end result value labels key user choices taxonomy choice_style Codes AttributeId".split()
 _leaves = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["trust", "lind-2020", "accept", "x"])
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.coding_formats import screening
 from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, date_of, faulty
-from pipeline.coding_formats.content import Content, fold
+from pipeline.coding_formats.content import NAMES, Content, fold
 from pipeline.coding_formats.ticks import tick
 from pipeline.readers.base import Entry
 
@@ -31,6 +31,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
     Who presses 'not relevant' need not have looked at the tags.
     """
+    own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
+    if content.kind == "table":
+        content.tell_unread(set(own))
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, content, asked)
 

@@ -15,6 +15,8 @@ from pipeline.readers import columns, csl_json, delimited, jsonl, xlsx
 from pipeline.readers.base import Entry, Source
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
+#: Line, cells and fault of a row.
+Row = tuple[int, list[str], str]
 
 #: Columns and keys that name a paper in the reviewers' own list.
 NAMES = ("record_id", "key", "id", "paper_id", "paper", "study", "study_id", "ref", "covidence")
@@ -111,7 +113,7 @@ def _document(source: Source) -> Entry:
     return Entry(1, 1, list(data.items()))
 
 
-def _sheets(source: Source) -> Iterator[tuple[list[str], list[tuple[int, list[str], str]], str]]:
+def _sheets(source: Source) -> Iterator[tuple[list[str], list[Row], str]]:
     for title, sheet in xlsx.open_sheets(source).items():
         head = list(islice(xlsx.rows(source, sheet), _PREAMBLE))
         start = columns.find_header(head)
@@ -121,9 +123,7 @@ def _sheets(source: Source) -> Iterator[tuple[list[str], list[tuple[int, list[st
         yield names, [(line, row + [""] * (len(names) - len(row)), "") for line, row in rows if any(row)], title
 
 
-def _table(
-    source: Source, names: Sequence[str], rows: Sequence[tuple[int, list[str], str]], sheet: str = ""
-) -> Content:
+def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str = "") -> Content:
     names = [name.strip() for name in names]
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):

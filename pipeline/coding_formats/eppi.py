@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, objects, paper_of, text_of
+from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty, objects, paper_of, text_of
 from pipeline.coding_formats.content import Content
 from pipeline.errors import MechtagError
 
@@ -35,24 +35,22 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     MechtagError
         There is no tree of codes, or it is nested too deeply.
     """
-    document = dict(content.entries[0].fields)
+    documents = [dict(entry.fields) for entry in content.entries if not entry.fault]
+    yield from (faulty(entry) for entry in content.entries if entry.fault)
     names: dict[int, tuple[str, str]] = {}
-    for code_set in objects(document.get("CodeSets")):
+    for code_set in (found for document in documents for found in objects(document.get("CodeSets"))):
         names |= _attributes(code_set, (text_of(code_set.get("SetName")),), content)
     if not names:
         raise MechtagError(
             f"{content.path}: no codes under CodeSets; in EPPI-Reviewer, choose the coding tools to be in the report"
         )
     offered = tuple({_named(path, kind, asked) for path, kind in names.values() if _known(path, kind, asked)})
-    for number, reference in enumerate(objects(document.get("References")), start=1):
+    references = [found for document in documents for found in objects(document.get("References"))]
+    for number, reference in enumerate(references, start=1):
         fields = [(_FIELDS[name], value) for name, value in reference.items() if name in _FIELDS]
-        ticked = objects(reference.get("Codes"))
-        strange = [code.get("AttributeId") for code in ticked if code.get("AttributeId") not in names]
-        codes = tuple(
-            _code(code, _named(*names[code["AttributeId"]], asked))
-            for code in ticked
-            if code.get("AttributeId") in names
-        )
+        ticked = [(code, _number(code)) for code in objects(reference.get("Codes"))]
+        strange = [number for _, number in ticked if number not in names]
+        codes = tuple(_code(code, _named(*names[number], asked)) for code, number in ticked if number in names)
         fault = f"codes {strange[:5]} are in none of the CodeSets" if strange else ""
         finished = ("",) if codes else ()
         yield Item(number, 1, paper_of(fields), codes, finished, offered, fault)
@@ -66,10 +64,16 @@ def _attributes(node: dict[str, Any], above: tuple[str, ...], content: Content) 
     branches = node.get("Attributes")
     for attribute in objects(branches.get("AttributesList") if isinstance(branches, dict) else None):
         path = (*above, text_of(attribute.get("AttributeName")))
-        if isinstance(number := attribute.get("AttributeId"), int):
+        if number := _number(attribute):
             found[number] = (" / ".join(path), text_of(attribute.get("AttributeType")))
         found |= _attributes(attribute, path, content)
     return found
+
+
+def _number(node: dict[str, Any]) -> int:
+    """Id of an attribute; 0 is none."""
+    number = node.get("AttributeId")
+    return number if isinstance(number, int) else 0
 
 
 def _known(path: str, kind: str, asked: Asked) -> bool:
