@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
@@ -82,16 +82,7 @@ class Finder:
         long = [name for name in (*paper.names, paper.text) if name.count(" ") >= _LONG_NAME and len(name) <= _TITLE]
         titled = seen if paper.title or not long else _seen(paper._replace(title=long[0]))
         tried = []
-        ways: list[tuple[str, str | None, Sequence[Record]]] = [
-            *(("record id", name, [self._ids[name]] if name in self._ids else []) for name in paper.names),
-            ("DOI", paper.doi, self._dois.get(paper.doi, [])),
-            *(("DOI", doi, self._dois.get(doi, [])) for doi in map(normalise_doi, paper.names) if doi),
-            ("PubMed id", paper.pmid, self._pmids.get(paper.pmid, [])),
-            *(("key", name, self._keys.get(name, [])) for name in paper.names),
-            ("title", titled.title, self._by_title(titled)),
-            ("text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])),
-        ]
-        for way, value, records in ways:
+        for way, value, records in self._ways(paper, titled):
             if not value:
                 continue
             fitting = [record for record in records if not self._differs(seen, record)]
@@ -103,6 +94,18 @@ class Finder:
             differ = f"is that of {records[0].record_id}, which is another paper" if records else "none"
             tried.append(f"{way} {value!r}: {differ}")
         return Found(None, "", tuple(tried) or ("the entry names no paper",), self._candidates(titled))
+
+    def _ways(self, paper: Paper, titled: Traits) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
+        """Look up what the entry tells, the surest first, with the records that bear it."""
+        for name in paper.names:
+            yield "record id", name, [self._ids[name]] if name in self._ids else []
+        for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
+            yield "DOI", doi, self._dois.get(doi, [])
+        yield "PubMed id", paper.pmid, self._pmids.get(paper.pmid, [])
+        for name in paper.names:
+            yield "key", name, self._keys.get(name, [])
+        yield "title", titled.title, self._by_title(titled)
+        yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: Traits) -> list[Record]:
         """Find records of this title whose authors and year do not contradict; else those of nearly this title."""

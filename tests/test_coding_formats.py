@@ -176,6 +176,27 @@ def test_eppi_reviewer_codes_may_be_mapped_by_their_path() -> None:
     assert {row.label for row in imported.codings} == {"relevant", "money"}
 
 
+def test_eppi_reviewer_branches_may_be_passed_over_and_unknown_codes_are_refused(tmp_path: Path) -> None:
+    def report(*codes: int) -> Path:
+        tree = [
+            {"AttributeId": 1, "AttributeName": "Building trust / bonds"},
+            {"AttributeId": 2, "AttributeName": "Setting", "Attributes": {"AttributesList": [
+                {"AttributeId": 3, "AttributeName": "Hospital"}]}},
+        ]  # fmt: skip
+        codes_of = [{"AttributeId": code, "ItemAttributeFullTextDetails": []} for code in codes]
+        reference = {"DOI": "10.5555/jic.2019.0007", "Codes": codes_of}
+        content = {"CodeSets": [{"SetName": "All", "Attributes": {"AttributesList": tree}}], "References": [reference]}
+        return write(tmp_path / "eppi.json", json.dumps(content))
+
+    labels = {"Building trust / bonds": "trust", "All / Setting": None}
+    imported = import_from(report(1, 2, 3), coder="us", labels=labels)
+    assert (brief(imported), imported.codes["passed over"]) == (["brandt-2019 us trust=1"], 2)
+    with pytest.raises(MechtagError, match="'All / Setting / Hospital' "):
+        import_from(report(3), coder="us")
+    with pytest.raises(MechtagError, match="'AttributeId 9' "):
+        import_from(report(9), coder="us", labels=labels)
+
+
 def test_label_studio_keeps_annotators_apart_and_passes_predictions_and_skipped_tasks_over() -> None:
     imported = fixture("label_studio.json")
     assert brief(imported) == [
@@ -415,12 +436,6 @@ def test_basis_is_never_guessed() -> None:
         ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is no tick"),
         ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "answer 'perhaps'"),
         ("a.jsonl", '{"key": "a", "label": "trust", "value": 1}\n{"key": "lind-2020", "la\n', "not a JSON object"),
-        (
-            "a.json",
-            '{"CodeSets": [{"Attributes": {"AttributesList": [{"AttributeId": 1, "AttributeName": "trust"}]}}],'
-            ' "References": [{"Title": "x", "Codes": [{"AttributeId": 9}]}]}',
-            r"codes [9] are in none of the CodeSets",
-        ),
     ],
 )
 def test_entries_that_are_rejected(tmp_path: Path, name: str, content: str, reason: str) -> None:
