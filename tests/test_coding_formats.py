@@ -245,7 +245,9 @@ def test_doccano_spans_say_yes_and_texts_find_their_records() -> None:
 
 def test_doccano_files_are_named_after_members(tmp_path: Path) -> None:
     content = (CODINGS / "doccano_classification.jsonl").read_text(encoding="utf-8")
-    assert {row.coder for row in import_from(write(tmp_path / "zoe.jsonl", content)).codings} == {"zoe"}
+    imported = import_from(write(tmp_path / "zoe.jsonl", content))
+    assert {row.coder for row in imported.codings} == {"zoe"}
+    assert imported.notes == ("zoe.jsonl: the coder is 'zoe', as the file is called; --coder NAME says it otherwise",)
     with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not say who coded; .* --coder NAME"):
         import_from(write(tmp_path / "all.jsonl", content))
 

@@ -15,7 +15,7 @@ from pipeline.readers.base import Entry
 
 _TEXTS = ("text", "data")
 _LABELS = ("label", "labels", "entities", "cats", "categories", "annotations")
-# Not those of a member: https://github.com/doccano/doccano names files so.
+# Names of files that are not of one member.
 _NOBODY = ("all", "unknown")
 
 
@@ -32,8 +32,9 @@ def recognise(content: Content) -> bool:
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Read one text an item; one without labels may not have been looked at yet."""
-    # A file that is called otherwise, as 'export.jsonl', would make a coder of its name: the user's word counts.
     member = "" if content.stem.lower() in _NOBODY or asked.coder else content.stem
+    if member:
+        content.notes.append(f"the coder is {member!r}, as the file is called; --coder NAME says it otherwise")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
 
