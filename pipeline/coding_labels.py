@@ -16,10 +16,12 @@ from pipeline.errors import MechtagError
 from pipeline.records import normalise_title
 
 _NOT = "not "
-_LEAST_ALIKE = 50.0
+_LEAST_ALIKE = 65.0
 _SHOWN = 30
 # Pieces that a name with commas in it may have.
 _COMMAS = 6
+# Characters; what is longer is a remark.
+_LONGEST_LIST = 5000
 # How screening programs write their decisions, normalised.
 _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
     **dict.fromkeys(("include", "included", "relevant"), 1),
@@ -119,14 +121,17 @@ class LabelMap:
 
     def split(self, cell: str) -> list[str]:
         """Cut a cell into names of labels, at semicolons and commas; a name that is known is not cut."""
+        if len(cell) > _LONGEST_LIST:
+            return [cell]
         names = []
         for part in cell.replace("\n", ";").split(";"):
             pieces = part.split(",")
-            while pieces:
-                longest = range(min(len(pieces), _COMMAS), 1, -1)
-                taken = next((count for count in longest if self.find(",".join(pieces[:count]))), 1)
-                names.append(",".join(pieces[:taken]).strip())
-                del pieces[:taken]
+            place = 0
+            while place < len(pieces):
+                ends = range(min(len(pieces), place + _COMMAS), place + 1, -1)
+                end = next((end for end in ends if self.find(",".join(pieces[place:end]))), place + 1)
+                names.append(",".join(pieces[place:end]).strip())
+                place = end
         return [name for name in names if name]
 
     def refuse_unknown(self, unknown: Mapping[str, list[str]]) -> None:

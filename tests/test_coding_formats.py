@@ -345,6 +345,14 @@ def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -
     ]
 
 
+def test_remarks_are_no_lists_of_labels(tmp_path: Path) -> None:
+    long = "trust," * 2_000
+    path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
+    imported = import_from(path, coder="us")
+    assert brief(imported) == ["brandt-2019 us money=0", "lind-2020 us money=1"]
+    assert imported.notes == ("m.csv: columns passed over: remark, more",)
+
+
 def test_cells_that_look_like_another_format_do_not_make_a_table_one(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "key,trust\n@SUM(1),1\nTY  - JOUR,1\nlind-2020,1\n")
     imported = import_from(path, coder="us")
@@ -409,6 +417,7 @@ def deep_tree(depth: int) -> str:
         ("a.json", '{"CodeSets": [', "not readable as JSON"),
         ("a.jsonl", '{"colour": "red"}\n', "no codings that are known"),
         ("a.csv", "", "empty"),
+        ("a.jsonl", '{"key": "lind-2020", "la\n', "nothing in it could be read; line 1: not a JSON object"),
         ("a.csv", "key,trust\n", "a header but no codings below it"),
         ("a.json", deep_tree(60), "codes nested more than 50 deep"),
         ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),

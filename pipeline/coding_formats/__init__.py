@@ -37,6 +37,9 @@ def find_format(content: Content) -> CodingFormat:
     """
     if not content.entries:
         raise MechtagError(f"{content.path}: a header but no codings below it")
+    if all(entry.fault for entry in content.entries):
+        first = content.entries[0]
+        raise MechtagError(f"{content.path}: nothing in it could be read; line {first.line}: {first.fault}")
     for known in FORMATS:
         if known.recognise(content):
             return known

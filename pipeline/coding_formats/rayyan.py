@@ -16,7 +16,7 @@ from pipeline.coding_formats.content import Content, fold
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Entry
 
-_SECTION = re.compile(r"(?:^|\||\s)\s*(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
+_SECTION = re.compile(r"(?:^|[|\s])(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
 _DECISION = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"')
 _VALUES: dict[str, Value] = {"included": 1, "excluded": 0, "maybe": None, "undecided": None}
 _LOG = {"article_id", "key", "value"}
