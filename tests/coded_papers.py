@@ -8,12 +8,12 @@ from typing import Any
 from models.codebook import load_codebook
 from pipeline.coding_import import Imported, read_codings_from
 from pipeline.coding_labels import MapFile
+from pipeline.ingest import ingest
 from pipeline.settings import DedupeSettings
-from training.search import read_sources
 
 CODINGS = Path(__file__).parent / "fixtures" / "codings"
 BOOK = load_codebook(CODINGS / "codebook.yaml")
-RECORDS = read_sources(CODINGS / "records.jsonl")
+RECORDS = ingest([CODINGS / "records.jsonl"]).records
 Row = tuple[str | None, str, str, int | None, str]
 
 

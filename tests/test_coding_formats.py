@@ -378,16 +378,16 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
     from models.codebook import load_codebook
     from pipeline.coding_import import read_codings_from
+    from pipeline.ingest import ingest
     from pipeline.settings import DedupeSettings
     from tests.conftest import ROOT
-    from training.search import read_sources
 
     book = load_codebook(ROOT / "data/annotated/codebook.yaml")
     table = ROOT / "data/annotated/table2.csv"
     passed_over = dict.fromkeys(("fostering_resilience", "general_contexts", "general_outcomes"))
     imported = read_codings_from(
         [table],
-        read_sources(ROOT / "data/raw/gold_records.jsonl"),
+        ingest([ROOT / "data/raw/gold_records.jsonl"]).records,
         book,
         DedupeSettings(),
         coder="reviewers",
@@ -442,7 +442,7 @@ def test_basis_is_never_guessed() -> None:
         ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is no code"),
         ("a.csv", "key,label,value\nlind-2020,,1\n", "the label is empty"),
         ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "basis 'hearsay'"),
-        ("a.csv", "key,label,value\nlind-2020,trust,1,more\n", "the row has 4 cells, the header 3"),
+        ("a.csv", "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n", "the row has 4 cells, the header 3"),
         ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is no tick"),
         ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is no tick"),
         ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "answer 'perhaps'"),
