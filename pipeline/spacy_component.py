@@ -6,18 +6,17 @@ spaCy finds the factory by the entry point in ``pyproject.toml``, so nothing has
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
-from spacy.util import minibatch
 
 from models.artifact import Model, load_model
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, TagSettings
-from pipeline.tag import BATCH, predict
+from pipeline.tag import predict
 
 SPANS = "mechtag"
 SENTENCE_SPANS = "mechtag_sentences"
@@ -75,9 +74,10 @@ class MechtagComponent:
         self._tag([doc])
         return doc
 
-    def pipe(self, stream: Iterable[Doc], *, batch_size: int = BATCH) -> Iterator[Doc]:
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
         """Tag a stream of documents, ``batch_size`` of them together."""
-        for docs in minibatch(stream, batch_size):
+        stream = iter(stream)
+        while docs := list(islice(stream, batch_size)):
             self._tag(docs)
             yield from docs
 
@@ -95,7 +95,8 @@ class MechtagComponent:
             self._set(doc, list(rows))
 
     def _set(self, doc: Doc, predictions: Sequence[Prediction]) -> None:
-        doc.cats = {row.label: row.probability for row in predictions}
+        # Other components may have set theirs.
+        doc.cats.update({row.label: row.probability for row in predictions if row.probability is not None})
         doc._.mechtag = {
             row.label: {
                 "score": row.score,

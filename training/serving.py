@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature, set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 
 from models.artifact import load_model
@@ -33,6 +33,7 @@ PACKAGES = (
     "pydantic",
     "PyYAML",
     "safetensors",
+    "scikit-learn",
     "scipy",
     "spacy",
     "torch",
@@ -73,10 +74,10 @@ def signature(labels: Sequence[str]) -> ModelSignature:
     for label in labels:
         outputs += [ColSpec(number, f"{label}_probability"), ColSpec(text, f"{label}_decision")]
         outputs += [ColSpec(evidence, f"{label}_evidence")]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+    return ModelSignature(inputs=Schema([*inputs]), outputs=Schema([*outputs]))
 
 
-class ServedTagger(PythonModel):  # type: ignore[misc]
+class ServedTagger(PythonModel):
     """A model folder behind MLflow's interface."""
 
     def load_context(self, context: Any) -> None:

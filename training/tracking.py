@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import models
-import pipeline
 from models.artifact import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
 from models.encoder import PACKAGE_PREFIX
 from pipeline.settings import Settings
@@ -23,6 +21,8 @@ from pipeline.store import read_json, write_json
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
 _LOCAL_STORE = "sqlite:///mlflow.db"
+# Packages of this project whose code a logged model brings with it.
+_CARRIED = ("models", "pipeline")
 
 
 def log_run(
@@ -106,7 +106,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     """
     import mlflow
 
-    from training import serving
+    from training.serving import EXAMPLE, MODEL, signature
 
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as name, _same_import_path():
@@ -115,17 +115,17 @@ def log_model(folder: str | Path, settings: Settings) -> str:
         (parts / "model").mkdir()
         for file in (CONFIG, WEIGHTS, TUNED):
             shutil.copy(Path(folder) / file, parts / "model")
-        for package in (models, pipeline):
-            source = Path(str(package.__file__)).parent
-            shutil.copytree(source, parts / source.name, ignore=shutil.ignore_patterns("trained", "__pycache__"))
+        for package in _CARRIED:
+            source = Path(__file__).parents[1] / package
+            shutil.copytree(source, parts / package, ignore=shutil.ignore_patterns("trained", "__pycache__"))
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(serving.__file__),
-            artifacts={serving.MODEL: str(parts / "model")},
-            code_paths=[str(parts / package.__name__) for package in (models, pipeline)],
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={MODEL: str(parts / "model")},
+            code_paths=[str(parts / package) for package in _CARRIED],
             model_config=settings.model_dump(mode="json", include={"sentences", "tag"}),
-            signature=serving.signature(config.codebook.all_keys),
-            input_example=list(serving.EXAMPLE),
+            signature=signature(config.codebook.all_keys),
+            input_example=list(EXAMPLE),
             pip_requirements=requirements(config),
             metadata={"model_id": config.model_id},
         )
@@ -133,7 +133,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
 
 
 def requirements(config: ModelConfig) -> list[str]:
-    """Packages that a served model needs, at the versions installed here."""
+    """Name the packages that a served model needs, at the versions installed here."""
     from training.serving import PACKAGES
 
     encoder = config.encoder.name
@@ -144,7 +144,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Forget the folder of carried code that MLflow puts first when it tries the model."""
+    """Take the folder of carried code, which MLflow puts first to try the model, off the import path."""
     before = list(sys.path)
     try:
         yield
@@ -162,8 +162,9 @@ def log_evaluation(folder: str | Path, reports: str | Path, settings: Settings) 
     folder
         Model folder.
     reports
-        Folder that 'mechtag evaluate' wrote ``metrics.json`` to; all of it is logged, under ``evaluation``.
-        Figures keep the names that they have there, those of single labels left out.
+        Folder that 'mechtag evaluate' wrote ``metrics.json`` to; its files, and those of its ``plots``,
+        are logged under ``evaluation``. Figures keep the names that they have in ``metrics.json``; those
+        of single labels are left out.
 
     Returns
     -------
@@ -183,7 +184,10 @@ def log_evaluation(folder: str | Path, reports: str | Path, settings: Settings) 
     run_id = _find_run(config, Path(folder)) or log_run(config, folder, settings, {})
     with mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(figures)
-        mlflow.log_artifacts(str(reports), artifact_path="evaluation")
+        for part in ("", "plots"):  # not all below it, for the store itself may lie there
+            for file in sorted((Path(reports) / part).glob("*")):
+                if file.is_file():
+                    mlflow.log_artifact(str(file), artifact_path=f"evaluation/{part}".rstrip("/"))
     return run_id
 
 
