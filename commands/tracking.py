@@ -19,13 +19,14 @@ def track(
 ) -> None:
     """Add an evaluation to the MLflow run of its model: figures, plots, tables and the report.
 
-    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in the working
-    directory, or the server that MLFLOW_TRACKING_URI names.
+    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in
+    the working directory, or the server that MLFLOW_TRACKING_URI names.
 
     Example: `mechtag track reports/`
     """
+    from evaluation.curves import draw_curves
     from training.tracking import log_evaluation
 
     settings, _ = load(params)
-    run_id = log_evaluation(model, reports, settings)
+    run_id = log_evaluation(model, reports, settings, draw_curves(reports / "plots"))
     say(f"{reports}: logged to MLflow run {run_id}, under evaluation")

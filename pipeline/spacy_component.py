@@ -103,7 +103,7 @@ class MechtagComponent:
                 "probability": row.probability,
                 "threshold": row.threshold,
                 "decision": row.decision,
-                "evidence": [sentence.model_dump() for sentence in row.evidence[: self._limit]],
+                "evidence": tuple(sentence.model_dump() for sentence in row.evidence[: self._limit]),
             }
             for row in predictions
         }

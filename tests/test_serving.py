@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
+from evaluation.curves import draw_curves
 from models.artifact import load_model, read_config, with_model_id
 from models.codebook import load_codebook
 from models.errors import MechtagError
@@ -181,7 +182,8 @@ def test_evaluation_goes_to_the_run_of_the_model(
     pooled = {"pooled": {"kappa": figure, "alpha": nothing}, "labels": {"x": {"f1": figure}}, "papers": 3}
     write_json(tmp_path / "metrics.json", {"transfer": pooled, "coverage": {"abstract": 3}})
     (tmp_path / "plots").mkdir()
-    (tmp_path / "plots/roc.csv").write_text("a\n", encoding="utf-8")
+    table = "protocol,label,false_positive_rate,true_positive_rate\ntransfer,x,0,0\ntransfer,x,1,1\ntransfer,y,0,1\n"
+    (tmp_path / "plots/roc.csv").write_text(table, encoding="utf-8")
     (tmp_path / "report.html").write_text("<p>Fine</p>", encoding="utf-8")
     params = tmp_path / "params.yaml"
     params.write_text(f"codebook: {settings.codebook}\n", encoding="utf-8")
@@ -194,6 +196,11 @@ def test_evaluation_goes_to_the_run_of_the_model(
     assert not {"transfer.pooled.alpha", "transfer.labels.x.f1"} & logged.data.metrics.keys()
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "evaluation")}
     assert {"evaluation/report.html", "evaluation/metrics.json", "evaluation/plots"} <= files
+    plots = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "evaluation/plots")}
+    assert plots == {"evaluation/plots/roc.csv", "evaluation/plots/roc.png"}
+    (axes,) = draw_curves(tmp_path / "plots")["roc"].axes
+    assert [line.get_label() for line in axes.lines[:2]] == ["x", "y"]
+    assert [tuple(point) for point in axes.lines[0].get_xydata()] == [(0, 0), (1, 1)]
 
     # The file belongs to another model: the run is found by the model's id.
     (folder / "model/mlflow_run.json").write_text('{"run_id": "0", "model_id": "0"}', encoding="utf-8")
@@ -286,7 +293,7 @@ def test_mlflow_models_serve_and_predict(store: str, run: dict[str, str], tmp_pa
     assert "Traceback" not in log.read_text()
 
     records = tmp_path / "records.csv"
-    records.write_text(f"record_id,title,abstract\n7,{TITLE},{ABSTRACT}\n8,Beans,\n", encoding="utf-8")
+    records.write_text(f"record_id,title,abstract\nr7,{TITLE},{ABSTRACT}\nr8,Beans,\n", encoding="utf-8")
     command[2] = "predict"
     done = subprocess.run(
         [*command[:-2], "-t", "csv", "-i", str(records), "-o", str(tmp_path / "out.json")],
@@ -298,7 +305,7 @@ def test_mlflow_models_serve_and_predict(store: str, run: dict[str, str], tmp_pa
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["predictions"]
-    assert [row["record_id"] for row in rows] == ["7", "8"]
+    assert [row["record_id"] for row in rows] == ["r7", "r8"]
     assert rows[0]["relevant_evidence"][0]["text"] in ABSTRACT
 
 

@@ -155,12 +155,8 @@ def test_other_categories_and_spans_stay(nlp: Language) -> None:
     assert [span.text for span in doc.spans["mine"]] == ["Managers of"]
 
 
-@pytest.mark.parametrize("text", ["", " \n ", "Managers", "Managers\ud800 agreed. They met."])
+@pytest.mark.parametrize("text", ["", " \n ", "Managers"])
 def test_texts_that_are_hardly_any(nlp: Language, text: str) -> None:
-    if "\ud800" in text:
-        with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
-            nlp(text)
-        return
     doc = nlp(text)
     assert len(doc.cats) == 8
     assert [span.text for span in doc.spans["mechtag_sentences"]] == [text] * bool(text.strip())
@@ -185,11 +181,9 @@ def test_displacy_shows_evidence_and_escapes_text(nlp: Language) -> None:
     spans = list(doc.spans["mechtag"])
     assert spans
     html = displacy.render(doc, style="span", options={"spans_key": "mechtag"}, page=True)
-    assert {span.label_ for span in spans} == {
-        label for label in doc.cats if f"\n            {label}\n" in html
-    } or all(span.label_ in html for span in spans)
+    assert all(f"{span.label_}\n" in html for span in spans)
     assert "<script" not in html
-    assert "&lt;script&gt;" in html
+    assert "&lt; script &gt;" in html
 
 
 def test_disk_keeps_the_settings_and_documents_keep_what_was_set(nlp: Language, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from models.artifact import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
@@ -152,7 +153,9 @@ def _same_import_path() -> Iterator[None]:
         sys.path[:] = before
 
 
-def log_evaluation(folder: str | Path, reports: str | Path, settings: Settings) -> str:
+def log_evaluation(
+    folder: str | Path, reports: str | Path, settings: Settings, figures: Mapping[str, Any] = MappingProxyType({})
+) -> str:
     """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
 
     Where the store has no run of the model, because it came from a DVC remote, a run is made for it.
@@ -165,6 +168,8 @@ def log_evaluation(folder: str | Path, reports: str | Path, settings: Settings) 
         Folder that 'mechtag evaluate' wrote ``metrics.json`` to; its files, and those of its ``plots``,
         are logged under ``evaluation``. Figures keep the names that they have in ``metrics.json``; those
         of single labels are left out.
+    figures
+        Matplotlib figures by name, logged as pictures beside the plots.
 
     Returns
     -------
@@ -179,11 +184,13 @@ def log_evaluation(folder: str | Path, reports: str | Path, settings: Settings) 
     import mlflow
 
     config = read_config(folder)
-    figures = dict(_figures(read_json(Path(reports) / "metrics.json")))
+    metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
     open_store()
     run_id = _find_run(config, Path(folder)) or log_run(config, folder, settings, {})
     with mlflow.start_run(run_id=run_id):
-        mlflow.log_metrics(figures)
+        mlflow.log_metrics(metrics)
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
         for part in ("", "plots"):  # not all below it, for the store itself may lie there
             for file in sorted((Path(reports) / part).glob("*")):
                 if file.is_file():
@@ -202,14 +209,14 @@ def _find_run(config: ModelConfig, folder: Path) -> str | None:
     return named if named in ids else next(iter(ids), None)
 
 
-def _figures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+def _pooled(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
     for key, value in metrics.items():
         if not isinstance(value, Mapping) or key == "labels":
             continue
         if value.get("value") is not None:
             yield f"{prefix}{key}", float(value["value"])
         else:
-            yield from _figures(value, f"{prefix}{key}.")
+            yield from _pooled(value, f"{prefix}{key}.")
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
