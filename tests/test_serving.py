@@ -232,6 +232,18 @@ def test_a_model_that_the_store_does_not_know_gets_a_run(
     assert log_evaluation("other", ".", settings) == found
 
 
+def test_a_store_that_does_not_answer_is_named(
+    folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    write_json(tmp_path / "metrics.json", {})
+    with pytest.raises(MechtagError, match=r"MLflow store http://127\.0\.0\.1:9: .*Check MLFLOW_TRACKING_URI"):
+        log_evaluation(folder / "model", tmp_path, settings)
+    with pytest.raises(MechtagError, match="what was written to files stands"):
+        log_run(read_config(folder / "model"), folder / "model", settings, {})
+
+
 def elsewhere(tmp_path: Path, store: str) -> dict[str, str]:
     """Give the environment of another folder, in which this copy of the code is not on the path."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

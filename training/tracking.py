@@ -16,6 +16,7 @@ from typing import Any
 
 from models.artifact import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
 from models.encoder import PACKAGE_PREFIX
+from models.errors import MechtagError
 from pipeline.settings import Settings
 from pipeline.store import read_json, write_json
 
@@ -52,11 +53,15 @@ def log_run(
     -------
     str
         The run id.
+
+    Raises
+    ------
+    MechtagError
+        The store does not answer, or refuses.
     """
     import mlflow
 
-    open_store()
-    with mlflow.start_run() as run:
+    with _store(), mlflow.start_run() as run:
         mlflow.log_params(_flat(settings.model_dump(mode="json")))
         mlflow.log_metrics(dict(metrics))
         for epoch, loss in enumerate(losses):
@@ -76,17 +81,25 @@ def log_run(
     return run_id
 
 
-def open_store() -> None:
-    """Choose the store of runs and the experiment; makes both where they are missing."""
+@contextmanager
+def _store() -> Iterator[None]:
+    """Choose the store of runs and the experiment, made where they are missing; say so if it does not answer."""
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     store = os.environ.get("MLFLOW_TRACKING_URI")
     # Said each time, because MLflow remembers the last store of the process and then ignores the variable.
     mlflow.set_tracking_uri(store or _LOCAL_STORE)
-    if not store:
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+    try:
+        if not store and mlflow.get_experiment_by_name(EXPERIMENT) is None:
             mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
-    mlflow.set_experiment(EXPERIMENT)
+        mlflow.set_experiment(EXPERIMENT)
+        yield
+    except MlflowException as error:
+        raise MechtagError(
+            f"MLflow store {store or _LOCAL_STORE}: {' '.join(error.message.split())[:300]}; what was written to files "
+            "stands. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
+        ) from None
 
 
 def log_model(folder: str | Path, settings: Settings) -> str:
@@ -179,15 +192,16 @@ def log_evaluation(
     Raises
     ------
     MechtagError
-        The folder is no model, or there are no metrics.
+        The folder is no model, there are no metrics, or the store does not answer.
     """
     import mlflow
 
     config = read_config(folder)
     metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
-    open_store()
-    run_id = _find_run(config, Path(folder)) or log_run(config, folder, settings, {})
-    with mlflow.start_run(run_id=run_id):
+    with _store():
+        run_id = _find_run(config, Path(folder))
+    run_id = run_id or log_run(config, folder, settings, {})
+    with _store(), mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
