@@ -20,6 +20,16 @@ _PROTOCOLS = {
 _RANKING = {"across_auc": "across papers", "within_auc": "within a paper"}
 _DECISIONS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "kappa": "kappa", "alpha": "alpha"}
 _LABEL = {"precision": "precision", "recall": "recall", "f1": "F1", "kappa": "kappa", "roc_auc": "ROC AUC"}
+_AGREEMENT = {
+    "agreement": "agree",
+    "cohen_kappa": "kappa",
+    "pabak": "PABAK",
+    "gwet_ac1": "AC1",
+    "krippendorff_alpha": "alpha",
+}
+_TOGETHER = {"fleiss_kappa": "Fleiss' kappa", "gwet_ac1": "AC1", "krippendorff_alpha": "alpha"}
+# Codes to settle that are printed; the file has them all.
+_SHOWN = 20
 _NONE = "–"
 
 
@@ -79,6 +89,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections.append(_coded(metrics["coded_records"]))
     if "relevance" in metrics:
         sections.append(_relevance(metrics["relevance"]))
+    if "agreement" in metrics:
+        sections += agreement_sections(metrics["agreement"])
     sections.append(_faults(metrics["gold_standard"]))
     return sections
 
@@ -102,7 +114,7 @@ def _interval(figure: Mapping[str, float | None]) -> str:
 
 
 def _cell(figure: Mapping[str, float | None]) -> str:
-    p_value = figure["p_value"]
+    p_value = figure.get("p_value")
     first = _number(figure["value"])
     if p_value is not None:
         first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
@@ -156,13 +168,6 @@ def _coded(coded: Mapping[str, Any]) -> Section:
             *((("sentences", coded["sentences"]["sentences"], coded["sentences"]),) if "sentences" in coded else ()),
         )
     ]
-    second = coded.get("second_coder")
-    if second:
-        lines.append(
-            f"Two coders of {second['records']} of them agree at kappa {_number(second['relevance']['kappa'])} on "
-            f"relevance, {_number(second['documents']['kappa'])} on records"
-            + (f", {_number(second['sentences']['kappa'])} on sentences." if "sentences" in second else ".")
-        )
     header = ["coded", "number", "carry a label", "average precision", "across", "within"]
     return Section("The project's own coded records, out of fold", lines, header, rows)
 
@@ -191,15 +196,73 @@ def _relevance(relevance: Mapping[str, Any]) -> Section:
     return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
 
 
+def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
+    """Lay out how far coders agree, and which codes to settle first."""
+    sections = [
+        Section(
+            "How far people agree with one another, and with the model",
+            [
+                f"{agreement['records']} records. The model is one more coder of the same records; it must not have "
+                "learnt from them. What it leaves to people counts by its probability.",
+                "Kappa and alpha take off what chance would give; where nearly all codes are no, they can be low "
+                "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
+            ],
+            ["coders", "items", *_AGREEMENT.values()],
+            [
+                [_pair(pair), str(pair["pooled"]["n"]), *(_cell(pair["pooled"][name]) for name in _AGREEMENT)]
+                for pair in agreement["pairs"]
+            ],
+        )
+    ]
+    if agreement["all"]:
+        rows = [[_words(name), *(_cell(found[name]) for name in _TOGETHER)] for name, found in agreement["all"].items()]
+        sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
+    by_records = [pair for pair in agreement["pairs"] if pair["unit"] == "records"]
+    if by_records:
+        rows = [
+            [_words(label), *("too few" if "note" in found else _cell(found["cohen_kappa"]) for found in of_pairs)]
+            for label, of_pairs in (
+                (label, [pair["labels"][label] for pair in by_records]) for label in by_records[0]["labels"]
+            )
+        ]
+        sections.append(Section("Cohen's kappa of each label", [], ["label", *map(_pair, by_records)], rows))
+    sections.append(_to_settle("Codes to settle first", agreement["adjudicate"]))
+    if agreement.get("gold"):
+        sections.append(_to_settle("Codes of the gold standard to look at; nothing is mended", agreement["gold"]))
+    return sections
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    sentences = ", sentences" if pair["unit"] == "sentences" else ""
+    return f"{pair['a']} and {pair['b']}{sentences}"
+
+
+def _to_settle(title: str, codes: Sequence[Mapping[str, Any]]) -> Section:
+    if not codes:
+        return Section(title, ["None: nobody differs, and the model doubts no code."])
+    line = f"The first {min(len(codes), _SHOWN)} of {len(codes)}."
+    rows = [
+        [
+            code["key"] or code["record_id"],
+            _words(code["label"]),
+            ", ".join(f"{coder}: {'yes' if value else 'no'}" for coder, value in code["codes"].items()),
+            _number(code["probability"]),
+            code["reason"],
+        ]
+        for code in codes[:_SHOWN]
+    ]
+    return Section(title, [line], ["record", "label", "codes", "model", "why"], rows)
+
+
 def _faults(gold: Mapping[str, Any]) -> Section:
     lines = [f"- {fault}" for fault in (*gold["faults"], *gold["notes"])] or ["None known."]
     return Section("Known faults of the gold standard, shown and not mended", lines)
 
 
-def accuracy_terminal(metrics: Mapping[str, Any]) -> Group:
+def terminal(sections: Sequence[Section]) -> Group:
     """Render for a terminal of 100 columns; nothing depends on colour."""
     parts: list[RenderableType] = []
-    for section in accuracy_sections(metrics):
+    for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
         if section.header:
             table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
