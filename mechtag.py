@@ -13,6 +13,7 @@ from commands.records import dedupe, ingest, prisma, sentences
 from commands.screening import rank, simulate
 from commands.shared import say
 from commands.tagging import export, tag
+from commands.writing import methods
 
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
@@ -31,6 +32,7 @@ COMMANDS = (
     evaluate,
     agreement,
     report,
+    methods,
 )
 
 app = typer.Typer(

@@ -68,6 +68,9 @@ def evaluate(
         if name in PROTOCOLS:
             sections[name]["labels"] = labels_section(judged, label_keys, draws, settings.min_positives)
             sections[name]["coverage_risk"] = coverage_risk(judged)
+    made_by = {row.model_id for row in systems.get("transfer", ())}
+    if len(made_by) == 1:
+        sections["transfer"]["model_id"] = made_by.pop()
     metrics: dict[str, Any] = {
         "coverage": gold_standards.coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},

@@ -42,7 +42,6 @@ def coded_agreement(
     MechtagError
         A record of the second coder is not among the coded ones, or has other sentences.
     """
-    keys = (relevance_key, *labels)
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
     several = everyone.of_several()
