@@ -87,7 +87,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
         )
         # Sentences of one record resemble one another, so records are drawn, with all their sentences.
         owner = [row for row, *_ in by_sentence]
-        by_record = Draws(draws.weights[:, owner], draws.orders[:0])
+        by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
         section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
     return section

@@ -73,5 +73,5 @@ def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Dr
         names = ("precision_at_1", "average_precision", "chance")
         return {name: ratio((weight * getattr(evidence, name)).sum(axis=1), weight.sum(axis=1)) for name in names}
 
-    figures = {name: found[0] for name, found in bootstrap(means, draws.weights).items()}
+    figures = {name: found[0] for name, found in bootstrap(means, draws).items()}
     return {"papers_and_labels": len(evidence.paper), **values(figures), **remarks(figures)}

@@ -241,7 +241,7 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
     ranks = midranks(judged.score, samples.weight)
     carried, absent = samples.truth == 1, samples.truth == 0
     labels = judged.score.shape[1]
-    won = pairs = np.zeros(1)
+    won = pairs = np.zeros(np.broadcast_shapes(samples.weight.shape[:1], samples.truth.shape[:1]))
     for up in range(labels):
         for down in range(labels):
             if up == down:

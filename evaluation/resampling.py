@@ -36,17 +36,20 @@ class Draws:
         Bootstrap, shape (resamples, papers): how often each paper was drawn; rows sum to the papers.
     orders
         Permutation, shape (permutations, papers): whose coding each paper is given.
+    papers
+        How many papers were drawn from; fewer than there are columns, where those are parts of papers.
     """
 
     weights: Array
     orders: NDArray[np.int64]
+    papers: int
 
 
 def draw(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
     """Draw papers with replacement, and orders of papers."""
     weights = generator.multinomial(papers, np.full(papers, 1 / papers), size=bootstrap).astype(float)
     orders = generator.permuted(np.tile(np.arange(papers), (permutations, 1)), axis=1)
-    return Draws(weights, orders)
+    return Draws(weights, orders, papers)
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def estimates(
         blocks = _blocks(len(weights), judged.truth)
         return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
 
-    result = bootstrap(of, draws.weights, BIASED)
+    result = bootstrap(of, draws, BIASED)
     if permuted:
         everyone = np.ones((1, len(judged.truth)))
         blocks = _blocks(len(draws.orders), judged.truth)
@@ -208,13 +211,11 @@ def estimates(
     return result
 
 
-def bootstrap(figures: Figures, weights: Array, biased: Collection[str] = ()) -> dict[str, list[Estimate]]:
+def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> dict[str, list[Estimate]]:
     """Compute figures of the sample, with their intervals.
 
     Parameters
     ----------
-    weights
-        As in `Draws`.
     biased
         Figures that get the `corrected_interval`.
 
@@ -223,8 +224,8 @@ def bootstrap(figures: Figures, weights: Array, biased: Collection[str] = ()) ->
     dict
         By figure: one estimate, or one a label in the order of the columns.
     """
-    papers = weights.shape[1]
-    whole, drawn = figures(np.ones((1, papers))), figures(weights)
+    weights, papers = draws.weights, draws.papers
+    whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)
     result = {}
     for name, values in whole.items():
         columns = []

@@ -119,9 +119,9 @@ def agreement_of_files(
         )
     several = coders.of_several()
     generator = np.random.default_rng(settings.seed)
-    weights = draw(len(several.records), settings.evaluate.bootstrap, 0, generator).weights
+    draws = draw(len(several.records), settings.evaluate.bootstrap, 0, generator)
     least = settings.evaluate.min_positives
-    section = agreement_section(several, all_keys[0], weights, least)
+    section = agreement_section(several, all_keys[0], draws, least)
     return {**section, "adjudicate": to_adjudicate(coders, least)}
 
 

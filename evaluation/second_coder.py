@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from evaluation.adjudicate import to_adjudicate
-from evaluation.agreement import Array
 from evaluation.coded import CodedSet, ticks
 from evaluation.coders import Coders, coders_of, with_model
 from evaluation.join import System
-from evaluation.resampling import draw
+from evaluation.resampling import Draws, draw
 from evaluation.side_by_side import agreement_section, cells_of, pair_section
 from pipeline.annotations import CodedRecord, Codes
 from pipeline.codings import records_by_name
@@ -45,10 +44,10 @@ def coded_agreement(
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
     several = everyone.of_several()
-    weights = draw(len(several.records), settings.bootstrap, 0, generator).weights
-    section = agreement_section(several, relevance_key, weights, settings.min_positives)
+    draws = draw(len(several.records), settings.bootstrap, 0, generator)
+    section = agreement_section(several, relevance_key, draws, settings.min_positives)
     if any(codes.sentence_labels for codes in coded.second):
-        section["pairs"].append(_sentence_pair(coded, labels, several.records, weights, settings.min_positives))
+        section["pairs"].append(_sentence_pair(coded, labels, several.records, draws, settings.min_positives))
     section["adjudicate"] = to_adjudicate(everyone, settings.min_positives)
     return section
 
@@ -107,7 +106,7 @@ def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
 
 
 def _sentence_pair(
-    coded: CodedSet, labels: Sequence[str], records: Sequence[str], weights: Array, least: int
+    coded: CodedSet, labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
     """Compare the two coders sentence by sentence; records are drawn whole, since their sentences are alike."""
     cells = np.zeros((4, len(records), len(labels)))
@@ -123,5 +122,5 @@ def _sentence_pair(
         "b": ", ".join(dict.fromkeys(names.values())),
         "kind": "human-human",
         "unit": "sentences",
-        **pair_section(cells, labels, "", weights, least),
+        **pair_section(cells, labels, "", draws, least),
     }

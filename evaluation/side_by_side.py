@@ -10,7 +10,7 @@ import numpy as np
 
 from evaluation.agreement import Array, many_coders, tallies, two_coders
 from evaluation.coders import Coders
-from evaluation.resampling import Estimate, bootstrap
+from evaluation.resampling import Draws, Estimate, bootstrap
 from evaluation.sections import remarks, rounded
 
 _CELLS = ("both_yes", "only_a", "only_b", "both_no")
@@ -34,7 +34,7 @@ def cells_of(first: Array, second: Array) -> Array:
     return np.stack([((first == one) & (second == two)).astype(float) for one, two in pairs])
 
 
-def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, weights: Array, least: int) -> dict[str, Any]:
+def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Lay out how far two coders agree.
 
     Parameters
@@ -43,8 +43,6 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, weight
         Shape (4, records, labels): items of each record in each cell of `cells_of`.
     labels
         The pooled figures leave relevance out: it is another question, and is answered for every record.
-    weights
-        Shape (resamples, records): how often each record was drawn.
     least
         Items that at least one of the two must have coded yes, for a label to get figures.
     """
@@ -57,16 +55,16 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, weight
         return two_coders(*np.einsum("br,cr->cb", drawn, cells[:, :, own].sum(axis=2)))
 
     counts = cells.sum(axis=1)
-    figures = bootstrap(by_label, weights)
+    figures = bootstrap(by_label, draws)
     section = {}
     for column, label in enumerate(labels):
         found = {name: columns[column] for name, columns in figures.items()}
         section[label] = {**_counted(counts[:, column]), **_or_too_few(found, counts[:3, column].sum(), least)}
-    whole = {name: columns[0] for name, columns in bootstrap(pooled, weights).items()}
+    whole = {name: columns[0] for name, columns in bootstrap(pooled, draws).items()}
     return {"labels": section, "pooled": {**_counted(counts[:, own].sum(axis=1)), **_laid_out(whole)}}
 
 
-def all_section(codes: Array, labels: Sequence[str], relevance_key: str, weights: Array, least: int) -> dict[str, Any]:
+def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Lay out how far any number of coders agree, over all labels but relevance, and label by label.
 
     Parameters
@@ -76,10 +74,8 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, weights
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
     counted = tallies(codes)
-    by_label = bootstrap(lambda drawn: many_coders(np.einsum("br,crl->cbl", drawn, counted)), weights)
-    pooled = bootstrap(
-        lambda drawn: many_coders(np.einsum("br,cr->cb", drawn, counted[:, :, own].sum(axis=2))), weights
-    )
+    by_label = bootstrap(lambda drawn: many_coders(np.einsum("br,crl->cbl", drawn, counted)), draws)
+    pooled = bootstrap(lambda drawn: many_coders(np.einsum("br,cr->cb", drawn, counted[:, :, own].sum(axis=2))), draws)
     section = {}
     for column, label in enumerate(labels):
         found = {name: columns[column] for name, columns in by_label.items()}
@@ -99,15 +95,13 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
     yield from sorted(found, key=lambda pair: pair[2])
 
 
-def agreement_section(coders: Coders, relevance_key: str, weights: Array, least: int) -> dict[str, Any]:
+def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Lay out all pairs of coders, and all coders together, without the model and with it.
 
     Parameters
     ----------
     coders
         Records and their coders.
-    weights
-        Shape (resamples, records).
     """
     section: dict[str, Any] = {
         "records": len(coders.records),
@@ -122,7 +116,7 @@ def agreement_section(coders: Coders, relevance_key: str, weights: Array, least:
                 "kind": kind,
                 "unit": "records",
                 **pair_section(
-                    cells_of(coders.codes[one], coders.codes[two]), coders.labels, relevance_key, weights, least
+                    cells_of(coders.codes[one], coders.codes[two]), coders.labels, relevance_key, draws, least
                 ),
             }
             for one, two, kind in pairs_of(coders)
@@ -132,7 +126,7 @@ def agreement_section(coders: Coders, relevance_key: str, weights: Array, least:
     groups = {"humans": coders.codes[: coders.people], **({"with_model": coders.codes} if coders.model else {})}
     for name, codes in groups.items():
         if len(codes) >= 2:
-            section["all"][name] = all_section(codes, coders.labels, relevance_key, weights, least)
+            section["all"][name] = all_section(codes, coders.labels, relevance_key, draws, least)
     return section
 
 
