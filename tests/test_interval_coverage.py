@@ -117,12 +117,12 @@ def test_intervals_of_pooled_figures_hold_the_true_value(count, runs, signal):
 @pytest.mark.parametrize("signal", [0.6, 2.0])
 def test_intervals_of_labels_hold_the_true_value(signal):
     # A label has some 10 to 20 papers that carry it, so these are cruder.
-    shares = label_covered(34, 400, signal, seed=3)
+    shares = label_covered(34, 200, signal, seed=3)
     assert outside(shares, 0.9, 1) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [34, 70])
 def test_intervals_of_agreement_hold_the_true_value(count):
-    shares = agreement_covered(count, 1000, seed=count)
+    shares = agreement_covered(count, 600, seed=count)
     assert outside(shares, 0.92, 0.98) == {}
