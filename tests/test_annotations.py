@@ -220,10 +220,10 @@ def test_shipped_files_are_read():
 
 
 def test_data_sheet_counts_what_is_in_the_files():
-    text = (ROOT / "data/annotated/DATASHEET.md").read_text(encoding="utf-8")
+    text = (DATA / "DATASHEET.md").read_text(encoding="utf-8")
 
     def rows(name):
-        lines = (ROOT / "data/annotated" / name).read_text(encoding="utf-8").splitlines()
+        lines = (DATA / name).read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
     coded, second, exemplars = (rows(f"{name}.jsonl") for name in ("coded_records", "second_coder", "exemplars"))
