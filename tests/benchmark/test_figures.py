@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 
 from evaluation.adjudicate import DIFFER
@@ -84,6 +85,24 @@ def test_too_few_positives_say_so_instead_of_a_number(metrics):
     assert label["note"] == "too few: 1 of 7 carry the label, 2 are needed for figures"
     assert label["roc_auc"] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
     assert label["support"] == 1
+
+
+def test_shares_of_papers_have_the_interval_of_their_counts(metrics):
+    def wilson(hits, papers):
+        return stats.binomtest(hits, papers).proportion_ci(method="wilson")
+
+    for label in ("trust", "hard_money"):
+        figures = metrics["leave_one_out"]["labels"][label]
+        tp, fp, fn, tn = (figures["confusion"][name] for name in ("tp", "fp", "fn", "tn"))
+        expected = {
+            "precision": wilson(tp, tp + fp),
+            "recall": wilson(tp, tp + fn),
+            "specificity": wilson(tn, tn + fp),
+            # F1 is 2 s / (1 + s), s being the share of papers with both among those with either.
+            "f1": [2 * share / (1 + share) for share in wilson(tp, tp + fp + fn)],
+        }
+        found = {name: (figures[name]["ci_low"], figures[name]["ci_high"]) for name in expected}
+        assert {name: pytest.approx(tuple(ends), abs=1e-6) for name, ends in expected.items()} == found
 
 
 def test_undefined_figures_have_a_reason_and_dropped_resamples_are_counted(gold, systems):
