@@ -20,14 +20,10 @@ _PROTOCOLS = {
 _RANKING = {"across_auc": "across papers", "within_auc": "within a paper"}
 _DECISIONS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "kappa": "kappa", "alpha": "alpha"}
 _LABEL = {"precision": "precision", "recall": "recall", "f1": "F1", "kappa": "kappa", "roc_auc": "ROC AUC"}
-_AGREEMENT = {
-    "agreement": "agree",
-    "cohen_kappa": "kappa",
-    "pabak": "PABAK",
-    "gwet_ac1": "AC1",
-    "krippendorff_alpha": "alpha",
-}
+_AGREEMENT = {"agreement": "agree", "cohen_kappa": "kappa", "pabak": "PABAK", "gwet_ac1": "AC1"}
 _TOGETHER = {"fleiss_kappa": "Fleiss' kappa", "gwet_ac1": "AC1", "krippendorff_alpha": "alpha"}
+# Pairs of coders beside one another in a table of 100 columns.
+_WIDE = 3
 # Codes to settle that are printed; the file has them all.
 _SHOWN = 20
 _NONE = "–"
@@ -204,7 +200,7 @@ def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
             [
                 f"{agreement['records']} records. The model is one more coder of the same records; it must not have "
                 "learnt from them. What it leaves to people counts by its probability.",
-                "Kappa and alpha take off what chance would give; where nearly all codes are no, they can be low "
+                "Kappa takes off what chance would give; where nearly all codes are no, it can be low "
                 "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
             ],
             ["coders", "items", *_AGREEMENT.values()],
@@ -217,18 +213,24 @@ def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
     if agreement["all"]:
         rows = [[_words(name), *(_cell(found[name]) for name in _TOGETHER)] for name, found in agreement["all"].items()]
         sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
-    by_records = [pair for pair in agreement["pairs"] if pair["unit"] == "records"]
+    by_records = {_pair(pair): pair["labels"] for pair in agreement["pairs"] if pair["unit"] == "records"}
+    figure, title = "cohen_kappa", "Cohen's kappa of each label"
+    if len(by_records) > _WIDE:
+        by_records = {_words(name): found["labels"] for name, found in agreement["all"].items()}
+        figure, title = "fleiss_kappa", "Fleiss' kappa of each label"
     if by_records:
         rows = [
-            [_words(label), *("too few" if "note" in found else _cell(found["cohen_kappa"]) for found in of_pairs)]
-            for label, of_pairs in (
-                (label, [pair["labels"][label] for pair in by_records]) for label in by_records[0]["labels"]
-            )
+            [
+                _words(label),
+                *("too few" if "note" in own[label] else _cell(own[label][figure]) for own in by_records.values()),
+            ]
+            for label in next(iter(by_records.values()))
         ]
-        sections.append(Section("Cohen's kappa of each label", [], ["label", *map(_pair, by_records)], rows))
+        sections.append(Section(title, [], ["label", *by_records], rows))
     sections.append(_to_settle("Codes to settle first", agreement["adjudicate"]))
     if agreement.get("gold"):
-        sections.append(_to_settle("Codes of the gold standard to look at; nothing is mended", agreement["gold"]))
+        why = "Most are codes of which the abstract may say nothing: people read the full text. "
+        sections.append(_to_settle("Codes of the gold standard to look at; nothing is mended", agreement["gold"], why))
     return sections
 
 
@@ -237,21 +239,23 @@ def _pair(pair: Mapping[str, Any]) -> str:
     return f"{pair['a']} and {pair['b']}{sentences}"
 
 
-def _to_settle(title: str, codes: Sequence[Mapping[str, Any]]) -> Section:
+def _to_settle(title: str, codes: Sequence[Mapping[str, Any]], why: str = "") -> Section:
     if not codes:
         return Section(title, ["None: nobody differs, and the model doubts no code."])
-    line = f"The first {min(len(codes), _SHOWN)} of {len(codes)}."
+    line = (
+        "Codes on which people differ, then those that the model is confident are another; beside them its probability "
+        f"of a yes. {why}The first {min(len(codes), _SHOWN)} of {len(codes)}."
+    )
     rows = [
         [
             code["key"] or code["record_id"],
             _words(code["label"]),
-            ", ".join(f"{coder}: {'yes' if value else 'no'}" for coder, value in code["codes"].items()),
+            ", ".join(f"{coder} {'yes' if value else 'no'}" for coder, value in code["codes"].items()),
             _number(code["probability"]),
-            code["reason"],
         ]
         for code in codes[:_SHOWN]
     ]
-    return Section(title, [line], ["record", "label", "codes", "model", "why"], rows)
+    return Section(title, [line], ["record", "label", "codes", "model"], rows)
 
 
 def _faults(gold: Mapping[str, Any]) -> Section:

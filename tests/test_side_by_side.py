@@ -264,6 +264,9 @@ def test_command_compares_people_and_the_model(table):
     kappa = found["pairs"][0]["pooled"]["cohen_kappa"]["value"]
     assert f"{kappa:.2f}" in printed
     assert "Codes to settle first" in printed
+    # Six pairs of coders stand side by side in no terminal.
+    assert "Fleiss' kappa of each label" in printed
+    assert f"{found['all']['with_model']['labels']['wider_view']['fleiss_kappa']['value']:.2f}" in printed
     assert found["all"]["humans"]["fleiss_kappa"]["value"] != found["all"]["with_model"]["fleiss_kappa"]["value"]
     assert {one["reason"] for one in found["adjudicate"]} <= {DIFFER, CONTRADICTED}
 
