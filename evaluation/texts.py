@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from pipeline.errors import MechtagError
 
@@ -46,29 +46,45 @@ def paper_texts(
     Raises
     ------
     MechtagError
-        The figures or the search are those of another model, or the protocol `transfer` is not among the figures.
+        The figures or the search are those of another model, the protocol `transfer` is not among the figures, or
+        a file lacks something.
     """
     if "transfer" not in metrics:
         raise MechtagError(
             "metrics: no protocol 'transfer' in them; run 'mechtag evaluate' on predictions of the model"
         )
-    others = {"metrics": metrics["transfer"].get("model_id"), "tagged search": (summary or {}).get("model_id")}
+    try:
+        _refuse_another(metrics, model, summary)
+        content = _content(metrics, model, summary)
+        names = ("methods", "model_card")
+        return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
+    except (KeyError, TypeError, UndefinedError) as error:
+        raise MechtagError(
+            f"metrics, the model's config.json or the summary of the tagged search lack something: {error}; write them "
+            "again with this version of mechtag"
+        ) from None
+
+
+def _refuse_another(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
+    others = {"metrics": metrics["transfer"].get("model_id")}
+    if summary is not None:
+        others["tagged search"] = summary["model_id"]
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
                 f"{place}: made with model {model_id}, the model given is {model['model_id']}; run it again"
             )
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
-        trim_blocks=False,
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML.
     )
     environment.filters.update(figure=figure, percent=percent, cell=cell)
-    content = _content(metrics, model, summary)
-    names = ("methods", "model_card")
-    return {name: environment.get_template(f"{name}.md.j2").render(content) for name in names}
+    return environment
 
 
 def figure(found: Mapping[str, float | None]) -> str:

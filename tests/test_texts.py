@@ -238,6 +238,19 @@ def test_figures_of_another_model_are_refused(metrics, model, summary):
         paper_texts(metrics, model)
 
 
+def test_files_that_lack_something_are_refused(metrics, model, summary):
+    for files in (
+        (metrics, {}, summary),
+        (metrics, model, {}),
+        (metrics, model, {"model_id": "m1"}),
+        (metrics, {**model, "settings": {}}, summary),
+        ({**metrics, "gold_standard": {}}, model, summary),
+        ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
+    ):
+        with pytest.raises(MechtagError, match="lack something: .*; write them again with this version of mechtag"):
+            paper_texts(*files)
+
+
 def test_small_parts():
     assert figure(found(0.5)) == "0.50"
     assert figure(found(None)) == percent(None) == "–"
