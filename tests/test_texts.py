@@ -247,7 +247,7 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         ({**metrics, "gold_standard": {}}, model, summary),
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
-        with pytest.raises(MechtagError, match="lack something: .*; write them again with this version of mechtag"):
+        with pytest.raises(MechtagError, match=r"lack something: .*; write them again with this version of mechtag"):
             paper_texts(*files)
 
 
