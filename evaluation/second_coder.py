@@ -46,8 +46,14 @@ def coded_agreement(
     several = everyone.of_several()
     draws = draw(len(several.records), settings.bootstrap, 0, generator)
     section = agreement_section(several, relevance_key, draws, settings.min_positives)
-    if any(codes.sentence_labels for codes in coded.second):
-        section["pairs"].append(_sentence_pair(coded, labels, several.records, draws, settings.min_positives))
+    by_sentence = [
+        (first, codes)
+        for first, codes in ((_first_coding(coded.records, codes), codes) for codes in coded.second)
+        if first.sentence_labels and codes.sentence_labels
+    ]
+    if by_sentence:
+        pair = _sentence_pair(by_sentence, labels, several.records, draws, settings.min_positives)
+        section["pairs"].append(pair)
     section["adjudicate"] = to_adjudicate(everyone, settings.min_positives)
     return section
 
@@ -65,14 +71,14 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Arrange the codes of records: of all who coded in the table, or of the first coder and the second."""
+    """Arrange the codes of records: of the first coder, or of all who coded in the table, and of the second coder."""
     keys = (relevance_key, *labels)
-    records = [row.record for row in coded.records]
     if coded.table:
-        ids = {name: record.record_id for name, record in records_by_name(records).items()}
-        rows = [row.model_copy(update={"record_id": ids[row.record_id or row.key or ""]}) for row in coded.table]
-        return coders_of(rows, keys, "codings")
-    first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
+        names = records_by_name([row.record for row in coded.records])
+        ids = {name: record.record_id for name, record in names.items()}
+        first = [row.model_copy(update={"record_id": ids[row.record_id or row.key or ""]}) for row in coded.table]
+    else:
+        first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
     second = [
         Coding(
             record_id=_first_coding(coded.records, codes).record.record_id,
@@ -106,20 +112,16 @@ def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
 
 
 def _sentence_pair(
-    coded: CodedSet, labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
+    codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
     """Compare the two coders sentence by sentence; records are drawn whole, since their sentences are alike."""
     cells = np.zeros((4, len(records), len(labels)))
-    names: dict[str, str] = {}
-    for codes in coded.second:
-        first = _first_coding(coded.records, codes)
-        if first.sentence_labels and codes.sentence_labels:
-            one, two = ticks(first.sentence_labels, labels), ticks(codes.sentence_labels, labels)
-            cells[:, records.index(first.record.record_id)] = cells_of(one, two).sum(axis=1)
-            names[first.coder] = codes.coder
+    for first, second in codes:
+        one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))
+        cells[:, records.index(first.record.record_id)] = cells_of(one, two).sum(axis=1)
     return {
-        "a": ", ".join(names),
-        "b": ", ".join(dict.fromkeys(names.values())),
+        "a": ", ".join(dict.fromkeys(first.coder for first, _ in codes)),
+        "b": ", ".join(dict.fromkeys(second.coder for _, second in codes)),
         "kind": "human-human",
         "unit": "sentences",
         **pair_section(cells, labels, "", draws, least),

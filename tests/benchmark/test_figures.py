@@ -197,10 +197,16 @@ def test_agreement_with_one_coder_is_that_with_the_model(gold, systems, coded):
 def test_coders_of_a_table_are_taken_one_by_one(gold, systems, coded):
     rows = [row for one in coded.records for row in one.codings(LABELS, "relevant")]
     table = [row.model_copy(update={"coder": name}) for name in ("x", "y", "z") for row in rows]
-    several = CodedSet(coded.records, coded.documents, coded.sentences, table=table)
+    whole = [one.model_copy(update={"sentence_labels": None}) for one in coded.records]
+    several = CodedSet(whole, coded.documents, coded.sentences, table=table)
     agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=several)["agreement"]
     assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "mechtag"]
     assert agreement["all"]["humans"]["fleiss_kappa"]["value"] == 1
+    # A second coder's file is one more coder, whose sentences have nothing to stand beside.
+    more = CodedSet(whole, coded.documents, coded.sentences, second=coded.second, table=table)
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=more)["agreement"]
+    assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "d", "mechtag"]
+    assert {pair["unit"] for pair in agreement["pairs"]} == {"records"}
 
 
 def test_rank_of_gold_papers_among_irrelevant_records(gold, systems, coded):
