@@ -18,6 +18,7 @@ run: .venv/run.stamp
 	@echo
 	@echo "Tagged search results: data/work/update/tagged/tagged.csv (tagged.ris for reference managers)"
 	@echo "Accuracy report:       reports/accuracy.md (figures: reports/metrics.json; each paper: reports/predictions_vs_table2.csv)"
+	@echo "Text for the paper:    reports/methods.md (model card: models/trained/README.md)"
 
 test: .venv/test.stamp lint types
 	$(BIN)/pytest -m 'slow or not slow'

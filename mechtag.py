@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from commands.accuracy import evaluate, report
+from commands.accuracy import agreement, evaluate, report
 from commands.annotations import codings
 from commands.learning import baselines, train
 from commands.records import dedupe, ingest, prisma, sentences
@@ -15,13 +15,14 @@ from commands.screening import rank, simulate
 from commands.shared import say
 from commands.tagging import export, tag
 from commands.tracking import track
+from commands.writing import methods
 
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order of the work, which is that of the help.
 COMMANDS = (
     *(ingest, dedupe, sentences, tag, export, rank, simulate, prisma),
-    *(codings, train, baselines, evaluate, report, track),
+    *(codings, train, baselines, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(

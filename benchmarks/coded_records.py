@@ -209,10 +209,10 @@ def measure(ground: Ground) -> tuple[list[dict[str, Any]], str]:
         gain = own[DECIDES] - np.mean([one[DECIDES] for one in found[REFERENCE][:seeds]], axis=0)
         shown = {**own, "gain": gain} if name != REFERENCE else own
         for key, values in shown.items():
-            low, high, _ = interval(values[1:])
+            low, high, _ = interval(values[1:], weight.shape[1])
             bounds = None if low is None or high is None else (low, high)
             results.append(result("coded records", name, key, float(values[0]), bounds, runs=seeds))
-        low = interval(gain[1:])[0]
+        low = interval(gain[1:], weight.shape[1])[0]
         if gain[0] >= LEAST and low is not None and low > 0:
             taken.append(f"{name} (+{gain[0]:.3f})")
     for name, parts in choices.items():

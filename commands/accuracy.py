@@ -48,6 +48,48 @@ def evaluate(
     say(f"{output}: written, with tables beside it")
 
 
+def agreement(
+    codings: Annotated[
+        Path, typer.Argument(metavar="CODINGS", help="Table of codings (CSV): one row a record, coder and label.")
+    ],
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions",
+            help="Of a model that has not learnt from these records: it becomes one more coder.",
+            show_default=False,
+        ),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option(
+            "--records",
+            help="Records (Parquet), to find record ids by key; records.parquet beside the predictions by default.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write all figures as JSON.", show_default=False)
+    ] = None,
+    params: Params = PARAMS,
+) -> None:
+    """Tell how far coders agree with one another and with the model, and which codes to settle first.
+
+    Example: `mechtag agreement codings.csv --predictions out/predictions.parquet -o agreement.json`
+    """
+    from rich.console import Console
+
+    from evaluation.run import agreement_of_files
+    from evaluation.table import agreement_sections, terminal
+    from pipeline.store import write_json
+
+    settings, codebook = load(params)
+    found = agreement_of_files(codings, codebook.all_keys, settings, predictions, records)
+    if output is not None:
+        write_json(output, found)
+    Console().print(terminal(agreement_sections(found)))
+
+
 def report(
     metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="What 'evaluate' wrote.")] = Path(
         "reports/metrics.json"
@@ -62,10 +104,10 @@ def report(
     """
     from rich.console import Console
 
-    from evaluation.table import accuracy_markdown, accuracy_terminal
+    from evaluation.table import accuracy_markdown, accuracy_sections, terminal
     from pipeline.store import read_json, write_text
 
     content = read_json(metrics)
     if output is not None:
         write_text(output, accuracy_markdown(content))
-    Console().print(accuracy_terminal(content))
+    Console().print(terminal(accuracy_sections(content)))

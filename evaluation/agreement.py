@@ -1,4 +1,9 @@
-"""Agreement between coders beyond what chance would give: Cohen's kappa, Krippendorff's alpha."""
+"""Agreement between coders who say yes or no, beyond what chance would give.
+
+Every coefficient is (observed - expected) / (1 - expected); they differ in what agreement they
+expect by chance. Figures come from counts that are sums over records, so that a bootstrap sample
+costs one multiplication by how often each record was drawn.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +37,7 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
     expected = ratio((tp + fp) * (tp + fn) + (tn + fp) * (tn + fn), total**2)
-    return ratio(observed - expected, 1 - expected)
+    return _beyond(observed, expected)
 
 
 def alpha_from_coincidences(coincidences: Array) -> Array:
@@ -56,26 +61,101 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
     return 1 - ratio((total - 1) * (total - agreed), expected)
 
 
-def krippendorff_alpha(codes: ArrayLike) -> float:
-    """Krippendorff's alpha for nominal codes by any number of coders; units may be missing.
+def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
+    """Compute every coefficient of two coders who judged the same items, from the four counts.
+
+    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) expects one half of the
+    items to agree by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), with
+    p the share of yes among all codes of both.
+
+    Parameters
+    ----------
+    both_yes, only_a, only_b, both_no
+        Items that both tick, only one of them ticks, none ticks; any one shape.
+
+    Returns
+    -------
+    dict
+        ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each of the
+        same shape; NaN where there is no item, and for kappa and alpha where both always say the same.
+    """
+    total = both_yes + only_a + only_b + both_no
+    observed = ratio(both_yes + both_no, total)
+    yes = ratio(2 * both_yes + only_a + only_b, 2 * total)
+    differing = only_a + only_b
+    coincidences = np.stack([np.stack([2 * both_no, differing], -1), np.stack([differing, 2 * both_yes], -1)], -1)
+    return {
+        "agreement": observed,
+        "cohen_kappa": cohen_kappa(both_yes, only_b, only_a, both_no),
+        "pabak": 2 * observed - 1,
+        "gwet_ac1": _beyond(observed, 2 * yes * (1 - yes)),
+        "krippendorff_alpha": alpha_from_coincidences(coincidences),
+    }
+
+
+def tallies(codes: ArrayLike) -> Array:
+    """Count, item by item, what the coefficients of any number of coders are made of.
 
     Parameters
     ----------
     codes
-        Shape (coders, units); NaN where a coder did not judge a unit. Units judged by fewer
-        than two coders do not count.
+        Shape (coders, ...): 1, 0, or NaN where a coder did not judge an item.
 
     Returns
     -------
-    float
-        1 is full agreement, 0 is chance; NaN where only one code was ever used or no unit
-        has two codes.
+    numpy.ndarray
+        Shape (7, ...), to be summed over items and given to `many_coders`: whether somebody judged the
+        item; the share of yes among its codes; whether two or more judged it, and, where they did, the
+        share of pairs of coders who agree, and the coincidences no-no, no-yes (as many as yes-no) and yes-yes.
     """
     codes = np.asarray(codes, float)
-    values = np.unique(codes[~np.isnan(codes)])
-    # How many coders gave each unit each value: (units, k).
-    counts = (codes.T[:, :, None] == values).sum(axis=1).astype(float)
-    judged = counts.sum(axis=1)
-    counts, judged = counts[judged >= 2], judged[judged >= 2]
-    weighted = counts / (judged - 1)[:, None]
-    return float(alpha_from_coincidences(counts.T @ weighted - np.diag(weighted.sum(axis=0))))
+    judged = (~np.isnan(codes)).sum(axis=0).astype(float)
+    yes = (codes == 1).sum(axis=0).astype(float)
+    no = judged - yes
+    shared = judged >= 2
+    pairs, others = np.where(shared, judged * (judged - 1), 1), np.where(shared, judged - 1, 1)
+    no_no, mixed, yes_yes = no * (no - 1), no * yes, yes * (yes - 1)
+    return np.stack(
+        [
+            (judged >= 1).astype(float),
+            yes / np.maximum(judged, 1),
+            shared.astype(float),
+            shared * (no_no + yes_yes) / pairs,
+            *(shared * cell / others for cell in (no_no, mixed, yes_yes)),
+        ]
+    )
+
+
+def many_coders(sums: Array) -> dict[str, Array]:
+    """Compute the coefficients of two or more coders, not all of whom need have judged every item.
+
+    Observed agreement is the mean, over items with two codes or more, of the share of pairs of coders
+    who agree; the share of yes is the mean over items with any code. So Gwet, *Handbook of Inter-Rater
+    Reliability* (4th edition, 2014), chapters 2 and 3, carries Fleiss' (1971, doi:10.1037/h0031619)
+    kappa and AC1 on to missing codes. Alpha leaves out items with one code, as Krippendorff does.
+
+    Parameters
+    ----------
+    sums
+        Shape (7, ...): the `tallies` of some items, added up.
+
+    Returns
+    -------
+    dict
+        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...); NaN where no item has
+        two codes, and for kappa and alpha where only one code was ever used.
+    """
+    coded, yes_shares, shared, agreeing, no_no, mixed, yes_yes = sums
+    observed, yes = ratio(agreeing, shared), ratio(yes_shares, coded)
+    mismatch = 2 * yes * (1 - yes)
+    coincidences = np.stack([np.stack([no_no, mixed], -1), np.stack([mixed, yes_yes], -1)], -1)
+    return {
+        "fleiss_kappa": _beyond(observed, 1 - mismatch),
+        "gwet_ac1": _beyond(observed, mismatch),
+        "krippendorff_alpha": alpha_from_coincidences(coincidences),
+    }
+
+
+def _beyond(observed: Array, expected: Array) -> Array:
+    """Share of the agreement that chance leaves room for; NaN where it leaves none."""
+    return ratio(observed - expected, 1 - expected)

@@ -11,6 +11,7 @@ from evaluation import gold as gold_standards
 from evaluation.coded import CodedSet, coded_section, gold_relevance, relevance_section
 from evaluation.join import System
 from evaluation.resampling import draw
+from evaluation.second_coder import coded_agreement, doubted_gold
 from evaluation.sections import coverage_risk, labels_section, pooled_section
 from pipeline.errors import MechtagError
 from pipeline.gold import GoldStandard
@@ -46,7 +47,7 @@ def evaluate(
     -------
     dict
         ``coverage``, ``transfer``, ``leave_one_out``, ``baselines``, ``coded_records``,
-        ``relevance``, ``gold_standard``, ``resampling``; what there are no predictions for is
+        ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no predictions for is
         left out. Numbers are finite or ``None``.
 
     Raises
@@ -67,6 +68,9 @@ def evaluate(
         if name in PROTOCOLS:
             sections[name]["labels"] = labels_section(judged, label_keys, draws, settings.min_positives)
             sections[name]["coverage_risk"] = coverage_risk(judged)
+    made_by = {row.model_id for row in systems.get("transfer", ())}
+    if len(made_by) == 1:
+        sections["transfer"]["model_id"] = made_by.pop()
     metrics: dict[str, Any] = {
         "coverage": gold_standards.coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},
@@ -76,9 +80,11 @@ def evaluate(
         draws = draw(len(coded.records), settings.bootstrap, settings.permutations, generator)
         metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)
         metrics["relevance"] = relevance_section(coded, relevance_key, draws, settings.min_positives)
+        metrics["agreement"] = coded_agreement(coded, label_keys, relevance_key, settings, generator)
         if "transfer" in systems:
             transfer = System("transfer", systems["transfer"])
             metrics["relevance"]["gold"] = gold_relevance(gold, transfer, coded, relevance_key)
+            metrics["agreement"]["gold"] = doubted_gold(gold, transfer, label_keys, settings.min_positives)
     metrics["gold_standard"] = gold_standards.describe(gold, label_keys)
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
     return metrics

@@ -11,18 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from evaluation.agreement import Array, cohen_kappa, krippendorff_alpha
+from evaluation.agreement import Array
 from evaluation.evidence import evidence_section
 from evaluation.join import System
 from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro
 from evaluation.resampling import Draws, estimates
 from evaluation.sections import labels_section, pooled_section, remarks, rounded, values
 from pipeline.annotations import CodedRecord, Codes
-from pipeline.errors import MechtagError
 from pipeline.gold import GoldStandard
-from pipeline.records import Prediction
+from pipeline.records import Coding, Prediction
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class CodedSet:
         By name: rows of the relevance label.
     second
         A further coder's codes of some of the records.
+    table
+        What each coder said, where the records were coded in a table, of which they have what all agree on.
     """
 
     records: Sequence[CodedRecord]
@@ -46,9 +46,10 @@ class CodedSet:
     sentences: Sequence[Prediction]
     relevance_baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     second: Sequence[Codes] = ()
+    table: Sequence[Coding] = ()
 
 
-def _ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
+def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
     """Codes as numbers: shape (items, labels)."""
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
@@ -63,7 +64,7 @@ def _by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[s
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Figures over records and over sentences, and how far a second coder agrees."""
+    """Figures over records and over sentences."""
     records = coded.records
     codes = np.array([[record.code(label) for label in labels] for record in records], dtype=float)
     documents = System("coded records", coded.documents).judged(
@@ -82,15 +83,13 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
         sentences = System("coded sentences", coded.sentences).judged(
             [f"{records[row].record.record_id}#{number}" for row, number, _ in by_sentence],
             labels,
-            _ticks([names for *_, names in by_sentence], labels),
+            ticks([names for *_, names in by_sentence], labels),
         )
         # Sentences of one record resemble one another, so records are drawn, with all their sentences.
         owner = [row for row, *_ in by_sentence]
-        by_record = Draws(draws.weights[:, owner], draws.orders[:0])
+        by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
         section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
-    if coded.second:
-        section["second_coder"] = _second_coder(coded, labels)
     return section
 
 
@@ -124,49 +123,6 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
         else:
             section[label] |= {**values(own), **remarks(own)}
     return {"sentences": len(judged.truth), "pooled": values(pooled), **remarks(pooled), "labels": section}
-
-
-def _second_coder(coded: CodedSet, labels: Sequence[str]) -> dict[str, Any]:
-    pairs = [(_first_coding(coded.records, row), row) for row in coded.second]
-    agreement: dict[str, Any] = {
-        "records": len(pairs),
-        "relevance": _agreement([([[one.relevant]], [[two.relevant]]) for one, two in pairs]),
-        "documents": _agreement([(_ticks([one.labels], labels), _ticks([two.labels], labels)) for one, two in pairs]),
-    }
-    by_sentence = [
-        (_ticks(one.sentence_labels, labels), _ticks(two.sentence_labels, labels))
-        for one, two in pairs
-        if one.sentence_labels and two.sentence_labels
-    ]
-    if by_sentence:
-        agreement["sentences"] = _agreement(by_sentence)
-    return agreement
-
-
-def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
-    same_key = [row for row in records if row.key == second.key]
-    sentences = len(second.sentence_labels or ())
-    found = [row for row in same_key if sentences in (0, len(row.sentences))]
-    if len(found) == 1:
-        return found[0]
-    place = f"second coder: record {second.key}"
-    if not same_key:
-        raise MechtagError(f"{place} is not among the coded records")
-    if not found:
-        counts = ", ".join(str(len(row.sentences)) for row in same_key)
-        raise MechtagError(f"{place} has {sentences} sentences, the coded record {counts}; code the same sentences")
-    raise MechtagError(f"{place}: the key stands for {len(found)} coded records of as many sentences; tell them apart")
-
-
-def _agreement(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> dict[str, float | None]:
-    """Agreement of two coders, each code of each item taken as one item."""
-    first = np.concatenate([np.ravel(one) for one, _ in pairs]).astype(bool)
-    second = np.concatenate([np.ravel(two) for _, two in pairs]).astype(bool)
-    kappa = cohen_kappa(
-        *(np.sum(cell, keepdims=True) for cell in (first & second, ~first & second, first & ~second, ~first & ~second))
-    )
-    return {"kappa": rounded(float(kappa[0])), "alpha": rounded(krippendorff_alpha(np.stack([first, second])))}
 
 
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:

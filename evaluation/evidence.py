@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evaluation.agreement import Array, ratio
 from evaluation.metrics import ranking
-from evaluation.resampling import Draws, Estimate, interval
+from evaluation.resampling import Draws, bootstrap
 from evaluation.sections import remarks, values
 
 
@@ -67,12 +67,11 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
     """Mean precision at 1 and average precision over papers and labels, with intervals over papers."""
     evidence = rank_evidence(truth, score, owner)
-    weight = draws.weights[:, evidence.paper]
-    figures = {}
-    for name in ("precision_at_1", "average_precision", "chance"):
-        own = getattr(evidence, name)
-        value = float(own.mean()) if len(own) else None
-        resampled = ratio((weight * own).sum(axis=1), weight.sum(axis=1))
-        low, high, dropped = interval(resampled) if len(own) else (None, None, 0)
-        figures[name] = Estimate(value, low, high, None, dropped)
+
+    def means(weights: Array) -> dict[str, Array]:
+        weight = weights[:, evidence.paper]
+        names = ("precision_at_1", "average_precision", "chance")
+        return {name: ratio((weight * getattr(evidence, name)).sum(axis=1), weight.sum(axis=1)) for name in names}
+
+    figures = {name: found[0] for name, found in bootstrap(means, draws).items()}
     return {"papers_and_labels": len(evidence.paper), **values(figures), **remarks(figures)}

@@ -40,7 +40,16 @@ UNDEFINED: Mapping[str, str] = {
     "no_right": "no label was decided no",
     "precision_at_1": "no sentence carries any label",
     "chance": "no sentence carries any label",
+    "agreement": "no item was judged by both",
+    "cohen_kappa": "both coders always say the same, so chance cannot be told from agreement",
+    "pabak": "no item was judged by both",
+    "gwet_ac1": "no item was judged by two coders",
+    "krippendorff_alpha": "only one code was ever used",
+    "fleiss_kappa": "only one code was ever used",
 }
+
+# Figures that few papers make too high, in the sample and in every resample once more.
+BIASED = ("average_precision", "macro_average_precision")
 
 
 @dataclass(frozen=True)
@@ -232,7 +241,7 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
     ranks = midranks(judged.score, samples.weight)
     carried, absent = samples.truth == 1, samples.truth == 0
     labels = judged.score.shape[1]
-    won = pairs = np.zeros(1)
+    won = pairs = np.zeros(np.broadcast_shapes(samples.weight.shape[:1], samples.truth.shape[:1]))
     for up in range(labels):
         for down in range(labels):
             if up == down:

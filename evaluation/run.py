@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from evaluation.adjudicate import to_adjudicate
 from evaluation.benchmark import PROTOCOLS, evaluate
 from evaluation.coded import CodedSet
+from evaluation.coders import coders_of, with_model
+from evaluation.join import System
 from evaluation.outputs import write_outputs
+from evaluation.resampling import draw
+from evaluation.side_by_side import agreement_section
 from pipeline.annotations import read_codes
-from pipeline.codings import read_annotations
+from pipeline.codings import is_table, read_annotations, read_codings, records_by_name
 from pipeline.errors import MechtagError
 from pipeline.gold import gold_standard, load_matrix, read_gold_notes
 from pipeline.records import Prediction
@@ -70,6 +76,55 @@ def evaluate_files(
     write_json(output, metrics)
 
 
+def agreement_of_files(
+    codings: Path,
+    all_keys: Sequence[str],
+    settings: Settings,
+    predictions: Path | None = None,
+    records: Path | None = None,
+) -> dict[str, Any]:
+    """Compare the coders of a table of codings, and the model with them.
+
+    Parameters
+    ----------
+    all_keys
+        Key of relevance, then the labels of the codebook.
+    predictions
+        Of a model that has not learnt from the records.
+    records
+        Table in which record ids are looked up by key; ``records.parquet`` beside the predictions where it exists.
+
+    Returns
+    -------
+    dict
+        As the block ``agreement`` of the metrics.
+
+    Raises
+    ------
+    MechtagError
+        A file is faulty, the predictions lack a record or a label, or nobody and nothing can be compared.
+    """
+    beside = predictions.with_name("records.parquet") if predictions else None
+    if records is None and beside is not None and beside.exists():
+        records = beside
+    found = records_by_name(read_records(records)) if records else {}
+    ids = {name: record.record_id for name, record in found.items()}
+    coders = coders_of(read_codings(codings, all_keys), all_keys, str(codings), ids)
+    if predictions:
+        coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
+    if len(coders.names) < 2:
+        raise MechtagError(
+            f"{codings}: the only coder is {coders.names[0]}; agreement needs two: give another coder's codes, or "
+            "predictions of a model (--predictions)"
+        )
+    several = coders.of_several()
+    generator = np.random.default_rng(settings.seed)
+    draws = draw(len(several.records), settings.evaluate.bootstrap, 0, generator)
+    least = settings.evaluate.min_positives
+    section = agreement_section(several, all_keys[0], draws, least)
+    return {**section, "adjudicate": to_adjudicate(coders, least)}
+
+
 def _read_folder(folder: Path) -> dict[str, list[Prediction]]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
@@ -84,7 +139,7 @@ def _coded_set(
     relevance_key: str,
     settings: Settings,
 ) -> CodedSet:
-    second = settings.evaluate.second_coder
+    second, records = settings.evaluate.second_coder, settings.train.records
     return CodedSet(
         records=read_annotations(settings, label_keys, relevance_key),
         documents=read_predictions(folder / "documents.parquet"),
@@ -95,4 +150,5 @@ def _coded_set(
             if name.startswith(_RELEVANCE_PREFIX)
         },
         second=read_codes(second, label_keys) if second else (),
+        table=read_codings(records, (relevance_key, *label_keys)) if is_table(records) else (),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from evaluation.metrics import UNDEFINED, Judged, as_it_is, confusion, label_figures, pooled_figures
-from evaluation.resampling import Draws, Estimate, estimates
+from evaluation.resampling import Draws, Estimate, estimates, of_papers
 from evaluation.selective import risk_by_coverage
 
 PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
@@ -20,6 +21,8 @@ _DECIMALS = 6
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
     """Figures over all labels: ``papers``, ``pooled`` by figure, and what is undefined or was dropped."""
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
+    judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
+    figures["subset_accuracy"] = of_papers(figures["subset_accuracy"], judged_papers)
     return {"papers": len(judged.truth), "pooled": values(figures), **remarks(figures)}
 
 
@@ -31,6 +34,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
     for column, label in enumerate(labels):
         papers, support = int(tp[column] + fp[column] + fn[column] + tn[column]), int(tp[column] + fn[column])
         own = {name: found[column] for name, found in figures.items()}
+        for name, hits_and_misses in (("precision", tp + fp), ("recall", tp + fn), ("specificity", tn + fp)):
+            own[name] = of_papers(own[name], hits_and_misses[column])
+        own["f1"] = _f1_of_papers(own["f1"], (tp + fp + fn)[column])
         note = None
         if support < min_positives:
             note = f"too few: {support} of {papers} carry the label, {min_positives} are needed for figures"
@@ -51,6 +57,15 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
             **({"note": note} if note else remarks(own)),
         }
     return section
+
+
+def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
+    """Give F1 its interval by the share tp / (tp + fp + fn) of papers, of which it is a rising function."""
+    if found.value is None:
+        return found
+    share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
+    low, high = (None if end is None else 2 * end / (1 + end) for end in (share.ci_low, share.ci_high))
+    return replace(share, value=found.value, ci_low=low, ci_high=high)
 
 
 def coverage_risk(judged: Judged) -> list[dict[str, Any]]:

@@ -20,6 +20,12 @@ _PROTOCOLS = {
 _RANKING = {"across_auc": "across papers", "within_auc": "within a paper"}
 _DECISIONS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "kappa": "kappa", "alpha": "alpha"}
 _LABEL = {"precision": "precision", "recall": "recall", "f1": "F1", "kappa": "kappa", "roc_auc": "ROC AUC"}
+_AGREEMENT = {"agreement": "agree", "cohen_kappa": "kappa", "pabak": "PABAK", "gwet_ac1": "AC1"}
+_TOGETHER = {"fleiss_kappa": "Fleiss' kappa", "gwet_ac1": "AC1", "krippendorff_alpha": "alpha"}
+# Pairs of coders beside one another in a table of 100 columns.
+_WIDE = 3
+# Codes to settle that are printed; the file has them all.
+_SHOWN = 20
 _NONE = "–"
 
 
@@ -79,6 +85,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections.append(_coded(metrics["coded_records"]))
     if "relevance" in metrics:
         sections.append(_relevance(metrics["relevance"]))
+    if "agreement" in metrics:
+        sections += agreement_sections(metrics["agreement"])
     sections.append(_faults(metrics["gold_standard"]))
     return sections
 
@@ -102,7 +110,7 @@ def _interval(figure: Mapping[str, float | None]) -> str:
 
 
 def _cell(figure: Mapping[str, float | None]) -> str:
-    p_value = figure["p_value"]
+    p_value = figure.get("p_value")
     first = _number(figure["value"])
     if p_value is not None:
         first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
@@ -156,13 +164,6 @@ def _coded(coded: Mapping[str, Any]) -> Section:
             *((("sentences", coded["sentences"]["sentences"], coded["sentences"]),) if "sentences" in coded else ()),
         )
     ]
-    second = coded.get("second_coder")
-    if second:
-        lines.append(
-            f"Two coders of {second['records']} of them agree at kappa {_number(second['relevance']['kappa'])} on "
-            f"relevance, {_number(second['documents']['kappa'])} on records"
-            + (f", {_number(second['sentences']['kappa'])} on sentences." if "sentences" in second else ".")
-        )
     header = ["coded", "number", "carry a label", "average precision", "across", "within"]
     return Section("The project's own coded records, out of fold", lines, header, rows)
 
@@ -191,15 +192,81 @@ def _relevance(relevance: Mapping[str, Any]) -> Section:
     return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
 
 
+def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
+    """Lay out how far coders agree, and which codes to settle first."""
+    sections = [
+        Section(
+            "How far people agree with one another, and with the model",
+            [
+                f"{agreement['records']} records. The model is one more coder of the same records; it must not have "
+                "learnt from them. What it leaves to people counts by its probability.",
+                "Kappa takes off what chance would give; where nearly all codes are no, it can be low "
+                "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
+            ],
+            ["coders", "items", *_AGREEMENT.values()],
+            [
+                [_pair(pair), str(pair["pooled"]["n"]), *(_cell(pair["pooled"][name]) for name in _AGREEMENT)]
+                for pair in agreement["pairs"]
+            ],
+        )
+    ]
+    if agreement["all"]:
+        rows = [[_words(name), *(_cell(found[name]) for name in _TOGETHER)] for name, found in agreement["all"].items()]
+        sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
+    by_records = {_pair(pair): pair["labels"] for pair in agreement["pairs"] if pair["unit"] == "records"}
+    figure, title = "cohen_kappa", "Cohen's kappa of each label"
+    if len(by_records) > _WIDE:
+        by_records = {_words(name): found["labels"] for name, found in agreement["all"].items()}
+        figure, title = "fleiss_kappa", "Fleiss' kappa of each label"
+    if by_records:
+        rows = [
+            [
+                _words(label),
+                *("too few" if "note" in own[label] else _cell(own[label][figure]) for own in by_records.values()),
+            ]
+            for label in next(iter(by_records.values()))
+        ]
+        sections.append(Section(title, [], ["label", *by_records], rows))
+    sections.append(_to_settle("Codes to settle first", agreement["adjudicate"]))
+    if agreement.get("gold"):
+        why = "Most are codes of which the abstract may say nothing: people read the full text. "
+        sections.append(_to_settle("Codes of the gold standard to look at; nothing is mended", agreement["gold"], why))
+    return sections
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    sentences = ", sentences" if pair["unit"] == "sentences" else ""
+    return f"{pair['a']} and {pair['b']}{sentences}"
+
+
+def _to_settle(title: str, codes: Sequence[Mapping[str, Any]], why: str = "") -> Section:
+    if not codes:
+        return Section(title, ["None: nobody differs, and the model doubts no code."])
+    line = (
+        "Codes on which people differ, then those that the model is confident are another; beside them its probability "
+        f"of a yes. {why}The first {min(len(codes), _SHOWN)} of {len(codes)}."
+    )
+    rows = [
+        [
+            code["key"] or code["record_id"],
+            _words(code["label"]),
+            ", ".join(f"{coder} {'yes' if value else 'no'}" for coder, value in code["codes"].items()),
+            _number(code["probability"]),
+        ]
+        for code in codes[:_SHOWN]
+    ]
+    return Section(title, [line], ["record", "label", "codes", "model"], rows)
+
+
 def _faults(gold: Mapping[str, Any]) -> Section:
     lines = [f"- {fault}" for fault in (*gold["faults"], *gold["notes"])] or ["None known."]
     return Section("Known faults of the gold standard, shown and not mended", lines)
 
 
-def accuracy_terminal(metrics: Mapping[str, Any]) -> Group:
+def terminal(sections: Sequence[Section]) -> Group:
     """Render for a terminal of 100 columns; nothing depends on colour."""
     parts: list[RenderableType] = []
-    for section in accuracy_sections(metrics):
+    for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
         if section.header:
             table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)

@@ -31,7 +31,7 @@ def read_annotations(settings: Settings, label_keys: Sequence[str], relevance_ke
         As `read_coded`, `read_codings` and `coded_from`.
     """
     path = Path(settings.train.records)
-    if path.suffix.lower() != _TABLE:
+    if not is_table(path):
         return read_coded(path, label_keys)
     if not settings.train.texts:
         raise MechtagError(
@@ -41,6 +41,11 @@ def read_annotations(settings: Settings, label_keys: Sequence[str], relevance_ke
     records = read_records(settings.train.texts)
     codings = read_codings(path, (relevance_key, *label_keys))
     return coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether the name of an annotation file is that of a table of codings."""
+    return Path(path).suffix.lower() == _TABLE
 
 
 def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
@@ -127,7 +132,7 @@ def coded_from(
     MechtagError
         A record that was coded is not there, or an irrelevant one carries a label.
     """
-    by_name = _names(records)
+    by_name = records_by_name(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
     for coding in codings:
         name = coding.record_id or coding.key or ""
@@ -168,7 +173,7 @@ def coded_from(
     return found
 
 
-def _names(records: Sequence[Record]) -> Mapping[str, Record]:
+def records_by_name(records: Sequence[Record]) -> Mapping[str, Record]:
     """Find records by their id and by their key; a key of two records names neither."""
     by_key = defaultdict(list)
     for record in records:

@@ -10,6 +10,7 @@ from evaluation.metrics import (
     Resamples,
     as_it_is,
     confusion,
+    example_f1,
     label_figures,
     midranks,
     pooled_figures,
@@ -202,6 +203,102 @@ def test_pooled_figures_as_scikit_learn():
             "referred": judged.referred.mean(),
         }
         assert {name: figures[name] for name in expected} == pytest.approx(expected)
+
+
+def of_one_label(truth, score, yes):
+    """Every figure of a label as scikit-learn has it; NaN where it leaves it undefined."""
+    undefined = {"zero_division": np.nan}
+    both = len(np.unique(truth)) == 2
+    says_both = len(np.unique(yes)) == 2
+    same = len({*truth, *yes.astype(float)}) == 1
+    return {
+        "precision": oracle.precision_score(truth, yes, **undefined),
+        "recall": oracle.recall_score(truth, yes, **undefined),
+        "f1": oracle.f1_score(truth, yes, **undefined),
+        "specificity": oracle.recall_score(1 - truth, ~yes, **undefined),
+        "kappa": np.nan if same else oracle.cohen_kappa_score(truth, yes, labels=[0, 1]),
+        # scikit-learn says 0 where one of the two always says the same, and the formula divides by 0.
+        "mcc": oracle.matthews_corrcoef(truth, yes) if both and says_both else np.nan,
+        "roc_auc": oracle.roc_auc_score(truth, score) if both else np.nan,
+        "average_precision": oracle.average_precision_score(truth, score) if truth.any() else np.nan,
+        "brier": float(np.mean((truth - score) ** 2)),
+    }
+
+
+@pytest.mark.parametrize("truth", ["all", "none", "one", "some"])
+@pytest.mark.parametrize("said", ["all", "none", "one", "some"])
+@pytest.mark.parametrize("missing", [0, 0.4])
+def test_corner_cases_as_scikit_learn(truth, said, missing):
+    generator = np.random.default_rng(10)
+
+    def column(kind):
+        values = {"all": np.ones(30), "none": np.zeros(30), "one": np.eye(1, 30, 7)[0]}
+        return values.get(kind, (generator.random(30) < 0.4).astype(float))
+
+    codes, score, yes = column(truth), np.round(generator.random(30), 1), column(said).astype(bool)
+    gone = generator.random(30) < missing
+    gone[[7, 8]] = False
+    judged = judge(np.where(gone, np.nan, codes)[:, None], score[:, None], score[:, None], yes[:, None])
+    figures = {name: value[0] for name, value in of_labels(judged).items()}
+    expected = of_one_label(codes[~gone], score[~gone], yes[~gone])
+    assert figures == pytest.approx(expected, nan_ok=True)
+    pooled = of_all(judged)
+    shared = {
+        "macro_f1": "f1",
+        "micro_f1": "f1",
+        "across_auc": "roc_auc",
+        "macro_average_precision": "average_precision",
+    }
+    for name, same in {**shared, "kappa": "kappa"}.items():
+        assert pooled[name] == pytest.approx(expected[same], nan_ok=True), name
+    assert pooled["hamming_loss"] == pytest.approx(oracle.hamming_loss(codes[~gone], yes[~gone]))
+    assert pooled["subset_accuracy"] == pytest.approx(oracle.accuracy_score(codes[~gone], yes[~gone]))
+
+
+def test_pooled_figures_of_partly_judged_papers_as_scikit_learn():
+    generator = np.random.default_rng(11)
+    for _ in range(20):
+        judged = random_case(generator)
+        judged.truth[generator.random(judged.truth.shape) < 0.3] = np.nan
+        seen = ~np.isnan(judged.truth)
+        truth, yes = judged.truth[seen], judged.decided[seen]
+        columns = [
+            of_one_label(*(part[seen[:, label], label] for part in (judged.truth, judged.score, judged.decided)))
+            for label in range(4)
+        ]
+        sure = ~judged.referred[seen]
+        expected = {
+            "micro_f1": oracle.f1_score(truth, yes),
+            "kappa": oracle.cohen_kappa_score(truth, yes),
+            "hamming_loss": oracle.hamming_loss(truth, yes),
+            "macro_f1": np.mean([column["f1"] for column in columns]),
+            "across_auc": np.mean([column["roc_auc"] for column in columns]),
+            "macro_average_precision": np.mean([column["average_precision"] for column in columns]),
+            "yes_right": oracle.precision_score(truth[sure], yes[sure]),
+            "no_right": oracle.precision_score(1 - truth[sure], ~yes[sure]),
+            "referred": judged.referred[seen].mean(),
+        }
+        figures = of_all(judged)
+        assert {name: figures[name] for name in expected} == pytest.approx(expected)
+
+
+def test_brier_as_scikit_learn_on_partly_judged_papers():
+    judged = random_case(np.random.default_rng(12))
+    judged.truth[4:9, 2] = np.nan
+    seen = ~np.isnan(judged.truth[:, 2])
+    expected = oracle.brier_score_loss(judged.truth[seen, 2], judged.probability[seen, 2])
+    assert of_labels(judged)["brier"][2] == pytest.approx(expected)
+
+
+def test_example_f1_as_scikit_learn():
+    judged = random_case(np.random.default_rng(13), papers=40)
+    carry = judged.truth.any(axis=1)
+    truth, yes = judged.truth[carry], judged.decided[carry].astype(float)
+    precision, recall = (
+        score(truth, yes, average="samples", zero_division=0) for score in (oracle.precision_score, oracle.recall_score)
+    )
+    expected = 2 * precision * recall / (precision + recall)
+    assert example_f1(judged, as_it_is(judged.truth))[0] == pytest.approx(expected)
 
 
 def test_pooled_alpha_as_the_krippendorff_package():

@@ -5,10 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import expit
 
 from evaluation import resampling
 from evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
-from evaluation.resampling import draw, estimates, interval, permutation_p
+from evaluation.resampling import (
+    Estimate,
+    corrected_interval,
+    draw,
+    estimates,
+    interval,
+    of_papers,
+    permutation_p,
+    tail,
+)
 
 PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
 
@@ -60,11 +70,45 @@ def test_values_are_those_of_the_sample_and_only_some_are_permuted():
     assert [len(found) for found in per_label.values()] == [3] * len(per_label)
 
 
+def test_tail_is_the_normal_share_beyond_the_t_interval():
+    # For n = 10, Student's t is 2.262, times sqrt(10 / 9) is 2.384, beyond which lie 0.86%; likewise n = 20, 100.
+    assert [round(tail(papers), 4) for papers in (10, 20, 100)] == [0.0086, 0.0159, 0.0231]
+    assert tail(10**7) == pytest.approx(0.025, abs=1e-6)
+    assert tail(1) == 0
+
+
 def test_interval_by_hand_and_dropped_resamples():
-    assert interval(np.arange(101.0)) == (2.5, 97.5, 0)
-    assert interval(np.append(np.arange(101.0), [np.nan] * 3)) == (2.5, 97.5, 3)
-    assert interval(np.array([1, np.nan, np.nan])) == (None, None, 2)
-    assert interval(np.full(4, np.nan)) == (None, None, 4)
+    outside = tail(20)
+    ends = (100 * outside, 100 - 100 * outside)
+    assert interval(np.arange(101.0), 20) == (*map(pytest.approx, ends), 0)
+    assert interval(np.append(np.arange(101.0), [np.nan] * 3), 20) == (*map(pytest.approx, ends), 3)
+    assert interval(np.array([1, np.nan, np.nan]), 20) == (None, None, 2)
+    assert interval(np.full(4, np.nan), 20) == (None, None, 4)
+
+
+def test_corrected_interval_takes_off_what_resamples_lie_above():
+    logits = np.array([0.5, 1.0, 1.5])
+    low, high, dropped = corrected_interval(float(expit(0.2)), np.append(expit(logits), np.nan), 20)
+    # The resamples lie 0.8 above 0.2 on average, with a spread of 0.5.
+    reach = stats.t.ppf(0.975, 19) * 0.5 * np.sqrt(20 / 19)
+    assert (low, high, dropped) == (pytest.approx(expit(-0.6 - reach)), pytest.approx(expit(-0.6 + reach)), 1)
+    assert corrected_interval(1.0, np.ones(5), 20) == (1.0, 1.0, 0)
+    assert corrected_interval(0.5, np.full(5, np.nan), 20) == (None, None, 5)
+
+
+@pytest.mark.parametrize(("hits", "papers"), [(0, 34), (34, 34), (3, 34), (1, 2)])
+def test_share_of_papers_has_wilsons_interval(hits, papers):
+    found = of_papers(Estimate(hits / papers, 0.1, 0.2, None, 7), papers)
+    z, share = stats.norm.ppf(0.975), hits / papers
+    centre = (share + z**2 / (2 * papers)) / (1 + z**2 / papers)
+    half = z / (1 + z**2 / papers) * np.sqrt(share * (1 - share) / papers + z**2 / (4 * papers**2))
+    assert (found.ci_low, found.ci_high) == pytest.approx((centre - half, centre + half))
+    assert (found.value, found.dropped) == (share, 0)
+
+
+def test_share_of_no_papers_is_left_as_it_is():
+    nothing = Estimate(None, None, None, None, 0)
+    assert of_papers(nothing, 0) == nothing
 
 
 def test_permutation_p_by_hand():
@@ -72,7 +116,7 @@ def test_permutation_p_by_hand():
     assert permutation_p(0.5, null) == (1 + 2) / (1 + 3)
     assert permutation_p(0.95, null) == 1 / 4
     assert permutation_p(0.5 + 1e-15, null) == 3 / 4
-    assert permutation_p(np.nan, null) is None
+    assert permutation_p(None, null) is None
     assert permutation_p(0.5, np.array([np.nan])) is None
 
 

@@ -23,7 +23,7 @@ from tests.toy import fruit_documents, tiny_bert
 from training.baselines import Bench, leave_one_out
 from training.examples import build_corpus
 from training.fit import fit
-from training.train import Trained, load_encoder, save_model, train
+from training.train import CARD, Trained, load_encoder, save_model, train
 from training.trainers import make_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,6 +81,12 @@ def trained(settings: Settings, fruit: Codebook) -> Trained:
 def folder(trained: Trained, tmp_path: Path) -> Path:
     save_model(trained, tmp_path / "model")
     return tmp_path / "model"
+
+
+def test_saving_takes_the_card_of_another_model_away(folder: Path, trained: Trained) -> None:
+    (folder / CARD).write_text("of another model", encoding="utf-8")
+    save_model(trained, folder)
+    assert not (folder / CARD).exists()
 
 
 @pytest.mark.parametrize("name", ["frozen", "full", "contrastive"])

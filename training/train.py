@@ -38,6 +38,7 @@ from training.trainers import Progress, make_trainer
 
 Array = NDArray[np.float64]
 
+CARD = "README.md"
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
 
 
@@ -111,8 +112,12 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write the model folder; the configuration last, so that a half-written folder is refused."""
+    """Write the model folder; the configuration last, so that a half-written folder is refused.
+
+    A model card in it tells of another model, and is taken away; 'mechtag methods' writes one.
+    """
     folder = Path(folder)
+    (folder / CARD).unlink(missing_ok=True)
     with replacing(folder / WEIGHTS) as part:
         part.write_bytes(pack(trained.tagger))
     with replacing(folder / TUNED) as part:

@@ -5,12 +5,14 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import average_precision_score
 
+from evaluation.adjudicate import DIFFER
 from evaluation.benchmark import evaluate
 from evaluation.coded import CodedSet
 from evaluation.gold import text_basis
-from evaluation.resampling import draw
+from evaluation.resampling import corrected_interval, draw
 from evaluation.table import accuracy_markdown
 from pipeline.errors import MechtagError
 from pipeline.gold import gold_standard
@@ -33,6 +35,7 @@ def test_keys_are_those_of_the_contract(metrics):
         "baselines",
         "coded_records",
         "relevance",
+        "agreement",
         "gold_standard",
         "resampling",
     ]
@@ -84,6 +87,24 @@ def test_too_few_positives_say_so_instead_of_a_number(metrics):
     assert label["support"] == 1
 
 
+def test_shares_of_papers_have_the_interval_of_their_counts(metrics):
+    def wilson(hits, papers):
+        return stats.binomtest(hits, papers).proportion_ci(method="wilson")
+
+    for label in ("trust", "hard_money"):
+        figures = metrics["leave_one_out"]["labels"][label]
+        tp, fp, fn, tn = (figures["confusion"][name] for name in ("tp", "fp", "fn", "tn"))
+        expected = {
+            "precision": wilson(tp, tp + fp),
+            "recall": wilson(tp, tp + fn),
+            "specificity": wilson(tn, tn + fp),
+            # F1 is 2 s / (1 + s), s being the share of papers with both among those with either.
+            "f1": [2 * share / (1 + share) for share in wilson(tp, tp + fp + fn)],
+        }
+        found = {name: (figures[name]["ci_low"], figures[name]["ci_high"]) for name in expected}
+        assert {name: pytest.approx(tuple(ends), abs=1e-6) for name, ends in expected.items()} == found
+
+
 def test_undefined_figures_have_a_reason_and_dropped_resamples_are_counted(gold, systems):
     never = [row.model_copy(update={"decision": "no"}) for row in systems["leave_one_out"]]
     metrics = evaluate(LABELS, gold, {"transfer": never}, SETTINGS, np.random.default_rng(2))
@@ -107,13 +128,8 @@ def test_coded_records_and_relevance(metrics):
     assert coded["documents"]["pooled"].keys() == POOLED
     assert set(coded["sentences"]["pooled"]) == {"macro_average_precision", "across_auc"}
     assert coded["sentences"]["labels"]["trust"]["support"] == 3
-    assert coded["second_coder"]["relevance"] == {"kappa": 1.0, "alpha": 1.0}
-    assert coded["second_coder"]["sentences"]["kappa"] == 1.0
     assert set(coded["evidence"]) >= {"papers_and_labels", "precision_at_1", "average_precision", "chance"}
     assert coded["evidence"]["papers_and_labels"] > 0
-    # 15 codes of 5 records: 4 both, 2 only the first, 9 none.
-    expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
-    assert coded["second_coder"]["documents"]["kappa"] == pytest.approx(expected, abs=1e-6)
     assert relevance["coded_records"]["support"] == 5
     assert relevance["baselines"]["tfidf_svm"]["roc_auc"]["value"] != relevance["coded_records"]["roc_auc"]["value"]
 
@@ -130,8 +146,67 @@ def test_intervals_of_sentences_draw_whole_records(metrics, coded):
         if truth[rows].any():
             values.append(average_precision_score(truth[rows], score[rows]))
     found = metrics["coded_records"]["sentences"]["labels"]["trust"]["average_precision"]
-    low, high = np.quantile(values, [0.025, 0.975])
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=1e-6)
+    low, high, _ = corrected_interval(found["value"], np.array(values), 8)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=1e-5)
+
+
+def test_second_coder_beside_the_first_and_the_model(metrics, coded):
+    agreement = metrics["agreement"]
+    assert agreement["records"] == 5
+    assert agreement["coders"] == [
+        {"name": "c", "kind": "human"},
+        {"name": "d", "kind": "human"},
+        {"name": "mechtag", "kind": "model"},
+    ]
+    people, first, second, sentences = agreement["pairs"]
+    assert [(pair["a"], pair["b"], pair["kind"], pair["unit"]) for pair in agreement["pairs"]] == [
+        ("c", "d", "human-human", "records"),
+        ("c", "mechtag", "human-model", "records"),
+        ("d", "mechtag", "human-model", "records"),
+        ("c", "d", "human-human", "sentences"),
+    ]
+    # 15 codes of 5 records: 4 both, 2 only the first, 9 none.
+    pooled = people["pooled"]
+    assert [pooled[name] for name in ("n", "both_yes", "only_a", "only_b", "both_no")] == [15, 4, 2, 0, 9]
+    expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
+    assert pooled["cohen_kappa"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert people["labels"]["relevant"]["agreement"]["value"] == 1
+    assert people["labels"]["rare"]["note"] == "too few: 1 coded yes by anyone, 2 are needed for figures"
+    assert people["labels"]["rare"]["cohen_kappa"]["value"] is None
+    assert sentences["pooled"]["n"] == 10 * 3
+    assert sentences["pooled"]["cohen_kappa"]["value"] == 1
+    # The model is judged on the same records.
+    said = {(row.record_id, row.label): row.probability >= 0.5 for row in coded.documents}
+    both = sum(said[one.record.record_id, label] for one in coded.records[:5] for label in one.labels)
+    assert (first["pooled"]["n"], first["pooled"]["both_yes"]) == (15, both)
+    assert second["labels"]["relevant"]["n"] == 5
+    assert set(agreement["all"]) == {"humans", "with_model"}
+    differ = [(found["key"], found["label"]) for found in agreement["adjudicate"] if found["reason"] == DIFFER]
+    assert sorted(differ) == [("c2", "hard_money"), ("c3", "rare")]
+    assert {found["key"] for found in agreement["gold"]} <= {f"p{number}" for number in range(7)}
+
+
+def test_agreement_with_one_coder_is_that_with_the_model(gold, systems, coded):
+    alone = CodedSet(coded.records, coded.documents, coded.sentences)
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=alone)["agreement"]
+    assert agreement["records"] == 8
+    assert [(pair["a"], pair["b"]) for pair in agreement["pairs"]] == [("c", "mechtag")]
+    assert set(agreement["all"]) == {"with_model"}
+
+
+def test_coders_of_a_table_are_taken_one_by_one(gold, systems, coded):
+    rows = [row for one in coded.records for row in one.codings(LABELS, "relevant")]
+    table = [row.model_copy(update={"coder": name}) for name in ("x", "y", "z") for row in rows]
+    whole = [one.model_copy(update={"sentence_labels": None}) for one in coded.records]
+    several = CodedSet(whole, coded.documents, coded.sentences, table=table)
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=several)["agreement"]
+    assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "mechtag"]
+    assert agreement["all"]["humans"]["fleiss_kappa"]["value"] == 1
+    # A second coder's file is one more coder, whose sentences have nothing to stand beside.
+    more = CodedSet(whole, coded.documents, coded.sentences, second=coded.second, table=table)
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=more)["agreement"]
+    assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "d", "mechtag"]
+    assert {pair["unit"] for pair in agreement["pairs"]} == {"records"}
 
 
 def test_rank_of_gold_papers_among_irrelevant_records(gold, systems, coded):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from evaluation.join import System
 from evaluation.outputs import reliability_points, write_outputs
-from evaluation.table import accuracy_markdown, accuracy_terminal
+from evaluation.table import accuracy_markdown, accuracy_sections, terminal
 from pipeline.records import Evidence
 from tests.benchmark.conftest import (
     LABELS,
@@ -70,7 +70,7 @@ def test_reliability_points_by_hand(gold):
 
 def test_terminal_table_fits_100_columns_without_colour(metrics):
     console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(accuracy_terminal(metrics))
+    console.print(terminal(accuracy_sections(metrics)))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
@@ -88,7 +88,7 @@ def test_markdown_says_what_the_terminal_says(metrics):
     assert text.startswith("# How far mechtag agrees with human coding\n")
     assert "\n- hard money: the table ticks 5 papers" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 11
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
@@ -98,5 +98,5 @@ def test_paper_names_cannot_break_the_tables(metrics):
     metrics["transfer"]["labels"]["[red]a|b[/]"] = metrics["transfer"]["labels"].pop("trust")
     assert "[red]a\\|b[/]" in accuracy_markdown(metrics)
     console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(accuracy_terminal(metrics))
+    console.print(terminal(accuracy_sections(metrics)))
     assert "[red]a|b[/]" in console.export_text()

@@ -1,0 +1,128 @@
+"""Do 95% intervals hold the true value in about 95% of runs, with papers as the units?
+
+Papers are drawn from a large population, in which the labels of a paper go together, some papers say
+more than others, and how common labels are is as in Table 2. The true value is the figure of 60,000
+papers. Each run draws a few papers, as a review has, and looks whether the interval holds it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
+from evaluation.resampling import Draws, draw
+from evaluation.sections import labels_section, pooled_section
+from evaluation.side_by_side import all_section, cells_of, pair_section
+
+PREVALENCE = np.array([0.65, 0.62, 0.62, 0.47, 0.38, 0.38, 0.29])
+RESAMPLES = 400
+POPULATION = 60_000
+# Figures are rounded to six decimals.
+ROUNDING = 1e-6
+NO_ORDERS = np.zeros((0, POPULATION), np.int64)
+
+
+def papers(count, generator, signal):
+    """Papers with codes, scores and decisions; the scores of carried labels are higher by ``signal``."""
+    shape = (count, len(PREVALENCE))
+    leaning = 0.6 * generator.normal(size=(count, 1)) + 0.8 * generator.normal(size=shape)
+    truth = (leaning > stats.norm.ppf(1 - PREVALENCE)).astype(float)
+    outspoken = 0.8 * generator.normal(size=(count, 1))
+    score = -0.4 + signal * (truth - 0.5) + outspoken + 0.8 * generator.logistic(size=shape)
+    probability = 1 / (1 + np.exp(-score))
+    return Judged(
+        truth, score, probability, probability >= 0.45, np.abs(probability - 0.45) < 0.06, np.full(shape, 0.45)
+    )
+
+
+def covered(count, runs, signal, seed):
+    """Share of runs in which the interval of each pooled figure holds the true value."""
+    generator = np.random.default_rng(seed)
+    population = papers(POPULATION, generator, signal)
+    true = {name: value[0] for name, value in pooled_figures(population, as_it_is(population.truth)).items()}
+    held = {name: [] for name in true}
+    for _ in range(runs):
+        judged = papers(count, generator, signal)
+        for name, found in pooled_section(judged, draw(count, RESAMPLES, 1, generator))["pooled"].items():
+            held[name].append(found["ci_low"] - ROUNDING <= true[name] <= found["ci_high"] + ROUNDING)
+    return {name: float(np.mean(hits)) for name, hits in held.items()}
+
+
+def label_covered(count, runs, signal, seed):
+    """The same for the figures of single labels, all labels together; without those that are undefined."""
+    generator = np.random.default_rng(seed)
+    population = papers(POPULATION, generator, signal)
+    true = {name: value[0] for name, value in label_figures(population, as_it_is(population.truth)).items()}
+    labels = [str(number) for number in range(len(PREVALENCE))]
+    held = {name: [] for name in true}
+    for _ in range(runs):
+        judged = papers(count, generator, signal)
+        section = labels_section(judged, labels, draw(count, RESAMPLES, 1, generator), 5)
+        for column, label in enumerate(labels):
+            for name, values in true.items():
+                found = section[label][name]
+                if found["ci_low"] is not None:
+                    held[name].append(found["ci_low"] - ROUNDING <= values[column] <= found["ci_high"] + ROUNDING)
+    return {name: float(np.mean(hits)) for name, hits in held.items()}
+
+
+def codes(count, generator):
+    """Codes of three coders who take one another's side more often than not; shape (3, records, labels)."""
+    shape = (count, len(PREVALENCE))
+    leaning = 0.5 * generator.normal(size=(count, 1)) + 0.8 * generator.normal(size=shape)
+    said = leaning + 0.4 * generator.normal(size=(3, *shape))
+    return (said > stats.norm.ppf(1 - PREVALENCE / 2)).astype(float)
+
+
+def agreement_figures(coded, draws):
+    labels = [str(number) for number in range(len(PREVALENCE))]
+    return {
+        **pair_section(cells_of(coded[0], coded[1]), labels, "", draws, 5)["pooled"],
+        **{f"all {name}": found for name, found in all_section(coded, labels, "", draws, 5).items()},
+    }
+
+
+def agreement_covered(count, runs, seed):
+    """Share of runs in which the intervals of the coefficients of agreement hold the true value."""
+    generator = np.random.default_rng(seed)
+    true = agreement_figures(codes(POPULATION, generator), Draws(np.ones((2, POPULATION)), NO_ORDERS, POPULATION))
+    names = [name for name, found in true.items() if isinstance(found, dict) and "value" in found]
+    held = {name: [] for name in names}
+    for _ in range(runs):
+        found = agreement_figures(codes(count, generator), draw(count, RESAMPLES, 0, generator))
+        for name in names:
+            held[name].append(found[name]["ci_low"] <= true[name]["value"] <= found[name]["ci_high"])
+    return {name: float(np.mean(hits)) for name, hits in held.items()}
+
+
+def outside(shares, low, high):
+    return {name: share for name, share in shares.items() if not low <= share <= high}
+
+
+def test_intervals_hold_the_true_value_in_most_of_a_few_runs():
+    # In 60 runs of 95%, fewer than 49 or so are a sign of a fault (p < 0.001), not proof of the contrary.
+    assert outside(covered(34, 60, 1.0, seed=1), 0.82, 1) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "runs", "signal"), [(34, 900, 0.6), (34, 900, 2.0), (100, 500, 0.6)])
+def test_intervals_of_pooled_figures_hold_the_true_value(count, runs, signal):
+    shares = covered(count, runs, signal, seed=count)
+    assert outside(shares, 0.92, 0.98) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signal", [0.6, 2.0])
+def test_intervals_of_labels_hold_the_true_value(signal):
+    # A label has some 10 to 20 papers that carry it, so these are cruder.
+    shares = label_covered(34, 200, signal, seed=3)
+    assert outside(shares, 0.9, 1) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [34, 70])
+def test_intervals_of_agreement_hold_the_true_value(count):
+    shares = agreement_covered(count, 600, seed=count)
+    assert outside(shares, 0.92, 0.98) == {}
