@@ -105,6 +105,8 @@ class OpenVinoEncoder:
         from tokenizers import Tokenizer
 
         openvino = import_openvino()
+        if threads:  # the tokenizer's own threads; read when it is first used
+            os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
         graph = openvino.Core().read_model(exported.graph, exported.weights)
         compiled = compile_graph(graph, precision, threads)
         self.precision = precision
