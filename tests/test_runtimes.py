@@ -379,5 +379,7 @@ def test_shipped_texts_are_tagged_as_torch_tags_them(runtime: str, tmp_path: Pat
         return tagger.tag(documents)
 
     found = compare(tag(load_model(trained)), tag(load_model(tmp_path / "model", runtime=runtime)))  # type: ignore[arg-type]
-    assert found.difference <= TOLERANCE[runtime]  # type: ignore[index]
-    assert found.changed <= choosing.CHANGED
+    # These are papers on the subject, whose probabilities lie near the bounds: `auto` refuses int8 for it.
+    difference, changed = {"fp32": (0.001, 0.0), "bf16": (0.02, 0.01), "int8": (0.1, 0.03)}[runtime]
+    assert found.difference <= difference
+    assert found.changed <= changed
