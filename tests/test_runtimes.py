@@ -126,7 +126,10 @@ def test_a_damaged_export_is_made_again(
     middle = len(whole) - 100
     changed = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
     path.write_bytes({"cut": whole[:-10], "changed": changed, "empty": b"", "text": b"no export"}[damage])
+    made: list[TransformerEncoder] = []
+    monkeypatch.setattr(choosing, "export", lambda encoder, texts: made.append(encoder) or export(encoder, texts))
     np.testing.assert_allclose(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected, atol=1e-6)
+    assert made == [tiny]
     monkeypatch.setattr(choosing, "export", lambda *_: pytest.fail("exported again"))
     np.testing.assert_allclose(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected, atol=1e-6)
 
@@ -207,6 +210,7 @@ def test_repeated_sentences_are_scored_once(model_folder: Path, monkeypatch: pyt
     assert seen == [["plum jam", "pear"]]
     np.testing.assert_array_equal(first.unit_scores[[0, 1]], second.unit_scores[[1, 0]])
     np.testing.assert_array_equal(first.unit_scores[1], first.unit_scores[2])
+    assert (first.unit_scores[0] != first.unit_scores[1]).any()
 
 
 class Sleepy:
