@@ -40,7 +40,7 @@ types: .venv/test.stamp
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test]'
 	touch $@
 
 clean:

@@ -9,6 +9,7 @@ import typer
 
 from commands.accuracy import agreement, evaluate, report
 from commands.annotations import codings
+from commands.bench import bench
 from commands.learning import baselines, train
 from commands.records import dedupe, ingest, prisma, sentences
 from commands.screening import rank, simulate
@@ -21,7 +22,7 @@ from commands.writing import methods
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order of the work, which is that of the help.
 COMMANDS = (
-    *(ingest, dedupe, sentences, tag, export, rank, simulate, prisma),
+    *(ingest, dedupe, sentences, tag, export, bench, rank, simulate, prisma),
     *(codings, train, baselines, evaluate, agreement, report, methods, track),
 )
 

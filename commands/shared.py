@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,10 +18,28 @@ PARAMS = Path("params.yaml")
 MODEL = Path("models/trained")
 CHECKPOINTS = Path("data/work/checkpoints")
 
+
+class RuntimeChoice(StrEnum):
+    """Values of ``--runtime``; those of the setting."""
+
+    auto = "auto"
+    torch = "torch"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    int8 = "int8"
+
+
 Sources = Annotated[
     list[Path],
     typer.Argument(metavar="SRC...", help="Search exports, or folders or zip files of them.", show_default=False),
 ]
+Runtime = Annotated[
+    RuntimeChoice | None,
+    typer.Option(
+        "--runtime", help="What the encoder runs in, instead of tag.runtime in params.yaml; auto: what is fastest here."
+    ),
+]
+Threads = Annotated[int | None, typer.Option("--threads", min=0, help="Threads to encode with; 0: one for each core.")]
 Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
 Checkpoints = Annotated[
     Path, typer.Option("--checkpoints", help="Folder for what tuning goes on from; it may be deleted at any time.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.shared import MODEL, PARAMS, Params, Sources, load, progress, say
+from commands.shared import MODEL, PARAMS, Params, Runtime, Sources, Threads, load, progress, say
 
 
 def tag(
@@ -17,6 +17,8 @@ def tag(
     sentence_table: Annotated[
         Path | None, typer.Option("--sentences", help="Sentences that were cut before; only with one parquet table.")
     ] = None,
+    runtime: Runtime = None,
+    threads: Threads = None,
     params: Params = PARAMS,
 ) -> None:
     """Tag search exports: read, remove duplicates, score, write tables to review.
@@ -29,12 +31,15 @@ def tag(
     from pipeline.batch import gather, tag_records, write_tagged
 
     settings, codebook = load(params)
-    loaded = load_model(model, codebook)
+    tagging = settings.tag.chosen(runtime, threads)
+    loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+    if tagging.runtime != "torch":
+        say(f"runtime {loaded.choice.reason}")
     batch = gather(sources, settings, sentence_table)
     for note in (*batch.ingested.notes, *batch.ingested.unread):
         say(f"note: {note}")
     with progress("tagging", len(batch.records)) as advance:
-        tagged = tag_records(loaded, batch, settings.tag, advance)
+        tagged = tag_records(loaded, batch, tagging, advance)
     write_tagged(output, tagged)
     for line in batch.identification.lines():
         typer.echo(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from models.codebook import Codebook, describe_validation
-from models.encoder import TransformerEncoder, locate_encoder
+from models.encoder import Encoder, TransformerEncoder, locate_encoder
 from models.errors import MechtagError
-from models.features import N_LIKENESSES, Definitions
+from models.features import N_LIKENESSES, Definitions, definition_texts
+from models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
 from models.tagger import Calibration, Heads, Tagger
 from models.tuned import Arrays, unpack_tuned
 from models.words import Words
@@ -27,6 +29,8 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # What training changed in the encoder; it holds nothing where the encoder was left as it is.
 TUNED = "encoder.safetensors"
+# The encoder as other runtimes read it; made again when it is missing, so it may be deleted at any time.
+EXPORTS = "runtimes"
 
 
 class EncoderConfig(BaseModel):
@@ -72,10 +76,20 @@ class ModelConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A tagger with the configuration it was made under."""
+    """A tagger with the configuration it was made under.
+
+    Attributes
+    ----------
+    choice
+        The runtime that the tagger's encoder runs in.
+    reference
+        Gives the same encoder in torch, which is loaded if it was not.
+    """
 
     tagger: Tagger
     config: ModelConfig
+    choice: Choice
+    reference: Callable[[], TransformerEncoder]
 
 
 def pack(tagger: Tagger) -> bytes:
@@ -107,20 +121,27 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
     return config.model_copy(update={"model_id": hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
 
 
-def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
+def load_model(
+    folder: str | Path, codebook: Codebook | None = None, *, runtime: Runtime = "torch", threads: int = 0
+) -> Model:
     """Read a model folder and load its encoder.
 
     Parameters
     ----------
     codebook
         The codebook in use; ``None`` to take the model's own.
+    runtime
+        What the encoder runs in; ``auto`` for the fastest here that agrees with ``torch``,
+        see `models.runtimes.choice`. Exports are kept in the model folder.
+    threads
+        How many threads encode; 0 means one for each core.
 
     Raises
     ------
     MechtagError
         The folder is no model, is of another format version, was trained for another
         codebook, was altered, or its encoder is missing or another one, as is what training
-        changed in it.
+        changed in it; or the runtime is unknown or does not work here.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -143,18 +164,40 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
     settings = config.encoder
     tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
     source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
-    encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
-    if tuned:
-        encoder = encoder.with_weights(tuned)
-    _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
-    tagger = Tagger(
-        codebook=config.codebook,
+
+    def reference() -> TransformerEncoder:
+        encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+        return encoder.with_weights(tuned) if tuned else encoder
+
+    def tagger(encoder: Encoder) -> Tagger:
+        _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
+        return _tagger(config.codebook, arrays, encoder)
+
+    definitions, _ = definition_texts(config.codebook)
+    terms = _terms(arrays)
+    identity = f"{source.sha256} {settings.tuned_sha256} {settings.max_tokens}"
+    runtimes = Runtimes(
+        folder / EXPORTS, identity, reference, made_up_texts(terms, definitions, config.seed), threads=threads
+    )
+    choice = Choice(runtime, f"{runtime}: as asked for")
+    if runtime == "auto":
+        choice = runtimes.choose(tagger, made_up_texts(terms, definitions, config.seed + 1))
+    return Model(tagger(runtimes.encoder(choice.runtime)), config, choice, runtimes.reference)
+
+
+def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
+    return tuple(filter(None, arrays["words.terms"].tobytes().decode().split("\n"))) if "words.terms" in arrays else ()
+
+
+def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encoder) -> Tagger:
+    return Tagger(
+        codebook=codebook,
         encoder=encoder,
         definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
         heads=Heads(
             weights=arrays["heads.weights"],
             likeness_weights=arrays["heads.likeness_weights"],
-            words=Words(tuple(filter(None, arrays["words.terms"].tobytes().decode().split("\n"))), arrays["words.idf"]),
+            words=Words(_terms(arrays), arrays["words.idf"]),
             word_weights=arrays["heads.word_weights"],
             intercept=arrays["heads.intercept"],
             sharpness=arrays["heads.sharpness"],
@@ -167,7 +210,6 @@ def load_model(folder: str | Path, codebook: Codebook | None = None) -> Model:
             high=arrays["calibration.high"],
         ),
     )
-    return Model(tagger, config)
 
 
 def read_config(folder: str | Path) -> ModelConfig:

@@ -138,6 +138,8 @@ class TransformerEncoder:
     ----------
     model
         The transformers model. It is not trainable; `with_weights` gives one that may be changed.
+    tokenizer
+        The transformers tokenizer.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -149,7 +151,7 @@ class TransformerEncoder:
         self.source = source
         self._torch = torch
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(source.folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(source.folder)
             self.model: Any = AutoModel.from_pretrained(source.folder, use_safetensors=True, dtype=torch.float32)
         except (OSError, ValueError) as error:
             raise MechtagError(f"encoder {source.name}: {source.folder} cannot be loaded: {error}") from None
@@ -182,18 +184,18 @@ class TransformerEncoder:
         """Cut texts into tokens, at most ``max_tokens`` each."""
         if not texts:
             return []
-        ids: list[list[int]] = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
+        ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return ids
 
     def embed(self, tokens: Sequence[list[int]], batch_tokens: int) -> torch.Tensor:
         """Give one vector a text, shape (n_texts, size), through which gradients flow where they are wanted."""
-        batches = list(_batches([len(ids) for ids in tokens], batch_tokens))
-        vectors = self._torch.cat([self._forward([tokens[row] for row in rows]) for rows in batches])
-        places = self._torch.tensor([row for rows in batches for row in rows], device=vectors.device)
+        parts = list(batches([len(ids) for ids in tokens], batch_tokens))
+        vectors = self._torch.cat([self._forward([tokens[row] for row in rows]) for rows in parts])
+        places = self._torch.tensor([row for rows in parts for row in rows], device=vectors.device)
         return vectors[places.argsort()]
 
     def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
-        batch = self._tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
+        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
         hidden = self.model(**batch).last_hidden_state.float()
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -208,7 +210,7 @@ def _device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Cut rows, sorted by length, into batches whose padded size stays within ``budget`` tokens."""
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batch: list[int] = []

@@ -123,16 +123,21 @@ class Tagger:
     calibration: Calibration
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
-        """Score, pool, calibrate and decide.
+        """Score, pool, calibrate and decide; a sentence that comes again is scored once.
+
+        The more documents at once, the fuller the encoder's batches: a thousand or two are enough.
 
         Returns
         -------
         list of Scored
             In the order of ``documents``.
         """
-        units = [unit for document in documents for unit in document.units]
+        places: dict[str, int] = {}
+        rows = [places.setdefault(unit, len(places)) for document in documents for unit in document.units]
+        units = list(places)
         vectors = self.encoder.encode(units)
-        unit_scores = self.heads.score(vectors, self.definitions.likenesses(vectors), self.heads.words.features(units))
+        scored = self.heads.score(vectors, self.definitions.likenesses(vectors), self.heads.words.features(units))
+        unit_scores = scored[np.array(rows, dtype=np.int64)]
         lengths = [len(document.units) for document in documents]
         scores = pool(unit_scores, lengths, self.heads.sharpness)
         chances = probabilities(scores, self.calibration.slope, self.calibration.intercept)

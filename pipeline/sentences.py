@@ -104,8 +104,10 @@ def _mark_sentences(doc: Doc) -> Doc:
     earlier = word = ""
     opening = True
     starts = np.full(len(doc), -1, dtype=np.int64)
-    for index, token in enumerate(doc):
-        text = token.text
+    # Arrays, in and out: making spaCy's tokens one by one would take longer than all the rest.
+    strings = doc.vocab.strings
+    for index, orth in enumerate(doc.to_array("ORTH").tolist()):
+        text = strings[orth]
         if text.isspace():
             continue
         # A list marker ("1.", "(a)") belongs to what it marks.
@@ -114,7 +116,6 @@ def _mark_sentences(doc: Doc) -> Doc:
         if opening and word:
             starts[index] = 1
         earlier, word = word, text
-    # One array, for setting tokens one by one takes spaCy as long as all the rest.
     return doc.from_array(["SENT_START"], starts.astype(np.uint64))  # type: ignore[arg-type]
 
 
@@ -184,11 +185,14 @@ def _passages(abstract: str) -> Iterator[tuple[str, int, str]]:
 
 def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
     """Offsets of the sentences of a passage, without the spaces around them."""
+    opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
+    bounds = [*offsets[(opens == 1) & (offsets > 0)].tolist(), len(passage)]
     spans: list[tuple[int, int]] = []
-    for sentence in doc.sents:
-        text = passage[sentence.start_char : sentence.end_char]
-        start = sentence.end_char - len(text.lstrip())
-        end = sentence.start_char + len(text.rstrip())
+    begin = 0
+    for stop in bounds:
+        text = passage[begin:stop]
+        start, end = stop - len(text.lstrip()), begin + len(text.rstrip())
+        begin = stop
         if start >= end:
             continue
         # What has no letter ("2.", "***") is no sentence: it joins the one before it.
@@ -222,15 +226,15 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
     """
     nlp = _pipeline(settings.spacy_model)
     passages = (
-        (text, (index, record.record_id, section, offset))
+        (text, (index, record.record_id, section, offset, text))
         for index, record in enumerate(records)
         for section, offset, text in _passages(record.abstract)
     )
     current, number = -1, 0
-    for doc, (index, record_id, section, offset) in nlp.pipe(passages, as_tuples=True, batch_size=256):
+    # The text goes along, for spaCy would join it anew from its tokens.
+    for doc, (index, record_id, section, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
         if index != current:
             current, number = index, 0
-        passage = doc.text  # spaCy joins the words anew at each access
         for start, end in _spans(doc, passage):
             yield Sentence(
                 record_id=record_id,

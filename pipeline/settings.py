@@ -10,6 +10,7 @@ from pydantic import Field
 from models.codebook import Strict, read_yaml
 
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
+RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
 
 
 class DedupeSettings(Strict):
@@ -122,9 +123,29 @@ class TrainSettings(Strict):
 
 
 class TagSettings(Strict):
-    """What tagging writes beside the decisions."""
+    """What tagging writes beside the decisions, and what it runs on.
+
+    Attributes
+    ----------
+    evidence_sentences
+        How many to give for each label.
+    runtime
+        What the encoder runs in: ``torch``, the reference; OpenVINO in ``fp32``, ``bf16`` or
+        ``int8``; or ``auto``, the fastest of these here that agrees with the reference.
+    threads
+        How many threads encode; 0 means one for each core.
+    """
 
     evidence_sentences: int = Field(default=2, ge=1)
+    runtime: RuntimeName = "torch"
+    threads: int = Field(default=0, ge=0)
+
+    def chosen(self, runtime: str | None, threads: int | None) -> TagSettings:
+        """Give the settings with what the command line asks for instead; raises `ValueError` as for the file."""
+        given = {"runtime": runtime, "threads": threads}
+        return TagSettings.model_validate(
+            dict(self) | {key: value for key, value in given.items() if value is not None}
+        )
 
 
 class EvaluateSettings(Strict):

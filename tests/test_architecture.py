@@ -27,6 +27,8 @@ HOMES = {
     "mlflow": ("training/tracking.py", "training/serving.py"),
     "pyarrow": ("pipeline/store.py",),
     "datasets": ("training/examples.py",),
+    "openvino": ("models/runtimes/",),
+    "nncf": ("models/runtimes/export.py",),
 }
 SHARED = ROOT / "commands/shared.py"
 SOURCES = sorted([ROOT / "mechtag.py", *(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))])

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.encoder import TransformerEncoder, _batches, locate_encoder
+from models.encoder import TransformerEncoder, batches, locate_encoder
 from models.errors import MechtagError
 from tests.toy import tiny_bert
 
@@ -91,7 +91,7 @@ def test_hub_id_is_read_from_the_cache(tiny_model: Path, tmp_path: Path, monkeyp
 
 def test_batches_hold_every_row_once_within_the_budget() -> None:
     lengths = [5, 1, 9, 3, 3, 40, 2]
-    batches = list(_batches(lengths, 12))
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    for batch in batches:
+    found = list(batches(lengths, 12))
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    for batch in found:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 12

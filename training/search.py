@@ -125,7 +125,7 @@ def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Code
     """
 
     def scores() -> Array:
-        model = load_model(folder, codebook)
+        model = load_model(folder, codebook, runtime=settings.tag.runtime, threads=settings.tag.threads)
         sentences = split(search.records, settings.sentences)
         predictions = predict(model.tagger, model.config.model_id, search.records, sentences, evidence_sentences=1)
         return np.array([row.score for row in predictions if row.label == codebook.relevance.key])

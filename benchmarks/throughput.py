@@ -1,0 +1,296 @@
+"""How fast records are tagged: the plain way, and mechtag in each runtime, whole path and encoder alone.
+
+``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
+trained model. Each run is a process of its own, whose figures are kept under
+``data/work/benchmarks/throughput``: an interrupted run goes on where it was. ``--fresh``
+forgets them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH, read_table
+from models.artifact import Model, load_model
+from models.runtimes.choice import RUNTIMES, Runtime, compare
+from models.runtimes.peak import encoder_work, matrix_peak
+from models.tagger import Document, Scored
+from pipeline.bench import peak_memory
+from pipeline.errors import MechtagError
+from pipeline.records import Record, Sentence
+from pipeline.sentences import split
+from pipeline.settings import SentenceSettings
+from pipeline.store import read_json, read_records, read_sentences, write_json, write_predictions, write_records
+from pipeline.tag import documents_of, predict
+
+COMMAND = "python -m benchmarks.throughput"
+WORK = ROOT / "data/work/benchmarks/throughput"
+MODEL = ROOT / "models/trained"
+_SETS = ("nudging", "ace", "virus", "wilson")
+_RECORDS, _REPEATS, _CHUNK = 2000, 5, 1000
+PLAIN = "plain way"
+_MECHTAG: tuple[Runtime, ...] = tuple(name for name in RUNTIMES if name != "auto")
+SYSTEMS = (PLAIN, *_MECHTAG)
+_TEXT = (ROOT / "benchmarks/throughput.md").read_text(encoding="utf-8")
+
+
+def abstracts(count: int) -> list[Record]:
+    """Give real titles and abstracts, as many from each review."""
+    records = []
+    for name in _SETS:
+        rows = [row for row in read_table(BENCH / "screening" / f"{name}.csv.gz") if row["abstract"].strip()]
+        records += [
+            Record(record_id=f"{name}:{number}", title=row["title"], abstract=row["abstract"])
+            for number, row in enumerate(rows[: -(-count // len(_SETS))])
+        ]
+    return records[:count]
+
+
+def _model(runtime: Runtime) -> Model:
+    return load_model(MODEL, runtime=runtime)
+
+
+def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
+    return [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
+
+
+def tag_plainly(source: Path, target: Path) -> dict[str, float]:
+    """Do what a tutorial would: spaCy's sentencizer, sentence-transformers, scikit-learn."""
+    import pandas
+    import spacy
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sklearn.linear_model import LogisticRegression
+
+    model = _model("torch")
+    heads = []
+    for weights, intercept in zip(model.tagger.heads.weights, model.tagger.heads.intercept, strict=True):
+        head = LogisticRegression()
+        head.classes_, head.coef_, head.intercept_ = np.array([0, 1]), weights[None], np.array([intercept])
+        heads.append(head)
+    encoder = SentenceTransformer(str(model.reference().source.folder), device="cpu")
+    encoder.encode(["A sentence that is not counted."])
+    nlp = spacy.blank("en")
+    nlp.add_pipe("sentencizer")
+    torch.set_grad_enabled(False)
+
+    begun = time.perf_counter()
+    table = pandas.read_parquet(source)
+    texts, owners = [], []
+    for owner, (title, doc) in enumerate(zip(table["title"], nlp.pipe(table["abstract"]), strict=True)):
+        found = [title, *(sentence.text for sentence in doc.sents)]
+        texts += found
+        owners += [owner] * len(found)
+    vectors = encoder.encode(texts)
+    chances = pandas.DataFrame([head.predict_proba(vectors)[:, 1] for head in heads]).T
+    best = chances.groupby(np.array(owners)).max()
+    best.columns = [str(column) for column in best.columns]
+    best.to_parquet(target)
+    return {"seconds": time.perf_counter() - begun, "sentences": len(texts)}
+
+
+def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
+    """Do what ``mechtag tag`` does with a table of records; then encode alone, and measure the machine."""
+    begun = time.perf_counter()
+    model = _model(runtime)
+    warm = [Record(record_id="text:0", title="A title", abstract="One sentence. And another.")]
+    _predictions(model, warm)
+    start = time.perf_counter() - begun
+
+    begun = time.perf_counter()
+    rows = [row for chunk in _chunks(read_records(source)) for row in _predictions(model, chunk)]
+    write_predictions(target, rows)
+    seconds = time.perf_counter() - begun
+    memory = peak_memory()
+
+    records = read_records(source)
+    sentences = list(split(records, SentenceSettings()))
+    units = list(dict.fromkeys([record.title for record in records] + [sentence.text for sentence in sentences]))
+    begun = time.perf_counter()
+    model.tagger.encoder.encode(units)
+    encoding = time.perf_counter() - begun
+    reference = model.reference()
+    lengths = [len(ids) for ids in reference.tokens(units)]
+    return {
+        "seconds": seconds,
+        "start": start,
+        "megabytes": memory,
+        "sentences": len(units),
+        "tokens": sum(lengths),
+        "encoding": encoding,
+        "work": encoder_work(reference, lengths),
+        "peak": matrix_peak(runtime),
+    }
+
+
+def _predictions(model: Model, records: Sequence[Record]) -> list[Any]:
+    sentences = split(records, SentenceSettings())
+    return predict(model.tagger, model.config.model_id, records, sentences, evidence_sentences=2)
+
+
+def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
+    tagger = _model(runtime).tagger
+    return [one for start in range(0, len(documents), _CHUNK) for one in tagger.tag(documents[start : start + _CHUNK])]
+
+
+def agreement(count: int) -> dict[str, Any]:
+    """Compare each runtime with torch: on the abstracts, and on the papers of Table 2."""
+    records = abstracts(count)
+    documents = _documents(records, list(split(records, SentenceSettings())))
+    gold = ROOT / "data/work/gold"
+    papers = read_records(gold / "unique.parquet")
+    judged = _documents(papers, read_sentences(gold / "sentences.parquet"))
+    expected = _scored("torch", [*documents, *judged])
+    found: dict[str, Any] = {}
+    for runtime in _MECHTAG[1:]:
+        scored = _scored(runtime, [*documents, *judged])
+        on_abstracts = compare(expected[: len(documents)], scored[: len(documents)])
+        on_gold = compare(expected[len(documents) :], scored[len(documents) :])
+        found[runtime] = {
+            "largest difference": on_abstracts.difference,
+            "decisions changed": on_abstracts.changed,
+            "largest difference, Table 2": on_gold.difference,
+            "decisions changed, Table 2": on_gold.changed,
+        }
+    return found
+
+
+def _documents(records: Sequence[Record], sentences: Sequence[Sentence]) -> list[Document]:
+    return [document for document, _ in documents_of(records, sentences)]
+
+
+def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
+    """Score Table 2 with predictions made in a runtime, as the stage ``evaluate`` does."""
+    gold = ROOT / "data/work/gold"
+    model = _model(runtime)
+    sentences = read_sentences(gold / "sentences.parquet")
+    papers = read_records(gold / "unique.parquet")
+    rows = predict(model.tagger, model.config.model_id, papers, sentences, evidence_sentences=2)
+    shutil.copytree(gold / "tagged", folder, dirs_exist_ok=True)
+    write_predictions(folder / "predictions.parquet", rows)
+    command = ("evaluate", str(folder / "predictions.parquet"), "data/annotated/table2.csv", "-o")
+    _run(("-m", "mechtag", *command, str(folder / "metrics.json")))
+    pooled = read_json(folder / "metrics.json")["transfer"]["pooled"]
+    return {name: pooled[name]["value"] for name in ("across_auc", "within_auc", "macro_f1", "kappa")}
+
+
+def start_up() -> dict[str, float]:
+    """Time ``mechtag --help``, and the whole of tagging one record with a kept export."""
+    one = WORK / "one.parquet"
+    write_records(one, abstracts(1))
+    seconds = {}
+    for name, command in (
+        ("help", ("--help",)),
+        ("first prediction", ("tag", str(one), "-o", str(WORK / "one"), "--runtime", "bf16")),
+    ):
+        begun = time.perf_counter()
+        _run(("-m", "mechtag", *command))
+        seconds[name] = time.perf_counter() - begun
+    return seconds
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run((sys.executable, *command), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MechtagError(f"{' '.join(command)}: failed: {done.stderr[-1500:]}")
+    return done.stdout
+
+
+def _kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Take figures of an earlier run, or make and keep them."""
+    path = WORK / f"{name}.json"
+    if not path.exists():
+        write_json(path, make())
+        sys.stderr.write(f"{name}: {json.dumps(read_json(path))}\n")
+    return read_json(path)
+
+
+def _in_process(part: str, count: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_run(("-m", "benchmarks.throughput", "--records", str(count), "--part", part)))
+    return found
+
+
+def _part(name: str, count: int) -> dict[str, Any]:
+    """Run one part, in this process."""
+    source, target = WORK / f"records-{count}.parquet", WORK / "predictions.parquet"
+    if name == "agreement":
+        return agreement(count)
+    if name == PLAIN:
+        return tag_plainly(source, target)
+    kind, _, runtime = name.partition(" ")
+    known = next(one for one in _MECHTAG if one == (runtime or kind))
+    return table2(known, WORK / f"table2-{known}") if kind == "table2" else tag_with(known, source, target)
+
+
+def _speeds(found: dict[str, list[dict[str, float]]], count: int, dataset: str) -> list[dict[str, Any]]:
+    rows = []
+    plain = np.median([run["seconds"] for run in found[PLAIN]])
+    for system, runs in found.items():
+        name = system if system == PLAIN else f"mechtag {system}"
+        median = {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
+        figures = {"records/s": count / median["seconds"], "times the plain way": float(plain) / median["seconds"]}
+        if "encoding" in median:
+            rates = [run["work"] / run["encoding"] / run["peak"] for run in runs]
+            figures |= {
+                "tokens/s, encoder": median["tokens"] / median["encoding"],
+                "of the matrix peak": float(np.median(rates)),
+                "matrix peak, GFLOP/s": median["peak"] / 1e9,
+                "start, s": median["start"],
+                "peak MB": median["megabytes"],
+            }
+        rows += [result(dataset, name, key, value, runs=len(runs)) for key, value in figures.items()]
+    return rows
+
+
+def main() -> None:
+    """Run what has not been run yet, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--records", type=int, default=_RECORDS, help="a trial with other than 2,000 is not published")
+    parser.add_argument("--repeats", type=int, default=_REPEATS, help="nor is one with other than 5")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    count, repeats = asked.records, asked.repeats
+    if asked.part:
+        sys.stdout.write(json.dumps(_part(asked.part, count)))
+        return
+    if asked.fresh:
+        shutil.rmtree(WORK, ignore_errors=True)
+    write_records(WORK / f"records-{count}.parquet", abstracts(count))
+    for runtime in _MECHTAG:
+        _model(runtime)  # exports are made before anything is timed
+    found: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
+    for turn in range(repeats):
+        for system in SYSTEMS:
+            found[system].append(_kept(f"{count}-{system}-{turn}", lambda part=system: _in_process(part, count)))  # type: ignore[misc]
+    results = _speeds(found, count, f"{count:,} abstracts")
+    differences = _kept(f"{count}-agreement", lambda: _in_process("agreement", count))
+    for runtime in _MECHTAG:
+        figures = _kept(f"table2-{runtime}", lambda part=runtime: _in_process(f"table2 {part}", count))  # type: ignore[misc]
+        results += [result("Table 2, transfer", f"mechtag {runtime}", key, value) for key, value in figures.items()]
+        for key, value in differences.get(runtime, {}).items():
+            results.append(result("against torch", f"mechtag {runtime}", key, value))
+    starts = [_kept(f"start-{turn}", start_up) for turn in range(repeats)]
+    for key in starts[0]:
+        value = float(np.median([run[key] for run in starts]))
+        results.append(result("start-up", "mechtag bf16", f"{key}, s", value, runs=repeats))
+    for row in results:
+        sys.stderr.write("{dataset}: {system}: {metric} {value:.5g}\n".format(**row))
+    if (count, repeats) == (_RECORDS, _REPEATS):
+        versions = ("openvino", "nncf", "torch", "sentence-transformers", "spacy", "scikit-learn")
+        publish("throughput", COMMAND, results, _TEXT, versions=versions)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Which runtime encodes: the one asked for, or the fastest here that agrees with the reference."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from models.encoder import Encoder, TransformerEncoder
+from models.errors import MechtagError
+from models.runtimes.export import cached, export, replacing
+from models.runtimes.openvino import OpenVinoEncoder, Precision, import_openvino, machine
+from models.tagger import Document, Scored, Tagger
+
+Runtime = Literal["auto", "torch", "fp32", "bf16", "int8"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+# How far a probability may be off the reference for `auto` to take a runtime, and what share of decisions may change.
+TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "bf16": 0.02, "int8": 0.05}
+CHANGED = 0.005
+# Increased when exports are made in another way.
+_VERSION = 1
+# Made-up texts: how many, and of how many terms each. A sentence of an abstract has some 25 words.
+_MADE_UP, _TERMS = 320, 14
+_UNITS = 8
+
+
+def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
+    """Texts in the words a model was trained on, in no order: a model folder keeps no sentence of anybody's.
+
+    Parameters
+    ----------
+    terms
+        The model's words and word pairs.
+    known
+        Texts to give as they are, first: the codebook's.
+    """
+    order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
+    rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))
+    return [*known, *(" ".join(terms[place] for place in row).capitalize() + "." for row in rows)]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two ways of scoring the same documents are apart.
+
+    Attributes
+    ----------
+    difference
+        The largest between two probabilities of the same label and document.
+    changed
+        Share of decisions that are not the same.
+    """
+
+    difference: float
+    changed: float
+
+
+def compare(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
+    """Compare what was said of the same documents, at least one."""
+    difference = max(
+        float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
+    )
+    pairs = [
+        one != two
+        for first, second in zip(reference, other, strict=True)
+        for one, two in zip(first.decisions, second.decisions, strict=True)
+    ]
+    return Agreement(difference, sum(pairs) / len(pairs))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A runtime, and why it was taken, in one line."""
+
+    runtime: Runtime
+    reason: str
+
+
+class Runtimes:
+    """The encoder of one model, in every runtime.
+
+    Parameters
+    ----------
+    folder
+        Where exports are kept.
+    identity
+        Hash over what the encoder's vectors depend on.
+    reference
+        Loads the encoder in torch; called only where torch is needed.
+    calibration
+        Texts for ``int8``; see `made_up_texts`.
+    threads
+        How many threads compute; 0 means one for each core.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: str,
+        reference: Callable[[], TransformerEncoder],
+        calibration: Sequence[str],
+        threads: int = 0,
+    ) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._load = reference
+        self._calibration = calibration
+        self._threads = threads
+
+    def reference(self) -> TransformerEncoder:
+        """Give the encoder in torch, which is loaded at the first call."""
+        return self._reference
+
+    @cached_property
+    def _reference(self) -> TransformerEncoder:
+        import torch
+
+        if self._threads:
+            torch.set_num_threads(self._threads)
+        return self._load()
+
+    def encoder(self, runtime: Runtime) -> Encoder:
+        """Give the encoder in a runtime other than ``auto``.
+
+        Raises
+        ------
+        MechtagError
+            A library is not installed, the processor does not compute in this precision, or
+            the encoder cannot be exported.
+        """
+        if runtime == "torch":
+            return self.reference()
+        if runtime not in TOLERANCE:
+            raise MechtagError(f"runtime {runtime!r} is not known; choose one of: {', '.join(RUNTIMES)}")
+        import_openvino()
+        calibration = self._calibration if runtime == "int8" else ()
+        made_by = [f"openvino {metadata.version('openvino')}"]
+        text = json.dumps([_VERSION, self._identity, made_by, list(calibration)])
+        name = f"{'int8' if calibration else 'float'}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+        exported = cached(self._folder / name, lambda: export(self.reference(), calibration))
+        return OpenVinoEncoder(exported, runtime, threads=self._threads)
+
+    def choose(self, tagger: Callable[[Encoder], Tagger], texts: Sequence[str]) -> Choice:
+        """Take the fastest runtime that agrees with torch on documents made of these texts.
+
+        A choice is kept, and holds for this model, machine and number of threads.
+        """
+        try:
+            where = machine(self._threads)
+        except MechtagError as error:
+            return Choice("torch", f"torch: {error}")
+        key = hashlib.sha256(f"{_VERSION} {self._identity} {where}".encode()).hexdigest()
+        path = self._folder / "auto.json"
+        kept = _kept(path, key)
+        if kept:
+            return kept
+        choice = self._measure(tagger, texts)
+        try:
+            with replacing(path) as part:
+                part.write_text(json.dumps({"key": key, **asdict(choice)}, indent=2) + "\n", encoding="utf-8")
+        except OSError:
+            pass  # measured anew next time
+        return choice
+
+    def _measure(self, tagger: Callable[[Encoder], Tagger], texts: Sequence[str]) -> Choice:
+        documents = [
+            Document(texts[start], tuple(texts[start + 1 : start + _UNITS])) for start in range(0, len(texts), _UNITS)
+        ]
+        expected, slowest = _timed(tagger(self.reference()), documents)
+        best = Choice("torch", "torch: the fastest on this machine")
+        fastest, refused = slowest, []
+        for precision, tolerance in TOLERANCE.items():
+            try:
+                scored, seconds = _timed(tagger(self.encoder(precision)), documents)
+            except MechtagError as error:
+                refused.append(str(error))
+                continue
+            found = compare(expected, scored)
+            told = f"probabilities off by at most {found.difference:.3f}, {found.changed:.1%} of decisions changed"
+            if found.difference > tolerance or found.changed > CHANGED:
+                refused.append(f"{precision} is too far off: {told}")
+            elif seconds < fastest:
+                fastest = seconds
+                speed = f"{slowest / seconds:.1f} times as fast as torch on this machine"
+                best = Choice(precision, f"{precision}: {speed}, {told}, in a check on {len(texts)} texts")
+        return Choice(best.runtime, "; ".join([best.reason, *refused]))
+
+
+def _kept(path: Path, key: str) -> Choice | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["key"] == key and found["runtime"] in RUNTIMES:
+            return Choice(found["runtime"], str(found["reason"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # not there, or damaged: measured anew either way
+    return None
+
+
+def _timed(tagger: Tagger, documents: Sequence[Document]) -> tuple[list[Scored], float]:
+    """Tag documents, and give the better of two times; the first call also sets things up."""
+    scored, times = tagger.tag(documents), []
+    for _ in range(2):
+        begun = time.perf_counter()
+        tagger.tag(documents)
+        times.append(time.perf_counter() - begun)
+    return scored, min(times)

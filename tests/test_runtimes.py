@@ -1,0 +1,389 @@
+"""OpenVINO beside torch: same answers, one export, no message to anybody."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from commands.shared import RuntimeChoice
+from models.artifact import EXPORTS, TUNED, Model, load_model
+from models.codebook import Codebook
+from models.encoder import Encoder, TransformerEncoder, locate_encoder
+from models.errors import MechtagError
+from models.features import definition_texts
+from models.runtimes import choice as choosing
+from models.runtimes import openvino as running
+from models.runtimes import peak
+from models.runtimes.choice import RUNTIMES, TOLERANCE, Choice, Runtimes, compare, made_up_texts
+from models.runtimes.export import cached, export
+from models.runtimes.openvino import OpenVinoEncoder
+from models.runtimes.peak import encoder_work, matrix_peak
+from models.tagger import Document, Scored, Tagger
+from pipeline.ingest import ingest
+from pipeline.sentences import split
+from pipeline.settings import RuntimeName, SentenceSettings
+from tests.conftest import ROOT
+from tests.test_cli import call
+from tests.test_tuned_model import settings, with_trainer  # noqa: F401
+from tests.toy import tiny_bert
+from training.train import save_model, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+WORDS = ["leaders", "share", "power", "in", "teams", "care", "."]
+TEXTS = ["leaders share power in teams.", "care", "", "leaders share", "care", "power " * 100, "nonsense"]
+BF16 = "BF16" in running.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TransformerEncoder:
+    return TransformerEncoder(locate_encoder(str(tiny_bert(tmp_path_factory.mktemp("tiny"), WORDS))))
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: TransformerEncoder) -> OpenVinoEncoder:
+    return OpenVinoEncoder(export(tiny), "fp32", threads=2)
+
+
+@pytest.fixture(scope="module")
+def model_folder(settings, fruit: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]  # noqa: F811
+    folder = tmp_path_factory.mktemp("runtimes") / "model"
+    save_model(train(with_trainer(settings, "lora"), fruit), folder)
+    return folder
+
+
+def runtimes(tiny: TransformerEncoder, folder: Path, identity: str = "tiny") -> Runtimes:
+    return Runtimes(folder, identity, lambda: tiny, TEXTS * 4, threads=1)
+
+
+def test_every_text_gets_the_vector_that_torch_gives_in_its_place(
+    tiny: TransformerEncoder, plain: OpenVinoEncoder
+) -> None:
+    assert plain.size == tiny.size
+    assert plain.tokens(TEXTS) == tiny.tokens(TEXTS)
+    np.testing.assert_allclose(plain.encode(TEXTS), tiny.encode(TEXTS), atol=1e-5)
+
+
+def test_no_texts_give_no_rows(plain: OpenVinoEncoder) -> None:
+    assert plain.encode([]).shape == (0, 16)
+
+
+def test_more_texts_than_one_slice_stay_in_order(tiny: TransformerEncoder, plain: OpenVinoEncoder) -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(1500)]
+    np.testing.assert_allclose(plain.encode(texts), tiny.encode(texts), atol=1e-5)
+
+
+def test_two_threads_may_encode_at_once(tiny: TransformerEncoder, plain: OpenVinoEncoder) -> None:
+    found: dict[int, np.ndarray] = {}
+    parts = [[f"{word} share power"] * 300 + [word] for word in WORDS[:4]]
+    threads = [
+        threading.Thread(target=lambda place=place: found.update({place: plain.encode(parts[place])}))  # type: ignore[misc]
+        for place in range(len(parts))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for place, part in enumerate(parts):
+        np.testing.assert_allclose(found[place], tiny.encode(part), atol=1e-5)
+
+
+def test_an_error_while_texts_are_cut_leaves_the_encoder_usable(plain: OpenVinoEncoder) -> None:
+    with pytest.raises(TypeError, match=r"TextInputSequence|TextEncodeInput"):
+        plain.encode(["care", b"no text"])  # type: ignore[list-item]
+    assert plain.encode(["care"]).any()
+
+
+@pytest.mark.skipif(not BF16, reason="this processor has no bf16")
+def test_bf16_is_near_and_is_not_fp32(tiny: TransformerEncoder) -> None:
+    found = OpenVinoEncoder(export(tiny), "bf16").encode(TEXTS)
+    difference = np.abs(found - tiny.encode(TEXTS)).max()
+    assert 1e-5 < difference < 0.05
+
+
+def test_an_export_is_made_once(tiny: TransformerEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS)
+    monkeypatch.setattr(choosing, "export", lambda *_: pytest.fail("exported again"))
+    np.testing.assert_array_equal(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "text"])
+def test_a_damaged_export_is_made_again(
+    tiny: TransformerEncoder, tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) - 100
+    changed = whole[:middle] + bytes([whole[middle] ^ 64]) + whole[middle + 1 :]
+    path.write_bytes({"cut": whole[:-10], "changed": changed, "empty": b"", "text": b"no export"}[damage])
+    made: list[TransformerEncoder] = []
+    monkeypatch.setattr(choosing, "export", lambda encoder, texts: made.append(encoder) or export(encoder, texts))
+    np.testing.assert_allclose(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected, atol=1e-6)
+    assert made == [tiny]
+    monkeypatch.setattr(choosing, "export", lambda *_: pytest.fail("exported again"))
+    np.testing.assert_allclose(runtimes(tiny, tmp_path).encoder("fp32").encode(TEXTS), expected, atol=1e-6)
+
+
+def test_an_export_of_other_weights_is_stale_and_goes(tiny: TransformerEncoder, tmp_path: Path) -> None:
+    runtimes(tiny, tmp_path, "one").encoder("fp32")
+    before = {path.name for path in tmp_path.iterdir()}
+    name = next(name for name, _ in tiny.model.named_parameters() if name.endswith("value.weight"))
+    other = tiny.with_weights({name: np.eye(16, dtype=np.float32)})
+    found = runtimes(other, tmp_path, "two").encoder("fp32")
+    np.testing.assert_allclose(found.encode(TEXTS), other.encode(TEXTS), atol=1e-5)
+    assert np.abs(found.encode(TEXTS) - tiny.encode(TEXTS)).max() > 1e-3
+    after = {path.name for path in tmp_path.iterdir()}
+    assert len(after) == 1
+    assert not before & after
+
+
+def test_exports_at_the_same_time_do_not_collide(tiny: TransformerEncoder, tmp_path: Path) -> None:
+    exported = export(tiny)
+    path = tmp_path / "runtimes" / "float-0123.safetensors"
+    together = threading.Barrier(4)
+
+    def make():  # type: ignore[no-untyped-def]
+        together.wait()
+        return exported
+
+    threads = [threading.Thread(target=cached, args=(path, make)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+    assert cached(path, lambda: pytest.fail("exported again")) == exported
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(MechtagError, match=r"the exported encoder cannot be kept here .* or use the runtime torch"):
+        runtimes(tiny, tmp_path / "file").encoder("fp32")
+
+
+def test_unknown_runtime_is_refused(tiny: TransformerEncoder, tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match="runtime 'fp8' is not known; choose one of: auto, torch, fp32, bf16, int8"):
+        runtimes(tiny, tmp_path).encoder("fp8")  # type: ignore[arg-type]
+
+
+def test_names_of_runtimes_are_the_same_everywhere() -> None:
+    assert get_args(RuntimeName) == RUNTIMES == tuple(RuntimeChoice)
+
+
+def test_a_precision_that_the_processor_lacks_is_refused(
+    plain: OpenVinoEncoder, tiny: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(running._NEEDS, "bf16", "FP7")
+    with pytest.raises(MechtagError, match="runtime bf16: this processor has no arithmetic of that kind"):
+        OpenVinoEncoder(export(tiny), "bf16")
+
+
+def test_tuned_weights_are_exported(model_folder: Path) -> None:
+    documents = [Document("apple cider", ("pear perry here", "")), Document("plum jam")]
+    reference = load_model(model_folder)
+    assert (model_folder / TUNED).stat().st_size > 100
+    found = load_model(model_folder, runtime="fp32")
+    assert isinstance(found.tagger.encoder, OpenVinoEncoder)
+    assert compare(reference.tagger.tag(documents), found.tagger.tag(documents)).difference < 1e-4
+    bare = TransformerEncoder(reference.reference().source)
+    assert np.abs(bare.encode(["apple pear"]) - found.tagger.encoder.encode(["apple pear"])).max() > 1e-3
+
+
+def test_repeated_sentences_are_scored_once(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model(model_folder)
+    seen: list[list[str]] = []
+    encode = type(model.tagger.encoder).encode
+    monkeypatch.setattr(
+        TransformerEncoder, "encode", lambda self, texts: seen.append(list(texts)) or encode(self, texts)
+    )
+    first, second = model.tagger.tag([Document("plum jam", ("pear", "pear")), Document("pear", ("plum jam",))])
+    assert seen == [["plum jam", "pear"]]
+    np.testing.assert_array_equal(first.unit_scores[[0, 1]], second.unit_scores[[1, 0]])
+    np.testing.assert_array_equal(first.unit_scores[1], first.unit_scores[2])
+    assert (first.unit_scores[0] != first.unit_scores[1]).any()
+
+
+class Sleepy:
+    """An encoder that is as right as another, but slower or off."""
+
+    def __init__(self, encoder: Encoder, seconds: float = 0.0, noise: float = 0.0) -> None:
+        self._encoder, self._seconds, self._noise = encoder, seconds, noise
+
+    size = property(lambda self: self._encoder.size)
+
+    def encode(self, texts):  # type: ignore[no-untyped-def]
+        threading.Event().wait(self._seconds)
+        vectors = self._encoder.encode(texts)
+        return vectors + self._noise * np.random.default_rng(0).standard_normal(vectors.shape).astype(np.float32)
+
+
+@pytest.fixture
+def chosen(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    """Choose among made encoders."""
+    reference = load_model(model_folder)
+    texts = made_up_texts(reference.tagger.heads.words.terms, definition_texts(reference.config.codebook)[0], 1)
+
+    def choose(**made: Encoder | MechtagError) -> Choice:
+        def encoder(self: Runtimes, runtime: str) -> Encoder:
+            found = made.get(runtime, MechtagError(f"runtime {runtime}: not here"))
+            if isinstance(found, MechtagError):
+                raise found
+            return found
+
+        monkeypatch.setattr(Runtimes, "encoder", encoder)
+        slow = Sleepy(reference.tagger.encoder, 0.05)
+        found = Runtimes(tmp_path / "auto", "fruit", lambda: slow, texts)  # type: ignore[arg-type,return-value]
+        return found.choose(lambda encoder: replace(reference.tagger, encoder=encoder), texts)
+
+    choose.encoder = reference.tagger.encoder  # type: ignore[attr-defined]
+    return choose
+
+
+def test_auto_takes_the_fastest_that_agrees(chosen) -> None:  # type: ignore[no-untyped-def]
+    choice = chosen(fp32=Sleepy(chosen.encoder, 0.02), bf16=chosen.encoder, int8=Sleepy(chosen.encoder, noise=9.0))
+    assert choice.runtime == "bf16"
+    assert "times as fast as torch" in choice.reason
+    assert "int8 is too far off" in choice.reason
+
+
+def test_auto_stays_with_torch_where_nothing_is_faster(chosen) -> None:  # type: ignore[no-untyped-def]
+    choice = chosen(fp32=Sleepy(chosen.encoder, 0.2))
+    assert choice.runtime == "torch"
+    assert "runtime int8: not here" in choice.reason
+
+
+def test_auto_remembers_until_something_changes(chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    first = chosen(bf16=chosen.encoder)
+    assert first.runtime == "bf16"
+    assert chosen() == first
+    monkeypatch.setattr(choosing, "machine", lambda _: "another machine")
+    assert chosen().runtime == "torch"
+    assert chosen(bf16=chosen.encoder).runtime == "torch"
+    (tmp_path / "auto/auto.json").write_text("damaged")
+    assert chosen(bf16=chosen.encoder).runtime == "bf16"
+
+
+def test_auto_without_openvino_is_torch(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    model = load_model(model_folder, runtime="auto")
+    assert model.choice.runtime == "torch"
+    assert "pip install 'mechtag[fast]'" in model.choice.reason
+    with pytest.raises(MechtagError, match=r"need OpenVINO .*pip install 'mechtag\[fast\]'"):
+        load_model(model_folder, runtime="bf16")
+
+
+def test_difference_and_changed_decisions_are_counted() -> None:
+    def scored(*chances: float) -> Scored:
+        decisions = tuple("yes" if chance > 0.5 else "no" for chance in chances)
+        return Scored(np.zeros(2), np.array(chances), decisions, np.zeros((1, 2)))  # type: ignore[arg-type]
+
+    found = compare([scored(0.2, 0.49), scored(0.9, 0.1)], [scored(0.2, 0.52), scored(0.88, 0.1)])
+    assert found.difference == pytest.approx(0.03)
+    assert found.changed == 0.25
+
+
+def test_made_up_texts_hold_the_codebook_and_the_words_in_no_order() -> None:
+    terms = [f"word{number}" for number in range(30)]
+    texts = made_up_texts(terms, ["A definition."], 0)
+    assert texts[0] == "A definition."
+    assert sorted(" ".join(texts[1:]).lower().replace(".", "").split()) == sorted(terms)
+    assert texts != made_up_texts(terms, ["A definition."], 1)
+    assert made_up_texts((), ["A definition."], 0) == ["A definition."]
+
+
+QUIET = """
+import socket, sys
+def refuse(*arguments, **_):
+    print("tried to connect", arguments)
+    raise OSError("no network")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from models.runtimes.openvino import import_openvino
+openvino = import_openvino()
+import nncf, torch
+openvino.convert_model(torch.nn.Linear(2, 2), example_input=torch.zeros(1, 2))
+print("quiet" if sys.modules["openvino_telemetry"] is None else "loud")
+"""
+
+
+def test_nothing_is_sent_and_no_file_of_consent_is_left(tmp_path: Path) -> None:
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment.pop("CI", None)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", QUIET], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["quiet"], done.stderr[-2000:]
+    assert "tried" not in done.stderr
+    assert not list(tmp_path.rglob("*openvino*"))
+    assert not (tmp_path / "intel").exists()
+
+
+def test_a_kept_export_needs_no_torch(model_folder: Path) -> None:
+    load_model(model_folder, runtime="fp32")
+    code = (
+        "import sys; from models.artifact import load_model; from models.tagger import Document;"
+        f"load_model({str(model_folder)!r}, runtime='fp32').tagger.tag([Document('apple')]);"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+def test_the_peak_and_the_work_are_measured_in_operations(
+    tiny: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two layers of width 16 with an inner width of 32, one text of three tokens.
+    linear = 2 * (4 * 16 * 16 + 2 * 16 * 32)
+    assert encoder_work(tiny, [3]) == 2 * linear * 3 + 4 * 2 * 16 * 9
+    monkeypatch.setattr(peak, "_SIDE", 256)
+    for runtime in ("torch", "fp32", "int8"):
+        assert 1e8 < matrix_peak(runtime, threads=1) < 1e13  # type: ignore[arg-type]
+
+
+def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    (tmp_path / "params.yaml").write_text(json.dumps({"codebook": settings.codebook}))
+    (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")
+    shared = ("tag", tmp_path / "one.ris", "--model", model_folder, "--params", tmp_path / "params.yaml", "-o")
+    status, _, said = call(*shared, tmp_path / "fast", "--runtime", "fp32", "--threads", "1")
+    assert (status, said) == (0, "runtime fp32: as asked for\n")
+    status, _, said = call(*shared, tmp_path / "slow")
+    assert (status, said) == (0, "")
+    tables = [(tmp_path / name / "tagged.csv").read_text() for name in ("fast", "slow")]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", list(TOLERANCE))
+def test_shipped_texts_are_tagged_as_torch_tags_them(runtime: str, tmp_path: Path) -> None:
+    import shutil
+
+    trained = ROOT / "models/trained"
+    if not (trained / "config.json").is_file():
+        pytest.skip("no trained model; run 'dvc repro train'")
+    if runtime == "bf16" and not BF16:
+        pytest.skip("this processor has no bf16")
+    shutil.copytree(trained, tmp_path / "model", ignore=shutil.ignore_patterns(EXPORTS))
+    records = ingest([ROOT / "data/raw/search_update.ris", ROOT / "data/raw/gold_records.jsonl"]).records
+    by_record: dict[str, list[str]] = {record.record_id: [] for record in records}
+    for sentence in split(records, SentenceSettings()):
+        by_record[sentence.record_id].append(sentence.text)
+    documents = [Document(record.title, tuple(by_record[record.record_id])) for record in records]
+
+    def tag(model: Model) -> list[Scored]:
+        tagger: Tagger = model.tagger
+        return tagger.tag(documents)
+
+    found = compare(tag(load_model(trained)), tag(load_model(tmp_path / "model", runtime=runtime)))  # type: ignore[arg-type]
+    # These are papers on the subject, whose probabilities lie near the bounds: `auto` refuses int8 for it.
+    difference, changed = {"fp32": (0.001, 0.0), "bf16": (0.02, 0.01), "int8": (0.1, 0.03)}[runtime]
+    assert found.difference <= difference
+    assert found.changed <= changed
