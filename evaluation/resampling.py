@@ -102,6 +102,15 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def resampled(statistic: Statistic, judged: Judged, draws: Draws) -> dict[str, Array]:
+    """Compute figures in every bootstrap resample: (resamples,) or (resamples, labels)."""
+    return _collect(
+        statistic,
+        judged,
+        (Resamples(draws.weights[rows], judged.truth[None]) for rows in _blocks(len(draws.weights), judged.truth)),
+    )
+
+
 def estimates(
     statistic: Statistic, judged: Judged, draws: Draws, permuted: tuple[str, ...] = ()
 ) -> dict[str, list[Estimate]]:
@@ -123,11 +132,7 @@ def estimates(
         By figure: one estimate, or one a label in the order of the columns.
     """
     values = statistic(judged, as_it_is(judged.truth))
-    boot = _collect(
-        statistic,
-        judged,
-        (Resamples(draws.weights[rows], judged.truth[None]) for rows in _blocks(len(draws.weights), judged.truth)),
-    )
+    boot = resampled(statistic, judged, draws)
     null = {}
     if permuted:
         everyone = np.ones((1, len(judged.truth)))

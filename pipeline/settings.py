@@ -87,6 +87,8 @@ class TrainSettings(Strict):
         texts, or a table of codings (CSV).
     texts
         Parquet table of the records that a table of codings is about; else empty.
+    added
+        Folder of the annotations that 'mechtag retrain' added; empty for none.
     trainer
         What is done to the encoder before the heads are fitted: nothing, or tuning of all its
         weights, of low-rank changes to them, or of all on pairs of texts; see `training.trainers`.
@@ -110,6 +112,7 @@ class TrainSettings(Strict):
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
     texts: str = ""
+    added: str = "data/annotated/added"
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
@@ -142,6 +145,34 @@ class EvaluateSettings(Strict):
     min_positives: int = Field(default=5, ge=1)
 
 
+class RetrainSettings(Strict):
+    """When a model that learnt from more annotations takes the place of the one in use.
+
+    Attributes
+    ----------
+    test_records
+        Records of the papers that accuracy is measured on, which nothing may learn from; empty for none.
+    group_field
+        Field of a record that names the study it is about, as its source file calls it; empty for none.
+    paraphrase
+        From which likeness of its sentences with those of a test paper a text counts as a paraphrase of it;
+        see `training.leakage.likeness`. Measured for the encoder that comes with mechtag.
+    figures
+        What must not get worse: ``relevance_auc``, or a figure of `evaluation.metrics.pooled_figures`.
+    margin
+        By how much each of the figures may be lower at most, with 97.5% certainty.
+    bootstrap
+        Resamples of the comparison.
+    """
+
+    test_records: str = "data/raw/gold_records.jsonl"
+    group_field: str = "study"
+    paraphrase: float = Field(default=0.63, gt=0, le=1)
+    figures: tuple[str, ...] = Field(default=("across_auc", "relevance_auc"), min_length=1)
+    margin: float = Field(default=0.02, gt=0, lt=1)
+    bootstrap: int = Field(default=2000, ge=100)
+
+
 class Settings(Strict):
     """All of ``params.yaml``."""
 
@@ -154,6 +185,7 @@ class Settings(Strict):
     train: TrainSettings = TrainSettings()
     tag: TagSettings = TagSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    retrain: RetrainSettings = RetrainSettings()
 
 
 def load_settings(path: str | Path = "params.yaml") -> Settings:
