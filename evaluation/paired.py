@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from evaluation.resampling import Draws, Statistic, draw, interval, resampled
 from pipeline.annotations import CodedRecord
 from pipeline.errors import MechtagError
 from pipeline.settings import RetrainSettings
+from pipeline.store import write_json, write_text
 
 RELEVANCE_AUC = "relevance_auc"
 # What there is to compare beside the ranking of relevance; in the figures of one label this is roc_auc.
@@ -121,24 +124,67 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def judge(differences: Sequence[Difference], settings: RetrainSettings) -> Verdict:
-    """Apply the rule that was set beforehand: no figure chosen may be lower by the margin or more.
+def judge(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
+    """Apply the rule that was set beforehand: no figure chosen may be lower by the margin or more, on any set.
 
-    That is asked of the lower end of the interval. A figure that has no meaning on these papers
-    is passed over; where none has, nothing is known, and the champion stays.
+    That is asked of the lower end of the interval. A figure that has no meaning on some papers
+    is passed over; where none has on any, nothing is known, and the champion stays.
+
+    Parameters
+    ----------
+    papers
+        By the name of a set of papers, what the comparison on it gave.
     """
-    by_name = {each.figure: each for each in differences}
     reasons, passed = [], []
-    for name in settings.figures:
-        each = by_name[name]
-        if each.difference is None or each.ci_low is None:
-            why = UNDEFINED.get(name, "all papers or none are relevant, so there is nothing to tell apart")
-            reasons.append(f"{name}: not compared ({why}, or does so in most resamples)")
-            continue
-        passed.append(each.ci_low > -settings.margin)
-        reasons.append(
-            f"{name}: {each.champion:.3f} before, {each.challenger:.3f} after, difference {each.difference:+.3f} "
-            f"(95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}); "
-            f"{'not worse' if passed[-1] else 'may be worse'} by more than {settings.margin}"
-        )
+    for name, differences in papers.items():
+        by_figure = {each.figure: each for each in differences}
+        for figure in settings.figures:
+            each = by_figure[figure]
+            if each.difference is None or each.ci_low is None or each.ci_high is None:
+                why = UNDEFINED.get(figure, "all papers or none are relevant")
+                reasons.append(f"{name}, {figure}: not compared ({why}, here or in most resamples)")
+                continue
+            passed.append(each.ci_low > -settings.margin)
+            reasons.append(
+                f"{name}, {figure}: {each.champion:.3f} before, {each.challenger:.3f} after, difference "
+                f"{each.difference:+.3f} (95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}): "
+                f"{'not worse' if passed[-1] else 'may be worse'} by more than {settings.margin}"
+            )
     return Verdict(bool(passed) and all(passed), tuple(reasons))
+
+
+def write_comparison(
+    folder: Path,
+    heading: Mapping[str, Any],
+    papers: Mapping[str, Sequence[Difference]],
+    verdict: Verdict,
+) -> None:
+    """Write ``comparison.json`` and, to read, ``comparison.md``.
+
+    Parameters
+    ----------
+    heading
+        What was compared; first in both files.
+    papers
+        By the name of a set of papers, what the comparison on it gave.
+    """
+    sets = {name: [asdict(each) for each in differences] for name, differences in papers.items()}
+    content = {**heading, "promoted": verdict.promote, "reasons": list(verdict.reasons), "papers": sets}
+    write_json(folder / "comparison.json", content)
+    lines = ["# Champion and challenger", "", *(f"- {name}: {value}" for name, value in heading.items()), ""]
+    lines += [f"**{'Promoted' if verdict.promote else 'Not promoted'}.**", "", *(f"- {row}" for row in verdict.reasons)]
+    for name, differences in papers.items():
+        lines += ["", f"## {name[:1].upper()}{name[1:]}", ""]
+        lines += ["| figure | champion | challenger | difference | 95% interval |", "|---|---|---|---|---|"]
+        lines += [_row(each) for each in differences]
+    lines += ["", "What the figures mean: docs/metrics.md. What is compared with what: docs/retraining.md.", ""]
+    write_text(folder / "comparison.md", "\n".join(lines))
+
+
+def _row(each: Difference) -> str:
+    values = [each.champion, each.challenger]
+    cells = ["undefined" if value is None else f"{value:.3f}" for value in values]
+    cells.append("" if each.difference is None else f"{each.difference:+.3f}")
+    known = each.ci_low is not None and each.ci_high is not None
+    cells.append(f"{each.ci_low:+.3f} to {each.ci_high:+.3f}" if known else "")
+    return f"| {each.figure} | {' | '.join(cells)} |"

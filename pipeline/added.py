@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from pathlib import Path
 
 from models.codebook import Codebook
 from pipeline.annotations import CodedRecord
 from pipeline.codings import names_of
 from pipeline.dedupe import dedupe
 from pipeline.errors import MechtagError
+from pipeline.ingest import ingest
 from pipeline.records import Coding, Record, Row
 from pipeline.settings import DedupeSettings
+from pipeline.store import read_records
 from pipeline.versions import BASE, Additions
 
 
@@ -42,6 +45,14 @@ class Stale(Row):
     value: int | None
     codebook_version: str
     reason: str
+
+
+def read_given(paths: Sequence[Path]) -> list[Record]:
+    """Read records from search exports, and from the Parquet tables of other commands, which keep their ids."""
+    tables = [path for path in paths if path.suffix == ".parquet"]
+    exports = [path for path in paths if path.suffix != ".parquet"]
+    found = [record for path in tables for record in read_records(path)]
+    return [*found, *(ingest(exports).records if exports else ())]
 
 
 def match(
@@ -110,9 +121,9 @@ def extend(
     Parameters
     ----------
     base_definitions
-        What the labels meant when ``base`` was coded, where ``before`` does not say it.
+        What the labels meant when ``base`` was coded.
     refused
-        Records that must not be learnt from: the reason, by record id.
+        Records that must not be learnt from, now and before: the reason, by record id.
 
     Returns
     -------
@@ -129,10 +140,10 @@ def extend(
         spot = (coding.record_id or "", coding.coder, coding.label)
         rows[spot] = coding.model_copy(update={"codebook_version": version})
     touched = {coding.record_id or "" for coding in incoming.codings}
-    reasons = {name: reason for name, reason in refused.items() if name in touched}
-    reasons = _disputed(rows.values(), base, codebook, touched) | reasons
-    kept = {spot: earlier.get(spot) if spot[0] in reasons else row for spot, row in rows.items()}
-    codings = tuple(row for row in kept.values() if row is not None)
+    disputed = _disputed(rows.values(), base, codebook, touched - refused.keys())
+    reasons = {**disputed, **refused}
+    settled = {spot: earlier.get(spot) if spot[0] in disputed else row for spot, row in rows.items()}
+    codings = tuple(row for spot, row in settled.items() if row is not None and spot[0] not in refused)
     named = {coding.record_id for coding in codings}
     titles = {record.record_id: record.title for record in (*(row.record for row in base), *before.records)}
     titles |= {record.record_id: record.title for record in incoming.records}
@@ -144,7 +155,7 @@ def extend(
         Additions(
             codings,
             tuple(record for record in (*before.records, *incoming.records) if record.record_id in named),
-            {BASE: base_definitions, **before.definitions, stamp: codebook.definitions},
+            {**before.definitions, BASE: base_definitions, stamp: codebook.definitions},
         ),
         [SetAside(record_id=name, title=titles[name], reason=reason) for name, reason in reasons.items()],
         counts,

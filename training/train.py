@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
@@ -134,11 +134,8 @@ def _config(
     tagger: Tagger,
     encoder_sha256: str,
     tuned: bytes,
-    added: str | None,
+    version: str | None,
 ) -> ModelConfig:
-    chosen = settings.train
-    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, chosen.texts) if name}
-    files |= version_files(chosen.added, added) if chosen.added else {}
     config = ModelConfig(
         format_version=FORMAT_VERSION,
         model_id="",
@@ -154,10 +151,18 @@ def _config(
         ),
         seed=settings.seed,
         settings=settings.train.model_dump(mode="json"),
-        data={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
-        versions={library: version(library) for library in ("mechtag", *LIBRARIES)},
+        data=data_hashes(settings, version),
+        versions={library: installed(library) for library in ("mechtag", *LIBRARIES)},
     )
     return with_model_id(config, pack(tagger))
+
+
+def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
+    """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
+    chosen = settings.train
+    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, chosen.texts) if name}
+    files |= version_files(chosen.added, version) if chosen.added else {}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def _document_predictions(
