@@ -65,8 +65,6 @@ def retrain(
     if sum((bool(codings), rollback, history)) > 1:
         raise typer.BadParameter("give codings, --rollback or --history, one of them at a time")
     settings, codebook = load(params)
-    if not settings.train.added:
-        raise typer.BadParameter("train.added in the settings names no folder to add annotations to")
     places = Places(model, out_of_fold, model.with_name("kept"), settings.train.added)
     if found := recover(places):
         say(f"{model}: an installation that was interrupted is finished; model {found} is in use")
@@ -209,7 +207,6 @@ def _challenge(
         "annotations after": version,
         "papers": len(coded),
         "papers that are new": len(new),
-        "margin": settings.retrain.margin,
         "codebook changed": champion.config.codebook_sha256 != codebook.sha256,
     }
     write_comparison(report, heading, figures, verdict)
@@ -233,11 +230,12 @@ def _challenge(
             metrics,
             challenger.losses,
         )
+    in_use = ids[1] if verdict.promote else ids[0]
     row = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "event": f"{ids[1]} promoted" if verdict.promote else f"{ids[1]} not promoted",
         "version": version,
-        "champion": ids[1] if verdict.promote else ids[0],
+        "champion": in_use,
         "reasons": list(verdict.reasons),
     }
     follow(places, challenger.folder, version, list(verdict.reasons))
@@ -245,7 +243,7 @@ def _challenge(
         install(places, ids[1], row)
     else:
         append_history(places.added, row)
-    _point_aliases(places, row["champion"])
+    _point_aliases(places, in_use)
     for reason in verdict.reasons:
         typer.echo(f"  {reason}")
     typer.echo(

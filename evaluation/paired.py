@@ -87,9 +87,9 @@ def compare(
     for keys, truth, statistic in (([relevance_key], relevant, _relevance), (labels, codes, pooled_figures)):
         found += _differences(statistic, champion.judged(ids, keys, truth), challenger.judged(ids, keys, truth), draws)
     names = [each.figure for each in found]
-    if unknown := [name for name in settings.figures if name not in names or name in _LOWER_IS_BETTER]:
+    if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
         raise MechtagError(
-            f"retrain.figures: {unknown[0]!r} is no figure of which more is better; "
+            f"retrain.margins: {unknown[0]!r} is no figure of which more is better; "
             f"there are {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
         )
     return found
@@ -125,7 +125,7 @@ def _number(value: float) -> float | None:
 
 
 def judge(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
-    """Apply the rule that was set beforehand: no figure chosen may be lower by the margin or more, on any set.
+    """Apply the rule that was set beforehand: no figure chosen may be lower by its margin or more, on any set.
 
     That is asked of the lower end of the interval. A figure that has no meaning on some papers
     is passed over; where none has on any, nothing is known, and the champion stays.
@@ -138,17 +138,17 @@ def judge(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings)
     reasons, passed = [], []
     for name, differences in papers.items():
         by_figure = {each.figure: each for each in differences}
-        for figure in settings.figures:
+        for figure, margin in settings.margins.items():
             each = by_figure[figure]
             if each.difference is None or each.ci_low is None or each.ci_high is None:
                 why = UNDEFINED.get(figure, "all papers or none are relevant")
                 reasons.append(f"{name}, {figure}: not compared ({why}, here or in most resamples)")
                 continue
-            passed.append(each.ci_low > -settings.margin)
+            passed.append(each.ci_low > -margin)
             reasons.append(
                 f"{name}, {figure}: {each.champion:.3f} before, {each.challenger:.3f} after, difference "
                 f"{each.difference:+.3f} (95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}): "
-                f"{'not worse' if passed[-1] else 'may be worse'} by more than {settings.margin}"
+                f"{'not worse' if passed[-1] else 'may be worse'} by more than {margin}"
             )
     return Verdict(bool(passed) and all(passed), tuple(reasons))
 

@@ -19,6 +19,10 @@ from pipeline.store import read_records
 from pipeline.versions import BASE, Additions
 
 
+_CHANGED = "the definition was changed since"
+_ABSENT = "the label was not in the codebook then"
+
+
 @dataclass(frozen=True)
 class Incoming:
     """New codings by the id under which their record is known here, and the records that are new."""
@@ -207,7 +211,7 @@ def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Code
     then = additions.definitions.get(BASE, today)
     changed = {key for key in today if then.get(key) != today[key]}
     rows = [
-        (row, "the definition was changed since")
+        (row, _CHANGED if row.label in then else _ABSENT)
         for record in base
         for row in record.codings(codebook.keys, codebook.relevance.key)
         if row.label in changed
@@ -221,7 +225,7 @@ def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Code
         if known is None:
             rows.append((row, "coded under a version of the codebook that is not known here"))
         elif known.get(row.label) != today[row.label]:
-            rows.append((row, "the definition was changed since"))
+            rows.append((row, _CHANGED))
     return [
         Stale(
             record_id=row.record_id or "",

@@ -136,7 +136,7 @@ class _ExemplarLine(Row):
     mechanisms: _Labels
 
 
-LineT = TypeVar("LineT", _CodesLine, _CodedLine, _ExemplarLine)
+LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:

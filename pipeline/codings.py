@@ -39,8 +39,7 @@ def read_annotations(
         As `read_base`, `pipeline.versions.read_additions` and `add_codings`.
     """
     base = read_base(settings, label_keys, relevance_key)
-    additions = read_additions(settings.train.added, version) if settings.train.added else Additions()
-    return add_codings(base, additions, label_keys, relevance_key, settings)
+    return add_codings(base, read_additions(settings.train.added, version), label_keys, relevance_key, settings)
 
 
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models.codebook import Strict, read_yaml
 
+Margin = Annotated[float, Field(gt=0, lt=1)]
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
 
 
@@ -88,7 +89,7 @@ class TrainSettings(Strict):
     texts
         Parquet table of the records that a table of codings is about; else empty.
     added
-        Folder of the annotations that 'mechtag retrain' added; empty for none.
+        Folder of the annotations that 'mechtag retrain' adds; it need not be there.
     trainer
         What is done to the encoder before the heads are fitted: nothing, or tuning of all its
         weights, of low-rank changes to them, or of all on pairs of texts; see `training.trainers`.
@@ -112,7 +113,7 @@ class TrainSettings(Strict):
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
     texts: str = ""
-    added: str = "data/annotated/added"
+    added: str = Field(default="data/annotated/added", min_length=1)
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
@@ -157,10 +158,9 @@ class RetrainSettings(Strict):
     paraphrase
         From which likeness of its sentences with those of a test paper a text counts as a paraphrase of it;
         see `training.leakage.likeness`. Measured for the encoder that comes with mechtag.
-    figures
-        What must not get worse: ``relevance_auc``, or a figure of `evaluation.metrics.pooled_figures`.
-    margin
-        By how much each of the figures may be lower at most, with 97.5% certainty.
+    margins
+        What must not get worse, and by how much it may be lower at most, with 97.5% certainty:
+        ``relevance_auc``, or figures of `evaluation.metrics.pooled_figures`.
     bootstrap
         Resamples of the comparison.
     """
@@ -168,8 +168,9 @@ class RetrainSettings(Strict):
     test_records: str = "data/raw/gold_records.jsonl"
     group_field: str = "study"
     paraphrase: float = Field(default=0.63, gt=0, le=1)
-    figures: tuple[str, ...] = Field(default=("across_auc", "relevance_auc"), min_length=1)
-    margin: float = Field(default=0.02, gt=0, lt=1)
+    margins: dict[str, Margin] = Field(
+        default_factory=lambda: {"across_auc": 0.02, "relevance_auc": 0.02, "kappa": 0.05}, min_length=1
+    )
     bootstrap: int = Field(default=2000, ge=100)
 
 

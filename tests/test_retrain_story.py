@@ -50,7 +50,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sources": {"gold": "test.jsonl", "update": "update.jsonl"},
         "train": {"records": "coded.jsonl", "exemplars": "", "folds": 3},
         # Papers made of the same few sentences are all alike.
-        "retrain": {"test_records": "test.jsonl", "paraphrase": 1.0, "margin": 0.1, "bootstrap": 200},
+        "retrain": {
+            "test_records": "test.jsonl",
+            "paraphrase": 1.0,
+            "margins": {"across_auc": 0.1, "kappa": 0.2},
+            "bootstrap": 200,
+        },
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder

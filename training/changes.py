@@ -112,7 +112,8 @@ def find_changes(
                 continue
             cause = BOUNDS if _decide(old, key, chances[-1]) == first else _largest(chances)
             why = _explain(cause, before, after, key, chances, rows[number], units)
-            near = neighbours.describe(record.record_id, means[number], key, chances[-1] > chances[0])
+            learnt_from = new.codebook.relevance.key if cause == "relevance" else key
+            near = neighbours.describe(record.record_id, means[number], learnt_from, chances[-1] > chances[0])
             changes.append(
                 Change(
                     record_id=record.record_id,
@@ -122,7 +123,7 @@ def find_changes(
                     new=last,
                     probabilities=(chances[0], chances[1], chances[2], chances[3]),
                     cause=cause,
-                    why="; ".join(filter(None, (why, _definition(old, new, key), near))),
+                    why="; ".join(filter(None, (why, _definition(old, new, key), "" if cause == BOUNDS else near))),
                 )
             )
     return changes
@@ -266,7 +267,7 @@ class _Neighbours:
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
-                return f"the record is among the newly coded ones, as {names[self._code(row, key)]}"
+                return f"the record is among the newly coded ones: {key} {names[self._code(row, key)]}"
         agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
         if not agreeing:
             return ""
@@ -275,4 +276,4 @@ class _Neighbours:
         cosines = means @ mean / lengths
         best = int(cosines.argmax())
         title = self._learnt[agreeing[best]].record.title
-        return f"nearest new record coded {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"
+        return f"nearest new record coded {key} {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"

@@ -34,7 +34,7 @@ class Places:
     kept
         A folder a model that is or was in use, by model id.
     added
-        See `pipeline.versions`; empty where nothing is ever added.
+        See `pipeline.versions`.
     """
 
     model: Path
@@ -128,9 +128,8 @@ def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
     for file in sorted((folder / OUT_OF_FOLD).iterdir()):
         with replacing(places.out_of_fold / file.name) as part:
             shutil.copyfile(file, part)
-    if places.added:
-        use_version(places.added, note["version"])
-        append_history(places.added, history)
+    use_version(places.added, note["version"])
+    append_history(places.added, history)
     (places.kept / _JOURNAL).unlink()
 
 

@@ -161,7 +161,7 @@ def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str
     """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
     chosen = settings.train
     files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, chosen.texts) if name}
-    files |= version_files(chosen.added, version) if chosen.added else {}
+    files |= version_files(chosen.added, version)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
