@@ -1,4 +1,4 @@
-"""Annotations that are added: which record they are about, what they replace, what goes stale, how versions are kept."""
+"""Added annotations: which record they are about, what they replace, what goes stale, how versions are kept."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def test_codes_go_stale_with_their_definition_alone() -> None:
     assert counts == {"known": 1, "new": 1}
     assert [row.label for row in find_stale(renewed, base, changed)] == ["money"]
     wider = codebook(trust="People vouch for one another.", extra="New.")
-    assert [(row.label, row.reason) for row in find_stale(renewed, base, wider)][0] == (
+    assert next((row.label, row.reason) for row in find_stale(renewed, base, wider)) == (
         "extra",
         "the label was not in the codebook then",
     )
