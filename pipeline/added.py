@@ -18,7 +18,6 @@ from pipeline.settings import DedupeSettings
 from pipeline.store import read_records
 from pipeline.versions import BASE, Additions
 
-
 _CHANGED = "the definition was changed since"
 _ABSENT = "the label was not in the codebook then"
 
