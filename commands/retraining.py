@@ -171,9 +171,9 @@ def _challenge(
     from pipeline.versions import append_history, version_in_use
     from training.change_log import write_change_log
     from training.changes import find_changes
-    from training.promotion import follow, install
+    from training.promotion import install, keep_challenger, keep_champion
     from training.retrain import champion_predictions, train_challenger
-    from training.tracking import log_run, tolerated
+    from training.tracking import log_run, register, tolerated
     from training.trainers import count_epochs
 
     champion = load_model(places.model)
@@ -216,6 +216,7 @@ def _challenge(
     if batch:
         changes = find_changes(champion.tagger, challenger.model.tagger, batch.records, batch.sentences, new)
     write_change_log(report, changes, len(batch.records) if batch else 0, *ids)
+    tags = {"data_version": version, "compared": "; ".join(verdict.reasons)}
     with tolerated(say):
         metrics = challenger.figures | {
             f"retrain_{each.figure}_{side}": value
@@ -223,13 +224,9 @@ def _challenge(
             for side, value in (("champion", each.champion), ("challenger", each.challenger))
             if value is not None
         }
-        log_run(
-            challenger.model.config,
-            challenger.folder / "model",
-            settings.model_dump(mode="json"),
-            metrics,
-            challenger.losses,
-        )
+        folder = challenger.folder / "model"
+        log_run(challenger.model.config, folder, settings.model_dump(mode="json"), metrics, challenger.losses)
+        register(folder, tags)
     in_use = ids[1] if verdict.promote else ids[0]
     row = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -238,8 +235,9 @@ def _challenge(
         "champion": in_use,
         "reasons": list(verdict.reasons),
     }
-    follow(places, challenger.folder, version, list(verdict.reasons))
+    keep_champion(places)
     if verdict.promote:
+        keep_challenger(places, challenger.folder, version, tags)
         install(places, ids[1], row)
     else:
         append_history(places.added, row)

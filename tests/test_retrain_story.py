@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,10 +83,19 @@ def alias(name: str) -> str:
     return str(MlflowClient().get_model_version_by_alias("mechtag", name).tags["model_id"])
 
 
+@pytest.mark.slow
 def test_the_story(here: Path) -> None:
     done("train")
     first = read_config("models/trained").model_id
     before = model_files()
+
+    # A paper that accuracy is measured on, from another database: nothing is learnt or written.
+    tests = json.loads((here / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    (here / "leak.jsonl").write_text(json.dumps({**tests, "key": "x1"}) + "\n", encoding="utf-8")
+    (here / "leak.csv").write_text(",".join(HEADER) + "\nx1,ann,pests,1,abstract\n", encoding="utf-8")
+    status, _, message = call("retrain", "leak.csv", "--records", "leak.jsonl")
+    assert (status, list_versions(ADDED), model_files()) == (1, [], before)
+    assert f"({tests['title']}): same record id as test paper: {tests['title']}" in message
 
     # Twenty papers, coded by two people who differ on one label of one of them.
     new = papers(20, seed=2)
@@ -100,11 +108,13 @@ def test_the_story(here: Path) -> None:
             int(label in carried(new[number])) ^ (number == 3 and coder == "bob" and label == "pests")
         ),
     )
-    told = done("retrain", "new.csv", "--records", "new.jsonl")
+    told = done(
+        "retrain", "new.csv", "leak.csv", "--records", "new.jsonl", "--records", "leak.jsonl", "--leave-out-leaks"
+    )
     second = read_config("models/trained").model_id
     (version,) = list_versions(ADDED)
     assert f"model {second} is in use now" in told
-    assert "120 codes new" in told
+    assert "120 codes new, 0 corrected, 0 known, 1 set aside" in told
     assert version_in_use(ADDED) == version
     assert second != first
     # Training anew from the data that are in use now gives the very model that was promoted.
@@ -163,4 +173,17 @@ def test_the_story(here: Path) -> None:
     told = done("retrain", "new.csv", "--records", "new.jsonl")
     assert read_config("models/trained").model_id == second
     assert len(read_additions(ADDED, version_in_use(ADDED)).records) == 20
-    shutil.rmtree("models/kept")
+
+    # Another definition: codes of that label went stale, and the model is tried like any other.
+    changed = json.loads(json.dumps(CODEBOOK))
+    changed["labels"][0]["definition"] = "Water reaches the plants."
+    (here / "codebook.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
+    told = done("retrain")
+    version = list_versions(ADDED)[-1]
+    with (Path("reports/retrain") / version / "stale.csv").open(encoding="utf-8-sig", newline="") as file:
+        stale = list(csv.DictReader(file))
+    assert {row["label"] for row in stale} == {"watering"}
+    assert len(stale) == 24 + 2 * 20
+    assert f"{len(stale)} codes were given under other definitions" in told
+    compared = json.loads((Path("reports/retrain") / version / "comparison.json").read_text(encoding="utf-8"))
+    assert (compared["codebook changed"], compared["papers that are new"]) == (True, 0)

@@ -32,7 +32,7 @@ from pipeline.versions import Additions, read_history, version_in_use, write_add
 from tests.toy import fruit_documents, fruit_project
 from training.change_log import write_change_log
 from training.changes import BOUNDS, find_changes
-from training.promotion import Places, follow, former_of, install, recover
+from training.promotion import Places, former_of, install, keep_challenger, keep_champion, recover
 from training.retrain import Challenger, champion_predictions, train_challenger
 from training.tracking import tolerated
 from training.train import save_model, train
@@ -101,6 +101,11 @@ def project(made: Project, tmp_path: Path) -> Project:
     return own
 
 
+def follow(project: Project) -> None:
+    keep_champion(project.places)
+    keep_challenger(project.places, project.challenger.folder, project.version, {})
+
+
 def in_use(places: Places) -> tuple[str, set[str], str]:
     """Model, makers of the out-of-fold predictions, and version of the annotations, which belong together."""
     documents = read_predictions(places.out_of_fold / "documents.parquet")
@@ -149,7 +154,7 @@ def test_promotion_and_the_way_back(project: Project) -> None:
     places, challenger = project.places, project.challenger
     first = in_use(places)
     files = {path.name: path.read_bytes() for path in places.model.iterdir()}
-    follow(places, challenger.folder, project.version, ["fine"])
+    follow(project)
     assert in_use(places) == first
     new = challenger.model.config.model_id
     install(places, new, {"event": "promoted"})
@@ -170,7 +175,7 @@ def test_promotion_and_the_way_back(project: Project) -> None:
 )
 def test_an_interrupted_promotion_is_finished(project: Project, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     places = project.places
-    follow(places, project.challenger.folder, project.version, [])
+    follow(project)
     new = project.challenger.model.config.model_id
 
     def killed(*args: object, **options: object) -> None:
@@ -200,7 +205,7 @@ def test_an_interrupted_promotion_is_finished(project: Project, monkeypatch: pyt
 def test_a_promotion_that_fails_leaves_the_champion(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     places = project.places
     before = in_use(places)
-    follow(places, project.challenger.folder, project.version, [])
+    follow(project)
     rename = Path.rename
 
     def refused(self: Path, target: Path) -> Path:
@@ -218,7 +223,7 @@ def test_a_promotion_that_fails_leaves_the_champion(project: Project, monkeypatc
 def test_a_kept_model_that_was_altered_is_not_installed(project: Project) -> None:
     places = project.places
     before = in_use(places)
-    follow(places, project.challenger.folder, project.version, [])
+    follow(project)
     new = project.challenger.model.config.model_id
     path = places.kept / new / "model" / WEIGHTS
     path.write_bytes((places.model / WEIGHTS).read_bytes())
@@ -251,7 +256,7 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     keys = list(fruit.all_keys)
     generator = np.random.default_rng(3)
     truth = np.array([[record.relevant, *(record.code(key) for key in fruit.keys)] for record in coded], dtype=float)
-    signals = [truth * strength + generator.normal(size=truth.shape) for strength in (1.0, 3.0)]
+    signals = [(truth - 0.5) * strength + generator.normal(size=truth.shape) for strength in (1.0, 6.0)]
     systems = [system(name, coded, scores, keys) for name, scores in zip("ab", signals, strict=True)]
     settings = RetrainSettings(bootstrap=300, margins={"across_auc": 0.05, "relevance_auc": 0.05, "kappa": 0.05})
     found = {
@@ -351,7 +356,7 @@ def test_the_step_that_made_the_difference_is_named(project: Project, cause: str
             assert change.cause == cause
         if cause == "sentences":
             assert "by its words" in change.why
-        if cause != BOUNDS:
+        if change.cause != BOUNDS:
             assert "the record is among the newly coded ones" in change.why
     if cause == "calibration":
         assert {label for _, label in found} == {"apple"}

@@ -64,28 +64,27 @@ def keep(places: Places, model: Path, out_of_fold: Path, note: Mapping[str, Any]
     return model_id
 
 
-def follow(places: Places, challenger: Path, version: str, reasons: list[str]) -> None:
-    """Keep the model in use, unless it is kept already, and a challenger that may follow it.
+def keep_champion(places: Places) -> None:
+    """Keep the model in use, unless it is kept already."""
+    model_id = read_config(places.model).model_id
+    if not (places.kept / model_id / NOTE).is_file():
+        version = version_in_use(places.added)
+        tags = {"data_version": version or "none added"}
+        keep(places, places.model, places.out_of_fold, {"former": "", "version": version, "tags": tags})
+
+
+def keep_challenger(places: Places, challenger: Path, version: str, tags: Mapping[str, str]) -> None:
+    """Keep a challenger that is to follow the model in use.
 
     Parameters
     ----------
     challenger
         Folder of `training.retrain.Challenger`.
-    version, reasons
-        Of the annotations that the challenger learnt from; what the comparison said.
+    version
+        Of the annotations that it learnt from.
     """
-    in_use = read_config(places.model).model_id
-    if not (places.kept / in_use / NOTE).is_file():
-        version_before = version_in_use(places.added)
-        note = {"former": "", "version": version_before, "tags": {"data_version": version_before or "none added"}}
-        keep(places, places.model, places.out_of_fold, note)
-    tags = {"data_version": version, "compared": "; ".join(reasons)}
-    keep(
-        places,
-        challenger / MODEL,
-        challenger / OUT_OF_FOLD,
-        {"former": in_use, "version": version, "tags": tags},
-    )
+    note = {"former": read_config(places.model).model_id, "version": version, "tags": tags}
+    keep(places, challenger / MODEL, challenger / OUT_OF_FOLD, note)
 
 
 def note_of(places: Places, model_id: str) -> dict[str, Any]:
