@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -392,6 +394,19 @@ def test_a_failing_server_is_told_and_survived(capsys: pytest.CaptureFixture[str
 
 def test_outside_of_dvc_nothing_is_tracked(tmp_path: Path) -> None:
     assert track(tmp_path / "1-abc") == ""
+
+
+@pytest.mark.slow
+def test_a_version_is_put_under_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+    name = write_additions("added", Additions(records=tuple(new_records())))
+    digest = track(Path("added") / name)
+    assert digest.endswith(".dir")
+    assert digest in Path(f"added/{name}.dvc").read_text(encoding="utf-8")
+    assert track(Path("added") / name) == digest
+    with pytest.raises(MechtagError, match=r"dvc add added/nothing: .*; mend this and call again"):
+        track(Path("added/nothing"))
 
 
 def test_the_model_of_a_challenger_is_named_by_its_data(project: Project) -> None:
