@@ -116,16 +116,18 @@ def _roll_back(places: Places) -> None:
 
 
 def _point_aliases(places: Places, champion: str) -> None:
-    """Let the registry say which models are in use and were in use before."""
+    """Let the registry say which model is in use, and which one a rollback would bring back."""
     from training.promotion import note_of
     from training.retrain import MODEL as PART
-    from training.tracking import CHAMPION, PREVIOUS, register, tolerated
+    from training.tracking import CHAMPION, PREVIOUS, drop_alias, register, tolerated
 
     note = note_of(places, champion)
     with tolerated(say):
         register(places.kept / champion / PART, note["tags"], [CHAMPION])
         if note["former"]:
             register(places.kept / note["former"] / PART, note_of(places, note["former"])["tags"], [PREVIOUS])
+        else:
+            drop_alias(PREVIOUS)
 
 
 def _add(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mlflow.exceptions import MlflowException
 
 from models.artifact import load_model, read_config
 from pipeline.store import read_predictions
@@ -162,6 +163,8 @@ def test_the_story(here: Path) -> None:
     assert f"model {first} is in use again" in told
     assert model_files() == before
     assert (version_in_use(ADDED), alias("champion")) == ("", first)
+    with pytest.raises(MlflowException, match="alias previous not found"):
+        alias("previous")
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
     status, _, message = call("retrain", "--rollback")
     assert (status, "no former one to go back to" in message) == (1, True)

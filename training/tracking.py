@@ -14,7 +14,7 @@ from pipeline.store import read_json, write_json
 
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
-# Name under which models stand in the registry, and the aliases of the model in use and of the one before.
+# Name under which models stand in the registry, and the aliases of the model in use and of the one to go back to.
 REGISTERED = "mechtag"
 CHAMPION, PREVIOUS = "champion", "previous"
 _ARTIFACTS = "model"
@@ -110,6 +110,16 @@ def register(folder: str | Path, tags: Mapping[str, str], aliases: Sequence[str]
         client.set_model_version_tag(REGISTERED, version, key, value)
     for alias in aliases:
         client.set_registered_model_alias(REGISTERED, alias, version)
+
+
+def drop_alias(alias: str) -> None:
+    """Take an alias away, where it points to a model."""
+    from mlflow import MlflowClient
+
+    _open_store()
+    client = MlflowClient()
+    if alias in client.get_registered_model(REGISTERED).aliases:
+        client.delete_registered_model_alias(REGISTERED, alias)
 
 
 def _open_store() -> None:
