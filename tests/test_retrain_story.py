@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mlflow.exceptions import MlflowException
 
 from models.artifact import load_model, read_config
 from pipeline.store import read_predictions
@@ -86,6 +85,8 @@ def alias(name: str) -> str:
 
 @pytest.mark.slow
 def test_the_story(here: Path) -> None:
+    from mlflow.exceptions import MlflowException
+
     done("train")
     first = read_config("models/trained").model_id
     before = model_files()
