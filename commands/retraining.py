@@ -64,6 +64,8 @@ def retrain(
 
     if sum((bool(codings), rollback, history)) > 1:
         raise typer.BadParameter("give codings, --rollback or --history, one of them at a time")
+    if records and not codings:
+        raise typer.BadParameter("--records goes with the codings of these records")
     settings, codebook = load(params)
     places = Places(model, out_of_fold, model.with_name("kept"), settings.train.added)
     if found := recover(places):
@@ -73,8 +75,7 @@ def retrain(
     elif rollback:
         _roll_back(places)
     else:
-        new = codings or [], records or []
-        version = _add(*new, settings, codebook, places, onto, leave_out_leaks)
+        version = _add(codings or [], records or [], settings, codebook, places, onto, leave_out_leaks)
         _challenge(version, settings, codebook, places, on, checkpoints)
 
 
