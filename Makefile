@@ -14,6 +14,7 @@ export DO_NOT_TRACK := 1
 run: .venv/run.stamp
 	$(BIN)/dvc repro
 	$(BIN)/mechtag report
+	$(BIN)/mechtag track
 	@echo
 	@echo "Tagged search results: data/work/update/tagged/tagged.csv (tagged.ris for reference managers)"
 	@echo "Accuracy report:       reports/accuracy.md (figures: reports/metrics.json; each paper: reports/predictions_vs_table2.csv)"

@@ -8,17 +8,22 @@ import sys
 import typer
 
 from commands.accuracy import evaluate, report
+from commands.annotations import codings
 from commands.learning import baselines, train
 from commands.records import dedupe, ingest, prisma, sentences
 from commands.retraining import retrain
 from commands.screening import rank, simulate
 from commands.shared import say
 from commands.tagging import export, tag
+from commands.tracking import track
 
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order of the work, which is that of the help.
-COMMANDS = (ingest, dedupe, sentences, tag, export, rank, simulate, prisma, train, retrain, baselines, evaluate, report)
+COMMANDS = (
+    *(ingest, dedupe, sentences, tag, export, rank, simulate, prisma),
+    *(codings, train, retrain, baselines, evaluate, report, track),
+)
 
 app = typer.Typer(
     help="Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags.",

@@ -43,7 +43,7 @@ def train(
     save_model(trained, output)
     write_predictions(out_of_fold / "documents.parquet", trained.documents)
     write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
-    run_id = log_run(trained.config, output, settings.model_dump(mode="json"), trained.figures, trained.losses)
+    run_id = log_run(trained.config, output, settings, trained.figures, trained.losses)
     say(f"{output}: model {trained.config.model_id}, MLflow run {run_id}")
 
 

@@ -73,7 +73,7 @@ def retrain(
     if history:
         _print_history(places)
     elif rollback:
-        _roll_back(places)
+        _roll_back(places, settings)
     else:
         version = _add(codings or [], records or [], settings, codebook, places, onto, leave_out_leaks)
         _challenge(version, settings, codebook, places, on, checkpoints)
@@ -94,7 +94,7 @@ def _print_history(places: Places) -> None:
             typer.echo(f"    {reason}")
 
 
-def _roll_back(places: Places) -> None:
+def _roll_back(places: Places, settings: Settings) -> None:
     from models.artifact import read_config
     from training.promotion import former_of, install, note_of
 
@@ -112,21 +112,22 @@ def _roll_back(places: Places) -> None:
             "reasons": [],
         },
     )
-    _point_aliases(places, former)
+    _point_aliases(places, former, settings)
     typer.echo(f"{places.model}: model {former} is in use again, with annotations {note['version'] or 'as they were'}")
 
 
-def _point_aliases(places: Places, champion: str) -> None:
+def _point_aliases(places: Places, champion: str, settings: Settings) -> None:
     """Let the registry say which model is in use, and which one a rollback would bring back."""
     from training.promotion import note_of
+    from training.registry import CHAMPION, PREVIOUS, drop_alias, register, tolerated
     from training.retrain import MODEL as PART
-    from training.tracking import CHAMPION, PREVIOUS, drop_alias, register, tolerated
 
     note = note_of(places, champion)
     with tolerated(say):
-        register(places.kept / champion / PART, note["tags"], [CHAMPION])
+        register(places.kept / champion / PART, settings, note["tags"], [CHAMPION])
         if note["former"]:
-            register(places.kept / note["former"] / PART, note_of(places, note["former"])["tags"], [PREVIOUS])
+            before = note_of(places, note["former"])
+            register(places.kept / note["former"] / PART, settings, before["tags"], [PREVIOUS])
         else:
             drop_alias(PREVIOUS)
 
@@ -175,8 +176,9 @@ def _challenge(
     from training.change_log import write_change_log
     from training.changes import find_changes
     from training.promotion import install, keep_challenger, keep_champion
+    from training.registry import register, tolerated
     from training.retrain import champion_predictions, train_challenger
-    from training.tracking import log_run, register, tolerated
+    from training.tracking import log_run
     from training.trainers import count_epochs
 
     champion = load_model(places.model)
@@ -228,8 +230,8 @@ def _challenge(
             if value is not None
         }
         folder = challenger.folder / "model"
-        log_run(challenger.model.config, folder, settings.model_dump(mode="json"), metrics, challenger.losses)
-        register(folder, tags)
+        log_run(challenger.model.config, folder, settings, metrics, challenger.losses)
+        register(folder, settings, tags)
     in_use = ids[1] if verdict.promote else ids[0]
     row = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -244,7 +246,7 @@ def _challenge(
         install(places, ids[1], row)
     else:
         append_history(places.added, row)
-    _point_aliases(places, in_use)
+    _point_aliases(places, in_use, settings)
     for reason in verdict.reasons:
         typer.echo(f"  {reason}")
     typer.echo(

@@ -78,7 +78,7 @@ def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
     ------
     MechtagError
         The file is missing or no such table; a label is not in the codebook; a cell holds something
-        else than is allowed; a coder codes a label of a record twice.
+        else than is allowed; a coder codes a label of a record twice from the same basis.
     """
     path = Path(path)
     codings, seen = [], dict[tuple[str | None, ...], int]()
@@ -97,7 +97,8 @@ def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
             raise MechtagError(f"{place}: unknown label {coding.label!r}; the codebook has {', '.join(all_keys)}")
         if coding.record_id is None and coding.key is None:
             raise MechtagError(f"{place}: neither record_id nor key says which record this is about")
-        name = (coding.record_id, coding.key, coding.coder, coding.label)
+        # From the abstract and from the full text, one coder may code differently.
+        name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
         if name in seen:
             raise MechtagError(f"{place}: the same coder coded this label of this record on line {seen[name]} already")
         seen[name] = line
@@ -129,8 +130,9 @@ def coded_from(
 ) -> list[CodedRecord]:
     """Put codings and records together: papers coded as a whole.
 
-    A label on which coders differ counts as not judged. A record is relevant unless it was coded
-    otherwise: codebooks without irrelevant records need no codings of relevance.
+    A label on which coders differ, or one coder's reading of abstract and full text, counts as not
+    judged. A record is relevant unless all who coded it say otherwise: codebooks without irrelevant
+    records need no codings of relevance, and who gives a label takes the record for relevant.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def coded_from(
     for record in coded:
         own = codes[record.record_id]
         values = {label: _agreed(own, label) for label in label_keys}
-        relevant = _agreed(own, relevance_key) != 0
+        relevant = _relevant(own, relevance_key)
         labels = tuple(label for label, value in values.items() if value == 1)
         if labels and not relevant:
             raise MechtagError(
@@ -222,7 +224,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
     values = {label: _agreed(list(rows.values()), label) for label in label_keys}
     return record.model_copy(
         update={
-            "relevant": _agreed(list(rows.values()), relevance_key) != 0,
+            "relevant": _relevant(list(rows.values()), relevance_key),
             "labels": tuple(label for label, value in values.items() if value == 1),
             "not_judged": tuple(label for label, value in values.items() if value is None),
             "recoded": tuple(label for label, value in values.items() if value != record.code(label)),
@@ -240,6 +242,18 @@ def names_of(records: Sequence[Record]) -> dict[str, Record]:
             by_key[str(key)].append(record)
     keys = {key: own[0] for key, own in by_key.items() if len(own) == 1}
     return keys | {record.record_id: record for record in records}
+
+
+def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
+    """Whether anyone takes a record for relevant, or nobody judged it."""
+    decisions: dict[tuple[str, str], int] = {}
+    for coding in codings:
+        who = coding.coder, coding.basis
+        if coding.label == relevance_key and coding.value is not None:
+            decisions[who] = coding.value
+        elif coding.value == 1:
+            decisions.setdefault(who, 1)
+    return not decisions or any(decisions.values())
 
 
 def _agreed(codings: Sequence[Coding], label: str) -> int | None:

@@ -14,14 +14,20 @@ BATCH = 256
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Put each record's title and sentences together, in the order of ``records``."""
+    """Put each record's title and sentences together, in the order of ``records``.
+
+    A record without a title, which no export gives but a caller may, is led by its first sentence:
+    an empty text would count as one that speaks for nothing.
+    """
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
     pairs = []
     for record in records:
         own = by_record.get(record.record_id, ())
-        pairs.append((Document(record.title, tuple(sentence.text for sentence in own)), own))
+        texts = [sentence.text for sentence in own]
+        leading = record.title or (texts.pop(0) if texts else "")
+        pairs.append((Document(leading, tuple(texts)), own))
     return pairs
 
 
@@ -65,8 +71,8 @@ def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
 ) -> Iterable[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
-        # Row 0 of the unit scores is the title, which is no evidence: offsets are into the abstract.
-        scores = scored.unit_scores[1:, column]
+        # The title, where there is one, is the first row. It is no evidence: offsets are into the abstract.
+        scores = scored.unit_scores[len(scored.unit_scores) - len(sentences) :, column]
         strongest = sorted(range(len(sentences)), key=lambda row: (-scores[row], row))[:limit]
         yield Prediction(
             record_id=record.record_id,

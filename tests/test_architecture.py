@@ -23,8 +23,8 @@ LAYERS = {
 HOMES = {
     "torch": ("models/", "training/"),
     "transformers": ("models/", "training/"),
-    "spacy": ("pipeline/sentences.py",),
-    "mlflow": ("training/tracking.py",),
+    "spacy": ("pipeline/sentences.py", "pipeline/spacy_component.py"),
+    "mlflow": ("training/tracking.py", "training/registry.py", "training/serving.py"),
     "pyarrow": ("pipeline/store.py",),
     "datasets": ("training/examples.py",),
 }

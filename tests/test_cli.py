@@ -122,8 +122,8 @@ def test_run_id_stands_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Pa
     assert logged.data.tags["model_id"] == run["model_id"] == config["model_id"]
     assert logged.data.params["train.folds"] == "3"
     assert 0.5 < logged.data.metrics["relevance_roc_auc"] <= 1
-    names = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "model")}
-    assert {"model/config.json", "model/model.safetensors", "model/mlflow_run.json"} <= names
+    names = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "model/artifacts/model")}
+    assert {Path(name).name for name in names} == {"config.json", "model.safetensors", "encoder.safetensors"}
 
 
 def test_training_twice_gives_the_same_model(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,3 +101,15 @@ def test_nuls_are_left_out_and_told(tmp_path: Path) -> None:
 def test_files_without_text_are_empty(tmp_path: Path, text: str, encoding: str) -> None:
     with pytest.raises(MechtagError, match=r"export: (the file is empty|of no known format)"):
         read(tmp_path, text.encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
+@pytest.mark.parametrize("before", [0, 65_415, 65_475, 65_520, 131_000, 300_000])
+def test_where_the_first_odd_byte_stands_does_not_change_what_is_read(
+    tmp_path: Path, encoding: str, before: int
+) -> None:
+    """The encoding is judged by the piece of the file with the first odd byte, and pieces end anywhere."""
+    plain = f"TY  - JOUR\nTI  - Plain\nAB  - {'x' * before}\nER  - \n\n"
+    found = read(tmp_path, (plain + RIS * 3).encode(encoding))
+    assert [record.title for record in found.records[1:]] == ["Führung – “à deux” in São Paulo’s café"] * 3
+    assert TOLD[encoding] in found.notes[0].text

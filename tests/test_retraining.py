@@ -35,8 +35,8 @@ from tests.toy import fruit_documents, fruit_project
 from training.change_log import write_change_log
 from training.changes import BOUNDS, find_changes
 from training.promotion import Places, former_of, install, keep_challenger, keep_champion, recover
+from training.registry import tolerated
 from training.retrain import Challenger, champion_predictions, train_challenger
-from training.tracking import tolerated
 from training.train import save_model, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

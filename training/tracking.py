@@ -1,30 +1,37 @@
-"""MLflow: every training run with its settings, figures, hashes and model folder; the registry of models."""
+"""MLflow: every training run with its settings, figures, hashes and model, and later its evaluation."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from models.artifact import ModelConfig, read_config
+from models.artifact import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
+from models.encoder import PACKAGE_PREFIX
+from models.errors import MechtagError
+from pipeline.settings import Settings
 from pipeline.store import read_json, write_json
 
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
-# Name under which models stand in the registry, and the aliases of the model in use and of the one to go back to.
-REGISTERED = "mechtag"
-CHAMPION, PREVIOUS = "champion", "previous"
-_ARTIFACTS = "model"
 _LOCAL_STORE = "sqlite:///mlflow.db"
+# Packages of this project whose code a logged model brings with it.
+_CARRIED = ("models", "pipeline")
+_NOT_CODE = ("trained", "kept", ".*", "__pycache__")
 
 
 def log_run(
     config: ModelConfig,
     folder: str | Path,
-    params: Mapping[str, Any],
+    settings: Settings,
     metrics: Mapping[str, float],
     losses: Sequence[float] = (),
 ) -> str:
@@ -36,8 +43,8 @@ def log_run(
 
     Parameters
     ----------
-    params
-        Settings; nested blocks are logged as ``block.key``.
+    settings
+        Logged as ``block.key``.
     metrics
         Out-of-fold figures by name.
     losses
@@ -47,12 +54,16 @@ def log_run(
     -------
     str
         The run id.
+
+    Raises
+    ------
+    MechtagError
+        The store does not answer, or refuses.
     """
     import mlflow
 
-    _open_store()
-    with mlflow.start_run() as run:
-        mlflow.log_params(_flat(params))
+    with tracking_store(), mlflow.start_run() as run:
+        mlflow.log_params(_flat(settings.model_dump(mode="json")))
         mlflow.log_metrics(dict(metrics))
         for epoch, loss in enumerate(losses):
             mlflow.log_metric("tuning_loss", loss, step=epoch)
@@ -66,89 +77,161 @@ def log_run(
             }
         )
         run_id: str = run.info.run_id
-        write_json(Path(folder) / RUN_FILE, {"run_id": run_id, "model_id": config.model_id})
-        mlflow.log_artifacts(str(folder), artifact_path=_ARTIFACTS)
+        uri = log_model(folder, settings)
+        write_json(Path(folder) / RUN_FILE, {"run_id": run_id, "model_id": config.model_id, "model_uri": uri})
     return run_id
 
 
 @contextmanager
-def tolerated(tell: Callable[[str], None]) -> Iterator[None]:
-    """Go on where MLflow fails: no store, network or server may cost the model that was trained."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        tell(
-            f"note: MLflow failed ({type(error).__name__}: {reason}). The model in use is what the model folder says; "
-            "the registry is brought in line by the next 'mechtag retrain'"
-        )
-
-
-def register(folder: str | Path, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Give the model in a folder a version in the registry, unless it has one, and let aliases point to it.
-
-    Parameters
-    ----------
-    tags
-        Of the version, beside ``model_id``.
-    """
-    from mlflow import MlflowClient
-
-    _open_store()
-    client = MlflowClient()
-    config = read_config(folder)
-    if not client.search_registered_models(f"name = '{REGISTERED}'"):
-        client.create_registered_model(REGISTERED)
-    found = client.search_model_versions(f"name = '{REGISTERED}' and tag.model_id = '{config.model_id}'")
-    if found:
-        version = found[0].version
-    else:
-        run_id = _run_of(folder) or log_run(config, folder, config.settings, {})
-        made = client.create_model_version(REGISTERED, f"runs:/{run_id}/{_ARTIFACTS}", run_id)
-        version = made.version
-    for key, value in {**tags, "model_id": config.model_id, "codebook_sha256": config.codebook_sha256}.items():
-        client.set_model_version_tag(REGISTERED, version, key, value)
-    for alias in aliases:
-        client.set_registered_model_alias(REGISTERED, alias, version)
-
-
-def drop_alias(alias: str) -> None:
-    """Take an alias away, where it points to a model."""
-    from mlflow import MlflowClient
-
-    _open_store()
-    client = MlflowClient()
-    if alias in client.get_registered_model(REGISTERED).aliases:
-        client.delete_registered_model_alias(REGISTERED, alias)
-
-
-def _open_store() -> None:
-    """Turn to the tracking store: ``mlflow.db`` here, unless ``MLFLOW_TRACKING_URI`` says otherwise."""
+def tracking_store() -> Iterator[None]:
+    """Choose the store of runs and the experiment, made where they are missing; say so if it does not answer."""
     import mlflow
+    from mlflow.exceptions import MlflowException
 
     store = os.environ.get("MLFLOW_TRACKING_URI")
     # Said each time, because MLflow remembers the last store of the process and then ignores the variable.
     mlflow.set_tracking_uri(store or _LOCAL_STORE)
-    if not store:
-        if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
-    mlflow.set_experiment(EXPERIMENT)
-
-
-def _run_of(folder: str | Path) -> str | None:
-    """Find the run that logged the model in a folder, if this store knows it."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    path = Path(folder) / RUN_FILE
-    if not path.is_file():
-        return None
-    run_id = str(read_json(path)["run_id"])
     try:
-        MlflowClient().get_run(run_id)
-    except MlflowException:
-        return None
+        if not store and mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
+        mlflow.set_experiment(EXPERIMENT)
+        yield
+    except MlflowException as error:
+        raise MechtagError(
+            f"MLflow store {store or _LOCAL_STORE}: {' '.join(error.message.split())[:300]}; what was written to files "
+            "stands. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
+        ) from None
+
+
+def log_model(folder: str | Path, settings: Settings) -> str:
+    """Log a model folder to the active run as a model that MLflow loads and serves; see `training.serving`.
+
+    It carries the code that it needs, so it runs where mechtag is not installed. The encoder is not in it:
+    it is a package among the requirements, or what ``encoder.name`` says.
+
+    Parameters
+    ----------
+    settings
+        How texts are cut into sentences, and how many of them are given as evidence.
+
+    Returns
+    -------
+    str
+        Address of the model, ``models:/...``; ``runs:/<run id>/model`` is the same one.
+    """
+    import mlflow
+
+    from training.serving import EXAMPLE, MODEL, signature
+
+    config = read_config(folder)
+    with tempfile.TemporaryDirectory() as name, _same_import_path():
+        parts = Path(name)
+        # Not the whole folder: what else lies in it is no part of the model.
+        (parts / "model").mkdir()
+        for file in (CONFIG, WEIGHTS, TUNED):
+            shutil.copy(Path(folder) / file, parts / "model")
+        for package in _CARRIED:
+            source = Path(__file__).parents[1] / package
+            shutil.copytree(source, parts / package, ignore=shutil.ignore_patterns(*_NOT_CODE))
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("serving.py")),
+            artifacts={MODEL: str(parts / "model")},
+            code_paths=[str(parts / package) for package in _CARRIED],
+            model_config=settings.model_dump(mode="json", include={"sentences", "tag"}),
+            signature=signature(config.codebook.all_keys),
+            input_example=list(EXAMPLE),
+            pip_requirements=requirements(config),
+            metadata={"model_id": config.model_id},
+        )
+    return str(logged.model_uri)
+
+
+def requirements(config: ModelConfig) -> list[str]:
+    """Name the packages that a served model needs, at the versions installed here."""
+    from training.serving import PACKAGES
+
+    encoder = config.encoder.name
+    packages = [*PACKAGES, encoder.removeprefix(PACKAGE_PREFIX)] if encoder.startswith(PACKAGE_PREFIX) else PACKAGES
+    # Without the build ("2.13.0+cpu"), which registries do not know.
+    return [f"{package}=={importlib.metadata.version(package).split('+')[0]}" for package in packages]
+
+
+@contextmanager
+def _same_import_path() -> Iterator[None]:
+    """Take the folder of carried code, which MLflow puts first to try the model, off the import path."""
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def log_evaluation(
+    folder: str | Path, reports: str | Path, settings: Settings, figures: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
+
+    Where the store has no run of the model, because it came from a DVC remote, a run is made for it.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    reports
+        Folder that 'mechtag evaluate' wrote ``metrics.json`` to; its files, and those of its ``plots``,
+        are logged under ``evaluation``. Figures keep the names that they have in ``metrics.json``; those
+        of single labels are left out.
+    figures
+        Matplotlib figures by name, logged as pictures beside the plots.
+
+    Returns
+    -------
+    str
+        The run id.
+
+    Raises
+    ------
+    MechtagError
+        The folder is no model, there are no metrics, or the store does not answer.
+    """
+    import mlflow
+
+    config = read_config(folder)
+    metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
+    with tracking_store():
+        run_id = find_run(config, Path(folder))
+    run_id = run_id or log_run(config, folder, settings, {})
+    with tracking_store(), mlflow.start_run(run_id=run_id):
+        mlflow.log_metrics(metrics)
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
+        for part in ("", "plots"):  # not all below it, for the store itself may lie there
+            for file in sorted((Path(reports) / part).glob("*")):
+                if file.is_file():
+                    mlflow.log_artifact(str(file), artifact_path=f"evaluation/{part}".rstrip("/"))
     return run_id
+
+
+def find_run(config: ModelConfig, folder: Path) -> str | None:
+    """Id of the run that logged a model: the one its folder names, else the newest."""
+    import mlflow
+
+    path = folder / RUN_FILE
+    named = read_json(path).get("run_id") if path.is_file() else None
+    found = mlflow.search_runs(filter_string=f"tags.model_id = '{config.model_id}'", output_format="list")
+    ids = [run.info.run_id for run in found]
+    return named if named in ids else next(iter(ids), None)
+
+
+def _pooled(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in metrics.items():
+        if not isinstance(value, Mapping) or key == "labels":
+            continue
+        if value.get("value") is not None:
+            yield f"{prefix}{key}", float(value["value"])
+        else:
+            yield from _pooled(value, f"{prefix}{key}.")
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,7 +20,7 @@ _PREAMBLE = 30
 _LONGEST_HEADING = 100
 
 
-def _header(source: Source) -> tuple[int, list[str], str]:
+def header(source: Source) -> tuple[int, list[str], str]:
     """Line, column names and delimiter of the header: that with most names we know, then most columns."""
     lines = source.head.split("\n")[:_PREAMBLE]
     found = []
@@ -33,7 +33,7 @@ def _header(source: Source) -> tuple[int, list[str], str]:
 
 def recognise(source: Source) -> bool:
     """Whether a line names a column we know, or the first heads a table of short names."""
-    _, names, delimiter = _header(source)
+    _, names, delimiter = header(source)
     if attributes(names):
         return True
     lines = source.head.strip("\n").split("\n")[:2]
@@ -54,10 +54,10 @@ def read(source: Source) -> Iterator[Entry]:
     MechtagError
         No column holds titles.
     """
-    header, names, delimiter = _header(source)
+    start, names, delimiter = header(source)
     require_titles(source, names)
     width = len(names)
-    for number, (line, row, fault) in enumerate(rows(source.lines(), header + 1, delimiter), start=1):
+    for number, (line, row, fault) in enumerate(rows(source.lines(), start + 1, delimiter), start=1):
         notes: tuple[str, ...] = ()
         headings: Sequence[str] = names
         if len(row) != width:

@@ -85,16 +85,17 @@ def _utf16(start: bytes) -> str:
 
 
 def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Line of the first byte that is not UTF-8, and the bytes around it."""
+    """Line of the first byte that is not UTF-8, and the bytes around it, a chunk after it among them."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     pending = b""
-    for chunk in chunks:
+    feed = iter(chunks)
+    for chunk in feed:
         try:
             decoder.decode(chunk)
         except UnicodeDecodeError as error:
             # ``error`` counts from bytes that the decoder had kept back, which hold no line end.
-            return line + error.object[: error.start].count(b"\n"), pending + chunk
+            return line + error.object[: error.start].count(b"\n"), pending + chunk + next(feed, b"")
         line += chunk.count(b"\n")
         pending = decoder.getstate()[0]
     return (line, pending) if pending else None

@@ -70,13 +70,13 @@ def _told(source: Source) -> Iterator[None]:
         ) from None
 
 
-def read(source: Source) -> Iterator[Entry]:
-    """Read one row a record, from all visible sheets that have a column with titles; empty cells are left out.
+def open_sheets(source: Source) -> dict[str, Any]:
+    """Open the visible sheets of a workbook, by their names; a hidden one is noted.
 
     Raises
     ------
     MechtagError
-        The workbook is damaged, would unpack to too much, or no sheet has a column with titles.
+        The workbook is damaged, or would unpack to too much.
     """
     import openpyxl
 
@@ -87,18 +87,30 @@ def read(source: Source) -> Iterator[Entry]:
     for hidden in workbook.worksheets:
         if hidden.title not in sheets:
             source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to have it read")
+    return sheets
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read one row a record, from all visible sheets that have a column with titles; empty cells are left out.
+
+    Raises
+    ------
+    MechtagError
+        The workbook is damaged, would unpack to too much, or no sheet has a column with titles.
+    """
+    sheets = open_sheets(source)
     number = 0
     found: list[str] = []
     without = []
     for title, sheet in sheets.items():
-        head = list(islice(_rows(source, sheet), _PREAMBLE))
+        head = list(islice(rows(source, sheet), _PREAMBLE))
         header = find_header(head)
         names = head[header] if head else []
         if not any(attribute == "title" for attribute, _ in attributes(names).values()):
             found = found or names
             without.append(title)
             continue
-        for line, cells in enumerate(_rows(source, sheet), start=1):
+        for line, cells in enumerate(rows(source, sheet), start=1):
             if line > header + 1 and any(cells):
                 number += 1
                 yield _entry(number, line, names, cells)
@@ -115,13 +127,13 @@ def _entry(number: int, line: int, names: list[str], cells: list[str]) -> Entry:
     return Entry(number, line, [(name, cell) for name, cell in pairs if cell and cell not in _ERRORS], notes=notes)
 
 
-def _rows(source: Source, sheet: Any) -> Iterator[list[str]]:
+def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
     """Rows of a sheet as text, without the empty cells at the end: sheets claim columns that nobody filled."""
     with _told(source):
-        rows = iter(sheet.iter_rows(max_col=_COLUMNS, values_only=True))
+        lines = iter(sheet.iter_rows(max_col=_COLUMNS, values_only=True))
     for _ in range(_ROWS):
         with _told(source):
-            row = next(rows, None)
+            row = next(lines, None)
         if row is None:
             return
         cells = [_text(value) for value in row]
