@@ -12,6 +12,7 @@ from commands.annotations import codings
 from commands.bench import bench
 from commands.learning import baselines, train
 from commands.records import dedupe, ingest, prisma, sentences
+from commands.retraining import retrain
 from commands.screening import rank, simulate
 from commands.shared import say
 from commands.tagging import export, tag
@@ -23,7 +24,7 @@ NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "tr
 # In the order of the work, which is that of the help.
 COMMANDS = (
     *(ingest, dedupe, sentences, tag, export, bench, rank, simulate, prisma),
-    *(codings, train, baselines, evaluate, agreement, report, methods, track),
+    *(codings, train, retrain, baselines, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +173,18 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
+    """Compute figures in resamples of the papers: (resamples,) or (resamples, labels).
+
+    Parameters
+    ----------
+    weights
+        As in `Draws`.
+    """
+    blocks = _blocks(len(weights), judged.truth)
+    return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
+
+
 def estimates(
     statistic: Statistic, judged: Judged, draws: Draws, permuted: tuple[str, ...] = ()
 ) -> dict[str, list[Estimate]]:
@@ -192,12 +205,7 @@ def estimates(
     dict
         By figure: one estimate, or one a label in the order of the columns.
     """
-
-    def of(weights: Array) -> dict[str, Array]:
-        blocks = _blocks(len(weights), judged.truth)
-        return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
-
-    result = bootstrap(of, draws, BIASED)
+    result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
         everyone = np.ones((1, len(judged.truth)))
         blocks = _blocks(len(draws.orders), judged.truth)

@@ -90,10 +90,21 @@ class Codebook(Strict):
         return (self.relevance, *self.labels)
 
     @property
+    def definitions(self) -> dict[str, str]:
+        """Hash of what each entry means, by key: two codebooks mean the same by a label where these are equal."""
+        return {
+            entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
+            for entry in self.entries
+        }
+
+    @property
     def sha256(self) -> str:
         """Hash of the meaning of the codebook; layout and comments of the file do not count."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.model_dump(mode="json"))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def load_codebook(path: str | Path) -> Codebook:

@@ -52,11 +52,17 @@ class CodedRecord(Codes):
         As many as ``sentence_labels``, if there are any, with offsets into that abstract.
     not_judged
         Labels of which nothing is known, for nobody judged them or coders differ.
+    recoded
+        Labels whose code later codings changed: what was said of them at single sentences does not hold.
+    added
+        Whether the record came in by 'mechtag retrain'.
     """
 
     record: Record
     sentences: tuple[Sentence, ...]
     not_judged: tuple[str, ...] = ()
+    recoded: tuple[str, ...] = ()
+    added: bool = False
 
     def code(self, label: str) -> int | None:
         """Give the code of the record: 1, 0, or ``None`` for not judged."""
@@ -130,7 +136,7 @@ class _ExemplarLine(Row):
     mechanisms: _Labels
 
 
-LineT = TypeVar("LineT", _CodesLine, _CodedLine, _ExemplarLine)
+LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:
@@ -143,7 +149,8 @@ def read_text(path: Path, what: str) -> str:
         raise MechtagError(f"{path}: not readable as UTF-8 text: {error}") from None
 
 
-def _lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
+def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
+    """Read a file of one JSON object a line, with the number of each; a `MechtagError` says what is wrong."""
     found = False
     # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -263,7 +270,7 @@ def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]
     """
     path = Path(path)
     coded, seen_papers = [], dict[str, int]()
-    for number, line in _lines(path, _CodedLine, "coded records, one JSON object a line"):
+    for number, line in json_lines(path, _CodedLine, "coded records, one JSON object a line"):
         place = f"{path}: line {number}"
         codes = _codes(line, _per_sentence(line, place), label_keys, place)
         record = _coded_record(line, codes, path, number)
@@ -281,7 +288,7 @@ def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
     """
     path = Path(path)
     rows, seen = [], dict[str, int]()
-    for number, line in _lines(path, _CodesLine, "codes, one JSON object a line"):
+    for number, line in json_lines(path, _CodesLine, "codes, one JSON object a line"):
         refuse_doubled(seen, line.key, path, number)
         rows.append(Codes(**_codes(line, line.sentences or None, label_keys, f"{path}: line {number}")))
     return rows
@@ -291,7 +298,7 @@ def read_exemplars(path: str | Path, label_keys: Sequence[str]) -> list[Exemplar
     """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
     path = Path(path)
     exemplars, seen = [], dict[str, int]()
-    for number, line in _lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
+    for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
         refuse_doubled(seen, line.id, path, number)
         labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")
         exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels))

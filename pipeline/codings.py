@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
@@ -17,12 +17,32 @@ from pipeline.records import Coding, Record
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, Settings
 from pipeline.store import read_records
+from pipeline.versions import Additions, read_additions
 
 _TABLE = ".csv"
 _VALUES = {"1": 1, "0": 0, "": None}
 
 
-def read_annotations(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
+def read_annotations(
+    settings: Settings, label_keys: Sequence[str], relevance_key: str, version: str | None = None
+) -> list[CodedRecord]:
+    """Read what ``train.records`` names, and what was added to it.
+
+    Parameters
+    ----------
+    version
+        Of what was added, in the folder ``train.added``; by default the one in use.
+
+    Raises
+    ------
+    MechtagError
+        As `read_base`, `pipeline.versions.read_additions` and `add_codings`.
+    """
+    base = read_base(settings, label_keys, relevance_key)
+    return add_codings(base, read_additions(settings.train.added, version), label_keys, relevance_key, settings)
+
+
+def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
     """Read what ``train.records`` names: JSON lines, or a CSV of codings of the records in ``train.texts``.
 
     Raises
@@ -173,7 +193,52 @@ def coded_from(
     return found
 
 
-def records_by_name(records: Sequence[Record]) -> Mapping[str, Record]:
+def add_codings(
+    base: Sequence[CodedRecord],
+    additions: Additions,
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
+) -> list[CodedRecord]:
+    """Put later codings beside earlier ones: first the records of ``base``, then those that came with the codings.
+
+    Of one coder the later code counts. A label on which coders differ counts as not judged.
+
+    Raises
+    ------
+    MechtagError
+        As `coded_from`.
+    """
+    known = {record.record.record_id for record in base}
+    later: dict[str, list[Coding]] = defaultdict(list)
+    for coding in additions.codings:
+        later[coding.record_id or ""].append(coding)
+    recoded = [
+        _recode(record, later[record.record.record_id], label_keys, relevance_key)
+        if record.record.record_id in later
+        else record
+        for record in base
+    ]
+    others = [coding for coding in additions.codings if coding.record_id not in known]
+    added = coded_from(others, additions.records, label_keys, relevance_key, settings.sentences, settings.train.added)
+    return [*recoded, *(record.model_copy(update={"added": True}) for record in added)]
+
+
+def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[str], relevance_key: str) -> CodedRecord:
+    rows = {(row.coder, row.label): row for row in (*record.codings(label_keys, relevance_key), *later)}
+    values = {label: _agreed(list(rows.values()), label) for label in label_keys}
+    return record.model_copy(
+        update={
+            "relevant": _relevant(list(rows.values()), relevance_key),
+            "labels": tuple(label for label, value in values.items() if value == 1),
+            "not_judged": tuple(label for label, value in values.items() if value is None),
+            "recoded": tuple(label for label, value in values.items() if value != record.code(label)),
+            "coder": ", ".join(dict.fromkeys(coder for coder, _ in rows)),
+        }
+    )
+
+
+def records_by_name(records: Sequence[Record]) -> dict[str, Record]:
     """Find records by their id and by their key; a key of two records names neither."""
     by_key = defaultdict(list)
     for record in records:

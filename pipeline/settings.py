@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models.codebook import Strict, read_yaml
 
+Margin = Annotated[float, Field(gt=0, lt=1)]
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
 RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
 
@@ -88,6 +89,8 @@ class TrainSettings(Strict):
         texts, or a table of codings (CSV).
     texts
         Parquet table of the records that a table of codings is about; else empty.
+    added
+        Folder of the annotations that 'mechtag retrain' adds; it need not be there.
     trainer
         What is done to the encoder before the heads are fitted: nothing, or tuning of all its
         weights, of low-rank changes to them, or of all on pairs of texts; see `training.trainers`.
@@ -111,6 +114,7 @@ class TrainSettings(Strict):
     records: str = "data/annotated/coded_records.jsonl"
     exemplars: str = "data/annotated/exemplars.jsonl"
     texts: str = ""
+    added: str = Field(default="data/annotated/added", min_length=1)
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
@@ -163,6 +167,34 @@ class EvaluateSettings(Strict):
     min_positives: int = Field(default=5, ge=1)
 
 
+class RetrainSettings(Strict):
+    """When a model that learnt from more annotations takes the place of the one in use.
+
+    Attributes
+    ----------
+    test_records
+        Records of the papers that accuracy is measured on, which nothing may learn from; empty for none.
+    group_field
+        Field of a record that names the study it is about, as its source file calls it; empty for none.
+    paraphrase
+        From which likeness of its sentences with those of a test paper a text counts as a paraphrase of it;
+        see `training.leakage.likeness`. Measured for the encoder that comes with mechtag.
+    margins
+        What must not get worse, and by how much it may be lower at most, with 97.5% certainty:
+        ``relevance_auc``, or figures of `evaluation.metrics.pooled_figures`.
+    bootstrap
+        Resamples of the comparison.
+    """
+
+    test_records: str = "data/raw/gold_records.jsonl"
+    group_field: str = "study"
+    paraphrase: float = Field(default=0.63, gt=0, le=1)
+    margins: dict[str, Margin] = Field(
+        default_factory=lambda: {"across_auc": 0.02, "relevance_auc": 0.02, "kappa": 0.05}, min_length=1
+    )
+    bootstrap: int = Field(default=2000, ge=100)
+
+
 class Settings(Strict):
     """All of ``params.yaml``."""
 
@@ -175,6 +207,7 @@ class Settings(Strict):
     train: TrainSettings = TrainSettings()
     tag: TagSettings = TagSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    retrain: RetrainSettings = RetrainSettings()
 
 
 def load_settings(path: str | Path = "params.yaml") -> Settings:

@@ -15,11 +15,11 @@ import yaml
 from models.artifact import CONFIG, TUNED, WEIGHTS, load_model, read_config, with_model_id
 from models.codebook import Codebook
 from models.errors import MechtagError
-from models.features import definition_texts, embed_codebook
+from models.features import embed_codebook
 from models.tagger import Tagger
-from pipeline.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
+from pipeline.settings import Settings, TuningSettings
 from tests.test_cli import call
-from tests.toy import fruit_documents, tiny_bert
+from tests.toy import fruit_documents, fruit_project
 from training.baselines import Bench, leave_one_out
 from training.examples import build_corpus
 from training.fit import fit
@@ -34,34 +34,7 @@ TEXTS = fruit_documents(48)[40:]
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Settings:
     """Settings of a project on fruit, with a tiny encoder."""
-    folder = tmp_path_factory.mktemp("fruit")
-    documents = fruit_documents(40)
-    texts = [unit for coded in documents for unit in coded.document.units]
-    words = sorted({word for text in [*texts, *definition_texts(fruit)[0]] for word in text.split()})
-    (folder / "encoder").mkdir()
-    rows = [
-        {
-            "key": coded.record_id,
-            "title": f"{coded.document.title} {number}",
-            "relevant": coded.relevant,
-            "mechanisms": [key for key, code in coded.codes.items() if code],
-            "sentences": [
-                {"text": text, "mechanisms": labels}
-                for text, labels in zip(coded.document.sentences, coded.sentence_labels or (), strict=True)
-            ],
-            "coder": "toy",
-            "basis": "abstract",
-            "codebook": "fruit",
-        }
-        for number, coded in enumerate(documents)
-    ]
-    (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    (folder / "codebook.yaml").write_text(yaml.safe_dump(fruit.model_dump(mode="json")), encoding="utf-8")
-    return Settings(
-        codebook=str(folder / "codebook.yaml"),
-        encoder=EncoderSettings(name=str(tiny_bert(folder / "encoder", words, size=8))),
-        train=TrainSettings(records=str(folder / "coded.jsonl"), exemplars="", folds=2, tuning=SMALL),
-    )
+    return fruit_project(tmp_path_factory.mktemp("fruit"), fruit, SMALL)
 
 
 def with_trainer(settings: Settings, name: str) -> Settings:

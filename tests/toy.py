@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
+from models.codebook import Codebook
 from models.encoder import Vectors
+from models.features import definition_texts
 from models.tagger import Document
+from pipeline.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
 from training.examples import CodedDocument
 
 
@@ -77,3 +82,40 @@ def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def fruit_project(folder: Path, fruit: Codebook, tuning: TuningSettings | None = None) -> Settings:
+    """Write the files of a project on fruit, and give its settings: coded records, codebook, and a tiny encoder."""
+    documents = fruit_documents(40)
+    texts = [unit for coded in documents for unit in coded.document.units]
+    words = sorted({word for text in [*texts, *definition_texts(fruit)[0]] for word in text.split()})
+    (folder / "encoder").mkdir()
+    rows = [
+        {
+            "key": coded.record_id,
+            "title": f"{coded.document.title} {number}",
+            "relevant": coded.relevant,
+            "mechanisms": [key for key, code in coded.codes.items() if code],
+            "sentences": [
+                {"text": text, "mechanisms": labels}
+                for text, labels in zip(coded.document.sentences, coded.sentence_labels or (), strict=True)
+            ],
+            "coder": "toy",
+            "basis": "abstract",
+            "codebook": "fruit",
+        }
+        for number, coded in enumerate(documents)
+    ]
+    (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "codebook.yaml").write_text(yaml.safe_dump(fruit.model_dump(mode="json")), encoding="utf-8")
+    return Settings(
+        codebook=str(folder / "codebook.yaml"),
+        encoder=EncoderSettings(name=str(tiny_bert(folder / "encoder", words, size=8))),
+        train=TrainSettings(
+            records=str(folder / "coded.jsonl"),
+            exemplars="",
+            added=str(folder / "added"),
+            folds=2,
+            tuning=tuning or TuningSettings(),
+        ),
+    )

@@ -68,7 +68,8 @@ class Bench:
     def fold(self) -> NDArray[np.int64]:
         """Fold of each coded document, the same as in training."""
         relevant = self.corpus.document_targets[: self.n_coded, 0]
-        return assign_folds(relevant, self.settings.train.folds, self.settings.seed)
+        added = sum(document.added for document in self.coded)
+        return assign_folds(relevant, self.settings.train.folds, self.settings.seed, added)
 
 
 def prepare(

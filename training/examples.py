@@ -37,6 +37,8 @@ class CodedDocument:
         irrelevant paper count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` where only the paper was coded.
+    recoded, added
+        As in `pipeline.annotations.CodedRecord`.
     """
 
     record_id: str
@@ -44,6 +46,8 @@ class CodedDocument:
     relevant: bool
     codes: Mapping[str, int | None]
     sentence_labels: tuple[tuple[str, ...], ...] | None = None
+    recoded: tuple[str, ...] = ()
+    added: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,8 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
             relevant=record.relevant,
             codes={key: record.code(key) for key in label_keys},
             sentence_labels=record.sentence_labels,
+            recoded=record.recoded,
+            added=record.added,
         )
         for record in records
     ]
@@ -175,7 +181,7 @@ def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]
         if coded.sentence_labels is None:
             targets.extend([unknown] * len(coded.document.sentences))
         else:
-            targets.extend([np.nan, *_multi_hot(labels, label_keys)] for labels in coded.sentence_labels)
+            targets.extend([np.nan, *_multi_hot(labels, label_keys, coded.recoded)] for labels in coded.sentence_labels)
         owners.extend([row] * len(coded.document.units))
     for exemplar in exemplars:
         texts.append(exemplar.text)
@@ -230,5 +236,5 @@ def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) ->
     return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors))
 
 
-def _multi_hot(labels: Sequence[str], label_keys: Sequence[str]) -> list[float]:
-    return [float(key in labels) for key in label_keys]
+def _multi_hot(labels: Sequence[str], label_keys: Sequence[str], unknown: Sequence[str] = ()) -> list[float]:
+    return [np.nan if key in unknown else float(key in labels) for key in label_keys]

@@ -45,8 +45,13 @@ class Fitted:
     unit_scores: Array
 
 
-def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int) -> Fitted:
+def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
     """Fit encoder and heads on all documents; pooling, calibration and thresholds on out-of-fold scores.
+
+    Parameters
+    ----------
+    added
+        How many documents, the last ones, came in by retraining; see `assign_folds`.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int) ->
         No label has ``min_positives`` examples, or there are fewer relevant or
         irrelevant records than folds.
     """
-    fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed)
+    fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added)
     unit_scores = np.full(corpus.unit_targets.shape, np.nan)
     for held_out in range(settings.folds):
         learnt = fold != held_out
@@ -106,20 +111,26 @@ def cross_calibrate(
         yield rows, corpus.pool(unit_scores, sharpness)[rows], calibration
 
 
-def assign_folds(relevant: Array, folds: int, seed: int) -> Index:
+def assign_folds(relevant: Array, folds: int, seed: int, added: int = 0) -> Index:
     """Deal documents into folds, relevant and irrelevant ones evenly; a paper is never split.
+
+    Documents that were added later are dealt in turn, so that those before stay in their
+    folds: models before and after are then compared on the same ones.
 
     Parameters
     ----------
     relevant : ndarray, shape (n_documents,)
         1 or 0; all may be 1.
+    added
+        How many of the last documents were added later, in the order in which they came.
 
     Raises
     ------
     MechtagError
         There are fewer relevant or irrelevant documents than folds.
     """
-    rarest = int(np.unique(relevant, return_counts=True)[1].min())
+    known, later = np.split(relevant, [len(relevant) - added])
+    rarest = int(np.unique(known, return_counts=True)[1].min())
     if rarest < folds:
         raise MechtagError(
             f"{folds} folds need at least {folds} relevant and, if there are any, {folds} irrelevant records; "
@@ -127,8 +138,11 @@ def assign_folds(relevant: Array, folds: int, seed: int) -> Index:
         )
     fold = np.empty(len(relevant), dtype=np.int64)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(relevant, relevant)):
+    for number, (_, held_out) in enumerate(splitter.split(known, known)):
         fold[held_out] = number
+    for kind in (0, 1):
+        rows = len(known) + np.flatnonzero(later == kind)
+        fold[rows] = np.arange(len(rows)) % folds
     return fold
 
 

@@ -25,6 +25,7 @@ EXPERIMENT = "mechtag"
 _LOCAL_STORE = "sqlite:///mlflow.db"
 # Packages of this project whose code a logged model brings with it.
 _CARRIED = ("models", "pipeline")
+_NOT_CODE = ("trained", "kept", ".*", "__pycache__")
 
 
 def log_run(
@@ -61,7 +62,7 @@ def log_run(
     """
     import mlflow
 
-    with _store(), mlflow.start_run() as run:
+    with tracking_store(), mlflow.start_run() as run:
         mlflow.log_params(_flat(settings.model_dump(mode="json")))
         mlflow.log_metrics(dict(metrics))
         for epoch, loss in enumerate(losses):
@@ -82,7 +83,7 @@ def log_run(
 
 
 @contextmanager
-def _store() -> Iterator[None]:
+def tracking_store() -> Iterator[None]:
     """Choose the store of runs and the experiment, made where they are missing; say so if it does not answer."""
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -131,7 +132,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
             shutil.copy(Path(folder) / file, parts / "model")
         for package in _CARRIED:
             source = Path(__file__).parents[1] / package
-            shutil.copytree(source, parts / package, ignore=shutil.ignore_patterns("trained", "__pycache__"))
+            shutil.copytree(source, parts / package, ignore=shutil.ignore_patterns(*_NOT_CODE))
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(Path(__file__).with_name("serving.py")),
@@ -198,10 +199,10 @@ def log_evaluation(
 
     config = read_config(folder)
     metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
-    with _store():
-        run_id = _find_run(config, Path(folder))
+    with tracking_store():
+        run_id = find_run(config, Path(folder))
     run_id = run_id or log_run(config, folder, settings, {})
-    with _store(), mlflow.start_run(run_id=run_id):
+    with tracking_store(), mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
@@ -212,7 +213,7 @@ def log_evaluation(
     return run_id
 
 
-def _find_run(config: ModelConfig, folder: Path) -> str | None:
+def find_run(config: ModelConfig, folder: Path) -> str | None:
     """Id of the run that logged a model: the one its folder names, else the newest."""
     import mlflow
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from pipeline.codings import read_annotations
 from pipeline.records import Prediction
 from pipeline.settings import Settings
 from pipeline.store import replacing, write_text
+from pipeline.versions import version_files
 from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, cross_calibrate, fit
 from training.trainers import Progress, make_trainer
@@ -69,12 +70,19 @@ class Trained:
 
 
 def train(
-    settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
+    settings: Settings,
+    codebook: Codebook,
+    *,
+    version: str | None = None,
+    work: Path | None = None,
+    on_progress: Progress = lambda _: None,
 ) -> Trained:
     """Train on the annotation files named in the settings.
 
     Parameters
     ----------
+    version
+        Of the annotations that were added; by default the one in use.
     work, on_progress
         See `training.trainers.make_trainer`.
 
@@ -83,16 +91,16 @@ def train(
     MechtagError
         An annotation file is faulty, holds too little to learn from, or the encoder is missing.
     """
-    coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
     corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
     trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
-    fitted = fit(corpus, trainer, settings.train, settings.seed)
+    fitted = fit(corpus, trainer, settings.train, settings.seed, added=sum(record.added for record in coded))
     encoded = fitted.encoded
     tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
-    config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned))
+    config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned), version)
     return Trained(
         tagger=tagger,
         tuned=encoded.tuned,
@@ -125,8 +133,14 @@ def save_model(trained: Trained, folder: str | Path) -> None:
     write_text(folder / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
 
 
-def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha256: str, tuned: bytes) -> ModelConfig:
-    files = [name for name in (settings.train.records, settings.train.exemplars, settings.train.texts) if name]
+def _config(
+    settings: Settings,
+    codebook: Codebook,
+    tagger: Tagger,
+    encoder_sha256: str,
+    tuned: bytes,
+    version: str | None,
+) -> ModelConfig:
     config = ModelConfig(
         format_version=FORMAT_VERSION,
         model_id="",
@@ -142,10 +156,18 @@ def _config(settings: Settings, codebook: Codebook, tagger: Tagger, encoder_sha2
         ),
         seed=settings.seed,
         settings=settings.train.model_dump(mode="json"),
-        data={Path(name).name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files},
-        versions={library: version(library) for library in ("mechtag", *LIBRARIES)},
+        data=data_hashes(settings, version),
+        versions={library: installed(library) for library in ("mechtag", *LIBRARIES)},
     )
     return with_model_id(config, pack(tagger))
+
+
+def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
+    """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
+    chosen = settings.train
+    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, chosen.texts) if name}
+    files |= version_files(chosen.added, version)
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def _document_predictions(

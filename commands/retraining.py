@@ -1,0 +1,256 @@
+"""Learning from more annotations, with the model in use at stake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands.shared import CHECKPOINTS, MODEL, PARAMS, Checkpoints, Params, load, progress, say
+
+if TYPE_CHECKING:
+    from models.codebook import Codebook
+    from pipeline.settings import Settings
+    from training.promotion import Places
+
+WORK = Path("data/work/retrain")
+REPORTS = Path("reports/retrain")
+NO_VERSION = "none"
+NEW = "new papers"
+
+
+def retrain(
+    codings: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[CODINGS...]", help="Tables of new codings (CSV); none after a change of codebook."),
+    ] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option("--records", help="Records that the codings are about: Parquet tables or search exports."),
+    ] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option("--on", help="Records for the change log; by default the sources of the settings."),
+    ] = None,
+    leave_out_leaks: Annotated[
+        bool, typer.Option("--leave-out-leaks", help="Set records aside that may be test papers, and go on.")
+    ] = False,
+    onto: Annotated[
+        str | None,
+        typer.Option("--onto", help="Version of the annotations to add to, or 'none'; by default the last one."),
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Bring back the model that was in use before.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="List versions of annotations and decisions.")] = False,
+    model: Annotated[Path, typer.Option("--model", help="Folder of the model in use.")] = MODEL,
+    out_of_fold: Annotated[
+        Path, typer.Option("--out-of-fold", help="Folder of its predictions of the cross-validation.")
+    ] = Path("data/work/train"),
+    checkpoints: Checkpoints = CHECKPOINTS,
+    params: Params = PARAMS,
+) -> None:
+    """Train on more annotations, and take the new model only if it is not worse.
+
+    Adds codings under a new version, trains a challenger, compares it with the model in use on papers that neither
+    has learnt from, and puts it in its place if the rule in the settings allows. Papers that accuracy is measured on
+    are refused. What was decided, and which tags change and why, stands in `reports/retrain/`. docs/retraining.md.
+
+    Example: `mechtag retrain codings.csv --records unique.parquet`
+
+    Example: `mechtag retrain --rollback`
+    """
+    from training.promotion import Places, recover
+
+    if sum((bool(codings), rollback, history)) > 1:
+        raise typer.BadParameter("give codings, --rollback or --history, one of them at a time")
+    if records and not codings:
+        raise typer.BadParameter("--records goes with the codings of these records")
+    settings, codebook = load(params)
+    places = Places(model, out_of_fold, model.with_name("kept"), settings.train.added)
+    if found := recover(places):
+        say(f"{model}: an installation that was interrupted is finished; model {found} is in use")
+    if history:
+        _print_history(places)
+    elif rollback:
+        _roll_back(places, settings)
+    else:
+        version = _add(codings or [], records or [], settings, codebook, places, onto, leave_out_leaks)
+        _challenge(version, settings, codebook, places, on, checkpoints)
+
+
+def _print_history(places: Places) -> None:
+    from pipeline.versions import list_versions, read_additions, read_history, version_in_use
+
+    used = version_in_use(places.added)
+    for name in list_versions(places.added):
+        additions = read_additions(places.added, name)
+        coders = ", ".join(sorted({coding.coder for coding in additions.codings}))
+        counts = f"{len(additions.codings)} codings of {len({row.record_id for row in additions.codings})} records"
+        typer.echo(f"{name}: {counts} by {coders or 'nobody'}{' (in use)' if name == used else ''}")
+    for row in read_history(places.added):
+        typer.echo(f"{row['date']}: {row['event']}; version {row['version'] or 'none'}, model in use {row['champion']}")
+        for reason in row["reasons"]:
+            typer.echo(f"    {reason}")
+
+
+def _roll_back(places: Places, settings: Settings) -> None:
+    from models.artifact import read_config
+    from training.promotion import former_of, install, note_of
+
+    given_up = read_config(places.model).model_id
+    former = former_of(places, given_up)
+    note = note_of(places, former)
+    install(
+        places,
+        former,
+        {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "event": f"rolled back from {given_up}",
+            "version": note["version"],
+            "champion": former,
+            "reasons": [],
+        },
+    )
+    _point_aliases(places, former, settings)
+    typer.echo(f"{places.model}: model {former} is in use again, with annotations {note['version'] or 'as they were'}")
+
+
+def _point_aliases(places: Places, champion: str, settings: Settings) -> None:
+    """Let the registry say which model is in use, and which one a rollback would bring back."""
+    from training.promotion import note_of
+    from training.registry import CHAMPION, PREVIOUS, drop_alias, register, tolerated
+    from training.retrain import MODEL as PART
+
+    note = note_of(places, champion)
+    with tolerated(say):
+        register(places.kept / champion / PART, settings, note["tags"], [CHAMPION])
+        if note["former"]:
+            before = note_of(places, note["former"])
+            register(places.kept / note["former"] / PART, settings, before["tags"], [PREVIOUS])
+        else:
+            drop_alias(PREVIOUS)
+
+
+def _add(
+    codings: list[Path],
+    records: list[Path],
+    settings: Settings,
+    codebook: Codebook,
+    places: Places,
+    onto: str | None,
+    leave_out_leaks: bool,
+) -> str:
+    """Make a version of the annotations, and tell what came of it."""
+    from models.artifact import read_config
+    from pipeline.tracked import track
+    from pipeline.versions import write_additions
+    from training.addition import add_annotations, write_notes
+
+    then = read_config(places.model).codebook.definitions
+    onto = "" if onto == NO_VERSION else onto
+    addition = add_annotations(settings, codebook, codings, records, then, onto, leave_out_leaks)
+    version = write_additions(places.added, addition.additions)
+    write_notes(REPORTS / version, addition)
+    hashed = track(Path(places.added) / version)
+    say(f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}")
+    for row in addition.set_aside:
+        say(f"set aside: {row.title}: {row.reason}")
+    if addition.stale:
+        say(f"{REPORTS / version / 'stale.csv'}: {len(addition.stale)} codes were given under other definitions")
+    return version
+
+
+def _challenge(
+    version: str, settings: Settings, codebook: Codebook, places: Places, on: Path | None, checkpoints: Path
+) -> None:
+    """Train the challenger, compare, report, and promote it or not."""
+    import numpy as np
+
+    from evaluation.join import System
+    from evaluation.paired import compare, judge, write_comparison
+    from models.artifact import load_model
+    from pipeline.batch import gather
+    from pipeline.codings import read_annotations
+    from pipeline.versions import append_history, version_in_use
+    from training.change_log import write_change_log
+    from training.changes import find_changes
+    from training.promotion import install, keep_challenger, keep_champion
+    from training.registry import register, tolerated
+    from training.retrain import champion_predictions, train_challenger
+    from training.tracking import log_run
+    from training.trainers import count_epochs
+
+    champion = load_model(places.model)
+    with progress("tuning", count_epochs(settings.train)) as advance:
+        challenger = train_challenger(
+            settings, codebook, version, WORK / version, work=checkpoints, on_progress=advance
+        )
+    ids = champion.config.model_id, challenger.model.config.model_id
+    if ids[0] == ids[1]:
+        say(f"{places.model}: model {ids[0]} has learnt from exactly this already; nothing to do")
+        return
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
+    known, new = champion_predictions(champion, places.out_of_fold, coded)
+    systems = System("the model in use", known), System("the challenger", challenger.documents)
+    labels = [key for key in codebook.keys if key in champion.config.codebook.keys]
+    papers = {"all papers": coded, "earlier papers": [record for record in coded if record not in new], NEW: new}
+    figures = {
+        name: compare(
+            *systems, rows, labels, codebook.relevance.key, settings.retrain, np.random.default_rng(settings.seed)
+        )
+        for name, rows in papers.items()
+        if rows
+    }
+    # New papers alone do not decide: they are few, and whoever coded them wrongly coded them so for both models.
+    verdict = judge({name: each for name, each in figures.items() if name != NEW}, settings.retrain)
+    report = REPORTS / version
+    heading = {
+        "champion": ids[0],
+        "challenger": ids[1],
+        "annotations before": version_in_use(places.added) or "none added",
+        "annotations after": version,
+        "papers": len(coded),
+        "papers that are new": len(new),
+        "codebook changed": champion.config.codebook_sha256 != codebook.sha256,
+    }
+    write_comparison(report, heading, figures, verdict)
+    sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
+    batch = gather([on] if on else sources, settings) if on or sources else None
+    changes = []
+    if batch:
+        changes = find_changes(champion.tagger, challenger.model.tagger, batch.records, batch.sentences, new)
+    write_change_log(report, changes, len(batch.records) if batch else 0, *ids)
+    tags = {"data_version": version, "compared": "; ".join(verdict.reasons)}
+    with tolerated(say):
+        metrics = challenger.figures | {
+            f"retrain_{each.figure}_{side}": value
+            for each in figures["all papers"]
+            for side, value in (("champion", each.champion), ("challenger", each.challenger))
+            if value is not None
+        }
+        folder = challenger.folder / "model"
+        log_run(challenger.model.config, folder, settings, metrics, challenger.losses)
+        register(folder, settings, tags)
+    in_use = ids[1] if verdict.promote else ids[0]
+    row = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "event": f"{ids[1]} promoted" if verdict.promote else f"{ids[1]} not promoted",
+        "version": version,
+        "champion": in_use,
+        "reasons": list(verdict.reasons),
+    }
+    keep_champion(places)
+    if verdict.promote:
+        keep_challenger(places, challenger.folder, version, tags)
+        install(places, ids[1], row)
+    else:
+        append_history(places.added, row)
+    _point_aliases(places, in_use, settings)
+    for reason in verdict.reasons:
+        typer.echo(f"  {reason}")
+    typer.echo(
+        f"  {len(changes)} decisions change on {len(batch.records) if batch else 0} records: {report / 'changes.md'}"
+    )
+    done = "is in use now" if verdict.promote else "was not promoted; the model in use stays"
+    typer.echo(f"model {ids[1]} {done}: {report / 'comparison.md'}")

@@ -1,0 +1,304 @@
+"""Added annotations: which record they are about, what they replace, what goes stale, how versions are kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.codebook import Codebook
+from pipeline.added import Incoming, extend, find_stale, match
+from pipeline.annotations import CodedRecord
+from pipeline.codings import add_codings, read_annotations
+from pipeline.errors import MechtagError
+from pipeline.records import Coding, Record, Sentence
+from pipeline.settings import DedupeSettings, Settings
+from pipeline.versions import (
+    BASE,
+    Additions,
+    append_history,
+    list_versions,
+    read_additions,
+    read_history,
+    use_version,
+    version_in_use,
+    write_additions,
+)
+from training.examples import coded_documents, unit_table
+from training.fit import assign_folds
+
+
+def codebook(**definitions: str) -> Codebook:
+    said = {"trust": "People rely on one another.", "money": "Funds are spoken of.", **definitions}
+    return Codebook.model_validate(
+        {
+            "name": "teams",
+            "relevance": {"key": "relevant", "definition": "About teams."},
+            "labels": [{"key": key, "name": key, "definition": text} for key, text in said.items()],
+        }
+    )
+
+
+TODAY = codebook()
+STAMP = f"teams@{TODAY.sha256[:12]}"
+
+
+def record(number: int, **fields: object) -> Record:
+    return Record.model_validate(
+        {
+            "record_id": f"doi:10.1234/{number}",
+            "title": f"How the {number}th team of nurses learnt to share its work",
+            "abstract": "Trust grew. Money was short.",
+            "authors": (f"Author{number}, A.",),
+            "year": 2000 + number,
+            "doi": f"10.1234/{number}",
+            "source_file": "some.jsonl",
+            "source_index": number,
+            "raw": (("key", f"p{number}"),),
+            **fields,
+        }
+    )
+
+
+def coded(number: int, *labels: str, relevant: bool = True) -> CodedRecord:
+    own = record(number)
+    texts = own.abstract.split(". ")
+    sentences = tuple(
+        Sentence(record_id=own.record_id, sentence=row, section="", start=0, end=1, text=text)
+        for row, text in enumerate(texts)
+    )
+    return CodedRecord(
+        key=f"p{number}",
+        relevant=relevant,
+        labels=labels,
+        sentence_labels=(labels, ()),
+        coder="first",
+        basis="abstract",
+        codebook="teams",
+        record=own,
+        sentences=sentences,
+    )
+
+
+def coding(number: int, coder: str, label: str, value: int | None, **fields: object) -> Coding:
+    row = {"record_id": f"doi:10.1234/{number}", "coder": coder, "label": label, "value": value, "basis": "abstract"}
+    return Coding.model_validate({**row, **fields})
+
+
+def incoming(before: Additions, *codings: Coding) -> Incoming:
+    known = {row.source_index for row in before.records}
+    numbers = {int(str(row.record_id).split("/")[1]) for row in codings}
+    return Incoming(codings, tuple(record(number) for number in sorted(numbers - known) if number >= 10))
+
+
+def add(*codings: Coding, before: Additions | None = None, refused: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+    base = [coded(1, "trust"), coded(2, relevant=False)]
+    return extend(
+        before or Additions(), incoming(before or Additions(), *codings), base, TODAY, TODAY.definitions, refused or {}
+    )
+
+
+def test_a_record_known_under_another_id_is_found_by_the_rules_for_duplicates() -> None:
+    known = record(1)
+    twin = known.model_copy(
+        update={"record_id": "text:abc", "doi": None, "source_file": "rayyan.csv", "source_index": 7, "raw": ()}
+    )
+    rows = [coding(1, "ann", "trust", 1, record_id="text:abc"), coding(30, "ann", "trust", 0)]
+    found = match(rows, [twin, record(30)], [known], DedupeSettings(), "new.csv")
+    assert [row.record_id for row in found.codings] == ["doi:10.1234/1", "doi:10.1234/30"]
+    assert [row.record_id for row in found.records] == ["doi:10.1234/30"]
+
+
+def test_records_given_once_more_are_known() -> None:
+    found = match([coding(1, "ann", "trust", 1)], [record(1)], [record(1)], DedupeSettings(), "new.csv")
+    assert ([row.record_id for row in found.codings], found.records) == (["doi:10.1234/1"], ())
+
+
+def test_a_record_may_be_named_by_its_key_without_being_given_again() -> None:
+    found = match([coding(1, "bob", "trust", 1, record_id=None, key="p1")], [], [record(1)], DedupeSettings(), "x")
+    assert found.codings[0].record_id == "doi:10.1234/1"
+
+
+def test_codings_of_unknown_records_are_refused_by_name() -> None:
+    with pytest.raises(MechtagError, match=r"new\.csv: 1 records are coded, but neither among the 1 given .*: p77"):
+        match([coding(1, "ann", "trust", 1, record_id=None, key="p77")], [record(1)], [], DedupeSettings(), "new.csv")
+
+
+def test_a_coder_who_says_both_under_two_names_is_refused() -> None:
+    twin = record(1).model_copy(update={"record_id": "text:abc", "doi": None, "source_index": 9, "raw": ()})
+    rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
+    with pytest.raises(MechtagError, match=r"ann codes trust of record doi:10.1234/1 as 1 .* and as 0"):
+        match(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
+
+
+def test_later_codes_of_a_coder_replace_earlier_ones() -> None:
+    first, aside, counts = add(coding(10, "ann", "trust", 1), coding(10, "ann", "money", 0))
+    assert (counts, aside) == ({"new": 2}, [])
+    second, _, counts = add(coding(10, "ann", "trust", 0), coding(10, "ann", "money", 0), before=first)
+    assert counts == {"corrected": 1, "known": 1}
+    assert [(row.label, row.value) for row in second.codings] == [("trust", 0), ("money", 0)]
+    assert {row.codebook_version for row in second.codings} == {STAMP}
+    assert [row.record_id for row in second.records] == ["doi:10.1234/10"]
+
+
+def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
+    additions, aside, counts = add(
+        coding(10, "ann", "relevant", 0),
+        coding(10, "bob", "trust", 1),
+        coding(11, "ann", "relevant", 0),
+        coding(11, "ann", "trust", 1),
+        coding(2, "ann", "relevant", 1),
+        coding(12, "ann", "trust", 1),
+    )
+    assert {row.record_id: row.reason for row in aside} == {
+        "doi:10.1234/10": "coders differ on whether it is relevant (bob 1, ann 0)",
+        "doi:10.1234/11": "ann codes it as not relevant, yet as trust",
+        "doi:10.1234/2": "coders differ on whether it is relevant (first 0, ann 1)",
+    }
+    assert ([row.record_id for row in additions.codings], counts) == (["doi:10.1234/12"], {"set_aside": 5, "new": 1})
+    assert [row.record_id for row in additions.records] == ["doi:10.1234/12"]
+
+
+def test_refused_records_leave_even_if_they_were_added_before() -> None:
+    before, _, _ = add(coding(10, "ann", "trust", 1), coding(11, "ann", "trust", 1))
+    after, aside, _ = add(coding(12, "ann", "trust", 1), before=before, refused={"doi:10.1234/10": "a test paper"})
+    assert [row.record_id for row in after.codings] == ["doi:10.1234/11", "doi:10.1234/12"]
+    assert [row.record_id for row in after.records] == ["doi:10.1234/11", "doi:10.1234/12"]
+    assert [(row.record_id, row.reason) for row in aside] == [("doi:10.1234/10", "a test paper")]
+
+
+def test_a_second_coder_who_differs_opens_the_label_for_record_and_sentences() -> None:
+    additions, _, _ = add(coding(1, "bob", "trust", 0), coding(1, "bob", "money", 0), coding(10, "bob", "money", 1))
+    base = [coded(1, "trust"), coded(2, relevant=False)]
+    found = add_codings(base, additions, TODAY.keys, "relevant", Settings())
+    assert [(row.record.record_id, row.added) for row in found] == [
+        ("doi:10.1234/1", False),
+        ("doi:10.1234/2", False),
+        ("doi:10.1234/10", True),
+    ]
+    assert ([found[0].code(label) for label in TODAY.keys], found[0].recoded) == ([None, 0], ("trust",))
+    assert found[0].coder == "first, bob"
+    assert [found[2].code(label) for label in TODAY.keys] == [None, 1]
+    targets = np.array(unit_table(coded_documents(found[:1], TODAY.keys), [], TODAY.keys)["targets"])
+    # Rows: title and two sentences; columns: relevance, trust, money.
+    np.testing.assert_array_equal(targets[:, 1], [np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(targets[:, 2], [np.nan, 0, 0])
+
+
+def test_the_same_coder_may_correct_an_earlier_code() -> None:
+    additions, _, _ = add(coding(1, "first", "trust", 0))
+    (found,) = add_codings([coded(1, "trust")], additions, TODAY.keys, "relevant", Settings())
+    assert (found.code("trust"), found.labels, found.coder) == (0, (), "first")
+
+
+def test_codes_go_stale_with_their_definition_alone() -> None:
+    additions, _, _ = add(
+        coding(10, "ann", "trust", 1),
+        coding(10, "ann", "money", 1),
+        coding(11, "ann", "money", 0, codebook_version="v0"),
+    )
+    base = [coded(1, "trust"), coded(2, relevant=False)]
+    assert [(row.key, row.label, row.reason) for row in find_stale(additions, base, TODAY)] == [
+        ("", "money", "coded under a version of the codebook that is not known here")
+    ]
+    changed = codebook(trust="People vouch for one another.")
+    stale = find_stale(additions, base, changed)
+    assert [(row.record_id, row.coder, row.label) for row in stale] == [
+        ("doi:10.1234/1", "first", "trust"),
+        ("doi:10.1234/10", "ann", "trust"),
+        ("doi:10.1234/11", "ann", "money"),
+    ]
+    # Coded anew under the new definition, they count again.
+    again = Incoming((coding(10, "ann", "trust", 1), coding(1, "first", "trust", 1)), ())
+    renewed, _, counts = extend(additions, again, base, changed, TODAY.definitions, {})
+    assert counts == {"known": 1, "new": 1}
+    assert [row.label for row in find_stale(renewed, base, changed)] == ["money"]
+    wider = codebook(trust="People vouch for one another.", extra="New.")
+    assert next((row.label, row.reason) for row in find_stale(renewed, base, wider)) == (
+        "extra",
+        "the label was not in the codebook then",
+    )
+
+
+def test_versions_are_kept_and_found_by_their_content(tmp_path: Path) -> None:
+    folder = tmp_path / "added"
+    assert (version_in_use(folder), read_additions(folder), list_versions(folder)) == ("", Additions(), [])
+    first, _, _ = add(coding(10, "=ann", "trust", 1, evidence="-Trust\u2028grew."))
+    second, _, _ = add(coding(11, "ann", "trust", None), before=first)
+    names = [write_additions(folder, each) for each in (first, second, first)]
+    assert names[0] == names[2]
+    assert list_versions(folder) == names[:2] == [f"1-{first.digest}", f"2-{second.digest}"]
+    use_version(folder, names[0])
+    assert read_additions(folder) == first
+    assert read_additions(folder, names[1]) == second
+    assert read_additions(folder, "") == Additions()
+    empty = Additions(definitions={BASE: TODAY.definitions})
+    assert read_additions(folder, write_additions(folder, empty)) == empty
+
+
+def test_a_version_that_was_changed_is_refused(tmp_path: Path) -> None:
+    additions, _, _ = add(coding(10, "ann", "trust", 1))
+    name = write_additions(tmp_path, additions)
+    path = tmp_path / name / "codings.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"value": 1', '"value": 0'), encoding="utf-8")
+    with pytest.raises(MechtagError, match="was changed after it was made"):
+        read_additions(tmp_path, name)
+    path.unlink()
+    with pytest.raises(MechtagError, match="no such file; restore it"):
+        read_additions(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "7-0123456789ab", 7, "1-x"])
+def test_a_version_that_is_not_there_is_refused(tmp_path: Path, name: object) -> None:
+    (tmp_path / "in_use.json").write_text(json.dumps({"version": name}), encoding="utf-8")
+    with pytest.raises(MechtagError, match=r"no such version of annotations|no name of a version"):
+        read_additions(tmp_path)
+
+
+def test_history_is_written_once(tmp_path: Path) -> None:
+    for row in ({"event": "a"}, {"event": "b"}, {"event": "b"}, {"event": "a"}):
+        append_history(tmp_path, row)
+    assert [row["event"] for row in read_history(tmp_path)] == ["a", "b", "a"]
+
+
+def test_training_reads_the_version_in_use(tmp_path: Path) -> None:
+    lines = [
+        {
+            "key": "p1",
+            "title": record(1).title,
+            "doi": "10.1234/1",
+            "relevant": True,
+            "labels": ["trust"],
+            "sentences": [{"text": "Trust grew.", "labels": ["trust"]}],
+            "coder": "first",
+            "basis": "abstract",
+            "codebook": "teams",
+        }
+    ]
+    (tmp_path / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines), encoding="utf-8")
+    train = {"records": str(tmp_path / "coded.jsonl"), "added": str(tmp_path / "added")}
+    settings = Settings.model_validate({"train": train})
+    additions, _, _ = add(coding(10, "ann", "trust", 1), coding(1, "ann", "trust", 0))
+    name = write_additions(tmp_path / "added", additions)
+
+    def codes(version: str | None = None) -> list[int | None]:
+        return [row.code("trust") for row in read_annotations(settings, TODAY.keys, "relevant", version)]
+
+    assert codes() == [1]
+    assert codes(name) == [None, 1]
+    use_version(tmp_path / "added", name)
+    assert (codes(), codes("")) == ([None, 1], [1])
+
+
+def test_records_keep_their_folds_when_others_are_added() -> None:
+    relevant = np.array([1, 0] * 20, dtype=float)
+    later = np.array([1, 1, 0, 1, 1, 1, 0, 1], dtype=float)
+    before = assign_folds(relevant, 5, seed=3)
+    for count in range(1, len(later) + 1):
+        after = assign_folds(np.append(relevant, later[:count]), 5, 3, added=count)
+        np.testing.assert_array_equal(after[: len(relevant)], before)
+        assert after[-1] == assign_folds(np.append(relevant, later), 5, 3, added=len(later))[len(relevant) + count - 1]
+    dealt = assign_folds(np.append(relevant, later), 5, 3, added=len(later))[len(relevant) :]
+    assert np.bincount(dealt[later == 1], minlength=5).tolist() == [2, 1, 1, 1, 1]

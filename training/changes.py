@@ -1,0 +1,279 @@
+"""What a new model decides otherwise than the one before, and what in it made the difference.
+
+A probability is made in steps: sentences are scored, pooled and put through a curve, and the
+chance of relevance is multiplied in; then it meets the bounds of yes and no. The steps of the
+old model are replaced by those of the new one in that order, so the probabilities between are
+exact, and the step that moved it most in the direction of the change is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.special import expit, softmax
+
+from models.calibration import Decision, decide
+from models.pooling import pool
+from models.tagger import Document, Tagger
+from pipeline.annotations import CodedRecord
+from pipeline.records import Record, Sentence
+from pipeline.tag import documents_of
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+STEPS = ("sentences", "calibration", "relevance")
+BOUNDS = "bounds"
+_WORDS_SHOWN = 3
+# A word that moved a score by less says nothing.
+_WORD_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Change:
+    """One label of one record that is decided otherwise.
+
+    Attributes
+    ----------
+    probabilities
+        By the old model; then with the scores of sentences, with pooling and curve, and with the
+        chance of relevance of the new one, which makes it that of the new model.
+    cause
+        One of `STEPS`, or `BOUNDS` where the old bounds would still give the old decision.
+    why
+        In words.
+    """
+
+    record_id: str
+    title: str
+    label: str
+    old: Decision
+    new: Decision
+    probabilities: tuple[float, float, float, float]
+    cause: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Dissected:
+    """Documents as one model sees them; label axis: relevance, then codebook order.
+
+    Attributes
+    ----------
+    vectors : ndarray, shape (n_units, size)
+    words : csr_matrix, shape (n_units, n_terms)
+    unit_scores, from_words, from_definitions : ndarray, shape (n_units, 1 + n_labels)
+        The score of each unit, and which part of it the words and the likeness to the definition give.
+    """
+
+    tagger: Tagger
+    vectors: NDArray[np.float32]
+    words: csr_matrix
+    unit_scores: Array
+    from_words: Array
+    from_definitions: Array
+
+
+def find_changes(
+    old: Tagger, new: Tagger, records: Sequence[Record], sentences: Iterable[Sentence], learnt: Sequence[CodedRecord]
+) -> list[Change]:
+    """Tag records with both models, and explain each decision that differs.
+
+    Labels that only one of the codebooks has are passed over.
+
+    Parameters
+    ----------
+    sentences
+        Those of a record stand together, in order.
+    learnt
+        Records that only the new model has learnt from.
+    """
+    documents = [document for document, _ in documents_of(records, sentences)]
+    units = [unit for document in documents for unit in document.units]
+    if not units:
+        return []
+    lengths = np.array([len(document.units) for document in documents])
+    before, after = _dissect(old, units), _dissect(new, units)
+    neighbours = _Neighbours(new, learnt)
+    means = pool(after.vectors.astype(np.float64), lengths, np.zeros(after.vectors.shape[1]))
+    shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
+    chains = {key: _chain(before, after, lengths, key) for key in shared}
+    rows = np.split(np.arange(len(units)), np.cumsum(lengths)[:-1])
+    changes = []
+    for number, record in enumerate(records):
+        for key in shared:
+            chances = [float(chance) for chance in chains[key][number]]
+            first, last = _decide(old, key, chances[0]), _decide(new, key, chances[-1])
+            if first == last:
+                continue
+            cause = BOUNDS if _decide(old, key, chances[-1]) == first else _largest(chances)
+            why = _explain(cause, before, after, key, chances, rows[number], units)
+            learnt_from = new.codebook.relevance.key if cause == "relevance" else key
+            near = neighbours.describe(record.record_id, means[number], learnt_from, chances[-1] > chances[0])
+            changes.append(
+                Change(
+                    record_id=record.record_id,
+                    title=record.title,
+                    label=key,
+                    old=first,
+                    new=last,
+                    probabilities=(chances[0], chances[1], chances[2], chances[3]),
+                    cause=cause,
+                    why="; ".join(filter(None, (why, _definition(old, new, key), "" if cause == BOUNDS else near))),
+                )
+            )
+    return changes
+
+
+def _dissect(tagger: Tagger, units: Sequence[str]) -> _Dissected:
+    vectors = tagger.encoder.encode(units)
+    likenesses = tagger.definitions.likenesses(vectors)
+    words = tagger.heads.words.features(units)
+    from_definitions = np.zeros((len(units), len(tagger.codebook.all_keys)))
+    from_definitions[:, 1:] = np.einsum("nlk,lk->nl", likenesses, tagger.heads.likeness_weights[1:])
+    return _Dissected(
+        tagger=tagger,
+        vectors=vectors,
+        words=words,
+        unit_scores=tagger.heads.score(vectors, likenesses, words),
+        from_words=words @ tagger.heads.word_weights.T,
+        from_definitions=from_definitions,
+    )
+
+
+def _column(tagger: Tagger, key: str) -> int:
+    return tagger.codebook.all_keys.index(key)
+
+
+def _chain(before: _Dissected, after: _Dissected, lengths: Index, key: str) -> Array:
+    """Probabilities of one label, one step of the old model replaced after the other, shape (n_documents, 4)."""
+    sides = (before, after)
+    columns = [_column(side.tagger, key) for side in sides]
+
+    def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
+        """Chance of a label among relevant records, the units scored by one model, the rest done by another."""
+        calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
+        units = sides[scored].unit_scores[:, [key_columns[scored]]]
+        pooled = pool(units, lengths, sides[calibrated].tagger.heads.sharpness[[column]])[:, 0]
+        chance: Array = expit(calibration.slope[column] * pooled + calibration.intercept[column])
+        return chance
+
+    steps = [own(0, 0, columns), own(1, 0, columns), own(1, 1, columns)]
+    if columns == [0, 0]:
+        return np.stack([*steps, steps[-1]], axis=1)
+    gate = [own(side, side, (0, 0)) for side in (0, 1)]
+    return np.stack([*(step * gate[0] for step in steps), steps[-1] * gate[1]], axis=1)
+
+
+def _decide(tagger: Tagger, key: str, chance: float) -> Decision:
+    column = _column(tagger, key)
+    return decide(chance, float(tagger.calibration.low[column]), float(tagger.calibration.high[column]))
+
+
+def _largest(chances: Sequence[float]) -> str:
+    """Name the step that moved the odds most in the direction of the change."""
+    logs = np.log(np.clip(chances, 1e-12, 1.0))
+    return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
+
+
+def _explain(
+    cause: str,
+    before: _Dissected,
+    after: _Dissected,
+    key: str,
+    chances: Sequence[float],
+    rows: Index,
+    units: Sequence[str],
+) -> str:
+    if cause == BOUNDS:
+        bounds = []
+        for side in (before, after):
+            calibration, column = side.tagger.calibration, _column(side.tagger, key)
+            bounds.append(f"no below {calibration.low[column]:.2f}, yes from {calibration.high[column]:.2f}")
+        return f"the bounds moved: before, {bounds[0]}; now, {bounds[1]}"
+    step = STEPS.index(cause)
+    moved = f"{chances[step]:.2f} to {chances[step + 1]:.2f}"
+    if cause == "relevance":
+        return f"the chance that the record is relevant changed, which takes it from {moved}"
+    if cause == "calibration":
+        return f"the same sentence scores now mean another probability, which takes it from {moved}"
+    sentence = _sentence(before, after, key, rows, units, up=chances[-1] > chances[0])
+    return f"its sentences score otherwise, which takes it from {moved}: {sentence}"
+
+
+def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, units: Sequence[str], up: bool) -> str:
+    """Say which sentence moved the record most in the direction of the change, and what moved it.
+
+    A sentence's part in the change of a pooled score is its own change times its share in the
+    pooling, the mean of the share before and after.
+    """
+    columns = _column(before.tagger, key), _column(after.tagger, key)
+    scores = [side.unit_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
+    sharpness = before.tagger.heads.sharpness[columns[0]]
+    shares = np.mean([softmax(sharpness * each) for each in scores], axis=0)
+    row = int(rows[np.argmax((1 if up else -1) * (scores[1] - scores[0]) * shares)])
+    words = after.from_words[row, columns[1]] - before.from_words[row, columns[0]]
+    definitions = after.from_definitions[row, columns[1]] - before.from_definitions[row, columns[0]]
+    meaning = after.unit_scores[row, columns[1]] - before.unit_scores[row, columns[0]] - words - definitions
+    terms = _terms(after, row, columns[1])
+    for term, share in _terms(before, row, columns[0]).items():
+        terms[term] = terms.get(term, 0.0) - share
+    telling = sorted(
+        (term for term in terms if words * terms[term] > _WORD_SHARE * abs(words)), key=lambda term: -abs(terms[term])
+    )
+    named = f" ({', '.join(telling[:_WORDS_SHOWN])})" if telling else ""
+    return (
+        f'most "{units[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
+        f"its likeness to the definition {definitions:+.2f}"
+    )
+
+
+def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
+    """Give the part of each term in the score of a unit."""
+    own = side.words[row]
+    weights = side.tagger.heads.word_weights[column]
+    return {
+        side.tagger.heads.words.terms[term]: float(value * weights[term])
+        for term, value in zip(own.indices, own.data, strict=True)
+    }
+
+
+def _definition(old: Tagger, new: Tagger, key: str) -> str:
+    changed = old.codebook.definitions[key] != new.codebook.definitions[key]
+    return "the definition of the label was changed" if changed else ""
+
+
+class _Neighbours:
+    """Newly coded records, to find the nearest to a record."""
+
+    def __init__(self, tagger: Tagger, learnt: Sequence[CodedRecord]) -> None:
+        self._learnt = learnt
+        self._relevance = tagger.codebook.relevance.key
+        documents = [Document(row.record.title, tuple(each.text for each in row.sentences)) for row in learnt]
+        vectors = tagger.encoder.encode([unit for document in documents for unit in document.units])
+        self._means = pool(
+            vectors.astype(np.float64), [len(each.units) for each in documents], np.zeros(vectors.shape[1])
+        )
+
+    def _code(self, record: CodedRecord, key: str) -> int | None:
+        return int(record.relevant) if key == self._relevance else record.code(key)
+
+    def describe(self, record_id: str, mean: Array, key: str, up: bool) -> str:
+        """Name the new coding of the record itself, or the nearest new one that speaks for the change."""
+        names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
+        for row in self._learnt:
+            if row.record.record_id == record_id:
+                return f"the record is among the newly coded ones: {key} {names[self._code(row, key)]}"
+        agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
+        if not agreeing:
+            return ""
+        means = self._means[agreeing]
+        lengths = np.maximum(np.linalg.norm(means, axis=1) * np.linalg.norm(mean), 1e-12)
+        cosines = means @ mean / lengths
+        best = int(cosines.argmax())
+        title = self._learnt[agreeing[best]].record.title
+        return f"nearest new record coded {key} {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"
