@@ -11,7 +11,7 @@ from tests.papers import record
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
 def test_records_come_back_as_they_were(batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "_BATCH", batch)
+    monkeypatch.setattr(store, "BATCH", batch)
     raw = (
         ("TI", "A title"),
         ("TI", "a title"),
