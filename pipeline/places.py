@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
@@ -49,13 +51,24 @@ class Place:
     def exists(self) -> bool:
         """Whether a file or folder is there."""
         with self._told():
-            return self.files.get_file_info(self.path).type != fs.FileType.NotFound
+            return bool(self.files.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def names(self) -> set[str]:
         """Names of the files in this folder; none where there is no folder."""
         with self._told():
             found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
+
+    def open(self) -> Any:
+        """Open a file for pyarrow, to read any part of it."""
+        with self._told():
+            return self.files.open_input_file(self.path)
+
+    def delete(self) -> None:
+        """Delete a file, if it is there."""
+        if self.exists():
+            with self._told():
+                self.files.delete_file(self.path)
 
     def read(self) -> bytes:
         """Read a file."""
@@ -122,4 +135,5 @@ def locate(text: str | Path) -> Place:
         files, path = fs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MechtagError(f"{text}: cannot be reached: {error}; known are file://, s3:// and gs://") from None
-    return Place(files, path.rstrip("/"), text)
+    # A URI may hold a key, which is nothing for messages and files.
+    return Place(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))

@@ -122,9 +122,13 @@ class TrainSettings(Strict):
 
 
 class TagSettings(Strict):
-    """What tagging writes beside the decisions."""
+    """What tagging writes beside the decisions, and how many records it takes at a time.
+
+    ``chunk_records`` bounds the memory, and the work that is lost when a run is killed.
+    """
 
     evidence_sentences: int = Field(default=2, ge=1)
+    chunk_records: int = Field(default=1000, ge=1)
 
 
 class EvaluateSettings(Strict):

@@ -43,8 +43,10 @@ class RecordTable:
         self._ends = list(accumulate(groups.row_group(number).num_rows for number in range(groups.num_row_groups)))
         self.count = int(groups.num_rows)
 
-    def close(self) -> None:
-        """Close the file."""
+    def __enter__(self) -> RecordTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def _batches(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
@@ -69,10 +71,10 @@ class RecordTable:
                 break
         return list(parse_records(self._name, rows, first=start + 1))
 
-    def identities(self) -> Iterator[tuple[str, bool]]:
-        """Give the id of each record, and whether it has an abstract."""
-        for batch in self._batches(["record_id", "abstract"]):
-            yield from ((row["record_id"], bool(row["abstract"])) for row in batch.to_pylist())
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Give some columns of all records."""
+        for batch in self._batches(columns):
+            yield from batch.to_pylist()
 
 
 def pack_predictions(predictions: Iterable[Prediction]) -> bytes:

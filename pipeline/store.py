@@ -116,7 +116,13 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
     """Write a mapping as indented JSON; NaN is refused, for no JSON reader but Python's knows it."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    with replacing(path) as part:
+        part.write_bytes(json_bytes(data))
+
+
+def json_bytes(data: Mapping[str, Any]) -> bytes:
+    """Give the bytes of the file that `write_json` writes."""
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
