@@ -20,7 +20,7 @@ from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested, Note, SourceCounts, ingest
 from pipeline.parts import Frozen
-from pipeline.places import Place, is_uri, locate
+from pipeline.places import Place, is_remote, locate
 from pipeline.prisma import Identification
 from pipeline.records import Record, Sentence
 from pipeline.settings import Settings
@@ -107,7 +107,7 @@ def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:
         )
     if sentences and not tables:
         raise MechtagError(f"{sentences}: sentences go with a parquet table of records, not with exports")
-    if not tables and (remote := [source for source in sources if is_uri(source)]):
+    if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(
             f"{remote[0]}: only a table of records (.parquet) may have a URI; make one with 'mechtag ingest' and "
             "'mechtag dedupe'"

@@ -116,9 +116,9 @@ class Place:
             raise MechtagError(f"{self}: {error}") from None
 
 
-def is_uri(text: str) -> bool:
-    """Whether text is a URI rather than a path."""
-    return "://" in text
+def is_remote(text: str) -> bool:
+    """Whether text is the URI of something that is not on this machine."""
+    return "://" in text and not text.startswith("file://")
 
 
 def locate(text: str | Path) -> Place:
@@ -129,7 +129,7 @@ def locate(text: str | Path) -> Place:
     MechtagError
         The URI is none, or of a file system that pyarrow does not know.
     """
-    if isinstance(text, Path) or not is_uri(text):
+    if isinstance(text, Path) or "://" not in text:
         return Place(fs.LocalFileSystem(), Path(text).absolute().as_posix(), str(text))
     try:
         files, path = fs.FileSystem.from_uri(text)

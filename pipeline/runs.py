@@ -23,7 +23,7 @@ from pipeline.intake import (
     take_in_table,
 )
 from pipeline.parts import PARTS, Identity, Manifest, Part, Parts, locked
-from pipeline.places import Place, locate
+from pipeline.places import Place, is_remote, locate
 from pipeline.records import Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, Settings
@@ -135,12 +135,13 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
         the codebook or a setting has changed. The run was stopped with Ctrl-C, or the disk
         is full: what is finished is kept.
     """
-    table, output = table_among(request.sources, request.sentences), locate(request.output)
-    if not table and not output.local:
+    table = table_among(request.sources, request.sentences)
+    if not table and is_remote(request.output):
         raise MechtagError(
-            f"{output}: only the tags of one table of records (.parquet) can be written to a URI; "
+            f"{request.output}: only the tags of one table of records (.parquet) can be written to a URI; "
             "make one with 'mechtag ingest' and 'mechtag dedupe'"
         )
+    output = locate(request.output)
     parts = Parts(output / PARTS)
     with locked(output.local) if output.local else nullcontext():
         try:

@@ -25,7 +25,8 @@ HOMES = {
     "transformers": ("models/", "training/"),
     "spacy": ("pipeline/sentences.py",),
     "mlflow": ("training/tracking.py",),
-    "pyarrow": ("pipeline/store.py",),
+    "pyarrow": ("pipeline/store.py", "pipeline/slices.py", "pipeline/places.py"),
+    "ray": ("pipeline/engine_ray.py",),
     "datasets": ("training/examples.py",),
 }
 SHARED = ROOT / "commands/shared.py"
