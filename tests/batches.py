@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ import yaml
 import mechtag
 import models.artifact
 from models.artifact import EncoderConfig, Model, ModelConfig
-from models.codebook import Codebook, load_codebook
+from models.codebook import Codebook
 from models.encoder import Vectors
 from models.features import embed_codebook
 from models.tagger import Calibration, Heads, Tagger
 from models.words import Words
 from pipeline.records import Record
+from pipeline.runs import Chunk
 from pipeline.store import write_records
 from tests.toy import WordEncoder
 
@@ -104,12 +106,17 @@ def project(folder: Path, count: int) -> tuple[Path, Path]:
         "labels": [{"key": key, "name": key.title(), "definition": text} for key, text in LABELS.items()],
     }
     (folder / "codebook.yaml").write_text(yaml.safe_dump(codebook), encoding="utf-8")
-    load_codebook(folder / "codebook.yaml")
     params = folder / "params.yaml"
     settings = {"codebook": str(folder / "codebook.yaml"), "tag": {"chunk_records": CHUNK}}
     params.write_text(yaml.safe_dump(settings), encoding="utf-8")
     write_records(folder / "records.parquet", papers(count))
     return folder / "records.parquet", params
+
+
+@contextmanager
+def inline(what: str, make: Callable[..., Iterator[Chunk]], *arguments: object) -> Iterator[Iterator[Chunk]]:
+    """What `ahead` does, without the second that a process takes to start; it runs in the tests that start one."""
+    yield make(*arguments)
 
 
 def start(*words: object, seconds: float = 0.0, **environment: str) -> subprocess.Popen[str]:

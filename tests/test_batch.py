@@ -7,8 +7,6 @@ import json
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +21,14 @@ from pipeline.exporters import EXPORTERS, export
 from pipeline.parts import Parts
 from pipeline.places import locate
 from pipeline.records import Prediction, Record
-from pipeline.runs import Chunk
 from pipeline.sentences import split
 from pipeline.settings import load_settings
 from pipeline.store import read_predictions, read_records, write_records, write_sentences
 from pipeline.tag import predict
-from tests.batches import finish, outputs, papers, project, start, toy_model
+from tests.batches import finish, inline, outputs, papers, project, start, toy_model
 from tests.test_cli import call
 
 COUNT = 63
-
-
-@contextmanager
-def inline(what: str, make: Callable[..., Iterator[Chunk]], *arguments: object) -> Iterator[Iterator[Chunk]]:
-    """What `ahead` does, without the second that a process takes to start; it runs in the tests that start one."""
-    yield make(*arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -108,13 +99,13 @@ def test_killed_at_random_moments_and_resumed(
     words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1], "--resume")
     kills = 0
     while True:
-        process = start(*words, seconds=0.3, TOY_LOG=str(log))
+        process = start(*words, seconds=0.2, TOY_LOG=str(log))
         before = log.read_text().count("\n") if log.exists() else 0
         deadline = time.monotonic() + 120
         while process.poll() is None and (log.read_text().count("\n") if log.exists() else 0) <= before:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(rng.uniform(0, 0.8))
+        time.sleep(rng.uniform(0, 0.6))
         if kills < 2 and process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
@@ -133,7 +124,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
-    process = start(*words, seconds=0.6)
+    process = start(*words, seconds=0.4)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out/parts/predictions-00001.json").exists():
         assert process.poll() is None, finish(process)
@@ -182,7 +173,7 @@ def test_a_full_disk_keeps_what_is_finished(
 
 def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
     words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
-    process = start(*words, seconds=0.6)
+    process = start(*words, seconds=0.4)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out/parts/manifest.json").exists():
         assert process.poll() is None, finish(process)
