@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ MANIFEST = "manifest.json"
 PARTS = "parts"
 _LOCK = ".lock"
 _PART = re.compile(r"predictions-\d{5,}\.(parquet|json)")
+_NOTE = re.compile(r"predictions-\d{5,}\.json")
+_READERS = 16
 
 
 class Frozen(BaseModel):
@@ -172,18 +175,28 @@ class Parts:
         self._note(number).write(json_bytes(part.model_dump(mode="json")))
         return part
 
+    def written(self) -> int:
+        """Count the parts that have been written, without a look into them."""
+        return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
+
     def finished(self, manifest: Manifest) -> dict[int, Part]:
         """Find the parts that are whole, and read what is known of them; the others are to be made again."""
         names = self.folder.names()
-        found = {}
-        for number in range(manifest.parts):
-            if self._note(number).path.rpartition("/")[2] not in names:
-                continue
-            with suppress(ValidationError, MechtagError, OSError):
-                part = Part.model_validate_json(self._note(number).read())
-                if (part.start, part.stop) == manifest.bounds(number) and self._intact(part):
-                    found[number] = part
-        return found
+
+        def whole(number: int) -> Part | None:
+            note, table = self._note(number), self._table(number)
+            if {_name(note), _name(table)} <= names:
+                with suppress(ValidationError, MechtagError, OSError):
+                    part = Part.model_validate_json(note.read())
+                    # An object store keeps what it has; a disk that was full, or lost its power, may not.
+                    intact = not table.local or table.sha256() == part.sha256
+                    if intact and (part.start, part.stop) == manifest.bounds(number):
+                        return part
+            return None
+
+        # An object store takes its time to answer.
+        with ThreadPoolExecutor(_READERS) as pool:
+            return {part.part: part for part in pool.map(whole, range(manifest.parts)) if part}
 
     def read(self, part: Part) -> bytes:
         """Read a part, as it was written.
@@ -200,14 +213,15 @@ class Parts:
             )
         return data
 
-    def _intact(self, part: Part) -> bool:
-        return self._table(part.part).sha256() == part.sha256
-
     def _table(self, number: int) -> Place:
         return self.folder / f"predictions-{number:05d}.parquet"
 
     def _note(self, number: int) -> Place:
         return self.folder / f"predictions-{number:05d}.json"
+
+
+def _name(place: Place) -> str:
+    return place.path.rpartition("/")[2]
 
 
 def total(parts: Iterable[Part]) -> Mapping[str, Counter[str]]:

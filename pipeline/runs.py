@@ -31,6 +31,8 @@ from pipeline.slices import RecordTable
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
+# A full disk, or a full share of it; Windows has no shares.
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _ANEW = "or delete that folder to begin anew"
 
 
@@ -151,7 +153,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
         except KeyboardInterrupt:
             raise MechtagError(f"stopped. {_state(parts)}") from None
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in _FULL:
                 raise
             raise MechtagError(f"{output}: no space is left on the disk. {_state(parts)}") from None
 
@@ -160,7 +162,7 @@ def _state(parts: Parts) -> str:
     manifest = parts.begun()
     if not manifest:
         return "Nothing was tagged yet; run the same command again"
-    return f"{len(parts.finished(manifest))} of {manifest.parts} parts are written; go on with --resume"
+    return f"{parts.written()} of {manifest.parts} parts are written; go on with --resume"
 
 
 def _resume(request: Request, table: Place | None, parts: Parts, resume: bool) -> Manifest | None:
@@ -169,7 +171,7 @@ def _resume(request: Request, table: Place | None, parts: Parts, resume: bool) -
         return None
     if not resume:
         raise MechtagError(
-            f"{parts.folder}: a run is there, with {len(parts.finished(manifest))} of {manifest.parts} parts written; "
+            f"{parts.folder}: a run is there, with {parts.written()} of {manifest.parts} parts written; "
             f"go on with --resume, {_ANEW}"
         )
     if changes := "; ".join(manifest.identity.changes(request.identity(table))):
