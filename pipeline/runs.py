@@ -96,6 +96,8 @@ class Request:
         Folder; or its URI, for a table only.
     sentences
         Table of sentences that were cut before.
+    runtime
+        What the encoder runs in, for another one gives slightly other scores.
     """
 
     sources: Sequence[str]
@@ -103,6 +105,7 @@ class Request:
     settings: Settings
     model: ModelConfig
     sentences: Path | None = None
+    runtime: str = "torch"
 
     def identity(self, table: Place | None) -> Identity:
         """Tell all that the predictions depend on."""
@@ -112,7 +115,10 @@ class Request:
             input=fingerprints(self.sources, table, self.sentences),
             model_id=self.model.model_id,
             codebook=self.model.codebook_sha256,
-            settings={f"{block}.{key}": value for block in blocks for key, value in values[block].items()},
+            settings={
+                **{f"{block}.{key}": value for block in blocks for key, value in values[block].items()},
+                "runtime": self.runtime,
+            },
         )
 
 
