@@ -122,9 +122,8 @@ def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Measure, unless that was done before."""
     path = WORK / f"{name}.json"
     if not path.exists():
-        found = measure()
-        write_json(path, found)
-        sys.stderr.write(f"{name}: {found}\n")
+        sys.stderr.write(f"{name}\n")
+        write_json(path, measure())
     return read_json(path)
 
 

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from sys import intern
 from typing import Any, TypeVar
@@ -181,7 +181,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         part.open("w", encoding="utf-8-sig" if bom else "utf-8", errors="replace", newline="") as file,
     ):
         writer = csv.writer(file)
-        for row in (header, *rows):
+        for row in chain([header], rows):
             if len(row) != len(header):
                 raise ValueError(f"{path}: a row of {len(row)} cells under a header of {len(header)}")
             writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])
