@@ -103,9 +103,9 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
     return total
 
 
-def _wait(process: subprocess.Popen[bytes]) -> dict[str, float]:
-    """Wait to the end of a run; give its seconds, and the most memory that its processes held together."""
-    begun, peak = time.perf_counter(), 0
+def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
+    """Wait to the end of a run; give its seconds, and the most memory that its processes held together from now on."""
+    peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(_tree(process)))
         time.sleep(_POLL)
@@ -131,7 +131,8 @@ def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
     """Tag on this machine; the outputs stay, to be compared with."""
     output = WORK / f"whole_{count}"
     shutil.rmtree(output, ignore_errors=True)
-    cost = _wait(_start(_table(count), output, chunk=chunk))
+    records, begun = _table(count), time.perf_counter()
+    cost = _wait(_start(records, output, chunk=chunk), begun)
     return {**cost, "outputs": _hashes(output)}
 
 
@@ -144,7 +145,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
     process.send_signal(signal.SIGKILL)
     process.wait()
     parts = len(list((output / "parts").glob("*.parquet")))
-    _wait(_start(_table(count), output, "--resume", chunk=_KILLED_CHUNK))
+    _wait(_start(_table(count), output, "--resume", chunk=_KILLED_CHUNK), time.perf_counter())
     return {"parts_at_kill": parts, "identical": _hashes(output) == whole["outputs"]}
 
 
@@ -152,7 +153,8 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     """Tag with Ray, compare with the local engine, and kill a worker on the way if asked to."""
     output = WORK / "ray"
     shutil.rmtree(output, ignore_errors=True)
-    process = _start(_table(count), output, "--engine", "ray", "--workers", workers)
+    records, begun = _table(count), time.perf_counter()
+    process = _start(records, output, "--engine", "ray", "--workers", workers)
     killed = 0
     while kill and not killed and process.poll() is None:
         time.sleep(_POLL)
@@ -161,7 +163,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
             if at_work:
                 at_work[0].kill()
                 killed = 1
-    cost = _wait(process) if not kill else {**_wait(process), "killed": killed}
+    cost = _wait(process, begun)
     same = _hashes(output) == _hashes(whole)
     pairs = list(
         zip(
@@ -172,6 +174,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     )
     return {
         **cost,
+        "killed": killed,
         "identical_files": same,
         "changed_decisions": sum(
             (a.record_id, a.label, a.decision) != (b.record_id, b.label, b.decision) for a, b in pairs

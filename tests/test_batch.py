@@ -21,6 +21,7 @@ from pipeline.exporters import EXPORTERS, export
 from pipeline.parts import Parts
 from pipeline.places import locate
 from pipeline.records import Prediction, Record
+from pipeline.runs import Request
 from pipeline.sentences import split
 from pipeline.settings import load_settings
 from pipeline.store import read_predictions, read_records, write_records, write_sentences
@@ -405,3 +406,10 @@ def test_what_cannot_be_done_is_told(
 def test_a_key_in_a_uri_is_not_shown() -> None:
     place = locate("s3://AKIAXXXX:secret@bucket/records.parquet?region=eu-west-1")
     assert (place.name, place.path) == ("s3://bucket/records.parquet?region=eu-west-1", "bucket/records.parquet")
+
+
+def test_another_runtime_is_another_outcome(table: tuple[Path, Path]) -> None:
+    settings, model = load_settings(table[1]), model_of(table[1]).config
+    one, two = (Request([], "out", settings, model, runtime=name).identity(None) for name in ("torch", "bf16"))
+    assert list(one.changes(two)) == ["setting runtime was torch, is bf16"]
+    assert list(one.changes(one)) == []
