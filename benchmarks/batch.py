@@ -155,14 +155,14 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
     process = _start(records, output, "--engine", "ray", "--workers", workers)
-    killed = 0
-    while kill and not killed and process.poll() is None:
+    deaths = 0
+    while kill and not deaths and process.poll() is None:
         time.sleep(_POLL)
         if (output / "parts/predictions-00001.json").exists():
             at_work = [each for each in _tree(process) if "ray::Worker" in " ".join(each.cmdline())]
             if at_work:
                 at_work[0].kill()
-                killed = 1
+                deaths = 1
     cost = _wait(process, begun)
     same = _hashes(output) == _hashes(whole)
     pairs = list(
@@ -174,7 +174,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     )
     return {
         **cost,
-        "killed": killed,
+        "killed": deaths,
         "identical_files": same,
         "changed_decisions": sum(
             (a.record_id, a.label, a.decision) != (b.record_id, b.label, b.decision) for a, b in pairs

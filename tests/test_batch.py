@@ -7,6 +7,7 @@ import json
 import re
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from models.artifact import Model
 from models.codebook import load_codebook
 from pipeline.ahead import ahead
 from pipeline.exporters import EXPORTERS, export
-from pipeline.parts import Parts
+from pipeline.parts import Manifest, Part, Parts
 from pipeline.places import locate
 from pipeline.records import Prediction, Record
 from pipeline.runs import Request
@@ -188,19 +189,24 @@ def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str
     assert outputs(tmp_path / "out") == whole
 
 
+def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
+    """Have the writing of a part fail."""
+    really = Parts.write
+
+    def write(parts: Parts, manifest: Manifest, number: int, rows: Iterable[Prediction]) -> Part:
+        if number == part:
+            raise error
+        return really(parts, manifest, number, rows)
+
+    patch.setattr(Parts, "write", write)
+
+
 @pytest.fixture
 def stopped(table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
     """A run with two finished parts, and the command to go on with."""
     words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
-    really = Parts.write
-
-    def write(parts: Parts, manifest: object, number: int, rows: object) -> object:
-        if number == 2:
-            raise KeyboardInterrupt
-        return really(parts, manifest, number, rows)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", write)
+        fail_at(patch, 2, KeyboardInterrupt())
         status, _, message = call(*words)
     assert status == 1
     assert "stopped. 2 of 7 parts are written" in message
@@ -284,15 +290,8 @@ def test_exports_are_resumed_without_reading_them_into_records_again(
     assert call(*words, tmp_path / "whole")[0] == 0
     expected = outputs(tmp_path / "whole")
     assert (json.loads(expected["summary.json"])["read"], json.loads(expected["summary.json"])["unique"]) == (28, 26)
-    really = Parts.write
-
-    def write(parts: Parts, manifest: object, number: int, rows: object) -> object:
-        if number == 1:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return really(parts, manifest, number, rows)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", write)
+        fail_at(patch, 1, OSError(errno.ENOSPC, "No space left on device"))
         assert call(*words, tmp_path / "out")[0] == 1
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.intake.ingest", None)
@@ -300,7 +299,7 @@ def test_exports_are_resumed_without_reading_them_into_records_again(
     assert outputs(tmp_path / "out") == expected
 
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", write)
+        fail_at(patch, 1, OSError(errno.ENOSPC, "No space left on device"))
         assert call(*words, tmp_path / "more")[0] == 1
     (source / "c.ris").write_text(entry.format(50), encoding="utf-8")
     status, _, message = call(*words, tmp_path / "more", "--resume")
@@ -353,15 +352,8 @@ def test_sentences_cut_before_are_taken_part_by_part(
     sentences = list(split(read_records(table[0]), load_settings(table[1]).sentences))
     write_sentences(tmp_path / "s.parquet", sentences)
     words = ("tag", table[0], "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out", "--params", table[1])
-    really = Parts.write
-
-    def write(parts: Parts, manifest: object, number: int, rows: object) -> object:
-        if number == 3:
-            raise KeyboardInterrupt
-        return really(parts, manifest, number, rows)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patch:
-        patch.setattr(Parts, "write", write)
+        fail_at(patch, 3, KeyboardInterrupt())
         assert call(*words)[0] == 1
     assert call(*words, "--resume")[0] == 0
     assert outputs(tmp_path / "out") == whole
