@@ -94,6 +94,7 @@ def test_parts_joined_are_what_one_go_in_memory_gives(
         }
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_resumed(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
