@@ -170,14 +170,17 @@ def _challenge(
     from evaluation.join import System
     from evaluation.paired import compare, judge, write_comparison
     from models.artifact import load_model
-    from pipeline.batch import gather
     from pipeline.codings import read_annotations
+    from pipeline.dedupe import dedupe
+    from pipeline.ingest import ingest
+    from pipeline.sentences import split
     from pipeline.versions import append_history, version_in_use
     from training.change_log import write_change_log
     from training.changes import find_changes
     from training.promotion import install, keep_challenger, keep_champion
     from training.registry import register, tolerated
     from training.retrain import champion_predictions, train_challenger
+    from training.search import read_sources
     from training.tracking import log_run
     from training.trainers import count_epochs
 
@@ -216,11 +219,10 @@ def _challenge(
     }
     write_comparison(report, heading, figures, verdict)
     sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
-    batch = gather([on] if on else sources, settings) if on or sources else None
-    changes = []
-    if batch:
-        changes = find_changes(champion.tagger, challenger.model.tagger, batch.records, batch.sentences, new)
-    write_change_log(report, changes, len(batch.records) if batch else 0, *ids)
+    records = read_sources(on) if on else dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
+    sentences = list(split(records, settings.sentences))
+    changes = find_changes(champion.tagger, challenger.model.tagger, records, sentences, new)
+    write_change_log(report, changes, len(records), *ids)
     tags = {"data_version": version, "compared": "; ".join(verdict.reasons)}
     with tolerated(say):
         metrics = challenger.figures | {
@@ -249,8 +251,6 @@ def _challenge(
     _point_aliases(places, in_use, settings)
     for reason in verdict.reasons:
         typer.echo(f"  {reason}")
-    typer.echo(
-        f"  {len(changes)} decisions change on {len(batch.records) if batch else 0} records: {report / 'changes.md'}"
-    )
+    typer.echo(f"  {len(changes)} decisions change on {len(records)} records: {report / 'changes.md'}")
     done = "is in use now" if verdict.promote else "was not promoted; the model in use stays"
     typer.echo(f"model {ids[1]} {done}: {report / 'comparison.md'}")

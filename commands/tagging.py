@@ -2,52 +2,101 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from commands.shared import MODEL, PARAMS, Params, Runtime, Sources, Threads, load, progress, say
+from commands.shared import MODEL, PARAMS, Params, Runtime, Threads, load, progress, say
+
+
+class Engine(StrEnum):
+    """Where records are scored."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def tag(
-    sources: Sources,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SRC...",
+            help="Search exports, or folders or zip files of them; or one parquet table of records, or its URI.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="Folder to write to; for a table of records also a URI.")
+    ],
     model: Annotated[Path, typer.Option("--model", help="Model folder.")] = MODEL,
     sentence_table: Annotated[
         Path | None, typer.Option("--sentences", help="Sentences that were cut before; only with one parquet table.")
     ] = None,
     runtime: Runtime = None,
     threads: Threads = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was interrupted, if there is one.")
+    ] = False,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Score here, or with Ray, on the cluster that RAY_ADDRESS names.")
+    ] = Engine.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Ray processes that score; as many as the cluster has cores by default."),
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
     """Tag search exports: read, remove duplicates, score, write tables to review.
 
     Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv, rejected.jsonl and summary.json.
+    A run that was interrupted goes on with the same command and `--resume`.
 
     Example: `mechtag tag search_update.ris -o out/`
     """
-    from models.artifact import load_model
-    from pipeline.batch import gather, tag_records, write_tagged
+    from functools import partial
 
+    from models.artifact import load_model
+    from models.errors import MechtagError
+    from pipeline.batch import finish, run_local
+    from pipeline.runs import Request, opened
+
+    if engine is Engine.LOCAL and workers:
+        raise MechtagError("--workers is for --engine ray; on one machine the encoder uses all cores by itself")
     settings, codebook = load(params)
     tagging = settings.tag.chosen(runtime, threads)
     loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+    chosen = loaded.choice.runtime
     if tagging.runtime != "torch":
         say(f"runtime {loaded.choice.reason}")
-    batch = gather(sources, settings, sentence_table)
-    for note in (*batch.ingested.notes, *batch.ingested.unread):
-        say(f"note: {note}")
-    with progress("tagging", len(batch.records)) as advance:
-        tagged = tag_records(loaded, batch, tagging, advance)
-    write_tagged(output, tagged)
-    for line in batch.identification.lines():
+    request = Request(sources, output, settings, loaded.config, sentence_table, runtime=chosen)
+    with opened(request, resume=resume) as job:
+        intake = job.intake
+        for note in (*intake.notes, *intake.unread):
+            say(f"note: {note}")
+        if job.finished:
+            say(f"going on: {len(job.finished)} of {job.manifest.parts} parts are there")
+        with progress("tagging", job.manifest.records, done=job.done) as advance:
+            if engine is Engine.RAY:
+                from pipeline.engine_ray import run_ray
+
+                # Each worker has one core.
+                load_one = partial(load_model, model.absolute(), codebook, runtime=chosen, threads=1)
+                run_ray(job, load_one, settings, workers, advance)
+            else:
+                run_local(job, loaded, settings, advance)
+        with progress("writing tables", job.manifest.records) as advance:
+            summary = finish(job, codebook, advance)
+    for line in intake.identification.lines():
         typer.echo(line)
-    summary = tagged.summary()
     for entry in codebook.entries:
         counts = summary["decisions"][entry.key]
         typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
-    typer.echo(f"Table to review: {output / 'tagged.csv'}; for reference managers: {output / 'tagged.ris'}")
+    if job.output.local:
+        typer.echo(f"Table to review: {job.output / 'tagged.csv'}; for reference managers: {job.output / 'tagged.ris'}")
+    else:
+        typer.echo(f"Predictions: the parquet files in {job.parts.folder}")
 
 
 def export(

@@ -127,7 +127,7 @@ class TrainSettings(Strict):
 
 
 class TagSettings(Strict):
-    """What tagging writes beside the decisions, and what it runs on.
+    """What tagging writes beside the decisions, what it runs on, and how many records it takes at a time.
 
     Attributes
     ----------
@@ -138,11 +138,14 @@ class TagSettings(Strict):
         ``int8``; or ``auto``, the fastest of these here that agrees with the reference.
     threads
         How many threads encode; 0 means one for each core.
+    chunk_records
+        Bounds the memory, and the work that is lost when a run is killed.
     """
 
     evidence_sentences: int = Field(default=2, ge=1)
     runtime: RuntimeName = "torch"
     threads: int = Field(default=0, ge=0)
+    chunk_records: int = Field(default=1000, ge=1)
 
     def chosen(self, runtime: str | None, threads: int | None) -> TagSettings:
         """Give the settings with what the command line asks for instead; raises `ValueError` as for the file."""

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from sys import intern
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from pipeline.errors import MechtagError
 from pipeline.records import Prediction, Record, Sentence
 
 # Rows that are read or written at a time.
-_BATCH = 2_000
+BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
 
 # ``raw`` holds values of any shape, so it is stored as JSON text.
@@ -116,7 +116,13 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
     """Write a mapping as indented JSON; NaN is refused, for no JSON reader but Python's knows it."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    with replacing(path) as part:
+        part.write_bytes(json_bytes(data))
+
+
+def json_bytes(data: Mapping[str, Any]) -> bytes:
+    """Give the bytes of the file that `write_json` writes."""
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -175,33 +181,46 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         part.open("w", encoding="utf-8-sig" if bom else "utf-8", errors="replace", newline="") as file,
     ):
         writer = csv.writer(file)
-        for row in (header, *rows):
+        for row in chain([header], rows):
             if len(row) != len(header):
                 raise ValueError(f"{path}: a row of {len(row)} cells under a header of {len(header)}")
             writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])
 
 
 def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    with replacing(path) as part:
+        write_rows(part, rows, schema)
+
+
+def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Write a table batch by batch: a million records must never stand in memory twice."""
     rows = iter(rows)
-    with replacing(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        while batch := list(islice(rows, _BATCH)):
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
-def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
-    path = Path(path)
-    if not path.is_file():
-        raise MechtagError(f"{path}: no such file; expected a parquet table of {what}")
+def open_table(source: Any, name: str | Path, schema: pa.Schema, what: str) -> pq.ParquetFile:
+    """Open a parquet table and look that it has the columns; raises as `read_records` does."""
     try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in schema.names if name not in file.schema_arrow.names]
-            if missing:
-                raise MechtagError(f"{path}: not a table of {what}: column {', '.join(missing)} is missing")
-            for batch in file.iter_batches(_BATCH, columns=schema.names):
-                yield from batch.to_pylist()
+        file = pq.ParquetFile(source)
+    except FileNotFoundError:
+        raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+        raise MechtagError(f"{name}: not readable as parquet: {error}") from None
+    if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
+        file.close()
+        raise MechtagError(f"{name}: not a table of {what}: column {', '.join(missing)} is missing")
+    return file
+
+
+def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
+    with open_table(path, path, schema, what) as file:
+        try:
+            for batch in file.iter_batches(BATCH, columns=schema.names):
+                yield from batch.to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
 def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
@@ -235,16 +254,17 @@ def _table_rows(path: str | Path, file: pq.ParquetFile) -> Iterator[dict[str, An
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
-def _parse(path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT]) -> list[RowT]:
-    parsed = []
-    for number, row in enumerate(rows, start=1):
+def parse_rows(
+    path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1
+) -> Iterator[RowT]:
+    """Check rows, the first of which is number ``first`` of the table; raises as `read_records` does."""
+    for number, row in enumerate(rows, start=first):
         try:
-            parsed.append(model.model_validate(row))
+            yield model.model_validate(row)
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(str(part) for part in fault["loc"])
             raise MechtagError(f"{path}: row {number}: {place}: {fault['msg']}") from None
-    return parsed
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> None:
@@ -264,8 +284,17 @@ def read_records(path: str | Path) -> list[Record]:
     MechtagError
         The file is missing, is not parquet, lacks a column or breaks the contract.
     """
-    rows = _read(path, RECORDS, "records")
-    return _parse(path, ({**row, "raw": _raw(row)} for row in rows), Record)
+    return list(iterate_records(path))
+
+
+def iterate_records(path: str | Path) -> Iterator[Record]:
+    """Read what `write_records` wrote, a few records at a time; raises as `read_records` does."""
+    return parse_records(path, _read(path, RECORDS, "records"))
+
+
+def parse_records(path: str | Path, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
+    """Check rows of a table of records; see `parse_rows`."""
+    return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
 
 
 def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -282,7 +311,12 @@ def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
 
 def read_sentences(path: str | Path) -> list[Sentence]:
     """Read what `write_sentences` wrote; raises as `read_records` does."""
-    return _parse(path, _read(path, SENTENCES, "sentences"), Sentence)
+    return list(iterate_sentences(path))
+
+
+def iterate_sentences(path: str | Path) -> Iterator[Sentence]:
+    """Read what `write_sentences` wrote, a few sentences at a time; raises as `read_records` does."""
+    return parse_rows(path, _read(path, SENTENCES, "sentences"), Sentence)
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
@@ -292,4 +326,4 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> No
 
 def read_predictions(path: str | Path) -> list[Prediction]:
     """Read what `write_predictions` wrote; raises as `read_records` does."""
-    return _parse(path, _read(path, PREDICTIONS, "predictions"), Prediction)
+    return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))

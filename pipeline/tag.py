@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from models.tagger import Document, Scored, Tagger
 from pipeline.records import Evidence, Prediction, Record, Sentence
 
-BATCH = 256
+BATCH = 1000
 
 
 def documents_of(
@@ -61,15 +61,28 @@ def predict(
     for start in range(0, len(pairs), BATCH):
         batch = pairs[start : start + BATCH]
         scored = tagger.tag([document for document, _ in batch])
-        for record, (_, own), result in zip(records[start : start + BATCH], batch, scored, strict=True):
-            predictions.extend(_rows(tagger, model_id, record, own, result, evidence_sentences))
+        own = [own for _, own in batch]
+        predictions += rows(tagger, model_id, records[start : start + BATCH], own, scored, evidence_sentences)
         on_progress(len(batch))
     return predictions
 
 
+def rows(
+    tagger: Tagger,
+    model_id: str,
+    records: Sequence[Record],
+    sentences: Sequence[tuple[Sentence, ...]],
+    scored: Sequence[Scored],
+    evidence_sentences: int,
+) -> Iterator[Prediction]:
+    """Put what the tagger says of records into rows; ``sentences`` and ``scored`` have one item a record."""
+    for record, own, result in zip(records, sentences, scored, strict=True):
+        yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
+
+
 def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
-) -> Iterable[Prediction]:
+) -> Iterator[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
         # The title, where there is one, is the first row. It is no evidence: offsets are into the abstract.
         scores = scored.unit_scores[len(scored.unit_scores) - len(sentences) :, column]

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.codebook import Codebook
-from pipeline.batch import Tagged, gather
 from pipeline.dedupe import dedupe
 from pipeline.errors import MechtagError
 from pipeline.ingest import ingest
+from pipeline.intake import survey, take_in_exports
+from pipeline.places import locate
 from pipeline.prisma import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
 from pipeline.prisma_boxes import plain_text, rows
 from pipeline.prisma_flow import join
@@ -304,8 +305,11 @@ def exports(tmp_path: Path) -> Path:
 
 
 def summarise(sources: list[Path], codebook: Codebook) -> tuple[dict, list[str]]:
-    batch = gather(sources, Settings())
-    return Tagged(batch, [], "model", codebook).summary(), list(batch.identification.lines())
+    if sources[0].suffix == ".parquet":
+        intake = survey(locate(sources[0]))
+    else:
+        intake = take_in_exports(list(map(str, sources)), Settings(), sources[0].parent / "out")
+    return intake.summary("model", codebook, {}), list(intake.identification.lines())
 
 
 EXPECTED = {
@@ -372,4 +376,4 @@ def test_damaged_ingest_json_is_told(exports: Path) -> None:
     table, ingested = as_table(exports)
     write_json(exports / "ingest.json", {**ingested, "sources": [{"file": "one.ris"}]})
     with pytest.raises(MechtagError, match=r"ingest\.json: sources: 0\.format: Field required"):
-        gather([table], Settings())
+        survey(locate(table))

@@ -25,9 +25,11 @@ from evaluation.curves import draw_curves
 from models.artifact import load_model, read_config, with_model_id
 from models.codebook import load_codebook
 from models.errors import MechtagError
-from pipeline.batch import gather, tag_records
-from pipeline.settings import Settings, TagSettings
+from pipeline.ingest import ingest
+from pipeline.sentences import split
+from pipeline.settings import Settings
 from pipeline.store import write_json
+from pipeline.tag import predict
 from tests.conftest import ROOT
 from tests.test_architecture import closure, imported
 from tests.test_cli import UPDATE, call
@@ -113,11 +115,12 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
 
 def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, served: Any) -> None:
     model = load_model(folder / "model")
-    batch = gather([UPDATE], settings)
-    expected = tag_records(model, batch, TagSettings(evidence_sentences=1)).predictions
-    table = pd.DataFrame([record.model_dump(include={"record_id", "title", "abstract"}) for record in batch.records])
+    records = ingest([UPDATE]).records
+    sentences = list(split(records, settings.sentences))
+    expected = predict(model.tagger, "", records, sentences, evidence_sentences=1)
+    table = pd.DataFrame([record.model_dump(include={"record_id", "title", "abstract"}) for record in records])
     found = served.predict(table)
-    assert list(found["record_id"]) == [record.record_id for record in batch.records]
+    assert list(found["record_id"]) == [record.record_id for record in records]
     labels = model.tagger.codebook.all_keys
     for number, prediction in enumerate(expected):
         row = found.iloc[number // len(labels)]

@@ -18,8 +18,10 @@ import pipeline.spacy_component  # noqa: F401  (an installed mechtag may be olde
 from models.artifact import load_model
 from models.errors import MechtagError
 from models.tagger import Document, Tagger
-from pipeline.batch import gather, tag_records
-from pipeline.settings import Settings, TagSettings
+from pipeline.ingest import ingest
+from pipeline.sentences import split
+from pipeline.settings import SentenceSettings, Settings
+from pipeline.tag import predict
 from tests.conftest import ROOT
 from tests.test_cli import UPDATE
 
@@ -80,9 +82,11 @@ def test_add_pipe_needs_no_import(model: Path, tmp_path: Path) -> None:
 
 
 def test_answers_are_those_of_mechtag_tag(model: Path, nlp: Language) -> None:
-    batch = gather([UPDATE], Settings())
-    expected = iter(tag_records(load_model(model), batch, TagSettings()).predictions)
-    texts = ((record.abstract, {"title": record.title, "id": record.record_id}) for record in batch.records)
+    records = ingest([UPDATE]).records
+    sentences = list(split(records, SentenceSettings()))
+    loaded = load_model(model)
+    expected = iter(predict(loaded.tagger, "", records, sentences, evidence_sentences=2))
+    texts = ((record.abstract, {"title": record.title, "id": record.record_id}) for record in records)
     for doc, context in nlp.pipe(texts, as_tuples=True, batch_size=10):
         assert list(doc._.mechtag) == list(doc.cats)
         wanted = []

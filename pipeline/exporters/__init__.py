@@ -1,9 +1,10 @@
-"""One file a foreign format. To add one: write its ``write`` function, and name it in `EXPORTERS`."""
+"""One file a foreign format. To add one: write its ``writing`` function, and name it in `EXPORTERS`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,14 +12,15 @@ from pipeline.errors import MechtagError
 from pipeline.exporters import ris, table
 from pipeline.records import Prediction, Record
 
-#: Records; their predictions by record and label; (key, name) of every label, relevance first; where to write.
-Exporter: TypeAlias = Callable[
-    [Sequence[Record], Mapping[tuple[str, str], Prediction], Sequence[tuple[str, str]], Path], None
-]
+#: Takes a record and its predictions by label.
+Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
+#: Takes (key, name) of every label, relevance first, and where to write. Gives a function that takes the records
+#: one by one, for there may be more than fit into memory; the file is there, whole, when the context ends.
+Exporter: TypeAlias = Callable[[Sequence[tuple[str, str]], Path], AbstractContextManager[Add]]
 
 EXPORTERS: Mapping[str, Exporter] = {
-    "csv": table.write,
-    "ris": ris.write,
+    "csv": table.writing,
+    "ris": ris.writing,
 }
 
 
@@ -55,7 +57,7 @@ def export(
     if twice := [record_id for record_id, count in known.items() if count > 1]:
         raise MechtagError(f"record {twice[0]} stands more than once; remove duplicates before export (mechtag dedupe)")
     keys = {key for key, _ in labels}
-    by_label: dict[tuple[str, str], Prediction] = {}
+    by_record: dict[str, dict[str, Prediction]] = {record_id: {} for record_id in known}
     for prediction in predictions:
         place = f"prediction of {prediction.label!r} for record {prediction.record_id}"
         if prediction.label not in keys:
@@ -65,7 +67,9 @@ def export(
             )
         if prediction.record_id not in known:
             raise MechtagError(f"{place}: there is no such record; export the records that were tagged")
-        if (prediction.record_id, prediction.label) in by_label:
+        if prediction.label in by_record[prediction.record_id]:
             raise MechtagError(f"{place}: stands more than once; give the predictions of one model")
-        by_label[prediction.record_id, prediction.label] = prediction
-    EXPORTERS[to](records, by_label, labels, Path(path))
+        by_record[prediction.record_id][prediction.label] = prediction
+    with EXPORTERS[to](labels, Path(path)) as add:
+        for record in records:
+            add(record, by_record[record.record_id])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.records import Prediction, Record, normalise_doi
-from pipeline.store import write_text
+from pipeline.store import replacing
 
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings
@@ -101,14 +102,12 @@ def _filled(record: Record) -> Iterator[tuple[str, str]]:
         yield "AB", _one_line(record.abstract)
 
 
-def _additions(
-    record: Record, predictions: Mapping[tuple[str, str], Prediction], labels: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str]]:
+def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Keywords of what was decided, then notes with the evidence, the strongest first."""
     tagged = [
         (key, name, prediction)
         for key, name in labels
-        if (prediction := predictions.get((record.record_id, key))) and prediction.decision != "no"
+        if (prediction := predictions.get(key)) and prediction.decision != "no"
     ]
     for key, _, prediction in tagged:
         yield "KW", f"mechtag:{key}" + ("?" if prediction.decision == "refer" else "")
@@ -131,12 +130,23 @@ def _field(tag: str, value: str) -> str:
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
-def write(
-    records: Sequence[Record],
-    predictions: Mapping[tuple[str, str], Prediction],
-    labels: Sequence[tuple[str, str]],
-    path: Path,
-) -> None:
+def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> str:
+    if _from_ris(record):
+        pairs = ((tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
+        fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
+        if record.raw[0][0] != "TY":
+            fields.insert(0, ("TY", _type(record)))
+        fields += _filled(record)
+    else:
+        fields = list(_from_contract(record))
+    fields += _additions(predictions, labels)
+    return "".join(f"{_field(tag, value)}\n" for tag, value in fields) + "ER  - \n"
+
+
+@contextmanager
+def writing(
+    labels: Sequence[tuple[str, str]], path: Path
+) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Write RIS (UTF-8), records in the order given.
 
     A record that was read from RIS keeps every field as it was, and gets the DOI and the
@@ -144,19 +154,15 @@ def write(
     contract. Added are ``KW  - mechtag:KEY`` for each label decided
     ``yes``, ``KW  - mechtag:KEY?`` for ``refer``, and their evidence as ``N1``; those of
     an earlier run, for the same labels, are replaced. Parameters as in
-    `pipeline.exporters.export`.
+    `pipeline.exporters.Exporter`.
     """
-    blocks = []
-    for record in records:
-        if _from_ris(record):
-            pairs = ((tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
-            fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
-            if record.raw[0][0] != "TY":
-                fields.insert(0, ("TY", _type(record)))
-            fields += _filled(record)
-        else:
-            fields = list(_from_contract(record))
-        fields += _additions(record, predictions, labels)
-        blocks.append("".join(f"{_field(tag, value)}\n" for tag, value in fields) + "ER  - \n")
     # No byte order mark: rispy would miss the first record. A lone surrogate, which no file can hold, becomes "?".
-    write_text(path, "\n".join(blocks).encode("utf-8", "replace").decode("utf-8"))
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        between = ""
+
+        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+            nonlocal between
+            file.write(between + _block(record, predictions, labels))
+            between = "\n"
+
+        yield add

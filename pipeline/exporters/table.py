@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.records import Prediction, Record
+from pipeline.sorting import sorting
 from pipeline.store import write_csv
 
 _BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid")
@@ -32,47 +34,47 @@ def _quote(prediction: Prediction) -> str:
     return excel_cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
 
 
-def write(
-    records: Sequence[Record],
-    predictions: Mapping[tuple[str, str], Prediction],
-    labels: Sequence[tuple[str, str]],
-    path: Path,
-) -> None:
+@contextmanager
+def writing(
+    labels: Sequence[tuple[str, str]], path: Path
+) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Write a CSV table (UTF-8 with byte order mark), the most relevant record first.
 
     Bibliographic columns, then for each label ``KEY_probability``, ``KEY_decision`` and
     ``KEY_evidence``. Rows run by the probability of the first label, relevance, from
     high to low, then by ``record_id``; records without one come last. Parameters as in
-    `pipeline.exporters.export`.
+    `pipeline.exporters.Exporter`.
     """
     relevance = labels[0][0]
-
-    def rank(record: Record) -> tuple[float, str]:
-        prediction = predictions.get((record.record_id, relevance))
-        probability = prediction.probability if prediction else None
-        return (1.0 if probability is None else -probability, record.record_id)
-
-    def row(record: Record) -> list[object]:
-        cells: list[object] = [
-            excel_cell(record.record_id),
-            excel_cell(record.title),
-            excel_cell("; ".join(record.authors)),
-            record.year,
-            excel_cell(record.journal or ""),
-            excel_cell(record.doi or ""),
-            excel_cell(record.pmid or ""),
-        ]
-        for key, _ in labels:
-            prediction = predictions.get((record.record_id, key))
-            if prediction is None:
-                cells += [None, None, None]
-            else:
-                probability = None if prediction.probability is None else round(prediction.probability, 4)
-                cells += [probability, prediction.decision, _quote(prediction)]
-        return cells
-
     header = [
         *_BIBLIOGRAPHIC,
         *(f"{key}_{part}" for key, _ in labels for part in ("probability", "decision", "evidence")),
     ]
-    write_csv(path, header, (row(record) for record in sorted(records, key=rank)), bom=True)
+
+    def cells(record: Record, predictions: Mapping[str, Prediction]) -> Iterator[object]:
+        yield excel_cell(record.record_id)
+        yield excel_cell(record.title)
+        yield excel_cell("; ".join(record.authors))
+        yield record.year
+        yield excel_cell(record.journal or "")
+        yield excel_cell(record.doi or "")
+        yield excel_cell(record.pmid or "")
+        for key, _ in labels:
+            prediction = predictions.get(key)
+            if prediction is None:
+                yield from (None, None, None)
+            else:
+                yield None if prediction.probability is None else round(prediction.probability, 4)
+                yield prediction.decision
+                yield _quote(prediction)
+
+    with sorting(path.parent) as sorter:
+
+        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+            prediction = predictions.get(relevance)
+            probability = prediction.probability if prediction else None
+            rank = 1.0 if probability is None else -probability
+            sorter.add([rank, record.record_id, list(cells(record, predictions))])
+
+        yield add
+        write_csv(path, header, (row for _, _, row in sorter.sorted()), bom=True)

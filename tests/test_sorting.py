@@ -1,0 +1,69 @@
+"""Sorting on disk, and tables that are written without standing in memory."""
+
+from __future__ import annotations
+
+import csv
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import sorting
+from pipeline.exporters import EXPORTERS
+from pipeline.records import Prediction, Record
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 200])
+def test_rows_come_sorted(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sorting, "_RUN", 7)
+    monkeypatch.setattr(sorting, "_FILES", 3)
+    rng = np.random.default_rng(count)
+    # Few keys, so that the second column decides, and text that ASCII does not hold.
+    rows = [[float(rng.choice([-0.1 - 0.2, 0.0, 1e-17])), f"é{number}\ud800\n", [None, 1]] for number in range(count)]
+    rng.shuffle(rows)
+    with sorting.sorting(tmp_path / "new") as sorter:
+        for row in rows:
+            sorter.add(row)
+        assert list(sorter.sorted()) == sorted(rows)
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_nothing_is_left_of_a_sorting_that_failed(tmp_path: Path) -> None:
+    def fail() -> None:
+        with sorting.sorting(tmp_path) as sorter:
+            sorter.add([1])
+            list(sorter.sorted())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", EXPORTERS)
+def test_exporters_need_no_more_memory_for_more_records(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorting, "_RUN", 20)
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        with EXPORTERS[form]([("relevant", "Relevant")], tmp_path / form) as add:
+            for number in range(count):
+                record = Record(record_id=f"text:{number}", title=f"{number} {'word ' * 1000}", abstract="A. " * 1000)
+                prediction = Prediction(
+                    record_id=record.record_id, label="relevant", score=0, probability=0.5, decision="no", model_id="m"
+                )
+                add(record, {"relevant": prediction})
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(40)  # what is loaded at the first call
+    small, large = peak(100), peak(600)
+    # More sorted files are open at once, each with a buffer and a row.
+    assert large < small + 30 * 20_000
+    if form == "csv":
+        with (tmp_path / form).open(encoding="utf-8-sig", newline="") as file:
+            assert len(list(csv.reader(file))) == 601
