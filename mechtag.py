@@ -8,7 +8,7 @@ import sys
 import typer
 
 from commands.accuracy import evaluate, report
-from commands.learning import baselines, train
+from commands.learning import baselines, curve, train
 from commands.records import dedupe, ingest, prisma, sentences
 from commands.screening import rank, simulate
 from commands.shared import say
@@ -17,7 +17,7 @@ from commands.tagging import export, tag
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order of the work, which is that of the help.
-COMMANDS = (ingest, dedupe, sentences, tag, export, rank, simulate, prisma, train, baselines, evaluate, report)
+COMMANDS = (ingest, dedupe, sentences, tag, export, rank, simulate, prisma, train, baselines, curve, evaluate, report)
 
 app = typer.Typer(
     help="Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags.",

@@ -23,6 +23,9 @@ def evaluate(
     out_of_fold: Annotated[
         Path | None, typer.Option("--out-of-fold", help="Folder that 'train' wrote.", show_default=False)
     ] = None,
+    curve: Annotated[
+        Path | None, typer.Option("--curve", help="Folder that 'curve' wrote.", show_default=False)
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
     """Compare predictions with human coding.
@@ -44,6 +47,7 @@ def evaluate(
         settings=settings,
         baselines=others,
         out_of_fold=out_of_fold,
+        curve=curve,
     )
     say(f"{output}: written, with tables beside it")
 
