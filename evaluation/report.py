@@ -198,8 +198,10 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
         raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
     names = {label["key"]: label["name"] for label in codebook["labels"]}
     labels = {key: names.get(key, key.replace("_", " ")) for key in content[known[0]]["labels"]}
-    flow = read_flow(sources.summary, None) if _there(sources.summary) else None
-    config = sources.model / _MODEL_FILES[0] if sources.model else None
+    summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
+    comparison, methods = _existing(sources.comparison), _existing(sources.methods)
+    config = _existing(sources.model and sources.model / _MODEL_FILES[0])
+    flow = read_flow(summary, None) if summary else None
     page = (
         _environment()
         .get_template("report.html")
@@ -210,23 +212,23 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
             protocols={name: PROTOCOL_NAMES[name] for name in known},
-            papers=read_matrix(sources.comparison) if _there(sources.comparison) else [],
+            papers=read_matrix(comparison) if comparison else [],
             comparison=sources.comparison.name,
             figures=figures(sources.plots, content, labels, PROTOCOL_NAMES),
             flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
             flow_rows=rows(flow) if flow else (),
-            model=read_json(config) if _there(config) else None,
-            mlflow=read_json(sources.mlflow_run) if _there(sources.mlflow_run) else None,
-            methods=blocks(sources.methods.read_text(encoding="utf-8")) if _there(sources.methods) else [],
+            model=read_json(config) if config else None,
+            mlflow=read_json(run) if run else None,
+            methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],
             files=[(path.as_posix(), *_fingerprint(path)) for path in sources.files(metrics)],
         )
     )
     write_text(output, page)
 
 
-def _there(path: Path | None) -> bool:
-    return path is not None and path.is_file()
+def _existing(path: Path | None) -> Path | None:
+    return path if path is not None and path.is_file() else None
 
 
 def _fingerprint(path: Path) -> tuple[str, int]:
