@@ -13,6 +13,7 @@ from typing import Any
 from evaluation.charts import PANEL, Axis, Line, Points, draw, share_axis, swatches
 from evaluation.coded import LEARNING
 from pipeline.errors import MechtagError
+from pipeline.store import restore
 
 Row = Mapping[str, str]
 
@@ -54,7 +55,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV table that `pipeline.store.write_csv` wrote; a `MechtagError` says that there is none."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
+            return [{name: restore(cell) for name, cell in row.items()} for row in csv.DictReader(file, restval="")]
     except OSError as error:
         raise MechtagError(f"{path}: {error.strerror}; 'mechtag evaluate' writes it beside the metrics") from None
 

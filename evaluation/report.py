@@ -192,12 +192,14 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     MechtagError
         A file is faulty, or the metrics are none.
     """
-    content = read_json(metrics)
+    content = {"baselines": {}, **read_json(metrics)}
     known = [name for name in PROTOCOLS if name in content]
-    if not known or "coverage" not in content or "gold_standard" not in content:
+    if not known and "coded_records" not in content:
         raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
+    measured = content[known[0]] if known else content["coded_records"]["documents"]
     names = {label["key"]: label["name"] for label in codebook["labels"]}
-    labels = {key: names.get(key, key.replace("_", " ")) for key in content[known[0]]["labels"]}
+    labels = {key: names.get(key, key.replace("_", " ")) for key in measured["labels"]}
+    protocols = {name: PROTOCOL_NAMES[name] for name in known}
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
@@ -211,10 +213,10 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             codebook=codebook,
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
-            protocols={name: PROTOCOL_NAMES[name] for name in known},
+            protocols=protocols,
             papers=read_matrix(comparison) if comparison else [],
             comparison=sources.comparison.name,
-            figures=figures(sources.plots, content, labels, PROTOCOL_NAMES),
+            figures=figures(sources.plots, content, labels, protocols),
             flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
             flow_rows=rows(flow) if flow else (),

@@ -21,6 +21,9 @@ _RANKING = {"across_auc": "across papers", "within_auc": "within a paper"}
 _DECISIONS = {"macro_f1": "macro F1", "micro_f1": "micro F1", "kappa": "kappa", "alpha": "alpha"}
 _LABEL = {"precision": "precision", "recall": "recall", "f1": "F1", "kappa": "kappa", "roc_auc": "ROC AUC"}
 _NONE = "–"
+_NO_GOLD = (
+    "There is no gold standard in the metrics: nothing says how far the tool agrees with people on new papers.",
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,10 @@ class Section:
 def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
     """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
     systems = {f"model, {_PROTOCOLS[name][0]}": metrics[name] for name in _PROTOCOLS if name in metrics} | {
-        f"baseline: {_words(name)}": section for name, section in metrics["baselines"].items()
+        f"baseline: {_words(name)}": section for name, section in metrics.get("baselines", {}).items()
     }
     sections = [
-        _coverage(metrics),
+        _coverage(metrics) if "coverage" in metrics else Section("How far mechtag agrees with human coding", _NO_GOLD),
         Section(
             "Does it rank what people ticked above what they did not?",
             [
@@ -79,7 +82,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections.append(_coded(metrics["coded_records"]))
     if "relevance" in metrics:
         sections.append(_relevance(metrics["relevance"]))
-    sections.append(_faults(metrics["gold_standard"]))
+    if "gold_standard" in metrics:
+        sections.append(_faults(metrics["gold_standard"]))
     return sections
 
 
