@@ -136,7 +136,7 @@ def _by_label(
             if key == "average_precision":
                 # Where nothing is found, precision is a convention and no observation.
                 found = [point for point in found if point[0] > 0]
-            if not found or "note" in own or own.get(key, {}).get("value") is None:
+            if not found or own.get(key, {}).get("value") is None:
                 continue
             value = f"{own[key]['value']:.2f}"
             corners = _corners(found)
