@@ -18,7 +18,7 @@ from models.features import Definitions
 from pipeline.codings import read_annotations
 from pipeline.settings import Settings, TrainSettings
 from tests.toy import WordEncoder, fruit_documents
-from training import learning
+from training import train
 from training.examples import Corpus, build_corpus, coded_documents
 from training.fit import assign_folds, cross_calibrate, fit, held_out_scores
 from training.learning import SHARES, learning_curve, parts
@@ -101,7 +101,7 @@ def test_all_papers_give_what_training_gives(
     word_encoder: WordEncoder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(learning, "load_encoder", lambda _: word_encoder)
+    monkeypatch.setattr(train, "load_encoder", lambda _: word_encoder)
     steps = []
     curve = learning_curve(settings, fruit, steps.append)
     assert steps == [1] * 4
@@ -143,11 +143,11 @@ def test_all_papers_give_what_training_gives(
 def test_part_that_holds_too_little_is_left_out_and_the_whole_is_not(
     settings: Settings, fruit: Codebook, word_encoder: WordEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "load_encoder", lambda _: word_encoder)
-    train = settings.train.model_copy(update={"min_positives": 12})
-    curve = learning_curve(settings.model_copy(update={"train": train}), fruit)
+    monkeypatch.setattr(train, "load_encoder", lambda _: word_encoder)
+    asked = settings.train.model_copy(update={"min_positives": 12})
+    curve = learning_curve(settings.model_copy(update={"train": asked}), fruit)
     assert 0 < len(curve) < len(SHARES)
     assert max(curve) == 27
-    train = settings.train.model_copy(update={"min_positives": 1000})
+    asked = settings.train.model_copy(update={"min_positives": 1000})
     with pytest.raises(MechtagError, match="no label has 1000 coded example sentences"):
-        learning_curve(settings.model_copy(update={"train": train}), fruit)
+        learning_curve(settings.model_copy(update={"train": asked}), fruit)

@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 
 from models.codebook import Codebook
 from models.errors import MechtagError
-from models.features import embed_codebook
-from pipeline.annotations import read_exemplars
-from pipeline.codings import read_annotations
 from pipeline.records import Prediction
 from pipeline.settings import Settings
-from training.examples import Corpus, build_corpus, coded_documents
+from training.examples import Corpus
 from training.fit import assign_folds, cross_calibrate, held_out_scores
-from training.train import load_encoder, predictions_of
+from training.train import predictions_of, read_material
 from training.trainers import Frozen, Progress
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -50,11 +47,7 @@ def learning_curve(
     MechtagError
         An annotation file is faulty, holds too little to learn from, or the encoder is missing.
     """
-    coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
-    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
-    encoder = load_encoder(settings)
-    definitions = embed_codebook(codebook, encoder)
-    corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
+    coded, encoder, definitions, corpus = read_material(settings, codebook)
     fold = assign_folds(corpus.document_targets[:, 0], settings.train.folds, settings.seed)
     record_ids = [row.record.record_id for row in coded]
     curve = {}
