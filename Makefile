@@ -17,7 +17,8 @@ run: .venv/run.stamp
 	$(BIN)/mechtag track
 	@echo
 	@echo "Tagged search results: data/work/update/tagged/tagged.csv (tagged.ris for reference managers)"
-	@echo "Accuracy report:       reports/accuracy.md (figures: reports/metrics.json; each paper: reports/predictions_vs_table2.csv)"
+	@echo "Accuracy report:       reports/report.html (open it in a browser; it needs no network)"
+	@echo "Its figures:           reports/metrics.json, reports/accuracy.md, each paper: reports/predictions_vs_table2.csv"
 	@echo "Text for the paper:    reports/methods.md (model card: models/trained/README.md)"
 
 test: .venv/test.stamp lint types

@@ -23,10 +23,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from benchmarks.curve import line_chart
 from benchmarks.hallmarks import CODEBOOK, SEEDS, SHOTS, Hallmarks, Index, Task, load_hallmarks, split
 from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
 from benchmarks.publish import ROOT, publish, result
+from evaluation.charts import line_chart
 from evaluation.metrics import as_it_is, example_f1, pooled_figures
 from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from models.features import embed_codebook

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from commands.shared import PARAMS, Params, load, say
+from commands.shared import MODEL, PARAMS, Params, load, say
 
 
 def evaluate(
@@ -22,6 +22,9 @@ def evaluate(
     ] = None,
     out_of_fold: Annotated[
         Path | None, typer.Option("--out-of-fold", help="Folder that 'train' wrote.", show_default=False)
+    ] = None,
+    curve: Annotated[
+        Path | None, typer.Option("--curve", help="Folder that 'curve' wrote.", show_default=False)
     ] = None,
     params: Params = PARAMS,
 ) -> None:
@@ -44,6 +47,7 @@ def evaluate(
         settings=settings,
         baselines=others,
         out_of_fold=out_of_fold,
+        curve=curve,
     )
     say(f"{output}: written, with tables beside it")
 
@@ -94,20 +98,46 @@ def report(
     metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="What 'evaluate' wrote.")] = Path(
         "reports/metrics.json"
     ),
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write the table as Markdown.", show_default=False)
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--output", help="Also write it, as .html or .md; may be given twice.", show_default=False),
     ] = None,
+    model: Annotated[Path, typer.Option("--model", help="Model folder, for settings, versions and hashes.")] = MODEL,
+    summary: Annotated[
+        Path, typer.Option("--summary", help="summary.json that 'tag' wrote, for the PRISMA counts.")
+    ] = Path("data/work/update/tagged/summary.json"),
+    mlflow_run: Annotated[
+        Path | None,
+        typer.Option("--mlflow-run", help="mlflow_run.json of the model folder; its id differs each time."),
+    ] = None,
+    params: Params = PARAMS,
 ) -> None:
-    """Print the accuracy table.
+    """Print the accuracy table, and write the report: one page (HTML) with everything, or the table (Markdown).
 
-    Example: `mechtag report reports/metrics.json -o reports/accuracy.md`
+    The HTML report takes the tables, the plot points and `methods.md` that stand beside METRICS. A part
+    whose file is missing says so.
+
+    Example: `mechtag report reports/metrics.json -o reports/report.html`
     """
     from rich.console import Console
 
+    from evaluation.report import Sources, write_report
     from evaluation.table import accuracy_markdown, accuracy_sections, terminal
     from pipeline.store import read_json, write_text
 
     content = read_json(metrics)
-    if output is not None:
-        write_text(output, accuracy_markdown(content))
+    wrong = [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]
+    if wrong:
+        raise typer.BadParameter(f"{', '.join(wrong)}: a report is written as .html or .md; give such a name to -o")
+    for output in outputs or ():
+        if output.suffix.lower() == ".md":
+            write_text(output, accuracy_markdown(content))
+            continue
+        settings, codebook = load(params)
+        beside = metrics.parent
+        comparison = beside / f"predictions_vs_{Path(settings.evaluate.gold).stem}.csv"
+        sources = Sources(comparison, beside / "plots", beside / "methods.md", model, summary, mlflow_run)
+        write_report(output, metrics, sources, codebook=codebook.model_dump(mode="json"))
     Console().print(terminal(accuracy_sections(content)))
+    for output in outputs or ():
+        say(f"{output}: written")

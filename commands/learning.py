@@ -68,3 +68,25 @@ def baselines(
     for name, predictions in made.items():
         write_predictions(output / f"{name}.parquet", predictions)
     say(f"{output}: {', '.join(made)}")
+
+
+def curve(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    params: Params = PARAMS,
+) -> None:
+    """Tag the coded records by models that learnt from a part of them: points of the learning curve.
+
+    Each file is named by the number of papers that its models learnt from. 'evaluate --curve' turns them into
+    figures.
+
+    Example: `mechtag curve -o data/work/curve`
+    """
+    from pipeline.store import write_predictions
+    from training.learning import SHARES, learning_curve
+
+    settings, codebook = load(params)
+    with progress("learning curve", len(SHARES)) as advance:
+        made = learning_curve(settings, codebook, advance)
+    for papers, predictions in made.items():
+        write_predictions(output / f"{papers}.parquet", predictions)
+    say(f"{output}: learnt from {', '.join(map(str, made))} papers")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evaluation import gold as gold_standards
-from evaluation.coded import CodedSet, coded_section, gold_relevance, relevance_section
+from evaluation.coded import CodedSet, coded_section, gold_relevance, learning_section, relevance_section
 from evaluation.join import System
 from evaluation.resampling import draw
 from evaluation.second_coder import coded_agreement, doubted_gold
@@ -19,6 +19,7 @@ from pipeline.records import Prediction
 from pipeline.settings import EvaluateSettings
 
 PROTOCOLS = ("transfer", "leave_one_out")
+BASELINE_FIGURES = ("f1", "roc_auc")
 
 
 def evaluate(
@@ -47,8 +48,8 @@ def evaluate(
     -------
     dict
         ``coverage``, ``transfer``, ``leave_one_out``, ``baselines``, ``coded_records``,
-        ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no predictions for is
-        left out. Numbers are finite or ``None``.
+        ``learning_curve``, ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no
+        predictions for is left out. Numbers are finite or ``None``.
 
     Raises
     ------
@@ -65,8 +66,12 @@ def evaluate(
     for name, predictions in systems.items():
         judged = System(name, predictions).judged(record_ids, label_keys, truth)
         sections[name] = pooled_section(judged, draws)
+        labels = labels_section(judged, label_keys, draws, settings.min_positives)
+        if name not in PROTOCOLS:
+            # The rest of a naive method's figures of each label nobody asks for.
+            labels = {key: {figure: own[figure] for figure in BASELINE_FIGURES} for key, own in labels.items()}
+        sections[name]["labels"] = labels
         if name in PROTOCOLS:
-            sections[name]["labels"] = labels_section(judged, label_keys, draws, settings.min_positives)
             sections[name]["coverage_risk"] = coverage_risk(judged)
     made_by = {row.model_id for row in systems.get("transfer", ())}
     if len(made_by) == 1:
@@ -79,6 +84,8 @@ def evaluate(
     if coded is not None:
         draws = draw(len(coded.records), settings.bootstrap, settings.permutations, generator)
         metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)
+        if coded.learning:
+            metrics["learning_curve"] = learning_section(coded, label_keys, draws)
         metrics["relevance"] = relevance_section(coded, relevance_key, draws, settings.min_positives)
         metrics["agreement"] = coded_agreement(coded, label_keys, relevance_key, settings, generator)
         if "transfer" in systems:

@@ -15,7 +15,7 @@ import numpy as np
 from evaluation.agreement import Array
 from evaluation.evidence import evidence_section
 from evaluation.join import System
-from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro
+from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, pooled_figures
 from evaluation.resampling import Draws, estimates
 from evaluation.sections import labels_section, pooled_section, remarks, rounded, values
 from pipeline.annotations import CodedRecord, Codes
@@ -39,6 +39,8 @@ class CodedSet:
         A further coder's codes of some of the records.
     table
         What each coder said, where the records were coded in a table, of which they have what all agree on.
+    learning
+        By the number of papers that a model learnt from: rows as in ``documents``.
     """
 
     records: Sequence[CodedRecord]
@@ -47,6 +49,16 @@ class CodedSet:
     relevance_baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
     second: Sequence[Codes] = ()
     table: Sequence[Coding] = ()
+    learning: Mapping[int, Sequence[Prediction]] = field(default_factory=dict)
+
+    def truth(self, labels: Sequence[str]) -> Array:
+        """Codes of the records, shape (records, labels); NaN for not judged."""
+        return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
+
+    @property
+    def record_ids(self) -> list[str]:
+        """Of the records, in their order."""
+        return [row.record.record_id for row in self.records]
 
 
 def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
@@ -66,13 +78,12 @@ def _by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[s
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
     """Figures over records and over sentences."""
     records = coded.records
-    codes = np.array([[record.code(label) for label in labels] for record in records], dtype=float)
-    documents = System("coded records", coded.documents).judged(
-        [row.record.record_id for row in records], labels, codes
-    )
+    documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
         "records": len(records),
         "relevant": sum(row.relevant for row in records),
+        "coders": sorted({row.coder for row in records}),
+        "bases": sorted({row.basis for row in records}),
         "documents": {
             **pooled_section(documents, draws),
             "labels": labels_section(documents, labels, draws, min_positives),
@@ -90,6 +101,22 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
         by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
         section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
+    return section
+
+
+LEARNING = ("across_auc", "within_auc", "macro_f1", "macro_average_precision")
+
+
+def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
+    """Figures of ``LEARNING`` on the coded records by how many papers the model learnt from, fewest first."""
+    section = {}
+    for papers, predictions in sorted(coded.learning.items()):
+        judged = System(f"learning curve, {papers} papers", predictions).judged(
+            coded.record_ids, labels, coded.truth(labels)
+        )
+        figures = estimates(pooled_figures, judged, draws)
+        own = {name: figures[name][0] for name in LEARNING}
+        section[f"papers_{papers}"] = {"papers": papers, **values(own), **remarks(own)}
     return section
 
 
@@ -130,11 +157,10 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
     Where all records are relevant there is nothing to tell apart: then the figures have no value, and say why.
     """
-    record_ids = [row.record.record_id for row in coded.records]
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
     def section(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
-        judged = System(name, predictions).judged(record_ids, [relevance_key], truth)
+        judged = System(name, predictions).judged(coded.record_ids, [relevance_key], truth)
         figures: dict[str, Any] = labels_section(judged, [relevance_key], draws, min_positives)[relevance_key]
         return figures
 

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from evaluation.benchmark import PROTOCOLS
+from evaluation.coded import LEARNING
 from evaluation.gold import text_basis
 from evaluation.join import System
 from evaluation.metrics import Judged
@@ -35,7 +36,7 @@ def write_outputs(
     """Write the tables and plot points that go with ``metrics``.
 
     ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
-    there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them.
+    there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
@@ -44,6 +45,7 @@ def write_outputs(
     record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
     judged = {system.name: system.judged(record_ids, label_keys, truth) for system in protocols}
     write_curves(folder / "plots", judged, label_keys)
+    write_learning(folder / "plots/learning_curve.csv", metrics)
 
 
 def write_per_label(path: str | Path, metrics: Mapping[str, Any]) -> None:
@@ -131,3 +133,15 @@ def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
         for part in np.array_split(order, _BINS)
         if len(part)
     ]
+
+
+def write_learning(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write one row a number of papers learnt from: each figure of the learning curve with its interval."""
+    header = ["papers"]
+    for name in LEARNING:
+        header += [name, f"{name}_ci_low", f"{name}_ci_high"]
+    rows = [
+        [step["papers"], *(step[name][part] for name in LEARNING for part in ("value", "ci_low", "ci_high"))]
+        for step in metrics.get("learning_curve", {}).values()
+    ]
+    write_csv(path, header, rows)

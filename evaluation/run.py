@@ -39,6 +39,7 @@ def evaluate_files(
     settings: Settings,
     baselines: Path | None = None,
     out_of_fold: Path | None = None,
+    curve: Path | None = None,
 ) -> None:
     """Score every system on the gold papers and write the figures.
 
@@ -57,6 +58,9 @@ def evaluate_files(
         protocol, those that begin with ``relevance_`` are about the coded records.
     out_of_fold
         Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
+    curve
+        Folder of prediction files for the coded records, each named by the number of papers learnt
+        from; needs ``out_of_fold``.
 
     Raises
     ------
@@ -67,7 +71,8 @@ def evaluate_files(
     others = _read_folder(baselines) if baselines else {}
     systems = {PROTOCOLS[0]: read_predictions(predictions)}
     systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
-    coded = _coded_set(out_of_fold, others, label_keys, relevance_key, settings) if out_of_fold else None
+    learning = _read_curve(curve) if curve else {}
+    coded = _coded_set(out_of_fold, others, learning, label_keys, relevance_key, settings) if out_of_fold else None
     generator = np.random.default_rng(settings.seed)
     metrics = evaluate(
         label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
@@ -132,9 +137,19 @@ def _read_folder(folder: Path) -> dict[str, list[Prediction]]:
     return {path.stem: read_predictions(path) for path in files}
 
 
+def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
+    files = sorted(folder.glob("*.parquet"))
+    wrong = [path.name for path in files if not path.stem.isdecimal()]
+    if wrong or not files:
+        found = ", ".join(wrong) or "no *.parquet"
+        raise MechtagError(f"{folder}: found {found}; expected files that 'mechtag curve' wrote, such as 34.parquet")
+    return {int(path.stem): read_predictions(path) for path in files}
+
+
 def _coded_set(
     folder: Path,
     others: Mapping[str, list[Prediction]],
+    learning: Mapping[int, list[Prediction]],
     label_keys: Sequence[str],
     relevance_key: str,
     settings: Settings,
@@ -151,4 +166,5 @@ def _coded_set(
         },
         second=read_codes(second, label_keys) if second else (),
         table=read_codings(records, (relevance_key, *label_keys)) if is_table(records) else (),
+        learning=learning,
     )

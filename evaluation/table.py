@@ -27,6 +27,9 @@ _WIDE = 3
 # Codes to settle that are printed; the file has them all.
 _SHOWN = 20
 _NONE = "–"
+_NO_GOLD = (
+    "There is no gold standard in the metrics: nothing says how far the tool agrees with people on new papers.",
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,10 @@ class Section:
 def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
     """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
     systems = {f"model, {_PROTOCOLS[name][0]}": metrics[name] for name in _PROTOCOLS if name in metrics} | {
-        f"baseline: {_words(name)}": section for name, section in metrics["baselines"].items()
+        f"baseline: {_words(name)}": section for name, section in metrics.get("baselines", {}).items()
     }
     sections = [
-        _coverage(metrics),
+        _coverage(metrics) if "coverage" in metrics else Section("How far mechtag agrees with human coding", _NO_GOLD),
         Section(
             "Does it rank what people ticked above what they did not?",
             [
@@ -87,7 +90,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections.append(_relevance(metrics["relevance"]))
     if "agreement" in metrics:
         sections += agreement_sections(metrics["agreement"])
-    sections.append(_faults(metrics["gold_standard"]))
+    if "gold_standard" in metrics:
+        sections.append(_faults(metrics["gold_standard"]))
     return sections
 
 

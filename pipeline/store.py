@@ -161,6 +161,11 @@ def neutralise(cell: str) -> str:
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
+def restore(cell: str) -> str:
+    """Take away the apostrophe that `neutralise` put before a text."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:
     """Write a CSV file (RFC 4180, UTF-8) whole or not at all.
 

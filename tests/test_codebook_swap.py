@@ -194,10 +194,15 @@ def test_all_stages_run_with_another_codebook(
     coded = metrics["coded_records"]
     assert ("sentences" in coded) == (annotate is by_sentence)
     assert coded["documents"]["labels"]["shade"]["papers"] == (47 if annotate is table_of_codings else 48)
-    status, _, message = call("report", "reports/metrics.json", "-o", "accuracy.md")
+    status, _, message = call(
+        *("report", "reports/metrics.json", "-o", "accuracy.md", "-o", "report.html", "--params", params)
+    )
     assert status == 0, message
     shown = Path("accuracy.md").read_text(encoding="utf-8")
     assert all(f"| {label} |" in shown for label in LABELS)
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert all(f">{label['name']}<" in page for label in CODEBOOK["labels"])
+    assert "No model folder was named" in page
 
 
 def test_no_label_of_the_shipped_codebook_stands_in_code() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,12 +83,21 @@ def test_the_whole_pipeline_runs_once_and_gives_the_same_twice(project: Path) ->
         "reports/per_label.csv",
         "reports/predictions_vs_table2.csv",
         "reports/accuracy.md",
+        "reports/report.html",
     } <= first.keys()
     summary = json.loads((project / "data/work/update/tagged/summary.json").read_text(encoding="utf-8"))
     assert summary["unique"] == 26
     metrics = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))
     assert sum(metrics["coverage"].values()) == 12
     assert "transfer.pooled.across_auc" in run(project, "dvc", "metrics", "show") or metrics["transfer"]["pooled"]
+
+    assert len(metrics["learning_curve"]) > 1
+    report = (project / "reports/report.html").read_text(encoding="utf-8")
+    lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
+    sums = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    named = dict(re.findall(r'data-file="([^"]+)">([0-9a-f]{32})<', report))
+    assert {path: named[path] for path in named if path in sums} == {path: sums[path] for path in named if path in sums}
+    assert {"reports/metrics.json", "models/trained/config.json", "models/trained/model.safetensors"} <= named.keys()
 
     assert "Running stage" not in run(project, "dvc", "repro")
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.curve import line_chart
 from benchmarks.hallmarks import CODEBOOK, SHOTS, load_hallmarks, split
 from benchmarks.hoc import mean_interval
 from benchmarks.peers import choose_thresholds, judge
+from evaluation.charts import line_chart
 from evaluation.metrics import Resamples, as_it_is, example_f1
 from pipeline.store import read_predictions
 from tests.conftest import BENCH

@@ -60,18 +60,37 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
         irrelevant records than folds.
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added)
-    unit_scores = np.full(corpus.unit_targets.shape, np.nan)
-    for held_out in range(settings.folds):
-        learnt = fold != held_out
-        encoded = trainer.encode(corpus, learnt, seed)
-        heads = fit_heads(encoded.corpus, learnt, settings)
-        rows = np.isin(corpus.document, np.flatnonzero(~learnt))
-        unit_scores[rows] = score_units(encoded.corpus, heads, rows)
     everything = np.ones(corpus.n_documents, dtype=bool)
+    unit_scores = held_out_scores(corpus, trainer, fold, everything, settings, seed)
     sharpness, calibration = calibrate(corpus, unit_scores, everything, settings)
     encoded = trainer.encode(corpus, everything, seed)
     heads = replace(fit_heads(encoded.corpus, everything, settings), sharpness=sharpness)
     return Fitted(encoded, heads, calibration, fold, unit_scores)
+
+
+def held_out_scores(
+    corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
+) -> Array:
+    """Score the units of each fold by heads that learnt from the documents of the other folds.
+
+    Parameters
+    ----------
+    documents : ndarray of bool, shape (n_documents,)
+        Those that may be learnt from; all are scored.
+
+    Returns
+    -------
+    ndarray, shape (n_units, 1 + n_labels)
+        NaN for exemplars.
+    """
+    unit_scores = np.full(corpus.unit_targets.shape, np.nan)
+    for held_out in range(settings.folds):
+        learnt = documents & (fold != held_out)
+        encoded = trainer.encode(corpus, learnt, seed)
+        heads = fit_heads(encoded.corpus, learnt, settings)
+        rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
+        unit_scores[rows] = score_units(encoded.corpus, heads, rows)
+    return unit_scores
 
 
 def calibrate(
@@ -94,9 +113,14 @@ def calibrate(
 
 
 def cross_calibrate(
-    corpus: Corpus, unit_scores: Array, fold: Index, settings: TrainSettings
+    corpus: Corpus, unit_scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
     """Choose pooling, curves and thresholds for each fold on the others, so that no paper has a say in its own.
+
+    Parameters
+    ----------
+    documents : ndarray of bool, shape (n_documents,), optional
+        Those that have a say; all by default.
 
     Yields
     ------
@@ -105,8 +129,9 @@ def cross_calibrate(
     scores : ndarray, shape (n_rows, 1 + n_labels)
     calibration : Calibration
     """
+    chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
-        sharpness, calibration = calibrate(corpus, unit_scores, fold != held_out, settings)
+        sharpness, calibration = calibrate(corpus, unit_scores, chosen & (fold != held_out), settings)
         rows = np.flatnonzero(fold == held_out)
         yield rows, corpus.pool(unit_scores, sharpness)[rows], calibration
 

@@ -24,7 +24,7 @@ from models.artifact import (
 from models.calibration import probabilities
 from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
-from models.features import embed_codebook
+from models.features import Definitions, embed_codebook
 from models.tagger import Calibration, Tagger
 from models.tuned import Arrays, pack_tuned
 from pipeline.annotations import CodedRecord, read_exemplars
@@ -91,11 +91,7 @@ def train(
     MechtagError
         An annotation file is faulty, holds too little to learn from, or the encoder is missing.
     """
-    coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
-    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
-    encoder = load_encoder(settings)
-    definitions = embed_codebook(codebook, encoder)
-    corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
+    coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
     fitted = fit(corpus, trainer, settings.train, settings.seed, added=sum(record.added for record in coded))
     encoded = fitted.encoded
@@ -110,6 +106,24 @@ def train(
         sentences=_sentence_predictions(corpus, fitted, coded, codebook, config.model_id),
         figures=_figures(corpus, fitted, codebook),
     )
+
+
+def read_material(
+    settings: Settings, codebook: Codebook, version: str | None = None
+) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
+    """Read the annotation files and encode what they hold; raises as `train`.
+
+    Returns
+    -------
+    coded, encoder, definitions, corpus
+        The corpus has the coded records in their order, then the exemplars.
+    """
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
+    exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
+    encoder = load_encoder(settings)
+    definitions = embed_codebook(codebook, encoder)
+    corpus = build_corpus(coded_documents(coded, codebook.keys), exemplars, codebook.keys, encoder, definitions)
+    return coded, encoder, definitions, corpus
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:

@@ -31,6 +31,8 @@ _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
 _BOLD = 1.15  # how much wider bold text runs
 _MIDDLE, _HEAVY = ' text-anchor="middle"', ' font-weight="bold"'
 _FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+#: Lets a diagram shrink with the page; a page that allows no style of elements takes it out.
+RESPONSIVE = ' style="max-width:100%;height:auto"'
 
 _Point: TypeAlias = tuple[float, float]
 _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's heading), side box
@@ -254,7 +256,7 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{_number(width)}" '
-            f'height="{_number(height)}" style="max-width:100%;height:auto" role="img" lang="en" '
+            f'height="{_number(height)}"{RESPONSIVE} role="img" lang="en" '
             f'aria-labelledby="{name}-title {name}-desc" font-family="{_FAMILY}" fill="#000000" direction="ltr">',
             f'<title id="{name}-title">{escape(title)}</title>',
             f'<desc id="{name}-desc">{escape(description)}</desc>',

@@ -50,7 +50,9 @@ def test_keys_are_those_of_the_contract(metrics):
         metrics["transfer"]["pooled"]["hamming_loss"]["value"], abs=1e-6
     )
     assert list(metrics["transfer"]["labels"]) == list(LABELS)
-    assert "labels" not in metrics["baselines"]["all_positive"]
+    of_baseline = metrics["baselines"]["all_positive"]["labels"]
+    assert list(of_baseline) == list(LABELS)
+    assert all(set(own) == {"f1", "roc_auc"} and set(own["f1"]) == FIGURE for own in of_baseline.values())
 
 
 def test_numbers_are_finite_and_the_same_seed_gives_the_same_file(metrics, gold, systems, coded):

@@ -1,0 +1,215 @@
+"""Line charts as SVG that can be read without colour: each line has its own dash, marker and name.
+
+Colours stand in attributes, so that a chart is complete as a file of its own; a page that shows
+it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import cycle, islice
+from math import ceil, floor
+
+_GAP = 18
+_STEP = 0.1
+_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+# Six, five and six: no two of thirty lines are drawn alike.
+_DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
+_MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
+# Okabe and Ito's, which the colour-blind can tell apart.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9")
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Name, range, and marks (place, text) of an axis."""
+
+    name: str
+    low: float
+    high: float
+    marks: Sequence[tuple[float, str]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart.
+
+    Attributes
+    ----------
+    bars
+        Interval (low, high) of each point, if there are any.
+    markers
+        Whether each point is marked; a curve of many points is not.
+    reference
+        Whether the line is one to compare with, such as chance, and drawn faintly.
+    """
+
+    name: str
+    points: Points
+    bars: Sequence[tuple[float, float]] = ()
+    markers: bool = True
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size of a drawing, and what is left free around its field for names; in pixels at full size."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+#: Names of lines stand beside it.
+WIDE = Frame(1000, 460, 70, 30, 430, 60)
+#: One of several; what its lines are is told beside it, with `swatch`.
+PANEL = Frame(350, 300, 72, 12, 14, 52)
+
+
+def share_axis(name: str) -> Axis:
+    """Make an axis from 0 to 1."""
+    return Axis(name, 0, 1, [(mark / 4, f"{mark / 4:g}") for mark in range(5)])
+
+
+def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
+    """Draw lines over steps of equal width: the values of x are names of steps, not lengths.
+
+    Parameters
+    ----------
+    lines
+        Points (x, y) of each line by its name.
+    title, description
+        What those hear who cannot see it.
+    """
+    steps = sorted({x for points in lines.values() for x, _ in points})
+    values = [y for points in lines.values() for _, y in points]
+    low, high = floor(min(values) / _STEP) * _STEP, ceil(max(values) / _STEP) * _STEP
+    marks = [low + mark * _STEP for mark in range(round((high - low) / _STEP) + 1)]
+    return draw(
+        [Line(name, [(steps.index(x) + 0.5, y) for x, y in points]) for name, points in lines.items()],
+        Axis(x_name, 0, len(steps), [(place + 0.5, f"{step:g}") for place, step in enumerate(steps)]),
+        Axis(y_name, low, high, [(mark, f"{mark:.1f}") for mark in marks]),
+        WIDE,
+        title=title,
+        description=description,
+    )
+
+
+def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
+    """Draw a chart.
+
+    Returns
+    -------
+    str
+        SVG with a title and a description for screen readers, no script, no style sheet, nothing
+        loaded from elsewhere; the same for the same lines.
+    """
+    width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        return (
+            frame.left + width * (point[0] - x.low) / (x.high - x.low),
+            frame.top + height * (y.high - point[1]) / (y.high - y.low),
+        )
+
+    # Several charts may stand in one page, so each needs names of its own.
+    name = f"chart-{hashlib.sha256((title + description).encode()).hexdigest()[:8]}"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc" font-family="{_FAMILY}" font-size="14">',
+        f'<title id="{name}-title">{escape(title)}</title>',
+        f'<desc id="{name}-desc">{escape(description)}</desc>',
+        f'<rect class="paper" width="{frame.width}" height="{frame.height}" fill="#ffffff"/>',
+    ]
+    for value, text in y.marks:
+        _, down = place((x.low, value))
+        parts.append(f'<path class="grid" d="M{frame.left},{down:.1f}h{width}" stroke="#cccccc"/>')
+        parts.append(f'<text x="{frame.left - 8}" y="{down + 5:.1f}" text-anchor="end">{text}</text>')
+    for value, text in x.marks:
+        across, _ = place((value, y.low))
+        parts.append(f'<text x="{across:.1f}" y="{frame.top + height + 22}" text-anchor="middle">{text}</text>')
+    parts.append(
+        f'<text x="{frame.left + width / 2:.1f}" y="{frame.height - 10}" text-anchor="middle">{escape(x.name)}</text>'
+        f'<text transform="translate(18 {frame.top + height / 2:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y.name)}</text>"
+    )
+    spots = _apart([place(line.points[-1])[1] for line in lines])
+    end = frame.left + width + 16
+    for line, style, spot in zip(lines, _styles(lines), spots, strict=True):
+        parts += _draw_line(line, style, [place(point) for point in line.points])
+        for (across, _), bar in zip(line.points, line.bars, strict=bool(line.bars)):
+            (left, bottom), (_, top) = (place((across, value)) for value in bar)
+            parts.append(f'<path d="M{left:.1f},{bottom:.1f}V{top:.1f}" {style.stroke}/>')
+        if frame is WIDE:
+            parts += style.sample(line.markers, end, spot)
+            parts.append(f'<text x="{end + 68}" y="{spot + 5:.1f}">{escape(line.name)}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def swatches(lines: Sequence[Line]) -> list[str]:
+    """Give a small sample of each line, to stand beside its name; screen readers pass over it."""
+    return [
+        "".join(
+            [
+                '<svg class="swatch" viewBox="0 0 64 16" width="64" height="16" aria-hidden="true">',
+                *style.sample(line.markers, 2, 8),
+                "</svg>",
+            ]
+        )
+        for line, style in zip(lines, _styles(lines), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a line is drawn."""
+
+    dash: str
+    marker: str
+    colour: str
+    css: str
+
+    @property
+    def stroke(self) -> str:
+        return f'class="{self.css}" fill="none" stroke="{self.colour}" stroke-width="2"'
+
+    def mark(self, x: float, y: float) -> str:
+        return f'<path transform="translate({x:.1f} {y:.1f})" d="{self.marker}" {self.stroke}/>'
+
+    def sample(self, marker: bool, x: float, y: float) -> list[str]:
+        line = f'<path d="M{x},{y:.1f}h60" {self.stroke} stroke-dasharray="{self.dash}"/>'
+        return [self.mark(x + 30, y), line] if marker else [line]
+
+
+def _styles(lines: Sequence[Line]) -> list[_Style]:
+    places = (f"series-{number}" for number in range(len(_COLOURS)))
+    own = zip(cycle(_DASHES), cycle(_MARKERS), cycle(zip(_COLOURS, places, strict=True)))
+    series = iter(
+        [_Style(dash, marker, *colour) for dash, marker, colour in islice(own, len(lines))],
+    )
+    reference = _Style("1 5", "", "#666666", "reference")
+    return [reference if line.reference else next(series) for line in lines]
+
+
+def _draw_line(line: Line, style: _Style, places: Points) -> Iterator[str]:
+    path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    yield f'<path d="{path}" {style.stroke} stroke-dasharray="{style.dash}"/>'
+    if line.markers:
+        yield from (style.mark(x, y) for x, y in places)
+
+
+def _apart(wanted: Sequence[float]) -> list[float]:
+    """Move heights of names down until they do not overlap, in their order."""
+    placed = list(wanted)
+    lowest = float("-inf")
+    for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):
+        lowest = placed[row] = max(wanted[row], lowest + _GAP)
+    return placed
