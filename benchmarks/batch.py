@@ -22,8 +22,9 @@ import yaml
 
 from benchmarks.publish import ROOT, publish, result
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json, write_text
 from pipeline.records import Record
-from pipeline.store import read_json, read_predictions, write_json, write_records, write_text
+from pipeline.store import read_predictions, write_records
 
 COMMAND = "python -m benchmarks.batch"
 BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench")) / "screening"

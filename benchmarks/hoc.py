@@ -30,9 +30,10 @@ from evaluation.charts import line_chart
 from evaluation.metrics import as_it_is, example_f1, pooled_figures
 from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from models.features import embed_codebook
+from models.files import replacing
 from models.tagger import Tagger
+from pipeline.files import read_json, write_json, write_text
 from pipeline.settings import EncoderSettings, TrainerName, TrainSettings
-from pipeline.store import read_json, replacing, write_json, write_text
 from training.examples import build_corpus
 from training.fit import fit
 from training.trainers import Frozen, make_trainer

@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.publish import ROOT, provenance, result
 from pipeline.errors import MechtagError
+from pipeline.files import write_json, write_text
 from pipeline.ingest import ingest
 from pipeline.records import Record, normalise_title
-from pipeline.store import write_json, write_text
 
 COMMAND = "python -m benchmarks.references"
 BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))

@@ -27,8 +27,8 @@ from evaluation.screening import screening_figures
 from models.encoder import TransformerEncoder, locate_encoder
 from models.ranker import Ranker
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json
 from pipeline.settings import EncoderSettings
-from pipeline.store import read_json, write_json
 from pipeline.vectors import encode_cached
 from training.simulate import Labels, Order, draw_priors, reading_order
 

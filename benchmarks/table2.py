@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.publish import ROOT, publish, result
 from evaluation.benchmark import PROTOCOLS
 from pipeline.errors import MechtagError
-from pipeline.store import read_json
+from pipeline.files import read_json
 
 COMMAND = "python -m benchmarks.table2"
 METRICS = ROOT / "reports/metrics.json"

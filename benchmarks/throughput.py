@@ -28,10 +28,11 @@ from models.runtimes.peak import encoder_work, matrix_peak
 from models.tagger import Document, Scored
 from pipeline.bench import peak_memory
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json
 from pipeline.records import Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings
-from pipeline.store import read_json, read_records, read_sentences, write_json, write_predictions, write_records
+from pipeline.store import read_records, read_sentences, write_predictions, write_records
 from pipeline.tag import documents_of, predict
 
 COMMAND = "python -m benchmarks.throughput"

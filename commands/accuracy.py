@@ -85,7 +85,7 @@ def agreement(
 
     from evaluation.run import agreement_of_files
     from evaluation.table import agreement_sections, terminal
-    from pipeline.store import write_json
+    from pipeline.files import write_json
 
     settings, codebook = load(params)
     found = agreement_of_files(codings, codebook.all_keys, settings, predictions, records)
@@ -123,7 +123,7 @@ def report(
 
     from evaluation.report import Sources, write_report
     from evaluation.table import accuracy_markdown, accuracy_sections, terminal
-    from pipeline.store import read_json, write_text
+    from pipeline.files import read_json, write_text
 
     content = read_json(metrics)
     wrong = [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]

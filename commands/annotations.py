@@ -55,9 +55,9 @@ def codings(
     Example: `mechtag codings matrix.xlsx --records unique.parquet -o codings.csv --coder us --basis full-text
     --unticked no`
     """
-    from pipeline.coding_import import read_codings_from
-    from pipeline.coding_labels import read_map
-    from pipeline.coding_report import tell, write_imported
+    from pipeline.coding_import.importing import read_codings_from
+    from pipeline.coding_import.labels import read_map
+    from pipeline.coding_import.report import tell, write_imported
     from training.search import read_sources
 
     settings, codebook = load(params)

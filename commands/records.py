@@ -22,8 +22,9 @@ def ingest(
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
+    from pipeline.files import write_json, write_jsonl
     from pipeline.ingest import Reading
-    from pipeline.store import write_json, write_jsonl, write_records
+    from pipeline.store import write_records
 
     reading = Reading(sources)
     with progress("reading", reading.size, of_bytes=True) as advance:

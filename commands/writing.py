@@ -30,7 +30,7 @@ def methods(
     Example: `mechtag methods reports/metrics.json --tagged out/summary.json -o methods.md`
     """
     from evaluation.texts import paper_texts
-    from pipeline.store import read_json, write_text
+    from pipeline.files import read_json, write_text
 
     texts = paper_texts(read_json(metrics), read_json(model / "config.json"), read_json(tagged) if tagged else None)
     write_text(output, texts["methods"])

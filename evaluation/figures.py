@@ -13,7 +13,7 @@ from typing import Any
 from evaluation.charts import PANEL, Axis, Line, Points, draw, share_axis, swatches
 from evaluation.coded import LEARNING
 from pipeline.errors import MechtagError
-from pipeline.store import restore
+from pipeline.files import restore
 
 Row = Mapping[str, str]
 
@@ -52,7 +52,7 @@ class Figure:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table that `pipeline.store.write_csv` wrote; a `MechtagError` says that there is none."""
+    """Read a CSV table that `pipeline.files.write_csv` wrote; a `MechtagError` says that there is none."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return [{name: restore(cell) for name, cell in row.items()} for row in csv.DictReader(file, restval="")]

@@ -15,9 +15,9 @@ from evaluation.gold import text_basis
 from evaluation.join import System
 from evaluation.metrics import Judged
 from evaluation.selective import risk_by_coverage
+from pipeline.files import write_csv
 from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
-from pipeline.store import write_csv
 
 FIGURES = ("precision", "recall", "f1", "specificity", "kappa", "mcc", "roc_auc", "average_precision", "brier")
 COUNTS = ("tp", "fp", "fn", "tn")

@@ -15,8 +15,8 @@ from evaluation.metrics import UNDEFINED, Judged, Resamples, as_it_is, label_fig
 from evaluation.resampling import Draws, Statistic, draw, interval, resample
 from pipeline.annotations import CodedRecord
 from pipeline.errors import MechtagError
+from pipeline.files import write_json, write_text
 from pipeline.settings import RetrainSettings
-from pipeline.store import write_json, write_text
 
 RELEVANCE_AUC = "relevance_auc"
 # What there is to compare beside the ranking of relevance; in the figures of one label this is roc_auc.

@@ -16,9 +16,9 @@ from evaluation.benchmark import PROTOCOLS
 from evaluation.figures import figures, read_rows
 from pipeline.errors import MechtagError
 from pipeline.exporters.flow import RESPONSIVE, draw
+from pipeline.files import read_json, write_text
 from pipeline.prisma_boxes import HEADER, rows
 from pipeline.prisma_flow import read_flow
-from pipeline.store import read_json, write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"

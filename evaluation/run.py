@@ -19,10 +19,11 @@ from evaluation.side_by_side import agreement_section
 from pipeline.annotations import read_codes
 from pipeline.codings import is_table, read_annotations, read_codings, records_by_name
 from pipeline.errors import MechtagError
+from pipeline.files import write_json
 from pipeline.gold import gold_standard, load_matrix, read_gold_notes
 from pipeline.records import Prediction
 from pipeline.settings import Settings
-from pipeline.store import read_predictions, read_records, write_json
+from pipeline.store import read_predictions, read_records
 
 # Prediction files of relevance, whose labels are those of the coded records.
 _RELEVANCE_PREFIX = "relevance_"

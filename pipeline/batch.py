@@ -13,12 +13,12 @@ from models.codebook import Codebook
 from models.tagger import Scored
 from pipeline.ahead import ahead
 from pipeline.exporters import EXPORTERS
+from pipeline.files import json_bytes, write_json
 from pipeline.parts import Part, total
 from pipeline.records import Prediction, Sentence
 from pipeline.runs import PREDICTIONS, SUMMARY, Chunk, Job, read_chunks
 from pipeline.settings import Settings
 from pipeline.slices import RecordTable, joining_predictions
-from pipeline.store import json_bytes, write_json
 from pipeline.tag import documents_of, rows
 
 Progress = Callable[[int], None]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.annotations import read_text
 from pipeline.errors import MechtagError
+from pipeline.files import neutralise, write_csv
 from pipeline.records import Record, normalise_title
-from pipeline.store import neutralise, write_csv
 
 if TYPE_CHECKING:
     from pipeline.dedupe import Deduped

@@ -18,6 +18,7 @@ from models.codebook import Codebook, describe_validation
 from pipeline.decisions import write_groups, write_uncertain
 from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_jsonl
 from pipeline.ingest import Ingested, Note, SourceCounts, ingest
 from pipeline.parts import Frozen
 from pipeline.places import Place, is_remote, locate
@@ -25,7 +26,7 @@ from pipeline.prisma import Identification
 from pipeline.records import Record, Sentence
 from pipeline.settings import Settings
 from pipeline.slices import RecordTable
-from pipeline.store import iterate_records, iterate_sentences, read_json, write_jsonl, write_records
+from pipeline.store import iterate_records, iterate_sentences, write_records
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.codebook import describe_validation
 from pipeline.errors import MechtagError
+from pipeline.files import json_bytes
 from pipeline.places import Place
 from pipeline.records import Prediction
 from pipeline.slices import pack_predictions
-from pipeline.store import json_bytes
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

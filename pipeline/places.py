@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
+from models.files import replacing
 from pipeline.errors import MechtagError
-from pipeline.store import replacing
 
 _BLOCK = 1 << 20
 

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, PlainValidator, ValidationError, model_val
 
 from models.codebook import Strict, describe_validation, read_yaml
 from pipeline.errors import MechtagError
-from pipeline.store import read_json
+from pipeline.files import read_json
 
 # Far above any review: a count beyond it is a slip of the keyboard, and would not fit its line in the drawing.
 _LARGEST = 99_999_999

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.files import replacing
 from pipeline.errors import MechtagError
 from pipeline.records import Prediction, Record
-from pipeline.store import BATCH, PREDICTIONS, RECORDS, open_table, parse_records, parse_rows, replacing, write_rows
+from pipeline.store import BATCH, PREDICTIONS, RECORDS, open_table, parse_records, parse_rows, write_rows
 
 
 class RecordTable:

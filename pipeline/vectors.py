@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from models.encoder import Encoder, Vectors
-from pipeline.store import replacing
+from models.files import replacing
 
 # Texts that are encoded between two savings: what an interrupted run can lose.
 _CHUNK = 512

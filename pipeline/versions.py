@@ -18,8 +18,9 @@ from typing import Any
 
 from pipeline.annotations import json_lines
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json, write_jsonl, write_text
 from pipeline.records import Coding, Record
-from pipeline.store import read_json, read_records, write_json, write_jsonl, write_records, write_text
+from pipeline.store import read_records, write_records
 
 CODINGS, RECORDS, DEFINITIONS = "codings.jsonl", "records.parquet", "definitions.json"
 IN_USE = "in_use.json"

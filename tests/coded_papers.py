@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from models.codebook import load_codebook
-from pipeline.coding_import import Imported, read_codings_from
-from pipeline.coding_labels import MapFile
+from pipeline.coding_import.importing import Imported, read_codings_from
+from pipeline.coding_import.labels import MapFile
 from pipeline.ingest import ingest
 from pipeline.settings import DedupeSettings
 

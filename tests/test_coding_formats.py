@@ -9,8 +9,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from pipeline.coding_import import Imported
-from pipeline.coding_labels import MapFile
+from pipeline.coding_import.importing import Imported
+from pipeline.coding_import.labels import MapFile
 from pipeline.errors import MechtagError
 from pipeline.gold import read_matrix
 from tests.coded_papers import CODINGS, brief, check_counts, evidence, import_from, rows
@@ -377,7 +377,7 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
     from models.codebook import load_codebook
-    from pipeline.coding_import import read_codings_from
+    from pipeline.coding_import.importing import read_codings_from
     from pipeline.ingest import ingest
     from pipeline.settings import DedupeSettings
     from tests.conftest import ROOT

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.coding_formats.base import Paper
-from pipeline.coding_import import Imported
-from pipeline.coding_labels import LabelMap, MapFile, read_map
-from pipeline.coding_match import Finder
-from pipeline.coding_report import tell, write_imported
+from pipeline.coding_import.formats.base import Paper
+from pipeline.coding_import.importing import Imported
+from pipeline.coding_import.labels import LabelMap, MapFile, read_map
+from pipeline.coding_import.match import Finder
+from pipeline.coding_import.report import tell, write_imported
 from pipeline.codings import coded_from, read_codings
 from pipeline.errors import MechtagError
 from pipeline.records import Coding

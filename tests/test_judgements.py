@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import MechtagError
+from pipeline.files import write_jsonl
 from pipeline.judgements import read_judgements
 from pipeline.records import Coding, Record
-from pipeline.store import write_jsonl
 
 RECORDS = [
     Record(

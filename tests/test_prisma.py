@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from models.codebook import Codebook
 from pipeline.dedupe import dedupe
 from pipeline.errors import MechtagError
+from pipeline.files import write_json
 from pipeline.ingest import ingest
 from pipeline.intake import survey, take_in_exports
 from pipeline.places import locate
@@ -21,7 +22,7 @@ from pipeline.prisma import Elsewhere, Identification, clean_name, read_elsewher
 from pipeline.prisma_boxes import plain_text, rows
 from pipeline.prisma_flow import join
 from pipeline.settings import Settings
-from pipeline.store import write_json, write_records
+from pipeline.store import write_records
 from tests.conftest import ROOT
 
 SIMS = ROOT / "docs/examples/sims-2021.yaml"

@@ -25,9 +25,10 @@ from evaluation.report import Sources, blocks, two_decimals, write_report
 from models.codebook import load_codebook
 from pipeline.codings import read_annotations
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json
 from pipeline.records import Evidence, Prediction, Record
 from pipeline.settings import load_settings
-from pipeline.store import read_json, write_json, write_predictions, write_records
+from pipeline.store import write_predictions, write_records
 from tests.test_cli import call
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> \"quoted\" & 'so' {{ 7 * 7 }}"

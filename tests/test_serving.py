@@ -25,10 +25,10 @@ from evaluation.curves import draw_curves
 from models.artifact import load_model, read_config, with_model_id
 from models.codebook import load_codebook
 from models.errors import MechtagError
+from pipeline.files import write_json
 from pipeline.ingest import ingest
 from pipeline.sentences import split
 from pipeline.settings import Settings
-from pipeline.store import write_json
 from pipeline.tag import predict
 from tests.conftest import ROOT
 from tests.test_architecture import closure, imported

@@ -11,9 +11,9 @@ from models.codebook import Codebook
 from pipeline.added import SetAside, Stale, extend, find_stale, match, read_given
 from pipeline.codings import read_base, read_codings
 from pipeline.errors import MechtagError
+from pipeline.files import write_csv
 from pipeline.records import Record, Row
 from pipeline.settings import Settings
-from pipeline.store import write_csv
 from pipeline.versions import BASE, Additions, list_versions, read_additions, read_history, version_in_use
 from training.leakage import Leak, find_leaks
 from training.train import load_encoder

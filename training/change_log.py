@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.store import write_csv, write_text
+from pipeline.files import write_csv, write_text
 from training.changes import BOUNDS, STEPS, Change
 
 _HEADER = (

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from models.errors import MechtagError
-from pipeline.store import replacing
+from models.files import replacing
 from training.examples import Corpus
 
 EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"

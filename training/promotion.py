@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from models.artifact import load_model, read_config
+from models.files import replacing
 from pipeline.errors import MechtagError
-from pipeline.store import read_json, replacing, write_json
+from pipeline.files import read_json, write_json
 from pipeline.versions import append_history, use_version, version_in_use
 from training.retrain import MODEL, OUT_OF_FOLD
 

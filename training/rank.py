@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from models.codebook import describe_validation
 from pipeline.errors import MechtagError
 from pipeline.exporters.table import excel_cell
+from pipeline.files import read_json, write_csv, write_json
 from pipeline.judgements import Judgements, read_judgements
 from pipeline.records import Record, Row
 from pipeline.stopping import Sample, Verdict, check_shares, judge, judge_ranked, sample_due
-from pipeline.store import read_json, write_csv, write_json
 from training.search import Search
 from training.simulate import rank_unread
 

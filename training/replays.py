@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import MechtagError
+from pipeline.files import write_csv, write_json
 from pipeline.judgements import Judgements
 from pipeline.records import Record
-from pipeline.store import write_csv, write_json
 from training.rank import RULES
 from training.simulate import Labels, Replay
 

@@ -12,9 +12,10 @@ from models.artifact import Model, load_model
 from models.codebook import Codebook
 from pipeline.annotations import CodedRecord
 from pipeline.errors import MechtagError
+from pipeline.files import read_json, write_json
 from pipeline.records import Prediction
 from pipeline.settings import Settings
-from pipeline.store import read_json, read_predictions, write_json, write_predictions
+from pipeline.store import read_predictions, write_predictions
 from pipeline.tag import predict
 from training.train import data_hashes, save_model, train
 from training.trainers import Progress

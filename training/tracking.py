@@ -17,8 +17,8 @@ from typing import Any
 from models.artifact import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
 from models.encoder import PACKAGE_PREFIX
 from models.errors import MechtagError
+from pipeline.files import read_json, write_json
 from pipeline.settings import Settings
-from pipeline.store import read_json, write_json
 
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"

@@ -25,13 +25,14 @@ from models.calibration import probabilities
 from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
 from models.features import Definitions, embed_codebook
+from models.files import replacing
 from models.tagger import Calibration, Tagger
 from models.tuned import Arrays, pack_tuned
 from pipeline.annotations import CodedRecord, read_exemplars
 from pipeline.codings import read_annotations
+from pipeline.files import write_text
 from pipeline.records import Prediction
 from pipeline.settings import Settings
-from pipeline.store import replacing, write_text
 from pipeline.versions import version_files
 from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from training.fit import Fitted, cross_calibrate, fit

@@ -16,7 +16,8 @@ import numpy as np
 
 from models.encoder import Encoder, TransformerEncoder
 from models.errors import MechtagError
-from models.runtimes.export import cached, export, replacing
+from models.files import replacing
+from models.runtimes.export import cached, export
 from models.runtimes.openvino import OpenVinoEncoder, Precision, import_openvino, machine
 from models.tagger import Document, Scored, Tagger
 

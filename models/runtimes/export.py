@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from models.errors import MechtagError
+from models.files import replacing
 
 if TYPE_CHECKING:
     from models.encoder import TransformerEncoder
@@ -183,15 +183,6 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
         if other != path:
             other.unlink(missing_ok=True)
     return exported
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """As `pipeline.store.replacing`, which this layer cannot import: whole or not at all, whoever else writes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-") as folder:
-        yield Path(folder) / path.name
-        os.replace(Path(folder) / path.name, path)
 
 
 def _pack(exported: Exported) -> bytes:

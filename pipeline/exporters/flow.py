@@ -16,9 +16,9 @@ from xml.sax.saxutils import escape
 
 from pipeline.errors import MechtagError
 from pipeline.exporters.wrap import text_width, wrap
+from pipeline.files import write_csv, write_text
 from pipeline.prisma_boxes import CITATION, HEADER, STAGES, Box, Panel, boxes, plain_text, rows, titles
 from pipeline.prisma_flow import Flow
-from pipeline.store import write_csv, write_text
 
 # Lengths in units of the drawing: pixels at full size.
 _FONT, _LINE = 14, 18

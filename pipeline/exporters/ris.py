@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.files import replacing
 from pipeline.records import Prediction, Record, normalise_doi
-from pipeline.store import replacing
 
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.files import write_csv
 from pipeline.records import Prediction, Record
 from pipeline.sorting import sorting
-from pipeline.store import write_csv
 
 _BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid")
 

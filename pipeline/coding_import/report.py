@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.coding_conflicts import Conflict, Disagreement
-from pipeline.coding_import import Imported, Unmatched
+from pipeline.coding_import.conflicts import Conflict, Disagreement
+from pipeline.coding_import.importing import Imported, Unmatched
 from pipeline.exporters.table import excel_cell
+from pipeline.files import write_csv, write_json, write_jsonl
 from pipeline.records import Coding, Record
-from pipeline.store import write_csv, write_json, write_jsonl
 
 _UNMATCHED = (
     *("entry", "name", "title", "authors", "year", "doi", "pmid", "codes", "tried"),

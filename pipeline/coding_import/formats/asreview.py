@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pipeline.coding_formats import screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, date_of, faulty
-from pipeline.coding_formats.content import NAMES, Content, fold
-from pipeline.coding_formats.ticks import tick
+from pipeline.coding_import.formats import screening
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, Value, date_of, faulty
+from pipeline.coding_import.formats.content import NAMES, Content, fold
+from pipeline.coding_import.formats.ticks import tick
 from pipeline.readers.base import Entry
 
 _TAG = "asreview_tag_"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from pipeline.annotations import Basis
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, date_of, faulty, paper_of, text_of
-from pipeline.coding_formats.content import Content, fold
-from pipeline.coding_formats.ticks import NO, NOT_JUDGED, UNTICKED, YES
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, date_of, faulty, paper_of, text_of
+from pipeline.coding_import.formats.content import Content, fold
+from pipeline.coding_import.formats.ticks import NO, NOT_JUDGED, UNTICKED, YES
 from pipeline.readers.base import Entry
 
 _NEEDED = {"label", "value"}

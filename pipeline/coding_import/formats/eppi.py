@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty, objects, paper_of, text_of
-from pipeline.coding_formats.content import Content
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, faulty, objects, paper_of, text_of
+from pipeline.coding_import.formats.content import Content
 from pipeline.errors import MechtagError
 
 _DEEPEST = 50

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
 
-from pipeline.coding_formats.base import Paper
+from pipeline.coding_import.formats.base import Paper
 from pipeline.matching import compare
 from pipeline.records import Record, normalise_doi, normalise_title
 from pipeline.settings import DedupeSettings

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from pipeline.annotations import Basis
-from pipeline.coding_formats.content import NAMES, Content, fold
-from pipeline.coding_labels import LabelMap
+from pipeline.coding_import.formats.content import NAMES, Content, fold
+from pipeline.coding_import.labels import LabelMap
 from pipeline.readers import columns
 from pipeline.readers.base import Entry
 from pipeline.readers.cleaning import clean_text

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.coding_formats import matrix, screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty
-from pipeline.coding_formats.content import Content, fold
+from pipeline.coding_import.formats import matrix, screening
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, faulty
+from pipeline.coding_import.formats.content import Content, fold
 
 
 def recognise(content: Content) -> bool:

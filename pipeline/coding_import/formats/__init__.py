@@ -5,7 +5,7 @@ A new format is one more module and its line in `FORMATS`. docs/annotations.md s
 
 from __future__ import annotations
 
-from pipeline.coding_formats import (
+from pipeline.coding_import.formats import (
     asreview,
     contract,
     covidence,
@@ -16,8 +16,8 @@ from pipeline.coding_formats import (
     prodigy,
     rayyan,
 )
-from pipeline.coding_formats.base import CodingFormat
-from pipeline.coding_formats.content import Content
+from pipeline.coding_import.formats.base import CodingFormat
+from pipeline.coding_import.formats.content import Content
 from pipeline.errors import MechtagError
 
 # Asked in this order; a matrix last, for nearly any table could be one.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.coding_formats.base import Paper, paper_of
-from pipeline.coding_formats.content import Content, fold
+from pipeline.coding_import.formats.base import Paper, paper_of
+from pipeline.coding_import.formats.content import Content, fold
 from pipeline.readers.base import Entry
 
 # Where notes stand: columns of tables, tags of RIS and EndNote, fields of BibTeX.

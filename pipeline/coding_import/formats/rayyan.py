@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeline.coding_formats import matrix, screening
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, faulty
-from pipeline.coding_formats.content import Content, fold
+from pipeline.coding_import.formats import matrix, screening
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, Value, faulty
+from pipeline.coding_import.formats.content import Content, fold
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Entry
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.coding_formats.base import (
+from pipeline.coding_import.formats.base import (
     Asked,
     Code,
     CodingFormat,
@@ -21,7 +21,7 @@ from pipeline.coding_formats.base import (
     text_of,
     texts,
 )
-from pipeline.coding_formats.content import Content
+from pipeline.coding_import.formats.content import Content
 from pipeline.readers.base import Entry
 
 _ANSWERS = ("accept", "reject", "ignore")

@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Value, faulty, paper_of
-from pipeline.coding_formats.content import NAMES, Content, fold
-from pipeline.coding_formats.ticks import WORDS, tick
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, Value, faulty, paper_of
+from pipeline.coding_import.formats.content import NAMES, Content, fold
+from pipeline.coding_import.formats.ticks import WORDS, tick
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Entry
 from pipeline.readers.columns import attributes

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, faulty, paper_of, text_of, texts
-from pipeline.coding_formats.content import Content
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, faulty, paper_of, text_of, texts
+from pipeline.coding_import.formats.content import Content
 from pipeline.readers.base import Entry
 
 _TEXTS = ("text", "data")

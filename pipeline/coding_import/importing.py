@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from models.codebook import Codebook
 from pipeline.annotations import Basis
-from pipeline.coding_conflicts import Conflict, Disagreement, Judgement, settle
-from pipeline.coding_formats import find_format
-from pipeline.coding_formats.base import Asked, Code, CodingFormat, Item, Unticked
-from pipeline.coding_formats.content import Content, load
-from pipeline.coding_labels import LabelMap, MapFile
-from pipeline.coding_match import Finder, Found, shows_part
+from pipeline.coding_import.conflicts import Conflict, Disagreement, Judgement, settle
+from pipeline.coding_import.formats import find_format
+from pipeline.coding_import.formats.base import Asked, Code, CodingFormat, Item, Unticked
+from pipeline.coding_import.formats.content import Content, load
+from pipeline.coding_import.labels import LabelMap, MapFile
+from pipeline.coding_import.match import Finder, Found, shows_part
 from pipeline.errors import MechtagError
 from pipeline.exporters.table import excel_cell
 from pipeline.readers.base import Source
