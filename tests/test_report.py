@@ -61,7 +61,7 @@ def agreement() -> dict[str, Any]:
     }
     counts = {"n": 10, "both_yes": 4, "both_no": 5, "only_a": 1, "only_b": 0}
     pairs = [
-        {"a": "Ada", "b": other, "kind": kind, "unit": "record", "labels": {"pests": {**counts, **measures}}}
+        {"a": "Ada", "b": other, "kind": kind, "unit": "records", "labels": {"pests": {**counts, **measures}}}
         | {"pooled": {**counts, **measures}}
         for other, kind in ((f"Bo {ATTACK}", "human-human"), ("mechtag", "human-model"))
     ]
@@ -73,6 +73,7 @@ def agreement() -> dict[str, Any]:
         "all": {"humans": chance, "with_model": chance},
         "adjudicate": [
             {"record_id": "text:1", "key": "p1", "label": "pests", "reason": f"they differ {ATTACK}", "score": 0.876}
+            | {"codes": {"Ada": 1, f"Bo {ATTACK}": 0}, "probability": 0.432}
         ],
     }
 
@@ -303,6 +304,7 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
     wanted |= {f"agreement/pairs/1/labels/pests/{name}" for name in ("n", "both_yes", "only_a", "cohen_kappa/value")}
     wanted |= {
         "agreement/all/with_model/fleiss_kappa/value",
+        "agreement/adjudicate/0/probability",
         "relevance/gold/kept",
         "relevance/coded_records/roc_auc/value",
     }
