@@ -22,6 +22,14 @@ from pipeline.settings import Settings
 
 # How often a part is begun whose process dies.
 _TRIES = 5
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Workers on this machine would stand back behind all else on it.
+    "RAY_worker_niceness": "0",
+    # Ray warns of arguments of actors that may get lost, which those of Ray Data's actors do not: we hold them.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_enable_output_error_log_if_still_retry": "0",
+}
 
 
 class Tries:
@@ -123,11 +131,8 @@ def run_ray(
 @contextmanager
 def _connected(workers: int | None) -> Iterator[Any]:
     """Import Ray and connect to it; it sends no usage statistics, and shows no dashboard, log or bars."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray warns of arguments of actors that may get lost, which those of Ray Data's actors do not: we hold them.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # Workers on this machine would stand back behind all else on it.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
@@ -140,7 +145,9 @@ def _connected(workers: int | None) -> Iterator[Any]:
     # A part takes as long as it takes.
     context.execution_no_progress_timeout_s = -1
     context.max_consecutive_actor_init_deaths = _TRIES
-    with TemporaryDirectory(prefix="mechtag-", ignore_cleanup_errors=True) as folder:
+    # Not in $TMPDIR, which may be long: the sockets in it may have names of a hundred characters.
+    near = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)
+    with TemporaryDirectory(prefix="mechtag-", dir=near, ignore_cleanup_errors=True) as folder:
         # On this machine, more workers than cores are possible; a cluster knows its own cores.
         own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder}
         try:
