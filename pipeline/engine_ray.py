@@ -1,12 +1,16 @@
-"""Tagging with Ray: processes on one machine or many, each of which holds the model and makes whole parts."""
+"""Tagging with Ray Data: the parts to make are its data set, actors on one machine or many hold the model."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import pickle
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from models.artifact import Model
@@ -16,24 +20,60 @@ from pipeline.parts import Part
 from pipeline.runs import Job, read_chunks
 from pipeline.settings import Settings
 
-# How often a part is tried again whose process died. Processes are started anew without limit.
-_RETRIES = 4
+# How often a part is begun whose process dies.
+_TRIES = 5
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Workers on this machine would stand back behind all else on it.
+    "RAY_worker_niceness": "0",
+    # Ray warns of arguments of actors that may get lost, which those of Ray Data's actors do not: we hold them.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_enable_output_error_log_if_still_retry": "0",
+}
+
+
+class Tries:
+    """Counts how often each part was begun; Ray itself would try for ever one that makes its worker die."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Count, and tell the count."""
+        self._begun[number] += 1
+        return self._begun[number]
 
 
 class Worker:
     """Makes parts in a process of its own."""
 
-    def __init__(self, job: Job, load: Callable[[], Model], settings: Settings) -> None:
-        self._job, self._load, self._settings = job, load, settings
+    def __init__(self, job: Job, load: Callable[[], Model], settings: Settings, tries: Any) -> None:
+        self._job, self._load, self._settings, self._tries = job, load, settings, tries
 
     @cached_property
     def _scorer(self) -> Scorer:
         # Not when the worker is made: Ray tells what went wrong in a call, but not what went wrong there.
         return Scorer(self._job, self._load(), self._settings)
 
-    def make(self, number: int) -> Part:
+    def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+        """Make the part whose number is in ``item``; in ``made`` is its `Part`, or the error, for Ray adds to those."""
+        try:
+            return {"made": pickle.dumps(self._make(int(row["item"])))}
+        except (MechtagError, OSError) as error:
+            return {"made": pickle.dumps(error)}
+
+    def _make(self, number: int) -> Part:
         """Make one part; made twice, it is the same."""
+        import ray
+
         job = self._job
+        if ray.get(self._tries.begin.remote(number)) > _TRIES:
+            start, stop = job.manifest.bounds(number)
+            raise MechtagError(
+                f"part {number} (records {start + 1} to {stop} of {job.records}): its worker died {_TRIES} times, "
+                "perhaps for want of memory. Take fewer workers, or a smaller tag.chunk_records; then go on with "
+                "--resume"
+            )
         (chunk,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
         return self._scorer.write(chunk, *self._scorer.score(chunk))
 
@@ -69,63 +109,74 @@ def run_ray(
         raise MechtagError("--sentences does not go with --engine ray: workers cut sentences themselves; leave it out")
     if not job.todo:
         return
-    ray = _start(workers)
-    try:
+    with _connected(workers) as ray:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(job.todo))
-        make = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=_RETRIES)(Worker)
-        todo = iter(job.todo)
-        idle = [make.remote(replace(job, finished={}), load, settings) for _ in range(count)]
-        running: dict[Any, tuple[Any, int]] = {}
-        while True:
-            # A worker without work is let go with its handle, so that one that waits for a core gets its place.
-            while idle:
-                worker = idle.pop()
-                if (number := next(todo, None)) is not None:
-                    running[worker.make.remote(number)] = worker, number
-            if not running:
-                return
-            (ready, *_), _ = ray.wait(list(running))
-            worker, number = running.pop(ready)
-            part = _get(ray, ready, job, number)
-            idle.append(worker)
-            job.finished[number] = part
+        tries = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Tries).remote()
+        # Ray Data starts actors anew, and makes their parts again, without being told.
+        rows = ray.data.from_items(job.todo, override_num_blocks=len(job.todo)).map(
+            Worker,
+            fn_constructor_args=(replace(job, finished={}), load, settings, tries),
+            # A worker gets its next part when it has made one, so that none waits behind a slow one.
+            compute=ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1),
+            num_cpus=1,
+        )
+        for row in rows.iter_rows():
+            part = pickle.loads(row["made"])
+            if isinstance(part, Exception):
+                raise part
+            job.finished[part.part] = part
             on_progress(part.stop - part.start)
-    finally:
-        ray.shutdown()
 
 
-def _start(workers: int | None) -> Any:
-    """Import Ray and connect to it; it sends no usage statistics and shows no dashboard."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+@contextmanager
+def _connected(workers: int | None) -> Iterator[Any]:
+    """Import Ray and connect to it; it sends no usage statistics, and shows no dashboard, log or bars."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
+        import ray.data
     except ImportError:
         raise MechtagError("--engine ray needs Ray, which is not installed: pip install 'mechtag[ray]'") from None
     address = os.environ.get("RAY_ADDRESS") or "local"
-    # On this machine, more workers than cores are possible; a cluster knows its own cores.
-    own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MechtagError(
-            f"RAY_ADDRESS={address}: no Ray cluster to be had: {error}; correct it, or unset it to run on this machine"
-        ) from None
-    return ray
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    # A part takes as long as it takes.
+    context.execution_no_progress_timeout_s = -1
+    context.max_consecutive_actor_init_deaths = _TRIES
+    # Not in $TMPDIR, which may be long: the sockets in it may have names of a hundred characters.
+    near = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)
+    with TemporaryDirectory(prefix="mechtag-", dir=near, ignore_cleanup_errors=True) as folder:
+        # On this machine, more workers than cores are possible; a cluster knows its own cores.
+        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder}
+        try:
+            with _silent():
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **(own if address == "local" else {}),
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise MechtagError(
+                f"RAY_ADDRESS={address}: no Ray cluster to be had: {error}; correct it, or unset it to run on this "
+                "machine"
+            ) from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
-def _get(ray: Any, ready: Any, job: Job, number: int) -> Part:
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep from the user what is not written by Python: Ray tells each time that its log has a level."""
+    kept = os.dup(2)
     try:
-        part: Part = ray.get(ready)
-    except ray.exceptions.RayTaskError as error:
-        # What the worker raised, without its traceback.
-        if isinstance(error.cause, MechtagError | OSError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayActorError as error:
-        start, stop = job.manifest.bounds(number)
-        raise MechtagError(
-            f"part {number} (records {start + 1} to {stop} of {job.records}): its worker died {_RETRIES + 1} times, "
-            f"perhaps for want of memory: {str(error).splitlines()[0]}. Take fewer workers, or a smaller "
-            "tag.chunk_records; then go on with --resume"
-        ) from None
-    return part
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

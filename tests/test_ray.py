@@ -29,8 +29,6 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models.artifact, "load_model", toy_model)
     monkeypatch.setattr(pipeline.batch, "ahead", inline)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    # Workers are niced, and starve where tests run side by side.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
 
 
 @pytest.mark.slow
