@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +62,7 @@ def retrain(
 
     Example: `mechtag retrain --rollback`
     """
-    from training.promotion import Places, recover
+    from training.promotion import Places, interrupted, recover
 
     if sum((bool(codings), rollback, history)) > 1:
         raise typer.BadParameter("give codings, --rollback or --history, one of them at a time")
@@ -68,15 +70,27 @@ def retrain(
         raise typer.BadParameter("--records goes with the codings of these records")
     settings, codebook = load(params)
     places = Places(model, out_of_fold, model.with_name("kept"), settings.train.added)
-    if found := recover(places):
-        say(f"{model}: an installation that was interrupted is finished; model {found} is in use")
-    if history:
-        _print_history(places)
-    elif rollback:
-        _roll_back(places, settings)
-    else:
-        version = _add(codings or [], records or [], settings, codebook, places, onto, leave_out_leaks)
-        _challenge(version, settings, codebook, places, on, checkpoints)
+    # To read is allowed while another retraining goes on.
+    with nullcontext() if history and not interrupted(places) else _alone(places):
+        if found := recover(places):
+            say(f"{model}: an installation that was interrupted is finished; model {found} is in use")
+            _point_aliases(places, found, settings)
+        if history:
+            _print_history(places)
+        elif rollback:
+            _roll_back(places, settings)
+        else:
+            version = _add(codings or [], records or [], settings, codebook, places, onto, leave_out_leaks)
+            _challenge(version, settings, codebook, places, on, checkpoints)
+
+
+@contextmanager
+def _alone(places: Places) -> Iterator[None]:
+    """Keep another retraining away from the models, and from the annotations, which several models may share."""
+    from pipeline.parts import locked
+
+    with locked(places.kept), locked(Path(places.added)):
+        yield
 
 
 def _print_history(places: Places) -> None:
@@ -118,14 +132,15 @@ def _roll_back(places: Places, settings: Settings) -> None:
 
 def _point_aliases(places: Places, champion: str, settings: Settings) -> None:
     """Let the registry say which model is in use, and which one a rollback would bring back."""
-    from training.promotion import note_of
+    from training.promotion import is_kept, note_of
     from training.registry import CHAMPION, PREVIOUS, drop_alias, register, tolerated
     from training.retrain import MODEL as PART
 
     note = note_of(places, champion)
     with tolerated(say):
         register(places.kept / champion / PART, settings, note["tags"], [CHAMPION])
-        if note["former"]:
+        # Kept models may be deleted, and then there is no way back.
+        if is_kept(places, note["former"]):
             before = note_of(places, note["former"])
             register(places.kept / note["former"] / PART, settings, before["tags"], [PREVIOUS])
         else:
@@ -185,6 +200,9 @@ def _challenge(
     from training.trainers import count_epochs
 
     champion = load_model(places.model)
+    # First, for training takes long: what cannot be read shall be known before.
+    sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
+    records = read_sources(on) if on else dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
     with progress("tuning", count_epochs(settings.train)) as advance:
         challenger = train_challenger(
             settings, codebook, version, WORK / version, work=checkpoints, on_progress=advance
@@ -192,6 +210,8 @@ def _challenge(
     ids = champion.config.model_id, challenger.model.config.model_id
     if ids[0] == ids[1]:
         say(f"{places.model}: model {ids[0]} has learnt from exactly this already; nothing to do")
+        keep_champion(places)
+        _point_aliases(places, ids[0], settings)
         return
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     known, new = champion_predictions(champion, places.out_of_fold, coded)
@@ -218,8 +238,6 @@ def _challenge(
         "codebook changed": champion.config.codebook_sha256 != codebook.sha256,
     }
     write_comparison(report, heading, figures, verdict)
-    sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
-    records = read_sources(on) if on else dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
     sentences = list(split(records, settings.sentences))
     changes = find_changes(champion.tagger, challenger.model.tagger, records, sentences, new)
     write_change_log(report, changes, len(records), *ids)

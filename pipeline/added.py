@@ -91,10 +91,10 @@ def match(
     found = dedupe(coded, settings, existing=known)
     ids = {_content(record): record.record_id for record in found.unique}
     ids |= {_content(member): group.kept.record_id for group in found.groups for member in group.members}
-    rows: dict[tuple[str, str, str], tuple[Coding, str]] = {}
+    rows: dict[tuple[str, ...], tuple[Coding, str]] = {}
     for coding, name in zip(codings, names, strict=True):
         record_id = ids[_content(given[name])] if name in given else known_names[name]
-        spot = (record_id, coding.coder, coding.label)
+        spot = (record_id, coding.coder, coding.label, coding.basis)
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
                 f"{place}: {coding.coder} codes {coding.label} of record {record_id} as {rows[spot][0].value} (under "
@@ -117,7 +117,7 @@ def extend(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to those before; a coder's later code of a label takes the place of the earlier one.
+    """Add new codings to those before; a coder's later code of a label, from the same basis, replaces the earlier one.
 
     Codings that name no version of the codebook, or the one in use, count as coded under today's definitions.
 
@@ -136,12 +136,11 @@ def extend(
         Of the codings: ``new``, ``corrected``, ``known`` and ``set_aside``.
     """
     stamp = f"{codebook.name}@{codebook.sha256[:12]}"
-    rows = {(row.record_id or "", row.coder, row.label): row for row in before.codings}
+    rows = {_spot(row): row for row in before.codings}
     earlier = dict(rows)
     for coding in incoming.codings:
         version = stamp if coding.codebook_version in (None, codebook.name) else coding.codebook_version
-        spot = (coding.record_id or "", coding.coder, coding.label)
-        rows[spot] = coding.model_copy(update={"codebook_version": version})
+        rows[_spot(coding)] = coding.model_copy(update={"codebook_version": version})
     touched = {coding.record_id or "" for coding in incoming.codings}
     disputed = _disputed(rows.values(), base, codebook, touched - refused.keys())
     reasons = {**disputed, **refused}
@@ -152,7 +151,7 @@ def extend(
     titles |= {record.record_id: record.title for record in incoming.records}
     counts: Counter[str] = Counter()
     for coding in incoming.codings:
-        spot = (coding.record_id or "", coding.coder, coding.label)
+        spot = _spot(coding)
         counts[_kind(coding, earlier.get(spot), spot[0] in reasons)] += 1
     return (
         Additions(
@@ -163,6 +162,11 @@ def extend(
         [SetAside(record_id=name, title=titles[name], reason=reason) for name, reason in reasons.items()],
         counts,
     )
+
+
+def _spot(row: Coding) -> tuple[str, ...]:
+    """Tell what only one code is kept for; from abstract and full text, one coder may code differently."""
+    return row.record_id or "", row.coder, row.label, row.basis
 
 
 def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
@@ -206,7 +210,7 @@ def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Code
     A code of ``base`` is replaced by a later one of the same coder, which then counts.
     """
     today = codebook.definitions
-    replaced = {(row.record_id, row.coder, row.label) for row in additions.codings}
+    replaced = {_spot(row) for row in additions.codings}
     then = additions.definitions.get(BASE, today)
     changed = {key for key in today if then.get(key) != today[key]}
     rows = [
@@ -215,7 +219,7 @@ def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Code
         for row in record.codings(codebook.keys, codebook.relevance.key)
         if row.label in changed
         and (record.relevant or row.label == codebook.relevance.key)
-        and (row.record_id, row.coder, row.label) not in replaced
+        and _spot(row) not in replaced
     ]
     for row in additions.codings:
         known = additions.definitions.get(row.codebook_version or "")

@@ -202,7 +202,7 @@ def add_codings(
 ) -> list[CodedRecord]:
     """Put later codings beside earlier ones: first the records of ``base``, then those that came with the codings.
 
-    Of one coder the later code counts. A label on which coders differ counts as not judged.
+    Of one coder and basis the later code counts. A label on which coders differ counts as not judged.
 
     Raises
     ------
@@ -225,7 +225,7 @@ def add_codings(
 
 
 def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[str], relevance_key: str) -> CodedRecord:
-    rows = {(row.coder, row.label): row for row in (*record.codings(label_keys, relevance_key), *later)}
+    rows = {(row.coder, row.label, row.basis): row for row in (*record.codings(label_keys, relevance_key), *later)}
     values = {label: _agreed(list(rows.values()), label) for label in label_keys}
     return record.model_copy(
         update={
@@ -233,7 +233,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
             "labels": tuple(label for label, value in values.items() if value == 1),
             "not_judged": tuple(label for label, value in values.items() if value is None),
             "recoded": tuple(label for label, value in values.items() if value != record.code(label)),
-            "coder": ", ".join(dict.fromkeys(coder for coder, _ in rows)),
+            "coder": ", ".join(dict.fromkeys(coder for coder, *_ in rows)),
         }
     )
 

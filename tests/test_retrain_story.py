@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,15 +17,18 @@ import yaml
 from models.artifact import load_model, read_config
 from pipeline.store import read_predictions
 from pipeline.versions import list_versions, read_additions, read_history, version_in_use
+from tests.conftest import ROOT
 from tests.test_cli import call
-from tests.test_codebook_swap import CODEBOOK, LABELS, by_sentence, carried, export, papers
+from tests.test_codebook_swap import CODEBOOK, LABELS, Sentences, by_sentence, carried, export, papers, title
+from tests.test_report import Page, said, value_at
 
 ADDED = Path("data/annotated/added")
+METRICS = Path("reports/metrics.json")
 HEADER = ["key", "coder", "label", "value", "basis"]
 Codes = Callable[[int, str, str], int]
 
 
-def codings(path: Path, found: list[list[tuple[str, list[str]]]], start: int, value: Codes) -> None:
+def codings(path: Path, found: list[Sentences], start: int, value: Codes) -> None:
     """The coding contract: two coders, who judge every label of every paper."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -35,19 +39,84 @@ def codings(path: Path, found: list[list[tuple[str, list[str]]]], start: int, va
                     writer.writerow([f"p{start + number}", coder, label, value(number, coder, label), "abstract"])
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bibliography(number: int) -> dict[str, Any]:
+    return {"title": title(number), "authors": [f"Gardener{number}, Ada"], "year": 2000 + number % 20}
+
+
+def screened(path: Path, found: list[Sentences], start: int) -> None:
+    """The export of a search; papers with an even number have a DOI."""
+    export(path, found, start)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for number, row in enumerate(rows, start=start):
+        row |= bibliography(number) | ({} if number % 2 else {"doi": f"10.5555/garden.{number}"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def rayyan(path: Path, found: list[Sentences], start: int) -> None:
+    """What Rayyan exports of the one member Ann, who included all papers and set a label for each code."""
+    with (ROOT / "tests/fixtures/codings/rayyan.csv").open(encoding="utf-8", newline="") as file:
+        columns = csv.DictReader(file).fieldnames or []
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for number, sentences in enumerate(found, start=start):
+            labels = ",".join(label.capitalize() for label in carried(sentences))
+            notes = 'Imported from Ovid | RAYYAN-INCLUSION: {"Ann"=>"Included"}'
+            known = bibliography(number)
+            writer.writerow(
+                {
+                    "key": f"rayyan-{number}",
+                    "title": known["title"],
+                    "year": known["year"],
+                    "authors": known["authors"][0],
+                    "abstract": " ".join(text for text, _ in sentences),
+                    "doi": "" if number % 2 else f"10.5555/garden.{number}",
+                    "notes": f"{notes} | RAYYAN-LABELS: {labels}" if labels else notes,
+                }
+            )
+
+
+def ticked(path: Path, codes: list[list[str]], start: int) -> None:
+    """Bob's table of papers by labels, with ticks, as reviews print it."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["key", "paper", "coder", *(label.capitalize() for label in LABELS)])
+        for number, carries in enumerate(codes, start=start):
+            paper = f"Gardener{number} ({bibliography(number)['year']})"
+            writer.writerow([f"p{number}", paper, "Bob", *("✓" if label in carries else "" for label in LABELS)])
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose model has learnt from a few papers, with papers to tag and papers to test on."""
-    folder = tmp_path_factory.mktemp("story")
-    (folder / "data/annotated").mkdir(parents=True)
-    (folder / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
-    by_sentence(folder, papers(24, seed=1))
-    export(folder / "update.jsonl", papers(12, seed=3), 200)
-    export(folder / "test.jsonl", papers(8, seed=4), 300)
+    (tmp_path / "data/annotated").mkdir(parents=True)
+    (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
+    by_sentence(tmp_path, papers(24, seed=1))
+    export(tmp_path / "update.jsonl", papers(12, seed=3), 200)
+    gold = papers(16, seed=4)
+    export(tmp_path / "test.jsonl", gold, 300)
+    matrix = [["key", *LABELS]]
+    matrix += [
+        [f"p{number}", *(str(int(label in carried(paper))) for label in LABELS)]
+        for number, paper in enumerate(gold, start=300)
+    ]
+    (tmp_path / "gold.csv").write_text("".join(",".join(row) + "\n" for row in matrix), encoding="utf-8")
     content = {
         "codebook": "codebook.yaml",
         "sources": {"gold": "test.jsonl", "update": "update.jsonl"},
         "train": {"records": "coded.jsonl", "exemplars": "", "folds": 3},
+        "evaluate": {
+            "gold": "gold.csv",
+            "second_coder": "",
+            "baseline_query": "",
+            "bootstrap": 100,
+            "permutations": 100,
+        },
         # Papers made of the same few sentences are all alike.
         "retrain": {
             "test_records": "test.jsonl",
@@ -56,15 +125,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "bootstrap": 200,
         },
     }
-    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    return project
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return tmp_path
 
 
 def done(*words: object) -> str:
@@ -77,16 +141,97 @@ def model_files(folder: Path = Path("models/trained")) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "mlflow_run.json"}
 
 
-def alias(name: str) -> str:
+def aliases() -> dict[str, str]:
+    """Id of the model that each alias of the registry points to."""
     from mlflow import MlflowClient
 
-    return str(MlflowClient().get_model_version_by_alias("mechtag", name).tags["model_id"])
+    client = MlflowClient()
+    found = client.get_registered_model("mechtag").aliases
+    return {alias: client.get_model_version("mechtag", number).tags["model_id"] for alias, number in found.items()}
 
 
 @pytest.mark.slow
 def test_the_story(here: Path) -> None:
-    from mlflow.exceptions import MlflowException
+    done("train")
+    first = read_config("models/trained").model_id
+    before = model_files()
 
+    # Two people code twenty papers, each in a program of her or his own, and differ on one label of one paper.
+    new = papers(20, seed=2)
+    screened(here / "new.jsonl", new, 100)
+    rayyan(here / "articles.csv", new, 100)
+    ticks = [carried(sentences) for sentences in new]
+    assert "pests" in ticks[3]
+    ticks[3] = [label for label in ticks[3] if label != "pests"]
+    ticked(here / "table.csv", ticks, 100)
+    done("ingest", "new.jsonl", "-o", "new.parquet")
+    told = done(
+        *("codings", "articles.csv", "table.csv", "--records", "new.parquet", "-o", "coded/codings.csv"),
+        *("--basis", "abstract", "--unticked", "no"),
+    )
+    assert "40 read = 40 matched (10 by DOI, 10 by title, 20 by key) + 0 without codes + 0 unmatched" in told
+    assert rows_of(here / "coded/unmatched.csv") == rows_of(here / "coded/conflicts.csv") == []
+    (differ,) = rows_of(here / "coded/disagreements.csv")
+    assert (differ["title"], differ["label"], differ["yes"], differ["no"]) == (title(103), "pests", "Ann", "Bob")
+    coded = {(row["key"], row["coder"], row["label"]): row["value"] for row in rows_of(here / "coded/codings.csv")}
+    expected = {(f"p{number}", "Ann", "about_gardens"): "1" for number in range(100, 120)}
+    for coder, carries in (("Ann", [carried(sentences) for sentences in new]), ("Bob", ticks)):
+        for number in range(20):
+            expected |= {(f"p{100 + number}", coder, label): str(int(label in carries[number])) for label in LABELS}
+    assert coded == expected
+
+    # The model learns from them, is compared, and takes the place of the one in use.
+    told = done("retrain", "coded/codings.csv", "--records", "new.parquet")
+    second = read_config("models/trained").model_id
+    assert second != first
+    (version,) = list_versions(ADDED)
+    assert f"model {second} is in use now" in told
+    assert "140 codes new, 0 corrected, 0 known, 0 set aside" in told
+    assert (version_in_use(ADDED), aliases()) == (version, {"champion": second, "previous": first})
+    learnt = read_additions(ADDED)
+    assert (len(learnt.records), {coding.coder for coding in learnt.codings}) == (20, {"Ann", "Bob"})
+    compared = json.loads((Path("reports/retrain") / version / "comparison.json").read_text(encoding="utf-8"))
+    assert (compared["champion"], compared["challenger"], compared["promoted"]) == (first, second, True)
+    assert (compared["papers that are new"], compared["papers"].keys()) == (
+        20,
+        {"all papers", "earlier papers", "new papers"},
+    )
+    across = next(row for row in compared["papers"]["all papers"] if row["figure"] == "across_auc")
+    assert across["difference"] == pytest.approx(across["challenger"] - across["champion"])
+    assert across["ci_low"] <= across["difference"] <= across["ci_high"]
+
+    # How good it is on papers that neither model has learnt from, told on a page.
+    done("tag", "test.jsonl", "-o", "tagged")
+    done("evaluate", "tagged/predictions.parquet", "gold.csv", "--out-of-fold", "data/work/train", "-o", METRICS)
+    done("report", METRICS, "-o", "reports/report.html", "--summary", "tagged/summary.json")
+    metrics = json.loads(METRICS.read_text(encoding="utf-8"))
+    assert metrics["transfer"]["model_id"] == second
+    assert metrics["transfer"]["pooled"]["across_auc"]["value"] > 0.9
+    assert metrics["coded_records"]["documents"]["labels"]["pests"]["papers"] == 43  # of 44, one is not settled
+    page = Page(Path("reports/report.html").read_text(encoding="utf-8"))
+    assert second in page.text
+    assert first not in page.text
+    shown = [(own, words) for _, own, words in page.elements if "data-metric" in own]
+    for own, words in shown:
+        values = [value_at(metrics, path) for path in str(own["data-metric"]).split("+")]
+        assert "".join(words) == said(str(own["data-as"]), values), own
+    wanted = {f"transfer/labels/{label}/{count}" for label in LABELS for count in ("support", "roc_auc/value")}
+    assert wanted <= {path for own, _ in shown for path in str(own["data-metric"]).split("+")}
+
+    # And back: the model, what belongs to it, and what the registry says.
+    told = done("retrain", "--rollback")
+    assert f"model {first} is in use again" in told
+    assert model_files() == before
+    assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
+    assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
+    assert [row["event"].split()[1] for row in read_history(ADDED)] == ["promoted", "back"]
+    status, _, message = call("retrain", "--rollback")
+    assert (status, "no former one to go back to" in message) == (1, True)
+    assert version in done("retrain", "--history")
+
+
+@pytest.mark.slow
+def test_what_may_go_wrong(here: Path) -> None:
     done("train")
     first = read_config("models/trained").model_id
     before = model_files()
@@ -130,15 +275,7 @@ def test_the_story(here: Path) -> None:
     assert f"{version}/codings.jsonl" in data
 
     report = Path("reports/retrain") / version
-    compared = json.loads((report / "comparison.json").read_text(encoding="utf-8"))
-    assert (compared["papers"].keys(), compared["promoted"]) == ({"all papers", "earlier papers", "new papers"}, True)
-    figures = {row["figure"]: row for row in compared["papers"]["all papers"]}
-    across = figures["across_auc"]
-    assert across["difference"] == pytest.approx(across["challenger"] - across["champion"])
-    assert across["ci_low"] <= across["difference"] <= across["ci_high"]
-    assert (alias("champion"), alias("previous")) == (second, first)
-    with (report / "changes.csv").open(encoding="utf-8-sig", newline="") as file:
-        changes = list(csv.DictReader(file))
+    changes = rows_of(report / "changes.csv")
     tagged = {row: [] for row in ("old", "new")}
     for name, model in (("old", Path("models/kept") / first / "model"), ("new", Path("models/trained"))):
         done("tag", "update.jsonl", "-o", name, "--model", model)
@@ -158,17 +295,10 @@ def test_the_story(here: Path) -> None:
     assert "was not promoted" in told
     assert model_files() == promoted
     assert version_in_use(ADDED) == version
-    assert alias("champion") == second
+    assert aliases() == {"champion": second, "previous": first}
 
-    told = done("retrain", "--rollback")
-    assert f"model {first} is in use again" in told
-    assert model_files() == before
-    assert (version_in_use(ADDED), alias("champion")) == ("", first)
-    with pytest.raises(MlflowException, match="alias previous not found"):
-        alias("previous")
-    assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
-    status, _, message = call("retrain", "--rollback")
-    assert (status, "no former one to go back to" in message) == (1, True)
+    done("retrain", "--rollback")
+    assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
     events = [row["event"] for row in read_history(ADDED)]
     assert [event.split()[1] for event in events] == ["promoted", "not", "back"]
     listed = done("retrain", "--history")
@@ -184,8 +314,7 @@ def test_the_story(here: Path) -> None:
     (here / "codebook.yaml").write_text(yaml.safe_dump(changed), encoding="utf-8")
     told = done("retrain")
     version = list_versions(ADDED)[-1]
-    with (Path("reports/retrain") / version / "stale.csv").open(encoding="utf-8-sig", newline="") as file:
-        stale = list(csv.DictReader(file))
+    stale = rows_of(Path("reports/retrain") / version / "stale.csv")
     assert {row["label"] for row in stale} == {"watering"}
     assert len(stale) == 24 + 2 * 20
     assert f"{len(stale)} codes were given under other definitions" in told

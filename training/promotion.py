@@ -17,7 +17,7 @@ from models.artifact import load_model, read_config
 from models.files import replacing
 from pipeline.errors import MechtagError
 from pipeline.files import read_json, write_json
-from pipeline.versions import append_history, use_version, version_in_use
+from pipeline.versions import append_history, read_additions, read_history, use_version, version_in_use
 from training.retrain import MODEL, OUT_OF_FOLD
 
 NOTE = "kept.json"
@@ -68,7 +68,7 @@ def keep(places: Places, model: Path, out_of_fold: Path, note: Mapping[str, Any]
 def keep_champion(places: Places) -> None:
     """Keep the model in use, unless it is kept already."""
     model_id = read_config(places.model).model_id
-    if not (places.kept / model_id / NOTE).is_file():
+    if not is_kept(places, model_id):
         version = version_in_use(places.added)
         tags = {"data_version": version or "none added"}
         keep(places, places.model, places.out_of_fold, {"former": "", "version": version, "tags": tags})
@@ -88,6 +88,11 @@ def keep_challenger(places: Places, challenger: Path, version: str, tags: Mappin
     keep(places, challenger / MODEL, challenger / OUT_OF_FOLD, note)
 
 
+def is_kept(places: Places, model_id: str) -> bool:
+    """Whether a model is kept, and so can be brought back."""
+    return bool(model_id) and (places.kept / model_id / NOTE).is_file()
+
+
 def note_of(places: Places, model_id: str) -> dict[str, Any]:
     """Read what was noted when a model was kept.
 
@@ -97,8 +102,8 @@ def note_of(places: Places, model_id: str) -> dict[str, Any]:
         It was not kept.
     """
     path = places.kept / model_id / NOTE
-    if not path.is_file():
-        raise MechtagError(f"{path.parent}: model {model_id} was not kept here")
+    if not is_kept(places, model_id):
+        raise MechtagError(f"{path.parent}: model {model_id} was not kept here, or was deleted since")
     return read_json(path)
 
 
@@ -113,12 +118,15 @@ def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
     Raises
     ------
     MechtagError
-        The model was not kept, or was altered; nothing is changed then.
+        The model was not kept, or was altered, or what belongs to it is missing; nothing is changed then.
     """
     note = note_of(places, model_id)
     folder = places.kept / model_id
     if load_model(folder / MODEL).config.model_id != model_id:
         raise MechtagError(f"{folder}: holds another model than its name says; restore it")
+    # Read before anything is changed: to find them missing halfway would leave a model without its annotations.
+    read_additions(places.added, note["version"])
+    read_history(places.added)
     write_json(places.kept / _JOURNAL, {"model_id": model_id, "history": history})
     try:
         _swap(folder / MODEL, places.model)
@@ -133,12 +141,16 @@ def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
     (places.kept / _JOURNAL).unlink()
 
 
+def interrupted(places: Places) -> bool:
+    """Whether an installation was begun and not finished."""
+    return (places.kept / _JOURNAL).is_file()
+
+
 def recover(places: Places) -> str:
     """Finish an installation that was interrupted, and give the id of the model; empty where none was."""
-    path = places.kept / _JOURNAL
-    if not path.is_file():
+    if not interrupted(places):
         return ""
-    journal = read_json(path)
+    journal = read_json(places.kept / _JOURNAL)
     install(places, journal["model_id"], journal["history"])
     return str(journal["model_id"])
 
@@ -151,7 +163,7 @@ def former_of(places: Places, model_id: str) -> str:
     MechtagError
         It is not known, or was not kept.
     """
-    if not (places.kept / model_id / NOTE).is_file() or not (former := note_of(places, model_id)["former"]):
+    if not is_kept(places, model_id) or not (former := note_of(places, model_id)["former"]):
         raise MechtagError(
             f"{places.model}: model {model_id} did not come from 'mechtag retrain', or is the first one; "
             "there is no former one to go back to"
