@@ -143,6 +143,13 @@ def test_later_codes_of_a_coder_replace_earlier_ones() -> None:
     assert [row.record_id for row in second.records] == ["doi:10.1234/10"]
 
 
+def test_codes_from_abstract_and_full_text_are_kept_apart() -> None:
+    both = coding(10, "ann", "trust", 1), coding(10, "ann", "trust", 0, basis="full-text")
+    assert len(match(both, [record(10)], [], DedupeSettings(), "new.csv").codings) == 2
+    additions, _, counts = add(*both)
+    assert (counts, [row.value for row in additions.codings]) == ({"new": 2}, [1, 0])
+
+
 def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
     additions, aside, counts = add(
         coding(10, "ann", "relevant", 0),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 import training.promotion
@@ -24,6 +25,7 @@ from models.errors import MechtagError
 from models.tagger import Calibration, Document, Tagger
 from pipeline.annotations import CodedRecord
 from pipeline.codings import read_annotations
+from pipeline.parts import locked
 from pipeline.records import Coding, Prediction, Record
 from pipeline.sentences import split
 from pipeline.settings import RetrainSettings, SentenceSettings, Settings
@@ -31,6 +33,8 @@ from pipeline.store import read_predictions, write_predictions
 from pipeline.tag import predict
 from pipeline.tracked import track
 from pipeline.versions import Additions, read_history, version_in_use, write_additions
+from tests.conftest import ROOT
+from tests.test_cli import call
 from tests.toy import fruit_documents, fruit_project
 from training.change_log import write_change_log
 from training.changes import BOUNDS, find_changes
@@ -234,6 +238,29 @@ def test_a_kept_model_that_was_altered_is_not_installed(project: Project) -> Non
     with pytest.raises(MechtagError, match="model elsewhere was not kept here"):
         install(places, "elsewhere", {"event": "promoted"})
     assert (in_use(places), recover(places)) == (before, "")
+
+
+def test_a_model_whose_annotations_are_gone_is_not_installed(project: Project) -> None:
+    places = project.places
+    before = in_use(places)
+    follow(project)
+    shutil.rmtree(Path(places.added) / project.version)
+    with pytest.raises(MechtagError, match="no such version of annotations"):
+        install(places, project.challenger.model.config.model_id, {"event": "promoted"})
+    assert (in_use(places), recover(places)) == (before, "")
+
+
+@pytest.mark.parametrize("taken", ["models/kept", "data/annotated/added"])
+def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    codebook = {"codebook": str(ROOT / "data/annotated/codebook.yaml")}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(codebook), encoding="utf-8")
+    with locked(Path(taken)):
+        for words in ([], ["--rollback"]):
+            status, _, message = call("retrain", *words)
+            assert (status, f"{taken}: another run of mechtag is writing there" in message) == (1, True)
+        assert call("retrain", "--history")[0] == 0
+    assert "another run" not in call("retrain")[2]
 
 
 def system(name: str, coded: list[CodedRecord], scores: np.ndarray, keys: list[str]) -> System:
