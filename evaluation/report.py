@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from evaluation.benchmark import PROTOCOLS
 from evaluation.figures import figures, read_rows
+from evaluation.texts import refuse_another_model
 from pipeline.errors import MechtagError
 from pipeline.exporters.flow import RESPONSIVE, draw
 from pipeline.files import read_json, write_text
@@ -190,7 +191,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     Raises
     ------
     MechtagError
-        A file is faulty, or the metrics are none.
+        A file is faulty, the metrics are none, or another model made them or the tagged batch.
     """
     content = {"baselines": {}, **read_json(metrics)}
     known = [name for name in PROTOCOLS if name in content]
@@ -203,6 +204,8 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
+    if config:
+        refuse_another_model(content, read_json(config), read_json(summary) if summary else None)
     flow = read_flow(summary, None) if summary else None
     page = (
         _environment()

@@ -54,7 +54,7 @@ def paper_texts(
             "metrics: no protocol 'transfer' in them; run 'mechtag evaluate' on predictions of the model"
         )
     try:
-        _refuse_another(metrics, model, summary)
+        refuse_another_model(metrics, model, summary)
         content = _content(metrics, model, summary)
         names = ("methods", "model_card")
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
@@ -65,10 +65,22 @@ def paper_texts(
         ) from None
 
 
-def _refuse_another(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    others = {"metrics": metrics["transfer"].get("model_id")}
-    if summary is not None:
-        others["tagged search"] = summary["model_id"]
+def refuse_another_model(
+    metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None
+) -> None:
+    """Refuse figures, or a tagged search, that another model made than the one they are told of.
+
+    Parameters
+    ----------
+    metrics, model, summary
+        Contents of ``metrics.json``, of the model's ``config.json`` and of ``summary.json``.
+
+    Raises
+    ------
+    MechtagError
+        One of them names another model; those that name none are taken.
+    """
+    others = {"metrics": metrics.get("transfer", {}).get("model_id"), "tagged search": (summary or {}).get("model_id")}
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(

@@ -97,7 +97,7 @@ def predictions(record_ids: list[str], name: str, seed: int) -> list[Prediction]
                     threshold=0.5,
                     decision="refer" if 0.45 < chance < 0.6 else "yes" if chance > 0.5 else "no",
                     evidence=tuple(evidence) if number else (),
-                    model_id=name,
+                    model_id="abc",
                 )
             )
     return found
@@ -503,6 +503,23 @@ def test_blocks_that_are_missing_are_told(
             assert [value_at(metrics, one) for one in path.split("+")]
 
 
+@pytest.mark.parametrize("place", ["metrics", "tagged search"])
+def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, place: str) -> None:
+    """After a retraining or a rollback, figures of the former model would stand under the name of the new one."""
+    shutil.copytree(finished, tmp_path / "copy")
+    path = tmp_path / "copy" / ("reports/metrics.json" if place == "metrics" else "summary.json")
+    content = read_json(path)
+    (content["transfer"] if place == "metrics" else content)["model_id"] = "former"
+    write_json(path, content)
+    words = ("--model", tmp_path / "copy/model", "--summary", tmp_path / "copy/summary.json")
+    status, _, message = call(
+        *("report", tmp_path / "copy/reports/metrics.json", "-o", tmp_path / "page.html"),
+        *("--params", finished / "params.yaml", *words),
+    )
+    assert (status, (tmp_path / "page.html").exists()) == (1, False)
+    assert message == f"{place}: made with model former, the model given is abc; run it again"
+
+
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     for name in ("reports/metrics.json", "params.yaml"):
@@ -537,6 +554,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
         tmp_path / "r.html",
         "--params",
         finished / "params.yaml",
+        *("--model", finished / "model", "--summary", finished / "summary.json"),
     ]
     status, _, message = call(*words)
     assert status == 1
@@ -546,6 +564,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
 
 def test_markdown_and_page_can_be_written_at_once(finished: Path, tmp_path: Path) -> None:
     words = ["report", finished / "reports/metrics.json", "--params", finished / "params.yaml"]
+    words += ["--model", finished / "model", "--summary", finished / "summary.json"]
     status, shown, _ = call(*words, "-o", tmp_path / "a.md", "-o", tmp_path / "b.HTML")
     assert status == 0
     assert "How far mechtag agrees with human coding" in shown
