@@ -204,9 +204,11 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
-    if config:
-        refuse_another_model(content, read_json(config), read_json(summary) if summary else None)
     flow = read_flow(summary, None) if summary else None
+    if config:
+        # A flow may be drawn from counts of no model.
+        tagged = read_json(summary) if summary else {}
+        refuse_another_model(content, read_json(config), tagged if "model_id" in tagged else None)
     page = (
         _environment()
         .get_template("report.html")

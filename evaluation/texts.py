@@ -80,7 +80,9 @@ def refuse_another_model(
     MechtagError
         One of them names another model; those that name none are taken.
     """
-    others = {"metrics": metrics.get("transfer", {}).get("model_id"), "tagged search": (summary or {}).get("model_id")}
+    others = {"metrics": metrics.get("transfer", {}).get("model_id")}
+    if summary is not None:
+        others["tagged search"] = summary["model_id"]
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
