@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -151,5 +152,7 @@ def outputs(folder: Path) -> dict[str, bytes]:
 if __name__ == "__main__":
     from tests import batches
 
+    # Whatever runs the tests in the background has its children ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     models.artifact.load_model = batches.toy_model  # type: ignore[assignment]
     mechtag.main()
