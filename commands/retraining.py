@@ -194,6 +194,7 @@ def _challenge(
     from training.changes import find_changes
     from training.promotion import install, keep_challenger, keep_champion
     from training.registry import register, tolerated
+    from training.retrain import MODEL as PART
     from training.retrain import champion_predictions, train_challenger
     from training.search import read_sources
     from training.tracking import log_run
@@ -217,7 +218,9 @@ def _challenge(
     known, new = champion_predictions(champion, places.out_of_fold, coded)
     systems = System("the model in use", known), System("the challenger", challenger.documents)
     labels = [key for key in codebook.keys if key in champion.config.codebook.keys]
-    papers = {"all papers": coded, "earlier papers": [record for record in coded if record not in new], NEW: new}
+    added = {row.record.record_id for row in new}
+    earlier = [row for row in coded if row.record.record_id not in added]
+    papers = {"all papers": coded, "earlier papers": earlier, NEW: new}
     figures = {
         name: compare(
             *systems, rows, labels, codebook.relevance.key, settings.retrain, np.random.default_rng(settings.seed)
@@ -249,7 +252,7 @@ def _challenge(
             for side, value in (("champion", each.champion), ("challenger", each.challenger))
             if value is not None
         }
-        folder = challenger.folder / "model"
+        folder = challenger.folder / PART
         log_run(challenger.model.config, folder, settings, metrics, challenger.losses)
         register(folder, settings, tags)
     in_use = ids[1] if verdict.promote else ids[0]
