@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +169,9 @@ def load_model(
         encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
         return encoder.with_weights(tuned) if tuned else encoder
 
-    def tagger(encoder: Encoder) -> Tagger:
+    def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
         _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
-        return _tagger(config.codebook, arrays, encoder)
+        return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
 
     definitions, _ = definition_texts(config.codebook)
     terms = _terms(arrays)
@@ -182,7 +182,8 @@ def load_model(
     choice = Choice(runtime, f"{runtime}: as asked for")
     if runtime == "auto":
         choice = runtimes.choose(tagger, made_up_texts(terms, definitions, config.seed + 1))
-    return Model(tagger(runtimes.encoder(choice.runtime)), config, choice, runtimes.reference)
+    loaded = tagger(runtimes.encoder(choice.runtime), runtimes.finer(choice.runtime))
+    return Model(loaded, config, choice, runtimes.reference)
 
 
 def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:

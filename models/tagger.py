@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from models.pooling import pool
 from models.words import Words
 
 Array = NDArray[np.float64]
+
+# How near to a bound between two decisions a probability must lie for the document to be scored again.
+CLOSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class Calibration:
             for chance, low, high in zip(chances, self.low, self.high, strict=True)
         )
 
+    def is_close(self, chances: Array) -> bool:
+        """Say whether a probability of a document lies within `CLOSE` of where its decision would be another."""
+        gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
+        return bool((gaps <= CLOSE).any())
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -114,13 +122,21 @@ class Scored:
 
 @dataclass(frozen=True)
 class Tagger:
-    """Everything that is needed to tag a document."""
+    """Everything that is needed to tag a document.
+
+    Attributes
+    ----------
+    finer
+        Gives the encoder that scores close documents again (`Calibration.is_close`), where
+        ``encoder`` is quick but rough; called when one is met.
+    """
 
     codebook: Codebook
     encoder: Encoder
     definitions: Definitions
     heads: Heads
     calibration: Calibration
+    finer: Callable[[], Encoder] | None = None
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         """Score, pool, calibrate and decide; a sentence that comes again is scored once.
@@ -132,6 +148,17 @@ class Tagger:
         list of Scored
             In the order of ``documents``.
         """
+        scored = self._tag(documents)
+        if self.finer is None:
+            return scored
+        close = [row for row, one in enumerate(scored) if self.calibration.is_close(one.probabilities)]
+        if close:
+            again = replace(self, encoder=self.finer(), finer=None)
+            for row, one in zip(close, again.tag([documents[row] for row in close]), strict=True):
+                scored[row] = one
+        return scored
+
+    def _tag(self, documents: Sequence[Document]) -> list[Scored]:
         places: dict[str, int] = {}
         rows = [places.setdefault(unit, len(places)) for document in documents for unit in document.units]
         units = list(places)

@@ -59,7 +59,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     calibration
         Where given, weights and activations are quantised to 8 bits, with ranges seen on
         these texts; large channels of activations are moved into the weights before
-        (SmoothQuant, Xiao et al. 2023).
+        (SmoothQuant, Xiao et al. 2023). One layer stays as it is, see `first_narrowing`.
 
     Raises
     ------
@@ -125,6 +125,30 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
         ) from None
 
 
+def first_narrowing(graph: Any) -> list[str]:
+    """Name the first linear layer that gives less than it takes, in a transformer the end of its first block.
+
+    What goes into it has a few values far larger than all others, so that a common range for
+    8 bits leaves the others coarse. In float it halves the largest error of a probability, at
+    no cost in time that can be told.
+
+    Returns
+    -------
+    list of str
+        One name; none where there is no such layer.
+    """
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "MatMul" and node.input(1).get_source_output().get_node().get_type_name() in (
+            "Constant",
+            "Convert",
+        ):
+            size = [int(length) for length in node.input(1).get_shape()]
+            given, taken = size if node.get_attributes()["transpose_b"] else reversed(size)
+            if given < taken:
+                return [str(node.get_friendly_name())]
+    return []
+
+
 def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
     try:
         import nncf
@@ -146,9 +170,12 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
             subset_size=len(tokens),
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=first_narrowing(graph)),
             # Ranges that hold every value seen: cutting off the largest, as is usual, adds a half to the largest error.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                # How much of the spread goes to the weights, by trial; from 0.5 to 0.95, it is the best of four.
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=0.85),
             ),
         )
 

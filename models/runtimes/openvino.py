@@ -19,12 +19,14 @@ Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 # What the processor must be able to multiply by itself. OpenVINO would take any precision and compute in another.
 _NEEDS = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
-# Sums, roots and exponentials of the quantised encoder stay in fp32, which costs no time that can be told.
-_HINT = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+# What is computed in where it can be, the first that the processor has. For int8: all that is not quantised.
+_HINTS = {"fp32": ("FP32",), "bf16": ("BF16",), "int8": ("BF16", "FP32")}
+_HINT_NAMES = {"FP32": "f32", "BF16": "bf16"}
 # The arrays between two layers then stay in the processor's caches.
-_BATCH_TOKENS = 2048
-# Texts are cut into tokens this many at a time, while the batches before them are computed.
-_SLICE = 512
+_BATCH_TOKENS = 1024
+# Texts are cut into tokens this many at a time, while the batches before them are computed. The fewer, the more
+# padding: texts are sorted by length before they are cut, but batched by tokens.
+_SLICE = 4096
 
 
 def import_openvino() -> Any:
@@ -81,7 +83,7 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
             "use the runtime auto, fp32 or torch"
         )
     settings = {
-        "INFERENCE_PRECISION_HINT": _HINT[precision],
+        "INFERENCE_PRECISION_HINT": next(_HINT_NAMES[name] for name in _HINTS[precision] if name in capabilities),
         "INFERENCE_NUM_THREADS": available_threads(threads),
         "NUM_STREAMS": available_threads(threads),
         # Two processes on one machine would be pinned to the same cores.
