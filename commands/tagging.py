@@ -55,23 +55,33 @@ def tag(
 
     Example: `mechtag tag search_update.ris -o out/`
     """
+    from contextlib import ExitStack
     from functools import partial
 
-    from models.artifact import load_model
     from models.errors import MechtagError
-    from pipeline.batch import finish, run_local
-    from pipeline.runs import Request, opened
+    from pipeline.ahead import ahead, directly
 
     if engine is Engine.LOCAL and workers:
         raise MechtagError("--workers is for --engine ray; on one machine the encoder uses all cores by itself")
     settings, codebook = load(params)
     tagging = settings.tag.chosen(runtime, threads)
-    loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
-    chosen = loaded.choice.runtime
-    if tagging.runtime != "torch":
-        say(f"runtime {loaded.choice.reason}")
-    request = Request(sources, output, settings, loaded.config, sentence_table, runtime=chosen)
-    with opened(request, resume=resume) as job:
+    with ExitStack() as stack:
+        run = directly
+        if engine is Engine.LOCAL and not sentence_table:
+            # It gets ready while the model is loaded here.
+            from pipeline.sentences import prepare
+
+            run = stack.enter_context(ahead("cuts sentences", prepare, settings.sentences))
+        from models.artifact import load_model
+        from pipeline.batch import finish, run_local
+        from pipeline.runs import Request, opened
+
+        loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+        chosen = loaded.choice.runtime
+        if tagging.runtime != "torch":
+            say(f"runtime {loaded.choice.reason}")
+        request = Request(sources, output, settings, loaded.config, sentence_table, runtime=chosen)
+        job = stack.enter_context(opened(request, resume=resume))
         intake = job.intake
         for note in (*intake.notes, *intake.unread):
             say(f"note: {note}")
@@ -85,7 +95,7 @@ def tag(
                 load_one = partial(load_model, model.absolute(), codebook, runtime=chosen, threads=1)
                 run_ray(job, load_one, settings, workers, advance)
             else:
-                run_local(job, loaded, settings, advance)
+                run_local(job, loaded, settings, advance, run)
         with progress("writing tables", job.manifest.records) as advance:
             summary = finish(job, codebook, advance)
     for line in intake.identification.lines():

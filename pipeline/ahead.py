@@ -5,20 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import Any
 
 from pipeline.errors import MechtagError
 
-ItemT = TypeVar("ItemT")
+# Runs a function of a module, called with arguments, and gives the items that it gives, in their order.
+Runner = Callable[..., Iterator[Any]]
 
 _ITEM, _END, _ERROR = range(3)
 
 
 @contextmanager
-def ahead(what: str, make: Callable[..., Iterator[ItemT]], *arguments: Any) -> Iterator[Iterator[ItemT]]:
-    """Run an iterator in another process, which makes the next item while this one is used.
+def ahead(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
+    """Start another process, in which iterators make their next item while this one is used.
 
     It is a process and not a thread because Python code in a thread would hold up the
     encoder. It waits until an item is taken before it makes the one after the next, and
@@ -28,38 +29,59 @@ def ahead(what: str, make: Callable[..., Iterator[ItemT]], *arguments: Any) -> I
     ----------
     what
         What the process does, for messages.
-    make, *arguments
-        A function of a module, and what it is called with there.
+    prepare, *arguments
+        A function of a module, and what it is called with there, at once: it loads what will be needed.
 
     Yields
     ------
-    iterator
-        The same items in the same order.
-
-    Raises
-    ------
-    MechtagError
-        The process was killed. An error that ``make`` raises is raised here, when its item is asked for.
+    Runner
+        Its items raise `MechtagError` if the process was killed. An error of ``prepare``, or of
+        the function that is run, is raised here, when the item is asked for.
     """
     # A fresh process: one that is forked would share locks with threads that it does not have.
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(there, make, arguments), name=what, daemon=True)
-    process.start()
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there, prepare, arguments), name=what, daemon=True)
+    with _ctrl_c_held_back():
+        process.start()
     there.close()
+
+    def run(make: Callable[..., Iterator[Any]], *its_arguments: Any) -> Iterator[Any]:
+        with suppress(BrokenPipeError):  # told when the first item is asked for
+            here.send((make, its_arguments))
+        return _items(what, process, here)
+
     try:
-        yield _items(what, process, here)
+        yield run
     finally:
         here.close()
         process.terminate()
         process.join()
 
 
+def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    """Run an iterator in this process; a `Runner`."""
+    return make(*arguments)
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Let processes be born deaf to Ctrl-C, which goes to all of a terminal's: this one decides."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _items(what: str, process: multiprocessing.process.BaseProcess, connection: Connection) -> Iterator[Any]:
     while True:
         try:
             kind, item = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             process.join()
             raise MechtagError(
                 f"the process that {what} ended early (exit status {process.exitcode}); "
@@ -72,17 +94,18 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
         yield item
 
 
-def _work(connection: Connection, make: Callable[..., Iterator[Any]], arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C goes to both processes; the other one decides.
+def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    # Where the other process is gone, nobody waits for the items.
+    with suppress(BrokenPipeError, ConnectionResetError, EOFError):
         try:
-            for item in make(*arguments):
-                connection.send((_ITEM, item))
-            connection.send((_END, None))
-        except BrokenPipeError:
+            prepare(*arguments)
+            while True:
+                make, its_arguments = connection.recv()
+                for item in make(*its_arguments):
+                    connection.send((_ITEM, item))
+                connection.send((_END, None))
+        except (BrokenPipeError, ConnectionResetError, EOFError):
             raise
         except Exception as error:
             connection.send((_ERROR, error))
-    except BrokenPipeError:
-        pass  # The other process is gone, and nobody waits for the items.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
 
 from models.artifact import Model
 from models.codebook import Codebook
 from models.tagger import Scored
-from pipeline.ahead import ahead
+from pipeline.ahead import Runner, directly
 from pipeline.exporters import EXPORTERS
 from pipeline.files import json_bytes, write_json
 from pipeline.parts import Part, total
@@ -42,16 +42,24 @@ class Scorer:
         return self._job.parts.write(self._job.manifest, chunk.part, predictions)
 
 
-def run_local(job: Job, model: Model, settings: Settings, on_progress: Progress = lambda _: None) -> None:
+def run_local(
+    job: Job,
+    model: Model,
+    settings: Settings,
+    on_progress: Progress = lambda _: None,
+    run: Runner = directly,
+) -> None:
     """Make the parts that are missing, on this machine.
 
-    While a part is scored, a process cuts the next one into sentences, and a thread writes
-    the one before.
+    While a part is scored, a thread writes the one before; and the next one is cut into
+    sentences, if ``run`` is that of `pipeline.ahead.ahead`.
 
     Parameters
     ----------
     on_progress
         Called with the number of records done since the last call.
+    run
+        Runs what cuts the records into sentences.
     """
     scorer = Scorer(job, model, settings)
 
@@ -61,7 +69,8 @@ def run_local(job: Job, model: Model, settings: Settings, on_progress: Progress 
             job.finished[part.part] = part
             on_progress(part.stop - part.start)
 
-    with _chunks(job, settings) as chunks, ThreadPoolExecutor(1) as writer:
+    chunks = run(read_chunks, job.records, job.manifest, job.todo, settings.sentences, job.sentences)
+    with ThreadPoolExecutor(1) as writer:
         writing = None
         try:
             for chunk in chunks:
@@ -70,13 +79,6 @@ def run_local(job: Job, model: Model, settings: Settings, on_progress: Progress 
                 writing = writer.submit(scorer.write, chunk, *scored)
         finally:
             note(writing)
-
-
-def _chunks(job: Job, settings: Settings) -> AbstractContextManager[Iterator[Chunk]]:
-    arguments = (job.records, job.manifest, job.todo, settings.sentences, job.sentences)
-    if len(job.todo) > 1:
-        return ahead("cuts sentences", read_chunks, *arguments)
-    return nullcontext(read_chunks(*arguments))  # A process takes a second to start.
 
 
 def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None) -> dict[str, Any]:

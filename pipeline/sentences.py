@@ -153,6 +153,11 @@ def _load_model(name: str) -> Language:
     return nlp
 
 
+def prepare(settings: SentenceSettings) -> None:
+    """Load what `split` needs, which takes a second or two; raises as it does."""
+    _pipeline(settings.spacy_model)
+
+
 @lru_cache(maxsize=2)
 def _pipeline(name: str) -> Language:
     nlp = _load_model(name) if name else _load_rules()

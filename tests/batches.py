@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from models.runtimes.choice import Choice
 from models.tagger import Calibration, Heads, Tagger
 from models.words import Words
 from pipeline.records import Record
-from pipeline.runs import Chunk
 from pipeline.store import write_records
 from tests.toy import WordEncoder
 
@@ -117,12 +115,6 @@ def project(folder: Path, count: int) -> tuple[Path, Path]:
     params.write_text(yaml.safe_dump(settings), encoding="utf-8")
     write_records(folder / "records.parquet", papers(count))
     return folder / "records.parquet", params
-
-
-@contextmanager
-def inline(what: str, make: Callable[..., Iterator[Chunk]], *arguments: object) -> Iterator[Iterator[Chunk]]:
-    """What `ahead` does, without the second that a process takes to start; it runs in the tests that start one."""
-    yield make(*arguments)
 
 
 def start(*words: object, seconds: float = 0.0, **environment: str) -> subprocess.Popen[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Before any test imports a library that reads them: nothing may go out.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +18,7 @@ import pytest
 
 from models.codebook import Codebook, load_codebook
 from models.features import Definitions, embed_codebook
+from pipeline import ahead
 from pipeline.annotations import Exemplar
 from pipeline.ingest import Ingested, ingest
 from pipeline.records import Record
@@ -28,6 +30,19 @@ from training.trainers import Frozen
 ROOT = Path(__file__).parent.parent
 # Public benchmark data, which are not part of the project.
 BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_ahead() -> Iterator[None]:
+    """Do without the second that a process takes to start; it runs in the tests that start one."""
+
+    @contextmanager
+    def inline(*_: object) -> Iterator[ahead.Runner]:
+        yield ahead.directly
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ahead, "ahead", inline)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import models.artifact
-import pipeline.batch
+import pipeline.ahead
 from models.artifact import Model
 from models.codebook import load_codebook
 from pipeline.ahead import ahead
@@ -27,7 +27,7 @@ from pipeline.sentences import split
 from pipeline.settings import load_settings
 from pipeline.store import read_predictions, read_records, write_records, write_sentences
 from pipeline.tag import predict
-from tests.batches import finish, inline, outputs, papers, project, start, toy_model
+from tests.batches import finish, outputs, papers, project, start, toy_model
 from tests.test_cli import call
 
 COUNT = 63
@@ -36,7 +36,6 @@ COUNT = 63
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models.artifact, "load_model", toy_model)
-    monkeypatch.setattr(pipeline.batch, "ahead", inline)
 
 
 @pytest.fixture
@@ -51,7 +50,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     records, params = project(folder, COUNT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.artifact, "load_model", toy_model)
-        patch.setattr(pipeline.batch, "ahead", inline)
         status, _, message = call("tag", records, "-o", folder / "out", "--params", params)
     assert status == 0, message
     found = outputs(folder / "out")
@@ -339,7 +337,7 @@ def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_pa
 def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.batch, "ahead", ahead)
+    monkeypatch.setattr(pipeline.ahead, "ahead", ahead)
     with table[1].open("a", encoding="utf-8") as file:
         file.write("sentences: {spacy_model: no_such_model}\n")
     status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--params", table[1])

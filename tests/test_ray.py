@@ -18,7 +18,7 @@ import pipeline.batch
 import pipeline.runs
 from pipeline.errors import MechtagError
 from pipeline.places import Place, locate
-from tests.batches import finish, inline, outputs, project, start, toy_model
+from tests.batches import finish, outputs, project, start, toy_model
 from tests.test_cli import call
 
 COUNT = 63
@@ -27,7 +27,6 @@ COUNT = 63
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models.artifact, "load_model", toy_model)
-    monkeypatch.setattr(pipeline.batch, "ahead", inline)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
