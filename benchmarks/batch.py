@@ -36,7 +36,7 @@ _SEED = 2021
 # Of the words of an abstract, how many are put in place of others.
 _CHANGED = 0.1
 # Runs to be killed are smaller, in smaller parts, so that a kill may come at any moment of a run.
-_KILLED_RECORDS, _KILLED_CHUNK = 2_000, 100
+_KILLED_RECORDS, _KILLED_CHUNK = 600, 30
 _POLL = 0.1
 _TEXT = (ROOT / "benchmarks/batch.md").read_text(encoding="utf-8")
 
@@ -81,7 +81,7 @@ def _params(chunk: int | None = None) -> Path:
 
 
 def _start(records: Path, output: Path, *more: object, chunk: int | None = None) -> subprocess.Popen[bytes]:
-    words = ("tag", records, "-o", output, "--params", _params(chunk), *more)
+    words = ("tag", records, "-o", output, "--params", _params(chunk), "--runtime", "auto", *more)
     with (WORK / "log.txt").open("ab") as log:
         return subprocess.Popen((sys.executable, "-m", "mechtag", *map(str, words)), cwd=ROOT, stdout=log, stderr=log)
 
@@ -238,12 +238,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = sorted(chosen.records)
     results = list(_scale(sizes))
     results += _with_ray(sizes[0])
-    results += _kills(min(_KILLED_RECORDS, sizes[0] // 2), chosen.kills)
+    results += _kills(min(_KILLED_RECORDS, sizes[0]), chosen.kills)
     results += _estimate(results, len(os.sched_getaffinity(0)), chosen.price)
     for found in results:
         sys.stderr.write("{dataset}: {system}: {metric} {value:.6g}\n".format(**found))
     if (tuple(sizes), chosen.kills) == (RECORDS, KILLS):
-        publish("batch", COMMAND, results, _TEXT, versions=("torch", "spacy", "ray", "pyarrow"))
+        publish("batch", COMMAND, results, _TEXT, versions=("openvino", "torch", "spacy", "ray", "pyarrow"))
 
 
 if __name__ == "__main__":
