@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from models.artifact import ModelConfig
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS
 from pipeline.intake import (
@@ -28,6 +27,9 @@ from pipeline.records import Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, Settings
 from pipeline.slices import RecordTable
+
+if TYPE_CHECKING:  # the process that cuts sentences needs nothing that it imports, a second's worth
+    from models.artifact import ModelConfig
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from pipeline.ahead import ahead, directly
 from pipeline.errors import MechtagError
+from tests.conftest import ROOT
 
 
 def get_ready(log: Path | None = None, fails: bool = False) -> None:
@@ -78,3 +81,11 @@ def test_ctrl_c_is_left_to_the_other_process() -> None:
 
 def test_directly_is_in_this_process() -> None:
     assert list(directly(count, 1)) == [(0, os.getpid())]
+
+
+def test_what_it_imports_to_cut_sentences_is_light() -> None:
+    code = (
+        "import sys, pipeline.runs, pipeline.sentences; print({'sklearn', 'spacy', 'torch', 'scipy'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
