@@ -1,6 +1,7 @@
 """The tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
 
 spaCy finds the factory by the entry point in ``pyproject.toml``, so nothing has to be imported.
+It does so whenever any pipeline is made, so what is heavy is imported when the component is.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
-from models.artifact import Model, load_model
 from pipeline.records import Prediction, Record, Sentence
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, TagSettings
-from pipeline.tag import predict
+
+if TYPE_CHECKING:
+    from models.artifact import Model
 
 SPANS = "mechtag"
 SENTENCE_SPANS = "mechtag_sentences"
@@ -42,6 +45,8 @@ def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -
     MechtagError
         As `models.artifact.load_model`.
     """
+    from models.artifact import load_model
+
     checked = TagSettings(evidence_sentences=evidence_sentences)
     return MechtagComponent(load_model(Path(model)), checked.evidence_sentences)
 
@@ -82,6 +87,8 @@ class MechtagComponent:
             yield from docs
 
     def _tag(self, docs: Sequence[Doc]) -> None:
+        from pipeline.tag import predict
+
         # Numbers as names: what users call their records may occur twice.
         records = [
             Record(record_id=str(number), title=_title(doc), abstract=doc.text) for number, doc in enumerate(docs)
