@@ -62,9 +62,26 @@ def _cell(found: Mapping[str, Any] | None) -> str:
         return ""
     value = found["value"]
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.{1 if abs(value) >= 10 else 3}f}"
+    if 0 < abs(value) < 0.0005:
+        text = f"{value:.1g}"
     if found["ci_low"] is not None:
         text += f" ({found['ci_low']:.3f} to {found['ci_high']:.3f})"
     return text
+
+
+def _tables(results: Sequence[Mapping[str, Any]]) -> str:
+    """One table for all data sets of which the same is told."""
+    told: dict[str, set[str]] = {}
+    for found in results:
+        told.setdefault(found["dataset"], set()).add(found["metric"])
+    groups: list[list[str]] = []
+    for dataset, metrics in told.items():
+        alike = (group for group in groups if any(metrics & told[other] for other in group))
+        group = next(alike, None)
+        if group is None:
+            groups.append(group := [])
+        group.append(dataset)
+    return "\n\n".join(_table([found for found in results if found["dataset"] in group]) for group in groups)
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -123,7 +140,7 @@ def publish(
     write_json(docs / "benchmarks" / f"{name}.json", content)
     listed = ", ".join(f"{label} {version}" for label, version in content["versions"].items())
     foot = f"`{command}`, commit {content['commit']}; {content['machine']}; {listed}."
-    section = f"<!-- {name} -->\n{text.strip()}\n\n{_table(results)}\n\n{foot}\n<!-- /{name} -->\n"
+    section = f"<!-- {name} -->\n{text.strip()}\n\n{_tables(results)}\n\n{foot}\n<!-- /{name} -->\n"
     path = docs / "benchmarks.md"
     page = path.read_text(encoding="utf-8") if path.exists() else _HEAD
     start, end = page.find(f"<!-- {name} -->"), page.find(f"<!-- /{name} -->\n")

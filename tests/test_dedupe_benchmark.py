@@ -74,6 +74,21 @@ def test_most_copies_are_found() -> None:
     assert len(found.unique) <= 3
 
 
+def test_data_sets_of_which_other_things_are_told_have_their_own_table(tmp_path: Path) -> None:
+    told = [("one", "recall", 0.5), ("two", "seconds", 12), ("three", "recall", 0.00006), ("two", "recalls", 3)]
+    publish(
+        "one", "run one", [result(data, "ours", metric, value) for data, metric, value in told], "## One", docs=tmp_path
+    )
+    rows = [line for line in (tmp_path / "benchmarks.md").read_text().splitlines() if line.startswith("| ")]
+    assert rows == [
+        "| data | system | recall |",
+        "| one | ours | 0.500 |",
+        "| three | ours | 6e-05 |",
+        "| data | system | seconds | recalls |",
+        "| two | ours | 12 | 3 |",
+    ]
+
+
 def test_published_sections_replace_themselves_only(tmp_path: Path) -> None:
     publish("one", "run one", [result("data", "ours", "recall", 0.5, (0.25, 0.75))], "## One", docs=tmp_path)
     publish("two", "run two", [result("data", "ours", "seconds", 12)], "## Two", docs=tmp_path)
