@@ -68,6 +68,14 @@ def retrain(
         raise typer.BadParameter("give codings, --rollback or --history, one of them at a time")
     if records and not codings:
         raise typer.BadParameter("--records goes with the codings of these records")
+    if (rollback or history) and (on or onto or leave_out_leaks):
+        raise typer.BadParameter(
+            "--on, --onto and --leave-out-leaks are for learning anew, not for --rollback or --history"
+        )
+    if Path.cwd().is_relative_to(model.resolve()):
+        raise typer.BadParameter(
+            f"--model {model}: the folder is exchanged as a whole, so it cannot be worked in; leave it"
+        )
     settings, codebook = load(params)
     places = Places(model, out_of_fold, model.with_name("kept"), settings.train.added)
     # To read is allowed while another retraining goes on.
@@ -94,11 +102,16 @@ def _alone(places: Places) -> Iterator[None]:
 
 
 def _print_history(places: Places) -> None:
+    from models.errors import MechtagError
     from pipeline.versions import list_versions, read_additions, read_history, version_in_use
 
     used = version_in_use(places.added)
     for name in list_versions(places.added):
-        additions = read_additions(places.added, name)
+        try:
+            additions = read_additions(places.added, name)
+        except MechtagError as error:
+            say(f"{name} cannot be read: {error}")
+            continue
         coders = ", ".join(sorted({coding.coder for coding in additions.codings}))
         counts = f"{len(additions.codings)} codings of {len({row.record_id for row in additions.codings})} records"
         typer.echo(f"{name}: {counts} by {coders or 'nobody'}{' (in use)' if name == used else ''}")

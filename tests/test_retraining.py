@@ -263,6 +263,40 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
     assert "another run" not in call("retrain")[2]
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--rollback", "--onto", "none"], "are for learning anew"),
+        (["--history", "--on", "a.ris"], "are for learning anew"),
+        (["--rollback", "--leave-out-leaks"], "are for learning anew"),
+        (["--model", "."], "exchanged as a whole"),
+        (["--model", ".."], "exchanged as a whole"),
+    ],
+)
+def test_what_would_be_ignored_or_go_wrong_is_refused(words: list[str], told: str) -> None:
+    status, _, message = call("retrain", *words)
+    assert status == 2
+    assert told in " ".join(message.replace("│", " ").split())
+
+
+def test_the_history_goes_on_after_a_version_that_is_damaged(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = tmp_path / "versions"
+    shutil.copytree(project.places.added, added)
+    whole = f"9-{project.version.split('-')[1]}"
+    shutil.copytree(added / project.version, added / whole)
+    damaged = next((added / project.version).glob("codings*"))
+    damaged.write_text("{", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = {"codebook": str(ROOT / "data/annotated/codebook.yaml"), "train": {"added": str(added)}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    status, output, message = call("retrain", "--history")
+    assert status == 0
+    assert f"{project.version} cannot be read: " in message
+    assert output.startswith(f"{whole}: ")
+
+
 def system(name: str, coded: list[CodedRecord], scores: np.ndarray, keys: list[str]) -> System:
     rows = [
         Prediction(
