@@ -22,7 +22,7 @@ run: .venv/run.stamp
 	@echo "Text for the paper:    reports/methods.md (model card: models/trained/README.md)"
 
 test: .venv/test.stamp lint types
-	$(BIN)/pytest -m 'slow or not slow' -n 2 --dist loadfile
+	$(BIN)/pytest -m 'slow or not slow' -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
