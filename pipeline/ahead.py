@@ -47,7 +47,7 @@ def ahead(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[
     there.close()
 
     def run(make: Callable[..., Iterator[Any]], *its_arguments: Any) -> Iterator[Any]:
-        with suppress(BrokenPipeError):  # told when the first item is asked for
+        with suppress(ConnectionError):  # told when the first item is asked for
             here.send((make, its_arguments))
         return _items(what, process, here)
 
@@ -96,16 +96,21 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
 
 def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Where the other process is gone, nobody waits for the items.
-    with suppress(BrokenPipeError, ConnectionResetError, EOFError):
-        try:
-            prepare(*arguments)
-            while True:
-                make, its_arguments = connection.recv()
-                for item in make(*its_arguments):
-                    connection.send((_ITEM, item))
-                connection.send((_END, None))
-        except (BrokenPipeError, ConnectionResetError, EOFError):
-            raise
-        except Exception as error:
-            connection.send((_ERROR, error))
+    with suppress(ConnectionError):  # The other process is gone, and nobody waits for the items.
+        for message in _messages(connection, prepare, arguments):
+            connection.send(message)
+
+
+def _messages(
+    connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
+) -> Iterator[tuple[int, Any]]:
+    """Give what is to be sent; an error while it is sent is none of those that are caught here."""
+    try:
+        prepare(*arguments)
+        while True:
+            make, its_arguments = connection.recv()
+            for item in make(*its_arguments):
+                yield _ITEM, item
+            yield _END, None
+    except Exception as error:
+        yield _ERROR, error

@@ -36,6 +36,11 @@ def die() -> Iterator[int]:
     os._exit(7)
 
 
+def cut_short() -> Iterator[int]:
+    raise EOFError("the file ends too soon")
+    yield 1
+
+
 def interrupted() -> Iterator[int]:
     os.kill(os.getpid(), signal.SIGINT)
     yield 1
@@ -63,6 +68,11 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 def test_an_error_while_it_gets_ready_is_told_when_work_is_asked_for() -> None:
     with ahead("counts", get_ready, None, True) as run, pytest.raises(MechtagError, match="no such thing to load"):
         next(run(count, 1))
+
+
+def test_an_error_that_the_connection_could_have_is_told_as_it_is() -> None:
+    with ahead("counts", get_ready) as run, pytest.raises(EOFError, match="the file ends too soon"):
+        next(run(cut_short))
 
 
 def test_the_death_of_the_process_is_told() -> None:

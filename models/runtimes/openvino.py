@@ -19,9 +19,6 @@ Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
 # What the processor must be able to multiply by itself. OpenVINO would take any precision and compute in another.
 _NEEDS = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
-# What is computed in where it can be, the first that the processor has. For int8: all that is not quantised.
-_HINTS = {"fp32": ("FP32",), "bf16": ("BF16",), "int8": ("BF16", "FP32")}
-_HINT_NAMES = {"FP32": "f32", "BF16": "bf16"}
 # The arrays between two layers then stay in the processor's caches.
 _BATCH_TOKENS = 1024
 # Texts are cut into tokens this many at a time, while the batches before them are computed. The fewer, the more
@@ -83,7 +80,8 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
             "use the runtime auto, fp32 or torch"
         )
     settings = {
-        "INFERENCE_PRECISION_HINT": next(_HINT_NAMES[name] for name in _HINTS[precision] if name in capabilities),
+        # In int8, it is that of all that is not quantised.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and "BF16" in capabilities else "f32",
         "INFERENCE_NUM_THREADS": available_threads(threads),
         "NUM_STREAMS": available_threads(threads),
         # Two processes on one machine would be pinned to the same cores.
