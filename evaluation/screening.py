@@ -52,13 +52,6 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     return read.astype(np.int64)
 
 
-def recall_curve(labels: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Recall after each record, shape (n_records,); see `screening_figures` for ``labels`` and errors."""
-    read = _checked(labels)
-    curve: Array = np.cumsum(read) / read.sum()
-    return curve
-
-
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
     """Normalised area between the best recall curve and this one, as ``asreview.metrics.loss`` defines it.
 

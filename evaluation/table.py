@@ -121,11 +121,6 @@ def _cell(figure: Mapping[str, float | None]) -> str:
     return f"{first}\n{_interval(figure)}".rstrip()
 
 
-def _inline(figure: Mapping[str, float | None]) -> str:
-    interval = _interval(figure)
-    return f"{_number(figure['value'])} ({interval})" if interval else _number(figure["value"])
-
-
 def _coverage(metrics: Mapping[str, Any]) -> Section:
     found, gold = metrics["coverage"], metrics["gold_standard"]
     source = f": {gold['source']}" if gold["source"] else ""

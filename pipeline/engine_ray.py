@@ -137,7 +137,9 @@ def _connected(workers: int | None) -> Iterator[Any]:
         import ray
         import ray.data
     except ImportError:
-        raise MechtagError("--engine ray needs Ray, which is not installed: pip install 'mechtag[ray]'") from None
+        raise MechtagError(
+            "--engine ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
+        ) from None
     address = os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()

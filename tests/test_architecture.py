@@ -119,6 +119,12 @@ def test_stage_depends_on_every_module_it_imports(name: str, stage: dict[str, li
     assert not missing, f"stage {name}: add to deps in dvc.yaml: {sorted(missing)}"
 
 
+@pytest.mark.parametrize(("name", "stage"), list(stages()), ids=[name for name, _ in stages()])
+def test_stage_that_reads_annotations_sees_those_that_were_added(name: str, stage: dict[str, list[str]]) -> None:
+    deps = stage["deps"]
+    assert ("${train.records}" in deps) == ("${train.added}/in_use.json" in deps), name
+
+
 def settings_reads() -> set[str]:
     """Names of all attributes that the project's code reads."""
     return {

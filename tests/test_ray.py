@@ -71,7 +71,7 @@ def test_ray_that_is_not_installed_or_not_there_is_told(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "ray", None)
     status, _, message = call(*words)
     assert status == 1
-    assert "--engine ray needs Ray, which is not installed: pip install 'mechtag[ray]'" in message
+    assert "--engine ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'" in message
     status, _, message = call(*words, "--resume", "--sentences", records)
     assert status == 1
 

@@ -13,6 +13,8 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from commands.shared import RuntimeChoice
 from models.artifact import EXPORTS, TUNED, Model, load_model
@@ -25,7 +27,7 @@ from models.runtimes import openvino as running
 from models.runtimes import peak
 from models.runtimes.choice import RUNTIMES, TOLERANCE, Choice, Runtimes, compare, made_up_texts
 from models.runtimes.export import cached, export, first_narrowing
-from models.runtimes.openvino import OpenVinoEncoder
+from models.runtimes.openvino import OpenVinoEncoder, shaped
 from models.runtimes.peak import encoder_work, matrix_peak
 from models.tagger import Document, Scored, Tagger
 from pipeline.ingest import ingest
@@ -81,6 +83,28 @@ def test_more_texts_than_one_slice_stay_in_order(tiny: TransformerEncoder, plain
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(1500)]
     np.testing.assert_allclose(plain.encode(texts), tiny.encode(texts), atol=1e-5)
+
+
+@given(st.lists(st.integers(2, 200), max_size=300))
+def test_batches_hold_every_text_once_with_little_padding(lengths: list[int]) -> None:
+    found = list(shaped(lengths, 200))
+    assert sorted(place for _, batch in found for place in batch) == list(range(len(lengths)))
+    for (rows, columns), batch in found:
+        longest = max(lengths[place] for place in batch)
+        assert len(batch) <= rows
+        assert longest <= columns <= min(200, longest * 17 / 16)
+        assert rows < 2 * len(batch)
+    for (rows, columns), batch in found[:-1]:
+        assert rows == len(batch) == 1024 // columns
+
+
+def test_shapes_of_batches_are_few_whatever_the_texts() -> None:
+    rng = np.random.default_rng(2021)
+    lots = [rng.lognormal(3.3, 0.6, size=4096).astype(int).clip(2, 256).tolist() for _ in range(50)]
+    whole = {shape for lot in lots for shape, _ in list(shaped(lot, 256))[:-1]}
+    last = {list(shaped(lot, 256))[-1][0] for lot in lots}
+    assert len(whole) <= 80
+    assert len(last) <= 20
 
 
 def test_two_threads_may_encode_at_once(tiny: TransformerEncoder, plain: OpenVinoEncoder) -> None:
@@ -314,8 +338,8 @@ def test_auto_without_openvino_is_torch(model_folder: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "openvino", None)
     model = load_model(model_folder, runtime="auto")
     assert model.choice.runtime == "torch"
-    assert "pip install 'mechtag[fast]'" in model.choice.reason
-    with pytest.raises(MechtagError, match=r"need OpenVINO .*pip install 'mechtag\[fast\]'"):
+    assert "pip install -c constraints.txt -e '.[fast]'" in model.choice.reason
+    with pytest.raises(MechtagError, match=r"need OpenVINO .*pip install .*\.\[fast\]"):
         load_model(model_folder, runtime="bf16")
 
 

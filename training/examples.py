@@ -85,11 +85,6 @@ class Corpus:
         """Mean vector of each document's units, shape (n_documents, size)."""
         return self.pool(self.vectors.astype(np.float64), np.zeros(self.vectors.shape[1]))
 
-    def mean_likenesses(self) -> Array:
-        """Mean likenesses of each document's units, shape (n_documents, n_labels, 2)."""
-        flat = self.likenesses.reshape(len(self.document), -1)
-        return self.pool(flat, np.zeros(flat.shape[1])).reshape(self.n_documents, *self.likenesses.shape[1:])
-
     def mean_rows(self, features: csr_matrix) -> csr_matrix:
         """Mean of sparse features of each document's units, shape (n_documents, n_features)."""
         units = np.flatnonzero(self.document != NO_DOCUMENT)

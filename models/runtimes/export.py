@@ -155,7 +155,8 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     except ImportError as error:
         raise MechtagError(
-            f"the runtime int8 needs nncf to be made ({error}); run: pip install 'mechtag[fast]', or use another"
+            f"the runtime int8 needs nncf to be made ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use another"
         ) from None
     nncf.set_log_level(logging.ERROR)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Any, Literal
 
 import numpy as np
 
-from models.encoder import Vectors, batches
+from models.encoder import Vectors
 from models.errors import MechtagError
 from models.runtimes.export import Exported
 
@@ -24,6 +24,8 @@ _BATCH_TOKENS = 1024
 # Texts are cut into tokens this many at a time, while the batches before them are computed. The fewer, the more
 # padding: texts are sorted by length before they are cut, but batched by tokens.
 _SLICE = 4096
+# To how many lengths, from one power of two to the next, texts are padded.
+_LENGTHS = 16
 
 
 def import_openvino() -> Any:
@@ -43,8 +45,8 @@ def import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise MechtagError(
-            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO ({error}); run: pip install 'mechtag[fast]', "
-            "or use the runtime torch"
+            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use the runtime torch"
         ) from None
     return openvino
 
@@ -114,6 +116,7 @@ class OpenVinoEncoder:
         self._queue.set_callback(_store)
         self._lock = threading.Lock()
         self._tokenizer = Tokenizer.from_str(exported.tokenizer)
+        self._longest: int = self._tokenizer.truncation["max_length"]
         self._exported = exported
 
     @property
@@ -141,10 +144,10 @@ class OpenVinoEncoder:
     def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
         """Hand texts over in batches; waits only while all streams are busy."""
         tokens = self.tokens(texts)
-        for batch in reversed(list(batches([len(ids) for ids in tokens], _BATCH_TOKENS))):
-            longest = len(tokens[batch[-1]])
-            ids = np.full((len(batch), longest), self._exported.pad, dtype=np.int64)
+        for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
+            ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
             mask = np.zeros_like(ids)
+            mask[len(batch) :, 0] = 1  # an empty row, of which the mean could not be taken
             for row, place in enumerate(batch):
                 length = len(tokens[place])
                 ids[row, :length] = tokens[place]
@@ -152,6 +155,39 @@ class OpenVinoEncoder:
             self._queue.start_async({0: ids, 1: mask}, (vectors, [order[start + place] for place in batch]))
 
 
+def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Cut texts into batches of few shapes, the longest texts first.
+
+    OpenVINO keeps what it compiles for each shape that it meets, some megabytes, and never lets go
+    of it. So a length is rounded up to one of `_LENGTHS` between two powers of two, 80 of them to 256
+    tokens, and each length goes with one number of rows, or a power of two in the last batch.
+
+    Parameters
+    ----------
+    lengths
+        Of the texts in tokens.
+    longest
+        More tokens than that no text has, nor may have.
+
+    Yields
+    ------
+    shape
+        Rows and tokens. The last batch may have fewer texts than rows.
+    batch : list of int
+        Places of its texts in ``lengths``.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    start = 0
+    while start < len(order):
+        length = lengths[order[start]]
+        step = max(1, (1 << length.bit_length()) // (2 * _LENGTHS))
+        columns = min(-(-length // step) * step, longest)
+        batch = order[start : start + max(1, _BATCH_TOKENS // columns)]
+        start += len(batch)
+        rows = len(batch) if start < len(order) else 1 << (len(batch) - 1).bit_length()
+        yield (rows, columns), batch
+
+
 def _store(request: Any, target: tuple[Vectors, list[int]]) -> None:
     vectors, rows = target
-    vectors[rows] = request.get_output_tensor().data
+    vectors[rows] = request.get_output_tensor().data[: len(rows)]
