@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import hashlib
 import os
 import shutil
@@ -21,13 +19,14 @@ import psutil
 import yaml
 
 from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH, read_table
 from pipeline.errors import MechtagError
 from pipeline.files import read_json, write_json, write_text
 from pipeline.records import Record
 from pipeline.store import read_predictions, write_records
 
 COMMAND = "python -m benchmarks.batch"
-BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench")) / "screening"
+_SCREENING = BENCH / "screening"
 WORK = ROOT / "data/work/benchmarks/batch"
 RECORDS = (10_000, 100_000)
 KILLS = 20
@@ -43,13 +42,10 @@ _TEXT = (ROOT / "benchmarks/batch.md").read_text(encoding="utf-8")
 
 def _papers() -> list[tuple[str, str]]:
     """Titles and abstracts of the screening sets."""
-    found = []
-    for path in sorted(BENCH.glob("*.csv.gz")):
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            found += [(row["title"], row["abstract"]) for row in csv.DictReader(file)]
-    if not found:
-        raise MechtagError(f"{BENCH}: no screening sets there; MECHTAG_BENCH names the folder of the benchmark data")
-    return found
+    paths = sorted(_SCREENING.glob("*.csv.gz"))
+    if not paths:
+        raise MechtagError(f"{_SCREENING}: no screening sets; MECHTAG_BENCH names the folder of the benchmark data")
+    return [(row["title"], row["abstract"]) for path in paths for row in read_table(path)]
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
@@ -92,6 +88,13 @@ def _tree(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return [own, *own.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # gone, or dead and not yet buried
+        return ""
 
 
 def _memory(processes: Sequence[psutil.Process]) -> int:
@@ -160,7 +163,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     while kill and not deaths and process.poll() is None:
         time.sleep(_POLL)
         if (output / "parts/predictions-00001.json").exists():
-            at_work = [each for each in _tree(process) if "ray::Worker" in " ".join(each.cmdline())]
+            at_work = [each for each in _tree(process) if "ray::Worker" in _command(each)]
             if at_work:
                 at_work[0].kill()
                 deaths = 1

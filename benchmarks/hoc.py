@@ -235,6 +235,17 @@ def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[fl
     return rows, lines
 
 
+def _gaps(rows: Sequence[dict[str, Any]]) -> str:
+    """Name the runs that are still missing; every system should run on each sample."""
+    ran = {(row["dataset"], row["system"]) for row in rows}
+    told = []
+    for system in (*PEERS, *OURS):
+        samples = [name for name in ("all", *(f"{shots} a label" for shots in SHOTS)) if (name, system) not in ran]
+        if samples:
+            told.append(f"{system} ({', '.join(samples)})")
+    return f"Not run yet: {'; '.join(told)}." if told else ""
+
+
 def write_up(bench: Bench) -> None:
     """Publish the figures of all runs that are finished."""
     rows, lines = results(bench)
@@ -247,11 +258,9 @@ def write_up(bench: Bench) -> None:
         y_name="example-based F1",
     )
     write_text(ROOT / "docs/benchmarks/hoc_curve.svg", chart)
-    run_on_all = {row["system"] for row in rows if row["dataset"] == "all"}
-    missing = [system for system in (*PEERS, *OURS) if system not in run_on_all]
     samples = [split(bench.hallmarks.targets, SEEDS[0], shots) for shots in SHOTS]
     text = _TEXT.format(
-        gaps=f"Not run yet on all abstracts: {', '.join(missing)}." if missing else "",
+        gaps=_gaps(rows),
         sizes=", ".join(str(len(task.known)) for task in samples),
         **{f"tuning_{name}": value for name, value in asdict(FineTuning()).items()},
         **{f"setfit_{name}": value for name, value in asdict(SetFit()).items()},

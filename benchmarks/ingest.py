@@ -10,7 +10,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH
 from pipeline.errors import MechtagError
 
 COMMAND = "python -m benchmarks.ingest"
-BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 _RECORDS, _RUNS, _TIMES = 21_477, 5, 3
 _COLUMNS = ("title", "author", "year", "journal", "volume", "number", "pages", "abstract", "doi")
 _TEXT = f"""

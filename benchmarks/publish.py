@@ -16,7 +16,8 @@ from pipeline.files import write_json, write_text
 ROOT = Path(__file__).parent.parent
 _HEAD = (
     "# Benchmarks\n\nEach section is written by the command it names, together with `docs/benchmarks/<name>.json`, "
-    "which holds the same figures unrounded. Peers ran in the same run, on the same machine.\n"
+    "which holds the same figures unrounded. Peers ran in the same run, on the same machine. "
+    "[How to repeat them](../benchmarks/README.md).\n"
 )
 
 

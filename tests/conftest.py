@@ -28,8 +28,6 @@ from training.examples import Corpus, build_corpus
 from training.trainers import Frozen
 
 ROOT = Path(__file__).parent.parent
-# Public benchmark data, which are not part of the project.
-BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 
 
 @pytest.fixture(scope="session", autouse=True)

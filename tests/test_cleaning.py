@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.sets import BENCH
 from pipeline.headings import find_headings
 from pipeline.readers.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
 from pipeline.readers.notices import cut_notices
-from tests.conftest import BENCH
 
 TEXT = "Nurses shared the lead. Wards kept their plans."
 

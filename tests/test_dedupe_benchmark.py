@@ -11,12 +11,11 @@ import pytest
 from benchmarks.corrupt import NEAR_MISSES, corrupt
 from benchmarks.dedupe import Counts, count
 from benchmarks.publish import publish, result
-from benchmarks.sets import labelled, made, write_rows
+from benchmarks.sets import BENCH, labelled, made, write_rows
 from pipeline.dedupe import dedupe
 from pipeline.ingest import ingest
 from pipeline.records import Record
 from pipeline.settings import DedupeSettings
-from tests.conftest import BENCH
 from tests.papers import TEXT, record
 
 needs_bench = pytest.mark.skipif(

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.sets import BENCH
 from pipeline.errors import MechtagError
 from pipeline.files import write_jsonl
 from pipeline.ingest import Reading, ingest
 from pipeline.readers import base, containers
 from pipeline.store import read_records, write_records
-from tests.conftest import BENCH
 from tests.exports import EXPORTS, Reader
 
 RIS = b"TY  - JOUR\nTI  - One\nER  - \n"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.screening import GROUPS, REVIEWS, _interval, priors, review
+from benchmarks.sets import BENCH
 from benchmarks.stopping import misplace
-from tests.conftest import BENCH
 
 
 @pytest.mark.parametrize("recall", [0.95, 0.9])
