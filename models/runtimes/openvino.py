@@ -116,7 +116,9 @@ class OpenVinoEncoder:
         self._queue.set_callback(_store)
         self._lock = threading.Lock()
         self._tokenizer = Tokenizer.from_str(exported.tokenizer)
-        self._longest: int = self._tokenizer.truncation["max_length"]
+        truncation = self._tokenizer.truncation
+        assert truncation is not None  # `models.runtimes.export` has set it
+        self._longest: int = truncation["max_length"]
         self._exported = exported
 
     @property
