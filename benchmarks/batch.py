@@ -163,11 +163,13 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
     while kill and not deaths and process.poll() is None:
         time.sleep(_POLL)
         if (output / "parts/predictions-00001.json").exists():
-            at_work = [each for each in _tree(process) if "ray::Worker" in _command(each)]
+            at_work = [each for each in _tree(process) if "ray::MapWorker" in _command(each)]
             if at_work:
                 at_work[0].kill()
                 deaths = 1
     cost = _wait(process, begun)
+    if kill and not deaths:
+        raise MechtagError("the run ended before a worker of Ray was found to be killed")
     same = _hashes(output) == _hashes(whole)
     pairs = list(
         zip(
@@ -215,6 +217,7 @@ def _with_ray(count: int) -> Iterator[dict[str, Any]]:
         dataset = f"{count:,} records"
         yield result(dataset, f"Ray, {name}", "seconds", found["seconds"])
         yield result(dataset, f"Ray, {name}", "records/s", count / found["seconds"])
+        yield result(dataset, f"Ray, {name}", "workers killed", found["killed"])
         yield result(dataset, f"Ray, {name}", "changed decisions", found["changed_decisions"])
         yield result(dataset, f"Ray, {name}", "largest difference", found["probability_difference"])
 
