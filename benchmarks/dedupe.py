@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from asreview import ASReviewData
 ASReviewData.from_file(sys.argv[1]).drop_duplicates()[["ID"]].to_csv(sys.argv[2], index=False)
 """
 _SEED, _PAPERS = 2021, 4000
+_ERRATUM = re.compile(r"\W*(?:erratum|errata|corrigend(?:um|a)|corrections?|retraction)\b", re.I)
 _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
@@ -57,6 +59,13 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
     wrong = sum(left[group] == 0 for group in sizes)
     missed = sum(max(left[group] - 1, 0) for group in sizes)
     return Counts(len(groups) - len(sizes) - missed, wrong, missed)
+
+
+def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
+    """Put errata, corrections and retractions, told by their titles, into groups without the papers they are of."""
+    return [
+        f"{group}, erratum" if _ERRATUM.match(title) else group for title, group in zip(titles, groups, strict=True)
+    ]
 
 
 def _mechtag(source: Path, target: Path) -> None:
@@ -121,30 +130,36 @@ def _share(hits: int, of: int) -> tuple[float, tuple[float, float]]:
     return hits / of, (float(interval.low), float(interval.high))
 
 
-def _results(dataset: str, system: str, counts: Counts, cost: Cost) -> list[dict[str, Any]]:
+def _figures(dataset: str, system: str, counts: Counts) -> list[dict[str, Any]]:
     precision = _share(counts.right, counts.right + counts.wrong)
     recall = _share(counts.right, counts.right + counts.missed)
     figures = [result(dataset, system, name, value) for name, value in counts._asdict().items()]
-    figures += [result(dataset, system, "precision", *precision), result(dataset, system, "recall", *recall)]
-    figures += [result(dataset, system, "seconds", cost.seconds), result(dataset, system, "MB", cost.megabytes)]
-    return figures
+    return [*figures, result(dataset, system, "precision", *precision), result(dataset, system, "recall", *recall)]
 
 
 def main() -> None:
     """Run all systems on all sets, and publish."""
-    results = []
+    results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "records.csv", Path(folder) / "kept.csv"
         for dataset in (*LABELLED, "made"):
             if dataset == "made":
                 records, groups = made(_SEED, _PAPERS)
-                write_rows(source, map(row, records))
+                rows = list(map(row, records))
             else:
                 rows, groups = labelled(dataset)
-                write_rows(source, rows)
+            write_rows(source, rows)
+            apart = errata_apart([row["title"] for row in rows], groups)
+            otherwise = []
             for system in (*_WORKERS, "ASReview"):
                 cost = _run(system, source, target)
-                results += _results(dataset, system, count(groups, _kept(target)), cost)
+                kept = _kept(target)
+                results += _figures(dataset, system, count(groups, kept))
+                results.append(result(dataset, system, "seconds", cost.seconds))
+                results.append(result(dataset, system, "MB", cost.megabytes))
+                if len(set(apart)) > len(set(groups)):
+                    otherwise += _figures(f"{dataset}, errata apart", system, count(apart, kept))
+            results += otherwise
     versions = ("rapidfuzz", "bib-dedupe", "splink", "duckdb", _ASREVIEW.replace("==", " "))
     publish("dedupe", COMMAND, results, _TEXT.format(papers=_PAPERS), versions=versions)
 

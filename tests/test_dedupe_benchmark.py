@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.corrupt import NEAR_MISSES, corrupt
-from benchmarks.dedupe import Counts, count
+from benchmarks.dedupe import Counts, count, errata_apart
 from benchmarks.publish import publish, result
 from benchmarks.sets import BENCH, labelled, made, write_rows
 from pipeline.dedupe import dedupe
@@ -31,6 +31,11 @@ def test_counting_of_right_wrong_and_missed() -> None:
     assert count(groups, {1}) == Counts(right=3, wrong=2, missed=0)
 
 
+def test_errata_are_papers_of_their_own() -> None:
+    titles = ["Care in teams", "Erratum to - Care in teams", "[Correction] Care in teams", "Correctional care"]
+    assert errata_apart(titles, ["a", "a", "a", "b"]) == ["a", "a, erratum", "a, erratum", "b"]
+
+
 @needs_bench
 @pytest.mark.parametrize(("name", "missed"), [("digital_work", 2), ("cytology_screening", 1), ("diabetes", 0)])
 def test_labelled_sets(name: str, missed: int, tmp_path: Path) -> None:
@@ -41,6 +46,9 @@ def test_labelled_sets(name: str, missed: int, tmp_path: Path) -> None:
     assert counts.wrong == 0
     assert counts.missed <= missed
     assert counts.right + counts.missed == len(groups) - len(set(groups))
+    apart = count(errata_apart([row["title"] for row in rows], groups), {paper.source_index for paper in found.unique})
+    assert apart.wrong == 0
+    assert apart.missed <= min(missed, 1)
 
 
 @needs_bench
