@@ -56,10 +56,11 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class SetFit:
-    """How many pairs SetFit is shown; the rest is as SetFit has it."""
+    """How long SetFit learns from pairs, and after how many steps it is looked at; the rest is as SetFit has it."""
 
     steps: int = 160
     batch: int = 8
+    every: int = 40
 
 
 def judge(decided: Ticks, targets: Ticks) -> Judged:
@@ -206,15 +207,34 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """SetFit (Tunstall et al. 2022) with a logistic regression a label; thresholds on ``valid``."""
-    from datasets import Dataset
+    """SetFit (Tunstall et al. 2022) with a logistic regression a label; when to stop and thresholds on ``valid``.
+
+    Labels of one abstract overlap, so that many pairs count as alike that are not; more pairs can make it worse.
+    """
     from setfit import SetFitModel, Trainer, TrainingArguments
+    from transformers import TrainerCallback
 
     torch.manual_seed(seed)
     model = SetFitModel.from_pretrained(str(folder), multi_target_strategy="one-vs-rest")
     model.model_body.max_seq_length = MAX_TOKENS
-    data = Dataset.from_dict({"text": list(learnt.texts), "label": learnt.targets.astype(int).tolist()})
-    with tempfile.TemporaryDirectory() as output, torch.autocast("cpu", torch.bfloat16):
+    labels = learnt.targets.astype(int).tolist()
+    best, decided = -1.0, np.zeros((len(held), learnt.targets.shape[1]), dtype=bool)
+
+    def improves() -> bool:
+        nonlocal best, decided
+        model.fit(list(learnt.texts), labels, num_epochs=1)
+        thresholds, score = choose_thresholds(_setfit_chances(model, valid.texts), valid.targets)
+        if better := score > best:
+            best, decided = score, _setfit_chances(model, held) >= thresholds
+        return better
+
+    class StopEarly(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % how.every == 0:
+                control.should_training_stop = not improves()
+
+    improves()
+    with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
             output_dir=output,
             batch_size=how.batch,
@@ -224,9 +244,7 @@ def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed:
             save_strategy="no",
             show_progress_bar=False,
         )
-        Trainer(model, arguments, train_dataset=data).train()
-        thresholds, _ = choose_thresholds(_setfit_chances(model, valid.texts), valid.targets)
-        decided: Ticks = _setfit_chances(model, held) >= thresholds
+        Trainer(model, arguments, callbacks=[StopEarly()]).train_embeddings(list(learnt.texts), labels)
     return decided
 
 

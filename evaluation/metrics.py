@@ -260,6 +260,7 @@ def example_f1(judged: Judged, samples: Resamples) -> Array:
     was suggested), its recall the share of the labels it carries that were suggested; a paper
     that carries no label has no recall and is left out. So the BLUE benchmark scores documents
     of the Hallmarks of Cancer (Peng et al. 2019, doi:10.18653/v1/W19-5006), all of which carry one.
+    The figure is 0 where nothing that was suggested is right.
 
     Returns
     -------
@@ -273,7 +274,8 @@ def example_f1(judged: Judged, samples: Resamples) -> Array:
     papers = weight.sum(axis=1)
     precision = ratio((weight * (right / np.maximum(suggested, 1))).sum(axis=1), papers)
     recall = ratio((weight * (right / np.maximum(carried, 1))).sum(axis=1), papers)
-    return ratio(2 * precision * recall, precision + recall)
+    both = precision + recall
+    return np.where(both == 0, 0.0, ratio(2 * precision * recall, both))
 
 
 def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:

@@ -42,6 +42,18 @@ def test_what_was_not_judged_counts_on_neither_side() -> None:
     assert example_f1(judged, as_it_is(judged.truth)) == [1.0]
 
 
+def test_example_based_f1_of_no_suggestion_is_none_too() -> None:
+    judged = judge(np.array([[False, False]]), np.array([[True, False]]))
+    assert example_f1(judged, as_it_is(judged.truth)) == [0.0]
+
+
+def test_thresholds_are_found_where_no_chance_reaches_one_half() -> None:
+    chances = np.array([[0.3, 0.1], [0.1, 0.2]])
+    thresholds, score = choose_thresholds(chances, np.eye(2, dtype=bool))
+    assert score == 1.0
+    assert ((chances >= thresholds) == np.eye(2, dtype=bool)).all()
+
+
 def test_thresholds_are_those_that_do_best() -> None:
     targets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], dtype=bool)
     apart = np.array([[0.3, 0.7], [0.3, 0.7], [0.1, 0.9], [0.1, 0.9]])
