@@ -56,7 +56,7 @@ def rank(
     course = read_course(output.with_suffix(".json"))
     if course.target not in (None, target):
         say(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
-    records = read_sources(source)
+    records = read_sources(source, say)
     refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
     with progress("encoding", len(records)) as advance:
@@ -95,7 +95,7 @@ def simulate(
 
     settings, codebook = load(params)
     judgements = read_judgements(labels, codebook.relevance.key)
-    given = read_sources(source)
+    given = read_sources(source, say)
     records, decided = judged_records(given, judgements)
     _say_unknown(judgements, given, labels)
     cache = output / "vectors.npz"

@@ -236,6 +236,18 @@ def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) ->
     assert "no records in it" in message
 
 
+def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, params: Path) -> None:
+    source = tmp_path / "search.ris"
+    entries = ("TI  - Garden teams", "AB  - No title.", "AB  - No title again.")
+    source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")
+    status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--params", params)
+    assert status == 0
+    assert "0 of 1 records judged" in said
+    assert (
+        "2 entries could not be read and are left out, the first is search.ris: record 2, line 4: no title" in message
+    )
+
+
 def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Path) -> None:
     source = tmp_path / "evil.ris"
     source.write_text(
