@@ -191,9 +191,10 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
     status, _, message = call(*begun[1], "-o", other)
     assert status == 1
     assert "no column names the record" in message
-    status, _, message = call(*begun[1], "-o", tmp_path / "ranking.json")
-    assert status == 1
-    assert "a name that ends in .csv" in message
+    for name in (tmp_path / "ranking.json", "."):
+        status, _, message = call(*begun[1], "-o", name)
+        assert status == 1
+        assert "a name that ends in .csv" in message
 
 
 def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
@@ -290,7 +291,7 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
 
 def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
-    for cells, message in (("", "every decision is empty"), ("1", "at least two relevant ones")):
+    for cells, message in (("", "every decision is empty"), ("1", "at least two of each kind")):
         labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
         words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--params", params)
         status, _, said = call(*words)

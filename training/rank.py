@@ -90,6 +90,13 @@ class Ranking:
     sampling: bool
 
 
+def course_path(output: Path) -> Path:
+    """Give the file beside a table in which its course stands; raises `MechtagError` where that is no CSV's name."""
+    if output.suffix != ".csv":
+        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
+    return output.with_suffix(".json")
+
+
 def read_course(path: Path) -> Course:
     """Read what an earlier ranking wrote beside its table; an empty course where there is none.
 
@@ -108,8 +115,6 @@ def read_course(path: Path) -> Course:
 
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
     """Raise `MechtagError` where writing the table would lose decisions, or a file that is no such table."""
-    if output.suffix != ".csv":
-        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
     if not output.exists():
         return
     held = read_judgements(output, relevance_key).labels(records)
@@ -229,7 +234,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     write_csv(path, _HEADER, [*table, *(cells(None, row) for row in read)], bom=True)
     verdict = None if ranking.verdict is None else asdict(ranking.verdict)
     content = {"verdict": verdict, "course": ranking.course.model_dump(mode="json")}
-    write_json(path.with_suffix(".json"), content)
+    write_json(course_path(path), content)
 
 
 def tell(ranking: Ranking) -> list[str]:
