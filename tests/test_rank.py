@@ -171,6 +171,20 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     assert output.read_bytes() == before
 
 
+def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path, records: Path, params: Path) -> None:
+    output = tmp_path / "ranking.csv"
+    words = ("rank", records, "-o", output, "--params", params, "--labels", output)
+    call(*words[:-2])
+    decide(output, 140)
+    call(*words)
+    judged = split_rows(output)[1]
+    text = output.read_text(encoding="utf-8-sig")
+    output.write_text(text.replace(f",{judged[7]},{truth(judged[7])},", f",{judged[7]},,"), encoding="utf-8")
+    status, _, message = call(*words)
+    assert status == 1
+    assert f"the first is {judged[7]}; a decision that was taken out" in message
+
+
 def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
     output, words = begun
     before = output.read_bytes()

@@ -192,12 +192,13 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     rows = {record.record_id: row for row, record in enumerate(records)}
     members = set(sample)
     gone = sum(name not in rows for name in sample)
-    new = sum(np.isnan(labels[row]) and name not in members for name, row in rows.items())
+    new = [name for name, row in rows.items() if np.isnan(labels[row]) and name not in members]
     if gone or new or len(members) < len(sample):
+        first = f" (the first is {new[0]}; a decision that was taken out makes a record unread again)" if new else ""
         raise MechtagError(
-            f"since the random sample was drawn, {gone} of its records have gone and {new} unread records have come "
-            "that it was not drawn from, so its verdict would not hold; rank the same records as before, or write "
-            "to another file (-o) to begin a new course"
+            f"since the random sample was drawn, {gone} of its records have gone and {len(new)} unread records have "
+            f"come that it was not drawn from{first}, so its verdict would not hold; rank the same records as before, "
+            "judge again what was judged, or write to another file (-o) to begin a new course"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 
