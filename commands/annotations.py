@@ -63,7 +63,7 @@ def codings(
     settings, codebook = load(params)
     imported = read_codings_from(
         sources,
-        read_sources(records),
+        read_sources(records, say),
         codebook,
         settings.dedupe,
         coder=coder.strip(),

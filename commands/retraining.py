@@ -216,7 +216,9 @@ def _challenge(
     champion = load_model(places.model)
     # First, for training takes long: what cannot be read shall be known before.
     sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
-    records = read_sources(on) if on else dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
+    records = (
+        read_sources(on, say) if on else dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
+    )
     with progress("tuning", count_epochs(settings.train)) as advance:
         challenger = train_challenger(
             settings, codebook, version, WORK / version, work=checkpoints, on_progress=advance

@@ -46,17 +46,17 @@ def rank(
     Example: `mechtag rank unique.parquet -o ranking.csv --labels ranking.csv`
     """
     from pipeline.judgements import read_judgements
-    from training.rank import Target, read_course, refuse_loss, tell, write_ranking
+    from training.rank import Target, course_path, read_course, refuse_loss, tell, write_ranking
     from training.rank import rank as rank_records
     from training.search import cold_scores, load_search, read_sources
 
     settings, codebook = load(params)
     target = Target(rule=rule.value, recall=recall, confidence=confidence)
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
-    course = read_course(output.with_suffix(".json"))
+    course = read_course(course_path(output))
     if course.target not in (None, target):
         say(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
-    records = read_sources(source)
+    records = read_sources(source, say)
     refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
     with progress("encoding", len(records)) as advance:
@@ -95,7 +95,7 @@ def simulate(
 
     settings, codebook = load(params)
     judgements = read_judgements(labels, codebook.relevance.key)
-    given = read_sources(source)
+    given = read_sources(source, say)
     records, decided = judged_records(given, judgements)
     _say_unknown(judgements, given, labels)
     cache = output / "vectors.npz"

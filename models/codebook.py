@@ -20,6 +20,7 @@ class Strict(BaseModel):
 
 
 _File = TypeVar("_File", bound=BaseModel)
+_KEY = r"^[a-z][a-z0-9_]*$"
 
 
 class Label(Strict):
@@ -37,7 +38,7 @@ class Label(Strict):
         Coding rules: what counts, and what does not.
     """
 
-    key: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    key: str = Field(pattern=_KEY)
     name: str = Field(min_length=1)
     definition: str = Field(min_length=1)
     include: tuple[str, ...] = ()
@@ -47,7 +48,7 @@ class Label(Strict):
 class Relevance(Strict):
     """The rule that says whether a record belongs into the review at all."""
 
-    key: str = Field(default="relevant", pattern=r"^[a-z][a-z0-9_]*$")
+    key: str = Field(default="relevant", pattern=_KEY)
     name: str = Field(default="Relevant", min_length=1)
     definition: str = Field(min_length=1)
     include: tuple[str, ...] = ()
@@ -169,10 +170,20 @@ def read_yaml(
 def describe_validation(path: str | Path, error: ValidationError) -> str:
     """Tell a pydantic error in one line a fault, with the place in the file."""
     lines = []
-    for fault in error.errors():
+    faults = error.errors()
+    for fault in faults:
+        depth = len(fault["loc"])
+        if fault["type"] == "too_short" and any(
+            len(other["loc"]) > depth and other["loc"][:depth] == fault["loc"] for other in faults
+        ):
+            continue  # Items that are faulty themselves were not counted.
         place = ".".join(str(part) for part in fault["loc"]) or "top level"
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its spelling"
+        elif fault["type"] == "tuple_type":
+            message = "expected a list, such as [one, two]"
+        elif fault.get("ctx", {}).get("pattern") == _KEY:
+            message = f"{fault['input']!r} is no key; write lower-case letters a to z, digits and _, a letter first"
         lines.append(f"{path}: {place}: {message}")
     return "\n".join(lines)

@@ -209,7 +209,8 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
     """
     by_key: dict[str, Record] = {}
     for record in records:
-        key = dict(record.raw).get("key", record.record_id)
+        own = dict(record.raw).get("key")
+        key = record.record_id if own is None else str(own)  # JSON may have numbers for keys.
         if key not in matrix.keys:
             continue
         if key in by_key:

@@ -213,8 +213,9 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
     """Smallest chance, over windows of the last records read, of so few finds if ``missed`` were still unread."""
     if missed > total - len(labels):
         return 0.0  # So many are not left.
-    window = np.arange(1, len(labels) + 1)
-    found = np.cumsum(labels[::-1])
+    # Of windows with as many finds the longest speaks most clearly, so only those count that end before a find.
+    window = np.append(np.flatnonzero(labels[::-1]), len(labels))
+    found = np.arange(len(window))
     urn = total - len(labels) + window
     return float(hypergeom.cdf(found, urn, found + missed, window).min(initial=1.0))
 

@@ -8,7 +8,8 @@ import pytest
 from models.codebook import load_codebook
 from pipeline.annotations import read_coded, read_codes, read_exemplars
 from pipeline.errors import MechtagError
-from pipeline.gold import load_matrix, read_gold_notes, read_matrix
+from pipeline.gold import gold_standard, load_matrix, read_gold_notes, read_matrix
+from pipeline.records import Record
 
 DATA = Path(__file__).parent.parent / "data/annotated"
 LABELS = ("trust", "money", "power")
@@ -238,3 +239,14 @@ def test_data_sheet_counts_what_is_in_the_files():
     for label in {label for row in coded for label in row["mechanisms"]}:
         papers = sum(label in row["mechanisms"] for row in coded)
         assert f"| `{label}` | {papers} | {sum(label in one['mechanisms'] for one in sentences)} |" in text
+
+
+def test_gold_papers_are_found_by_keys_that_are_numbers_and_by_record_id_without_key(tmp_path: Path) -> None:
+    table = write(tmp_path / "gold.csv", "key,b", "12,1", "doi:10.1/x,0")
+    rows = (("doi:10.1/12", 12), ("doi:10.1/x", None), ("doi:10.1/y", 13))
+    records = [Record(record_id=name, title="T", raw=(("key", key),)) for name, key in rows]
+    found = gold_standard(load_matrix(table), records)
+    assert {key: record.record_id for key, record in found.records.items()} == {
+        "12": "doi:10.1/12",
+        "doi:10.1/x": "doi:10.1/x",
+    }

@@ -36,6 +36,23 @@ def test_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
         load_codebook(path)
 
 
+@pytest.mark.parametrize("key", ["Food yield", "Ernte", "güte", "2nd", ""])
+def test_a_key_that_is_none_is_told_in_words_and_alone(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
+    with pytest.raises(MechtagError) as caught:
+        load_codebook(path)
+    expected = f"{path}: labels.0.key: {key!r} is no key; write lower-case letters a to z, digits and _, a letter first"
+    assert str(caught.value) == expected
+
+
+def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match="labels: Tuple should have at least 1 item"):
+        load_codebook(write(tmp_path, {**MINIMAL, "labels": []}))
+    labels = [{**MINIMAL["labels"][0], "include": "one rule"}]
+    with pytest.raises(MechtagError, match=r"labels\.0\.include: expected a list, such as \[one, two\]$"):
+        load_codebook(write(tmp_path, {**MINIMAL, "labels": labels}))
+
+
 def test_doubled_label_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
     with pytest.raises(MechtagError, match="label b stands more than once"):

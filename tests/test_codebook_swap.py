@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 from models.codebook import load_codebook
+from pipeline.settings import Settings
 from pipeline.store import read_predictions
 from tests.conftest import ROOT
 from tests.test_cli import call
+from training.train import data_hashes
 
 CODEBOOK = {
     "name": "kitchen garden",
@@ -203,6 +205,18 @@ def test_all_stages_run_with_another_codebook(
     page = Path("report.html").read_text(encoding="utf-8")
     assert all(f">{label['name']}<" in page for label in CODEBOOK["labels"])
     assert "No model folder was named" in page
+
+
+def test_texts_that_are_not_read_are_no_data_of_the_model(tmp_path: Path) -> None:
+    (tmp_path / "coded.jsonl").write_text("{}", encoding="utf-8")
+    (tmp_path / "codings.csv").write_text("", encoding="utf-8")
+    for records, read in (("coded.jsonl", False), ("codings.csv", True)):
+        texts = tmp_path / "texts.parquet"
+        train = {"records": str(tmp_path / records), "exemplars": "", "texts": str(texts), "added": str(tmp_path / "a")}
+        chosen = Settings.model_validate({"train": train})
+        if read:
+            texts.write_text("", encoding="utf-8")
+        assert set(data_hashes(chosen)) == ({records, "texts.parquet"} if read else {records})
 
 
 def test_no_label_of_the_shipped_codebook_stands_in_code() -> None:

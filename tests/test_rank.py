@@ -171,6 +171,20 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     assert output.read_bytes() == before
 
 
+def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path, records: Path, params: Path) -> None:
+    output = tmp_path / "ranking.csv"
+    words = ("rank", records, "-o", output, "--params", params, "--labels", output)
+    call(*words[:-2])
+    decide(output, 140)
+    call(*words)
+    judged = split_rows(output)[1]
+    text = output.read_text(encoding="utf-8-sig")
+    output.write_text(text.replace(f",{judged[7]},{truth(judged[7])},", f",{judged[7]},,"), encoding="utf-8")
+    status, _, message = call(*words)
+    assert status == 1
+    assert f"the first is {judged[7]}; a decision that was taken out" in message
+
+
 def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
     output, words = begun
     before = output.read_bytes()
@@ -191,9 +205,10 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
     status, _, message = call(*begun[1], "-o", other)
     assert status == 1
     assert "no column names the record" in message
-    status, _, message = call(*begun[1], "-o", tmp_path / "ranking.json")
-    assert status == 1
-    assert "a name that ends in .csv" in message
+    for name in (tmp_path / "ranking.json", "."):
+        status, _, message = call(*begun[1], "-o", name)
+        assert status == 1
+        assert "a name that ends in .csv" in message
 
 
 def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
@@ -234,6 +249,18 @@ def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) ->
     status, _, message = call("rank", tmp_path / "none.parquet", "-o", tmp_path / "r.csv", "--params", params)
     assert status == 1
     assert "no records in it" in message
+
+
+def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, params: Path) -> None:
+    source = tmp_path / "search.ris"
+    entries = ("TI  - Garden teams", "AB  - No title.", "AB  - No title again.")
+    source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")
+    status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--params", params)
+    assert status == 0
+    assert "0 of 1 records judged" in said
+    assert (
+        "2 entries could not be read and are left out, the first is search.ris: record 2, line 4: no title" in message
+    )
 
 
 def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Path) -> None:
@@ -278,7 +305,7 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
 
 def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
-    for cells, message in (("", "every decision is empty"), ("1", "at least two relevant ones")):
+    for cells, message in (("", "every decision is empty"), ("1", "at least two of each kind")):
         labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
         words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--params", params)
         status, _, said = call(*words)

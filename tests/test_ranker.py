@@ -131,9 +131,9 @@ def test_reading_order_ranks_again_after_each_batch() -> None:
     assert counting.calls == 3  # Rows 2-4, 5-7, and the rest once the last relevant one was found.
 
 
-@pytest.mark.parametrize("labels", [[1, 0, 0], [1, 1], [0, 0]])
+@pytest.mark.parametrize("labels", [[1, 0, 0], [1, 1, 0], [1, 1], [0, 0]])
 def test_reviews_with_nothing_to_find_have_no_priors(labels: list[int]) -> None:
-    with pytest.raises(MechtagError, match="at least two relevant ones and one irrelevant"):
+    with pytest.raises(MechtagError, match="at least two of each kind"):
         draw_priors(np.array(labels), np.random.default_rng(0))
 
 

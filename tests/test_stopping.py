@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 
 from pipeline.errors import MechtagError
 from pipeline.stopping import (
@@ -144,6 +145,20 @@ def test_ranked_test_is_the_smallest_hypergeometric_chance_over_windows() -> Non
         urn = total - len(labels) + window
         chances.append(sum(chance(urn, found + missed, window, few) for few in range(found + 1)))
     assert ranked_p(np.array(labels), total, missed) == pytest.approx(float(min(chances)))
+
+
+def test_a_window_is_computed_for_each_find_and_not_for_each_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With one a record, a review of 10,000 records would wait half a minute for a verdict.
+    computed = []
+    cdf = hypergeom.cdf
+
+    def counted(found: np.ndarray, *others: object) -> np.ndarray:
+        computed.append(len(found))
+        return np.asarray(cdf(found, *others))
+
+    monkeypatch.setattr(hypergeom, "cdf", counted)
+    ranked_p(np.array([1, 1, 0, 1, *[0] * 1000]), 10_000, 3)
+    assert computed == [4]
 
 
 def test_more_missed_records_than_are_unread_have_no_chance() -> None:

@@ -90,6 +90,13 @@ class Ranking:
     sampling: bool
 
 
+def course_path(output: Path) -> Path:
+    """Give the file beside a table in which its course stands; raises `MechtagError` where that is no CSV's name."""
+    if output.suffix != ".csv":
+        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
+    return output.with_suffix(".json")
+
+
 def read_course(path: Path) -> Course:
     """Read what an earlier ranking wrote beside its table; an empty course where there is none.
 
@@ -108,8 +115,6 @@ def read_course(path: Path) -> Course:
 
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
     """Raise `MechtagError` where writing the table would lose decisions, or a file that is no such table."""
-    if output.suffix != ".csv":
-        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
     if not output.exists():
         return
     held = read_judgements(output, relevance_key).labels(records)
@@ -187,12 +192,13 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     rows = {record.record_id: row for row, record in enumerate(records)}
     members = set(sample)
     gone = sum(name not in rows for name in sample)
-    new = sum(np.isnan(labels[row]) and name not in members for name, row in rows.items())
+    new = [name for name, row in rows.items() if np.isnan(labels[row]) and name not in members]
     if gone or new or len(members) < len(sample):
+        first = f" (the first is {new[0]}; a decision that was taken out makes a record unread again)" if new else ""
         raise MechtagError(
-            f"since the random sample was drawn, {gone} of its records have gone and {new} unread records have come "
-            "that it was not drawn from, so its verdict would not hold; rank the same records as before, or write "
-            "to another file (-o) to begin a new course"
+            f"since the random sample was drawn, {gone} of its records have gone and {len(new)} unread records have "
+            f"come that it was not drawn from{first}, so its verdict would not hold; rank the same records as before, "
+            "judge again what was judged, or write to another file (-o) to begin a new course"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 
@@ -229,7 +235,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     write_csv(path, _HEADER, [*table, *(cells(None, row) for row in read)], bom=True)
     verdict = None if ranking.verdict is None else asdict(ranking.verdict)
     content = {"verdict": verdict, "course": ranking.course.model_dump(mode="json")}
-    write_json(path.with_suffix(".json"), content)
+    write_json(course_path(path), content)
 
 
 def tell(ranking: Ranking) -> list[str]:

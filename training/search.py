@@ -15,7 +15,7 @@ from models.codebook import Codebook
 from models.encoder import TransformerEncoder, Vectors, locate_encoder
 from models.ranker import Ranker
 from pipeline.errors import MechtagError
-from pipeline.ingest import ingest
+from pipeline.ingest import Note, ingest
 from pipeline.records import Record
 from pipeline.sentences import split
 from pipeline.settings import EncoderSettings, Settings
@@ -26,15 +26,20 @@ from pipeline.vectors import encode_cached
 Array = NDArray[np.float64]
 
 
-def read_sources(path: Path) -> list[Record]:
+def read_sources(path: Path, on_note: Callable[[str], None]) -> list[Record]:
     """Read records from a parquet table, or from a search export.
+
+    Parameters
+    ----------
+    on_note
+        Called where an export holds what could not be read, which is then among no records.
 
     Raises
     ------
     MechtagError
         Nothing can be read, or a paper stands twice.
     """
-    records = read_records(path) if path.suffix == ".parquet" else list(ingest([path]).records)
+    records = read_records(path) if path.suffix == ".parquet" else _ingest(path, on_note)
     first: dict[str, Record] = {}
     for record in records:
         other = first.setdefault(record.record_id, record)
@@ -46,6 +51,17 @@ def read_sources(path: Path) -> list[Record]:
     if not records:
         raise MechtagError(f"{path}: no records in it")
     return records
+
+
+def _ingest(path: Path, on_note: Callable[[str], None]) -> list[Record]:
+    ingested = ingest([path])
+    lost = [Note(one.file, one.reason, one.record, one.line) for one in ingested.rejected] + list(ingested.unread)
+    if lost:
+        on_note(
+            f"note: {path}: {len(lost)} entries could not be read and are left out, the first is {lost[0]}; "
+            "'mechtag ingest' lists them all in rejected.jsonl"
+        )
+    return list(ingested.records)
 
 
 @dataclass(frozen=True)

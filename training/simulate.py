@@ -40,13 +40,13 @@ def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
     Raises
     ------
     MechtagError
-        There are fewer than two relevant records, or no irrelevant one: nothing would be left to find.
+        There are fewer than two of either kind: nothing would be left to find, or nothing to find it among.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    if len(relevant) < 2 or not len(irrelevant):
+    if min(len(relevant), len(irrelevant)) < 2:
         raise MechtagError(
             f"{len(relevant)} relevant and {len(irrelevant)} irrelevant records; a simulation needs "
-            "at least two relevant ones and one irrelevant"
+            "at least two of each kind"
         )
     return np.array([generator.choice(relevant), generator.choice(irrelevant)], dtype=np.int64)
 

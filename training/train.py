@@ -29,7 +29,7 @@ from models.files import replacing
 from models.tagger import Calibration, Tagger
 from models.tuned import Arrays, pack_tuned
 from pipeline.annotations import CodedRecord, read_exemplars
-from pipeline.codings import read_annotations
+from pipeline.codings import is_table, read_annotations
 from pipeline.files import write_text
 from pipeline.records import Prediction
 from pipeline.settings import Settings
@@ -180,7 +180,8 @@ def _config(
 def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
     """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
     chosen = settings.train
-    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, chosen.texts) if name}
+    texts = chosen.texts if is_table(chosen.records) else ""
+    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, texts) if name}
     files |= version_files(chosen.added, version)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
