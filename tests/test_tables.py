@@ -182,6 +182,13 @@ def repacked(data: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
     return file.getvalue()
 
 
+def test_a_workbook_that_claims_too_small_a_size_is_read_whole(read: Reader) -> None:
+    good = workbook({"one": [["Title", "Year"], ["One", 2001], ["Two", 2002]]})
+    claimed = repacked(good, lambda name, part: part.replace(b'<dimension ref="A1:B3"', b'<dimension ref="A1"'))
+    assert claimed != good
+    assert [(record.title, record.year) for record in read(claimed).records] == [("One", 2001), ("Two", 2002)]
+
+
 def test_damaged_workbooks_are_refused(read: Reader) -> None:
     good = workbook({"one": [["Title"], ["One"]]})
     cut = repacked(good, lambda name, part: part[:-40] if name == "xl/worksheets/sheet1.xml" else part)

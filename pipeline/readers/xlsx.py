@@ -23,8 +23,8 @@ from pipeline.readers.columns import attributes, clean, find_header, require_tit
 _PREAMBLE = 30
 # 100,000 records with abstracts unpack to about 300 MB; real sheets shrink ten- to twentyfold.
 _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
-# Excel's own limits; a workbook can claim any number.
-_ROWS, _COLUMNS = 1_048_576, 16_384
+# Excel's own limit; a workbook can claim any number.
+_ROWS = 1_048_576
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
@@ -84,6 +84,9 @@ def open_sheets(source: Source) -> dict[str, Any]:
         _refuse_bombs(source)
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
         sheets = {sheet.title: sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"}
+        for sheet in sheets.values():
+            # Some programs write a size that is too small, and rows beyond it would be lost.
+            sheet.reset_dimensions()
     for hidden in workbook.worksheets:
         if hidden.title not in sheets:
             source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to have it read")
@@ -130,7 +133,7 @@ def _entry(number: int, line: int, names: list[str], cells: list[str]) -> Entry:
 def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
     """Rows of a sheet as text, without the empty cells at the end: sheets claim columns that nobody filled."""
     with _told(source):
-        lines = iter(sheet.iter_rows(max_col=_COLUMNS, values_only=True))
+        lines = iter(sheet.iter_rows(values_only=True))
     for _ in range(_ROWS):
         with _told(source):
             row = next(lines, None)
