@@ -169,6 +169,11 @@ def test_excel_formulas_are_never_run(read: Reader) -> None:
     assert rejected(found) == [(2, 3, "no title")]
 
 
+def test_excel_line_ends_of_windows(read: Reader) -> None:
+    record = only(read(workbook({"one": [["Title", "Abstract"], ["One_x000D_\ntitle", "First._x000D_\n_x000D_\nSecond."]]})))
+    assert (record.title, record.abstract) == ("One title", "First.\nSecond.")
+
+
 def test_excel_without_titles_is_refused(read: Reader) -> None:
     with pytest.raises(MechtagError, match=r"no column with titles; found the columns Abstract, Year\."):
         read(workbook({"one": [["Abstract", "Year"], ["x", 2001]]}))

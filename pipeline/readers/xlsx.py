@@ -6,6 +6,7 @@ A workbook is a zip: it is refused where it would grow beyond what an export can
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 import zlib
@@ -29,6 +30,8 @@ _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
 )
+# How Excel writes control characters; with line ends of Windows, '_x000D_' stands at the end of each line.
+_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
 _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"))
 
 
@@ -150,7 +153,8 @@ def _text(value: Any) -> str:
         value = int(value)
     if isinstance(value, date):
         return value.isoformat()
-    return "" if value is None else str(value).strip()
+    text = "" if value is None else str(value).strip()
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x00" in text else text
 
 
 FORMAT = Format("XLSX", recognise, read, clean)
