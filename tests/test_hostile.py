@@ -5,6 +5,7 @@ import io
 import os
 import random
 import socket
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pipeline.files import write_jsonl
 from pipeline.ingest import Reading, ingest
 from pipeline.readers import base, containers
 from pipeline.store import read_records, write_records
-from tests.exports import EXPORTS, Reader
+from tests.exports import EXPORTS, Reader, only
 
 RIS = b"TY  - JOUR\nTI  - One\nER  - \n"
 
@@ -187,6 +188,27 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         assert rejected.reason.startswith(("longer than ", "title and abstract have 300,000 characters"))
         assert rejected.record == 1
         assert len(str(rejected.raw)) < 2000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TY  - JOUR\nTI  - One\nAB  - " + "x<b>" * 400_000,
+        "TY  - JOUR\nTI  - One\nAN  - PMID" + " " * 200_000 + "x",
+        "PMID- 1\nTI  - One\nLID - " + "10.1000/" * 100_000 + " x",
+        "Title,Citation\nOne," + "1" * 200_000,
+        "<1>\nTitle\n  One" + ". [a] " * 60_000 + "x",
+        "@string{a0={x}}"
+        + "".join(f"@string{{a{n + 1}=a{n} # a{n}}}\n" for n in range(60))
+        + "@misc{b, title={One}, note=a60}",
+    ],
+    ids=["tags", "pubmed-id", "doi", "citation", "kinds", "strings"],
+)
+def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str) -> None:
+    """A pattern that tries each start anew, or text that doubles, would take hours or fill the memory."""
+    started = time.process_time()
+    assert only(read(text)).title.startswith("One")
+    assert time.process_time() - started < 10
 
 
 def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

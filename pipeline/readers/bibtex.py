@@ -36,6 +36,8 @@ _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
+# Abbreviations of abbreviations could grow without end.
+_LONGEST_STRING, _MOST_PIECES = 500, 10_000
 
 
 def recognise(source: Source) -> bool:
@@ -58,7 +60,7 @@ def read(source: Source) -> Iterator[Entry]:
     strings = {month: month for month in _MONTHS}
     for block in blocks:
         if isinstance(block, model.String):
-            strings[block.key.lower()] = _joined(block.value, strings)
+            strings[block.key.lower()] = _joined(block.value, strings)[:_LONGEST_STRING]
     number = 0
     for index, block in enumerate(blocks):
         entry, fault = _opened(block)
@@ -108,7 +110,7 @@ def _joined(value: str, strings: Mapping[str, str]) -> str:
     pieces.append(value[start:].strip())
     return "".join(
         piece[1:-1] if piece[:1] in ("{", '"') and len(piece) > 1 else strings.get(piece.lower(), piece)
-        for piece in pieces
+        for piece in pieces[:_MOST_PIECES]
     )
 
 

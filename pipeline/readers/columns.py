@@ -65,7 +65,7 @@ _EMBASE_SOURCE = re.compile(
 )
 # PubMed: 'J Care. 2017 Sep;12(3):45-58. doi: 10.1000/1. Epub 2017 Aug 1.'
 _PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[^()]+)\))?(?::(?P<pages>[^.;]+))?\.")
-_LONGEST_LIST = 100_000
+_LONGEST_LIST, _LONGEST_CITATION = 100_000, 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
 _SUFFIX = re.compile(r"(?:Jr|Sr)\.?|I{2,3}|IV")
@@ -156,7 +156,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     start, end = values.pop("start", None), values.pop("end", None)
     if "(" in (journal := values.get("journal", "")) and (place := _EMBASE_SOURCE.match(journal)):
         values = {**place.groupdict(), **values, "journal": place["journal"]}
-    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation)):
+    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation[:_LONGEST_CITATION])):
         values = {**place.groupdict(), **values}
     authors = split_authors(values.get("authors", ""))
     return {

@@ -24,7 +24,7 @@ _HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9](?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{
 
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 _MARKED_PMID = re.compile(
-    r"(?:\b(?:PubMed|PMID)\s*:?\s*|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
+    r"(?:\b(?:PubMed|PMID)\s*(?::\s*)?|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
     r"|\b(\d{4,9})\s*\[pmid\]",
     re.I,
 )
