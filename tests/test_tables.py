@@ -60,6 +60,31 @@ def test_table_rows_that_do_not_fit(read: Reader) -> None:
     assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, the header 3"]
 
 
+def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Reader) -> None:
+    found = read(
+        "title,abstract,year\n"
+        'One,"text,2001\n'
+        "Two,text,2002\n"
+        '"Three, in two",text,2003\n'
+        '"Four,text,2004\n'
+        "Five,text,2005\n"
+        'Six,text,"2006"\n'
+        '"Seven","of, two,\nlines",2007\n'
+    )
+    assert [record.title for record in found.records] == ["Two", "Three, in two", "Five", "Six", "Seven"]
+    unclosed = "a quote is opened but never closed"
+    assert rejected(found) == [(1, 2, unclosed), (4, 5, unclosed)]
+
+
+def test_quotations_between_tabs_are_text(read: Reader) -> None:
+    found = read('title\tabstract\tyear\n"One" title\ttext\t2001\n"Two\ttext\t2002\nThree "x"\t"a\tb"\t2003\n')
+    assert [(record.title, record.abstract, record.year) for record in found.records] == [
+        ('"One" title', "text", 2001),
+        ('"Two', "text", 2002),
+        ('Three "x"', "a b", 2003),
+    ]
+
+
 def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: Reader) -> None:
     found = read("title,references\n" + f'"A title","{"x" * 300_000}"\n' + '"a "b" c",d\n' * 20_000)
     assert len(found.records) == 1
