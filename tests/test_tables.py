@@ -127,6 +127,21 @@ def test_headers_below_a_search_history(read: Reader) -> None:
     assert (only(found).title, only(found).year) == ("One", 2001)
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", ":"])
+def test_a_first_line_that_tells_excel_the_delimiter(read: Reader, delimiter: str) -> None:
+    text = f"sep={delimiter}\nTitle;Mine\nOne, two;x\n".replace(";", delimiter)
+    assert only(read(text)).raw == (("Title", "One, two"), ("Mine", "x"))
+
+
+def test_names_of_columns_over_two_lines(read: Reader) -> None:
+    found = read('Search;of May\nTitle;"Author\nKeywords";Year\nOne;a, b;2001\nTwo;c;2002\n')
+    assert [(record.title, record.keywords, record.year) for record in found.records] == [
+        ("One", ("a", "b"), 2001),
+        ("Two", ("c",), 2002),
+    ]
+    assert found.rejected == ()
+
+
 def test_a_word_alone_on_a_line_is_no_header(read: Reader) -> None:
     with pytest.raises(MechtagError, match="of no known format"):
         read("Dear all,\n\nTitle\nOne\nAbstract\nTwo\n")

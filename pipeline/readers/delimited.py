@@ -19,16 +19,23 @@ _DELIMITERS = ",\t;|"
 # Embase and Dimensions put the search above the header.
 _PREAMBLE = 30
 _LONGEST_HEADING = 100
+# What Excel takes the delimiter from.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
-    """Line, column names and delimiter of the header: that with most names we know, then most columns."""
-    lines = source.head.split("\n")[:_PREAMBLE]
+    """Last line, column names and delimiter of the header: that with most names we know, then most columns."""
+    lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
+    delimiters = _DELIMITERS
+    if told := _SEPARATOR.fullmatch(lines[0]):
+        lines[0], delimiters = "\n", told[1]
     found = []
-    for delimiter in _DELIMITERS:
-        rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+    for delimiter in delimiters:
+        # A name may hold a line end.
+        readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
+        rows = [next(reader, []) for reader in readers]
         index = find_header(rows)
-        found.append((index, rows[index], delimiter))
+        found.append((index + max(readers[index].line_num, 1) - 1, rows[index], delimiter))
     return max(found, key=lambda header: (len(attributes(header[1])), len(header[1])))
 
 
