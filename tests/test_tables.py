@@ -142,6 +142,15 @@ def test_names_of_columns_over_two_lines(read: Reader) -> None:
     assert found.rejected == ()
 
 
+def test_a_header_that_comes_again_is_no_record(read: Reader) -> None:
+    table = "\ufeffTitle,Year\nOne,2001\n"
+    sheet = [["Title", "Year"], ["One", 2001]]
+    for twice in (table * 2, workbook({"one": sheet * 2}), "Title\nOne\nTitle\nOne\n"):
+        found = read(twice)
+        assert [(record.title, record.source_index) for record in found.records] == [("One", 1), ("One", 2)]
+        assert found.rejected == ()
+
+
 def test_a_word_alone_on_a_line_is_no_header(read: Reader) -> None:
     with pytest.raises(MechtagError, match="of no known format"):
         read("Dear all,\n\nTitle\nOne\nAbstract\nTwo\n")

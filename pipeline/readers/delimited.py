@@ -65,7 +65,12 @@ def read(source: Source) -> Iterator[Entry]:
     start, names, delimiter = header(source)
     require_titles(source, names)
     width = len(names)
-    for number, (line, row, fault) in enumerate(rows(source.lines(), start + 1, delimiter, width), start=1):
+    number = 0
+    for line, row, fault in rows(source.lines(), start + 1, delimiter, width):
+        # The header comes again where files were put together, often with a byte order mark.
+        if row[1:] == names[1:] and row[0].lstrip("\ufeff") == names[0]:
+            continue
+        number += 1
         notes: tuple[str, ...] = ()
         headings: Sequence[str] = names
         if len(row) != width:

@@ -117,7 +117,7 @@ def read(source: Source) -> Iterator[Entry]:
             without.append(title)
             continue
         for line, cells in enumerate(rows(source, sheet), start=1):
-            if line > header + 1 and any(cells):
+            if line > header + 1 and any(cells) and cells != names:
                 number += 1
                 yield _entry(number, line, names, cells)
     if len(without) == len(sheets):
