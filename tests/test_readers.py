@@ -8,7 +8,7 @@ import rispy
 
 from pipeline.ingest import ingest
 from pipeline.readers.construct import clean_author, clean_year
-from tests.exports import EXPORTS, RIS_EXPORTS, Reader
+from tests.exports import EXPORTS, RIS_EXPORTS, Reader, only
 
 
 @pytest.mark.parametrize("path", sorted(EXPORTS.iterdir()), ids=lambda path: path.name)
@@ -214,6 +214,21 @@ def test_two_authors_of_one_name_are_two_people(read: Reader, lines: str) -> Non
     (record,) = read(f"TY  - JOUR\nTI  - One\n{lines}\nKW  - care\nKW  - care\nER  - \n").records
     assert record.authors == ("Li, J.", "Ito, K.", "Li, J.")
     assert record.keywords == ("care",)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "pages"),
+    [
+        ("123", "130", "123-130"),
+        ("123-130", "130", "123-130"),
+        ("123", "123-130", "123-130"),
+        ("S1-12", "S1-18", "S1-12-S1-18"),
+        ("e7", "e7", "e7"),
+        ("7", "", "7"),
+    ],
+)
+def test_ris_pages(read: Reader, start: str, end: str, pages: str) -> None:
+    assert only(read(f"TY  - JOUR\nTI  - One\nSP  - {start}\nEP  - {end}\nER  - \n")).pages == pages
 
 
 def test_ris_authors_of_both_tags_are_kept_in_their_order(read: Reader) -> None:

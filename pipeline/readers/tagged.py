@@ -74,5 +74,10 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Pages from the first and the last."""
+    """Pages from the first and the last; some programs write the range to one of the two."""
+    if start and end and "-" in start + end:
+        if start.endswith(f"-{end}"):
+            return start
+        if end.startswith(f"{start}-"):
+            return end
     return f"{start}-{end}" if start and end and start != end else start or end
