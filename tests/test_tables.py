@@ -104,12 +104,30 @@ def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: 
         ("Smith, Jane and Doe, Ann", ["Smith, Jane", "Doe, Ann"]),
         ("Jane Smith; Ann B. Doe", ["Jane Smith", "Ann B. Doe"]),
         ("['Smith, Jane', \"O'Neill, Ann\"]", ["Smith, Jane", "O'Neill, Ann"]),
+        ("J Smith, AB Doe", ["J Smith", "AB Doe"]),
+        ("J. Smith, A.-B. van Doe", ["J. Smith", "A.-B. van Doe"]),
+        ("Smith, J A", ["Smith, J A"]),
         ("Ferdinand", ["Ferdinand"]),
         ("", []),
     ],
 )
 def test_authors_however_they_are_separated(cell: str, names: list[str]) -> None:
     assert [name for part in split_authors(cell) if (name := clean_author(part))] == names
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "attribute", "value"),
+    [
+        ("Title,Year of Publication", "One,2019", "year", 2019),
+        ("Title,Digital Object Identifier", "One,10.5555/a", "doi", "10.5555/a"),
+        ("Title,Venue", "One,Journal of Care", "journal", "Journal of Care"),
+        ("title,contributors", 'One,"Smith, Jane; Doe, Ann"', "authors", ("Smith, Jane", "Doe, Ann")),
+        ("title,publicationDate", "One,2019-05-01", "year", 2019),
+        ("title,pageStart,pageEnd", "One,45,58", "pages", "45-58"),
+    ],
+)
+def test_names_of_columns(read: Reader, header: str, row: str, attribute: str, value: object) -> None:
+    assert getattr(only(read(f"{header}\n{row}\n")), attribute) == value
 
 
 def test_web_of_science_tags_count_only_in_its_own_tables(read: Reader) -> None:
