@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.exports import Reader, only
+from tests.exports import Reader, notes, only, rejected
 
 # JSON Lines
 
@@ -85,10 +85,40 @@ def test_json_that_is_cut_short_loses_its_last_item_only(read: Reader) -> None:
         '{"items": [{"title": "One"}], "more": []}',
         '[{"title": "One"}]',
         '{\n "title": "One"\n}\n',
+        '{"meta": {"count": 1}, "results": [{"title": "One"}]}',
+        '{\n "status": "ok",\n "message": {"total-results": 5, "items": [\n{"title": ["One"]}]}}',
     ],
 )
 def test_json_in_other_wrappings(read: Reader, text: str) -> None:
     assert only(read(text)).title == "One"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_broken_json_item_costs_no_more_than_itself(read: Reader, indent: int | None) -> None:
+    items = [{"id": name, "author": [{"family": "A"}, {"family": "B"}], "title": name} for name in "abcd"]
+    text = json.dumps(items, indent=indent).replace('"title": "b"', '"title": "b "quoted""')
+    found = read(text.replace('"title": "c"', '"title": "c\n\twrapped"'))
+    assert [record.title for record in found.records] == ["a", "c wrapped", "d"]
+    ((number, _, reason),) = rejected(found)
+    assert (number, reason[:29]) == (2, "not readable as JSON: Expecti")
+
+
+def test_json_lists_that_were_put_together(read: Reader) -> None:
+    assert [record.title for record in read('[{"title": "One"}]\n[{"title": "Two"}]\n').records] == ["One", "Two"]
+    found = read('{"items": [{"title": "One"}]}\n{"items": [{"title": "Two"}]}\n')
+    assert only(found).title == "One"
+    assert notes(found) == ["what follows the list of records was not read"]
+
+
+@pytest.mark.parametrize("depth", [195, 450, 700, 950])
+def test_json_as_deep_as_python_reads_it_is_rejected(read: Reader, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    found = read(f'[{{"title": {deep}}}, {{"title": "Two", "author": {deep}}}, {{"title": "Three"}}]')
+    assert [record.title for record in found.records] == ["Three"]
+    assert [(number, reason) for number, _, reason in rejected(found)] == [
+        (1, "not readable as JSON: nested too deeply"),
+        (2, "not readable as JSON: nested too deeply"),
+    ]
 
 
 def test_deep_json_is_rejected(read: Reader) -> None:

@@ -237,7 +237,9 @@ def test_excel_formulas_are_never_run(read: Reader) -> None:
 
 
 def test_excel_line_ends_of_windows(read: Reader) -> None:
-    record = only(read(workbook({"one": [["Title", "Abstract"], ["One_x000D_\ntitle", "First._x000D_\n_x000D_\nSecond."]]})))
+    record = only(
+        read(workbook({"one": [["Title", "Abstract"], ["One_x000D_\ntitle", "First._x000D_\n_x000D_\nSecond."]]}))
+    )
     assert (record.title, record.abstract) == ("One title", "First.\nSecond.")
 
 
