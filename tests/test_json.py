@@ -28,6 +28,21 @@ def test_jsonl_keeps_unknown_fields_and_prefers_the_abstract(read: Reader) -> No
     assert record.raw == tuple(item.items())
 
 
+def test_jsonl_with_names_of_csl_or_of_a_table(read: Reader) -> None:
+    csl = {
+        "title": "One",
+        "author": [{"family": "A", "given": "B"}],
+        "issued": {"date-parts": [[2019]]},
+        "DOI": "10.5555/1",
+    }
+    table = {"Title": "Two", "Authors": "C, D.; E, F.", "Year": 2020, "Source title": "Journal", "DOI": "10.5555/2"}
+    names = {"title": "Three", "authors": [{"name": "G, H"}], "year": 2021, "id": 5, "synopsis": "Text."}
+    one, two, three = read("".join(json.dumps(item) + "\n" for item in (csl, table, names))).records
+    assert (one.title, one.authors, one.year, one.doi) == ("One", ("A, B",), 2019, "10.5555/1")
+    assert (two.title, two.authors, two.year, two.journal) == ("Two", ("C, D.", "E, F."), 2020, "Journal")
+    assert (three.authors, three.year, three.abstract) == (("G, H",), 2021, "Text.")
+
+
 def test_jsonl_values_can_be_written_again(read: Reader) -> None:
     (record,) = read('{"title": "Half \\ud83d pair, whole \\ud83d\\ude00", "score": NaN, "more": ["\\udc00"]}').records
     assert record.title == "Half ? pair, whole 😀"

@@ -13,12 +13,12 @@ from typing import Any
 
 from pipeline.readers import columns
 from pipeline.readers.base import Entry, Format, Source
-from pipeline.readers.jsonl import without_surrogates
 
 # A list of objects, or one object over several lines.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')
 # The list of Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}}, or OpenAlex's {"results": [...]}.
 _WRAPPED = re.compile(r'\s*\{(?:(?!"title")[^\[]){0,9999}?"(?:items|records|results?|data)"\s*:\s*\[\s*(?=\{)')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LIST = re.compile(r"\s*\[")
 # Lists that were put together follow one another.
 _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
@@ -60,10 +60,17 @@ def read(source: Source) -> Iterator[Entry]:
             place = end
             continue
         if isinstance(item, dict):
-            yield Entry(number, line, list(without_surrogates(item, text[place:end]).items()))
+            yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
         else:
             yield Entry(number, line, [("json", item)], fault="not a JSON object")
         place = end
+
+
+def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
+    return item
 
 
 def _refuse_deep(item: Any) -> None:
