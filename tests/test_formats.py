@@ -298,6 +298,16 @@ def test_bibtex_entries(read: Reader) -> None:
 # EndNote import format
 
 
+def test_enw_records_without_a_type_end_at_an_empty_line(read: Reader) -> None:
+    found = read("%A A, B\n%T One\n%0 Journal Article\n%D 2001\n\n%A C, D\n%T Two\n%X First\n\nsecond\n\n\n%T Three\n")
+    assert [(record.title, record.authors, record.year) for record in found.records] == [
+        ("One", ("A, B",), 2001),
+        ("Two", ("C, D",), None),
+        ("Three", (), None),
+    ]
+    assert [note.count for note in found.notes] == [3]
+
+
 def test_enw_records(read: Reader) -> None:
     found = read("%T One\n%A A, B\n\n%0 Book\n%T Two\n%K a\nb\n%X First.\n\nSecond.\n%0 Thesis\n%A No, Title\n")
     assert [(record.title, record.keywords, record.abstract.split()) for record in found.records] == [
