@@ -271,6 +271,13 @@ def test_latex_becomes_text(latex: str, text: str) -> None:
     assert plain(latex) == text
 
 
+def test_bibtex_keywords_and_names_left_out(read: Reader) -> None:
+    record = only(
+        read("@misc{a, title={One}, author={A, B and C, D and others}, keywords={x; y}, author_keywords={z; x}}")
+    )
+    assert (record.authors, record.keywords) == (("A, B", "C, D"), ("z", "x", "y"))
+
+
 def test_bibtex_entries(read: Reader) -> None:
     found = read(
         'Some comment with an a@b.c\n@comment{ignored}\n@string{j = {J. }}\n@string(care = j # "Care")\n'

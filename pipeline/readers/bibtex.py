@@ -35,6 +35,7 @@ _FORMULA = re.compile(r"(?<!\\)\$(?=\S)([^$\n]{1,200}?)(?<=\S)\$(?!\d)")
 _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 # Abbreviations of abbreviations could grow without end.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
@@ -154,7 +155,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "pages": re.sub(r"\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
-        "keywords": _keywords(first("keywords", "author_keywords", "keyword")),
+        # Scopus and Web of Science have those of the authors beside their own.
+        "keywords": [word for name in _KEYWORDS if name in values for word in _keywords(plain(values[name]))],
         "type": first("type", "entrytype"),
         "language": first("language", "langid"),
         "url": _address(values.get("url", "")),
@@ -177,7 +179,8 @@ def _names(text: str) -> Iterator[str]:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):
         names = re.split(r"\s+and\s+", text)
-    for name in names:
+    # BibTeX's way to say 'et al.'
+    for name in names[:-1] if names[-1:] == ["others"] else names:
         try:
             parts = parse_single_name_into_parts(name, strict=False)
         except InvalidNameError:
