@@ -201,8 +201,9 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         "@string{a0={x}}"
         + "".join(f"@string{{a{n + 1}=a{n} # a{n}}}\n" for n in range(60))
         + "@misc{b, title={One}, note=a60}",
+        "@misc{b, title={One}, abstract={" + "\\'e " * 1_000_000 + "}}",
     ],
-    ids=["tags", "pubmed-id", "doi", "citation", "kinds", "strings"],
+    ids=["tags", "pubmed-id", "doi", "citation", "kinds", "strings", "latex"],
 )
 def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str) -> None:
     """A pattern that tries each start anew, or text that doubles, would take hours or fill the memory."""
@@ -262,6 +263,18 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
 
 
 # JSON
+
+
+def test_deep_xml_is_rejected(tmp_path: Path, read: Reader) -> None:
+    record = "<record><ref-type/><titles><title>{0}</title></titles><x>{1}</x></record>"
+    deep = "".join(record.format(depth, "<x>" * depth + "." + "</x>" * depth) for depth in (40, 60, 600))
+    found = read(f"<records>{deep}</records>")
+    assert only(found).title == "40"
+    assert [item.reason for item in found.rejected] == [
+        "not readable as XML: elements are nested deeper than 50 levels"
+    ] * 2
+    write_records(tmp_path / "records.parquet", found.records)
+    assert read_records(tmp_path / "records.parquet") == list(found.records)
 
 
 def test_json_that_cannot_be_written_again_is_rejected(tmp_path: Path, read: Reader) -> None:

@@ -39,6 +39,8 @@ _KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 # Abbreviations of abbreviations could grow without end.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
+# What is longer is no text, and pylatexenc takes a second for each so many.
+_LONGEST_LATEX = 100_000
 
 
 def recognise(source: Source) -> bool:
@@ -123,7 +125,7 @@ def _converter() -> LatexNodes2Text:
 def plain(value: str) -> str:
     """Turn LaTeX into text; what is no LaTeX stays as it is."""
     value = _FORMULA.sub(r"{\1}", value)
-    if "\\" in value:
+    if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
             return str(_converter().latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value))).replace("{", "").replace("}", "")
         except (RecursionError, ValueError):
