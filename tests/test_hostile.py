@@ -202,8 +202,12 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         + "".join(f"@string{{a{n + 1}=a{n} # a{n}}}\n" for n in range(60))
         + "@misc{b, title={One}, note=a60}",
         "@misc{b, title={One}, abstract={" + "\\'e " * 1_000_000 + "}}",
+        "@misc{b, title={One}, pages={1" + " " * 200_000 + "2}}",
+        "Title,Authors\nOne,and" + " " * 200_000 + "x",
+        '"TITLE","One"\n"AUTHOR NAMES","x"\n' + '"x","y"\n' * 200_000,
+        '[{"id": 1, "title": "One"}' + ', {"id": 2, "title": x}' * 200_000,
     ],
-    ids=["tags", "pubmed-id", "doi", "citation", "kinds", "strings", "latex"],
+    ids="tags pubmed-id doi citation kinds strings latex pages authors embase json".split(),
 )
 def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str) -> None:
     """A pattern that tries each start anew, or text that doubles, would take hours or fill the memory."""

@@ -154,7 +154,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),
-        "pages": re.sub(r"\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
+        "pages": re.sub(r"(?<!\s)\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
         # Scopus and Web of Science have those of the authors beside their own.

@@ -56,7 +56,7 @@ _ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() f
 # Excel is kept from changing a value by writing it as a formula: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
-_AND = re.compile(r"\s+and\s+")
+_AND = re.compile(r"(?<!\s)\s+and\s+")
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
 _INITIALS_AND_NAME = re.compile(r"(?:[A-Z]\.?[ -]?){1,4} \S.+")
 _NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")

@@ -23,6 +23,8 @@ _LIST = re.compile(r"\s*\[")
 # Lists that were put together follow one another.
 _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
 _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
+# Python counts lines from the start of the file for each.
+_MOST_BROKEN = 100
 # Others, Pydantic among them, read no more than 200 levels.
 _DEEPEST = 190
 # Programs leave line ends and tabs in texts as they are.
@@ -39,7 +41,7 @@ def read(source: Source) -> Iterator[Entry]:
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
     place = opened.end() if opened else 0
-    number, line, counted = 0, 1, 0
+    number, line, counted, broken = 0, 1, 0, 0
     while True:
         gap = _GAP.match(text, place)
         place = gap.end() if gap else place
@@ -53,7 +55,8 @@ def read(source: Source) -> Iterator[Entry]:
             if text.count("[", place, end) + text.count("{", place, end) > _DEEPEST:
                 _refuse_deep(item)
         except (ValueError, RecursionError) as error:
-            end = _next_item(text, place)
+            broken += 1
+            end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
             follows = "" if end < len(text) else ", nor is what follows"
             fault = f"not readable as JSON{follows}: {error or 'nested too deeply'}"
             yield Entry(number, line, [("json", text[place:end])], fault=fault)
