@@ -77,7 +77,7 @@ def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Re
 
 
 def test_quotations_between_tabs_are_text(read: Reader) -> None:
-    found = read('title\tabstract\tyear\n"One" title\ttext\t2001\n"Two\ttext\t2002\nThree "x"\t"a\tb"\t2003\n')
+    found = read('title\tabstract\tyear\n"One" title\ttext\t2001\t\n"Two\ttext\t2002\nThree "x"\t"a\tb"\t2003\n')
     assert [(record.title, record.abstract, record.year) for record in found.records] == [
         ('"One" title', "text", 2001),
         ('"Two', "text", 2002),
@@ -123,6 +123,8 @@ def test_authors_however_they_are_separated(cell: str, names: list[str]) -> None
         ("Title,Venue", "One,Journal of Care", "journal", "Journal of Care"),
         ("title,contributors", 'One,"Smith, Jane; Doe, Ann"', "authors", ("Smith, Jane", "Doe, Ann")),
         ("title,publicationDate", "One,2019-05-01", "year", 2019),
+        # pandas makes numbers of a column with gaps.
+        ("Title,PMID", "One,31415926.0", "pmid", "31415926"),
         ("title,pageStart,pageEnd", "One,45,58", "pages", "45-58"),
     ],
 )

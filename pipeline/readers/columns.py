@@ -163,7 +163,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     return {
         **values,
         "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
-        "pmid": _PUBMED.sub("", pmid) if (pmid := values.get("pmid")) else None,
+        "pmid": _PUBMED.sub("", pmid).removesuffix(".0") if (pmid := values.get("pmid")) else None,
         "authors": list(map(family_first, authors)) if given_first else authors,
         "keywords": keywords,
     }

@@ -125,8 +125,8 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
         if fault:
             row = ["".join(taken).rstrip("\n")]
             # Some programs write no quotes around cells between tabs: one that begins with a quotation is whole.
-            if delimiter == "\t" and len(cells := row[0].split("\t")) == width:
-                row, fault = cells, ""
+            if delimiter == "\t" and len(row[0].rstrip("\t").split("\t")) <= width <= row[0].count("\t") + 1:
+                row, fault = row[0].split("\t"), ""
         if row and any(map(str.strip, row)):
             yield first, row, fault
         first += len(taken)
