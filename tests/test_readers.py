@@ -124,6 +124,14 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
             ["One", "Two", "Three"],
             ["export.txt: record 2, line 4: no TY line at its start"],
         ),
+        (
+            "TY  - JOUR\nTI  - One\nER  - \nTI  - Two\nAU  - B, C\nTY  - JOUR\nTI  - Three\nER  - \nT1  - Four\n",
+            ["One", "Two", "Three", "Four"],
+            [
+                "export.txt: record 2, line 4: no TY line at its start (and in 1 more records)",
+                "export.txt: record 2, line 4: no ER line at its end; it may be cut short (and in 1 more records)",
+            ],
+        ),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\nTY  - JOUR\nTI  - Two\nER  - \n", ["One", "Two"], []),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\n", ["One"], []),
     ],

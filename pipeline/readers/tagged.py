@@ -34,6 +34,10 @@ class Draft:
         if self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
 
+    def tags(self) -> set[str]:
+        """Give the tags of its fields."""
+        return {tag for tag, _ in self._fields}
+
     def _join(self) -> None:
         tag, value = self._fields[-1]
         self._fields[-1] = (tag, "\n".join((value, *self._continued)).strip("\n"))
