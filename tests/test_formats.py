@@ -271,6 +271,13 @@ def test_latex_becomes_text(latex: str, text: str) -> None:
     assert plain(latex) == text
 
 
+def test_bibtex_keywords_and_names_left_out(read: Reader) -> None:
+    record = only(
+        read("@misc{a, title={One}, author={A, B and C, D and others}, keywords={x; y}, author_keywords={z; x}}")
+    )
+    assert (record.authors, record.keywords) == (("A, B", "C, D"), ("z", "x", "y"))
+
+
 def test_bibtex_entries(read: Reader) -> None:
     found = read(
         'Some comment with an a@b.c\n@comment{ignored}\n@string{j = {J. }}\n@string(care = j # "Care")\n'
@@ -296,6 +303,16 @@ def test_bibtex_entries(read: Reader) -> None:
 
 
 # EndNote import format
+
+
+def test_enw_records_without_a_type_end_at_an_empty_line(read: Reader) -> None:
+    found = read("%A A, B\n%T One\n%0 Journal Article\n%D 2001\n\n%A C, D\n%T Two\n%X First\n\nsecond\n\n\n%T Three\n")
+    assert [(record.title, record.authors, record.year) for record in found.records] == [
+        ("One", ("A, B",), 2001),
+        ("Two", ("C, D",), None),
+        ("Three", (), None),
+    ]
+    assert [note.count for note in found.notes] == [3]
 
 
 def test_enw_records(read: Reader) -> None:

@@ -5,6 +5,7 @@ import io
 import os
 import random
 import socket
+import time
 import tracemalloc
 import zipfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pipeline.files import write_jsonl
 from pipeline.ingest import Reading, ingest
 from pipeline.readers import base, containers
 from pipeline.store import read_records, write_records
-from tests.exports import EXPORTS, Reader
+from tests.exports import EXPORTS, Reader, only
 
 RIS = b"TY  - JOUR\nTI  - One\nER  - \n"
 
@@ -189,6 +190,32 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         assert len(str(rejected.raw)) < 2000
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TY  - JOUR\nTI  - One\nAB  - " + "x<b>" * 400_000,
+        "TY  - JOUR\nTI  - One\nAN  - PMID" + " " * 200_000 + "x",
+        "PMID- 1\nTI  - One\nLID - " + "10.1000/" * 100_000 + " x",
+        "Title,Citation\nOne," + "1" * 200_000,
+        "<1>\nTitle\n  One" + ". [a] " * 60_000 + "x",
+        "@string{a0={x}}"
+        + "".join(f"@string{{a{n + 1}=a{n} # a{n}}}\n" for n in range(60))
+        + "@misc{b, title={One}, note=a60}",
+        "@misc{b, title={One}, abstract={" + "\\'e " * 1_000_000 + "}}",
+        "@misc{b, title={One}, pages={1" + " " * 200_000 + "2}}",
+        "Title,Authors\nOne,and" + " " * 200_000 + "x",
+        '"TITLE","One"\n"AUTHOR NAMES","x"\n' + '"x","y"\n' * 200_000,
+        '[{"id": 1, "title": "One"}' + ', {"id": 2, "title": x}' * 200_000,
+    ],
+    ids="tags pubmed-id doi citation kinds strings latex pages authors embase json".split(),
+)
+def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str) -> None:
+    """A pattern that tries each start anew, or text that doubles, would take hours or fill the memory."""
+    started = time.process_time()
+    assert only(read(text)).title.startswith("One")
+    assert time.process_time() - started < 10
+
+
 def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.readers.delimited.LONGEST_ENTRY", 100_000)
     for count in (5, 40_000):  # fewer, and more, than one record may hold
@@ -240,6 +267,18 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
 
 
 # JSON
+
+
+def test_deep_xml_is_rejected(tmp_path: Path, read: Reader) -> None:
+    record = "<record><ref-type/><titles><title>{0}</title></titles><x>{1}</x></record>"
+    deep = "".join(record.format(depth, "<x>" * depth + "." + "</x>" * depth) for depth in (40, 60, 600))
+    found = read(f"<records>{deep}</records>")
+    assert only(found).title == "40"
+    assert [item.reason for item in found.rejected] == [
+        "not readable as XML: elements are nested deeper than 50 levels"
+    ] * 2
+    write_records(tmp_path / "records.parquet", found.records)
+    assert read_records(tmp_path / "records.parquet") == list(found.records)
 
 
 def test_json_that_cannot_be_written_again_is_rejected(tmp_path: Path, read: Reader) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.exports import Reader, only
+from tests.exports import Reader, notes, only, rejected
 
 # JSON Lines
 
@@ -26,6 +26,21 @@ def test_jsonl_keeps_unknown_fields_and_prefers_the_abstract(read: Reader) -> No
     (record,) = read(json.dumps(item)).records
     assert (record.abstract, record.year) == ("Real.", 2001)
     assert record.raw == tuple(item.items())
+
+
+def test_jsonl_with_names_of_csl_or_of_a_table(read: Reader) -> None:
+    csl = {
+        "title": "One",
+        "author": [{"family": "A", "given": "B"}],
+        "issued": {"date-parts": [[2019]]},
+        "DOI": "10.5555/1",
+    }
+    table = {"Title": "Two", "Authors": "C, D.; E, F.", "Year": 2020, "Source title": "Journal", "DOI": "10.5555/2"}
+    names = {"title": "Three", "authors": [{"name": "G, H"}], "year": 2021, "id": 5, "synopsis": "Text."}
+    one, two, three = read("".join(json.dumps(item) + "\n" for item in (csl, table, names))).records
+    assert (one.title, one.authors, one.year, one.doi) == ("One", ("A, B",), 2019, "10.5555/1")
+    assert (two.title, two.authors, two.year, two.journal) == ("Two", ("C, D.", "E, F."), 2020, "Journal")
+    assert (three.authors, three.year, three.abstract) == (("G, H",), 2021, "Text.")
 
 
 def test_jsonl_values_can_be_written_again(read: Reader) -> None:
@@ -85,10 +100,40 @@ def test_json_that_is_cut_short_loses_its_last_item_only(read: Reader) -> None:
         '{"items": [{"title": "One"}], "more": []}',
         '[{"title": "One"}]',
         '{\n "title": "One"\n}\n',
+        '{"meta": {"count": 1}, "results": [{"title": "One"}]}',
+        '{\n "status": "ok",\n "message": {"total-results": 5, "items": [\n{"title": ["One"]}]}}',
     ],
 )
 def test_json_in_other_wrappings(read: Reader, text: str) -> None:
     assert only(read(text)).title == "One"
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_broken_json_item_costs_no_more_than_itself(read: Reader, indent: int | None) -> None:
+    items = [{"id": name, "author": [{"family": "A"}, {"family": "B"}], "title": name} for name in "abcd"]
+    text = json.dumps(items, indent=indent).replace('"title": "b"', '"title": "b "quoted""')
+    found = read(text.replace('"title": "c"', '"title": "c\n\twrapped"'))
+    assert [record.title for record in found.records] == ["a", "c wrapped", "d"]
+    ((number, _, reason),) = rejected(found)
+    assert (number, reason[:29]) == (2, "not readable as JSON: Expecti")
+
+
+def test_json_lists_that_were_put_together(read: Reader) -> None:
+    assert [record.title for record in read('[{"title": "One"}]\n[{"title": "Two"}]\n').records] == ["One", "Two"]
+    found = read('{"items": [{"title": "One"}]}\n{"items": [{"title": "Two"}]}\n')
+    assert only(found).title == "One"
+    assert notes(found) == ["what follows the list of records was not read"]
+
+
+@pytest.mark.parametrize("depth", [195, 450, 700, 950])
+def test_json_as_deep_as_python_reads_it_is_rejected(read: Reader, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    found = read(f'[{{"title": {deep}}}, {{"title": "Two", "author": {deep}}}, {{"title": "Three"}}]')
+    assert [record.title for record in found.records] == ["Three"]
+    assert [(number, reason) for number, _, reason in rejected(found)] == [
+        (1, "not readable as JSON: nested too deeply"),
+        (2, "not readable as JSON: nested too deeply"),
+    ]
 
 
 def test_deep_json_is_rejected(read: Reader) -> None:

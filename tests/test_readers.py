@@ -8,7 +8,7 @@ import rispy
 
 from pipeline.ingest import ingest
 from pipeline.readers.construct import clean_author, clean_year
-from tests.exports import EXPORTS, RIS_EXPORTS, Reader
+from tests.exports import EXPORTS, RIS_EXPORTS, Reader, only
 
 
 @pytest.mark.parametrize("path", sorted(EXPORTS.iterdir()), ids=lambda path: path.name)
@@ -124,6 +124,14 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
             ["One", "Two", "Three"],
             ["export.txt: record 2, line 4: no TY line at its start"],
         ),
+        (
+            "TY  - JOUR\nTI  - One\nER  - \nTI  - Two\nAU  - B, C\nTY  - JOUR\nTI  - Three\nER  - \nT1  - Four\n",
+            ["One", "Two", "Three", "Four"],
+            [
+                "export.txt: record 2, line 4: no TY line at its start (and in 1 more records)",
+                "export.txt: record 2, line 4: no ER line at its end; it may be cut short (and in 1 more records)",
+            ],
+        ),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\nTY  - JOUR\nTI  - Two\nER  - \n", ["One", "Two"], []),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\n", ["One"], []),
     ],
@@ -214,6 +222,21 @@ def test_two_authors_of_one_name_are_two_people(read: Reader, lines: str) -> Non
     (record,) = read(f"TY  - JOUR\nTI  - One\n{lines}\nKW  - care\nKW  - care\nER  - \n").records
     assert record.authors == ("Li, J.", "Ito, K.", "Li, J.")
     assert record.keywords == ("care",)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "pages"),
+    [
+        ("123", "130", "123-130"),
+        ("123-130", "130", "123-130"),
+        ("123", "123-130", "123-130"),
+        ("S1-12", "S1-18", "S1-12-S1-18"),
+        ("e7", "e7", "e7"),
+        ("7", "", "7"),
+    ],
+)
+def test_ris_pages(read: Reader, start: str, end: str, pages: str) -> None:
+    assert only(read(f"TY  - JOUR\nTI  - One\nSP  - {start}\nEP  - {end}\nER  - \n")).pages == pages
 
 
 def test_ris_authors_of_both_tags_are_kept_in_their_order(read: Reader) -> None:

@@ -60,6 +60,31 @@ def test_table_rows_that_do_not_fit(read: Reader) -> None:
     assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, the header 3"]
 
 
+def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Reader) -> None:
+    found = read(
+        "title,abstract,year\n"
+        'One,"text,2001\n'
+        "Two,text,2002\n"
+        '"Three, in two",text,2003\n'
+        '"Four,text,2004\n'
+        "Five,text,2005\n"
+        'Six,text,"2006"\n'
+        '"Seven","of, two,\nlines",2007\n'
+    )
+    assert [record.title for record in found.records] == ["Two", "Three, in two", "Five", "Six", "Seven"]
+    unclosed = "a quote is opened but never closed"
+    assert rejected(found) == [(1, 2, unclosed), (4, 5, unclosed)]
+
+
+def test_quotations_between_tabs_are_text(read: Reader) -> None:
+    found = read('title\tabstract\tyear\n"One" title\ttext\t2001\t\n"Two\ttext\t2002\nThree "x"\t"a\tb"\t2003\n')
+    assert [(record.title, record.abstract, record.year) for record in found.records] == [
+        ('"One" title', "text", 2001),
+        ('"Two', "text", 2002),
+        ('Three "x"', "a b", 2003),
+    ]
+
+
 def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: Reader) -> None:
     found = read("title,references\n" + f'"A title","{"x" * 300_000}"\n' + '"a "b" c",d\n' * 20_000)
     assert len(found.records) == 1
@@ -79,12 +104,32 @@ def test_table_with_a_long_cell_and_many_broken_rows_is_read_in_good_time(read: 
         ("Smith, Jane and Doe, Ann", ["Smith, Jane", "Doe, Ann"]),
         ("Jane Smith; Ann B. Doe", ["Jane Smith", "Ann B. Doe"]),
         ("['Smith, Jane', \"O'Neill, Ann\"]", ["Smith, Jane", "O'Neill, Ann"]),
+        ("J Smith, AB Doe", ["J Smith", "AB Doe"]),
+        ("J. Smith, A.-B. van Doe", ["J. Smith", "A.-B. van Doe"]),
+        ("Smith, J A", ["Smith, J A"]),
         ("Ferdinand", ["Ferdinand"]),
         ("", []),
     ],
 )
 def test_authors_however_they_are_separated(cell: str, names: list[str]) -> None:
     assert [name for part in split_authors(cell) if (name := clean_author(part))] == names
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "attribute", "value"),
+    [
+        ("Title,Year of Publication", "One,2019", "year", 2019),
+        ("Title,Digital Object Identifier", "One,10.5555/a", "doi", "10.5555/a"),
+        ("Title,Venue", "One,Journal of Care", "journal", "Journal of Care"),
+        ("title,contributors", 'One,"Smith, Jane; Doe, Ann"', "authors", ("Smith, Jane", "Doe, Ann")),
+        ("title,publicationDate", "One,2019-05-01", "year", 2019),
+        # pandas makes numbers of a column with gaps.
+        ("Title,PMID", "One,31415926.0", "pmid", "31415926"),
+        ("title,pageStart,pageEnd", "One,45,58", "pages", "45-58"),
+    ],
+)
+def test_names_of_columns(read: Reader, header: str, row: str, attribute: str, value: object) -> None:
+    assert getattr(only(read(f"{header}\n{row}\n")), attribute) == value
 
 
 def test_web_of_science_tags_count_only_in_its_own_tables(read: Reader) -> None:
@@ -100,6 +145,30 @@ def test_cells_guarded_against_excel(read: Reader) -> None:
 def test_headers_below_a_search_history(read: Reader) -> None:
     found = read('"SEARCH QUERY","lead:ti\nOR team:ti"\n-----\n\n"Title","Year","Abstract"\n"One","2001","x"\n')
     assert (only(found).title, only(found).year) == ("One", 2001)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ":"])
+def test_a_first_line_that_tells_excel_the_delimiter(read: Reader, delimiter: str) -> None:
+    text = f"sep={delimiter}\nTitle;Mine\nOne, two;x\n".replace(";", delimiter)
+    assert only(read(text)).raw == (("Title", "One, two"), ("Mine", "x"))
+
+
+def test_names_of_columns_over_two_lines(read: Reader) -> None:
+    found = read('Search;of May\nTitle;"Author\nKeywords";Year\nOne;a, b;2001\nTwo;c;2002\n')
+    assert [(record.title, record.keywords, record.year) for record in found.records] == [
+        ("One", ("a", "b"), 2001),
+        ("Two", ("c",), 2002),
+    ]
+    assert found.rejected == ()
+
+
+def test_a_header_that_comes_again_is_no_record(read: Reader) -> None:
+    table = "\ufeffTitle,Year\nOne,2001\n"
+    sheet = [["Title", "Year"], ["One", 2001]]
+    for twice in (table * 2, workbook({"one": sheet * 2}), "Title\nOne\nTitle\nOne\n"):
+        found = read(twice)
+        assert [(record.title, record.source_index) for record in found.records] == [("One", 1), ("One", 2)]
+        assert found.rejected == ()
 
 
 def test_a_word_alone_on_a_line_is_no_header(read: Reader) -> None:
@@ -169,6 +238,13 @@ def test_excel_formulas_are_never_run(read: Reader) -> None:
     assert rejected(found) == [(2, 3, "no title")]
 
 
+def test_excel_line_ends_of_windows(read: Reader) -> None:
+    record = only(
+        read(workbook({"one": [["Title", "Abstract"], ["One_x000D_\ntitle", "First._x000D_\n_x000D_\nSecond."]]}))
+    )
+    assert (record.title, record.abstract) == ("One title", "First.\nSecond.")
+
+
 def test_excel_without_titles_is_refused(read: Reader) -> None:
     with pytest.raises(MechtagError, match=r"no column with titles; found the columns Abstract, Year\."):
         read(workbook({"one": [["Abstract", "Year"], ["x", 2001]]}))
@@ -180,6 +256,13 @@ def repacked(data: bytes, change: Callable[[str, bytes], bytes]) -> bytes:
         for name in old.namelist():
             new.writestr(name, change(name, old.read(name)))
     return file.getvalue()
+
+
+def test_a_workbook_that_claims_too_small_a_size_is_read_whole(read: Reader) -> None:
+    good = workbook({"one": [["Title", "Year"], ["One", 2001], ["Two", 2002]]})
+    claimed = repacked(good, lambda name, part: part.replace(b'<dimension ref="A1:B3"', b'<dimension ref="A1"'))
+    assert claimed != good
+    assert [(record.title, record.year) for record in read(claimed).records] == [("One", 2001), ("Two", 2002)]
 
 
 def test_damaged_workbooks_are_refused(read: Reader) -> None:

@@ -35,7 +35,12 @@ _FORMULA = re.compile(r"(?<!\\)\$(?=\S)([^$\n]{1,200}?)(?<=\S)\$(?!\d)")
 _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
+# Abbreviations of abbreviations could grow without end.
+_LONGEST_STRING, _MOST_PIECES = 500, 10_000
+# What is longer is no text, and pylatexenc takes a second for each so many.
+_LONGEST_LATEX = 100_000
 
 
 def recognise(source: Source) -> bool:
@@ -58,7 +63,7 @@ def read(source: Source) -> Iterator[Entry]:
     strings = {month: month for month in _MONTHS}
     for block in blocks:
         if isinstance(block, model.String):
-            strings[block.key.lower()] = _joined(block.value, strings)
+            strings[block.key.lower()] = _joined(block.value, strings)[:_LONGEST_STRING]
     number = 0
     for index, block in enumerate(blocks):
         entry, fault = _opened(block)
@@ -108,7 +113,7 @@ def _joined(value: str, strings: Mapping[str, str]) -> str:
     pieces.append(value[start:].strip())
     return "".join(
         piece[1:-1] if piece[:1] in ("{", '"') and len(piece) > 1 else strings.get(piece.lower(), piece)
-        for piece in pieces
+        for piece in pieces[:_MOST_PIECES]
     )
 
 
@@ -120,7 +125,7 @@ def _converter() -> LatexNodes2Text:
 def plain(value: str) -> str:
     """Turn LaTeX into text; what is no LaTeX stays as it is."""
     value = _FORMULA.sub(r"{\1}", value)
-    if "\\" in value:
+    if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
             return str(_converter().latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value))).replace("{", "").replace("}", "")
         except (RecursionError, ValueError):
@@ -149,10 +154,11 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),
-        "pages": re.sub(r"\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
+        "pages": re.sub(r"(?<!\s)\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
-        "keywords": _keywords(first("keywords", "author_keywords", "keyword")),
+        # Scopus and Web of Science have those of the authors beside their own.
+        "keywords": [word for name in _KEYWORDS if name in values for word in _keywords(plain(values[name]))],
         "type": first("type", "entrytype"),
         "language": first("language", "langid"),
         "url": _address(values.get("url", "")),
@@ -175,7 +181,8 @@ def _names(text: str) -> Iterator[str]:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):
         names = re.split(r"\s+and\s+", text)
-    for name in names:
+    # BibTeX's way to say 'et al.'
+    for name in names[:-1] if names[-1:] == ["others"] else names:
         try:
             parts = parse_single_name_into_parts(name, strict=False)
         except InvalidNameError:

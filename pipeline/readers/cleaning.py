@@ -34,6 +34,7 @@ _TAG = re.compile(
     rf"{_ATTRIBUTES}\s*/?>",
     re.IGNORECASE,
 )
+_CLOSED_LETTER = re.compile(r"</([a-z])>")
 _SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -110,11 +111,11 @@ def strip_markup(text: str) -> str:
     if "<" not in text and "]]>" not in text:
         return text
     text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _without_comments(text))
-    lowered = text.lower()
+    closed = set(_CLOSED_LETTER.findall(text.lower()))
 
     def replace(match: re.Match[str]) -> str:
         name = (match["foreign"] or match["name"]).lower()
-        if len(name) == 1 and not match["foreign"] and f"</{name}>" not in lowered and match.start() > 0:
+        if len(name) == 1 and not match["foreign"] and name not in closed and match.start() > 0:
             return match.group()
         return "\n\n" if name in _BLOCKS or name in _TITLES else ""
 

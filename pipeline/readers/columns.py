@@ -12,35 +12,35 @@ from pipeline.errors import MechtagError
 from pipeline.readers.base import Source
 
 # Attributes and the columns they are read from, the most specific first; case and punctuation do
-# not matter. Names of Scopus, Web of Science, PubMed, Embase, Cochrane, EBSCO, ProQuest, IEEE Xplore,
-# Lens, Dimensions, OpenAlex, Google Scholar, Publish or Perish, RefWorks, Zotero, EPPI-Reviewer, Rayyan,
-# Covidence, Abstrackr, ASReview and rispy.
+# not matter. Names of Scopus, Web of Science, PubMed, Embase, Cochrane, Ovid, EBSCO, ProQuest, IEEE Xplore,
+# Lens, Dimensions, OpenAlex, Google Scholar, Publish or Perish, Elicit, RefWorks, Zotero, EPPI-Reviewer,
+# Rayyan, Covidence, Abstrackr, ASReview and rispy.
 COLUMNS: dict[str, tuple[str, ...]] = {
     attribute: tuple(names.split(", "))
     for attribute, names in {
         "title": "title, article title, document title, primary title, title primary, paper title, display name",
         "abstract": "abstract, abstract note, notes abstract, original abstract",
         "authors": "authors, author, author s, author names, author full names, first authors, authors primary, "
-        "authorships author display name, authorships raw author name",
+        "contributors, authorships author display name, authorships raw author name",
         "year": "year, publication year, published year, year published, pub year, pubyear, date, publication date, "
-        "date published, date of publication, pubdate",
+        "date published, date of publication, pubdate, year of publication, publicationdate",
         "journal": "source title, journal, journal title, publication title, publication name, journal book, "
         "periodical full, primary location source display name, secondary title, journal name, pubtitle, "
-        "source title anthology title, alternate title3, publication, source, booktitle",
+        "source title anthology title, alternate title3, publication, venue, source, booktitle",
         "volume": "volume, biblio volume",
         "issue": "issue, issue number, biblio issue, number",
         "pages": "pages, page, pagination",
-        "start": "start page, page start, first page, beginning page, biblio first page, startpage, art no, "
+        "start": "start page, page start, pagestart, first page, beginning page, biblio first page, startpage, art no, "
         "article number",
-        "end": "end page, page end, last page, ending page, biblio last page, endpage, other pages",
+        "end": "end page, page end, pageend, last page, ending page, biblio last page, endpage, other pages",
         "citation": "citation",
-        "doi": "doi, ids doi, digitalobjectidentifier, doi link",
+        "doi": "doi, ids doi, digitalobjectidentifier, digital object identifier, doi number, doi link",
         "pmid": "pmid, pubmed id, medline pmid, ids pmid",
         "keywords": "author keywords, keywords, index keywords, keywords plus, manual tags, automatic tags, "
         "mesh terms, subjects, ieee terms, keywords display name, emtree medical index terms, "
         "emtree drug index terms",
         "type": "document type, publication type, item type, reference type, type of reference, doctype, "
-        "documenttype, type, entrytype",
+        "documenttype, doctypes, type, entrytype",
         "language": "language, language of original document, article language, language of article",
         "url": "url, link, urls, plink, external url, pdf link, articleurl, documenturl, dimensions url, "
         "primary location landing page url, full text link, embase link",
@@ -56,8 +56,9 @@ _ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() f
 # Excel is kept from changing a value by writing it as a formula: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
-_AND = re.compile(r"\s+and\s+")
+_AND = re.compile(r"(?<!\s)\s+and\s+")
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
+_INITIALS_AND_NAME = re.compile(r"(?:[A-Z]\.?[ -]?){1,4} \S.+")
 _NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")
 # Embase packs all of it in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
 _EMBASE_SOURCE = re.compile(
@@ -65,7 +66,7 @@ _EMBASE_SOURCE = re.compile(
 )
 # PubMed: 'J Care. 2017 Sep;12(3):45-58. doi: 10.1000/1. Epub 2017 Aug 1.'
 _PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[^()]+)\))?(?::(?P<pages>[^.;]+))?\.")
-_LONGEST_LIST = 100_000
+_LONGEST_LIST, _LONGEST_CITATION = 100_000, 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
 _SUFFIX = re.compile(r"(?:Jr|Sr)\.?|I{2,3}|IV")
@@ -156,13 +157,13 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     start, end = values.pop("start", None), values.pop("end", None)
     if "(" in (journal := values.get("journal", "")) and (place := _EMBASE_SOURCE.match(journal)):
         values = {**place.groupdict(), **values, "journal": place["journal"]}
-    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation)):
+    if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation[:_LONGEST_CITATION])):
         values = {**place.groupdict(), **values}
     authors = split_authors(values.get("authors", ""))
     return {
         **values,
         "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
-        "pmid": _PUBMED.sub("", pmid) if (pmid := values.get("pmid")) else None,
+        "pmid": _PUBMED.sub("", pmid).removesuffix(".0") if (pmid := values.get("pmid")) else None,
         "authors": list(map(family_first, authors)) if given_first else authors,
         "keywords": keywords,
     }
@@ -205,7 +206,7 @@ def split_authors(cell: str) -> list[str]:
         return parts
     if len(parts) % 2 == 0 and all(map(_INITIALS.fullmatch, parts[1::2])):
         return [", ".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
-    return [cell] if len(parts) == 2 else parts
+    return [cell] if len(parts) == 2 and not all(map(_INITIALS_AND_NAME.fullmatch, parts)) else parts
 
 
 def family_first(name: str) -> str:

@@ -13,43 +13,88 @@ from typing import Any
 
 from pipeline.readers import columns
 from pipeline.readers.base import Entry, Format, Source
-from pipeline.readers.jsonl import without_surrogates
 
-# A list of objects, one object over several lines, or Zotero's {"items": [...]}.
-_START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*"|\{\s*"items"\s*:\s*\[)')
-_ITEMS = re.compile(r'\s*(?:\{\s*"items"\s*:\s*)?\[')
-_GAP = re.compile(r"[\s,]*")
-_decoder = json.JSONDecoder(parse_constant=lambda name: None)
+# A list of objects, or one object over several lines.
+_START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')
+# The list of Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}}, or OpenAlex's {"results": [...]}.
+_WRAPPED = re.compile(r'\s*\{(?:(?!"title")[^\[]){0,9999}?"(?:items|records|results?|data)"\s*:\s*\[\s*(?=\{)')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LIST = re.compile(r"\s*\[")
+# Lists that were put together follow one another.
+_GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
+_FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
+# Python counts lines from the start of the file for each.
+_MOST_BROKEN = 100
+# Others, Pydantic among them, read no more than 200 levels.
+_DEEPEST = 190
+# Programs leave line ends and tabs in texts as they are.
+_decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file opens a list of objects, or an object over several lines."""
-    return bool(_START.match(source.head))
+    """Whether the file opens a list of objects, perhaps within an object, or an object over several lines."""
+    return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one object a record; what follows a broken one is one entry with a fault."""
+    """Read one object a record; a broken one ends where the next begins with the same name."""
     text = source.text
-    opened = _ITEMS.match(text)
+    opened = _WRAPPED.match(text) or _LIST.match(text)
     place = opened.end() if opened else 0
-    number, line, counted = 0, 1, 0
+    number, line, counted, broken = 0, 1, 0, 0
     while True:
         gap = _GAP.match(text, place)
         place = gap.end() if gap else place
         if place >= len(text) or text[place] == "]":
+            if opened and "{" in text[place:]:
+                source.notes.append("what follows the list of records was not read")
             return
         number, line, counted = number + 1, line + text.count("\n", counted, place), place
         try:
             item, end = _decoder.raw_decode(text, place)
+            if text.count("[", place, end) + text.count("{", place, end) > _DEEPEST:
+                _refuse_deep(item)
         except (ValueError, RecursionError) as error:
-            fault = f"not readable as JSON, nor is what follows: {error or 'nested too deeply'}"
-            yield Entry(number, line, [("json", text[place:])], fault=fault)
-            return
+            broken += 1
+            end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
+            follows = "" if end < len(text) else ", nor is what follows"
+            fault = f"not readable as JSON{follows}: {error or 'nested too deeply'}"
+            yield Entry(number, line, [("json", text[place:end])], fault=fault)
+            place = end
+            continue
         if isinstance(item, dict):
-            yield Entry(number, line, list(without_surrogates(item, text[place:end]).items()))
+            yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
         else:
             yield Entry(number, line, [("json", item)], fault="not a JSON object")
         place = end
+
+
+def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
+    return item
+
+
+def _refuse_deep(item: Any) -> None:
+    level = [item]
+    for _ in range(_DEEPEST):
+        level = [
+            value
+            for node in level
+            for value in (node.values() if isinstance(node, dict) else node)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deeply")
+
+
+def _next_item(text: str, place: int) -> int:
+    """Where the item after a broken one begins, or the end of the text; objects within items have other names."""
+    opened = _FIRST_NAME.match(text, place)
+    begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
+    return begins.end() if begins else len(text)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice, tee
+from itertools import islice
 
 from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
 from pipeline.readers.columns import attributes, clean, find_header, require_titles
@@ -18,16 +19,23 @@ _DELIMITERS = ",\t;|"
 # Embase and Dimensions put the search above the header.
 _PREAMBLE = 30
 _LONGEST_HEADING = 100
+# What Excel takes the delimiter from.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
-    """Line, column names and delimiter of the header: that with most names we know, then most columns."""
-    lines = source.head.split("\n")[:_PREAMBLE]
+    """Last line, column names and delimiter of the header: that with most names we know, then most columns."""
+    lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
+    delimiters = _DELIMITERS
+    if told := _SEPARATOR.fullmatch(lines[0]):
+        lines[0], delimiters = "\n", told[1]
     found = []
-    for delimiter in _DELIMITERS:
-        rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+    for delimiter in delimiters:
+        # A name may hold a line end.
+        readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
+        rows = [next(reader, []) for reader in readers]
         index = find_header(rows)
-        found.append((index, rows[index], delimiter))
+        found.append((index + max(readers[index].line_num, 1) - 1, rows[index], delimiter))
     return max(found, key=lambda header: (len(attributes(header[1])), len(header[1])))
 
 
@@ -57,7 +65,12 @@ def read(source: Source) -> Iterator[Entry]:
     start, names, delimiter = header(source)
     require_titles(source, names)
     width = len(names)
-    for number, (line, row, fault) in enumerate(rows(source.lines(), start + 1, delimiter), start=1):
+    number = 0
+    for line, row, fault in rows(source.lines(), start + 1, delimiter, width):
+        # The header comes again where files were put together, often with a byte order mark.
+        if row[1:] == names[1:] and row[0].lstrip("\ufeff") == names[0]:
+            continue
+        number += 1
         notes: tuple[str, ...] = ()
         headings: Sequence[str] = names
         if len(row) != width:
@@ -73,20 +86,28 @@ def read(source: Source) -> Iterator[Entry]:
             yield Entry(number, line, fields, fault, notes)
 
 
-def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int, list[str], str]]:
+def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:
     """Line number, cells and fault of each row that is not empty, after ``start`` lines.
 
-    A quote that is never closed would swallow the rest of the file; only its own line is
-    given up, and reading goes on with the next.
+    A quote that is never closed would swallow the rest of the file, and one that the quote of
+    a later row closes, the rows between; only its own line is given up, and reading goes on
+    with the next. ``width``, the number of cells of the header, tells rows from lines in a cell.
     """
     # Reference lists are longer than the 128 KB that the module allows at first.
     csv.field_size_limit(LONGEST_ENTRY)
-    # The second of the two lags behind by the row that is being read.
-    feed, again = tee(islice(lines, start, None))
-    reader = csv.reader(feed, delimiter=delimiter, strict=True)
-    first, taken = start + 1, 0
+    unread: deque[str] = deque()
+    taken: list[str] = []
+    rest = islice(lines, start, None)
+
+    def feed() -> Iterator[str]:
+        while (line := unread.popleft() if unread else next(rest, None)) is not None:
+            taken.append(line)
+            yield line
+
+    first, reader = start + 1, csv.reader(feed(), delimiter=delimiter, strict=True)
     while True:
         row, fault = None, ""
+        taken.clear()
         try:
             row = next(reader)
         except StopIteration:
@@ -94,18 +115,29 @@ def rows(lines: Iterator[str], start: int, delimiter: str) -> Iterator[tuple[int
         except csv.Error as error:
             fault = f"quotes do not match: {error}"
             if "unexpected end" in str(error) or "field larger" in str(error):
-                yield first, [next(again).rstrip("\n")], "a quote is opened but never closed"
-                feed, again = tee(again)
-                reader = csv.reader(feed, delimiter=delimiter, strict=True)
-                first, taken = first + 1, 0
-                continue
-        count = reader.line_num - taken
-        text = next(again) if count == 1 else "".join(islice(again, count))
-        if row is None:
-            row = [text.rstrip("\n")]
-        if any(map(str.strip, row)):
+                fault = _UNCLOSED
+        if len(taken) > 1 and (fault or len(row or ()) != width) and _begins_row(taken[1], delimiter, width):
+            fault = _UNCLOSED
+        if fault == _UNCLOSED:
+            unread.extendleft(reversed(taken[1:]))
+            del taken[1:]
+            reader = csv.reader(feed(), delimiter=delimiter, strict=True)
+        if fault:
+            row = ["".join(taken).rstrip("\n")]
+            # Some programs write no quotes around cells between tabs: one that begins with a quotation is whole.
+            if delimiter == "\t" and len(row[0].rstrip("\t").split("\t")) <= width <= row[0].count("\t") + 1:
+                row, fault = row[0].split("\t"), ""
+        if row and any(map(str.strip, row)):
             yield first, row, fault
-        first, taken = first + count, taken + count
+        first += len(taken)
+
+
+_UNCLOSED = "a quote is opened but never closed"
+
+
+def _begins_row(line: str, delimiter: str, width: int) -> bool:
+    """Whether a line that a quote has swallowed has the cells of a row of its own."""
+    return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width
 
 
 FORMAT = Format("CSV or TSV", recognise, read, clean)

@@ -34,18 +34,23 @@ def read(source: Source) -> Iterator[Entry]:
     above = source.head.count("\n", 0, title.start())
     number, opened, fault = 0, 0, ""
     fields: list[tuple[str, Any]] = []
+    known: set[str] = set()
     for line, row, broken in rows(source.lines(), above, title[1]):
         cells = [cell for cell in row if cell.strip()]
         if not _NAME.fullmatch(cells[0].strip()) and fields and not broken:
             # A row without a name: a line end within a value.
             name, value = fields[-1]
-            fields[-1] = (name, [*(value if isinstance(value, list) else [value]), *cells])
+            if not isinstance(value, list):
+                fields[-1] = (name, value := [value])
+            value += cells
             continue
         name = cells[0].strip()
-        if fields and (name == "TITLE" or name in dict(fields)):
+        if fields and (name == "TITLE" or name in known):
             number += 1
             yield Entry(number, opened, fields, fault=fault)
             fields, fault = [], ""
+            known.clear()
+        known.add(name)
         opened = opened if fields else line
         fault = fault or broken
         fields.append((name, cells[1] if len(cells) == 2 else cells[1:]))

@@ -22,21 +22,24 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records at %0, the type; one without is kept, with a note."""
+    """Cut a file into records at %0, the type; one that begins without is kept, with a note, up to an empty line."""
     draft: Draft | None = None
+    after_gap = typed = False
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
             if draft:
                 draft.continue_with(line)
-        elif found[1] == "0" or draft is None:
+            after_gap = after_gap or not line
+            continue
+        if draft is None or (found[1] == "0" if typed else after_gap):
             if draft:
                 yield draft.entry()
-            notes = [] if found[1] == "0" else ["no %0 line at its start"]
+            typed = found[1] == "0"
+            notes = [] if typed else ["no %0 line at its start"]
             draft = Draft(draft.number + 1 if draft else 1, line_number, notes)
-            draft.add(f"%{found[1]}", (found[2] or "").strip())
-        else:
-            draft.add(f"%{found[1]}", (found[2] or "").strip())
+        draft.add(f"%{found[1]}", (found[2] or "").strip())
+        after_gap = False
     if draft:
         yield draft.entry()
 

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, with the attributes of a record as names."""
+"""JSON Lines: one object a line, with the attributes of a record as names, or those of CSL-JSON or a table."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from pipeline.readers import csl_json
 from pipeline.readers.base import LONGEST_ENTRY, Entry, Format, Source, overlong
+from pipeline.records import Record
 
 _OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
 # JSON can name half of a character pair, which no other format could take.
 _UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|\b(?:NaN|Infinity)\b")
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NAMES = frozenset((*Record.model_fields, "synopsis"))
 
 
 def recognise(source: Source) -> bool:
@@ -33,13 +35,6 @@ def _parse(line: str) -> dict[str, Any]:
         item = from_json(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
     if not isinstance(item, dict):
         raise ValueError(f"holds {json.dumps(item)[:40]}")
-    return item
-
-
-def without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
-    """Put a question mark for each half of a character pair that the text of an object names."""
-    if _SURROGATE.search(text):
-        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
     return item
 
 
@@ -67,8 +62,11 @@ def _list(value: Any) -> list[Any]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Names are those of a record; ``synopsis`` stands for an abstract that may not be shared."""
+    """Names are those of a record, else of CSL or a table; ``synopsis`` is for an abstract that may not be shared."""
     item = dict(fields)
+    if not item.keys() <= _NAMES:
+        cleaned = csl_json.clean(fields)
+        return {**cleaned, "abstract": cleaned.get("abstract") or item.get("synopsis")}
     item["abstract"] = item.get("abstract") or item.get("synopsis")
     item["authors"] = _list(item.get("authors"))
     item["keywords"] = _list(item.get("keywords"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
@@ -21,6 +22,7 @@ from pipeline.readers.base import Entry, Source
 INLINE = frozenset(("style", "i", "b", "u", "sub", "sup", "sc", "em", "strong", "italic", "bold"))
 # Five names are XML's own; all others would need a declaration.
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]*);")
+_DEEPEST = 50
 # Characters that XML does not allow, written out or by number; EndNote exports hold some.
 _FORBIDDEN = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[1-24-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));", re.I
@@ -63,7 +65,7 @@ def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, bool]]:
     """Line and text of each element, and whether it is closed."""
     line, counted = 1, 0
     opened: int | None = None
-    for found in [*tag.finditer(text), None]:
+    for found in chain(tag.finditer(text), [None]):
         closes = found is not None and (found[1] != "" or found[0].endswith("/>"))
         starts = found is not None and found[1] == ""
         if opened is not None and (starts or found is None):
@@ -90,8 +92,16 @@ def _entry(number: int, line: int, text: str) -> Entry:
     return Entry(number, line, fields, notes=notes)
 
 
-def as_json(element: Element) -> Any:
-    """Give an element as text or as a mapping; see `read_records`."""
+def as_json(element: Element, depth: int = 1) -> Any:
+    """Give an element as text or as a mapping; see `read_records`.
+
+    Raises
+    ------
+    ParseError
+        Elements stand in one another deeper than JSON is read again.
+    """
+    if depth > _DEEPEST:
+        raise ParseError(f"elements are nested deeper than {_DEEPEST} levels")
     children = [child for child in element if child.tag not in INLINE]
     mixed = any(part and not part.isspace() for part in (element.text, *(child.tail for child in element)))
     if mixed or not children:
@@ -99,7 +109,7 @@ def as_json(element: Element) -> Any:
         return {**_attributes(element), "#": text} if element.attrib else text
     found: dict[str, Any] = _attributes(element)
     for child in children:
-        found.setdefault(child.tag, []).append(as_json(child))
+        found.setdefault(child.tag, []).append(as_json(child, depth + 1))
     return found
 
 

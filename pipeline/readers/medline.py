@@ -20,6 +20,7 @@ _OPENING = ("PMID", "PMC", "PMCR", "OWN")
 _START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S", re.M)
 _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 _MARKED_DOI = re.compile(r"(10\.\d{4,9}/\S+)(?: \[doi\]|$)|^doi:(\S+)", re.I | re.M)
+_LONGEST_DOI = 500
 # 'J Care. 2017 Sep;12(3):45-58': the year, where no date of publication is given.
 _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
@@ -59,7 +60,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     values = by_tag(fields)
     titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
     # The source line ends with a DOI that may be of a comment on the article.
-    dois = (_MARKED_DOI.search(value) for tag in ("LID", "AID") for value in values.get(tag, ()))
+    dois = (_MARKED_DOI.search(value[:_LONGEST_DOI]) for tag in ("LID", "AID") for value in values.get(tag, ()))
     doi = next(filter(None, dois), None)
     source = _SOURCE_YEAR.search(first(values, "SO") or "")
     return {

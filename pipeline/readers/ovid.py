@@ -22,7 +22,7 @@ _DEGREE = (
     r"|PsyD|DO|DDS|DMD|DVM|JD|FRCP|FRCS|FACS|FACP|FRCPC|FRCSC|MRCP|PT|DPT|OTR|CNM|CRNA|NP|PA-C)"
 )
 _BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2021\u00a7]|\s*\[[^\[\]]*\])+\s*$")
-_LONGEST_NAME = 300
+_LONGEST_NAME, _LONGEST_KINDS = 300, 500
 _ONLY_DEGREE = re.compile(rf"\s*{_DEGREE}[\s\d*+]*")
 # 'Ecology.   8(6):1048-1064, September 2015.', 'J Care. 12(3):45-58, 2017 Sep.', 'J Care. Vol 28(2) May 2015, 103-106.'
 _SOURCE = re.compile(
@@ -63,13 +63,14 @@ def read(source: Source) -> Iterator[Entry]:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map names of fields to attributes of a record."""
     values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
+    title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
     source = first(values, "source") or ""
     place = _SOURCE.match(" ".join(source.split()))
     names = first(values, "authors full name", "author full name", "full name", "author", "authors") or ""
     found = place.groupdict() if place else {}
     keywords = [word for name in _KEYWORDS for text in values.get(name, ()) for word in re.split(r"[;\n]", text)]
     return {
-        "title": _KINDS.sub("", " ".join((first(values, "title", "chapter title", "book title") or "").split())),
+        "title": title[:-_LONGEST_KINDS] + _KINDS.sub("", title[-_LONGEST_KINDS:]),
         "abstract": first(values, "abstract"),
         "authors": split_names(names),
         "year": first(values, "year of publication", "publication year", "year") or _last_year(source, values),

@@ -24,7 +24,7 @@ _HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9](?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{
 
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 _MARKED_PMID = re.compile(
-    r"(?:\b(?:PubMed|PMID)\s*:?\s*|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
+    r"(?:\b(?:PubMed|PMID)\s*(?::\s*)?|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
     r"|\b(\d{4,9})\s*\[pmid\]",
     re.I,
 )
@@ -32,7 +32,8 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
-_NO_START = "no TY line at its start"
+_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be cut short"
+_TITLES = frozenset(("TI", "T1"))
 
 
 def recognise(source: Source) -> bool:
@@ -47,7 +48,7 @@ def read(source: Source) -> Iterator[Entry]:
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
     draft: Draft | None = None
-    # Tags between ER and the next TY: of the record before, or, if they have an ER of their own, a record.
+    # Tags between ER and the next TY: of the record before, or, if they have a title or an ER of their own, a record.
     stray: Draft | None = None
     number = 0
     for line_number, line in enumerate(source.lines(), start=1):
@@ -64,13 +65,14 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         if tag == "ER":
             if draft and stray:
-                yield _finished(draft)
+                yield from _finished(draft)
                 draft, stray, number = stray, None, number + 1
             if draft:
                 draft.ended = True
         elif tag == "TY" or draft is None:
             if draft:
-                yield _finished(draft, stray)
+                yield from (finished := _finished(draft, stray))
+                number += len(finished) - 1
             number, stray = number + 1, None
             draft = Draft(number, line_number, [] if tag == "TY" else [_NO_START])
             draft.add(tag, value)
@@ -80,13 +82,16 @@ def read(source: Source) -> Iterator[Entry]:
         else:
             draft.add(tag, value)
     if draft:
-        yield _finished(draft, stray)
+        yield from _finished(draft, stray)
 
 
-def _finished(draft: Draft, stray: Draft | None = None) -> Entry:
+def _finished(draft: Draft, stray: Draft | None = None) -> list[Entry]:
     if not draft.ended:
-        draft.notes.append("no ER line at its end; it may be cut short")
-    return draft.entry(stray)
+        draft.notes.append(_NO_END)
+    if stray and not _TITLES.isdisjoint(stray.tags()):
+        stray.notes.append(_NO_END)
+        return [draft.entry(), stray.entry()]
+    return [draft.entry(stray)]
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -34,6 +34,10 @@ class Draft:
         if self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
 
+    def tags(self) -> set[str]:
+        """Give the tags of its fields."""
+        return {tag for tag, _ in self._fields}
+
     def _join(self) -> None:
         tag, value = self._fields[-1]
         self._fields[-1] = (tag, "\n".join((value, *self._continued)).strip("\n"))
@@ -74,5 +78,10 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Pages from the first and the last."""
+    """Pages from the first and the last; some programs write the range to one of the two."""
+    if start and end and "-" in start + end:
+        if start.endswith(f"-{end}"):
+            return start
+        if end.startswith(f"{start}-"):
+            return end
     return f"{start}-{end}" if start and end and start != end else start or end

@@ -6,6 +6,7 @@ A workbook is a zip: it is refused where it would grow beyond what an export can
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 import zlib
@@ -23,12 +24,14 @@ from pipeline.readers.columns import attributes, clean, find_header, require_tit
 _PREAMBLE = 30
 # 100,000 records with abstracts unpack to about 300 MB; real sheets shrink ten- to twentyfold.
 _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
-# Excel's own limits; a workbook can claim any number.
-_ROWS, _COLUMNS = 1_048_576, 16_384
+# Excel's own limit; a workbook can claim any number.
+_ROWS = 1_048_576
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
 )
+# How Excel writes control characters; with line ends of Windows, '_x000D_' stands at the end of each line.
+_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
 _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"))
 
 
@@ -84,6 +87,9 @@ def open_sheets(source: Source) -> dict[str, Any]:
         _refuse_bombs(source)
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
         sheets = {sheet.title: sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"}
+        for sheet in sheets.values():
+            # Some programs write a size that is too small, and rows beyond it would be lost.
+            sheet.reset_dimensions()
     for hidden in workbook.worksheets:
         if hidden.title not in sheets:
             source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to have it read")
@@ -111,7 +117,7 @@ def read(source: Source) -> Iterator[Entry]:
             without.append(title)
             continue
         for line, cells in enumerate(rows(source, sheet), start=1):
-            if line > header + 1 and any(cells):
+            if line > header + 1 and any(cells) and cells != names:
                 number += 1
                 yield _entry(number, line, names, cells)
     if len(without) == len(sheets):
@@ -130,7 +136,7 @@ def _entry(number: int, line: int, names: list[str], cells: list[str]) -> Entry:
 def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
     """Rows of a sheet as text, without the empty cells at the end: sheets claim columns that nobody filled."""
     with _told(source):
-        lines = iter(sheet.iter_rows(max_col=_COLUMNS, values_only=True))
+        lines = iter(sheet.iter_rows(values_only=True))
     for _ in range(_ROWS):
         with _told(source):
             row = next(lines, None)
@@ -147,7 +153,8 @@ def _text(value: Any) -> str:
         value = int(value)
     if isinstance(value, date):
         return value.isoformat()
-    return "" if value is None else str(value).strip()
+    text = "" if value is None else str(value).strip()
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x00" in text else text
 
 
 FORMAT = Format("XLSX", recognise, read, clean)
