@@ -119,14 +119,25 @@ def _words(names: tuple[str, ...]) -> set[str]:
     return {word for name in names for word in normalise_title(name).split() if len(word) > 2} - _PARTICLES
 
 
+def _clash(one: str, other: str) -> bool:
+    """Whether names that share a word cannot be one person's: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
+    words, others = (set(normalise_title(name).split()) for name in (one, other))
+    return bool(words - others and others - words) and not (
+        {word[0] for word in words - others} & {word[0] for word in others - words}
+    )
+
+
 def _authors(left: Traits, right: Traits) -> bool | None:
-    """First authors share a family name, or half of the shorter list stands in the other."""
+    """First authors may be one person, or half of the shorter list stands in the other."""
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
-    if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
-        return True
     fewer = min(len(left.authors), len(right.authors))
+    if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
+        if not _clash(left.names[0], right.names[0]):
+            return True
+        # Many share a family name, or 'Study Group'; that one given name may be wrong, their co-authors tell.
+        return True if 2 * len(set(left.authors[1:]) & set(right.authors[1:])) >= fewer else None
     # Family and given names change places in some exports.
     shared = len(_words(left.names) & _words(right.names))
     if 2 * len(set(left.authors) & set(right.authors)) >= fewer or shared >= max(2, fewer):

@@ -193,7 +193,7 @@ def traits(record: Record) -> Traits:
     meeting = bool(_MEETING_IN_JOURNAL.search((record.journal or "")[:_JOURNAL]))
     supplement = supplement or meeting or prefix in ("S", "s", "A", "P")
     kind = _kind(record)
-    authors = record.authors[:_AUTHORS]
+    named = [(family, name) for name in record.authors[:_AUTHORS] if (family := _family(name))]
     issue = normalise_title(issue)
     return Traits(
         doi=record.doi,
@@ -204,8 +204,8 @@ def traits(record: Record) -> Traits:
         notice=notice,
         recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
         telling=words >= _TELLING_WORDS,
-        authors=tuple(filter(None, map(_family, authors))),
-        names=authors,
+        authors=tuple(family for family, _ in named),
+        names=tuple(name for _, name in named),
         year=record.year,
         # Most databases call the abstracts of a meeting articles.
         kind=None if kind == "article" and supplement else kind,

@@ -35,6 +35,11 @@ SAME: dict[str, tuple[Record, Record]] = {
     "no place known": (bare(year=2017), bare(year=2017, doi="10.5555/a.1")),
     "one place known": (bare(year=2017), record()),
     "authors missing": (record(authors=()), record(pages=None)),
+    "short form of a given name": (
+        bare(year=2017, authors=("Marchetti, Bob", "O'Neill, Peter")),
+        bare(year=2017, authors=("Marchetti, Robert", "O'Neill, P.")),
+    ),
+    "given name behind nobody": (bare(year=2017, authors=("Anonymous", "Marchetti, L.")), bare(year=2017)),
     "family and given name changed places": (
         record(authors=("Lucia, Marchetti", "Peter, O'Neill"), pages=None),
         record(volume=None),
@@ -286,6 +291,18 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "abstracts of one meeting, titles alike": (
         record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
         record(title="Trust and leading in hospital teams of women", issue="Suppl 1", pages="S99"),
+    ),
+    "other people of one family name": (
+        bare(year=2017, authors=("Wang, Li", "Doe, Ann")),
+        bare(year=2017, authors=("Wang, Hong", "Roe, Bob")),
+    ),
+    "other people of one given name": (
+        bare(year=2017, authors=("Lucia Marchetti",)),
+        bare(year=2017, authors=("Lucia Ito",)),
+    ),
+    "two groups": (
+        bare(year=2017, authors=("The Alpha Study Group",)),
+        bare(year=2017, authors=("The Beta Study Group",)),
     ),
     "other authors": (record(authors=("Doe, Ann",), pages=None), record()),
     "edition of ten years later": (record(year=2007, volume=None, pages=None), record()),
