@@ -14,21 +14,26 @@ _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code 
 # Databases append where a correction stands; the record is still that of the article.
 _ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
 # Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
-_BRACKET = r"\[(?!\s*(?:part|phase|[ivx]+\b|\d+\s*\]))[^\[\]]{1,20}"
+# But '[Part 2]', '[second part]' and '[II]' tell one paper from another.
+_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
 _BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
+# What stands before a word at the end that says what a paper is.
+_SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
 # Papers about a paper often bear its title. Web of Science names a correction by what it
 # corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
     "correction": re.compile(
         r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"|^\W*publisher['\u2019]?s['\u2019]? note"
         r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
-        r"|[:.(\[]\s*(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
+        rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
         re.I,
     ),
     "reply": re.compile(
         r"^\W*(?:authors?'?s?'? |invited |editorial |guest |in )?"
-        r"(?:re:|reply|respon[sd]|comment|discussion|letter|editorial|review of|summary)"
-        r"|[:.(\[]\s*(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
+        r"(?:re:|reply|respon[sd]|rebuttal|rejoinder|correspondence|comment|discussion|letter|editorial|review of"
+        r"|summar)"
+        rf"|{_SET_OFF}(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
         r"[\])\s.]*$",
         re.I,
     ),

@@ -292,6 +292,18 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
         record(title="Trust and leading in hospital teams of women", issue="Suppl 1", pages="S99"),
     ),
+    "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
+    "parts in brackets, in words": (
+        record(title=f"{LONG} [first part]"),
+        record(title=f"{LONG} [second part]", pages="59-70"),
+    ),
+    "correction behind a dash": (record(), record(title=f"{LONG} \u2013 Correction")),
+    "reply behind a dash": (record(), record(title=f"{LONG} - Authors' reply")),
+    "note of the publisher": (record(), record(title=f"Publisher\u2019s Note: {LONG}", pages=None)),
+    "rebuttal": (record(), record(title=f"Rebuttal: {LONG}", pages=None)),
+    "rejoinder": (record(), record(title=f"Rejoinder: {LONG}", pages=None)),
+    "correspondence": (record(), record(title=f"Correspondence: {LONG}", pages=None)),
+    "summary for patients": (record(), record(title=f"Summaries for patients: {LONG}", pages=None)),
     "other people of one family name": (
         bare(year=2017, authors=("Wang, Li", "Doe, Ann")),
         bare(year=2017, authors=("Wang, Hong", "Roe, Bob")),
