@@ -108,6 +108,7 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     if False in identifiers:
         # One of the identifiers is wrong where nothing else differs.
         agreed = found.authors and found.journal and found.page and not found.years
+        agreed = agreed and (not found.contradicted or _distinctive(left, right))
         if title == "same" and agreed and not recurring:
             return Verdict(True, 0.85, "same title, authors, journal, year and first page, though identifiers differ")
         return differ
@@ -115,12 +116,17 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     if found.page is False and moved:
         return differ
     if found.authors is False or not near_years:
-        if title == "same" and found.placed and not recurring:
+        if title == "same" and found.placed and (found.journal or found.authors) and not recurring:
             return Verdict(True, 0.85, "same title, volume and first page")
         return DIFFERENT
     if recurring:
         return _recurring_title(left, found)
     return _same_title(left, right, found) if title == "same" else _near_title(left, right, found)
+
+
+def _distinctive(left: Traits, right: Traits) -> bool:
+    """Whether title and authors are none of a column, which one person writes in issue after issue on the same page."""
+    return left.telling and min(len(left.authors), len(right.authors)) > 1
 
 
 def _other_title(left: Traits, right: Traits, found: Evidence, identifier: str, settings: DedupeSettings) -> Verdict:
@@ -163,15 +169,16 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     journal, volume, issue = found.journal, found.volume, found.issue
     # That a page of another year's volume has the same number is chance.
     page = found.page and not (volume is False and found.years)
+    distinctive = _distinctive(left, right)
     unsure = Verdict(None, 0.6 if found.authors else 0.4, found.describe())
     if found.placed:
         return Verdict(True, 0.98, "same title, volume and first page")
     if found.authors is None:
         unclear = left.authors and right.authors and not found.years
-        if journal and not found.contradicted and (volume or page or unclear):
+        if journal and not found.contradicted and (page or (left.telling and (volume or unclear))):
             return Verdict(True, 0.85, "same title and journal, authors unclear")
         return unsure
-    if page and (volume or (journal and issue is not False)):
+    if page and (volume or (journal and issue is not False)) and (distinctive or False not in (volume, issue)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
         # A body reports under one title year after year.
@@ -184,9 +191,9 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
         return unsure
     if left.notice or not left.telling:
         return unsure
-    if journal and volume and issue is not False:
+    if journal and volume and issue is not False and distinctive:
         return Verdict(True, 0.9, "same title, authors, journal and volume")
-    if found.contradicted == 1 and (page or (volume and issue)):
+    if found.contradicted == 1 and ((page and distinctive) or (volume and issue)):
         return Verdict(True, 0.85, "same title, authors, and volume or first page")
     if journal and volume is not False and same_abstract(left, right):
         return Verdict(True, 0.85, "same title, authors, journal and abstract")

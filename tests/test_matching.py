@@ -35,6 +35,8 @@ SAME: dict[str, tuple[Record, Record]] = {
     "no place known": (bare(year=2017), bare(year=2017, doi="10.5555/a.1")),
     "one place known": (bare(year=2017), record()),
     "authors missing": (record(authors=()), record(pages=None)),
+    "issue wrong": (record(pages="45"), record(issue="12", pages="45")),
+    "issue and DOI wrong": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", issue="12")),
     "short form of a given name": (
         bare(year=2017, authors=("Marchetti, Bob", "O'Neill, Peter")),
         bare(year=2017, authors=("Marchetti, Robert", "O'Neill, P.")),
@@ -291,6 +293,30 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "abstracts of one meeting, titles alike": (
         record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
         record(title="Trust and leading in hospital teams of women", issue="Suppl 1", pages="S99"),
+    ),
+    "column of one author in two issues": (
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3-4", issue="1"),
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3-4", issue="2"),
+    ),
+    "column of one author in two issues, each with its DOI": (
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3", issue="1", doi="10.5555/a.1"),
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3", issue="2", doi="10.5555/a.2"),
+    ),
+    "column with a long title, issues unknown": (
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", issue=None),
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="103", issue=None),
+    ),
+    "column with a long title, in two volumes of a year": (
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", issue=None),
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", volume="13"),
+    ),
+    "column, authors missing in one": (
+        record(title="Message from the president", authors=(), pages=None, issue=None),
+        record(title="Message from the president", authors=("Doe, Ann",)),
+    ),
+    "other authors, journal unknown, first page of the first volume": (
+        record(journal=None, volume="1", pages="1-9", issue=None),
+        record(authors=("Doe, Ann",), volume="1", pages="1-12", issue=None),
     ),
     "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
     "parts in brackets, in words": (
