@@ -214,9 +214,9 @@ def same_extent(left: Traits, right: Traits) -> bool:
 
 
 def _other_kinds(left: Traits, right: Traits) -> bool:
-    """Whether they are other kinds of publication; what is not known to be a preprint is none."""
+    """Whether they are other kinds of publication; what is not known to be a preprint, thesis or data is none."""
     kinds = {left.kind, right.kind}
-    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis")))
+    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis", "dataset")))
 
 
 def gather(left: Traits, right: Traits, title: str) -> Evidence:

@@ -69,8 +69,10 @@ _PREPRINT_DOI = re.compile(
     r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"
 )
 _KINDS = {
-    "preprint": re.compile(r"rxiv|preprint|ssrn|research square", re.I),
-    "thesis": re.compile(r"\bthes|dissertation", re.I),
+    # Reference managers call a preprint unpublished (UNPB), Crossref 'posted-content'.
+    "preprint": re.compile(r"rxiv|preprint|ssrn|research\W?square|^unp(?:b|ublished)|^posted.content", re.I),
+    "thesis": re.compile(r"thes[ie]s|dissertation|^thes$", re.I),
+    "dataset": re.compile(r"^data(?:set)?$", re.I),
     "conference": re.compile(r"conf|cpaper|proceeding|meeting|\babst", re.I),
     "book": re.compile(r"book|chap|edited", re.I),
     "article": re.compile(r"jour|article|review", re.I),
@@ -156,8 +158,8 @@ def _journal(value: str) -> tuple[str, ...]:
 
 
 def _kind(record: Record) -> str | None:
-    journal = record.journal or ""
-    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(journal):
+    place = record.journal or record.url or ""
+    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(place):
         return "preprint"
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(record.type or "")), None)
 

@@ -318,6 +318,11 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(journal=None, volume="1", pages="1-9", issue=None),
         record(authors=("Doe, Ann",), volume="1", pages="1-12", issue=None),
     ),
+    "preprint known by its address only": (bare(year=2017, url="https://arxiv.org/abs/1701.00001"), record()),
+    "preprint as reference managers name it": (bare(year=2017, type="UNPB"), record()),
+    "preprint as Crossref names it": (bare(year=2017, type="posted-content"), record()),
+    "thesis as BibTeX names it": (bare(year=2017, type="phdthesis"), record()),
+    "data set and article": (bare(year=2017, type="dataset"), record()),
     "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
     "parts in brackets, in words": (
         record(title=f"{LONG} [first part]"),
