@@ -205,6 +205,12 @@ def same_abstract(left: Traits, right: Traits) -> bool:
     return fuzz.ratio(_opening(left.abstract), _opening(right.abstract)) >= 90
 
 
+def continues_abstract(left: Traits, right: Traits) -> bool:
+    """Whether two abstracts are the same word for word, as far as both go."""
+    short, long = sorted((normalise_title(left.abstract), normalise_title(right.abstract)), key=len)
+    return long.startswith(short)
+
+
 def same_extent(left: Traits, right: Traits) -> bool:
     """Whether both fill as many pages, and at least three."""
     if None in (left.page, left.last_page, right.page, right.last_page):

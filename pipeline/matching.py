@@ -11,6 +11,7 @@ from pipeline.evidence import (
     SHORT_ABSTRACT,
     Evidence,
     agree,
+    continues_abstract,
     compare_titles,
     gather,
     same_abstract,
@@ -66,8 +67,9 @@ def _other_version(left: Traits, right: Traits, found: Evidence) -> bool:
     """Whether these are versions of one work, which are works of their own to reviewers."""
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
-    # Cochrane reviews keep their number through all updates.
-    return left.prefix == right.prefix == "CD" and bool(found.years or found.issue is False)
+    # Cochrane reviews keep their number and title through all updates.
+    cochrane = left.prefix == right.prefix == "CD" or ("cochrane" in left.journal and "cochrane" in right.journal)
+    return cochrane and bool(found.years or found.issue is False)
 
 
 def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
@@ -220,7 +222,9 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if found.authors and not found.contradicted:
         if _presented(left, right, found):
             return Verdict(None, 0.5, found.describe())
-        if same_abstract(left, right):
+        # Papers on men and on women may have abstracts that begin alike.
+        worded = found.title == "near" and not alike
+        if same_abstract(left, right) and (not worded or continues_abstract(left, right)):
             return Verdict(True, 0.85, "nearly the same title, same authors and abstract")
         if found.journal and not found.years and (found.title in ("led", "cut") or alike):
             return Verdict(True, 0.85, "nearly the same title, same authors, journal and year")

@@ -79,6 +79,7 @@ _KINDS = {
 }
 # Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
 _MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
+_MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
 # Many a first author stands for the whole consortium.
 _AUTHORS = 20
 # Longer values come from broken files, and would take their time.
@@ -198,6 +199,7 @@ def traits(record: Record) -> Traits:
     page = None if _SUPPLEMENT.search(pages) else _PAGE.search(pages)
     prefix = page[1] if page else ""
     meeting = bool(_MEETING_IN_JOURNAL.search((record.journal or "")[:_JOURNAL]))
+    meeting = meeting or bool(_MEETING_ABSTRACT.search(record.type or ""))
     supplement = supplement or meeting or prefix in ("S", "s", "A", "P")
     kind = _kind(record)
     named = [(family, name) for name in record.authors[:_AUTHORS] if (family := _family(name))]

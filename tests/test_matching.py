@@ -37,6 +37,10 @@ SAME: dict[str, tuple[Record, Record]] = {
     "authors missing": (record(authors=()), record(pages=None)),
     "issue wrong": (record(pages="45"), record(issue="12", pages="45")),
     "issue and DOI wrong": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", issue="12")),
+    "a word misspelt, abstract cut": (
+        record(title=f"{LONG} of the heath and of care", pages=None, abstract=TEXT * 3),
+        record(title=f"{LONG} of health and of care", pages=None, abstract=f"{TEXT * 3} Many were asked."),
+    ),
     "short form of a given name": (
         bare(year=2017, authors=("Marchetti, Bob", "O'Neill, Peter")),
         bare(year=2017, authors=("Marchetti, Robert", "O'Neill, P.")),
@@ -323,6 +327,18 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "preprint as Crossref names it": (bare(year=2017, type="posted-content"), record()),
     "thesis as BibTeX names it": (bare(year=2017, type="phdthesis"), record()),
     "data set and article": (bare(year=2017, type="dataset"), record()),
+    "papers on men and on women, abstracts that begin alike": (
+        record(title=f"{LONG} of the health of men", pages=None, abstract=f"{TEXT * 3} Men were asked."),
+        record(title=f"{LONG} of the health of women", pages=None, abstract=f"{TEXT * 3} Women were asked."),
+    ),
+    "Cochrane review in two years, numbers unknown": (
+        bare(journal="Cochrane Database of Systematic Reviews", year=2016),
+        bare(journal="Cochrane Database Syst Rev", year=2017),
+    ),
+    "abstracts of one meeting on one page, by type": (
+        record(title="Trust and leading in hospital teams of men", type="Conference Abstract"),
+        record(title="Trust and leading in hospital teams of women", type="Conference Abstract"),
+    ),
     "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
     "parts in brackets, in words": (
         record(title=f"{LONG} [first part]"),
