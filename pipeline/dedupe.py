@@ -250,13 +250,16 @@ def dedupe(
             groups.append(Group(kept, paper, filled, *_confidence(clusters.links[root])))
     ranks = {root: (owner.get(root, len(existing)), indices[root][0]) for root in papers}
     in_order = sorted(papers, key=ranks.__getitem__)
-    doubtful = []
-    for doubt in doubts:
-        left, right = (
-            together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
-            for position in (doubt.left, doubt.right)
-        )
-        doubtful.append(Uncertain(left, right, doubt.verdict.confidence, doubt.verdict.reason))
+    # One copy a record: a title that many papers bear stands in many pairs.
+    named = {
+        position: together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
+        for doubt in doubts
+        for position in (doubt.left, doubt.right)
+    }
+    doubtful = [
+        Uncertain(named[doubt.left], named[doubt.right], doubt.verdict.confidence, doubt.verdict.reason)
+        for doubt in doubts
+    ]
     return Deduped(
         groups=tuple(groups),
         unique=tuple(unique[root] for root in in_order),

@@ -193,21 +193,19 @@ def same_pages(left: Traits, right: Traits) -> bool:
     return None not in pages and pages == (right.page, right.last_page) and left.page != left.last_page
 
 
-@lru_cache(maxsize=1024)
-def _opening(abstract: str) -> str:
-    return normalise_title(abstract[:_ABSTRACT])
+_folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: Traits, right: Traits) -> bool:
     """Whether two abstracts, neither of them a stock phrase, begin alike."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
-    return fuzz.ratio(_opening(left.abstract), _opening(right.abstract)) >= 90
+    return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
 
 
 def continues_abstract(left: Traits, right: Traits) -> bool:
     """Whether two abstracts are the same word for word, as far as both go."""
-    short, long = sorted((normalise_title(left.abstract), normalise_title(right.abstract)), key=len)
+    short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return long.startswith(short)
 
 

@@ -136,7 +136,7 @@ def _other_title(left: Traits, right: Traits, found: Evidence, identifier: str, 
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # One group often has several abstracts on a page.
         return DIFFERENT
-    similar = fuzz.ratio(left.compact, right.compact) >= 75
+    similar = left.numbers == right.numbers and fuzz.ratio(left.compact, right.compact) >= 75
     if found.authors and same_pages(left, right) and not found.years:
         if (found.journal and (found.volume or similar)) or (found.journal is None and similar):
             return Verdict(True, 0.9, "same authors, year and pages, and journal or similar title")

@@ -339,6 +339,10 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(title="Trust and leading in hospital teams of men", type="Conference Abstract"),
         record(title="Trust and leading in hospital teams of women", type="Conference Abstract"),
     ),
+    "chapters with the DOI of their book": (
+        bare(title="Care in teams, 3: who leads the rounds", doi="10.5555/all"),
+        bare(title="Care in teams, 4: who keeps the records", doi="10.5555/all"),
+    ),
     "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
     "parts in brackets, in words": (
         record(title=f"{LONG} [first part]"),
