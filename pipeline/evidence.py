@@ -188,9 +188,9 @@ def _pages(left: Traits, right: Traits) -> bool | None:
 
 
 def same_pages(left: Traits, right: Traits) -> bool:
-    """Whether both fill the same pages, more than one, which two papers cannot."""
+    """Whether both fill the same pages, more than one, which two papers cannot, unless each begins on page 1."""
     pages = left.page, left.last_page
-    return None not in pages and pages == (right.page, right.last_page) and left.page != left.last_page
+    return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
 
 
 _folded = lru_cache(maxsize=1024)(normalise_title)
@@ -226,6 +226,9 @@ def _other_kinds(left: Traits, right: Traits) -> bool:
 def gather(left: Traits, right: Traits, title: str) -> Evidence:
     """Compare all fields but the title, which was compared before."""
     page = _pages(left, right)
+    if page and left.page == "1" and title != "same":
+        # Many journals begin each article there.
+        page = None
     # Another kind of publication is another place, unless it stands on the same page.
     other_kind = _other_kinds(left, right) and not page
     return Evidence(

@@ -23,8 +23,9 @@ from pipeline.records import normalise_title
 from pipeline.settings import DedupeSettings
 from pipeline.traits import Traits
 
-# The DOIs of versions of one work: those of Cochrane reviews end in .pub2, those of preprints in v2.
-_VERSION = re.compile(r"(?:\.pub\d+|/?v\d+)$")
+# The DOIs of versions of one work: those of Cochrane reviews end in .pub2, those of preprints in v2,
+# those of F1000Research in .2.
+_VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 
 
 class Verdict(NamedTuple):
@@ -118,7 +119,8 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     if found.page is False and moved:
         return differ
     if found.authors is False or not near_years:
-        if title == "same" and found.placed and (found.journal or found.authors) and not recurring:
+        elsewhere = found.authors is False and (not found.journal or left.page == "1")
+        if title == "same" and found.placed and not elsewhere and not recurring:
             return Verdict(True, 0.85, "same title, volume and first page")
         return DIFFERENT
     if recurring:
@@ -135,6 +137,8 @@ def _other_title(left: Traits, right: Traits, found: Evidence, identifier: str, 
     """Judge by all but the title: a translated one has nothing in common with the original."""
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # One group often has several abstracts on a page.
+        return DIFFERENT
+    if not identifier and left.doi and right.doi:
         return DIFFERENT
     similar = left.numbers == right.numbers and fuzz.ratio(left.compact, right.compact) >= 75
     if found.authors and same_pages(left, right) and not found.years:
@@ -183,8 +187,9 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if page and (volume or (journal and issue is not False)) and (distinctive or False not in (volume, issue)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
-        # A body reports under one title year after year.
-        if _presented(left, right, found) or (found.years and max(len(left.authors), len(right.authors)) == 1):
+        # A body reports under one title year after year, and so do groups at meetings.
+        yearly = max(len(left.authors), len(right.authors)) == 1 or (left.supplement and not volume)
+        if _presented(left, right, found) or (found.years and yearly):
             return unsure
         if journal or volume or page:
             return Verdict(True, 0.95, "same title, authors and place of publication")
@@ -214,7 +219,8 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     elif found.title == "near" and left.supplement and right.supplement and not alike:
         return UNSURE
     ranged = same_pages(left, right) and not found.years
-    if found.authors and found.page and found.volume is not False and (found.volume or found.journal or ranged):
+    other_place = found.volume is False or (found.issue is False and not alike)
+    if found.authors and found.page and not other_place and (found.volume or found.journal or ranged):
         return Verdict(True, 0.9, "nearly the same title, same authors and first page")
     supplement = left.supplement or right.supplement
     if found.authors is None and found.placed and ranged and not supplement:

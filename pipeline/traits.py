@@ -24,15 +24,16 @@ _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
 _NOTICES = {
     "correction": re.compile(
         r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"|^\W*(?:berichtigung|fe de err)"
         r"|^\W*publisher['\u2019]?s['\u2019]? note"
         r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
         rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
         re.I,
     ),
     "reply": re.compile(
-        r"^\W*(?:authors?'?s?'? |invited |editorial |guest |in )?"
+        r"^\W*(?:(?:the )?authors?'?s?'? |invited |editorial |guest |in )?"
         r"(?:re:|reply|respon[sd]|rebuttal|rejoinder|correspondence|comment|discussion|letter|editorial|review of"
-        r"|summar)"
+        r"|summar|journal club|video abstract)"
         rf"|{_SET_OFF}(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
         r"[\])\s.]*$",
         re.I,

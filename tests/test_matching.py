@@ -343,6 +343,38 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         bare(title="Care in teams, 3: who leads the rounds", doi="10.5555/all"),
         bare(title="Care in teams, 4: who keeps the records", doi="10.5555/all"),
     ),
+    "two papers of a group in a journal that begins each on page 1": (
+        record(title="Rounds at night and trust in teams", pages="1-10", issue=None),
+        record(title="Care of the dying at home", pages="1-10", issue=None),
+    ),
+    "papers on men and on women in a journal that begins each on page 1": (
+        record(title=f"{LONG} of the health of men", pages="1-10", issue=None),
+        record(title=f"{LONG} of the health of women", pages="1-9", issue=None),
+    ),
+    "other authors in a journal that begins each paper on page 1": (
+        record(pages="1-10", issue=None),
+        record(pages="1-8", issue=None, authors=("Doe, Ann",)),
+    ),
+    "other title, pages by chance the same, two DOIs": (
+        record(title="Rounds at night and trust in teams", pages="3-10", issue=None, doi="10.5555/a.1"),
+        record(title="Care of the dying at home", pages="3-10", issue=None, doi="10.5555/a.2"),
+    ),
+    "papers on men and on women on the same page of two issues": (
+        record(title=f"{LONG} of the health of men"),
+        record(title=f"{LONG} of the health of women", issue="4"),
+    ),
+    "abstract shown two years running, volumes unknown": (
+        record(issue="Suppl 1", pages=None, volume=None),
+        record(issue="Suppl 1", pages=None, volume=None, year=2016),
+    ),
+    "versions that reviewers saw": (
+        record(doi="10.5555/open.12345.1"),
+        record(doi="10.5555/open.12345.2"),
+    ),
+    "correction in German": (record(), record(title=f"Berichtigung zu: {LONG}", pages=None)),
+    "correction in Spanish": (record(), record(title=f"Fe de errores de: {LONG}", pages=None)),
+    "the authors reply": (record(), record(title=f"The authors reply: {LONG}", pages=None)),
+    "journal club": (record(), record(title=f"Journal club: {LONG}", pages=None)),
     "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
     "parts in brackets, in words": (
         record(title=f"{LONG} [first part]"),
