@@ -13,7 +13,8 @@ from pipeline.errors import MechtagError
 from pipeline.exporters import export
 from pipeline.records import Record
 from pipeline.settings import DedupeSettings
-from pipeline.store import read_records
+from pipeline.store import read_records, write_records
+from tests.conftest import ROOT
 from tests.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.test_cli import call
 
@@ -349,3 +350,37 @@ def test_a_living_review_on_the_command_line(tmp_path: Path) -> None:
     again = read_decisions([decided])
     assert [decision.same for decision in again] == [False]
     assert call(*words, "--decisions", tmp_path / "none.csv")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["-o", "unique.parquet", "--decisions", "groups.csv"], "groups.csv"),
+        (["-o", "unique.parquet", "--groups", "mine.csv", "--decisions", "uncertain.csv"], "uncertain.csv"),
+        (["-o", "records.parquet"], "records.parquet"),
+        (["-o", "unique.parquet", "--groups", "unique.parquet"], "unique.parquet"),
+        (["-o", "new.parquet", "--existing", "before.parquet"], "new.parquet"),
+    ],
+)
+def test_no_file_is_written_over_another(
+    words: list[str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("records.parquet", "before.parquet"):
+        write_records(tmp_path / name, [FULL])
+    write_groups(tmp_path / "groups.csv", dedupe([FULL, WITH_DOI], SETTINGS))
+    write_uncertain(tmp_path / "uncertain.csv", dedupe([FULL], SETTINGS))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, _, message = call("dedupe", "records.parquet", *words, "--params", ROOT / "params.yaml")
+    assert status != 0
+    assert f"{file}: would be written over" in message
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_existing_set_may_be_brought_up_to_date_in_place(tmp_path: Path) -> None:
+    write_records(tmp_path / "records.parquet", [OTHER])
+    write_records(tmp_path / "unique.parquet", [FULL])
+    unique = tmp_path / "unique.parquet"
+    status, _, _ = call("dedupe", tmp_path / "records.parquet", "-o", unique, "--existing", unique)
+    assert status == 0
+    assert list(read_records(unique)) == [FULL, OTHER]
