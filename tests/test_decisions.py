@@ -284,6 +284,17 @@ def test_an_existing_group_is_split_when_its_exports_are_given_again(tmp_path: P
     assert [paper.source_index for paper in found.new] == [2]
 
 
+def test_an_existing_paper_keeps_what_exports_gave_that_are_not_here_now(tmp_path: Path) -> None:
+    first = dedupe([FULL, WITH_DOI, WITH_ABSTRACT], SETTINGS)
+    again = dedupe([FULL, OTHER], SETTINGS, existing=first.unique)
+    assert again.unique == (*first.unique, OTHER)
+    # What a person took out of the group takes its own values along, and no others.
+    write_groups(tmp_path / "groups.csv", first)
+    decided = decide(tmp_path / "groups.csv", tmp_path, "different", source_index="2")
+    split = dedupe([FULL, WITH_DOI], SETTINGS, existing=first.unique, decisions=read_decisions([decided]))
+    assert (split.unique[0].doi, split.unique[0].pmid, split.unique[0].abstract) == (None, None, TEXT)
+
+
 @pytest.mark.parametrize("title", [LONG, LONG.upper()], ids=["behind the known ones", "before the known ones"])
 def test_existing_papers_are_joined_by_people_only(title: str, tmp_path: Path) -> None:
     known = [record(1, doi="10.5555/a.1"), record(2)]
