@@ -65,10 +65,22 @@ def dedupe(
     """
     from pipeline.decisions import read_decisions, write_groups, write_uncertain
     from pipeline.dedupe import dedupe as find_duplicates
+    from pipeline.errors import MechtagError
     from pipeline.settings import load_settings
     from pipeline.store import read_records, write_records
 
     settings = load_settings(params)
+    groups = groups or output.with_name("groups.csv")
+    uncertain, new_papers = output.with_name("uncertain.csv"), output.with_name("new.parquet")
+    # What a person wrote, and the records that are set aside, must not be lost under a file of the same name.
+    taken = {path.resolve() for path in (records, *(decisions or ()))}
+    for path in (groups, uncertain, *([new_papers] if existing else ()), output):
+        if path.resolve() in taken:
+            raise MechtagError(
+                f"{path}: would be written over, and its content lost; save it under another name, or give "
+                "-o or --groups another name"
+            )
+        taken.add(path.resolve())
     result = find_duplicates(
         read_records(records),
         settings.dedupe,
@@ -77,15 +89,15 @@ def dedupe(
     )
     for place in result.ignored:
         say(f"note: {place}: the decision is on records that are not here")
-    write_groups(groups or output.with_name("groups.csv"), result)
-    write_uncertain(output.with_name("uncertain.csv"), result)
+    write_groups(groups, result)
+    write_uncertain(uncertain, result)
     if existing:
-        write_records(output.with_name("new.parquet"), result.new)
+        write_records(new_papers, result.new)
     write_records(output, result.unique)
     new = f", {len(result.new)} of them new" if existing else ""
     say(f"{output}: {result.read} records, {len(result.unique)} unique{new}, {result.duplicates} duplicates")
     if result.uncertain:
-        say(f"{output.with_name('uncertain.csv')}: {len(result.uncertain)} pairs to look at")
+        say(f"{uncertain}: {len(result.uncertain)} pairs to look at")
 
 
 def sentences(

@@ -143,6 +143,10 @@ class Clusters:
         """Whether a person decided that these clusters are two papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
+    def apart_from(self, cluster: int) -> frozenset[int]:
+        """Name the clusters that a person decided to be other papers than this one."""
+        return frozenset(self._apart.get(cluster, ()))
+
     def known(self, cluster: int) -> int | None:
         """Give the position of the known record in a cluster."""
         return self._known.get(cluster)

@@ -11,7 +11,7 @@ from pipeline.clusters import cluster
 from pipeline.decisions import Decision, Reference, refer
 from pipeline.errors import MechtagError
 from pipeline.matching import Verdict
-from pipeline.merge import Filled, fullness, merge
+from pipeline.merge import FIELDS, Filled, fullness, merge
 from pipeline.records import Record, normalise_title
 from pipeline.settings import DedupeSettings
 from pipeline.traits import traits
@@ -107,7 +107,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     """Put the papers of an earlier run beside the records.
 
     A paper whose own record was read again is represented by that, without what an earlier
-    run filled in: so a group can be taken apart again.
+    run filled in: so a group can be taken apart again. `_as_before` gives the rest back.
 
     Returns
     -------
@@ -243,6 +243,9 @@ def dedupe(
     groups, unique = [], {}
     for root, paper in papers.items():
         kept, filled = merge(paper)
+        if root in owner:
+            split = [member for other in clusters.apart_from(root) for member in papers[other]]
+            kept = _as_before(kept, existing[owner[root]], split)
         if kept.record_id != names[root]:
             kept = kept.model_copy(update={"record_id": names[root]})
         unique[root] = kept
@@ -250,13 +253,16 @@ def dedupe(
             groups.append(Group(kept, paper, filled, *_confidence(clusters.links[root])))
     ranks = {root: (owner.get(root, len(existing)), indices[root][0]) for root in papers}
     in_order = sorted(papers, key=ranks.__getitem__)
-    doubtful = []
-    for doubt in doubts:
-        left, right = (
-            together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
-            for position in (doubt.left, doubt.right)
-        )
-        doubtful.append(Uncertain(left, right, doubt.verdict.confidence, doubt.verdict.reason))
+    # One copy a record: a title that many papers bear stands in many pairs.
+    named = {
+        position: together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
+        for doubt in doubts
+        for position in (doubt.left, doubt.right)
+    }
+    doubtful = [
+        Uncertain(named[doubt.left], named[doubt.right], doubt.verdict.confidence, doubt.verdict.reason)
+        for doubt in doubts
+    ]
     return Deduped(
         groups=tuple(groups),
         unique=tuple(unique[root] for root in in_order),
@@ -265,6 +271,13 @@ def dedupe(
         read=len(together),
         ignored=ignored,
     )
+
+
+def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
+    """Fill in what an earlier run took from records not here now, but from none that a person split off."""
+    lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
+    values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
+    return kept.model_copy(update=values) if values else kept
 
 
 def _confidence(links: Iterable[Verdict]) -> tuple[float, str]:

@@ -119,14 +119,25 @@ def _words(names: tuple[str, ...]) -> set[str]:
     return {word for name in names for word in normalise_title(name).split() if len(word) > 2} - _PARTICLES
 
 
+def _clash(one: str, other: str) -> bool:
+    """Whether names that share a word cannot be one person's: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
+    words, others = (set(normalise_title(name).split()) for name in (one, other))
+    return bool(words - others and others - words) and not (
+        {word[0] for word in words - others} & {word[0] for word in others - words}
+    )
+
+
 def _authors(left: Traits, right: Traits) -> bool | None:
-    """First authors share a family name, or half of the shorter list stands in the other."""
+    """First authors may be one person, or half of the shorter list stands in the other."""
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
-    if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
-        return True
     fewer = min(len(left.authors), len(right.authors))
+    if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
+        if not _clash(left.names[0], right.names[0]):
+            return True
+        # Many share a family name, or 'Study Group'; that one given name may be wrong, their co-authors tell.
+        return True if 2 * len(set(left.authors[1:]) & set(right.authors[1:])) >= fewer else None
     # Family and given names change places in some exports.
     shared = len(_words(left.names) & _words(right.names))
     if 2 * len(set(left.authors) & set(right.authors)) >= fewer or shared >= max(2, fewer):
@@ -177,21 +188,25 @@ def _pages(left: Traits, right: Traits) -> bool | None:
 
 
 def same_pages(left: Traits, right: Traits) -> bool:
-    """Whether both fill the same pages, more than one, which two papers cannot."""
+    """Whether both fill the same pages, more than one, which two papers cannot, unless each begins on page 1."""
     pages = left.page, left.last_page
-    return None not in pages and pages == (right.page, right.last_page) and left.page != left.last_page
+    return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
 
 
-@lru_cache(maxsize=1024)
-def _opening(abstract: str) -> str:
-    return normalise_title(abstract[:_ABSTRACT])
+_folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: Traits, right: Traits) -> bool:
     """Whether two abstracts, neither of them a stock phrase, begin alike."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
-    return fuzz.ratio(_opening(left.abstract), _opening(right.abstract)) >= 90
+    return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
+
+
+def continues_abstract(left: Traits, right: Traits) -> bool:
+    """Whether two abstracts are the same word for word, as far as both go."""
+    short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
+    return long.startswith(short)
 
 
 def same_extent(left: Traits, right: Traits) -> bool:
@@ -203,14 +218,17 @@ def same_extent(left: Traits, right: Traits) -> bool:
 
 
 def _other_kinds(left: Traits, right: Traits) -> bool:
-    """Whether they are other kinds of publication; what is not known to be a preprint is none."""
+    """Whether they are other kinds of publication; what is not known to be a preprint, thesis or data is none."""
     kinds = {left.kind, right.kind}
-    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis")))
+    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis", "dataset")))
 
 
 def gather(left: Traits, right: Traits, title: str) -> Evidence:
     """Compare all fields but the title, which was compared before."""
     page = _pages(left, right)
+    if page and left.page == "1" and title != "same":
+        # Many journals begin each article there.
+        page = None
     # Another kind of publication is another place, unless it stands on the same page.
     other_kind = _other_kinds(left, right) and not page
     return Evidence(

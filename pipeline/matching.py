@@ -12,6 +12,7 @@ from pipeline.evidence import (
     Evidence,
     agree,
     compare_titles,
+    continues_abstract,
     gather,
     same_abstract,
     same_extent,
@@ -22,8 +23,9 @@ from pipeline.records import normalise_title
 from pipeline.settings import DedupeSettings
 from pipeline.traits import Traits
 
-# The DOIs of versions of one work: those of Cochrane reviews end in .pub2, those of preprints in v2.
-_VERSION = re.compile(r"(?:\.pub\d+|/?v\d+)$")
+# The DOIs of versions of one work: those of Cochrane reviews end in .pub2, those of preprints in v2,
+# those of F1000Research in .2.
+_VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 
 
 class Verdict(NamedTuple):
@@ -66,8 +68,9 @@ def _other_version(left: Traits, right: Traits, found: Evidence) -> bool:
     """Whether these are versions of one work, which are works of their own to reviewers."""
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
-    # Cochrane reviews keep their number through all updates.
-    return left.prefix == right.prefix == "CD" and bool(found.years or found.issue is False)
+    # Cochrane reviews keep their number and title through all updates.
+    cochrane = left.prefix == right.prefix == "CD" or ("cochrane" in left.journal and "cochrane" in right.journal)
+    return cochrane and bool(found.years or found.issue is False)
 
 
 def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
@@ -108,6 +111,7 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     if False in identifiers:
         # One of the identifiers is wrong where nothing else differs.
         agreed = found.authors and found.journal and found.page and not found.years
+        agreed = agreed and (not found.contradicted or _distinctive(left, right))
         if title == "same" and agreed and not recurring:
             return Verdict(True, 0.85, "same title, authors, journal, year and first page, though identifiers differ")
         return differ
@@ -115,7 +119,8 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     if found.page is False and moved:
         return differ
     if found.authors is False or not near_years:
-        if title == "same" and found.placed and not recurring:
+        elsewhere = found.authors is False and (not found.journal or left.page == "1")
+        if title == "same" and found.placed and not elsewhere and not recurring:
             return Verdict(True, 0.85, "same title, volume and first page")
         return DIFFERENT
     if recurring:
@@ -123,12 +128,19 @@ def compare(left: Traits, right: Traits, settings: DedupeSettings) -> Verdict:
     return _same_title(left, right, found) if title == "same" else _near_title(left, right, found)
 
 
+def _distinctive(left: Traits, right: Traits) -> bool:
+    """Whether title and authors are none of a column, which one person writes in issue after issue on the same page."""
+    return left.telling and min(len(left.authors), len(right.authors)) > 1
+
+
 def _other_title(left: Traits, right: Traits, found: Evidence, identifier: str, settings: DedupeSettings) -> Verdict:
     """Judge by all but the title: a translated one has nothing in common with the original."""
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # One group often has several abstracts on a page.
         return DIFFERENT
-    similar = fuzz.ratio(left.compact, right.compact) >= 75
+    if not identifier and left.doi and right.doi:
+        return DIFFERENT
+    similar = left.numbers == right.numbers and fuzz.ratio(left.compact, right.compact) >= 75
     if found.authors and same_pages(left, right) and not found.years:
         if (found.journal and (found.volume or similar)) or (found.journal is None and similar):
             return Verdict(True, 0.9, "same authors, year and pages, and journal or similar title")
@@ -163,19 +175,21 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     journal, volume, issue = found.journal, found.volume, found.issue
     # That a page of another year's volume has the same number is chance.
     page = found.page and not (volume is False and found.years)
+    distinctive = _distinctive(left, right)
     unsure = Verdict(None, 0.6 if found.authors else 0.4, found.describe())
     if found.placed:
         return Verdict(True, 0.98, "same title, volume and first page")
     if found.authors is None:
         unclear = left.authors and right.authors and not found.years
-        if journal and not found.contradicted and (volume or page or unclear):
+        if journal and not found.contradicted and (page or (left.telling and (volume or unclear))):
             return Verdict(True, 0.85, "same title and journal, authors unclear")
         return unsure
-    if page and (volume or (journal and issue is not False)):
+    if page and (volume or (journal and issue is not False)) and (distinctive or False not in (volume, issue)):
         return Verdict(True, 0.95, "same title, authors and first page")
     if not found.contradicted:
-        # A body reports under one title year after year.
-        if _presented(left, right, found) or (found.years and max(len(left.authors), len(right.authors)) == 1):
+        # A body reports under one title year after year, and so do groups at meetings.
+        yearly = max(len(left.authors), len(right.authors)) == 1 or (left.supplement and not volume)
+        if _presented(left, right, found) or (found.years and yearly):
             return unsure
         if journal or volume or page:
             return Verdict(True, 0.95, "same title, authors and place of publication")
@@ -184,9 +198,9 @@ def _same_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
         return unsure
     if left.notice or not left.telling:
         return unsure
-    if journal and volume and issue is not False:
+    if journal and volume and issue is not False and distinctive:
         return Verdict(True, 0.9, "same title, authors, journal and volume")
-    if found.contradicted == 1 and (page or (volume and issue)):
+    if found.contradicted == 1 and ((page and distinctive) or (volume and issue)):
         return Verdict(True, 0.85, "same title, authors, and volume or first page")
     if journal and volume is not False and same_abstract(left, right):
         return Verdict(True, 0.85, "same title, authors, journal and abstract")
@@ -205,7 +219,8 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     elif found.title == "near" and left.supplement and right.supplement and not alike:
         return UNSURE
     ranged = same_pages(left, right) and not found.years
-    if found.authors and found.page and found.volume is not False and (found.volume or found.journal or ranged):
+    other_place = found.volume is False or (found.issue is False and not alike)
+    if found.authors and found.page and not other_place and (found.volume or found.journal or ranged):
         return Verdict(True, 0.9, "nearly the same title, same authors and first page")
     supplement = left.supplement or right.supplement
     if found.authors is None and found.placed and ranged and not supplement:
@@ -213,7 +228,9 @@ def _near_title(left: Traits, right: Traits, found: Evidence) -> Verdict:
     if found.authors and not found.contradicted:
         if _presented(left, right, found):
             return Verdict(None, 0.5, found.describe())
-        if same_abstract(left, right):
+        # Papers on men and on women may have abstracts that begin alike.
+        worded = found.title == "near" and not alike
+        if same_abstract(left, right) and (not worded or continues_abstract(left, right)):
             return Verdict(True, 0.85, "nearly the same title, same authors and abstract")
         if found.journal and not found.years and (found.title in ("led", "cut") or alike):
             return Verdict(True, 0.85, "nearly the same title, same authors, journal and year")

@@ -54,6 +54,9 @@ def _named(value: object) -> dict[str, object]:
     named: dict[str, object] = {}
     for key, item in value.items():
         name = clean_name(key)
+        if isinstance(key, int):
+            # YAML reads {Embase: 1,204} as two lines: Embase with 1, and 204 with nothing.
+            raise ValueError(f"{key} stands where a name should; write counts without commas, such names in quotes")
         if not name or name in named:
             raise ValueError(f"{key!r} stands twice" if name else f"{key!r} is no name that can be printed")
         named[name] = item
@@ -168,6 +171,14 @@ class Elsewhere(Strict):
     reports_together: _Reports | None = None
     included: _Studies = _Studies()
     previous: _Studies | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_blocks(cls, data: Any) -> Any:
+        """Take a key with nothing behind it, as a form that is not filled in has them, for left out."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

@@ -14,21 +14,27 @@ _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code 
 # Databases append where a correction stands; the record is still that of the article.
 _ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
 # Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
-_BRACKET = r"\[(?!\s*(?:part|phase|[ivx]+\b|\d+\s*\]))[^\[\]]{1,20}"
+# But '[Part 2]', '[second part]' and '[II]' tell one paper from another.
+_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
 _BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
+# What stands before a word at the end that says what a paper is.
+_SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
 # Papers about a paper often bear its title. Web of Science names a correction by what it
 # corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
     "correction": re.compile(
         r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"|^\W*(?:berichtigung|fe de err)"
+        r"|^\W*publisher['\u2019]?s['\u2019]? note"
         r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
-        r"|[:.(\[]\s*(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
+        rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
         re.I,
     ),
     "reply": re.compile(
-        r"^\W*(?:authors?'?s?'? |invited |editorial |guest |in )?"
-        r"(?:re:|reply|respon[sd]|comment|discussion|letter|editorial|review of|summary)"
-        r"|[:.(\[]\s*(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
+        r"^\W*(?:(?:the )?authors?'?s?'? |invited |editorial |guest |in )?"
+        r"(?:re:|reply|respon[sd]|rebuttal|rejoinder|correspondence|comment|discussion|letter|editorial|review of"
+        r"|summar|journal club|video abstract)"
+        rf"|{_SET_OFF}(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
         r"[\])\s.]*$",
         re.I,
     ),
@@ -64,14 +70,17 @@ _PREPRINT_DOI = re.compile(
     r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"
 )
 _KINDS = {
-    "preprint": re.compile(r"rxiv|preprint|ssrn|research square", re.I),
-    "thesis": re.compile(r"\bthes|dissertation", re.I),
+    # Reference managers call a preprint unpublished (UNPB), Crossref 'posted-content'.
+    "preprint": re.compile(r"rxiv|preprint|ssrn|research\W?square|^unp(?:b|ublished)|^posted.content", re.I),
+    "thesis": re.compile(r"thes[ie]s|dissertation|^thes$", re.I),
+    "dataset": re.compile(r"^data(?:set)?$", re.I),
     "conference": re.compile(r"conf|cpaper|proceeding|meeting|\babst", re.I),
     "book": re.compile(r"book|chap|edited", re.I),
     "article": re.compile(r"jour|article|review", re.I),
 }
 # Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
 _MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
+_MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
 # Many a first author stands for the whole consortium.
 _AUTHORS = 20
 # Longer values come from broken files, and would take their time.
@@ -151,8 +160,8 @@ def _journal(value: str) -> tuple[str, ...]:
 
 
 def _kind(record: Record) -> str | None:
-    journal = record.journal or ""
-    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(journal):
+    place = record.journal or record.url or ""
+    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(place):
         return "preprint"
     return next((kind for kind, pattern in _KINDS.items() if pattern.search(record.type or "")), None)
 
@@ -191,9 +200,10 @@ def traits(record: Record) -> Traits:
     page = None if _SUPPLEMENT.search(pages) else _PAGE.search(pages)
     prefix = page[1] if page else ""
     meeting = bool(_MEETING_IN_JOURNAL.search((record.journal or "")[:_JOURNAL]))
+    meeting = meeting or bool(_MEETING_ABSTRACT.search(record.type or ""))
     supplement = supplement or meeting or prefix in ("S", "s", "A", "P")
     kind = _kind(record)
-    authors = record.authors[:_AUTHORS]
+    named = [(family, name) for name in record.authors[:_AUTHORS] if (family := _family(name))]
     issue = normalise_title(issue)
     return Traits(
         doi=record.doi,
@@ -204,8 +214,8 @@ def traits(record: Record) -> Traits:
         notice=notice,
         recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
         telling=words >= _TELLING_WORDS,
-        authors=tuple(filter(None, map(_family, authors))),
-        names=authors,
+        authors=tuple(family for family, _ in named),
+        names=tuple(name for _, name in named),
         year=record.year,
         # Most databases call the abstracts of a meeting articles.
         kind=None if kind == "article" and supplement else kind,

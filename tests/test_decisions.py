@@ -13,7 +13,8 @@ from pipeline.errors import MechtagError
 from pipeline.exporters import export
 from pipeline.records import Record
 from pipeline.settings import DedupeSettings
-from pipeline.store import read_records
+from pipeline.store import read_records, write_records
+from tests.conftest import ROOT
 from tests.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.test_cli import call
 
@@ -283,6 +284,17 @@ def test_an_existing_group_is_split_when_its_exports_are_given_again(tmp_path: P
     assert [paper.source_index for paper in found.new] == [2]
 
 
+def test_an_existing_paper_keeps_what_exports_gave_that_are_not_here_now(tmp_path: Path) -> None:
+    first = dedupe([FULL, WITH_DOI, WITH_ABSTRACT], SETTINGS)
+    again = dedupe([FULL, OTHER], SETTINGS, existing=first.unique)
+    assert again.unique == (*first.unique, OTHER)
+    # What a person took out of the group takes its own values along, and no others.
+    write_groups(tmp_path / "groups.csv", first)
+    decided = decide(tmp_path / "groups.csv", tmp_path, "different", source_index="2")
+    split = dedupe([FULL, WITH_DOI], SETTINGS, existing=first.unique, decisions=read_decisions([decided]))
+    assert (split.unique[0].doi, split.unique[0].pmid, split.unique[0].abstract) == (None, None, TEXT)
+
+
 @pytest.mark.parametrize("title", [LONG, LONG.upper()], ids=["behind the known ones", "before the known ones"])
 def test_existing_papers_are_joined_by_people_only(title: str, tmp_path: Path) -> None:
     known = [record(1, doi="10.5555/a.1"), record(2)]
@@ -349,3 +361,37 @@ def test_a_living_review_on_the_command_line(tmp_path: Path) -> None:
     again = read_decisions([decided])
     assert [decision.same for decision in again] == [False]
     assert call(*words, "--decisions", tmp_path / "none.csv")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["-o", "unique.parquet", "--decisions", "groups.csv"], "groups.csv"),
+        (["-o", "unique.parquet", "--groups", "mine.csv", "--decisions", "uncertain.csv"], "uncertain.csv"),
+        (["-o", "records.parquet"], "records.parquet"),
+        (["-o", "unique.parquet", "--groups", "unique.parquet"], "unique.parquet"),
+        (["-o", "new.parquet", "--existing", "before.parquet"], "new.parquet"),
+    ],
+)
+def test_no_file_is_written_over_another(
+    words: list[str], file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("records.parquet", "before.parquet"):
+        write_records(tmp_path / name, [FULL])
+    write_groups(tmp_path / "groups.csv", dedupe([FULL, WITH_DOI], SETTINGS))
+    write_uncertain(tmp_path / "uncertain.csv", dedupe([FULL], SETTINGS))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    status, _, message = call("dedupe", "records.parquet", *words, "--params", ROOT / "params.yaml")
+    assert status != 0
+    assert f"{file}: would be written over" in message
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_existing_set_may_be_brought_up_to_date_in_place(tmp_path: Path) -> None:
+    write_records(tmp_path / "records.parquet", [OTHER])
+    write_records(tmp_path / "unique.parquet", [FULL])
+    unique = tmp_path / "unique.parquet"
+    status, _, _ = call("dedupe", tmp_path / "records.parquet", "-o", unique, "--existing", unique)
+    assert status == 0
+    assert list(read_records(unique)) == [FULL, OTHER]

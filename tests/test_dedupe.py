@@ -171,3 +171,10 @@ def test_many_records_of_one_title_take_no_square_of_time() -> None:
     broken = {"pages": "a" * 9999 + "9" * 9999, "journal": "J" * 9999}
     hostile = [record(index, title="[a] " * 300 + str(index), **broken) for index in range(60)]
     assert len(dedupe(hostile, SETTINGS).unique) > 1
+
+
+def test_a_record_in_many_pairs_is_held_once() -> None:
+    papers = [bare(index, doi=f"10.5555/{index}") for index in range(100)]
+    shown = [one for pair in dedupe(papers, SETTINGS).uncertain for one in (pair.left, pair.right)]
+    assert len(shown) > 1000
+    assert len({id(one) for one in shown}) == len(papers)

@@ -35,6 +35,17 @@ SAME: dict[str, tuple[Record, Record]] = {
     "no place known": (bare(year=2017), bare(year=2017, doi="10.5555/a.1")),
     "one place known": (bare(year=2017), record()),
     "authors missing": (record(authors=()), record(pages=None)),
+    "issue wrong": (record(pages="45"), record(issue="12", pages="45")),
+    "issue and DOI wrong": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", issue="12")),
+    "a word misspelt, abstract cut": (
+        record(title=f"{LONG} of the heath and of care", pages=None, abstract=TEXT * 3),
+        record(title=f"{LONG} of health and of care", pages=None, abstract=f"{TEXT * 3} Many were asked."),
+    ),
+    "short form of a given name": (
+        bare(year=2017, authors=("Marchetti, Bob", "O'Neill, Peter")),
+        bare(year=2017, authors=("Marchetti, Robert", "O'Neill, P.")),
+    ),
+    "given name behind nobody": (bare(year=2017, authors=("Anonymous", "Marchetti, L.")), bare(year=2017)),
     "family and given name changed places": (
         record(authors=("Lucia, Marchetti", "Peter, O'Neill"), pages=None),
         record(volume=None),
@@ -286,6 +297,107 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "abstracts of one meeting, titles alike": (
         record(title="Trust and leading in hospital teams of men", issue="Suppl 1", pages="S99"),
         record(title="Trust and leading in hospital teams of women", issue="Suppl 1", pages="S99"),
+    ),
+    "column of one author in two issues": (
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3-4", issue="1"),
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3-4", issue="2"),
+    ),
+    "column of one author in two issues, each with its DOI": (
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3", issue="1", doi="10.5555/a.1"),
+        record(title="Message from the president", authors=("Doe, Ann",), pages="3", issue="2", doi="10.5555/a.2"),
+    ),
+    "column with a long title, issues unknown": (
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", issue=None),
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="103", issue=None),
+    ),
+    "column with a long title, in two volumes of a year": (
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", issue=None),
+        record(title="What is new in the literature on leading", authors=("Doe, Ann",), pages="3", volume="13"),
+    ),
+    "column, authors missing in one": (
+        record(title="Message from the president", authors=(), pages=None, issue=None),
+        record(title="Message from the president", authors=("Doe, Ann",)),
+    ),
+    "other authors, journal unknown, first page of the first volume": (
+        record(journal=None, volume="1", pages="1-9", issue=None),
+        record(authors=("Doe, Ann",), volume="1", pages="1-12", issue=None),
+    ),
+    "preprint known by its address only": (bare(year=2017, url="https://arxiv.org/abs/1701.00001"), record()),
+    "preprint as reference managers name it": (bare(year=2017, type="UNPB"), record()),
+    "preprint as Crossref names it": (bare(year=2017, type="posted-content"), record()),
+    "thesis as BibTeX names it": (bare(year=2017, type="phdthesis"), record()),
+    "data set and article": (bare(year=2017, type="dataset"), record()),
+    "papers on men and on women, abstracts that begin alike": (
+        record(title=f"{LONG} of the health of men", pages=None, abstract=f"{TEXT * 3} Men were asked."),
+        record(title=f"{LONG} of the health of women", pages=None, abstract=f"{TEXT * 3} Women were asked."),
+    ),
+    "Cochrane review in two years, numbers unknown": (
+        bare(journal="Cochrane Database of Systematic Reviews", year=2016),
+        bare(journal="Cochrane Database Syst Rev", year=2017),
+    ),
+    "abstracts of one meeting on one page, by type": (
+        record(title="Trust and leading in hospital teams of men", type="Conference Abstract"),
+        record(title="Trust and leading in hospital teams of women", type="Conference Abstract"),
+    ),
+    "chapters with the DOI of their book": (
+        bare(title="Care in teams, 3: who leads the rounds", doi="10.5555/all"),
+        bare(title="Care in teams, 4: who keeps the records", doi="10.5555/all"),
+    ),
+    "two papers of a group in a journal that begins each on page 1": (
+        record(title="Rounds at night and trust in teams", pages="1-10", issue=None),
+        record(title="Care of the dying at home", pages="1-10", issue=None),
+    ),
+    "papers on men and on women in a journal that begins each on page 1": (
+        record(title=f"{LONG} of the health of men", pages="1-10", issue=None),
+        record(title=f"{LONG} of the health of women", pages="1-9", issue=None),
+    ),
+    "other authors in a journal that begins each paper on page 1": (
+        record(pages="1-10", issue=None),
+        record(pages="1-8", issue=None, authors=("Doe, Ann",)),
+    ),
+    "other title, pages by chance the same, two DOIs": (
+        record(title="Rounds at night and trust in teams", pages="3-10", issue=None, doi="10.5555/a.1"),
+        record(title="Care of the dying at home", pages="3-10", issue=None, doi="10.5555/a.2"),
+    ),
+    "papers on men and on women on the same page of two issues": (
+        record(title=f"{LONG} of the health of men"),
+        record(title=f"{LONG} of the health of women", issue="4"),
+    ),
+    "abstract shown two years running, volumes unknown": (
+        record(issue="Suppl 1", pages=None, volume=None),
+        record(issue="Suppl 1", pages=None, volume=None, year=2016),
+    ),
+    "versions that reviewers saw": (
+        record(doi="10.5555/open.12345.1"),
+        record(doi="10.5555/open.12345.2"),
+    ),
+    "correction in German": (record(), record(title=f"Berichtigung zu: {LONG}", pages=None)),
+    "correction in Spanish": (record(), record(title=f"Fe de errores de: {LONG}", pages=None)),
+    "the authors reply": (record(), record(title=f"The authors reply: {LONG}", pages=None)),
+    "journal club": (record(), record(title=f"Journal club: {LONG}", pages=None)),
+    "parts in brackets": (record(title=f"{LONG} [Pt. 1]"), record(title=f"{LONG} [Pt. 2]", pages="59-70")),
+    "parts in brackets, in words": (
+        record(title=f"{LONG} [first part]"),
+        record(title=f"{LONG} [second part]", pages="59-70"),
+    ),
+    "correction behind a dash": (record(), record(title=f"{LONG} \u2013 Correction")),
+    "reply behind a dash": (record(), record(title=f"{LONG} - Authors' reply")),
+    "note of the publisher": (record(), record(title=f"Publisher\u2019s Note: {LONG}", pages=None)),
+    "rebuttal": (record(), record(title=f"Rebuttal: {LONG}", pages=None)),
+    "rejoinder": (record(), record(title=f"Rejoinder: {LONG}", pages=None)),
+    "correspondence": (record(), record(title=f"Correspondence: {LONG}", pages=None)),
+    "summary for patients": (record(), record(title=f"Summaries for patients: {LONG}", pages=None)),
+    "other people of one family name": (
+        bare(year=2017, authors=("Wang, Li", "Doe, Ann")),
+        bare(year=2017, authors=("Wang, Hong", "Roe, Bob")),
+    ),
+    "other people of one given name": (
+        bare(year=2017, authors=("Lucia Marchetti",)),
+        bare(year=2017, authors=("Lucia Ito",)),
+    ),
+    "two groups": (
+        bare(year=2017, authors=("The Alpha Study Group",)),
+        bare(year=2017, authors=("The Beta Study Group",)),
     ),
     "other authors": (record(authors=("Doe, Ann",), pages=None), record()),
     "edition of ten years later": (record(year=2007, volume=None, pages=None), record()),

@@ -211,6 +211,8 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("screening: {screened: 1}\nscreening: {screened: 2}\n", "'screening' stands twice"),
         ("databases: {MEDLINE: 1, MEDLINE: 2}\n", "'MEDLINE' stands twice"),
         ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' stands twice"),
+        ("databases: {Embase: 1,204}\n", "databases: 204 stands where a name should; write counts without commas"),
+        ("databses:\n", "databses: unknown key"),
         ('databases: {"\\u202e": 1}\n', "is no name that can be printed"),
         ("databases: {}\n", "databases: expected one or more lines"),
         ("databases: MEDLINE\n", "databases: expected one or more lines"),
@@ -234,6 +236,14 @@ def test_faults_of_the_file_are_told(tmp_path: Path, text: str, message: str) ->
     path.write_text(text, encoding="utf-8")
     with pytest.raises(MechtagError, match=rf"counts\.yaml: .*{message}"):
         read_elsewhere(path)
+
+
+def test_blocks_that_are_not_filled_in_count_as_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "counts.yaml"
+    path.write_text("".join(f"{key}:\n" for key in Elsewhere.model_fields if key != "screening"))
+    with path.open("a") as file:
+        file.write("screening: {screened: 3}\n")
+    assert read_elsewhere(path) == Elsewhere.model_validate({"screening": {"screened": 3}})
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:
