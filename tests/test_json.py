@@ -125,7 +125,7 @@ def test_json_lists_that_were_put_together(read: Reader) -> None:
     assert notes(found) == ["what follows the list of records was not read"]
 
 
-@pytest.mark.parametrize("depth", [195, 450, 700, 950])
+@pytest.mark.parametrize("depth", [195, 450, 700, 950, 2000])
 def test_json_as_deep_as_python_reads_it_is_rejected(read: Reader, depth: int) -> None:
     deep = "[" * depth + "]" * depth
     found = read(f'[{{"title": {deep}}}, {{"title": "Two", "author": {deep}}}, {{"title": "Three"}}]')

@@ -27,6 +27,7 @@ _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
 _MOST_BROKEN = 100
 # Others, Pydantic among them, read no more than 200 levels.
 _DEEPEST = 190
+_TOO_DEEP = "nested too deeply"
 # Programs leave line ends and tabs in texts as they are.
 _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
@@ -58,7 +59,7 @@ def read(source: Source) -> Iterator[Entry]:
             broken += 1
             end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
             follows = "" if end < len(text) else ", nor is what follows"
-            fault = f"not readable as JSON{follows}: {error or 'nested too deeply'}"
+            fault = f"not readable as JSON{follows}: {_TOO_DEEP if isinstance(error, RecursionError) else error}"
             yield Entry(number, line, [("json", text[place:end])], fault=fault)
             place = end
             continue
@@ -87,7 +88,7 @@ def _refuse_deep(item: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError("nested too deeply")
+    raise ValueError(_TOO_DEEP)
 
 
 def _next_item(text: str, place: int) -> int:

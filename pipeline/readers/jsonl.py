@@ -51,8 +51,7 @@ def read(source: Source) -> Iterator[Entry]:
         try:
             fields = list(_parse(line).items())
         except (ValueError, RecursionError) as error:
-            fault = f"not a JSON object: {error or 'nested too deeply'}"
-            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
+            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=f"not a JSON object: {error}")
             continue
         yield Entry(number, line_number, fields)
 
