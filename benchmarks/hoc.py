@@ -250,14 +250,15 @@ def write_up(bench: Bench) -> None:
     """Publish the figures of all runs that are finished."""
     rows, lines = results(bench)
     told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
-    chart = line_chart(
-        lines,
-        title="Hallmarks of Cancer: example-based F1 by number of labelled abstracts",
-        description=f"One line a system, from left to right. {told}.",
-        x_name="abstracts with each label to learn from",
-        y_name="example-based F1",
-    )
-    write_text(ROOT / "docs/benchmarks/hoc_curve.svg", chart)
+    if lines:
+        chart = line_chart(
+            lines,
+            title="Hallmarks of Cancer: example-based F1 by number of labelled abstracts",
+            description=f"One line a system, from left to right. {told}.",
+            x_name="abstracts with each label to learn from",
+            y_name="example-based F1",
+        )
+        write_text(ROOT / "docs/benchmarks/hoc_curve.svg", chart)
     samples = [split(bench.hallmarks.targets, SEEDS[0], shots) for shots in SHOTS]
     text = _TEXT.format(
         gaps=_gaps(rows),
