@@ -98,13 +98,13 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; where tags compete, the more specific one wins."""
     values = by_tag(fields)
     start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
-    years = (value for tag in ("PY", "Y1", "DA") for value in values.get(tag, ()) if _FOUR_DIGITS.search(value))
+    years = [*values.get("PY", ()), *values.get("Y1", ()), *values.get("DA", ())]
     return {
         "title": first(values, "TI", "T1", "CT", "BT"),
         # Some systems give each section a tag of its own.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
         "authors": lines_of(_authors(fields, values)),
-        "year": next(years, None),
+        "year": next(filter(_FOUR_DIGITS.search, years), None),
         "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
         "volume": first(values, "VL"),
         "issue": first(values, "IS", "CP"),
@@ -145,7 +145,9 @@ def _pmid(values: Mapping[str, list[str]]) -> str | None:
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):
                 return marked[1] or marked[2]
-    database = " ".join(value for tag in ("DB", "DP") for value in values.get(tag, ())).lower()
+    database = " ".join([*values.get("DB", ()), *values.get("DP", ())]).lower()
+    if not database:
+        return None
     embase, medline = "embase" in database, any(name in database for name in ("medline", "pubmed", "nlm"))
     tags = ("C5",) * (embase or medline) + ("AN",) * (medline and not embase)
     return next((value for tag in tags for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)

@@ -73,6 +73,8 @@ def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
 
 def lines_of(values: Sequence[str]) -> list[str]:
     """Cut lists that stand in one field, by semicolons or one a line."""
+    if not values:
+        return []
     joined = "\n".join(values)
     return (joined.replace(";", "\n") if ";" in joined else joined).split("\n")
 
