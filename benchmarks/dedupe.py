@@ -113,7 +113,8 @@ def _asreview() -> str:
 
 def _run(system: str, source: Path, target: Path) -> Cost:
     if system == "ASReview":
-        return run((_asreview(), "-c", _ASREVIEW_CODE, str(source), str(target)))
+        # It leaves a cache where it runs.
+        return run((_asreview(), "-c", _ASREVIEW_CODE, str(source), str(target)), source.parent)
     return run((sys.executable, "-m", "benchmarks.dedupe", "--worker", system, str(source), str(target)))
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import MechtagError
 
@@ -20,8 +21,8 @@ class Cost:
     megabytes: float
 
 
-def run(command: Sequence[str]) -> Cost:
-    """Run a command to its end.
+def run(command: Sequence[str], folder: Path | None = None) -> Cost:
+    """Run a command to its end, in the current folder or another.
 
     Raises
     ------
@@ -29,7 +30,7 @@ def run(command: Sequence[str]) -> Cost:
         It failed; with the end of what it said.
     """
     begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
     assert process.stderr is not None
     said = process.stderr.read().decode(errors="replace")
     _, status, usage = os.wait4(process.pid, 0)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import MechtagError
 from pipeline.readers.base import Source
+from pipeline.readers.tagged import page_range
 
 # Attributes and the columns they are read from, the most specific first; case and punctuation do
 # not matter. Names of Scopus, Web of Science, PubMed, Embase, Cochrane, Ovid, EBSCO, ProQuest, IEEE Xplore,
@@ -162,7 +163,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     authors = split_authors(values.get("authors", ""))
     return {
         **values,
-        "pages": values.get("pages") or (f"{start}-{end}" if start and end and start != end else start or end),
+        "pages": values.get("pages") or page_range(start, end),
         "pmid": _PUBMED.sub("", pmid).removesuffix(".0") if (pmid := values.get("pmid")) else None,
         "authors": list(map(family_first, authors)) if given_first else authors,
         "keywords": keywords,

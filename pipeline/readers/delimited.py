@@ -21,6 +21,7 @@ _PREAMBLE = 30
 _LONGEST_HEADING = 100
 # What Excel takes the delimiter from.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
+_UNCLOSED = "a quote is opened but never closed"
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
@@ -130,9 +131,6 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
         if row and any(map(str.strip, row)):
             yield first, row, fault
         first += len(taken)
-
-
-_UNCLOSED = "a quote is opened but never closed"
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
