@@ -48,7 +48,7 @@ class FineTuning:
     """How the encoder is fine-tuned: AdamW, rising for a tenth of the steps and falling to 0 after."""
 
     epochs: int = 6
-    min_steps: int = 100
+    min_steps: int = 400
     batch: int = 16
     rate: float = 1e-4
     head_rate: float = 1e-3
