@@ -21,6 +21,9 @@ class Strict(BaseModel):
 
 _File = TypeVar("_File", bound=BaseModel)
 _KEY = r"^[a-z][a-z0-9_]*$"
+_NOT_BLANK = r"\S"
+# Columns that name the paper in tables with a column a label.
+_COLUMNS = frozenset(("key", "paper", "record_id"))
 
 
 class Label(Strict):
@@ -39,8 +42,8 @@ class Label(Strict):
     """
 
     key: str = Field(pattern=_KEY)
-    name: str = Field(min_length=1)
-    definition: str = Field(min_length=1)
+    name: str = Field(pattern=_NOT_BLANK)
+    definition: str = Field(pattern=_NOT_BLANK)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -49,8 +52,8 @@ class Relevance(Strict):
     """The rule that says whether a record belongs into the review at all."""
 
     key: str = Field(default="relevant", pattern=_KEY)
-    name: str = Field(default="Relevant", min_length=1)
-    definition: str = Field(min_length=1)
+    name: str = Field(default="Relevant", pattern=_NOT_BLANK)
+    definition: str = Field(pattern=_NOT_BLANK)
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -61,7 +64,7 @@ class Codebook(Strict):
     The order of ``labels`` is the order of columns, targets and scores everywhere.
     """
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=_NOT_BLANK)
     title: str = ""
     source: dict[str, Any] = Field(default_factory=dict)
     relevance: Relevance
@@ -73,6 +76,8 @@ class Codebook(Strict):
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
             raise ValueError(f"label {', '.join(doubled)} stands more than once; each key must be unique")
+        if taken := sorted(_COLUMNS.intersection(keys)):
+            raise ValueError(f"a label cannot have the key {' or '.join(taken)}: columns of that name say which paper")
         return self
 
     @property
@@ -115,7 +120,7 @@ def load_codebook(path: str | Path) -> Codebook:
     ------
     MechtagError
         The file is missing, is no YAML mapping, has an unknown or missing key,
-        or a label key stands twice.
+        or a label key stands twice or is the name of a column of papers.
     """
     return read_yaml(
         path,
@@ -183,6 +188,8 @@ def describe_validation(path: str | Path, error: ValidationError) -> str:
             message = "unknown key; remove it or correct its spelling"
         elif fault["type"] == "tuple_type":
             message = "expected a list, such as [one, two]"
+        elif fault.get("ctx", {}).get("pattern") == _NOT_BLANK:
+            message = "is empty; write it out"
         elif fault.get("ctx", {}).get("pattern") == _KEY:
             message = f"{fault['input']!r} is no key; write lower-case letters a to z, digits and _, a letter first"
         lines.append(f"{path}: {place}: {message}")

@@ -81,6 +81,20 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
         load_codebook(path)
 
 
+@pytest.mark.parametrize("key", ["key", "paper", "record_id"])
+def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
+    with pytest.raises(MechtagError, match=f"cannot have the key {key}: columns of that name say which paper"):
+        load_codebook(path)
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_a_definition_that_is_blank_is_told(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "definition": text}]})
+    with pytest.raises(MechtagError, match=r"labels\.0\.definition: is empty; write it out$"):
+        load_codebook(path)
+
+
 def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="no such codebook file"):
         load_codebook(tmp_path / "none.yaml")
