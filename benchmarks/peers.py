@@ -48,7 +48,7 @@ class FineTuning:
     """How the encoder is fine-tuned: AdamW, rising for a tenth of the steps and falling to 0 after."""
 
     epochs: int = 6
-    min_steps: int = 400
+    min_steps: int = 200
     batch: int = 16
     rate: float = 1e-4
     head_rate: float = 1e-3
@@ -207,7 +207,7 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """SetFit (Tunstall et al. 2022) with a logistic regression a label; when to stop and thresholds on ``valid``.
+    """SetFit (Tunstall et al. 2022) with a logistic regression a label; best look and thresholds on ``valid``.
 
     In float32: bfloat16, in which fine-tuning gets by, takes a third of its F1.
     """
@@ -220,20 +220,19 @@ def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed:
     labels = learnt.targets.astype(int).tolist()
     best, decided = -1.0, np.zeros((len(held), learnt.targets.shape[1]), dtype=bool)
 
-    def improves() -> bool:
+    def look() -> None:
         nonlocal best, decided
         model.fit(list(learnt.texts), labels, num_epochs=1)
         thresholds, score = choose_thresholds(_setfit_chances(model, valid.texts), valid.targets)
-        if better := score > best:
+        if score > best:
             best, decided = score, _setfit_chances(model, held) >= thresholds
-        return better
 
-    class StopEarly(TrainerCallback):
+    class Look(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.global_step % how.every == 0:
-                control.should_training_stop = not improves()
+                look()
 
-    improves()
+    look()
     with tempfile.TemporaryDirectory() as output:
         arguments = TrainingArguments(
             output_dir=output,
@@ -244,7 +243,7 @@ def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed:
             save_strategy="no",
             show_progress_bar=False,
         )
-        Trainer(model, arguments, callbacks=[StopEarly()]).train_embeddings(list(learnt.texts), labels)
+        Trainer(model, arguments, callbacks=[Look()]).train_embeddings(list(learnt.texts), labels)
     return decided
 
 
