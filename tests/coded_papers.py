@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,18 @@ def check_counts(imported: Imported) -> None:
     assert codes["read"] + codes["unticked"] == sum(codes[name] for name in kept)
     assert (codes["written"], entries["unmatched"]) == (len(imported.codings), len(imported.unmatched))
     assert (entries["rejected"], entries["matched"]) == (len(imported.rejected), sum(imported.found_by.values()))
+
+
+def fixture(name: str, **said: Any) -> Imported:
+    imported = import_from(CODINGS / name, **said)
+    check_counts(imported)
+    return imported
+
+
+def write(path: Path, content: str) -> Path:
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def write_lines(path: Path, *objects: dict[str, Any]) -> Path:
+    return write(path, "\n".join(map(json.dumps, objects)) + "\n")

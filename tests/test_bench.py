@@ -13,10 +13,11 @@ from pipeline import bench as measuring
 from pipeline.bench import bench, varied
 from pipeline.errors import MechtagError
 from pipeline.records import Record
-from pipeline.settings import SentenceSettings, TagSettings
+from pipeline.settings import SentenceSettings, Settings, TagSettings
 from tests.test_cli import call
-from tests.test_runtimes import model_folder  # noqa: F401
-from tests.test_tuned_model import settings  # noqa: F401
+from tests.tuned import model_folder, settings
+
+__all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECORDS = [
@@ -30,7 +31,7 @@ def small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "fp32"])
-def test_figures_fit_together(runtime: str, model_folder: Path) -> None:  # noqa: F811
+def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
     model = load_model(model_folder, runtime=runtime)  # type: ignore[arg-type]
     found = bench(model, RECORDS, SentenceSettings(), TagSettings(threads=1), repeats=1)
     assert (found.runtime, found.records) == (runtime, 4)
@@ -46,7 +47,7 @@ def test_figures_fit_together(runtime: str, model_folder: Path) -> None:  # noqa
     assert 50 < found.megabytes < 50_000
 
 
-def test_nothing_to_measure_with_is_told(model_folder: Path) -> None:  # noqa: F811
+def test_nothing_to_measure_with_is_told(model_folder: Path) -> None:
     with pytest.raises(MechtagError, match="no record to measure with"):
         bench(load_model(model_folder), [], SentenceSettings(), TagSettings())
 
@@ -59,7 +60,9 @@ def test_generated_records_differ_and_are_the_same_each_time() -> None:
     assert found == list(varied(base, 5, np.random.default_rng(0)))
 
 
-def test_command_measures_the_coded_records_or_an_export(model_folder: Path, settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_command_measures_the_coded_records_or_an_export(
+    model_folder: Path, settings: Settings, tmp_path: Path
+) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(json.dumps({"codebook": settings.codebook, "train": {"records": settings.train.records}}))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - Pear perry. Plum jam.\nER  - \n")

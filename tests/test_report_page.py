@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.test_report import finished, write
+from tests.reports import finished, write
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page

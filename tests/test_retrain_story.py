@@ -18,9 +18,9 @@ from models.artifact import load_model, read_config
 from pipeline.store import read_predictions
 from pipeline.versions import list_versions, read_additions, read_history, version_in_use
 from tests.conftest import ROOT
+from tests.reports import Page, said, value_at
 from tests.test_cli import call
 from tests.test_codebook_swap import CODEBOOK, LABELS, Sentences, by_sentence, carried, export, papers, title
-from tests.test_report import Page, said, value_at
 
 ADDED = Path("data/annotated/added")
 METRICS = Path("reports/metrics.json")

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -18,27 +17,25 @@ from hypothesis import strategies as st
 
 from commands.shared import RuntimeChoice
 from models.artifact import EXPORTS, TUNED, Model, load_model
-from models.codebook import Codebook
-from models.encoder import Encoder, TransformerEncoder, locate_encoder
+from models.encoder import TransformerEncoder, locate_encoder
 from models.errors import MechtagError
-from models.features import definition_texts
 from models.runtimes import choice as choosing
 from models.runtimes import openvino as running
 from models.runtimes import peak
-from models.runtimes.choice import RUNTIMES, TOLERANCE, Choice, Runtimes, compare, made_up_texts
+from models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, compare
 from models.runtimes.export import cached, export, first_narrowing
 from models.runtimes.openvino import OpenVinoEncoder, shaped
 from models.runtimes.peak import encoder_work, matrix_peak
 from models.tagger import Document, Scored, Tagger
 from pipeline.ingest import ingest
 from pipeline.sentences import split
-from pipeline.settings import RuntimeName, SentenceSettings
+from pipeline.settings import RuntimeName, SentenceSettings, Settings
 from tests.conftest import ROOT
 from tests.test_cli import call
-from tests.test_tuned_model import settings, with_trainer  # noqa: F401
 from tests.toy import tiny_bert
-from training.train import save_model, train
+from tests.tuned import model_folder, settings
 
+__all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
 pytestmark = pytest.mark.usefixtures("one_thread")
 NARROWING = "__module.model.encoder.layer.0.output.dense/aten::linear/MatMul"
 WORDS = ["leaders", "share", "power", "in", "teams", "care", "."]
@@ -54,13 +51,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TransformerEncoder:
 @pytest.fixture(scope="module")
 def plain(tiny: TransformerEncoder) -> OpenVinoEncoder:
     return OpenVinoEncoder(export(tiny), "fp32", threads=2)
-
-
-@pytest.fixture(scope="module")
-def model_folder(settings, fruit: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:  # type: ignore[no-untyped-def]  # noqa: F811
-    folder = tmp_path_factory.mktemp("runtimes") / "model"
-    save_model(train(with_trainer(settings, "lora"), fruit), folder)
-    return folder
 
 
 def runtimes(tiny: TransformerEncoder, folder: Path, identity: str = "tiny") -> Runtimes:
@@ -274,94 +264,6 @@ def test_repeated_sentences_are_scored_once(model_folder: Path, monkeypatch: pyt
     assert (first.unit_scores[0] != first.unit_scores[1]).any()
 
 
-class Sleepy:
-    """An encoder that is as right as another, but slower or off."""
-
-    def __init__(self, encoder: Encoder, seconds: float = 0.0, noise: float = 0.0) -> None:
-        self._encoder, self._seconds, self._noise = encoder, seconds, noise
-
-    size = property(lambda self: self._encoder.size)
-
-    def encode(self, texts):  # type: ignore[no-untyped-def]
-        threading.Event().wait(self._seconds)
-        vectors = self._encoder.encode(texts)
-        return vectors + self._noise * np.random.default_rng(0).standard_normal(vectors.shape).astype(np.float32)
-
-
-@pytest.fixture
-def chosen(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Choose among made encoders."""
-    reference = load_model(model_folder)
-    texts = made_up_texts(reference.tagger.heads.words.terms, definition_texts(reference.config.codebook)[0], 1)
-
-    def choose(**made: Encoder | MechtagError) -> Choice:
-        def encoder(self: Runtimes, runtime: str) -> Encoder:
-            found = made.get(runtime, MechtagError(f"runtime {runtime}: not here"))
-            if isinstance(found, MechtagError):
-                raise found
-            return found
-
-        monkeypatch.setattr(Runtimes, "encoder", encoder)
-        slow = Sleepy(reference.tagger.encoder, 0.05)
-        found = Runtimes(tmp_path / "auto", "fruit", lambda: slow, texts)  # type: ignore[arg-type,return-value]
-        return found.choose(lambda encoder, finer: replace(reference.tagger, encoder=encoder, finer=finer), texts)
-
-    choose.encoder = reference.tagger.encoder  # type: ignore[attr-defined]
-    return choose
-
-
-def test_auto_takes_the_fastest_that_agrees(chosen) -> None:  # type: ignore[no-untyped-def]
-    choice = chosen(fp32=Sleepy(chosen.encoder, 0.02), bf16=chosen.encoder, int8=Sleepy(chosen.encoder, noise=9.0))
-    assert choice.runtime == "bf16"
-    assert "times as fast as torch" in choice.reason
-    assert "int8 is too far off" in choice.reason
-
-
-def test_auto_stays_with_torch_where_nothing_is_faster(chosen) -> None:  # type: ignore[no-untyped-def]
-    choice = chosen(fp32=Sleepy(chosen.encoder, 0.2))
-    assert choice.runtime == "torch"
-    assert "runtime int8: not here" in choice.reason
-
-
-def test_auto_remembers_until_something_changes(chosen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    first = chosen(bf16=chosen.encoder)
-    assert first.runtime == "bf16"
-    assert chosen() == first
-    monkeypatch.setattr(choosing, "machine", lambda _: "another machine")
-    assert chosen().runtime == "torch"
-    assert chosen(bf16=chosen.encoder).runtime == "torch"
-    (tmp_path / "auto/auto.json").write_text("damaged")
-    assert chosen(bf16=chosen.encoder).runtime == "bf16"
-
-
-def test_auto_without_openvino_is_torch(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    model = load_model(model_folder, runtime="auto")
-    assert model.choice.runtime == "torch"
-    assert "pip install -c constraints.txt -e '.[fast]'" in model.choice.reason
-    with pytest.raises(MechtagError, match=r"need OpenVINO .*pip install -c constraints\.txt -e '\.\[fast\]'"):
-        load_model(model_folder, runtime="bf16")
-
-
-def test_difference_and_changed_decisions_are_counted() -> None:
-    def scored(*chances: float) -> Scored:
-        decisions = tuple("yes" if chance > 0.5 else "no" for chance in chances)
-        return Scored(np.zeros(2), np.array(chances), decisions, np.zeros((1, 2)))  # type: ignore[arg-type]
-
-    found = compare([scored(0.2, 0.49), scored(0.9, 0.1)], [scored(0.2, 0.52), scored(0.88, 0.1)])
-    assert found.difference == pytest.approx(0.03)
-    assert found.changed == 0.25
-
-
-def test_made_up_texts_hold_the_codebook_and_the_words_in_no_order() -> None:
-    terms = [f"word{number}" for number in range(30)]
-    texts = made_up_texts(terms, ["A definition."], 0)
-    assert texts[0] == "A definition."
-    assert sorted(" ".join(texts[1:]).lower().replace(".", "").split()) == sorted(terms)
-    assert texts != made_up_texts(terms, ["A definition."], 1)
-    assert made_up_texts((), ["A definition."], 0) == ["A definition."]
-
-
 QUIET = """
 import socket, sys
 def refuse(*arguments, **_):
@@ -410,7 +312,7 @@ def test_the_peak_and_the_work_are_measured_in_operations(
         assert 1e8 < matrix_peak(runtime, threads=1) < 1e13  # type: ignore[arg-type]
 
 
-def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(json.dumps({"codebook": settings.codebook}))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")
     shared = ("tag", tmp_path / "one.ris", "--model", model_folder, "--params", tmp_path / "params.yaml", "-o")

@@ -17,28 +17,20 @@ from models.codebook import Codebook
 from models.errors import MechtagError
 from models.features import embed_codebook
 from models.tagger import Tagger
-from pipeline.settings import Settings, TuningSettings
+from pipeline.settings import Settings
 from tests.test_cli import call
-from tests.toy import fruit_documents, fruit_project
+from tests.toy import fruit_documents
+from tests.tuned import SMALL, settings, with_trainer
 from training.baselines import Bench, leave_one_out
 from training.examples import build_corpus
 from training.fit import fit
 from training.train import CARD, Trained, load_encoder, save_model, train
 from training.trainers import make_trainer
 
+__all__ = ["settings"]  # a fixture, which pytest finds by its name here
+
 pytestmark = pytest.mark.usefixtures("one_thread")
-SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, lora_rank=2, validation=0.0)
 TEXTS = fruit_documents(48)[40:]
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Settings:
-    """Settings of a project on fruit, with a tiny encoder."""
-    return fruit_project(tmp_path_factory.mktemp("fruit"), fruit, SMALL)
-
-
-def with_trainer(settings: Settings, name: str) -> Settings:
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"trainer": name})})
 
 
 def scores(tagger: Tagger) -> np.ndarray:
