@@ -130,17 +130,21 @@ def _documents(ground: Ground, run: Run) -> tuple[Array, Array, NDArray[np.bool_
 def runs(ground: Ground) -> Iterator[tuple[str, Callable[[int], dict[str, Run]]]]:
     """Name each group of ways of tagging, with what scores it under a seed."""
 
+    def deal(corpus: Corpus, seed: int) -> Index:
+        folds = ground.settings.train.folds
+        return assign_folds(corpus.document_targets[:, 0], folds, seed, source=corpus.source, hard=corpus.hard)
+
     def of(corpus: Callable[[int], Corpus], trainer: Trainer, names: dict[str, str]) -> Callable[[int], dict[str, Run]]:
         def score(seed: int) -> dict[str, Run]:
             own = corpus(seed)
-            fold = assign_folds(own.document_targets[:, 0], ground.settings.train.folds, seed)
+            fold = deal(own, seed)
             found = out_of_fold(ground, own, trainer, fold, seed)
             return {name: Run(own, fold, found[part]) for part, name in names.items()}
 
         return score
 
     def nothing_learnt(seed: int) -> dict[str, Run]:
-        fold = assign_folds(ground.corpus.document_targets[:, 0], ground.settings.train.folds, seed)
+        fold = deal(ground.corpus, seed)
         return {"definitions alone (zero-shot)": Run(ground.corpus, fold, zero_shot(ground))}
 
     yield "definitions", nothing_learnt
@@ -150,7 +154,7 @@ def runs(ground: Ground) -> Iterator[tuple[str, Callable[[int], dict[str, Run]]]
         yield name, of(lambda _, corpus=corpus: corpus(ground), ground.frozen, {"both": name})  # type: ignore[misc]
 
     def stacked(seed: int) -> dict[str, Run]:
-        fold = assign_folds(ground.corpus.document_targets[:, 0], ground.settings.train.folds, seed)
+        fold = deal(ground.corpus, seed)
         both = out_of_fold(ground, ground.corpus, ground.frozen, fold, seed)["both"]
         return {
             "with label co-occurrence": Run(ground.corpus, fold, with_co_occurrence(ground, both, fold)),

@@ -13,7 +13,10 @@ from commands.shared import CHECKPOINTS, MODEL, PARAMS, Checkpoints, Params, loa
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")] = MODEL,
     annotations: Annotated[
-        Path | None, typer.Option("--annotations", help="Coded records instead of those named in the settings.")
+        Path | None,
+        typer.Option(
+            "--annotations", help="Coded records (a file, or a folder of files) instead of those named in the settings."
+        ),
     ] = None,
     out_of_fold: Annotated[
         Path, typer.Option("--out-of-fold", help="Folder for the predictions of the cross-validation.")
@@ -26,7 +29,7 @@ def train(
     Where the encoder is tuned (`train.trainer` in the settings), a run that was interrupted goes on where it
     was: call it again.
 
-    Example: `mechtag train --annotations data/annotated/coded_records.jsonl`
+    Example: `mechtag train --annotations data/annotated/coded/coded_records.jsonl`
     """
     from pipeline.store import write_predictions
     from training.tracking import log_run

@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AliasChoices, Field, StrictBool, ValidationError
 
 from models.codebook import describe_validation
+from pipeline.annotation_files import files_of
 from pipeline.errors import MechtagError
+from pipeline.headings import heading_name
 from pipeline.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
 
 Basis = Literal["full-text", "abstract"]
@@ -56,6 +58,10 @@ class CodedRecord(Codes):
         Labels whose code later codings changed: what was said of them at single sentences does not hold.
     added
         Whether the record came in by 'mechtag retrain'.
+    hard
+        Whether an irrelevant record is easily taken for a relevant one; ``None`` where nobody said.
+    set_name
+        The file that the record was coded in, without its ending, or `annotation_files.ADDED`.
     """
 
     record: Record
@@ -63,6 +69,8 @@ class CodedRecord(Codes):
     not_judged: tuple[str, ...] = ()
     recoded: tuple[str, ...] = ()
     added: bool = False
+    hard: bool | None = None
+    set_name: str = ""
 
     def code(self, label: str) -> int | None:
         """Give the code of the record: 1, 0, or ``None`` for not judged."""
@@ -109,6 +117,7 @@ class _CodesLine(Row):
 
 class _SentenceLine(Row):
     text: str = Field(pattern=r"\S")
+    section: str = ""
     mechanisms: tuple[str, ...] | None = Field(default=None, validation_alias=_BOTH_NAMES)
 
 
@@ -121,7 +130,9 @@ class _CodedLine(Row):
     doi: str | None = None
     pmid: str | None = None
     type: str | None = None
+    kind: str | None = None
     relevant: StrictBool
+    hard: StrictBool | None = None
     mechanisms: _Labels
     reason: str = ""
     sentences: tuple[_SentenceLine, ...] = Field(min_length=1)
@@ -202,11 +213,13 @@ def _codes(
     }
 
 
-def refuse_doubled(seen: dict[str, int], name: str, path: Path, line: int) -> None:
-    """Raise `MechtagError` where a name has been seen on an earlier line; else remember it."""
+def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
+    """Raise `MechtagError` where a name has been seen on an earlier line or in an earlier file; else remember it."""
     if name in seen:
-        raise MechtagError(f"{path}: line {line}: {name} stands already on line {seen[name]}; each must be unique")
-    seen[name] = line
+        earlier, number = seen[name]
+        file = "" if earlier == path else f" of {earlier}"
+        raise MechtagError(f"{path}: line {line}: {name} stands already on line {number}{file}; each must be unique")
+    seen[name] = path, line
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
@@ -231,7 +244,14 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
     for index, sentence in enumerate(line.sentences):
         text = sentence.text.strip()
         sentences.append(
-            Sentence(record_id=record_id, sentence=index, section="", start=start, end=start + len(text), text=text)
+            Sentence(
+                record_id=record_id,
+                sentence=index,
+                section=heading_name(sentence.section),
+                start=start,
+                end=start + len(text),
+                text=text,
+            )
         )
         start += len(text) + 1
     record = Record(
@@ -248,34 +268,38 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
         source_index=number,
         raw=tuple(line.model_dump(mode="json").items()),
     )
-    return CodedRecord(**codes, record=record, sentences=tuple(sentences))
+    return CodedRecord(**codes, record=record, sentences=tuple(sentences), hard=line.hard, set_name=path.stem)
 
 
 def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]:
     """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
 
-    Where only the record was coded, its sentences have no ``mechanisms``.
+    Where only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
+    the heading printed above it.
 
     Parameters
     ----------
+    path
+        A file, or a folder of files.
     label_keys
         Labels of the codebook, without relevance, in its order.
 
     Raises
     ------
     MechtagError
-        The file is missing or empty; a line is no JSON, lacks a field, has a field or a
-        label unknown; a paper stands twice; an irrelevant record carries a label;
-        a sentence carries a label that its record does not, or is not coded while others are.
+        A file is missing or empty, or the folder holds none; a line is no JSON, lacks a field, has a
+        field or a label unknown; a paper stands twice, in one file or in two; an irrelevant record carries
+        a label; a sentence carries a label that its record does not, or is not coded while others are.
     """
-    path = Path(path)
-    coded, seen_papers = [], dict[str, int]()
-    for number, line in json_lines(path, _CodedLine, "coded records, one JSON object a line"):
-        place = f"{path}: line {number}"
-        codes = _codes(line, _per_sentence(line, place), label_keys, place)
-        record = _coded_record(line, codes, path, number)
-        refuse_doubled(seen_papers, record.record.record_id, path, number)
-        coded.append(record)
+    what = "coded records, one JSON object a line"
+    coded, seen_papers = [], dict[str, tuple[Path, int]]()
+    for file in files_of(path, what):
+        for number, line in json_lines(file, _CodedLine, what):
+            place = f"{file}: line {number}"
+            codes = _codes(line, _per_sentence(line, place), label_keys, place)
+            record = _coded_record(line, codes, file, number)
+            refuse_doubled(seen_papers, record.record.record_id, file, number)
+            coded.append(record)
     return coded
 
 
@@ -284,20 +308,21 @@ def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
 
     ``sentences`` is left out where only the record was coded.
 
-    Raises as `read_coded` does.
+    Takes and raises what `read_coded` does.
     """
-    path = Path(path)
-    rows, seen = [], dict[str, int]()
-    for number, line in json_lines(path, _CodesLine, "codes, one JSON object a line"):
-        refuse_doubled(seen, line.key, path, number)
-        rows.append(Codes(**_codes(line, line.sentences or None, label_keys, f"{path}: line {number}")))
+    what = "codes, one JSON object a line"
+    rows, seen = [], dict[str, tuple[Path, int]]()
+    for file in files_of(path, what):
+        for number, line in json_lines(file, _CodesLine, what):
+            refuse_doubled(seen, line.key, file, number)
+            rows.append(Codes(**_codes(line, line.sentences or None, label_keys, f"{file}: line {number}")))
     return rows
 
 
 def read_exemplars(path: str | Path, label_keys: Sequence[str]) -> list[Exemplar]:
     """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
     path = Path(path)
-    exemplars, seen = [], dict[str, int]()
+    exemplars, seen = [], dict[str, tuple[Path, int]]()
     for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
         refuse_doubled(seen, line.id, path, number)
         labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")

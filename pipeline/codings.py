@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from models.codebook import describe_validation
+from pipeline.annotation_files import ADDED
 from pipeline.annotations import CodedRecord, read_coded, read_text
 from pipeline.errors import MechtagError
 from pipeline.records import Coding, Record
@@ -43,7 +44,7 @@ def read_annotations(
 
 
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
-    """Read what ``train.records`` names: JSON lines, or a CSV of codings of the records in ``train.texts``.
+    """Read what ``train.records`` names: JSON lines (a file or a folder), or a CSV of codings of ``train.texts``.
 
     Raises
     ------
@@ -60,7 +61,8 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
         )
     records = read_records(settings.train.texts)
     codings = read_codings(path, (relevance_key, *label_keys))
-    return coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
+    coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
+    return [record.model_copy(update={"set_name": path.stem}) for record in coded]
 
 
 def is_table(path: str | Path) -> bool:
@@ -221,7 +223,7 @@ def add_codings(
     ]
     others = [coding for coding in additions.codings if coding.record_id not in known]
     added = coded_from(others, additions.records, label_keys, relevance_key, settings.sentences, settings.train.added)
-    return [*recoded, *(record.model_copy(update={"added": True}) for record in added)]
+    return [*recoded, *(record.model_copy(update={"added": True, "set_name": ADDED}) for record in added)]
 
 
 def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[str], relevance_key: str) -> CodedRecord:

@@ -124,7 +124,7 @@ def load_matrix(path: str | Path) -> Matrix:
         columns[name] = position
     if len(rows) == 1:
         raise MechtagError(f"{path}: a header but no paper below it")
-    seen = dict[str, int]()
+    seen = dict[str, tuple[Path, int]]()
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise MechtagError(f"{path}: line {line}: {len(row)} cells under a header of {len(header)}")

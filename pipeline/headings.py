@@ -92,6 +92,17 @@ def _name(text: str) -> str:
     return name.removeprefix("abstract ")
 
 
+def heading_name(printed: str) -> str:
+    """Name a heading as `find_headings` does: in lower case, without the punctuation that sets it off.
+
+    Parameters
+    ----------
+    printed
+        The heading as printed, such as ``METHODS:`` or ``Purpose –``; empty where there is none.
+    """
+    return _name(printed.strip().strip("[]").rstrip(".:：-–— \t"))
+
+
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Everything that reads like a heading, wherever it stands: start, end, phrase, kind."""
     for match in _LABELLED.finditer(text):

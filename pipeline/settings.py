@@ -88,7 +88,7 @@ class TrainSettings(Strict):
     ----------
     records, exemplars
         Coded records, and example sentences (empty for none). Records are JSON lines with their
-        texts, or a table of codings (CSV).
+        texts, in one file or in all ``*.jsonl`` of a folder, or a table of codings (CSV).
     texts
         Parquet table of the records that a table of codings is about; else empty.
     added
@@ -113,7 +113,7 @@ class TrainSettings(Strict):
         what lies between is referred to a person.
     """
 
-    records: str = "data/annotated/coded_records.jsonl"
+    records: str = "data/annotated/coded"
     exemplars: str = "data/annotated/exemplars.jsonl"
     texts: str = ""
     added: str = Field(default="data/annotated/added", min_length=1)
@@ -165,7 +165,7 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV): papers by labels; see `pipeline.gold.load_matrix`.
     second_coder
-        Some of the coded records, coded by someone else; empty for none.
+        Some of the coded records, coded by someone else: a file, or a folder of files; empty for none.
     baseline_query
         The word whose cosine with a text is one of the naive baselines; empty for none.
     bootstrap, permutations
@@ -175,7 +175,7 @@ class EvaluateSettings(Strict):
     """
 
     gold: str = "data/annotated/table2.csv"
-    second_coder: str = "data/annotated/second_coder.jsonl"
+    second_coder: str = "data/annotated/second_coder"
     baseline_query: str = "leadership"
     bootstrap: int = Field(default=2000, ge=100)
     permutations: int = Field(default=2000, ge=100)

@@ -35,7 +35,7 @@ def call(*words: object) -> tuple[int, str, str]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model trained on a part of the shipped records, and the settings it was made with."""
     folder = tmp_path_factory.mktemp("trained")
-    lines = (ROOT / "data/annotated/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [row for row in rows if row["relevant"]][:20] + [row for row in rows if not row["relevant"]][:20]
     records = folder / "coded.jsonl"

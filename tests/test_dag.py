@@ -47,23 +47,30 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("mechtag.py", "dvc.yaml"):
         shutil.copy(ROOT / name, folder / name)
 
-    coded = folder / "data/annotated/coded_records.jsonl"
-    rows = [json.loads(line) for line in coded.read_text(encoding="utf-8").splitlines()]
-    kept = [row for row in rows if row["relevant"]][:24] + [row for row in rows if not row["relevant"]][:24]
-    coded.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    keys = set()
+    for path in sorted((folder / "data/annotated/coded").glob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        count = 24 if path.stem == "coded_records" else 7
+        kept = [
+            row for relevant in (True, False) for row in [row for row in rows if row["relevant"] == relevant][:count]
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        keys |= {row["key"] for row in kept}
+    for path in sorted((folder / "data/annotated/second_coder").glob("*.jsonl")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        known = [f"{line}\n" for line in lines if json.loads(line)["key"] in keys]
+        if known:
+            path.write_text("".join(known), encoding="utf-8")
+        else:
+            path.unlink()
     for name, count in (("annotated/table2.csv", 13), ("raw/gold_records.jsonl", 12)):
         path = folder / "data" / name
         path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8")
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["train"]["folds"] = 3
-    params["evaluate"] |= {"bootstrap": 100, "permutations": 100, "second_coder": "data/annotated/second.jsonl"}
+    params["evaluate"] |= {"bootstrap": 100, "permutations": 100}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    second = (folder / "data/annotated/second_coder.jsonl").read_text(encoding="utf-8").splitlines()
-    keys = {row["key"] for row in kept}
-    (folder / "data/annotated/second.jsonl").write_text(
-        "".join(f"{line}\n" for line in second if json.loads(line)["key"] in keys), encoding="utf-8"
-    )
     run(folder, "dvc", "init", "--no-scm", "--quiet")
     run(folder, "dvc", "config", "core.analytics", "false")
     return folder

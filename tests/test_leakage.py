@@ -112,7 +112,7 @@ def test_paraphrases_of_test_papers_are_found_and_shipped_annotations_are_clean(
     assert found.keys() == {record.record_id for record in retold}
     assert all(reason.startswith("nearly the same text") for reason in found.values())
 
-    lines = (ROOT / "data/annotated/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     coded = [
         other(
             record_id=f"text:{number}",

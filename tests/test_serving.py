@@ -47,7 +47,7 @@ def settings() -> Settings:
     return Settings.model_validate(
         {
             "codebook": str(data / "codebook.yaml"),
-            "train": {"records": str(data / "coded_records.jsonl"), "exemplars": "", "folds": 2},
+            "train": {"records": str(data / "coded/coded_records.jsonl"), "exemplars": "", "folds": 2},
             "tag": {"evidence_sentences": 1},
         }
     )

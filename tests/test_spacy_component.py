@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("model")
     data = ROOT / "data/annotated"
-    rows = [json.loads(line) for line in (data / "coded_records.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in (data / "coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()]
     kept = [row for row in rows if row["relevant"]][:12] + [row for row in rows if not row["relevant"]][:12]
     (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     settings = Settings.model_validate({"train": {"records": str(folder / "coded.jsonl"), "exemplars": "", "folds": 2}})

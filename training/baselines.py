@@ -67,9 +67,12 @@ class Bench:
     @property
     def fold(self) -> NDArray[np.int64]:
         """Fold of each coded document, the same as in training."""
-        relevant = self.corpus.document_targets[: self.n_coded, 0]
+        corpus, coded = self.corpus, slice(self.n_coded)
         added = sum(document.added for document in self.coded)
-        return assign_folds(relevant, self.settings.train.folds, self.settings.seed, added)
+        folds, seed = self.settings.train.folds, self.settings.seed
+        return assign_folds(
+            corpus.document_targets[coded, 0], folds, seed, added, corpus.source[coded], corpus.hard[coded]
+        )
 
 
 def prepare(
@@ -121,7 +124,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
         codes = {
             label: None if np.isnan(code) else int(code) for label, code in zip(label_keys, truth[row], strict=True)
         }
-        found.append(CodedDocument(record.record_id, document, relevant=True, codes=codes))
+        found.append(CodedDocument(record.record_id, document, relevant=True, codes=codes, source="gold"))
     return found
 
 

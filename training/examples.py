@@ -37,8 +37,10 @@ class CodedDocument:
         irrelevant paper count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` where only the paper was coded.
-    recoded, added
+    recoded, added, hard
         As in `pipeline.annotations.CodedRecord`.
+    source
+        Name of the set that the document belongs to, such as the file that it came from.
     """
 
     record_id: str
@@ -48,6 +50,8 @@ class CodedDocument:
     sentence_labels: tuple[tuple[str, ...], ...] | None = None
     recoded: tuple[str, ...] = ()
     added: bool = False
+    hard: bool | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Corpus:
     document : ndarray, shape (n_units,)
         Row of the unit's document; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
+    source : ndarray of int, shape (n_documents,)
+        Number of the set that a document belongs to; see `CodedDocument`.
+    hard : ndarray of bool, shape (n_documents,)
+        Whether an irrelevant document is known to be easily taken for a relevant one.
     """
 
     texts: tuple[str, ...]
@@ -75,6 +83,8 @@ class Corpus:
     unit_targets: Array
     document: Index
     document_targets: Array
+    source: Index
+    hard: NDArray[np.bool_]
 
     @property
     def n_documents(self) -> int:
@@ -122,6 +132,8 @@ class Corpus:
             unit_targets=self.unit_targets[kept],
             document=np.where(exemplar, NO_DOCUMENT, (np.cumsum(documents) - 1)[self.document])[kept],
             document_targets=self.document_targets[documents],
+            source=self.source[documents],
+            hard=self.hard[documents],
         )
 
     def whole_targets(self) -> Array:
@@ -150,6 +162,8 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
             sentence_labels=record.sentence_labels,
             recoded=record.recoded,
             added=record.added,
+            hard=record.hard,
+            source=record.set_name,
         )
         for record in records
     ]
@@ -222,6 +236,8 @@ def build_corpus(
         unit_targets=np.asarray(table["targets"], dtype=np.float64),
         document=np.asarray(table["document"], dtype=np.int64),
         document_targets=document_targets,
+        source=np.unique([coded.source for coded in documents], return_inverse=True)[1],
+        hard=np.array([not coded.relevant and coded.hard is True for coded in documents]),
     )
 
 

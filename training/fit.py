@@ -59,7 +59,7 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
         No label has ``min_positives`` examples, or there are fewer relevant or
         irrelevant records than folds.
     """
-    fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added)
+    fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
     everything = np.ones(corpus.n_documents, dtype=bool)
     unit_scores = held_out_scores(corpus, trainer, fold, everything, settings, seed)
     sharpness, calibration = calibrate(corpus, unit_scores, everything, settings)
@@ -136,11 +136,20 @@ def cross_calibrate(
         yield rows, corpus.pool(unit_scores, sharpness)[rows], calibration
 
 
-def assign_folds(relevant: Array, folds: int, seed: int, added: int = 0) -> Index:
-    """Deal documents into folds, relevant and irrelevant ones evenly; a paper is never split.
+def assign_folds(
+    relevant: Array,
+    folds: int,
+    seed: int,
+    added: int = 0,
+    source: Index | None = None,
+    hard: Mask | None = None,
+) -> Index:
+    """Deal documents into folds, relevant, irrelevant and hard ones evenly; a paper is never split.
 
-    Documents that were added later are dealt in turn, so that those before stay in their
-    folds: models before and after are then compared on the same ones.
+    Each source (a file of coded records) is dealt on its own, so that its papers stay in their folds
+    when other files are added: models before and after are then compared on the same folds. A source
+    with too few papers for that fills up the folds that have the fewest of a kind. For the same
+    reason, documents that were added by retraining are dealt in turn, after all others.
 
     Parameters
     ----------
@@ -148,25 +157,43 @@ def assign_folds(relevant: Array, folds: int, seed: int, added: int = 0) -> Inde
         1 or 0; all may be 1.
     added
         How many of the last documents were added later, in the order in which they came.
+    source : ndarray of int, shape (n_documents,), optional
+        Which source each document came from; one for all by default.
+    hard : ndarray of bool, shape (n_documents,), optional
+        Which of the irrelevant documents are hard; none by default.
 
     Raises
     ------
     MechtagError
         There are fewer relevant or irrelevant documents than folds.
     """
-    known, later = np.split(relevant, [len(relevant) - added])
-    rarest = int(np.unique(known, return_counts=True)[1].min())
+    known = np.arange(len(relevant)) < len(relevant) - added
+    rarest = int(np.unique(relevant[known], return_counts=True)[1].min())
     if rarest < folds:
         raise MechtagError(
             f"{folds} folds need at least {folds} relevant and, if there are any, {folds} irrelevant records; "
             f"the rarer kind has {rarest}; code more records or lower train.folds in params.yaml"
         )
-    fold = np.empty(len(relevant), dtype=np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(known, known)):
-        fold[held_out] = number
-    for kind in (0, 1):
-        rows = len(known) + np.flatnonzero(later == kind)
+    fold = np.full(len(relevant), -1, dtype=np.int64)
+    kind = relevant.astype(np.int64)
+    if hard is not None:
+        kind[(kind == 0) & hard] = 2
+    own = np.zeros(len(relevant), dtype=np.int64) if source is None else source
+    small = []
+    for number in np.unique(own[known]):
+        rows = np.flatnonzero(known & (own == number))
+        if np.unique(kind[rows], return_counts=True)[1].min() < folds:
+            small.append(rows)
+            continue
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        for place, (_, held_out) in enumerate(splitter.split(rows, kind[rows])):
+            fold[rows[held_out]] = place
+    for rows in small:
+        for row in np.random.default_rng(seed).permutation(rows):
+            same = fold[(relevant == relevant[row]) & (fold >= 0)]
+            fold[row] = np.bincount(same, minlength=folds).argmin()
+    for value in (0, 1):
+        rows = np.flatnonzero(~known & (relevant == value))
         fold[rows] = np.arange(len(rows)) % folds
     return fold
 

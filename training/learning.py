@@ -48,8 +48,9 @@ def learning_curve(
         An annotation file is faulty, holds too little to learn from, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook)
+    added = sum(record.added for record in coded)
     fold = assign_folds(
-        corpus.document_targets[:, 0], settings.train.folds, settings.seed, sum(record.added for record in coded)
+        corpus.document_targets[:, 0], settings.train.folds, settings.seed, added, corpus.source, corpus.hard
     )
     record_ids = [row.record.record_id for row in coded]
     curve = {}

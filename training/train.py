@@ -28,6 +28,7 @@ from models.features import Definitions, embed_codebook
 from models.files import replacing
 from models.tagger import Calibration, Tagger
 from models.tuned import Arrays, pack_tuned
+from pipeline.annotation_files import files_of
 from pipeline.annotations import CodedRecord, read_exemplars
 from pipeline.codings import is_table, read_annotations
 from pipeline.files import write_text
@@ -181,7 +182,10 @@ def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str
     """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""
-    files = {Path(name).name: Path(name) for name in (chosen.records, chosen.exemplars, texts) if name}
+    files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}
+    records = Path(chosen.records)
+    for path in files_of(records, "coded records"):
+        files[f"{records.name}/{path.name}" if records.is_dir() else path.name] = path
     files |= version_files(chosen.added, version)
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
