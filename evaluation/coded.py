@@ -41,6 +41,8 @@ class CodedSet:
         What each coder said, where the records were coded in a table, of which they have what all agree on.
     learning
         By the number of papers that a model learnt from: rows as in ``documents``.
+    about
+        By name of a set of records: its title, and what its texts are.
     """
 
     records: Sequence[CodedRecord]
@@ -50,6 +52,7 @@ class CodedSet:
     second: Sequence[Codes] = ()
     table: Sequence[Coding] = ()
     learning: Mapping[int, Sequence[Prediction]] = field(default_factory=dict)
+    about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def truth(self, labels: Sequence[str]) -> Array:
         """Codes of the records, shape (records, labels); NaN for not judged."""
@@ -66,7 +69,7 @@ def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
-def _by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
+def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
     """Give the number of the record, that of the sentence, and the labels of each sentence that was coded."""
     return [
         (row, number, names)
@@ -89,15 +92,15 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
             "labels": labels_section(documents, labels, draws, min_positives),
         },
     }
-    by_sentence = _by_sentence(records)
-    if by_sentence:
+    coded_sentences = by_sentence(records)
+    if coded_sentences:
         sentences = System("coded sentences", coded.sentences).judged(
-            [f"{records[row].record.record_id}#{number}" for row, number, _ in by_sentence],
+            [f"{records[row].record.record_id}#{number}" for row, number, _ in coded_sentences],
             labels,
-            ticks([names for *_, names in by_sentence], labels),
+            ticks([names for *_, names in coded_sentences], labels),
         )
         # Sentences of one record resemble one another, so records are drawn, with all their sentences.
-        owner = [row for row, *_ in by_sentence]
+        owner = [row for row, *_ in coded_sentences]
         by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
         section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
@@ -120,7 +123,8 @@ def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> di
     return section
 
 
-def _ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    """Compute how well sentences are ranked: figures of each label, and their means over the labels."""
     whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
 
     def mean(name: str) -> Array:
@@ -135,7 +139,7 @@ def _ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    figures = estimates(_ranking_figures, judged, draws)
+    figures = estimates(ranking_figures, judged, draws)
     pooled = {name: figures[name][0] for name in ("macro_average_precision", "across_auc")}
     support = judged.truth.sum(axis=0)
     section: dict[str, dict[str, Any]] = {}

@@ -16,6 +16,7 @@ from evaluation.join import System
 from evaluation.outputs import write_outputs
 from evaluation.resampling import draw
 from evaluation.side_by_side import agreement_section
+from pipeline.annotation_files import read_about
 from pipeline.annotations import read_codes
 from pipeline.codings import is_table, read_annotations, read_codings, records_by_name
 from pipeline.errors import MechtagError
@@ -168,4 +169,5 @@ def _coded_set(
         second=read_codes(second, label_keys) if second else (),
         table=read_codings(records, (relevance_key, *label_keys)) if is_table(records) else (),
         learning=learning,
+        about={} if is_table(records) else read_about(records, "coded records"),
     )

@@ -48,7 +48,7 @@ def coded_agreement(
     section = agreement_section(several, relevance_key, draws, settings.min_positives)
     by_sentence = [
         (first, codes)
-        for first, codes in ((_first_coding(coded.records, codes), codes) for codes in coded.second)
+        for first, codes in ((first_coding(coded.records, codes), codes) for codes in coded.second)
         if first.sentence_labels and codes.sentence_labels
     ]
     if by_sentence:
@@ -81,7 +81,7 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
         first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
     second = [
         Coding(
-            record_id=_first_coding(coded.records, codes).record.record_id,
+            record_id=first_coding(coded.records, codes).record.record_id,
             key=codes.key,
             coder=codes.coder,
             label=label,
@@ -95,7 +95,7 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
     return coders_of([*first, *second], keys, "coded records")
 
 
-def _first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
+def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())

@@ -64,6 +64,20 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     return {"labels": section, "pooled": {**_counted(counts[:, own].sum(axis=1)), **_laid_out(whole)}}
 
 
+def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
+    """Lay out how far two coders agree over all items, or say that too few were coded yes.
+
+    Parameters
+    ----------
+    cells
+        Shape (4, records): items of each record in each cell of `cells_of`.
+    """
+    counts = cells.sum(axis=1)
+    found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)
+    figures = {name: columns[0] for name, columns in found.items()}
+    return {**_counted(counts), **_or_too_few(figures, counts[:3].sum(), least)}
+
+
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Lay out how far any number of coders agree, over all labels but relevance, and label by label.
 
