@@ -13,7 +13,7 @@ from evaluation.join import System
 from evaluation.resampling import draw
 from evaluation.second_coder import coded_agreement, doubted_gold
 from evaluation.sections import coverage_risk, labels_section, pooled_section
-from evaluation.sets import sets_section, texts_read
+from evaluation.sets import sets_section
 from pipeline.errors import MechtagError
 from pipeline.gold import GoldStandard
 from pipeline.records import Prediction
@@ -94,7 +94,7 @@ def evaluate(
             metrics["relevance"]["gold"] = gold_relevance(gold, transfer, coded, relevance_key)
             metrics["agreement"]["gold"] = doubted_gold(gold, transfer, label_keys, settings.min_positives)
         # After all else is drawn, so that figures over all records do not depend on how many sets there are.
-        metrics["coded_records"]["texts"] = texts_read(coded)
+        metrics["coded_records"]["texts"] = coded.texts()
         metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
     metrics["gold_standard"] = gold_standards.describe(gold, label_keys)
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})

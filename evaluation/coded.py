@@ -6,7 +6,8 @@ standard; the figures choose between methods and are never the accuracy of the p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,12 @@ from evaluation.join import System
 from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, pooled_figures
 from evaluation.resampling import Draws, estimates
 from evaluation.sections import labels_section, pooled_section, remarks, rounded, values
+from pipeline.annotation_files import ADDED
 from pipeline.annotations import CodedRecord, Codes
 from pipeline.gold import GoldStandard
 from pipeline.records import Coding, Prediction
+
+_ADDED_TITLE = "added by mechtag retrain"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,15 @@ class CodedSet:
     def truth(self, labels: Sequence[str]) -> Array:
         """Codes of the records, shape (records, labels); NaN for not judged."""
         return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
+
+    def described(self, name: str) -> tuple[str, str]:
+        """Title of a set of records, and what its texts are."""
+        return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
+
+    def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
+        """Count records, by default all, by what their texts are."""
+        chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
+        return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 
     @property
     def record_ids(self) -> list[str]:

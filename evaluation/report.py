@@ -15,6 +15,7 @@ from markupsafe import Markup
 from evaluation.benchmark import PROTOCOLS
 from evaluation.figures import figures, read_rows
 from evaluation.texts import refuse_another_model
+from evaluation.wording import KINDS
 from pipeline.errors import MechtagError
 from pipeline.exporters.flow import RESPONSIVE, draw
 from pipeline.files import read_json, write_text
@@ -271,6 +272,7 @@ def _environment() -> Environment:
         environment.globals[kind] = Markup(text)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
+    environment.globals["kinds"] = KINDS
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     environment.filters["svg"] = lambda drawing: Markup(drawing)
     environment.filters["two"] = two_decimals

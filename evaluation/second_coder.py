@@ -54,6 +54,7 @@ def coded_agreement(
     if by_sentence:
         pair = _sentence_pair(by_sentence, labels, several.records, draws, settings.min_positives)
         section["pairs"].append(pair)
+    section["texts"] = coded.texts(set(several.records))
     section["adjudicate"] = to_adjudicate(everyone, settings.min_positives)
     return section
 

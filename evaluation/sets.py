@@ -5,7 +5,6 @@ A set is a file of coded records, or what 'mechtag retrain' added.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,16 +19,14 @@ from evaluation.join import System
 from evaluation.metrics import UNDEFINED, Judged, Resamples, pooled_figures, ranking
 from evaluation.resampling import Draws, Estimate, bootstrap, draw, estimates, of_papers
 from evaluation.second_coder import first_coding
-from evaluation.sections import values
+from evaluation.sections import rounded, values
 from evaluation.side_by_side import cells_of, pooled_pair
-from pipeline.annotation_files import ADDED
 from pipeline.annotations import CodedRecord, Codes
 from pipeline.settings import EvaluateSettings
 
 Mask = NDArray[np.bool_]
 
 _NO_FIGURE = Estimate(None, None, None, None, 0)
-_ADDED_TITLE = "added by mechtag retrain"
 _RANKED = ("across_auc", "within_auc", "kappa")
 _DECIDED = ("yes_right", "yes_found", "kept")
 _OVER_ALL = ("macro_average_precision", "across_auc", "within_auc")
@@ -68,7 +65,7 @@ def sets_section(
         own = replace(coded, records=[record for record in coded.records if record.set_name == name])
         pairs = [(first, codes) for first, codes in again if first.set_name == name]
         draws = draw(len(own.records), settings.bootstrap, 0, generator)
-        title, texts = about(coded, name)
+        title, texts = coded.described(name)
         hard = [record.hard for record in own.records if not record.relevant]
         section[name] = {
             "title": title,
@@ -85,16 +82,6 @@ def sets_section(
             drawn = draw(len(pairs), settings.bootstrap, 0, generator)
             section[name]["second_coder"] = _second_coder(pairs, labels, drawn, settings.min_positives)
     return section
-
-
-def about(coded: CodedSet, name: str) -> tuple[str, str]:
-    """Title of a set, and what its texts are."""
-    return coded.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
-
-
-def texts_read(coded: CodedSet) -> dict[str, int]:
-    """Count the records by what their texts are."""
-    return dict(Counter(about(coded, record.set_name)[1] for record in coded.records))
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
@@ -176,7 +163,8 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
     """Figures over all papers of a set, and over its sentences: those that `coded_section` gives over all sets."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
-    section: dict[str, Any] = {"documents": _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})}
+    documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
+    section: dict[str, Any] = {"documents": {"prevalence": _prevalence(judged.truth), **documents}}
     rows = by_sentence(coded.records)
     if not rows:
         return section
@@ -188,7 +176,11 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
     owner = [row for row, *_ in rows]
     found = estimates(ranking_figures, sentences, Draws(draws.weights[:, owner], draws.orders[:0], draws.papers))
     ranked = {name: found[name][0] for name in ("macro_average_precision", "across_auc")}
-    section["sentences"] = {"sentences": len(rows), **_laid_out(ranked, {})}
+    section["sentences"] = {
+        "sentences": len(rows),
+        "prevalence": _prevalence(sentences.truth),
+        **_laid_out(ranked, {}),
+    }
     evidence = evidence_section(sentences.truth, sentences.score, owner, draws)
     count = evidence["papers_and_labels"]
     if count < least:
@@ -200,6 +192,14 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
         }
     section["evidence"] = evidence
     return section
+
+
+def _prevalence(truth: Array) -> float | None:
+    """Share of papers or sentences that carry a label, mean over the labels that were judged."""
+    judged = ~np.isnan(truth)
+    carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
+    known = carried[~np.isnan(carried)]
+    return rounded(float(known.mean())) if len(known) else None
 
 
 def _second_coder(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain, repeat
 from statistics import fmean
 from typing import Any
@@ -12,6 +11,10 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from evaluation.layout import NONE, Section, cell, number, share, words
+from evaluation.sets_table import all_sets, set_sections
+from evaluation.wording import coverage_told, texts_told
 
 _PROTOCOLS = {
     "transfer": ("transfer", "no paper of the gold standard was used in training"),
@@ -26,26 +29,15 @@ _TOGETHER = {"fleiss_kappa": "Fleiss' kappa", "gwet_ac1": "AC1", "krippendorff_a
 _WIDE = 3
 # Codes to settle that are printed; the file has them all.
 _SHOWN = 20
-_NONE = "–"
 _NO_GOLD = (
     "There is no gold standard in the metrics: nothing says how far the tool agrees with people on new papers.",
 )
 
 
-@dataclass(frozen=True)
-class Section:
-    """A heading, some lines of text, and perhaps a table; a cell may hold two lines."""
-
-    title: str
-    lines: Sequence[str] = ()
-    header: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-
-
 def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
     """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
     systems = {f"model, {_PROTOCOLS[name][0]}": metrics[name] for name in _PROTOCOLS if name in metrics} | {
-        f"baseline: {_words(name)}": section for name, section in metrics.get("baselines", {}).items()
+        f"baseline: {words(name)}": section for name, section in metrics.get("baselines", {}).items()
     }
     sections = [
         _coverage(metrics) if "coverage" in metrics else Section("How far mechtag agrees with human coding", _NO_GOLD),
@@ -59,7 +51,7 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
             ],
             ["system", "papers", *_RANKING.values()],
             [
-                [name, str(system["papers"]), *(_cell(system["pooled"][figure]) for figure in _RANKING)]
+                [name, str(system["papers"]), *(cell(system["pooled"][figure]) for figure in _RANKING)]
                 for name, system in systems.items()
             ],
         ),
@@ -74,8 +66,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
             [
                 [
                     name,
-                    *(_cell(system["pooled"][figure]) for figure in _DECISIONS),
-                    _share(system["pooled"]["referred"]["value"]),
+                    *(cell(system["pooled"][figure]) for figure in _DECISIONS),
+                    share(system["pooled"]["referred"]["value"]),
                 ]
                 for name, system in systems.items()
             ],
@@ -86,39 +78,14 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
             sections.append(_labels(f"Each label, {title}", f"{meaning[0].upper()}{meaning[1:]}.", metrics[name]))
     if "coded_records" in metrics:
         sections.append(_coded(metrics["coded_records"]))
+        sections += set_sections(metrics["coded_records"].get("sets", {}))
     if "relevance" in metrics:
-        sections.append(_relevance(metrics["relevance"]))
+        sections.append(_relevance(metrics["relevance"], metrics.get("coded_records", {}).get("texts", {})))
     if "agreement" in metrics:
         sections += agreement_sections(metrics["agreement"])
     if "gold_standard" in metrics:
         sections.append(_faults(metrics["gold_standard"]))
     return sections
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.0%}"
-
-
-def _interval(figure: Mapping[str, float | None]) -> str:
-    if figure["ci_low"] is None:
-        return ""
-    return f"{_number(figure['ci_low'])} to {_number(figure['ci_high'])}"
-
-
-def _cell(figure: Mapping[str, float | None]) -> str:
-    p_value = figure.get("p_value")
-    first = _number(figure["value"])
-    if p_value is not None:
-        first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
-    return f"{first}\n{_interval(figure)}".rstrip()
 
 
 def _coverage(metrics: Mapping[str, Any]) -> Section:
@@ -129,6 +96,7 @@ def _coverage(metrics: Mapping[str, Any]) -> Section:
         f"Of its {gold['papers']} papers, {found['abstract']} are seen with their abstract, {found['synopsis']} with a "
         f"synopsis of it, {found['title_only']} with the title only; for {found['none']} there is nothing to read.",
     ]
+    lines += filter(None, [coverage_told(found)])
     lines += [f"{title[0].upper()}{title[1:]}: {meaning}." for title, meaning in _PROTOCOLS.values()]
     return Section("How far mechtag agrees with human coding", lines)
 
@@ -138,9 +106,9 @@ def _labels(title: str, meaning: str, section: Mapping[str, Any]) -> Section:
     for label, figures in section["labels"].items():
         carried = f"{figures['support']}/{figures['papers']}"
         if "note" in figures:
-            rows.append([_words(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
+            rows.append([words(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
         else:
-            rows.append([_words(label), carried, *(_cell(figures[name]) for name in _LABEL)])
+            rows.append([words(label), carried, *(cell(figures[name]) for name in _LABEL)])
     return Section(title, [meaning], ["label", "ticked", *_LABEL.values()], rows)
 
 
@@ -148,28 +116,39 @@ def _coded(coded: Mapping[str, Any]) -> Section:
     lines = [
         f"{coded['records']} records that the project coded, from abstracts. Each was tagged by a model that had not "
         "seen it. This is training data: it serves to compare methods and proves nothing about new reviews.",
+        *filter(None, [texts_told(coded.get("texts", {}))]),
+    ]
+    parts = [
+        ("records", coded["records"], coded["documents"]),
+        *((("sentences", coded["sentences"]["sentences"], coded["sentences"]),) if "sentences" in coded else ()),
     ]
     rows = [
         [
             name,
             str(count),
-            _number(fmean(label["prevalence"] for label in section["labels"].values())),
-            _cell(section["pooled"]["macro_average_precision"]),
-            _cell(section["pooled"]["across_auc"]),
-            _cell(section["pooled"]["within_auc"]) if "within_auc" in section["pooled"] else _NONE,
+            number(fmean(label["prevalence"] for label in section["labels"].values())),
+            cell(section["pooled"]["macro_average_precision"]),
+            cell(section["pooled"]["across_auc"]),
+            cell(section["pooled"]["within_auc"]) if "within_auc" in section["pooled"] else NONE,
         ]
-        for name, count, section in (
-            ("records", coded["records"], coded["documents"]),
-            *((("sentences", coded["sentences"]["sentences"], coded["sentences"]),) if "sentences" in coded else ()),
-        )
+        for name, count, section in parts
     ]
+    if len(coded.get("sets", ())) > 1:
+        lines.append(
+            "The first rows are over all sets of records together, the others over one set each. Compare a figure "
+            "that was published earlier with the row of the set that it was measured on."
+        )
+        rows += all_sets(coded["sets"])
     header = ["coded", "number", "carry a label", "average precision", "across", "within"]
     return Section("The project's own coded records, out of fold", lines, header, rows)
 
 
-def _relevance(relevance: Mapping[str, Any]) -> Section:
+def _relevance(relevance: Mapping[str, Any], texts: Mapping[str, int]) -> Section:
     coded = relevance["coded_records"]
-    lines = [f"On the coded records, out of fold: {coded['support']} of {coded['papers']} are relevant."]
+    lines = [
+        f"On the coded records, out of fold: {coded['support']} of {coded['papers']} are relevant.",
+        *filter(None, [texts_told(texts)]),
+    ]
     gold = relevance.get("gold")
     if gold:
         lines.append(
@@ -182,10 +161,10 @@ def _relevance(relevance: Mapping[str, Any]) -> Section:
                 f"{gold['median_rank']:g}, the last {max(gold['ranks'].values())} (1 is above them all)."
             )
     rows = [
-        [name, _cell(figures["roc_auc"]), _cell(figures["average_precision"])]
+        [name, cell(figures["roc_auc"]), cell(figures["average_precision"])]
         for name, figures in (
             ("model", coded),
-            *((f"baseline: {_words(name)}", figures) for name, figures in relevance["baselines"].items()),
+            *((f"baseline: {words(name)}", figures) for name, figures in relevance["baselines"].items()),
         )
     ]
     return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
@@ -201,27 +180,28 @@ def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
                 "learnt from them. What it leaves to people counts by its probability.",
                 "Kappa takes off what chance would give; where nearly all codes are no, it can be low "
                 "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
+                *filter(None, [texts_told(agreement.get("texts", {}))]),
             ],
             ["coders", "items", *_AGREEMENT.values()],
             [
-                [_pair(pair), str(pair["pooled"]["n"]), *(_cell(pair["pooled"][name]) for name in _AGREEMENT)]
+                [_pair(pair), str(pair["pooled"]["n"]), *(cell(pair["pooled"][name]) for name in _AGREEMENT)]
                 for pair in agreement["pairs"]
             ],
         )
     ]
     if agreement["all"]:
-        rows = [[_words(name), *(_cell(found[name]) for name in _TOGETHER)] for name, found in agreement["all"].items()]
+        rows = [[words(name), *(cell(found[name]) for name in _TOGETHER)] for name, found in agreement["all"].items()]
         sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
     by_records = {_pair(pair): pair["labels"] for pair in agreement["pairs"] if pair["unit"] == "records"}
     figure, title = "cohen_kappa", "Cohen's kappa of each label"
     if len(by_records) > _WIDE:
-        by_records = {_words(name): found["labels"] for name, found in agreement["all"].items()}
+        by_records = {words(name): found["labels"] for name, found in agreement["all"].items()}
         figure, title = "fleiss_kappa", "Fleiss' kappa of each label"
     if by_records:
         rows = [
             [
-                _words(label),
-                *("too few" if "note" in own[label] else _cell(own[label][figure]) for own in by_records.values()),
+                words(label),
+                *("too few" if "note" in own[label] else cell(own[label][figure]) for own in by_records.values()),
             ]
             for label in next(iter(by_records.values()))
         ]
@@ -248,9 +228,9 @@ def _to_settle(title: str, codes: Sequence[Mapping[str, Any]], why: str = "") ->
     rows = [
         [
             code["key"] or code["record_id"],
-            _words(code["label"]),
+            words(code["label"]),
             ", ".join(f"{coder} {'yes' if value else 'no'}" for coder, value in code["codes"].items()),
-            _number(code["probability"]),
+            number(code["probability"]),
         ]
         for code in codes[:_SHOWN]
     ]
@@ -272,7 +252,7 @@ def terminal(sections: Sequence[Section]) -> Group:
             for position, name in enumerate(section.header):
                 table.add_column(Text(name), no_wrap=position > 0, vertical="top")
             for row in section.rows:
-                table.add_row(*(Text(cell) for cell in row))
+                table.add_row(*map(Text, row))
             parts.append(table)
     return Group(*parts)
 
@@ -291,6 +271,6 @@ def accuracy_markdown(metrics: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown_cell(cell: str) -> str:
-    first, _, second = cell.replace("|", "\\|").partition("\n")
+def _markdown_cell(text: str) -> str:
+    first, _, second = text.replace("|", "\\|").partition("\n")
     return f"{first} ({second})" if second else first

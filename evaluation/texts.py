@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
+from evaluation.wording import KINDS, coverage_told, texts_told
 from pipeline.errors import MechtagError
 
 # What a reader is told was seen of a paper.
@@ -141,6 +142,11 @@ def _content(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapp
         "baselines": {name: _range(baselines, name) for name in ("across_auc", "within_auc")},
         "all_positive": figure(baselines["all_positive"]["pooled"]["macro_f1"]) if "all_positive" in baselines else "",
         "coded": metrics.get("coded_records"),
+        "coded_texts": texts_told(metrics.get("coded_records", {}).get("texts", {})),
+        "agreement_texts": texts_told(agreement.get("texts", {})),
+        "gold_texts": coverage_told(metrics["coverage"]),
+        "sets": metrics.get("coded_records", {}).get("sets", {}),
+        "kinds": {kind: many for kind, (_, many) in KINDS.items()},
         "relevance": metrics.get("relevance"),
         "agreement": agreement,
         "pairs": [pair for pair in agreement["pairs"] if pair["unit"] == "records"],

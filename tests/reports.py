@@ -58,6 +58,7 @@ def agreement() -> dict[str, Any]:
     chance = {"fleiss_kappa": figure(0.5, 0.4, 0.6), "gwet_ac1": figure(0.6), "krippendorff_alpha": figure(0.55)}
     return {
         "records": 10,
+        "texts": {"synopses": 8, "published": 2},
         "coders": [{"name": "Ada", "kind": "human"}, {"name": "mechtag", "kind": "model"}],
         "pairs": pairs,
         "all": {"humans": chance, "with_model": chance},
@@ -131,11 +132,29 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for number in range(24)
     ]
-    (folder / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in coded), encoding="utf-8")
+    # Two sets of records, the second with too few for most figures.
+    (folder / "coded").mkdir()
+    for row in coded[15:]:
+        row["hard"] = not row["relevant"] and row["key"] != "c21"
+    for name, own in (("garden", coded[:15]), ("made", coded[15:])):
+        text = "".join(json.dumps(row) + "\n" for row in own)
+        (folder / f"coded/{name}.jsonl").write_text(text, encoding="utf-8")
+    about = {"garden": {"title": f"Real ones {ATTACK}", "texts": "synopses"}}
+    about |= {"made": {"title": "Made up", "texts": "invented"}}
+    (folder / "coded/about.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
+    names = ("key", "relevant", "labels", "basis", "codebook")
+    again = [{**{name: row[name] for name in names}, "coder": "Bo"} for row in coded[:12]]
+    again[1] |= {"labels": ["shade"], "relevant": True}
+    (folder / "second.jsonl").write_text("".join(json.dumps(row) + "\n" for row in again), encoding="utf-8")
     settings = {
         "codebook": str(folder / "codebook.yaml"),
-        "train": {"records": str(folder / "coded.jsonl"), "exemplars": ""},
-        "evaluate": {"gold": str(folder / "gold.csv"), "second_coder": "", "bootstrap": 100, "permutations": 100},
+        "train": {"records": str(folder / "coded"), "exemplars": ""},
+        "evaluate": {
+            "gold": str(folder / "gold.csv"),
+            "second_coder": str(folder / "second.jsonl"),
+            "bootstrap": 100,
+            "permutations": 100,
+        },
     }
     (folder / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     codebook = load_codebook(folder / "codebook.yaml")

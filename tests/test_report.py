@@ -64,8 +64,40 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
         "agreement/adjudicate/0/probability",
         "relevance/gold/kept",
         "relevance/coded_records/roc_auc/value",
+        "coded_records/texts/synopses",
+        "coded_records/texts/invented",
     }
+    for name, hard in (("garden", False), ("made", True)):
+        at = f"coded_records/sets/{name}"
+        wanted |= {f"{at}/relevant", f"{at}/records", f"{at}/documents/across_auc/value", f"{at}/mechanisms/papers"}
+        wanted |= {f"{at}/mechanisms/{figure}/value" for figure in ("across_auc", "kappa", "yes_right", "kept")}
+        assert (f"{at}/hard" in paths) == hard
+    wanted |= {f"coded_records/sets/garden/relevance/{name}/value" for name in ("roc_auc", "kept", "lost", "yes_right")}
+    wanted |= {f"coded_records/sets/garden/second_coder/{what}/cohen_kappa/value" for what in ("relevance", "papers")}
     assert wanted <= paths
+
+
+def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
+    shown = " ".join(page.text.split())
+    note = (
+        "The texts are 15 synopses of abstracts in other words and 9 invented abstracts. None is a published abstract, "
+        "and on those the figures may be lower."
+    )
+    sections = {
+        own["aria-labelledby"]: " ".join(words.split())
+        for own, words in page.tags("section")
+        if "aria-labelledby" in own and "class" not in own
+    }
+    for name in ("tested", "coded", "limits", "curves"):
+        assert note in sections[name], name
+    agreement = "The texts are 8 synopses of abstracts in other words and 2 published abstracts. On published abstracts"
+    assert agreement in sections["agreement"]
+    # Relevance, and labels.
+    assert sections["coded"].count(note) == 2
+    assert "Real ones" in sections["coded"]
+    assert ATTACK in sections["coded"]
+    assert "too few" in sections["coded"]
+    assert "Each figure here is over one set alone; those further up are over all sets together." in shown
 
 
 def test_tables_of_figures_hold_no_number_of_their_own(text: str) -> None:

@@ -94,6 +94,7 @@ def coded_record(number, labels, generator):
         coder="c",
         basis="abstract",
         codebook="toy",
+        set_name="toy",
         record=Record(record_id=record_id, title="T", abstract="A. B."),
         sentences=(
             Sentence(record_id=record_id, sentence=0, section="", start=0, end=2, text="A."),

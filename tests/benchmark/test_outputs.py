@@ -88,7 +88,7 @@ def test_markdown_says_what_the_terminal_says(metrics):
     assert text.startswith("# How far mechtag agrees with human coding\n")
     assert "\n- hard money: the table ticks 5 papers" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 11
+    assert len(tables) == 15
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
