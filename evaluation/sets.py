@@ -1,4 +1,4 @@
-"""Figures of each set of coded records on its own, so that synopses, journal prose and hard papers are told apart.
+"""Figures of each set of coded records on its own, with synopses, journal prose and hard papers kept apart.
 
 A set is a file of coded records, or what 'mechtag retrain' added.
 """

@@ -102,7 +102,8 @@ def set_sections(sets: Mapping[str, Any]) -> list[Section]:
 
 
 def _name(own: Mapping[str, Any]) -> str:
-    return f"{own['title']}\n{KINDS[own['texts']][1]}"
+    kind = KINDS[own["texts"]][1] if own["texts"] == "unknown" else own["texts"]
+    return f"{own['title']}\n{kind}"
 
 
 def _cell(section: Mapping[str, Any], name: str) -> str:

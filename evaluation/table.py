@@ -14,7 +14,7 @@ from rich.text import Text
 
 from evaluation.layout import NONE, Section, cell, number, share, words
 from evaluation.sets_table import all_sets, set_sections
-from evaluation.wording import coverage_told, texts_told
+from evaluation.wording import describe_coverage, describe_texts
 
 _PROTOCOLS = {
     "transfer": ("transfer", "no paper of the gold standard was used in training"),
@@ -96,7 +96,7 @@ def _coverage(metrics: Mapping[str, Any]) -> Section:
         f"Of its {gold['papers']} papers, {found['abstract']} are seen with their abstract, {found['synopsis']} with a "
         f"synopsis of it, {found['title_only']} with the title only; for {found['none']} there is nothing to read.",
     ]
-    lines += filter(None, [coverage_told(found)])
+    lines += filter(None, [describe_coverage(found)])
     lines += [f"{title[0].upper()}{title[1:]}: {meaning}." for title, meaning in _PROTOCOLS.values()]
     return Section("How far mechtag agrees with human coding", lines)
 
@@ -116,7 +116,7 @@ def _coded(coded: Mapping[str, Any]) -> Section:
     lines = [
         f"{coded['records']} records that the project coded, from abstracts. Each was tagged by a model that had not "
         "seen it. This is training data: it serves to compare methods and proves nothing about new reviews.",
-        *filter(None, [texts_told(coded.get("texts", {}))]),
+        *filter(None, [describe_texts(coded.get("texts", {}))]),
     ]
     parts = [
         ("records", coded["records"], coded["documents"]),
@@ -147,7 +147,7 @@ def _relevance(relevance: Mapping[str, Any], texts: Mapping[str, int]) -> Sectio
     coded = relevance["coded_records"]
     lines = [
         f"On the coded records, out of fold: {coded['support']} of {coded['papers']} are relevant.",
-        *filter(None, [texts_told(texts)]),
+        *filter(None, [describe_texts(texts)]),
     ]
     gold = relevance.get("gold")
     if gold:
@@ -180,7 +180,7 @@ def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:
                 "learnt from them. What it leaves to people counts by its probability.",
                 "Kappa takes off what chance would give; where nearly all codes are no, it can be low "
                 "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
-                *filter(None, [texts_told(agreement.get("texts", {}))]),
+                *filter(None, [describe_texts(agreement.get("texts", {}))]),
             ],
             ["coders", "items", *_AGREEMENT.values()],
             [

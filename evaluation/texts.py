@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
-from evaluation.wording import KINDS, coverage_told, texts_told
+from evaluation.wording import KINDS, describe_coverage, describe_texts
 from pipeline.errors import MechtagError
 
 # What a reader is told was seen of a paper.
@@ -142,9 +142,9 @@ def _content(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapp
         "baselines": {name: _range(baselines, name) for name in ("across_auc", "within_auc")},
         "all_positive": figure(baselines["all_positive"]["pooled"]["macro_f1"]) if "all_positive" in baselines else "",
         "coded": metrics.get("coded_records"),
-        "coded_texts": texts_told(metrics.get("coded_records", {}).get("texts", {})),
-        "agreement_texts": texts_told(agreement.get("texts", {})),
-        "gold_texts": coverage_told(metrics["coverage"]),
+        "coded_texts": describe_texts(metrics.get("coded_records", {}).get("texts", {})),
+        "agreement_texts": describe_texts(agreement.get("texts", {})),
+        "gold_texts": describe_coverage(metrics["coverage"]),
         "sets": metrics.get("coded_records", {}).get("sets", {}),
         "kinds": {kind: many for kind, (_, many) in KINDS.items()},
         "relevance": metrics.get("relevance"),

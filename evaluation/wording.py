@@ -13,7 +13,7 @@ KINDS = {
 }
 
 
-def texts_told(texts: Mapping[str, int]) -> str:
+def describe_texts(texts: Mapping[str, int]) -> str:
     """Say that figures rest on synopses or invented texts; empty where they do not, or nobody said.
 
     Parameters
@@ -30,7 +30,7 @@ def texts_told(texts: Mapping[str, int]) -> str:
     return f"The texts are {listed}. None is a published abstract, and on those the figures may be lower."
 
 
-def coverage_told(coverage: Mapping[str, int]) -> str:
+def describe_coverage(coverage: Mapping[str, int]) -> str:
     """Say how many papers of a gold standard were read as synopses; empty for none.
 
     Parameters

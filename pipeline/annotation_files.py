@@ -59,7 +59,9 @@ def files_of(path: str | Path, what: str) -> list[Path]:
             "or name it alone instead of the folder"
         )
     if any(file.stem == ADDED for file in found):
-        raise MechtagError(f"{path}: {ADDED}.jsonl: the name is that of what 'mechtag retrain' added; rename the file")
+        raise MechtagError(
+            f"{path}: the name {ADDED}.jsonl is reserved for what 'mechtag retrain' adds; rename the file"
+        )
     if not found:
         raise MechtagError(f"{path}: no {_LINES} in this folder; expected {what}")
     return found
@@ -86,7 +88,7 @@ def read_about(path: str | Path, what: str) -> dict[str, tuple[str, Texts]]:
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
-                f"{about}: describes {', '.join(strays)}, but there is no such *.jsonl beside it; "
+                f"{about}: describes {', '.join(strays)}, but there is no such *.jsonl in its folder; "
                 f"files found: {', '.join(sorted(here)) or 'none'}"
             )
     return {

@@ -63,7 +63,7 @@ def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
 
 def test_the_name_of_what_retraining_added_is_not_for_files(tmp_path: Path) -> None:
     write(tmp_path / "added.jsonl", line("1", "First"))
-    with pytest.raises(MechtagError, match=r"added\.jsonl: the name is that of what 'mechtag retrain' added"):
+    with pytest.raises(MechtagError, match=r"the name added\.jsonl is reserved for what 'mechtag retrain' adds"):
         files_of(tmp_path, "coded records")
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evaluation.benchmark import evaluate
 from evaluation.table import accuracy_markdown, accuracy_sections, terminal
-from evaluation.wording import coverage_told, texts_told
+from evaluation.wording import describe_coverage, describe_texts
 from tests.benchmark.conftest import LABELS
 from tests.benchmark.test_sets import SETTINGS, make
 
@@ -90,7 +90,7 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
     agreement = note.replace("17 synopses", "9 synopses").replace("18 invented", "9 invented")
     assert (again, agreement in parts["How far people agree with one another, and with the model"]) == (18, True)
     assert "For 5 of the 7 papers that were read, the text is a synopsis in other words" in text
-    assert "synopses of abstracts in other words" in row(text, "Each set of coded records: which", "first 168 real")[0]
+    assert row(text, "Each set of coded records: which", "first 168")[0] == "first 168 real papers (synopses)"
 
 
 def test_the_tables_fit_a_terminal(metrics: dict) -> None:
@@ -136,8 +136,8 @@ def test_metrics_of_an_earlier_version_have_no_sets(metrics: dict) -> None:
     ],
 )
 def test_kinds_of_text_in_words(texts: dict[str, int], expected: str) -> None:
-    assert texts_told(texts) == expected
+    assert describe_texts(texts) == expected
 
 
 def test_a_gold_standard_of_published_abstracts_needs_no_word() -> None:
-    assert coverage_told({"abstract": 30, "synopsis": 0, "title_only": 3, "none": 1}) == ""
+    assert describe_coverage({"abstract": 30, "synopsis": 0, "title_only": 3, "none": 1}) == ""
