@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarks.sets import BENCH
 from pipeline.headings import find_headings
-from pipeline.readers.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
-from pipeline.readers.notices import cut_notices
+from pipeline.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
+from pipeline.notices import cut_notices
 
 TEXT = "Nurses shared the lead. Wards kept their plans."
 

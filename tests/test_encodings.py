@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import MechtagError
 from pipeline.ingest import Ingested, ingest
-from pipeline.readers.cleaning import MENDED
+from pipeline.cleaning import MENDED
 
 RIS = (
     "TY  - JOUR\nTI  - Führung – “à deux” in São Paulo’s café\nAU  - Müller, Zoë\nAU  - Sánchez, Íñigo\n"

@@ -212,6 +212,15 @@ def test_headings_become_sections_and_are_no_text() -> None:
     ]
 
 
+def test_a_number_that_ends_a_sentence_is_no_part_of_a_heading() -> None:
+    assert sections("It was 0.05. Results: None left. We used version 26. Conclusions: It works.") == [
+        ("", "It was 0.05."),
+        ("results", "None left."),
+        ("results", "We used version 26."),
+        ("conclusions", "It works."),
+    ]
+
+
 def test_heading_offsets_cover_mark_and_punctuation() -> None:
     text = "It is so. (2)  Methods : We asked."
     (heading,) = find_headings("It is so. (2) Methods : We asked.")

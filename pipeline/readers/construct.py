@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.readers.base import LONGEST_ENTRY, Entry
-from pipeline.readers.cleaning import clean_abstract, clean_text
+from pipeline.cleaning import clean_abstract, clean_text
 from pipeline.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
 
 _T = TypeVar("_T", covariant=True)

@@ -12,7 +12,7 @@ from pipeline.coding_import.formats.content import NAMES, Content, fold
 from pipeline.coding_import.labels import LabelMap
 from pipeline.readers import columns
 from pipeline.readers.base import Entry
-from pipeline.readers.cleaning import clean_text
+from pipeline.cleaning import clean_text
 from pipeline.readers.construct import clean_author, clean_year
 from pipeline.records import normalise_doi, normalise_pmid
 

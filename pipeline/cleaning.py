@@ -11,7 +11,7 @@ from typing import Any
 import ftfy
 
 from pipeline.headings import find_headings
-from pipeline.readers.notices import cut_notices
+from pipeline.notices import cut_notices
 
 _PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
