@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from models.codebook import describe_validation
 from pipeline.annotations import CodedRecord, read_coded, read_text
+from pipeline.cleaning import clean_record
 from pipeline.errors import MechtagError
 from pipeline.records import Coding, Record
 from pipeline.sentences import split
@@ -58,7 +59,7 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
             f"{path}: a table of codings has no texts; name the Parquet table of its records, as 'mechtag ingest', "
             "'dedupe' and 'tag' write it, under train.texts in params.yaml"
         )
-    records = read_records(settings.train.texts)
+    records = list(map(clean_record, read_records(settings.train.texts)))
     codings = read_codings(path, (relevance_key, *label_keys))
     return coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
 
