@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pipeline.notices import notice_end, notices_start, says_none
 from pipeline.sections import KEYWORDS, NOTICE
 
-#: Longer texts are no abstracts, and are left as they are.
+#: Longer texts are not abstracts, and are left as they are.
 LONGEST = 100_000
 # A list begins this near to the end. It has so many items at most, each of so many characters and words.
 _REACH, _MOST, _LONGEST_ITEM, _MOST_WORDS = 1500, 40, 100, 8
@@ -42,7 +42,7 @@ _LEADING_ON = re.compile(
 
 
 class Tail(NamedTuple):
-    """``text[start:end]`` is no text of an abstract but of the kind `KEYWORDS` or `NOTICE`."""
+    """``text[start:end]`` is not part of an abstract but of the kind `KEYWORDS` or `NOTICE`."""
 
     start: int
     end: int

@@ -1,6 +1,6 @@
 """What sections and sentences of abstracts are: administrative notes, and abstracts that were cut off.
 
-Funding, registration, approval and copyright are no evidence of anything a paper found. Journals print them
+Funding, registration, approval and copyright are not evidence of anything a paper found. Journals print them
 under headings of their own or as plain sentences at the end. `is_note` knows the first by the heading,
 `note_of` the second by the words; a sentence it names gets that name as its section.
 """
@@ -48,7 +48,7 @@ def is_note(section: str) -> bool:
     """Whether a section is administrative: keywords, funding, registration, approval, interests, rights.
 
     What stands in such a section is neither evidence nor anything to score by. 'Ethics and dissemination' is
-    none of them: protocols say there how they share what they find.
+    not one of them: protocols say there how they share what they find.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ _NOTES: tuple[tuple[str, str], ...] = (
     (
         "registration",
         r"(?:(?:(?:[Cc]linical|[Ss]ystematic|[Rr]eview|[Ss]tudy|[Tt]rial|[Pp]rotocol|PROSPERO)\s)*[Rr]egistration"
-        r"(?:\s(?:number|no\.?|details|ID|identifier))?\s?[:.—–-]?\s?(?=[^\n]{0,60}\d)"
+        r"(?:\s(?:number|no\.?|details|ID|identifier))?\s?[:.—–-]?\s?(?=[^\n]{0,80}(?:\d{5}|NTR\s?\d{4}))"
         rf"|{_NUMBERED}\(?{_IDENTIFIER}(?:\s(?:registration|identifier|number|ID|no\.?|registry))*\s?[:.#]?\s?[\w()/:.,\s-]{{0,60}}$"
         rf"|(?:{_STUDY}|(?:This|The|Our)\s(?:\w+\s){{0,3}}protocol)(?:\sprotocol)?\s(?:was|is|has\sbeen)\s"
         rf"(?:\w+\s)?(?:pre-?)?registered\s(?=[^\n]*{_IDENTIFIER}))",
@@ -182,7 +182,7 @@ _UNFINISHED = frozenset(
     "on or our per should than that the their these they this those to very via was we were what when where whether "
     "which while who whose will with would".split()
 )
-_LAST_WORD = re.compile(r"[^\W\d_]+\Z")
+_LAST_WORD = re.compile(r"(?<![^\s\"“‘('])[^\W\d_]+\Z")
 _NEAR = 300
 
 
