@@ -17,15 +17,16 @@ from typing import Any
 
 from pipeline.headings import find_headings
 
+# What is around a heading, and whether it is in capitals.
 JOININGS = {
-    "colon": (" {}: ", str),
-    "dash": (" {} – ", str),
-    "full stop": (" {}. ", str),
-    "own line": ("\n{}\n", str),
-    "nothing": (" {} ", str),
-    "nothing, capitals": (" {} ", str.upper),
-    "glued to what follows": (" {}", str),
-    "glued to both": ("{}", str),
+    "colon": (" {}: ", False),
+    "dash": (" {} – ", False),
+    "full stop": (" {}. ", False),
+    "own line": ("\n{}\n", False),
+    "nothing": (" {} ", False),
+    "nothing, capitals": (" {} ", True),
+    "glued to what follows": (" {}", False),
+    "glued to both": ("{}", False),
 }
 
 
@@ -36,12 +37,12 @@ def name_of(section: str) -> str:
 
 def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
     """Put an abstract together; return it with start, end and section of each sentence."""
-    pattern, case = JOININGS[joining]
+    pattern, capitals = JOININGS[joining]
     text, above = "", ""
     places = []
     for sentence in sentences:
         section = name_of(sentence["section"])
-        between = pattern.format(case(section)) if section and section != above else " "
+        between = pattern.format(section.upper() if capitals else section) if section and section != above else " "
         text += between if text else between.lstrip()
         places.append((len(text), len(text) + len(sentence["text"]), section.lower()))
         text, above = text + sentence["text"], section
@@ -70,7 +71,7 @@ def main(path: Path) -> None:
         cells = [
             f"{sum(count_right(one, joining) for one in group)} of {sum(map(len, group))}" for group in groups.values()
         ]
-        print(f"{joining:24}{cells[0]:>14}{cells[1]:>14}")
+        sys.stdout.write(f"{joining:24}{cells[0]:>14}{cells[1]:>14}\n")
 
 
 if __name__ == "__main__":
