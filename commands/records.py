@@ -23,7 +23,7 @@ def ingest(
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
     from pipeline.files import write_json, write_jsonl
-    from pipeline.ingest import Reading
+    from pipeline.ingest import Reading, cut_note
     from pipeline.store import write_records
 
     reading = Reading(sources)
@@ -34,6 +34,8 @@ def ingest(
     write_json(output.with_name("ingest.json"), summary)
     for note in (*reading.notes, *reading.unread):
         say(f"note: {note}")
+    if cut := cut_note(summary["abstracts_cut"]):
+        say(f"note: {cut}")
     say(f"{output}: {summary['kept']} records kept, {summary['rejected']} rejected")
 
 
@@ -105,16 +107,17 @@ def sentences(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
     params: Params = PARAMS,
 ) -> None:
-    """Cut abstracts into sentences, with the section each stands in.
+    """Cut abstracts into sentences, with the section of each. Records are cleaned first, as 'tag' does.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
+    from pipeline.cleaning import clean_record
     from pipeline.sentences import split
     from pipeline.settings import load_settings
     from pipeline.store import read_records, write_sentences
 
     settings = load_settings(params)
-    found = list(split(read_records(records), settings.sentences))
+    found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
     say(f"{output}: {len(found)} sentences")
 

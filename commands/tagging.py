@@ -74,6 +74,7 @@ def tag(
             run = stack.enter_context(ahead("cuts sentences", prepare, settings.sentences))
         from models.artifact import load_model
         from pipeline.batch import finish, run_local
+        from pipeline.ingest import cut_note
         from pipeline.runs import Request, opened
 
         loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
@@ -83,7 +84,7 @@ def tag(
         request = Request(sources, output, settings, loaded.config, sentence_table, runtime=chosen)
         job = stack.enter_context(opened(request, resume=resume))
         intake = job.intake
-        for note in (*intake.notes, *intake.unread):
+        for note in (*intake.notes, *intake.unread, *filter(None, [cut_note(intake.abstracts_cut)])):
             say(f"note: {note}")
         if job.finished:
             say(f"going on: {len(job.finished)} of {job.manifest.parts} parts are there")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from models.codebook import Codebook
 from pipeline.annotations import CodedRecord
+from pipeline.cleaning import clean_record
 from pipeline.codings import records_by_name
 from pipeline.dedupe import dedupe
 from pipeline.errors import MechtagError
@@ -54,7 +55,7 @@ def read_given(paths: Sequence[Path]) -> list[Record]:
     """Read records from search exports, and from the Parquet tables of other commands, which keep their ids."""
     tables = [path for path in paths if path.suffix == ".parquet"]
     exports = [path for path in paths if path.suffix != ".parquet"]
-    found = [record for path in tables for record in read_records(path)]
+    found = [clean_record(record) for path in tables for record in read_records(path)]
     return [*found, *(ingest(exports).records if exports else ())]
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from models.codebook import describe_validation
 from pipeline.annotation_files import ADDED
 from pipeline.annotations import CodedRecord, read_coded, read_text
+from pipeline.cleaning import clean_record
 from pipeline.errors import MechtagError
 from pipeline.records import Coding, Record
 from pipeline.sentences import split
@@ -59,7 +60,7 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
             f"{path}: a table of codings has no texts; name the Parquet table of its records, as 'mechtag ingest', "
             "'dedupe' and 'tag' write it, under train.texts in params.yaml"
         )
-    records = read_records(settings.train.texts)
+    records = list(map(clean_record, read_records(settings.train.texts)))
     codings = read_codings(path, (relevance_key, *label_keys))
     coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
     return [record.model_copy(update={"set_name": path.stem}) for record in coded]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -18,36 +19,53 @@ class Heading(NamedTuple):
 # Words that headings are made of, gathered from PubMed, Emerald, BMJ and Cochrane abstracts.
 # A heading has at least one of the first list; the second list only qualifies.
 _HEADS = (
-    "abstract aims? analysis analyses approach background conclusions? context contributions? data design "
-    "discussion dissemination evidence exposures? extraction findings? funding goals? highlights? hypothes[ie]s "
-    "implications? importance interpretation interventions? introduction keywords limitations? materials? "
-    "measurements? measures? methodology methods? objectives? originality outcomes? participants? patients? "
-    "population problem procedures? purposes? questions? rationale recommendations? registration relevance "
-    "results? sample sampling selection settings? significance strategy subjects? summary synthesis unlabelled value"
+    r"abstract acknowledge?ments? aims? analysis analyses applicability approach approval availability background "
+    r"comments? conclusions? context contributions? criteria data description design details disclosures? discussions? "
+    r"dissemination evidence exposures? extraction findings? funding goals? highlights? hypothes[ie]s implications? "
+    r"importance index\sterms insights? interests? interpretation interventions? introduction involvement key-?words? "
+    r"key\swords? lessons? limitations? materials? measurements? measures? measure\(s\) messages methodology methods? "
+    r"novelty objectives? originality outcomes? participants? patients? points population problem procedures? "
+    r"purposes? questions? rationale recommendations? registration relevance results? sample sampling selection "
+    r"settings? significance strategy subjects? summary sustainability synthesis timeline transferability unlabelled "
+    r"value future\swork"
 ).split()
 _QUALIFIERS = (
-    "acquisition answer authors['’] based? caution clinical collection covered criteria current design-?specific "
-    "eligibility ethics exclusion experimental expert future health inclusion key known level literature main major "
-    "managerial meta-?analysis name new number nursing opinion policy practical practice presentation primary "
-    "principal public reasons? recent research review reviewers?['’] search secondary social societal source sources "
-    "statistical strengths? study systematic theoretical this trial type variables? what wider"
-).split()
-_WORD = rf"(?:{'|'.join(_HEADS + _QUALIFIERS)})(?!\w)"
-_HEAD = re.compile(rf"\b(?:{'|'.join(_HEADS)})\b", re.IGNORECASE)
+    "acquisition answer authors['’] based? caution change clinical collection competing conflicts? covered current "
+    "declarations? design-?specific education eligibility ethical ethics exclusion experimental expert future health "
+    "implemented inclusion key known learned learnt level literature main major management managerial meta-?analysis "
+    "name new number nursing opinion policy practical practice practitioners? presentation primary principal prospero "
+    "public reasons? recent research review reviewers?['’] search secondary social societal source sources statement "
+    "statistical strengths? studied study systematic terms theoretical theory this trial type variables? what "
+    "wider".split()
+)
+_WORDS = "|".join(sorted(_HEADS + _QUALIFIERS, key=len, reverse=True))
+_HEAD = re.compile(rf"\b(?:{'|'.join(_HEADS)})(?![a-z])", re.IGNORECASE)
 _JOIN = r"(?:\s?[/,&]\s?|\s{1,3}|-)(?:(?:and|or|of|for|from|to|in|on|the|&)\s{1,3}){0,2}"
-_PHRASE = rf"{_WORD}(?:{_JOIN}{_WORD}){{0,8}}"
+
+
+# After a word in capitals only another one goes on: "LEVEL OF EVIDENCE Expert opinion".
+_JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2})|(?<![A-Z]{2})\s{1,3})|-")
+
+
+def _phrase(end: str, join: str, words: str) -> str:
+    """Give a pattern of some words of the lists, each with ``end`` after it; ``words`` follow the first."""
+    word = rf"(?:{_WORDS}){end}"
+    return rf"{word}(?:{join}{word}){words}"
+
+
+_PHRASE = _phrase(r"(?!\w)", _JOIN, "{0,8}")
 
 # A phrase set off from the text: by colon, dash, full stop, brackets, or a line of its own. A dash
 # must be followed by a new beginning, for prose has pairs of dashes; so must a full stop.
 _LABELLED = re.compile(
     rf"""
     (?: (?<![\w/'’-]) | (?<= (?-i: [A-Z]{{4}} )) (?= (?-i: [A-Z][a-z] )) )
-    (?= (?-i: [A-Z\[(\d] )) (?: \(?\d{{1,2}}[.)]\s? )? (?= (?-i: [A-Z\[] ))
+    (?= (?-i: [A-Z\[(\d] )) (?: (?<![.\d]) \(?\d{{1,2}}[.)]\s? )? (?= (?-i: [A-Z\[] ))
     (?: \[ (?P<bracketed>{_PHRASE}) \] :?
       | (?P<phrase>{_PHRASE})
-        (?: (?P<colon> \s?[:：] )
-          | (?: \s?[–—]+ | \s-+ | -+(?=\s) ) (?= \s* (?-i: [A-Z0-9"“(\[] | to\s ) )
-          | \. (?:\s{{0,3}}[-–—]+)? (?= \s* (?-i: [A-Z0-9"“(\[] ) )
+        (?: (?P<colon> (?: \s\( [A-Za-z ,/&-]{{3,60}} \) )? \s?[:：] )
+          | (?: \s?[–—]+ | \s-+ | -+(?=\s) ) (?= \s* (?-i: [a-z]?[A-Z0-9"“(\[] | to\s ) )
+          | \. (?:\s{{0,3}}[-–—]+)? (?= \s* (?-i: [a-z]?[A-Z0-9"“(\[] ) )
           | (?P<line> [^\S\n]{{0,9}} (?=\n) )
         )
     )
@@ -55,12 +73,15 @@ _LABELLED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# Headings that stand in the running text without punctuation, as in "Methods We asked" or, where
-# an export lost the line break, "MethodsWe asked". Whole phrases only: the next word may be any.
+# Where a heading without punctuation may stand.
+_OPENING = re.compile(r"(?:\A|[.!?…)\]”\"’'。！？;:\n–—-])\s{0,20}+(?=[A-Z])")
+# What follows a heading without punctuation, as in "Methods We asked" or, where an export lost the line
+# break, "MethodsWe asked": a capital, a number, or a word such as "mHealth".
+_NEXT = r"(?P<gap>\s{0,3}) (?= (?-i: (?P<next> [A-Z][A-Za-z]* | \d+ | [a-z][A-Z] | \([1ai]\) ) ) )"
+# Headings of one word, and of some words in any case.
 _BARE = re.compile(
-    r"""
-    (?<![\w/'’-]) (?= (?-i: [A-Z] ) )
-    (?P<phrase> (?:abstract\s{1,3})? (?: abstract | background (?:\s(?:and|&)\s(?:aims?|objectives?|purpose))?
+    rf"""
+    (?P<phrase> (?:abstract\s{{1,3}})? (?: abstract | background (?:\s(?:and|&)\s(?:aims?|objectives?|purpose))?
       | introduction | context | importance
       | (?:study\s)?(?:objectives?|design|population|participants|subjects|selection) | aims? | purpose | rationale
       | settings? | (?:patients|materials?|subjects)\sand\smethods? | patients | interventions? | exposures?
@@ -68,8 +89,32 @@ _BARE = re.compile(
       | (?:review\s)?methods?(?:\sand\s(?:results|findings|analysis))? | methodology | (?:main\s|key\s)?results?
       | data\s(?:sources?|extraction|synthesis|collection) | (?:main\s|key\s)?findings | interpretation
       | (?:results\sand\s)?discussion | conclusions?(?:\sand\srelevance)? | limitations? | implications
-      | (?:clinical\s)?trial\sregistration ) )
-    (?P<gap>\s{0,3}) (?= (?-i: (?P<next> [A-Z][A-Za-z]* | \d+ ) ) )
+      | (?:clinical\s)?trial\sregistration
+      | approach | contributions? | funding | future\swork | highlights | outcomes | problem
+      | recommendations | registration | samples? | sampling | significance | summary ) )
+    {_NEXT}
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+# Headings of several words, whatever they are: "Practical implications Managers", "Ethics and disseminationThe".
+_SEVERAL = re.compile(
+    rf"(?P<phrase> {_phrase('(?-i: (?![a-z0-9_]) )', _JOIN_ALIKE, '{1,8}')} ) {_NEXT}",
+    re.IGNORECASE | re.VERBOSE,
+)
+# Headings that are questions, with or without their mark.
+_QUESTION = re.compile(
+    r"""
+    (?P<phrase>
+        what\s(?:is|was)\s(?:already\s)?known\s(?:about|on)\s(?:the|this)\s(?:topic|subject)
+      | what\s(?:does\s)?(?:this|the)\s(?:article|paper|review|study)\sadds?
+        (?:\sto\s(?:the\s)?(?:existing\s|current\s)?(?:evidence|knowledge|literature))?
+      | what\sare\sthe\s(?:key\s)?implications
+        (?:\sfor\s(?:(?:and/or|and|or|/|education|health|management|nursing|policy|practice|practitioners|research)
+        ,?\s?){1,6}(?<=\w))?
+      | how\s(?:this|the)\s(?:article|paper|review|study)\s(?:might|may)\saffect\sresearch,\spractice
+        \s(?:and|or|and/or)\spolicy
+    )
+    (?: \s?[?:]+ | \s?[–—]+ | (?=\n) | (?= \s? (?-i: [A-Z•] ) ) )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -84,6 +129,18 @@ OPENERS = frozenset(
     "Since Some Such That The Their Then There Therefore These They This Those Three Through Thus To Two Under "
     "Using We What When Where Whether Which While With".split()
 )
+# Words that a capital follows within one heading: "Data Sources", "Policy Points".
+_LEADS = re.compile(
+    rf"(?:{'|'.join(_QUALIFIERS)}|data|evidence|outcome|participant|patient|population|sample|and|or|of|for|from|to|in|on|the)",
+    re.IGNORECASE,
+)
+# "Data from New York", "This review highlights IT".
+_INCOMPLETE = re.compile(
+    r"^this\b|\b(?:current|future|main|major|new|primary|recent|this|type|what|wider)$", re.IGNORECASE
+)
+_GRADE = re.compile(r"(?:LEVEL )?[IVX\d]+[ABC]?\b")
+_REGISTER = re.compile(r"PROSPERO|CRD\s?\d|NCT\s?\d|ISRCTN|ACTRN|DRKS|UMIN|ClinicalTrials")
+_SMALL, _AHEAD = re.compile(r"(?<![^\s(])[a-z]{2,}"), 60
 _ENDS = frozenset(".!?…)]”\"’'。！？")
 
 
@@ -103,21 +160,69 @@ def heading_name(printed: str) -> str:
     return _name(printed.strip().strip("[]").rstrip(".:：-–— \t"))
 
 
+def _reads_as_heading(phrase: str) -> bool:
+    """Whether several words are one heading, not two things: "Key Findings", but not "Results Patients"."""
+    if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
+        return False
+    return phrase.isupper() or all(
+        not later[0].isupper() or _LEADS.fullmatch(earlier) or earlier[-1] in ",/&" or later[0] in "/&"
+        for earlier, later in pairwise(phrase.split())
+    )
+
+
+def _follows(match: re.Match[str], label: str) -> bool:
+    """Whether what comes next goes with a label in capitals, and is not more of a text in capitals."""
+    ahead = match.string[match.end() : match.end() + _AHEAD]
+    return (
+        ahead.startswith("A ")
+        or _SMALL.search(ahead) is not None
+        or _REGISTER.match(ahead) is not None
+        or (label.endswith("EVIDENCE") and _GRADE.match(ahead) is not None)
+    )
+
+
+def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Everything that reads like a heading without a colon or dash: start, end, phrase, kind."""
+    after = 0
+    for opening in _OPENING.finditer(text):
+        # One heading may follow another: "MAIN RESULTS Design A trial".
+        places = [max(after, opening.end())]
+        for place in places:
+            for pattern in (_SEVERAL, _BARE, _QUESTION):
+                if (match := pattern.match(text, place)) and (kind := _kind(match)):
+                    yield *match.span(), match["phrase"], kind
+                    if match.end() > places[-1]:
+                        places.append(match.end())
+        after = places[-1]
+
+
+def _kind(match: re.Match[str]) -> str:
+    """How sure it is that words are a heading; ``""`` if they are none."""
+    phrase = match["phrase"]
+    if match.re is _QUESTION:
+        return "label"
+    several, following = match.re is _SEVERAL, match["next"]
+    if several and not _reads_as_heading(phrase):
+        return ""
+    if phrase.isupper() and (following == "S" or (following.isupper() and not _follows(match, phrase))):
+        return ""  # a text in capitals, not a label before prose
+    sure = several or phrase.isupper() or following in OPENERS or match["gap"].strip(" ") or not match["gap"]
+    return "bare" if sure else "guess"
+
+
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Everything that reads like a heading, wherever it stands: start, end, phrase, kind."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):
-            yield *match.span(), phrase, "colon" if match["colon"] else "line" if match["line"] is not None else "label"
+            kind = "colon" if match["colon"] else "line" if match["line"] is not None else "label"
+            yield *match.span(), phrase, kind
+            if match["phrase"] and text[match.start()] in "(0123456789":  # "version 26. Results: We": no mark of a list
+                yield match.start("phrase"), match.end(), phrase, kind
     for match in _CAPITALS.finditer(text):
         if sum(map(str.isalpha, match.group())) >= 6:
             yield *match.span(), match.group()[:-1], "label"
-    for match in _BARE.finditer(text):
-        phrase, following = match["phrase"], match["next"]
-        if phrase.isupper() and following.isupper() and following != "A":
-            continue  # a text in capitals, not a label before prose
-        sure = phrase.isupper() or not match["gap"] or following in OPENERS
-        yield *match.span(), phrase, "bare" if sure else "guess"
+    yield from _bare(text)
 
 
 def find_headings(text: str) -> list[Heading]:

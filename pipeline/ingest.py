@@ -17,6 +17,7 @@ from pipeline.readers.base import Source
 from pipeline.readers.construct import construct
 from pipeline.readers.containers import refuse_nested, unpack
 from pipeline.records import Record, Rejected
+from pipeline.sections import is_cut
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,29 @@ class Ingested:
 
     def summary(self) -> dict[str, Any]:
         """Count entries, for ``ingest.json`` and ``summary.json``: read = kept + rejected."""
-        return _summary(len(self.records), len(self.rejected), self.sources, self.notes, self.unread)
+        cut = sum(is_cut(record.abstract) for record in self.records)
+        return _summary(len(self.records), len(self.rejected), cut, self.sources, self.notes, self.unread)
 
 
 def _summary(
-    kept: int, rejected: int, sources: Sequence[SourceCounts], notes: Sequence[Note], unread: Sequence[Note]
+    kept: int, rejected: int, cut: int, sources: Sequence[SourceCounts], notes: Sequence[Note], unread: Sequence[Note]
 ) -> dict[str, Any]:
     return {
         "read": kept + rejected,
         "kept": kept,
         "rejected": rejected,
+        "abstracts_cut": cut,
         "sources": [{**asdict(source), "read": source.read} for source in sources],
         "unread": [str(note) for note in unread],
         "notes": [str(note) for note in notes],
     }
+
+
+def cut_note(abstracts: int) -> str:
+    """Say how many abstracts end in mid-sentence; ``""`` where none does."""
+    if abstracts == 1:
+        return "1 abstract ends in mid-sentence: the export cut it off"
+    return f"{abstracts} abstracts end in mid-sentence: the export cut them off" if abstracts else ""
 
 
 class Reading:
@@ -100,6 +110,8 @@ class Reading:
         Bytes of all the files.
     rejected, notes, counts, unread
         As in `Ingested`; complete when all records were read.
+    abstracts_cut
+        How many abstracts end in mid-sentence; complete then, too.
 
     Raises
     ------
@@ -109,6 +121,7 @@ class Reading:
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
         self.rejected: list[Rejected] = []
+        self.abstracts_cut = 0
         self.counts: list[SourceCounts] = []
         self.unread: list[Note] = []
         self._notes: dict[tuple[str, str], Note] = {}
@@ -127,7 +140,7 @@ class Reading:
     def summary(self) -> dict[str, Any]:
         """Count entries, as `Ingested.summary` does; complete when all records were read."""
         kept = sum(source.kept for source in self.counts)
-        return _summary(kept, len(self.rejected), self.counts, self.notes, self.unread)
+        return _summary(kept, len(self.rejected), self.abstracts_cut, self.counts, self.notes, self.unread)
 
     def _files(self, source: Path) -> Iterator[Path]:
         if (fault := _fault(source)) != _FOLDER:
@@ -199,6 +212,7 @@ class Reading:
                 if isinstance(built, Record):
                     kept += 1
                     bare += not built.abstract
+                    self.abstracts_cut += is_cut(built.abstract)
                     yield built
                 else:
                     self.rejected.append(built)

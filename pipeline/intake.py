@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from models.codebook import Codebook, describe_validation
+from pipeline.cleaning import clean_abstract, clean_record
 from pipeline.decisions import write_groups, write_uncertain
 from pipeline.dedupe import Deduped, dedupe
 from pipeline.errors import MechtagError
@@ -24,6 +25,7 @@ from pipeline.parts import Frozen
 from pipeline.places import Place, is_remote, locate
 from pipeline.prisma import Identification
 from pipeline.records import Record, Sentence
+from pipeline.sections import is_cut
 from pipeline.settings import Settings
 from pipeline.slices import RecordTable
 from pipeline.store import iterate_records, iterate_sentences, write_records
@@ -37,8 +39,9 @@ class Intake(Frozen):
 
     Attributes
     ----------
-    records, without_abstract
-        How many there are to tag, one a paper.
+    records, without_abstract, abstracts_cut
+        How many there are to tag, one a paper; how many of them have no abstract, or one that ends in
+        mid-sentence.
     sources
         What was read, by file; ``None`` where it is not known.
     notes, unread
@@ -50,6 +53,7 @@ class Intake(Frozen):
     sources: tuple[SourceCounts, ...] | None
     notes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    abstracts_cut: int = 0
 
     @property
     def identification(self) -> Identification:
@@ -82,6 +86,7 @@ class Intake(Frozen):
             "duplicates": found.duplicates_removed,
             "unique": found.screened,
             "without_abstract": found.without_abstract,
+            "abstracts_cut": self.abstracts_cut,
             "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
             "notes": list(self.notes),
             "prisma": found.model_dump(mode="json"),
@@ -142,6 +147,7 @@ def take_in_exports(sources: Sequence[str], settings: Settings, folder: Path) ->
     return Intake(
         records=len(deduped.unique),
         without_abstract=sum(not record.abstract for record in deduped.unique),
+        abstracts_cut=sum(is_cut(record.abstract) for record in deduped.unique),
         sources=ingested.sources,
         notes=tuple(map(str, ingested.notes)),
         unread=tuple(map(str, ingested.unread)),
@@ -149,28 +155,42 @@ def take_in_exports(sources: Sequence[str], settings: Settings, folder: Path) ->
 
 
 def survey(place: Place) -> Intake:
-    """Count the records of a table.
+    """Count the records of a table, by their abstracts as they are after cleaning.
 
     Raises
     ------
     MechtagError
         As `pipeline.store.read_records`; or a record stands in it twice.
     """
-    without_abstract, files, ids = 0, set(), array("q")
+    without_abstract = abstracts_cut = 0
+    files, ids = set(), array("q")
     with RecordTable(place.open(), str(place)) as table:
         for row in table.rows(["record_id", "abstract", "source_file"]):
             ids.append(_number(row["record_id"]))
-            without_abstract += not row["abstract"]
+            abstract, _ = clean_abstract(row["abstract"], wrapped=False)
+            without_abstract += not abstract
+            abstracts_cut += is_cut(abstract)
             files.add(row["source_file"])
         _check_ids(ids, table, place)
     sources, notes = _sources_beside(place.local, files, len(ids)) if place.local else (None, ())
-    return Intake(records=len(ids), without_abstract=without_abstract, sources=sources, notes=tuple(map(str, notes)))
+    return Intake(
+        records=len(ids),
+        without_abstract=without_abstract,
+        abstracts_cut=abstracts_cut,
+        sources=sources,
+        notes=tuple(map(str, notes)),
+    )
 
 
 def take_in_table(place: Place, folder: Path) -> None:
-    """Copy a table of records, which is taken as it is, and write that there is nothing to tell of others."""
+    """Copy a table of records, cleaned, and write that nothing became of others.
+
+    What mechtag wrote is clean and stays as it is. Offsets of evidence are into the abstracts of the copy.
+    """
     assert place.local
-    _write(folder, iterate_records(place.local), Deduped((), (), (), (), 0), Ingested((), (), (), ()))
+    _write(
+        folder, map(clean_record, iterate_records(place.local)), Deduped((), (), (), (), 0), Ingested((), (), (), ())
+    )
 
 
 def _write(folder: Path, records: Iterable[Record], deduped: Deduped, ingested: Ingested) -> None:

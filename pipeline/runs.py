@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline.cleaning import clean_record
 from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS
 from pipeline.intake import (
@@ -194,7 +195,7 @@ def _begin(request: Request, table: Place | None, parts: Parts, output: Place) -
     if table:
         intake = survey(table)
         if request.sentences:
-            _check_sentences(table, request.sentences)
+            _check_sentences(table, request.sentences, clean=output.local is not None)
         if output.local:
             take_in_table(table, output.local)
     else:
@@ -214,11 +215,13 @@ def _begin(request: Request, table: Place | None, parts: Parts, output: Place) -
     return manifest
 
 
-def _check_sentences(table: Place, sentences: Path) -> None:
+def _check_sentences(table: Place, sentences: Path, clean: bool) -> None:
+    """Look that sentences are of these records; ``clean`` says that they are cleaned when they are copied."""
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:
         for start in range(0, records.count, 1000):
-            given.of(records.read(start, start + 1000))
+            own = records.read(start, start + 1000)
+            given.of(map(clean_record, own) if clean else own)
     given.end()
 
 

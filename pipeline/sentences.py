@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.ends import Tail, find_content, keywords_of
 from pipeline.errors import MechtagError
 from pipeline.headings import OPENERS, Heading, find_headings
 from pipeline.records import Record, Sentence
+from pipeline.sections import NOTICE, is_keywords, is_note, note_of
 from pipeline.settings import SentenceSettings
 
 if TYPE_CHECKING:
@@ -176,16 +178,61 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
             yield gap
 
 
-def _passages(abstract: str) -> Iterator[tuple[str, int, str]]:
-    """Section, offset and text of what lies between headings and line ends."""
-    section, start = "", 0
-    for heading in [*find_headings(abstract), Heading(len(abstract), len(abstract), "")]:
-        for gap in [*_gaps(abstract, start, heading.start), None]:
-            stop = gap.start() if gap else heading.start
+def _parts(abstract: str) -> list[tuple[int, int, Heading | Tail]]:
+    """Find headings, and what cleaning would cut off the ends, which is a section of its own without headings.
+
+    Each with where what precedes it ends, and where the text below it starts.
+    """
+    content = find_content(abstract)
+    headings = find_headings(abstract)
+    labels = {heading.start: heading.end for heading in headings}
+    parts: list[tuple[int, int, Heading | Tail]] = [
+        (heading.start, heading.end, heading)
+        for heading in headings
+        if content.start <= heading.start and heading.end <= content.end
+    ]
+    if content.start:
+        # Blank or a notice.
+        parts = [(0, 0, Tail(0, 0, NOTICE)), (content.start, content.start, Heading(0, 0, "")), *parts]
+    for tail in content.tails:
+        parts.append((tail.start, min(labels.get(tail.start, tail.start), tail.end), tail))
+    return parts
+
+
+def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
+    """Give what is above, offset and text of what lies between headings and line ends."""
+    above: Heading | Tail = Heading(0, 0, "")
+    start = 0
+    for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
+        for gap in [*_gaps(abstract, start, place), None]:
+            stop = gap.start() if gap else place
             if not abstract[start:stop].isspace() and start < stop:
-                yield section, start, abstract[start:stop]
-            start = gap.end() if gap else heading.end
-        section = heading.name
+                yield above, start, abstract[start:stop]
+            start = gap.end() if gap else below
+        above = part
+
+
+def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
+    """Name the section of a sentence.
+
+    A sentence that is nothing but a note has the name of that note (`pipeline.sections.note_of`), whatever
+    heading is above it. A heading of notes holds for the sentence after it, and for none that is no note:
+    exports print "Trial registration: ..." in the middle of an abstract, too.
+
+    Parameters
+    ----------
+    heading
+        The one above it, or ``""``.
+    first
+        Whether it is the first sentence below that heading.
+    """
+    note = note_of(sentence)
+    if not is_note(heading):
+        # What protocols say of approval below their own heading is part of it.
+        return heading if not note or "ethics" in heading else note
+    if first:
+        return heading if not is_keywords(heading) or keywords_of(sentence) is not None else note
+    return note
 
 
 def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
@@ -211,8 +258,9 @@ def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
     """Cut abstracts into sentences, one record after the other as they come.
 
-    Headings are no sentences; they become the ``section`` of those below them. Every
-    other character that is not a space is in exactly one sentence.
+    Headings are no sentences; they become the ``section`` of those below them, but see `section_of`. Every
+    other character that is not a space is in exactly one sentence. Offsets are into the abstract as given.
+    What cleaning would cut off its ends is in the sections ``keywords`` and ``notice``.
 
     Parameters
     ----------
@@ -231,16 +279,22 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
     """
     nlp = _pipeline(settings.spacy_model)
     passages = (
-        (text, (index, record.record_id, section, offset, text))
+        (text, (index, record.record_id, above, offset, text))
         for index, record in enumerate(records)
-        for section, offset, text in _passages(record.abstract)
+        for above, offset, text in _passages(record.abstract)
     )
     current, number = -1, 0
+    last: Heading | Tail | None = None
     # The text goes along, for spaCy would join it anew from its tokens.
-    for doc, (index, record_id, section, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
+    for doc, (index, record_id, above, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
         if index != current:
-            current, number = index, 0
+            current, number, last = index, 0, None
         for start, end in _spans(doc, passage):
+            if isinstance(above, Tail):
+                section = above.kind
+            else:
+                section = section_of(passage[start:end], above.name, first=last is not above)
+            last = above
             yield Sentence(
                 record_id=record_id,
                 sentence=number,

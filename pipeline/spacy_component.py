@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from spacy.language import Language
 from spacy.tokens import Doc, Span
 
+from pipeline.ends import find_content
 from pipeline.records import Prediction, Record, Sentence
-from pipeline.sentences import split
+from pipeline.sentences import section_of, split
 from pipeline.settings import SentenceSettings, TagSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ class MechtagComponent:
 
     A document is the abstract; its title is ``doc._.title``, or ``title`` in the context that
     ``nlp.pipe(..., as_tuples=True)`` is given. Sentences are those of the pipeline; where it finds
-    none, they are cut as 'mechtag tag' does, and the evidence is the same. What is set:
+    none, they are cut as 'mechtag tag' does, and the evidence is the same. The text is not cleaned, because
+    offsets are into it, but keywords and notices at its ends, which 'mechtag tag' cuts off, are not scored.
+    What is set:
 
     - ``doc.cats``: probability of relevance and of each label;
     - ``doc._.mechtag``: for each label ``score``, ``probability``, ``threshold``, ``decision`` and
@@ -140,16 +143,38 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Give the pipeline's own sentences, without the spaces around them; cut the text if there are none."""
-    if not doc.has_annotation("SENT_START"):
-        yield from split([record], SentenceSettings())
-        return
+    """Give the sentences of the abstract itself: the pipeline's own, or if it has none, those that we cut.
+
+    The text of a `Doc` cannot be cleaned, because offsets are into it. Keywords and notices at its ends, which
+    cleaning cuts off, are left out instead.
+    """
+    content = find_content(doc.text)
+    found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())
+    number = 0
+    for sentence in found:
+        # The pipeline may have taken the label of the keywords into the last sentence.
+        start, end = max(sentence.start, content.start), min(sentence.end, content.end)
+        if not doc.text[start:end].strip():
+            continue
+        if (start, end) != (sentence.start, sentence.end):
+            sentence = sentence.model_copy(update={"start": start, "end": end, "text": doc.text[start:end]})
+        yield sentence.model_copy(update={"sentence": number})
+        number += 1
+
+
+def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
+    """Give the pipeline's own sentences, without the spaces around them."""
     found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
     for number, (offset, text) in enumerate(found):
         start = offset + len(text) - len(text.lstrip())
         text = text.strip()
         yield Sentence(
-            record_id=record.record_id, sentence=number, section="", start=start, end=start + len(text), text=text
+            record_id=record.record_id,
+            sentence=number,
+            section=section_of(text),
+            start=start,
+            end=start + len(text),
+            text=text,
         )
 
 

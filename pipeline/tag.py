@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from models.tagger import Document, Scored, Tagger
+from pipeline.cleaning import clean_record
 from pipeline.records import Evidence, Prediction, Record, Sentence
+from pipeline.sentences import split
+from pipeline.settings import SentenceSettings
 
 BATCH = 1000
 
@@ -31,6 +34,29 @@ def documents_of(
     return pairs
 
 
+def tag_records(
+    tagger: Tagger, model_id: str, records: Iterable[Record], sentences: SentenceSettings, *, evidence_sentences: int
+) -> tuple[list[Record], list[Prediction]]:
+    """Clean records, cut them into sentences and tag them, as ``mechtag tag`` does.
+
+    Parameters
+    ----------
+    records
+        However they were made, each under an id of its own.
+    evidence_sentences
+        As for `predict`.
+
+    Returns
+    -------
+    tuple
+        The records as they were tagged, in their order, and what `predict` returns. Offsets of evidence are
+        into the abstracts of these records, not of those given.
+    """
+    cleaned = [clean_record(record) for record in records]
+    found = split(cleaned, sentences)
+    return cleaned, predict(tagger, model_id, cleaned, found, evidence_sentences=evidence_sentences)
+
+
 def predict(
     tagger: Tagger,
     model_id: str,
@@ -40,7 +66,7 @@ def predict(
     evidence_sentences: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Prediction]:
-    """Tag records.
+    """Tag records as they are; `tag_records` cleans them first.
 
     Parameters
     ----------

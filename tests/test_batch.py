@@ -345,6 +345,37 @@ def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     assert "sentences.spacy_model: 'no_such_model' is neither" in message
 
 
+def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
+    table: tuple[Path, Path], tmp_path: Path
+) -> None:
+    tidy = "Managers of R&D agreed on one aim. They met each month."
+    raw = f"<p>{tidy.replace('&', '&amp;')}</p> Keywords: power; Trust"
+    abstracts = [raw, "", "Managers agreed on the", "Keywords: power; trust"]
+    records = [
+        Record(record_id=f"text:{number}", title="Joint <i>care</i>", abstract=abstract, keywords=("trust",))
+        for number, abstract in enumerate(abstracts)
+    ]
+    write_records(tmp_path / "raw.parquet", records)
+    words = ("tag", tmp_path / "raw.parquet", "--params", table[1])
+    status, _, said = call(*words, "-o", tmp_path / "out")
+    assert status == 0, said
+    assert "note: 1 abstract ends in mid-sentence: the export cut it off" in said
+    kept = read_records(tmp_path / "out/records.parquet")
+    assert [record.abstract for record in kept] == [tidy, "", "Managers agreed on the", ""]
+    assert (kept[0].title, kept[0].keywords) == ("Joint care", ("trust", "power"))
+    summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
+    assert (summary["abstracts_cut"], summary["without_abstract"]) == (1, 2)
+    by_id = {record.record_id: record.abstract for record in kept}
+    predictions = read_predictions(tmp_path / "out/predictions.parquet")
+    assert any(row.evidence for row in predictions)
+    for row in predictions:
+        assert all(by_id[row.record_id][found.start : found.end] == found.text for found in row.evidence)
+    # Sentences that were cut by 'mechtag sentences' are of the same texts.
+    assert call("sentences", tmp_path / "raw.parquet", "-o", tmp_path / "s.parquet", "--params", table[1])[0] == 0
+    assert call(*words, "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "again")[0] == 0
+    assert outputs(tmp_path / "again") == outputs(tmp_path / "out")
+
+
 def test_sentences_cut_before_are_taken_part_by_part(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.sets import BENCH
+from pipeline.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
+from pipeline.ends import find_content
 from pipeline.headings import find_headings
-from pipeline.readers.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
-from pipeline.readers.notices import cut_notices
 
 TEXT = "Nurses shared the lead. Wards kept their plans."
+
+
+def cut_notices(text: str) -> str:
+    """Give what is left of a text without what is at its ends."""
+    content = find_content(text)
+    return text[content.start : content.end]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +122,13 @@ def test_real_letters_are_not_mended(text: str) -> None:
     ],
 )
 def test_paragraphs_and_headings_of_abstracts(raw: str, clean: str) -> None:
-    assert clean_abstract(raw) == clean
+    assert clean_abstract(raw) == (clean, ())
 
 
 def test_titles_of_sections_are_found_as_headings() -> None:
-    cleaned = clean_abstract("<sec><title>Methods</title><p>We asked.</p></sec><sec><title>Results</title>Yes.</sec>")
+    cleaned, _ = clean_abstract(
+        "<sec><title>Methods</title><p>We asked.</p></sec><sec><title>Results</title>Yes.</sec>"
+    )
     assert [heading.name for heading in find_headings(cleaned)] == ["methods", "results"]
 
 
@@ -186,11 +194,11 @@ def test_no_abstract_available() -> None:
 
 
 def test_notices_in_published_abstracts() -> None:
-    """What is cut off real abstracts has a sign of rights in it, and hardly any sign is left at an end."""
+    """What is cut off real abstracts has a sign of rights or keywords in it, and hardly any sign is left at an end."""
     folder = BENCH / "screening"
     if not folder.is_dir():
         pytest.skip(f"needs {folder}; MECHTAG_BENCH names the folder of benchmark data")
-    sign = re.compile(r"©|copyright|rights reserved|\(c\) ?\d{4}|abstract|published by|psycinfo", re.I)
+    sign = re.compile(r"©|copyright|rights reserved|\(c\) ?\d{4}|abstract|published by|psycinfo|key ?words", re.I)
     cut = left = 0
     for name in ("wilson", "ace", "oud_2018"):
         with gzip.open(folder / f"{name}.csv.gz", "rt", encoding="utf-8", newline="") as file:

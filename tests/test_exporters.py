@@ -254,9 +254,9 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
         Record(
             record_id="text:b", title="Low", authors=("Berg, Ada", "Li, Bo"), year=2020, journal="Care", doi="10.1/x"
         ),
-        Record(record_id="text:a", title="Tie"),
+        Record(record_id="text:a", title="Tie", abstract="Nurses met. They shared the"),
         Record(record_id="text:d", title="Unscored", pmid="7"),
-        Record(record_id="text:c", title="Top"),
+        Record(record_id="text:c", title="Top", abstract="Nurses met. They shared the lead"),
     ]
     predictions = [
         predict("text:b", "relevant", "refer", 0.25, ["Weak.", "Strong\nand long."]),
@@ -268,20 +268,21 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
     assert (tmp_path / "tagged.csv").read_bytes().startswith(b"\xef\xbb\xbfrecord_id,")
     rows = read_table(tmp_path / "tagged.csv")
     assert [row["title"] for row in rows] == ["Top", "Tie", "Low", "Unscored"]
+    assert [row["abstract_note"] for row in rows] == ["", "cut off", "none", "none"]
     assert list(rows[0]) == [
-        *("record_id", "title", "authors", "year", "journal", "doi", "pmid"),
+        *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note"),
         *("relevant_probability", "relevant_decision", "relevant_evidence"),
         *("trust_probability", "trust_decision", "trust_evidence"),
         *("power_probability", "power_decision", "power_evidence"),
     ]
-    assert list(rows[2].values())[:10] == [
-        *("text:b", "Low", "Berg, Ada; Li, Bo", "2020", "Care", "10.1/x", ""),
+    assert list(rows[2].values())[:11] == [
+        *("text:b", "Low", "Berg, Ada; Li, Bo", "2020", "Care", "10.1/x", "", "none"),
         *("0.25", "refer", "“Strong and long.” “Weak.”"),
     ]
     assert rows[0]["relevant_probability"] == "0.9877"
     assert (rows[0]["power_probability"], rows[0]["power_decision"]) == ("", "yes")
     assert rows[3]["pmid"] == "7"
-    assert set(list(rows[3].values())[7:]) == {""}
+    assert set(list(rows[3].values())[8:]) == {""}
 
 
 def test_table_neutralises_formulas(tmp_path: Path) -> None:

@@ -123,7 +123,51 @@ HEADINGS = [
     ("Abstract Background and Aims The aim was clear.", ["background and aims"]),
     ("Conclusions— It works. Authors' conclusions: it does.", ["conclusions", "authors' conclusions"]),
     ("Implications for practice: train staff.", ["implications for practice"]),
+    (
+        "PurposeThis paper asks why.Design/methodology/approachThe authors met two teams.FindingsThey met."
+        "Research limitations/implicationsOne ward was seen.Originality/valueIt is new.",
+        [
+            "purpose",
+            "design/methodology/approach",
+            "findings",
+            "research limitations/implications",
+            "originality/value",
+        ],
+    ),
+    ("Practical implications Managers should meet. It helps.", ["practical implications"]),
+    ("Policy Points Leaders must share. They meet. Context Care is split.", ["policy points", "context"]),
+    ("Wards met. PRACTITIONER POINTS Nurses lead.", ["practitioner points"]),
+    (
+        "METHODS AND ANALYSIS We ask. ETHICS AND DISSEMINATION A board agreed.",
+        ["methods and analysis", "ethics and dissemination"],
+    ),
+    (
+        "DESIGN/METHODOLOGY/APPROACH A survey. ORIGINALITY/VALUE This is new.",
+        ["design/methodology/approach", "originality/value"],
+    ),
+    (
+        "What is known about the topic? Little. What does this paper add? Much.",
+        ["what is known about the topic", "what does this paper add"],
+    ),
+    ("Wards differ. What this study adds • Trust is slow.", ["what this study adds"]),
+    (
+        "IntroductionTeams are new. Theory/MethodsNurses met. Discussion and conclusionIt works.",
+        ["introduction", "theory/methods", "discussion and conclusion"],
+    ),
+    ("Highlights (new ways, and effects): They met.", ["highlights"]),
+    ("The test was run in version 26. Results: Half left.", ["results"]),
+    ("We met. LEVEL OF EVIDENCE Expert view. It ends.", ["level of evidence"]),
+    ("It ends. PROSPERO REGISTRATION NUMBER CRD42000000000.", ["prospero registration number"]),
+    (
+        "Aims and objectives. To see. Relevance to clinical practice. Nurses lead.",
+        ["aims and objectives", "relevance to clinical practice"],
+    ),
+    ("Objectives (1) To see. Results mHealth was rare.", ["objectives", "results"]),
     # running prose
+    ("Data from New York were used. Recommendations for future ACT work follow.", []),
+    ("Results Patients with needs gave were mixed. Policy points were few.", []),
+    ("The value was 0.05. Results: none.", ["results"]),
+    ("What is known about the topic we asked? Practical implications were few.", []),
     ("The results: three themes. Methods were compared.", []),
     ("Results of the survey were clear. Participants said: yes.", []),
     ("Design Thinking was used. Purpose-built tools helped.", []),
@@ -141,12 +185,39 @@ def test_headings(abstract: str, names: list[str]) -> None:
     assert [heading.name for heading in find_headings(abstract)] == names
 
 
+# Labels as journals print them, with what may come between a label and its text.
+LABELS = (
+    "Background|Purpose|Aims and objectives|Methods|Design/methodology/approach|Setting and participants|Data sources|"
+    "Methods and analysis|Main outcome measures|Findings|Principal findings|Research limitations/implications|"
+    "Practical implications|Originality/value|Ethics and dissemination|Implications for nursing management|"
+    "Conclusions|Policy Points|Patient or Public Contribution|Trial registration number|Funding|Future work"
+).split("|")
+
+
+@pytest.mark.parametrize("join", [": ", " ", "", ":", "\n", " – ", " - ", ". "])
+@pytest.mark.parametrize("before", [" ", "", "\n"])
+def test_labels_in_any_joining(before: str, join: str) -> None:
+    parts = [f"{label}{join}Twelve wards took part in {number} ways." for number, label in enumerate(LABELS)]
+    found = cut(before.join(parts))
+    assert [sentence.section for sentence in found] == [label.lower() for label in LABELS]
+    assert {sentence.text[:17] for sentence in found} == {"Twelve wards took"}
+
+
 def test_headings_become_sections_and_are_no_text() -> None:
     assert sections("We begin. Purpose - To see.\n\nMETHODS: Design: A survey. It ran.") == [
         ("", "We begin."),
         ("purpose", "To see."),
         ("design", "A survey."),
         ("design", "It ran."),
+    ]
+
+
+def test_a_number_that_ends_a_sentence_is_no_part_of_a_heading() -> None:
+    assert sections("It was 0.05. Results: None left. We used version 26. Conclusions: It works.") == [
+        ("", "It was 0.05."),
+        ("results", "None left."),
+        ("results", "We used version 26."),
+        ("conclusions", "It works."),
     ]
 
 

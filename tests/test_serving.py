@@ -133,6 +133,19 @@ def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, serv
     assert list(found.columns) == served.metadata.get_output_schema().input_names()
 
 
+def test_texts_are_cleaned_and_offsets_are_into_what_is_returned(served: Any) -> None:
+    tidy = "Managers of R&D agreed on one aim. They met each month."
+    raw = f"<p>{tidy.replace('&', '&amp;')}</p> Keywords: power; trust"
+    both = served.predict(pd.DataFrame([{"title": TITLE, "abstract": raw}, {"title": TITLE, "abstract": tidy}]))
+    assert list(both["abstract"]) == [tidy, tidy]
+    for name in both.columns:
+        if name.endswith("_evidence"):
+            (first,), (second,) = both[name]
+            assert tidy[first["start"] : first["end"]] == first["text"] == second["text"]
+        elif name.endswith("_probability"):
+            assert both[name][0] == pytest.approx(both[name][1], abs=1e-6)
+
+
 def test_records_may_lack_an_abstract_or_share_a_name(served: Any) -> None:
     rows = [{"record_id": "a", "title": TITLE, "abstract": ABSTRACT}, {"record_id": "a", "title": TITLE}]
     both = served.predict(pd.DataFrame(rows))

@@ -150,6 +150,21 @@ def test_sentences_of_the_pipeline_are_taken_as_they_are(model: Path) -> None:
         assert doc.text[evidence["start"] : evidence["end"]] == evidence["text"] == evidence["text"].strip()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_keywords_and_notices_at_the_ends_are_not_scored(model: Path, own: bool) -> None:
+    nlp = spacy.blank("en")
+    if own:
+        nlp.add_pipe("sentencizer")
+    nlp.add_pipe("mechtag", config={"model": str(model)})
+    plain = TEXT.replace("together.The", "together. The")
+    bare, doc = nlp(plain), nlp(f"{plain} Keywords: power; trust; shared aims © 2019 Invented Press Ltd.")
+    spans = [[span.text for span in one.spans["mechtag_sentences"]] for one in (bare, doc)]
+    assert spans[0] == spans[1]
+    assert doc.cats == pytest.approx(bare.cats, abs=1e-5)
+    for found in doc._.mechtag.values():
+        assert all(doc.text[one["start"] : one["end"]] == one["text"] for one in found["evidence"])
+
+
 def test_other_categories_and_spans_stay(nlp: Language) -> None:
     doc = nlp.make_doc(TEXT)
     doc.cats["design: interview"] = 0.5

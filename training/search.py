@@ -14,6 +14,7 @@ from models.artifact import load_model
 from models.codebook import Codebook
 from models.encoder import TransformerEncoder, Vectors, locate_encoder
 from models.ranker import Ranker
+from pipeline.cleaning import clean_record
 from pipeline.errors import MechtagError
 from pipeline.ingest import Note, ingest
 from pipeline.records import Record
@@ -39,7 +40,7 @@ def read_sources(path: Path, on_note: Callable[[str], None]) -> list[Record]:
     MechtagError
         Nothing can be read, or a paper stands twice.
     """
-    records = read_records(path) if path.suffix == ".parquet" else _ingest(path, on_note)
+    records = list(map(clean_record, read_records(path))) if path.suffix == ".parquet" else _ingest(path, on_note)
     first: dict[str, Record] = {}
     for record in records:
         other = first.setdefault(record.record_id, record)

@@ -20,13 +20,13 @@ from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Sche
 from models.artifact import load_model
 from models.errors import MechtagError
 from pipeline.records import Prediction, Record
-from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, TagSettings
-from pipeline.tag import predict
+from pipeline.tag import tag_records
 
 MODEL = "model"
 # Packages that the carried code imports, and that loading a model needs; the encoder's comes on top.
 PACKAGES = (
+    "ftfy",
     "mlflow",
     "numpy",
     "pandas",
@@ -70,7 +70,7 @@ def signature(labels: Sequence[str]) -> ModelSignature:
         )
     )
     inputs = [ColSpec(text, "title"), ColSpec(text, "abstract", False), ColSpec(text, "record_id", False)]
-    outputs = [ColSpec(text, "record_id", False), ColSpec(text, "model_id")]
+    outputs = [ColSpec(text, "record_id", False), ColSpec(text, "model_id"), ColSpec(text, "abstract")]
     for label in labels:
         outputs += [ColSpec(number, f"{label}_probability"), ColSpec(text, f"{label}_decision")]
         outputs += [ColSpec(evidence, f"{label}_evidence")]
@@ -92,14 +92,15 @@ class ServedTagger(PythonModel):
         Parameters
         ----------
         model_input
-            One row a record: ``title``, and perhaps ``abstract`` and ``record_id``. Texts are taken as
-            they are; offsets of evidence are into ``abstract``. MLflow has checked names and types.
+            One row a record: ``title``, and perhaps ``abstract`` and ``record_id``. MLflow has checked names
+            and types. Texts are cleaned as `mechtag tag` cleans them.
 
         Returns
         -------
         pandas.DataFrame
-            One row a record, in the order of the input: ``record_id`` as given, ``model_id``, and for each
-            label ``<label>_probability``, ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
+            One row a record, in the order of the input: ``record_id`` as given; ``model_id``; ``abstract`` as it
+            was tagged, which the offsets of evidence are into; and for each label ``<label>_probability``,
+            ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
 
         Raises
         ------
@@ -109,18 +110,20 @@ class ServedTagger(PythonModel):
         try:
             records = list(_records(model_input))
             ids = [record_id for record_id, _ in records]
-            made = predict(
+            cleaned, made = tag_records(
                 self._model.tagger,
                 self._model.config.model_id,
                 [record for _, record in records],
-                split((record for _, record in records), self._sentences),
+                self._sentences,
                 evidence_sentences=self._tag.evidence_sentences,
             )
         except MechtagError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
         labels = self._model.tagger.codebook.all_keys
         width = len(labels)
-        rows = [_row(ids[row], made[row * width : (row + 1) * width]) for row in range(len(ids))]
+        rows = [
+            _row(ids[row], record.abstract, made[row * width : (row + 1) * width]) for row, record in enumerate(cleaned)
+        ]
         return pd.DataFrame(rows, columns=signature(labels).outputs.input_names())
 
 
@@ -152,8 +155,8 @@ def _text(cell: Any, place: str) -> str | None:
     return cell
 
 
-def _row(record_id: str | None, predictions: Sequence[Prediction]) -> dict[str, Any]:
-    row: dict[str, Any] = {"record_id": record_id, "model_id": predictions[0].model_id}
+def _row(record_id: str | None, abstract: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    row: dict[str, Any] = {"record_id": record_id, "model_id": predictions[0].model_id, "abstract": abstract}
     for prediction in predictions:
         row[f"{prediction.label}_probability"] = prediction.probability
         row[f"{prediction.label}_decision"] = prediction.decision

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from pipeline.files import write_csv
 from pipeline.records import Prediction, Record
+from pipeline.sections import is_cut
 from pipeline.sorting import sorting
 
-_BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid")
+_BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note")
 
 # https://support.microsoft.com/office/excel-specifications-and-limits: total characters in a cell,
 # which Excel counts in UTF-16 units. It cuts the rest away without a word, so we do it with one.
@@ -34,13 +35,20 @@ def _quote(prediction: Prediction) -> str:
     return excel_cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
 
 
+def _abstract_note(abstract: str) -> str:
+    if not abstract:
+        return "none"
+    return "cut off" if is_cut(abstract) else ""
+
+
 @contextmanager
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Write a CSV table (UTF-8 with byte order mark), the most relevant record first.
 
-    Bibliographic columns, then for each label ``KEY_probability``, ``KEY_decision`` and
+    Bibliographic columns, then ``abstract_note`` (``none`` where there is no abstract, ``cut off`` where it
+    ends in mid-sentence, else nothing), then for each label ``KEY_probability``, ``KEY_decision`` and
     ``KEY_evidence``. Rows run by the probability of the first label, relevance, from
     high to low, then by ``record_id``; records without one come last. Parameters as in
     `pipeline.exporters.Exporter`.
@@ -59,6 +67,7 @@ def writing(
         yield excel_cell(record.journal or "")
         yield excel_cell(record.doi or "")
         yield excel_cell(record.pmid or "")
+        yield _abstract_note(record.abstract)
         for key, _ in labels:
             prediction = predictions.get(key)
             if prediction is None:

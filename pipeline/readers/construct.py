@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from pipeline.cleaning import clean_abstract, clean_text, join_keywords
 from pipeline.readers.base import LONGEST_ENTRY, Entry
-from pipeline.readers.cleaning import clean_abstract, clean_text
 from pipeline.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
 
 _T = TypeVar("_T", covariant=True)
@@ -97,7 +97,7 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[st
     raw = tuple(entry.fields)
     get = cleaned.get
     title = clean_text(get("title"), told)
-    abstract = clean_abstract(get("abstract"), told)
+    abstract, listed = clean_abstract(get("abstract"), told)
     reason = entry.fault
     if not reason and not title:
         reason = "no title"
@@ -111,7 +111,8 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[st
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
     # Co-authors may have the same name; a keyword stands for one thing.
     authors = tuple(filter(None, _authors.each(_list(get("authors")), told)))
-    keywords = tuple(dict.fromkeys(filter(None, _texts.each(words, told)))) if (words := _list(get("keywords"))) else ()
+    words = _list(get("keywords"))
+    keywords = join_keywords(filter(None, _texts.each(words, told)), listed) if words or listed else ()
     journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], told)
     return Record.unchecked(
         {

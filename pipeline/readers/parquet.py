@@ -9,6 +9,9 @@ from pipeline.readers import columns
 from pipeline.readers.base import Entry, Format, Source
 from pipeline.store import read_table
 
+# Columns that tables of records have, and no others.
+_OWN = frozenset(("record_id", "source_index", "raw"))
+
 
 def recognise(source: Source) -> bool:
     """Whether the file begins as parquet does."""
@@ -31,11 +34,20 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map columns to attributes of a record; lists stay lists."""
+    r"""Map columns to attributes of a record; lists stay lists.
+
+    In a table that mechtag wrote, each line end in an abstract is meant; in any other it may wrap the text.
+    """
+    if _OWN <= {name for name, _ in fields}:
+        fields = [(name, _apart(value) if name == "abstract" else value) for name, value in fields]
     lists = {name: value for name, value in fields if isinstance(value, list)}
     cleaned = columns.clean([(name, str(value)) for name, value in fields if not isinstance(value, list | dict)])
     known = columns.attributes(lists)
     return {**cleaned, **{attribute: lists[name] for name, (attribute, _) in known.items()}}
+
+
+def _apart(value: Any) -> Any:
+    return value.replace("\n", "\n\n") if isinstance(value, str) else value
 
 
 FORMAT = Format("Parquet", recognise, read, clean)

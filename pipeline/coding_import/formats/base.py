@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from pipeline.annotations import Basis
+from pipeline.cleaning import clean_text
 from pipeline.coding_import.formats.content import NAMES, Content, fold
 from pipeline.coding_import.labels import LabelMap
 from pipeline.readers import columns
 from pipeline.readers.base import Entry
-from pipeline.readers.cleaning import clean_text
 from pipeline.readers.construct import clean_author, clean_year
 from pipeline.records import normalise_doi, normalise_pmid
 

@@ -83,17 +83,25 @@ def _is_notice(text: str) -> bool:
     return all(not word[0].islower() or word.split("'")[0].split("’")[0] in _WORDS for word in words)
 
 
-def _notice_start(text: str, tail: int) -> int:
-    """Where, from ``tail`` on, the notices at the end of a text begin; its length where there are none."""
-    for match in _OPENING.finditer(text, tail):
+def is_only_notice(sentence: str) -> bool:
+    """Whether a sentence opens like a notice and holds nothing else."""
+    return _signed(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
+
+
+def _notice_start(window: str, whole: bool) -> int:
+    """Where the notices at the end of a text begin; its length where there are none.
+
+    ``whole`` says that nothing was left out before it.
+    """
+    for match in _OPENING.finditer(window):
         start = match.start()
-        before = text[:start].rstrip()
-        placed = not before or before[-1] in _ENDS or "\n" in text[len(before) : start]
+        before = window[:start].rstrip()
+        placed = before[-1] in _ENDS or "\n" in window[len(before) : start] if before else whole
         # These need no full stop before them, which some abstracts lack.
-        placed = placed or _SURE.match(text, start - 1) is not None
-        if placed and _is_notice(text[start:]):
+        placed = placed or _SURE.match(window, start - 1) is not None
+        if placed and _is_notice(window[start:]):
             return start
-    return len(text)
+    return len(window)
 
 
 def _signed(end: str) -> bool:
@@ -110,15 +118,25 @@ def _signed(end: str) -> bool:
     )
 
 
-def cut_notices(abstract: str) -> str:
-    """Cut notices off both ends of an abstract; ``""`` where nothing else is in it."""
-    if _signed(abstract[-_NEAR:]):
-        tail = max(0, len(abstract) - _REACH)
-        if ebsco := _EBSCO.search(abstract, tail):
-            abstract = abstract[: ebsco.start()]
-        abstract = abstract[: _notice_start(abstract, tail)].rstrip()
-    if abstract.startswith(("©", "(c)", "(C)", "Copyright")):
-        leading = _LEADING.match(abstract)
-        if leading and _is_notice(leading.group()):
-            abstract = abstract[leading.end() :]
-    return "" if len(abstract) < 40 and _NONE.fullmatch(abstract) else abstract
+def notices_start(text: str, start: int, end: int) -> int:
+    """Where the notices at the end of ``text[start:end]`` begin; ``end`` where there are none."""
+    if not _signed(text[max(start, end - _NEAR) : end]):
+        return end
+    first = max(start, end - _REACH)
+    window = text[first:end]
+    if ebsco := _EBSCO.search(window):
+        window = window[: ebsco.start()]
+    return first + _notice_start(window, whole=first == start)
+
+
+def notice_end(text: str, start: int, end: int) -> int:
+    """Where a notice that ``text[start:end]`` begins with ends; ``start`` where there is none."""
+    if not text.startswith(("©", "(c)", "(C)", "Copyright"), start):
+        return start
+    leading = _LEADING.match(text, start, end)
+    return leading.end() if leading and _is_notice(leading.group()) else start
+
+
+def says_none(text: str) -> bool:
+    """Whether a text only says that there is no abstract."""
+    return len(text) < 40 and _NONE.fullmatch(text) is not None

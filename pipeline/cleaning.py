@@ -1,4 +1,7 @@
-"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices."""
+"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices, keywords.
+
+`clean_record` does it for a record, however it came; the readers of exports use the same functions.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import html
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import ftfy
 
+from pipeline.ends import LONGEST, find_content
 from pipeline.headings import find_headings
-from pipeline.readers.notices import cut_notices
+from pipeline.records import Record
 
 _PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
@@ -38,7 +44,11 @@ _CLOSED_LETTER = re.compile(r"</([a-z])>")
 _SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _BLANK_LINE = re.compile(r"\n\s*\n")
-_LONGEST_HEADING, _LONGEST_ABSTRACT = 100, 100_000
+_LONGEST_HEADING = 100
+# Cleaning may bring to light what must be cleaned, such as a tag within a tag. What is not clean after so many
+# rounds was made to be so, and loses the characters that markup is made of.
+_ROUNDS = 4
+_MARKUP = str.maketrans("", "", "<>&")
 
 # UTF-8 read as Windows-1252, Latin-1 or MacRoman: a letter that begins a character in UTF-8, before one
 # of those that go on ('Ã©', 'â€™'). Whether it is that, ftfy judges by all of the text.
@@ -57,7 +67,7 @@ def mend_mojibake(text: str) -> str:
     The judgement is that of ftfy, which knows sequences that no language writes:
     https://ftfy.readthedocs.io/en/latest/heuristic.html.
     """
-    if len(text) > _LONGEST_ABSTRACT or not _SUSPECT.search(_CAPITALS.sub("", text)):
+    if len(text) > LONGEST or not _SUSPECT.search(_CAPITALS.sub("", text)):
         return text
     mended: str = ftfy.fix_encoding(text, _MENDING)
     return mended
@@ -140,6 +150,20 @@ def clean_text(value: Any, told: list[str] | None = None) -> str:
         text = str(int(value)) if value.is_integer() else str(value)
     else:
         return ""
+    return _settled(text, partial(_line, told=told))
+
+
+def _settled(text: str, clean: Callable[[str], str]) -> str:
+    """Clean until nothing changes any more, so that what was cleaned once stays as it is."""
+    for _ in range(_ROUNDS):
+        cleaned = clean(text)
+        if cleaned == text:
+            return text
+        text = cleaned
+    return clean(text.translate(_MARKUP))
+
+
+def _line(text: str, told: list[str] | None) -> str:
     text, plain = _examine(text, told)
     return text.strip(" ") if plain else _one_line(strip_markup(text))
 
@@ -160,8 +184,10 @@ def _heads(line: str) -> tuple[bool, bool]:
     return begins, begins and len(line) <= _LONGEST_HEADING and headings[0].end >= len(line)
 
 
-def _paragraphs(text: str) -> str:
+def _paragraphs(text: str, wrapped: bool) -> str:
     """Keep line ends that mean something, at blank lines and headings; others only wrap the text."""
+    if not wrapped:
+        return "\n".join(filter(None, map(_one_line, text.split("\n"))))
     parts: list[str] = []
     for block in _BLANK_LINE.split(text):
         joins = False
@@ -175,16 +201,66 @@ def _paragraphs(text: str) -> str:
     return "\n".join(parts)
 
 
-def clean_abstract(value: Any, told: list[str] | None = None) -> str:
-    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines, and cut notices.
+def _body(text: str, told: list[str] | None, wrapped: bool) -> str:
+    text, plain = _examine(text, told)
+    if plain:
+        return text.strip(" ")
+    text = strip_markup(
+        text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2029", "\n\n").replace("\u2028", "\n")
+    )
+    return _paragraphs(text, wrapped) if "\n" in text and len(text) <= LONGEST else _one_line(text)
 
-    A single ``\n`` stands where the source had a blank line, a paragraph or a heading of
-    its own line; all other line ends became spaces. Parameters as in `clean_text`.
+
+def clean_abstract(value: Any, told: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
+    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines.
+
+    Notices at its ends are cut, and so are lists of keywords at its end.
+
+    Parameters
+    ----------
+    value, told
+        As in `clean_text`.
+    wrapped
+        Whether a line end may only wrap the text, as in an export. A single ``\n`` then stays where the
+        source had a blank line, a paragraph or a heading of its own line; all other line ends become spaces.
+
+    Returns
+    -------
+    tuple
+        The abstract, and the keywords that were listed at its end.
     """
     if type(value) is not str:
-        return clean_text(value)
-    text, plain = _examine(value, told)
-    if plain:
-        return cut_notices(text.strip(" "))
-    text = strip_markup(text.replace("\u2029", "\n\n").replace("\u2028", "\n"))
-    return cut_notices(_paragraphs(text) if "\n" in text and len(text) <= _LONGEST_ABSTRACT else _one_line(text))
+        return clean_text(value), ()
+    text = _settled(_body(value, told, wrapped), partial(_body, told=told, wrapped=False))
+    keywords: tuple[str, ...] = ()
+    # A text may be judged otherwise when its end is gone.
+    while (content := find_content(text))[:2] != (0, len(text)):
+        keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
+        text = _settled(text[content.start : content.end], partial(_body, told=told, wrapped=False))
+    return text, keywords
+
+
+def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Give the first keywords, then those of the others that are not among them in some other case."""
+    found = dict.fromkeys(first)
+    known = {keyword.casefold() for keyword in found}
+    for keyword in others:
+        if keyword.casefold() not in known:
+            known.add(keyword.casefold())
+            found[keyword] = None
+    return tuple(found)
+
+
+def clean_record(record: Record) -> Record:
+    r"""Clean title, abstract and keywords of a record as the readers of exports do; all else stays as it is.
+
+    A record that a reader made, or that was cleaned before, is given back unchanged. Line ends in the
+    abstract are taken for meant, as in every `Record`. Offsets of sentences and evidence are into the
+    abstract of the record that is cut into sentences, so clean first, and keep what this returns.
+    """
+    title = clean_text(record.title)
+    abstract, listed = clean_abstract(record.abstract, wrapped=False)
+    keywords = join_keywords(filter(None, map(clean_text, record.keywords)), listed)
+    if (title, abstract, keywords) == (record.title, record.abstract, record.keywords):
+        return record
+    return record.model_copy(update={"title": title, "abstract": abstract, "keywords": keywords})

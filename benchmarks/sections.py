@@ -1,0 +1,78 @@
+"""How many sentences get the section that was printed above them, in each way that exports join the two.
+
+    python -m benchmarks.sections journal_style.jsonl
+
+The file has one abstract a line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are put
+together anew with another joining each time; the third column is of abstracts without headings, in which none
+must be found.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.headings import find_headings
+
+# What is around a heading, and whether it is in capitals.
+JOININGS = {
+    "colon": (" {}: ", False),
+    "dash": (" {} – ", False),
+    "full stop": (" {}. ", False),
+    "own line": ("\n{}\n", False),
+    "nothing": (" {} ", False),
+    "nothing, capitals": (" {} ", True),
+    "glued to what follows": (" {}", False),
+    "glued to both": ("{}", False),
+}
+
+
+def name_of(section: str) -> str:
+    """Give a printed heading without its punctuation."""
+    return section.strip().rstrip(".:–- ")
+
+
+def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
+    """Put an abstract together; return it with start, end and section of each sentence."""
+    pattern, capitals = JOININGS[joining]
+    text, above = "", ""
+    places = []
+    for sentence in sentences:
+        section = name_of(sentence["section"])
+        between = pattern.format(section.upper() if capitals else section) if section and section != above else " "
+        text += between if text else between.lstrip()
+        places.append((len(text), len(text) + len(sentence["text"]), section.lower()))
+        text, above = text + sentence["text"], section
+    return text, places
+
+
+def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
+    """Count the sentences with their own section and no heading inside them."""
+    text, places = join(sentences, joining)
+    headings = find_headings(text)
+    right = 0
+    for start, end, section in places:
+        found = next((heading.name for heading in reversed(headings) if heading.end <= start), "")
+        inside = any(heading.start < end and heading.end > start for heading in headings)
+        right += found == section and not inside
+    return right
+
+
+def main(path: Path) -> None:
+    """Print a line for each joining."""
+    abstracts = [json.loads(line)["sentences"] for line in path.read_text(encoding="utf-8").splitlines()]
+    groups: dict[bool, list[list[dict[str, Any]]]] = {True: [], False: []}
+    for sentences in abstracts:
+        groups[any(sentence["section"] for sentence in sentences)].append(sentences)
+    for joining in JOININGS:
+        cells = [
+            f"{sum(count_right(one, joining) for one in group)} of {sum(map(len, group))}" for group in groups.values()
+        ]
+        sys.stdout.write(f"{joining:24}{cells[0]:>14}{cells[1]:>14}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

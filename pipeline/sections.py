@@ -1,0 +1,208 @@
+"""What sections and sentences of abstracts are: administrative notes, and abstracts that were cut off.
+
+Funding, registration, approval and copyright are not evidence of anything a paper found. Journals print them
+under headings of their own or as plain sentences at the end. `is_note` knows the first by the heading,
+`note_of` the second by the words; a sentence it names gets that name as its section.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from pipeline.notices import is_only_notice
+
+KEYWORDS, NOTICE = "keywords", "notice"
+
+# The names that `note_of` gives are among these, and so are headings as journals print them.
+_NOTE_HEADING = re.compile(
+    r"""
+    (?:authors?['’]?s?\s)? (?: key[\s-]?words?(?:\sand\sphrases)? | index(?:ing)?\sterms | descriptors
+        | mesh(?:\s(?:terms?|headings?|key\s?words?))? | subject\s(?:terms|headings) )
+    | (?: (?:primary|study|trial|main)\s )? (?: funding | sponsor(?:s|ship)? ) (?:[/\s,&]+(?:source|sources|sponsor|
+        sponsors|sponsorship|statement|information|support|acknowledge?ments?|support|and|registration|disclosures?))*
+    | sources?\sof\s(?:funding|support) | (?:financial|grant)\s(?:support|disclosures?) | (?:role\sof\s)?(?:the\s)?
+        funding\ssources?
+    | (?: (?:clinical|systematic|prospero|international|isrctn|prospective|review|study|trial|protocol|of|the)[\s/]+ )*
+        regist(?:ration|ry) (?:[\s/,]+(?:number|numbers|no|nr|id|identifier|details|information|in|and|prospero|funding|
+        registration|systematic|review|trial|study|protocol|name|date|isrctn))*
+    | clinical\s?trials?(?:\.gov)?\s(?:identifier|number|registration|registry)(?:\s(?:number|information))?
+    | prospero(?:\s(?:number|id))?
+    | ethics | ethic(?:s|al)\s(?:(?:and\s)?(?:research\s)?(?:governance\s)?) (?:approvals?|statements?|considerations?|
+        numbers?|committee|clearance|issues|permission|review) (?:\s(?:number|and\s(?:informed\s)?consent
+        (?:\sto\sparticipate)?))? | (?:informed\s)?consent
+    | (?:statement\sof\s|declarations?\sof\s|potential\s)? (?:(?:conflicts?|conflicting|competing|declarations?)
+        (?:\sof)?\s)? interests? (?:\s(?:statement|declaration|disclosure))? | (?:author\s)?(?:disclosures?)
+        (?:\s(?:of\sinterests?|statement|information))? | declarations?
+    | (?:data|code) (?:\sand\s(?:data|code|materials?))? \s (?:availability|sharing|access) (?:\sstatement)?
+        | availability\sof\s(?:the\s)?data(?:\sand\smaterials?)?
+    | levels?\sof\sevidence(?:\slevel)? | evidence\slevel
+    | acknowledge?ments? | notice | copyright | licen[cs]e | open\saccess
+    """,
+    re.VERBOSE,
+)
+
+
+@lru_cache(maxsize=1024)
+def is_note(section: str) -> bool:
+    """Whether a section is administrative: keywords, funding, registration, approval, interests, rights.
+
+    What stands in such a section is neither evidence nor anything to score by. 'Ethics and dissemination' is
+    not one of them: protocols say there how they share what they find.
+
+    Parameters
+    ----------
+    section
+        Name of a section as in `pipeline.records.Sentence`, or a heading as printed, in any case; the empty
+        name is that of text without a heading.
+    """
+    name = " ".join(section[:_LONGEST_NAME].lower().split()).strip(" .:;–—-?")
+    return _NOTE_HEADING.fullmatch(name) is not None
+
+
+def is_keywords(section: str) -> bool:
+    """Whether a section is a list of keywords or of index terms."""
+    return is_note(section) and section.startswith(("author", "key", "index", "mesh", "subject", "descriptors"))
+
+
+_LONGEST_NAME, _LONGEST_NOTE = 120, 500
+# Who pays for research. "Supported" asks for more than "funded", because leaders and trusts support, too.
+_PAYS = (
+    r"[Gg]rants?|[Ff]und(?:s|ing|ation)?|[Ff]ellowships?|[Ss]cholarships?|[Aa]wards?|Foundation|Institutes?|Council|"
+    r"Ministry|Ministries|NIHR|NIH|NHMRC|CIHR|ESRC|MRC|EU|Horizon"
+)
+_PAYER = rf"(?=[^\n]*\b(?:{_PAYS})\b)"
+_FUNDER = (
+    rf"(?=[^\n]*\b(?:{_PAYS}|Commission|Agency|Department|Trust|University|Association|Society|Government|"
+    r"Programme|Program|Research|Academy|[A-Z]{3,})\b)"
+)
+_STUDY = (
+    r"(?:This|The|Our)(?:\spresent)?\s(?:\w+\s)?"
+    r"(?:work|study|research|paper|review|trial|article|project|evaluation|analysis)"
+)
+_IDENTIFIER = (
+    r"(?:ISRCTN\s?\d+|NCT\s?\d{6,}|CRD\s?\d{6,}|ACTRN\s?\d+|ChiCTR\S*\d|DRKS\s?\d+|UMIN\s?\d+|CTRI/\S+|EudraCT|"
+    r"PROSPERO|[Cc]linical\s?[Tt]rials(?:\.gov)?|INPLASY\d*|NTR\s?\d+|NL\d{4,}|[Oo]pen Science Framework|osf\.io)"
+)
+# Registers count their entries in five digits or more, but for the Dutch one.
+_NUMBERED = r"(?=[^\n]*(?:\d{5}|NTR\s?\d{4}))"
+_NOTES: tuple[tuple[str, str], ...] = (
+    (
+        "funding",
+        rf"(?:{_STUDY}\s(?:was|is|has\sbeen)\s(?:(?:\w+\s){{0,2}}(?:funded|sponsored|financed)(?:\s\w+){{0,2}}\s"
+        rf"(?:by|through|under|from)\s{_FUNDER}|(?:\w+\s){{0,2}}supported(?:\s\w+){{0,2}}\s(?:by|through|under|from)\s{_PAYER})"
+        rf"|(?:Funded|Supported|Sponsored|Financed)\s(?:\w+\s)?by\s{_PAYER}"
+        r"|(?:Funding|Financial\ssupport|Grant\ssupport)(?:\sstatement|\ssources?)?\s?[:—–]\s?\S"
+        r"|(?:Funding|Financial\ssupport)(?:\sfor\sthis\s\w+)\s(?:was|came|has)\b"
+        rf"|(?:Funding|Financial\ssupport)\swas\s(?:provided|received|obtained)\s(?:by|from)\s{_FUNDER}"
+        r"|(?:The\sauthors?|We|This\s(?:research|study|work|project))\s(?:have\s|has\s)?(?:received|had)\sno\s"
+        r"(?:\w+\s){0,3}(?:funding|grant|financial\ssupport)"
+        r"|No\s(?:\w+\s){0,2}funding\s(?:was|has\sbeen|to)\b"
+        r"|The\s(?:study\s)?(?:funders?|sponsors?)\s(?:of\s\w+\s\w+\s)?(?:had|has|played)\sno\s(?:role|part)\b"
+        r"|The\sauthors?\s(?:disclosed|acknowledged?)\s(?:the\s)?(?:receipt|financial|funding)\b)",
+    ),
+    (
+        "registration",
+        r"(?:(?:(?:[Cc]linical|[Ss]ystematic|[Rr]eview|[Ss]tudy|[Tt]rial|[Pp]rotocol|PROSPERO)\s)*[Rr]egistration"
+        r"(?:\s(?:number|no\.?|details|ID|identifier))?\s?[:.—–-]?\s?(?=[^\n]{0,80}(?:\d{5}|NTR\s?\d{4}))"
+        rf"|{_NUMBERED}\(?{_IDENTIFIER}(?:\s(?:registration|identifier|number|ID|no\.?|registry))*\s?[:.#]?\s?[\w()/:.,\s-]{{0,60}}$"
+        rf"|(?:{_STUDY}|(?:This|The|Our)\s(?:\w+\s){{0,3}}protocol)(?:\sprotocol)?\s(?:was|is|has\sbeen)\s"
+        rf"(?:\w+\s)?(?:pre-?)?registered\s(?=[^\n]*{_IDENTIFIER}))",
+    ),
+    (
+        "ethics",
+        r"(?:(?:\w+\s){0,2}(?:[Ee]thical|[Ee]thics|[Rr]eview\s[Bb]oard|IRB)(?:\s(?:research|committee|board|review))*\s"
+        r"(?:approval|permission|clearance)\s(?:\w+\s){0,4}?(?:was|were|has\sbeen|is|not)\b"
+        r"|Ethic(?:s|al)\s(?:approval|number|reference|committee|statement)(?:\s\w+)?\s?[:—–]"
+        rf"|{_STUDY}\s(?:was|is|has\sbeen)\s(?:\w+\sand\s)?approved\sby\s(?=[^\n]*\b(?:[Ee]thic|[Rr]eview\s[Bb]oard|IRB))"
+        r"|(?:(?:[Ww]ritten|[Ii]nformed|[Vv]erbal|,)\s?)+consent\s(?:\w+\s){0,2}(?:was|were)\s(?:\w+\s)?obtained\b)",
+    ),
+    (
+        "interests",
+        r"(?:(?:The\s|All\s)?(?:[Aa]uthors?|We)\s(?:have\s)?(?:declared?|reported?|disclosed?|state)s?\s(?:that\s)?"
+        r"(?:they\s|there\s)?(?:have\s|are\s|is\s|had\s)?no\s(?:\w+\s){0,4}(?:conflicts?|interests?|disclosures?)"
+        r"|(?:The\s)?[Aa]uthors?\shave\sno\s(?:\w+\s){0,3}(?:conflicts?|interests?|disclosures?)\b"
+        r"|(?:There\s(?:is|are)\s)?[Nn]o\s(?:\w+\s)?(?:conflicts?\sof|competing)\sinterests?\b"
+        r"|(?:(?:Conflicts?|Declarations?)\sof\s(?:\w+\s)?|Competing\s)interests?\s?[:.—–]?\s?(?:[Nn]one|[Nn]o|[Nn]il|The|All|\w+\sdeclare)\b)",
+    ),
+    (
+        "data availability",
+        r"(?:Data\s(?:availability|sharing)(?:\sstatement)?\s?[:—–]"
+        r"|(?:(?:The|All)\s)?(?:[Dd]ata|[Dd]atasets?|materials)\s(?:\w+\s){0,6}(?:are|is)\s(?:\w+\s)?available\s(?:\w+\s)?"
+        r"(?:from|on|upon|at|in)\b)",
+    ),
+    (
+        "level of evidence",
+        r"\(?(?:Level\sof\sevidence|LEVEL\sOF\sEVIDENCE)\s?[:,.—–-]?\s?(?:Level\s)?(?:[IVX]+|[1-5])\b",
+    ),
+    (
+        "notice",
+        r"(?:\(?ABSTRACT\sTRUNCATED|\(?(?:PsycINFO|PsycInfo)\s(?:Database|Abstracts?|\(c\))"
+        r"|\(?(?:Author|Journal|Publisher)\sabstract\)?\.?$|(?:Supplementary|Supplemental)\s(?:material|data|information)"
+        r"[^\n]{0,40}\savailable\b|A\s(?:video|graphical)\sabstract\s)",
+    ),
+)
+_NOTE = re.compile("|".join(f"(?P<{name.replace(' ', '_')}>{pattern})" for name, pattern in _NOTES))
+# Any of these makes a sentence more than a note: it says what was asked, done or found.
+_MORE = re.compile(
+    r"\b(?:found|finds|findings|show(?:s|ed|ing)?|aim(?:s|ed)?|explor\w+|examin\w+|investigat\w+|interview\w*|"
+    r"suggest\w*|conclud\w+|led to|help(?:s|ed)?|enabl\w+|improv\w+|analys(?:ed|is of)|followed|using|because|although|"
+    r"therefore|however|but)\b"
+)
+
+
+def note_of(sentence: str) -> str:
+    """Name the kind of note that a sentence is and nothing else, as "funding"; ``""`` for any other sentence.
+
+    Returns
+    -------
+    str
+        ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
+        or ``notice``; `is_note` is true of each.
+    """
+    if len(sentence) > _LONGEST_NOTE:
+        return ""
+    if is_only_notice(sentence):
+        return NOTICE
+    match = _NOTE.match(sentence)
+    if not match or not match.lastgroup or _MORE.search(sentence):
+        return ""
+    return match.lastgroup.replace("_", " ")
+
+
+# Where a text that goes on was broken off. A full stop that ends an abbreviation ends no sentence.
+_CUT_END = re.compile(
+    r"(?:\.\s?\.\s?\.|…|(?<![.!?])[,:;&=<(\[{‐‑–—-]|\b(?:e\.\s?g|i\.\s?e|cf|vs|viz|incl|approx)\.|\btruncated\b[\w\s]{0,30}[\])]?\.?)"
+    r"[\])\"”’'\s]*$",
+    re.IGNORECASE,
+)
+# Nothing ends with these words; of "in" or "on", which may end a sentence, a missing full stop is one more sign.
+_UNFINISHED = frozenset(
+    "a an and are as at because been but by can could for from had has have if in into is its may might must nor of "
+    "on or our per should than that the their these they this those to very via was we were what when where whether "
+    "which while who whose will with would".split()
+)
+_LAST_WORD = re.compile(r"(?<![^\s\"“‘('])[^\W\d_]+\Z")
+_NEAR = 300
+
+
+def is_cut(abstract: str) -> bool:
+    """Whether an abstract ends in mid-sentence, as exports leave it that cut long texts off.
+
+    A missing full stop alone is no sign: journals and databases drop the last one. What is: an ellipsis,
+    "(ABSTRACT TRUNCATED AT 250 WORDS)", a comma, colon, dash or open bracket, or a last word such as "and".
+
+    Parameters
+    ----------
+    abstract
+        As `pipeline.cleaning.clean_record` leaves it, without notices and keywords at its end.
+    """
+    end = abstract[-_NEAR:].rstrip()
+    if _CUT_END.search(end[-60:]):
+        return True
+    if not end or not (end[-1].isalnum() or end[-1] == "%"):
+        return False
+    if max(end.rfind("("), end.rfind("[")) > max(end.rfind(")"), end.rfind("]"), end.rfind(". ")):
+        return True
+    word = _LAST_WORD.search(end[-40:])
+    return word is not None and word.group() in _UNFINISHED
