@@ -88,6 +88,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections.append(_coded(metrics["coded_records"]))
     if "relevance" in metrics:
         sections.append(_relevance(metrics["relevance"]))
+    if "invariance" in metrics:
+        sections.append(_invariance(metrics["invariance"]))
     if "agreement" in metrics:
         sections += agreement_sections(metrics["agreement"])
     if "gold_standard" in metrics:
@@ -99,26 +101,26 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _number(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.2f}"
+def _number(value: float | None, decimals: int = 2) -> str:
+    return _NONE if value is None else f"{value:.{decimals}f}"
 
 
 def _share(value: float | None) -> str:
     return _NONE if value is None else f"{value:.0%}"
 
 
-def _interval(figure: Mapping[str, float | None]) -> str:
+def _interval(figure: Mapping[str, float | None], decimals: int) -> str:
     if figure["ci_low"] is None:
         return ""
-    return f"{_number(figure['ci_low'])} to {_number(figure['ci_high'])}"
+    return f"{_number(figure['ci_low'], decimals)} to {_number(figure['ci_high'], decimals)}"
 
 
-def _cell(figure: Mapping[str, float | None]) -> str:
+def _cell(figure: Mapping[str, float | None], decimals: int = 2) -> str:
     p_value = figure.get("p_value")
-    first = _number(figure["value"])
+    first = _number(figure["value"], decimals)
     if p_value is not None:
         first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
-    return f"{first}\n{_interval(figure)}".rstrip()
+    return f"{first}\n{_interval(figure, decimals)}".rstrip()
 
 
 def _coverage(metrics: Mapping[str, Any]) -> Section:
@@ -189,6 +191,27 @@ def _relevance(relevance: Mapping[str, Any]) -> Section:
         )
     ]
     return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
+
+
+def _invariance(invariance: Mapping[str, Any]) -> Section:
+    lines = [
+        "The coded records told a little differently, in ways that say nothing new, each tagged by a model that had "
+        "not seen the record. Changed: the share of decisions on labels (yes, no, left to people) that are no longer "
+        "the same. Reversed: papers whose relevance went from yes to no, or back.",
+    ]
+    rows = [
+        [
+            _words(name),
+            str(own["papers"]),
+            _cell(own["changed"], 3),
+            _number(own["mean_change"]["value"], 3),
+            str(own["relevance_changed"]),
+            str(own["relevance_reversed"]),
+        ]
+        for name, own in invariance.items()
+    ]
+    header = ["variation", "papers", "changed", "probability moved by", "relevance changed", "reversed"]
+    return Section("Do its decisions hold when the same paper is told a little differently?", lines, header, rows)
 
 
 def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:

@@ -17,6 +17,9 @@ from pipeline.records import Record, Sentence
 from pipeline.variations import passages, sections
 from pipeline.variations.spelling import to_american, to_british
 
+#: Name that the text as it is has beside those of ``VARIATIONS``.
+AS_IT_IS = "as_it_is"
+
 Variation = Callable[[Record, Sequence[Sentence], np.random.Generator], Record]
 
 

@@ -67,9 +67,10 @@ KEYWORDS = (
 _CUE = re.compile(
     r"""
     \b(?: semi-?\s?structured | in-depth | face-to-face )\ interviews?
-    | \b(?:interviews?|focus\ groups?)\ (?: were | was | with | of )
-    | \b(?: interviewed | surveyed | recruited | randomi[sz]ed | transcribed | audio-?recorded | screened | purposive(?:ly)?
-      | snowball | convenience\ sample | questionnaires? | ethnograph\w+ | thematic(?:ally)? | grounded\ theory
+    | \b(?:interviews?|focus\ groups?)\ (?: were | was | with | of )\b
+    | \b(?: interviewed | surveyed | recruited | randomi[sz]ed | transcribed | audio-?recorded | screened
+      | purposive(?:ly)? | snowball | convenience\ sample | questionnaires? | ethnograph\w+ | thematic(?:ally)?
+      | grounded\ theory
       | (?:content|documentary|regression|multivariate|statistical|comparative|secondary)\ analys[ei]s
       | regressions? | t-tests? | Likert | Delphi | mixed[- ]methods? | multi-?methods? | cross-sectional
       | longitudinal | (?:multiple\ |single\ |embedded\ )?case\ stud(?:y|ies)\ (?:was|were|of|at|in)
@@ -87,8 +88,9 @@ _FINDING = re.compile(
       | improv\w* | increas\w* | reduc\w* | associat\w+ | led | helped | help | needs? | needed | should | must | may
       | barriers? | facilitat\w* | enabl\w* | conclu\w+ | because | lack\w* | result\w* | demonstrat\w* | highlight\w*
       | agreed | said | felt | saw | described | reported | stressed | called | thought | perceived | valued | trust
-      | aim(?:s|ed)? | sought | asks | asked | how | whether | why | looks | explor\w+ | related | predict\w* | effect\w*
-      | support\w* | challeng\w* | conflict\w* | success\w* | important | significant\w* | power | shared | sharing )\b
+      | aim(?:s|ed)? | sought | asks | asked | how | whether | why | looks | explor\w+ | related | predict\w*
+      | effect\w* | support\w* | challeng\w* | conflict\w* | success\w* | important | significant\w*
+      | power | shared | sharing )\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )

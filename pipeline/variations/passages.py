@@ -16,7 +16,9 @@ _ADDED_METHODS, _ADDED_NOTICES = 3, 2
 _TITLE_KEYWORDS, _OTHER_KEYWORDS = 3, 3
 _KEYWORD_LISTS = (("Keywords: ", "; ", ""), ("KEYWORDS: ", ", ", "."), ("Key words: ", ", ", ""))
 _TITLE_WORD = re.compile(r"(?<![\w-])[A-Za-z][A-Za-z-]{4,}(?![\w-])")
-_COMMON = frozenset("about after among between during their these those through towards under using where which".split())
+_COMMON = frozenset(
+    "about after among between during their these those through towards under using where which".split()
+)
 # A sentence is split where it has this many words, and each part keeps so many.
 _LONG, _SHORTEST = 20, 5
 # What follows "and" must begin a clause, or the second part would be no sentence.
@@ -90,7 +92,7 @@ def sentences_joined(record: Record, sentences: Sequence[Sentence], generator: n
     text = record.abstract
     pairs = [
         (first, second)
-        for first, second in zip(sentences, sentences[1:], strict=False)
+        for first, second in pairwise(sentences)
         if first.text.endswith(".") and not first.text.endswith("..") and text[first.end : second.start] == " "
     ]
     if not pairs:
