@@ -63,6 +63,9 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
         "agreement/all/with_model/fleiss_kappa/value",
         "agreement/adjudicate/0/probability",
         "relevance/gold/kept",
+        "invariance/methods_added/changed/value",
+        "invariance/methods_added/relevance_reversed",
+        "invariance/headings_removed/papers",
         "relevance/coded_records/roc_auc/value",
     }
     assert wanted <= paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +49,7 @@ def tag_varied(
     """
     made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
     for records, tagger in fold_taggers(settings, codebook, work=work):
-        whole = cleaned(records)
-        sentences = list(split(whole, settings.sentences))
-        texts = {AS_IT_IS: whole} | {name: vary(name, whole, sentences, settings.seed) for name in VARIATIONS}
-        for name, predictions in _tag_all(tagger, texts, settings).items():
+        for name, predictions in tag_fold(records, tagger, settings).items():
             made[name] += predictions
         on_progress(1)
     return made
@@ -75,21 +72,26 @@ def fold_taggers(
         yield [coded[row].record for row in np.flatnonzero(~learnt)], tagger
 
 
-def cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean abstracts as the readers of exports do, which cut off some notices."""
-    return [record.model_copy(update={"abstract": clean_abstract(record.abstract)}) for record in records]
+def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
+    """Tag records as they are and in each variation, by name; see `tag_varied`.
 
-
-def _tag_all(tagger: Tagger, texts: Mapping[str, Sequence[Record]], settings: Settings) -> dict[str, list[Prediction]]:
-    """Tag the records of all variations at once, so that a sentence which they share is encoded once."""
-    records = [
+    All are tagged at once, so that a sentence which variations share is encoded once.
+    """
+    whole = _cleaned(records)
+    sentences = list(split(whole, settings.sentences))
+    texts = {AS_IT_IS: whole} | {name: vary(name, whole, sentences, settings.seed) for name in VARIATIONS}
+    together = [
         record.model_copy(update={"record_id": f"{name}/{record.record_id}"})
         for name, varied in texts.items()
-        for record in cleaned(varied)
+        for record in _cleaned(varied)
     ]
-    sentences = split(records, settings.sentences)
     made: dict[str, list[Prediction]] = {name: [] for name in texts}
-    for row in predict(tagger, "invariance", records, sentences, evidence_sentences=0):
+    for row in predict(tagger, "invariance", together, split(together, settings.sentences), evidence_sentences=0):
         name, _, record_id = row.record_id.partition("/")
         made[name].append(row.model_copy(update={"record_id": record_id}))
     return made
+
+
+def _cleaned(records: Sequence[Record]) -> list[Record]:
+    """Clean abstracts as the readers of exports do, which cut off some notices."""
+    return [record.model_copy(update={"abstract": clean_abstract(record.abstract)}) for record in records]
