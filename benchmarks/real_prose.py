@@ -44,7 +44,7 @@ def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
         raise MechtagError(f"{bench}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
     seen: set[str] = set()
     for name, texts in _texts(bench):
-        records = []
+        records: list[Record] = []
         for title, abstract in texts:
             cleaned = clean_abstract(abstract)
             key = normalise_title(cleaned)
