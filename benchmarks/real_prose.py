@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console.print(f"{len(found)} called relevant; all stand in {WORK / 'relevant.csv'}", markup=False)
     for one in results:
         if one["dataset"] == TOTAL or one["metric"] == "relevant":
-            console.print(f"{one['dataset']}, {one['metric']}: {one['value']:.4g}", markup=False)
+            console.print(f"{one['dataset']}, {one['metric']}: {one['value']:,.4f}".removesuffix(".0000"), markup=False)
     if chosen.every == 1:
         text = _TEXT.format(
             model=model.config.model_id, runtime=model.choice.runtime, kinds=kinds(model.config.model_id)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.invariance import invariance_section
+from evaluation.table import accuracy_markdown
 from models.codebook import Codebook
 from models.tagger import Tagger
 from pipeline.codings import read_annotations
@@ -153,3 +154,14 @@ def test_predictions_are_those_of_the_record_tagged_alone(settings: Settings, fr
         (scored,) = tagger.tag([Document(record.title, (record.abstract,))])
         for label, chance in zip(fruit.all_keys, scored.probabilities, strict=True):
             assert by_place[record.record_id, label] == pytest.approx(chance)
+
+
+def test_table_for_people_has_every_variation_with_its_counts() -> None:
+    base = rows({"a": "yyn", "b": "n?n"})
+    found = section(as_it_is=base, methods_added=rows({"a": "nyn", "b": "nnn"}), headings_removed=[])
+    page = accuracy_markdown({"invariance": found})
+    table = [line.split(" | ") for line in page.splitlines() if line.startswith(("| methods added", "| headings"))]
+    assert [line[:2] for line in table] == [["| methods added", "2"], ["| headings removed", "0"]]
+    assert table[0][2].startswith("0.250 (")
+    assert table[0][4:] == ["1", "1 |"]
+    assert table[1][2:4] == ["–", "–"]

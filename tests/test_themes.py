@@ -50,6 +50,10 @@ class Counting:
 
 def test_share_of_pairs_that_fare_differently() -> None:
     tagger: Any = Counting(SimpleNamespace(all_keys=("relevant", "one")))
-    pairs = [Pair("one", "a; b; c.", ("a.", "b.")), Pair("one", "a; b.", ("a.",)), Pair("one", "a.", ("a.",))]
-    # The first list has -1, told it has 1; the others have 0 and 1, or 1 and 1.
+    pairs = [
+        Pair("one", "a; b; c.", ("a.", "b.")),
+        Pair("one", "a; b.", ("a.",)),
+        Pair("one", "a.", ("a.", "b; c; d; e.")),
+    ]
+    # The first list has -1, told it has 1; the others have 0 and 1, or 1 and 1, for the best sentence counts.
     assert share_apart(tagger, pairs) == pytest.approx(1 / 3)

@@ -195,6 +195,15 @@ def test_most_of_the_sentences_on_methods_are_recognised() -> None:
     assert len(known) >= len(METHODS) / 2
     assert is_methods("They danced.", section="methods/design")
     assert not is_methods("Twelve nurses were interviewed.", section="results")
+    for told in (
+        "Interviews with nurses showed that trust grew.",
+        "Those interviewed said that budgets were pooled.",
+        "A case study of two hospitals found conflict.",
+        "Thematic analysis revealed four themes.",
+        "We asked how the questionnaire was received.",
+        "The garden is open.",
+    ):
+        assert not is_methods(told), told
 
 
 @pytest.mark.parametrize(
@@ -308,7 +317,8 @@ def test_any_text_keeps_its_words(text: str, name: str, seed: int) -> None:
     elif more:
         assert is_subsequence(left, right)
     elif fewer:
-        assert is_subsequence(right, left)
+        # By letters, for a heading may be glued to a word that stays.
+        assert is_subsequence("".join(right), "".join(left))
     else:
         assert left == right
 
