@@ -10,7 +10,7 @@ import typer
 from commands.accuracy import agreement, evaluate, report
 from commands.annotations import codings
 from commands.bench import bench
-from commands.learning import baselines, curve, train
+from commands.learning import baselines, curve, train, variations
 from commands.records import dedupe, ingest, prisma, sentences
 from commands.retraining import retrain
 from commands.screening import rank, simulate
@@ -24,7 +24,7 @@ NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "tr
 # In the order of the work, which is that of the help.
 COMMANDS = (
     *(ingest, dedupe, sentences, tag, export, bench, rank, simulate, prisma),
-    *(codings, train, retrain, baselines, curve, evaluate, agreement, report, methods, track),
+    *(codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(

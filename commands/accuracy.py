@@ -26,6 +26,9 @@ def evaluate(
     curve: Annotated[
         Path | None, typer.Option("--curve", help="Folder that 'curve' wrote.", show_default=False)
     ] = None,
+    varied: Annotated[
+        Path | None, typer.Option("--variations", help="Folder that 'variations' wrote.", show_default=False)
+    ] = None,
     params: Params = PARAMS,
 ) -> None:
     """Compare predictions with human coding.
@@ -48,6 +51,7 @@ def evaluate(
         baselines=others,
         out_of_fold=out_of_fold,
         curve=curve,
+        variations=varied,
     )
     say(f"{output}: written, with tables beside it")
 

@@ -93,3 +93,26 @@ def curve(
     for papers, predictions in made.items():
         write_predictions(output / f"{papers}.parquet", predictions)
     say(f"{output}: learnt from {', '.join(map(str, made))} papers")
+
+
+def variations(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
+    checkpoints: Checkpoints = CHECKPOINTS,
+    params: Params = PARAMS,
+) -> None:
+    """Tag the coded records as they are and told a little differently, by models that have not seen them.
+
+    Each file is named by what was changed: sentences on methods added, headings taken out, British spelling.
+    'evaluate --variations' turns them into figures.
+
+    Example: `mechtag variations -o data/work/variations`
+    """
+    from pipeline.store import write_predictions
+    from training.invariance import tag_varied
+
+    settings, codebook = load(params)
+    with progress("variations", settings.train.folds) as advance:
+        made = tag_varied(settings, codebook, work=checkpoints, on_progress=advance)
+    for name, predictions in made.items():
+        write_predictions(output / f"{name}.parquet", predictions)
+    say(f"{output}: {', '.join(made)}")

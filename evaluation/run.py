@@ -12,6 +12,7 @@ from evaluation.adjudicate import to_adjudicate
 from evaluation.benchmark import PROTOCOLS, evaluate
 from evaluation.coded import CodedSet
 from evaluation.coders import coders_of, with_model
+from evaluation.invariance import invariance_section
 from evaluation.join import System
 from evaluation.outputs import write_outputs
 from evaluation.resampling import draw
@@ -42,6 +43,7 @@ def evaluate_files(
     baselines: Path | None = None,
     out_of_fold: Path | None = None,
     curve: Path | None = None,
+    variations: Path | None = None,
 ) -> None:
     """Score every system on the gold papers and write the figures.
 
@@ -63,6 +65,8 @@ def evaluate_files(
     curve
         Folder of prediction files for the coded records, each named by the number of papers learnt
         from; needs ``out_of_fold``.
+    variations
+        Folder of prediction files for the coded records, each named by the variation of their texts.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def evaluate_files(
         A file is missing or faulty, or predictions lack a paper or a label.
     """
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
-    others = _read_folder(baselines) if baselines else {}
+    others = _read_folder(baselines, "baselines") if baselines else {}
     systems = {PROTOCOLS[0]: read_predictions(predictions)}
     systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
     learning = _read_curve(curve) if curve else {}
@@ -79,6 +83,14 @@ def evaluate_files(
     metrics = evaluate(
         label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
     )
+    if variations:
+        metrics["invariance"] = invariance_section(
+            _read_folder(variations, "variations"),
+            label_keys,
+            relevance_key,
+            settings.evaluate.bootstrap,
+            generator,
+        )
     write_outputs(output.parent, metrics, label_keys, standard, systems)
     write_json(output, metrics)
 
@@ -132,10 +144,10 @@ def agreement_of_files(
     return {**section, "adjudicate": to_adjudicate(coders, least)}
 
 
-def _read_folder(folder: Path) -> dict[str, list[Prediction]]:
+def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise MechtagError(f"{folder}: no prediction files (*.parquet) in it; run 'mechtag baselines' first")
+        raise MechtagError(f"{folder}: no prediction files (*.parquet) in it; run 'mechtag {command}' first")
     return {path.stem: read_predictions(path) for path in files}
 
 

@@ -81,6 +81,8 @@ def accuracy_sections(metrics: Mapping[str, Any]) -> list[Section]:
         sections += set_sections(metrics["coded_records"].get("sets", {}))
     if "relevance" in metrics:
         sections.append(_relevance(metrics["relevance"], metrics.get("coded_records", {}).get("texts", {})))
+    if "invariance" in metrics:
+        sections.append(_invariance(metrics["invariance"]))
     if "agreement" in metrics:
         sections += agreement_sections(metrics["agreement"])
     if "gold_standard" in metrics:
@@ -168,6 +170,27 @@ def _relevance(relevance: Mapping[str, Any], texts: Mapping[str, int]) -> Sectio
         )
     ]
     return Section("Relevance", lines, ["system", "ROC AUC", "average precision"], rows)
+
+
+def _invariance(invariance: Mapping[str, Any]) -> Section:
+    lines = [
+        "The coded records told a little differently, in ways that say nothing new, each tagged by a model that had "
+        "not seen the record. Changed: the share of decisions on labels (yes, no, left to people) that are no longer "
+        "the same. Reversed: papers whose relevance went from yes to no, or back.",
+    ]
+    rows = [
+        [
+            words(name),
+            str(own["papers"]),
+            cell(own["changed"], 3),
+            number(own["mean_change"]["value"], 3),
+            str(own["relevance_changed"]),
+            str(own["relevance_reversed"]),
+        ]
+        for name, own in invariance.items()
+    ]
+    header = ["variation", "papers", "changed", "probability moved by", "relevance changed", "reversed"]
+    return Section("Do its decisions hold when the same paper is told a little differently?", lines, header, rows)
 
 
 def agreement_sections(agreement: Mapping[str, Any]) -> list[Section]:

@@ -160,8 +160,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codebook = load_codebook(folder / "codebook.yaml")
     known = read_annotations(load_settings(folder / "params.yaml"), codebook.keys, codebook.relevance.key)
     own = [row.record.record_id for row in known]
-    for name in ("oof/documents", "oof/sentences", "curve/6", "curve/18"):
+    for name in ("oof/documents", "oof/sentences", "curve/6", "curve/18", "told/as_it_is", "told/methods_added"):
         write_predictions(folder / f"{name}.parquet", predictions(own, name, len(name)))
+    write_predictions(folder / "told/headings_removed.parquet", [])
     write_predictions(folder / "baselines/relevance_words.parquet", predictions(own, "words", 9))
 
     (folder / "model").mkdir()
@@ -185,7 +186,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     status, _, message = call(
         *("evaluate", folder / "tagged/predictions.parquet", folder / "gold.csv", "--params", folder / "params.yaml"),
         *("-o", folder / "reports/metrics.json", "--baselines", folder / "baselines"),
-        *("--out-of-fold", folder / "oof", "--curve", folder / "curve"),
+        *("--out-of-fold", folder / "oof", "--curve", folder / "curve", "--variations", folder / "told"),
     )
     assert status == 0, message
     metrics = read_json(folder / "reports/metrics.json")

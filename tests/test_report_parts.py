@@ -45,6 +45,7 @@ def all_too_few(metrics: dict[str, Any]) -> None:
             without("coded_records", "learning_curve", "relevance"),
             ["There are no figures of the records that the tool"],
         ),
+        (without("invariance"), ["Nothing says whether its decisions hold when the same paper is told differently"]),
         (without("agreement"), ["no figures of agreement between people and the tool"]),
         (without("leave_one_out"), ["Only one of the two ways of testing was run."]),
         (without("transfer"), ["Only one of the two ways of testing was run.", "Having learnt from all papers but"]),

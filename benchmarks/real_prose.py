@@ -1,0 +1,174 @@
+"""What the trained model makes of real abstracts that are hardly ever about its subject.
+
+``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
+``models/trained``. Those called relevant are written to ``data/work/benchmarks/real_prose/``, the likeliest of them
+also to the terminal, so that they can be read and sorted by kind; published are counts alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH, LABELLED, labelled, read_table
+from models.artifact import load_model
+from pipeline.errors import MechtagError
+from pipeline.files import write_csv
+from pipeline.ingest import ingest
+from pipeline.readers.cleaning import clean_abstract, clean_text
+from pipeline.records import Prediction, Record, normalise_title
+from pipeline.sentences import split
+from pipeline.settings import load_settings
+from pipeline.tag import predict
+
+COMMAND = "python -m benchmarks.real_prose"
+MODEL = ROOT / "models/trained"
+WORK = ROOT / "data/work/benchmarks/real_prose"
+TOTAL = "all"
+# What somebody found who read those called relevant: the model id on the first line, then a table.
+KINDS = ROOT / "benchmarks/real_prose_kinds.md"
+_TEXT = (ROOT / "benchmarks/real_prose.md").read_text(encoding="utf-8")
+_CHUNK, _SHOWN = 1000, 40
+
+
+def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
+    """Give the records with an abstract of each data set, each abstract once over all sets."""
+    if not bench.is_dir():
+        raise MechtagError(f"{bench}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
+    seen: set[str] = set()
+    for name, texts in _texts(bench):
+        records: list[Record] = []
+        for title, abstract in texts:
+            cleaned = clean_abstract(abstract)
+            key = normalise_title(cleaned)
+            if key and key not in seen:
+                seen.add(key)
+                record_id = f"{name}:{len(records)}"
+                records.append(Record(record_id=record_id, title=clean_text(title), abstract=cleaned))
+        if records:
+            yield name, records
+
+
+def _texts(bench: Path) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
+    for path in [*sorted((bench / "screening").glob("*.csv.gz")), bench / "multilabel/hoc_documents.csv.gz"]:
+        if path.is_file():
+            yield path.name.removesuffix(".csv.gz"), ((row["title"], row["abstract"]) for row in read_table(path))
+    for name in LABELLED:
+        if (bench / "dedupe" / name).is_dir():
+            yield name, ((row.get("title") or "", row.get("abstract") or "") for row in labelled(name)[0])
+    yield "references", _references(bench / "references")
+
+
+def _references(folder: Path) -> Iterator[tuple[str, str]]:
+    """Titles and abstracts of the exports; files that mechtag does not read are passed over."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SOURCE.txt"):
+        try:
+            records = ingest([path]).records
+        except MechtagError:
+            continue
+        yield from ((record.title, record.abstract) for record in records)
+
+
+def shares(
+    decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
+) -> list[dict[str, Any]]:
+    """Count the decisions for each data set, and for all together.
+
+    Parameters
+    ----------
+    decided
+        Predictions by data set: relevance and all labels of each abstract.
+    """
+    counted: dict[str, Counter[tuple[bool, str]]] = {
+        name: Counter((row.label == relevance_key, row.decision) for row in rows) for name, rows in decided.items()
+    }
+    results = []
+    for name, count in (*counted.items(), (TOTAL, sum(counted.values(), Counter[tuple[bool, str]]()))):
+        abstracts = sum(number for (relevance, _), number in count.items() if relevance)
+        cells = sum(number for (relevance, _), number in count.items() if not relevance)
+        results.append(result(name, system, "abstracts", abstracts))
+        for metric, relevance, decision in (
+            ("relevant", True, "yes"),
+            ("relevance to people", True, "refer"),
+            ("labels yes", False, "yes"),
+            ("labels to people", False, "refer"),
+        ):
+            whole = abstracts if relevance else cells
+            results.append(result(name, system, metric, count[relevance, decision] / whole if whole else 0.0))
+    return results
+
+
+def called_relevant(
+    records: Mapping[str, Sequence[Record]], decided: Mapping[str, Sequence[Prediction]], relevance_key: str
+) -> list[tuple[str, float, str, str]]:
+    """Give data set, probability, title (or the start of the abstract) and labels of those called relevant."""
+    found = []
+    for name, rows in decided.items():
+        text = {record.record_id: record.title or record.abstract[:120] for record in records[name]}
+        labels: dict[str, list[str]] = {}
+        for row in rows:
+            if row.decision == "yes" and row.label != relevance_key:
+                labels.setdefault(row.record_id, []).append(row.label)
+        found += [
+            (name, row.probability or 0.0, text[row.record_id], ", ".join(labels.get(row.record_id, ())))
+            for row in rows
+            if row.label == relevance_key and row.decision == "yes"
+        ]
+    return sorted(found, key=lambda item: (-item[1], item))
+
+
+def kinds(model_id: str, path: Path = KINDS) -> str:
+    """Give the table of kinds, if it was made of what this model called relevant."""
+    first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
+    if first.split() != ["model", model_id]:
+        return f"Those that model {model_id} calls relevant have not been read and sorted by kind."
+    return table.strip()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Tag all, list those called relevant, and publish the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="tag every n-th abstract of a set, and publish nothing")
+    parser.add_argument("--runtime", default="auto", help="what the encoder runs in")
+    chosen = parser.parse_args(arguments)
+    console = Console()
+    try:
+        sets = {name: records[:: chosen.every] for name, records in read_sets()}
+    except MechtagError as error:
+        console.print(f"skipped: {error}", markup=False, highlight=False)
+        return
+    settings = load_settings(ROOT / "params.yaml")
+    model = load_model(MODEL, runtime=chosen.runtime, threads=settings.tag.threads)
+    relevance_key = model.config.codebook.relevance.key
+    decided: dict[str, list[Prediction]] = {name: [] for name in sets}
+    parts = [
+        (name, records[at : at + _CHUNK]) for name, records in sets.items() for at in range(0, len(records), _CHUNK)
+    ]
+    for name, part in track(parts, description="real prose"):
+        sentences = split(part, settings.sentences)
+        decided[name] += predict(model.tagger, model.config.model_id, part, sentences, evidence_sentences=0)
+    results = shares(decided, relevance_key)
+    found = called_relevant(sets, decided, relevance_key)
+    write_csv(WORK / "relevant.csv", ("data set", "probability", "title", "labels"), found)
+    for name, probability, title, labels in found[:_SHOWN]:
+        console.print(f"{probability:.2f}  {name}: {title} [{labels}]", markup=False, highlight=False)
+    console.print(f"{len(found)} called relevant; all stand in {WORK / 'relevant.csv'}", markup=False)
+    for one in results:
+        if one["dataset"] == TOTAL or one["metric"] == "relevant":
+            console.print(f"{one['dataset']}, {one['metric']}: {one['value']:,.4f}".removesuffix(".0000"), markup=False)
+    if chosen.every == 1:
+        text = _TEXT.format(
+            model=model.config.model_id, runtime=model.choice.runtime, kinds=kinds(model.config.model_id)
+        )
+        publish("real_prose", COMMAND, results, text, versions=("torch", "transformers", "scikit-learn", "spacy"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""How far decisions change when the same papers are told a little differently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evaluation.agreement import Array
+from evaluation.join import System
+from evaluation.resampling import Estimate, bootstrap, draw, of_papers
+from evaluation.sections import values
+from pipeline.errors import MechtagError
+from pipeline.records import Prediction
+from pipeline.variations import AS_IT_IS, VARIATIONS
+
+_CLEAR = {"yes", "no"}
+
+
+def invariance_section(
+    predictions: Mapping[str, Sequence[Prediction]],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    resamples: int,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Compare the decisions for varied papers with those for the same papers as they are.
+
+    Parameters
+    ----------
+    predictions
+        By variation; ``AS_IT_IS`` has at least the papers of every other.
+
+    Returns
+    -------
+    dict
+        By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (those whose
+        decision is another, and their share), ``mean_change`` (of their probability), ``relevance_changed``
+        (papers whose decision on relevance is another), ``relevance_reversed`` (from yes to no or back).
+        A variation that changes no paper has counts of 0, and no figures.
+
+    Raises
+    ------
+    MechtagError
+        Predictions for the papers as they are, or for a paper or label of a variation, are missing; or a name is
+        unknown.
+    """
+    wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
+    if wrong or AS_IT_IS not in predictions:
+        raise MechtagError(
+            f"predictions of variations: found {', '.join(wrong) or f'none named {AS_IT_IS}'}; expected {AS_IT_IS} and "
+            f"some of {', '.join(VARIATIONS)}, as 'mechtag variations' writes them"
+        )
+    base = System(AS_IT_IS, predictions[AS_IT_IS])
+    return {
+        name: _compare(base, System(name, rows), rows, label_keys, relevance_key, resamples, generator)
+        for name in VARIATIONS
+        if (rows := predictions.get(name)) is not None
+    }
+
+
+def _compare(
+    base: System,
+    varied: System,
+    rows: Sequence[Prediction],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    resamples: int,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    papers = list(dict.fromkeys(row.record_id for row in rows))
+    pairs = [[(base.row(paper, label), varied.row(paper, label)) for label in label_keys] for paper in papers]
+    relevance = [(base.row(paper, relevance_key), varied.row(paper, relevance_key)) for paper in papers]
+    changed = np.array([[one.decision != other.decision for one, other in line] for line in pairs], dtype=float)
+    moved = np.array([[_distance(one, other) for one, other in line] for line in pairs])
+    return {
+        "papers": len(papers),
+        "cells": len(papers) * len(label_keys),
+        "changed_cells": int(changed.sum()),
+        **values(_figures(changed, moved, resamples, generator)),
+        "relevance_changed": sum(one.decision != other.decision for one, other in relevance),
+        "relevance_reversed": sum({one.decision, other.decision} == _CLEAR for one, other in relevance),
+    }
+
+
+def _distance(one: Prediction, other: Prediction) -> float:
+    if one.probability is None or other.probability is None:
+        return np.nan
+    return abs(one.probability - other.probability)
+
+
+def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.Generator) -> dict[str, Estimate]:
+    """Give the shares with their intervals, for which whole papers are drawn."""
+    papers = len(changed)
+    if not papers:
+        return dict.fromkeys(("changed", "mean_change"), Estimate(None, None, None, None, 0))
+    by_paper = {"changed": changed.mean(axis=1), "mean_change": moved.mean(axis=1)}
+
+    def means(weights: Array) -> dict[str, Array]:
+        return {name: weights @ own / papers for name, own in by_paper.items()}
+
+    found = {name: one[0] for name, one in bootstrap(means, draw(papers, resamples, 0, generator)).items()}
+    if found["changed"].value in (0, 1):
+        # No resample differs from these; as a share of papers, of which there are fewer than of cells, it may.
+        found["changed"] = of_papers(found["changed"], papers)
+    return {name: replace(one, p_value=None) for name, one in found.items()}

@@ -1,0 +1,87 @@
+"""British and American spelling of the same words.
+
+The table has words with one spelling on each side. What is spelt alike in both (``analyses``, ``exercise``),
+or is two words on one side (``licence`` and ``license``, ``metre`` and ``meter``), is not in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+_TABLE = Path(__file__).with_name("spelling.csv")
+# Endings that many stems share, by the name that the table has for them.
+_FAMILIES = {
+    "ise": "e es ed ing er ers ation ations ational ationally able",
+    "our": "- s ed ing er ers ful less able ably",
+    "ll": "ed ing er ers",
+}
+_NONE = "-"
+_PREFIXES = tuple(
+    "anti bio co de dis dys hyper hypo inter intra mis multi neo non over pre re sub trans un under".split()
+)
+_WORD = re.compile(r"(?<![^\W_])[A-Za-z]+(?![^\W_])")
+_ADDRESS = re.compile(r"\S*(?:://|www\.|@)\S*")
+
+
+@cache
+def spellings() -> Mapping[str, str]:
+    """American spelling by the British one, in small letters, one item a word."""
+    words: dict[str, str] = {}
+    with _TABLE.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for ending in _FAMILIES.get(row["endings"], row["endings"]).split():
+                added = "" if ending == _NONE else ending
+                words[row["british"] + added] = row["american"] + added
+    return words
+
+
+@cache
+def _reversed() -> Mapping[str, str]:
+    return {american: british for british, american in spellings().items()}
+
+
+def _swap(word: str, table: Mapping[str, str]) -> str:
+    lower = word.lower()
+    found = table.get(lower)
+    if found is None:
+        found = next(
+            (
+                prefix + table[lower.removeprefix(prefix)]
+                for prefix in _PREFIXES
+                if lower.startswith(prefix) and lower.removeprefix(prefix) in table
+            ),
+            None,
+        )
+    if found is None:
+        return word
+    if word.islower():
+        return found
+    if word.isupper():
+        return found.upper()
+    # A capital inside a word makes it a name.
+    return found.capitalize() if word[1:].islower() else word
+
+
+def _respell(text: str, table: Mapping[str, str]) -> str:
+    parts, start = [], 0
+    for address in [*_ADDRESS.finditer(text), None]:
+        end = address.start() if address else len(text)
+        parts.append(_WORD.sub(lambda match: _swap(match.group(), table), text[start:end]))
+        if address:
+            parts.append(address.group())
+            start = address.end()
+    return "".join(parts)
+
+
+def to_american(text: str) -> str:
+    """Spell words as Americans do; nothing else changes, addresses included."""
+    return _respell(text, spellings())
+
+
+def to_british(text: str) -> str:
+    """Spell words as the British do, with ``-ise``; nothing else changes, addresses included."""
+    return _respell(text, _reversed())

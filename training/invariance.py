@@ -1,0 +1,97 @@
+"""Invariance: coded papers as they are and told a little differently, tagged by models that have not seen them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.codebook import Codebook
+from models.tagger import Tagger
+from pipeline.readers.cleaning import clean_abstract
+from pipeline.records import Prediction, Record
+from pipeline.sentences import split
+from pipeline.settings import Settings
+from pipeline.tag import predict
+from pipeline.variations import AS_IT_IS, VARIATIONS, vary
+from training.fit import assign_folds, fit
+from training.train import read_material
+from training.trainers import Progress, make_trainer
+
+
+def tag_varied(
+    settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
+) -> dict[str, list[Prediction]]:
+    """Tag each coded paper, as it is and in each variation, by a model that learnt from the other folds.
+
+    The folds are those of training. Each model is made as the shipped one is, pooling, calibration
+    and thresholds included. The texts go the way of those of an export: they are cleaned, and
+    cut into sentences again.
+
+    Parameters
+    ----------
+    work
+        See `training.trainers.make_trainer`.
+    on_progress
+        Called with 1 after each fold.
+
+    Returns
+    -------
+    dict
+        Predictions by variation, without evidence, and under ``AS_IT_IS`` those for the papers as
+        they are. A variation has the papers that it changes.
+
+    Raises
+    ------
+    MechtagError
+        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+    """
+    made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
+    for records, tagger in fold_taggers(settings, codebook, work=work):
+        for name, predictions in tag_fold(records, tagger, settings).items():
+            made[name] += predictions
+        on_progress(1)
+    return made
+
+
+def fold_taggers(
+    settings: Settings, codebook: Codebook, *, work: Path | None = None
+) -> Iterator[tuple[list[Record], Tagger]]:
+    """Give the records of each fold with a tagger made of the other folds; see `tag_varied`."""
+    coded, encoder, definitions, corpus = read_material(settings, codebook)
+    added = np.array([record.added for record in coded])
+    fold = assign_folds(corpus.document_targets[:, 0], settings.train.folds, settings.seed, int(added.sum()))
+    trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work)
+    for held_out in np.unique(fold):
+        learnt = fold != held_out
+        part = corpus.keep(learnt)
+        fitted = fit(part, trainer, settings.train, settings.seed, added=int(added[learnt].sum()))
+        encoded = fitted.encoded
+        tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
+        yield [coded[row].record for row in np.flatnonzero(~learnt)], tagger
+
+
+def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
+    """Tag records as they are and in each variation, by name; see `tag_varied`.
+
+    All are tagged at once, so that a sentence which variations share is encoded once.
+    """
+    whole = _cleaned(records)
+    sentences = list(split(whole, settings.sentences))
+    texts = {AS_IT_IS: whole} | {name: vary(name, whole, sentences, settings.seed) for name in VARIATIONS}
+    together = [
+        record.model_copy(update={"record_id": f"{name}/{record.record_id}"})
+        for name, varied in texts.items()
+        for record in _cleaned(varied)
+    ]
+    made: dict[str, list[Prediction]] = {name: [] for name in texts}
+    for row in predict(tagger, "invariance", together, split(together, settings.sentences), evidence_sentences=0):
+        name, _, record_id = row.record_id.partition("/")
+        made[name].append(row.model_copy(update={"record_id": record_id}))
+    return made
+
+
+def _cleaned(records: Sequence[Record]) -> list[Record]:
+    """Clean abstracts as the readers of exports do, which cut off some notices."""
+    return [record.model_copy(update={"abstract": clean_abstract(record.abstract)}) for record in records]
