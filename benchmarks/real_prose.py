@@ -19,10 +19,10 @@ from rich.progress import track
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, LABELLED, labelled, read_table
 from models.artifact import load_model
+from pipeline.cleaning import clean_abstract, clean_text
 from pipeline.errors import MechtagError
 from pipeline.files import write_csv
 from pipeline.ingest import ingest
-from pipeline.readers.cleaning import clean_abstract, clean_text
 from pipeline.records import Prediction, Record, normalise_title
 from pipeline.sentences import split
 from pipeline.settings import load_settings
@@ -46,7 +46,7 @@ def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
     for name, texts in _texts(bench):
         records: list[Record] = []
         for title, abstract in texts:
-            cleaned = clean_abstract(abstract)
+            cleaned, _ = clean_abstract(abstract)
             key = normalise_title(cleaned)
             if key and key not in seen:
                 seen.add(key)

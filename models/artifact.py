@@ -15,16 +15,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from models.calibration import Calibration
 from models.codebook import Codebook, describe_validation
 from models.encoder import Encoder, TransformerEncoder, locate_encoder
 from models.errors import MechtagError
-from models.features import N_LIKENESSES, Definitions, definition_texts
+from models.features import N_CUES, Definitions, definition_texts
+from models.relevance import RelevanceHead
 from models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
-from models.tagger import Calibration, Heads, Tagger
+from models.tagger import Heads, Tagger
 from models.tuned import Arrays, unpack_tuned
 from models.words import Words
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # What training changed in the encoder; it holds nothing where the encoder was left as it is.
@@ -97,11 +99,13 @@ def pack(tagger: Tagger) -> bytes:
     arrays = {
         "definitions.vectors": tagger.definitions.vectors,
         "definitions.label": tagger.definitions.label,
+        "relevance.vectors": tagger.heads.relevance.vectors,
+        "relevance.weights": tagger.heads.relevance.weights,
+        "relevance.intercept": np.array([tagger.heads.relevance.intercept]),
         "heads.weights": tagger.heads.weights,
-        "heads.likeness_weights": tagger.heads.likeness_weights,
+        "heads.cue_weights": tagger.heads.cue_weights,
         "heads.word_weights": tagger.heads.word_weights,
         "heads.intercept": tagger.heads.intercept,
-        "heads.sharpness": tagger.heads.sharpness,
         # Terms are words and spaces, so a line each keeps them apart.
         "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
         "words.idf": tagger.heads.words.idf,
@@ -122,7 +126,12 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def load_model(
-    folder: str | Path, codebook: Codebook | None = None, *, runtime: Runtime = "torch", threads: int = 0
+    folder: str | Path,
+    codebook: Codebook | None = None,
+    *,
+    runtime: Runtime = "torch",
+    threads: int = 0,
+    score_all: bool = True,
 ) -> Model:
     """Read a model folder and load its encoder.
 
@@ -135,6 +144,8 @@ def load_model(
         see `models.runtimes.choice`. Exports are kept in the model folder.
     threads
         How many threads encode; 0 means one for each core.
+    score_all
+        Whether sentences are scored even where relevance is a clear no; see `Tagger`.
 
     Raises
     ------
@@ -170,8 +181,8 @@ def load_model(
         return encoder.with_weights(tuned) if tuned else encoder
 
     def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
-        _check_shapes(folder, arrays, 1 + len(config.codebook.keys), encoder.size)
-        return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
+        _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
+        return replace(_tagger(config.codebook, arrays, encoder), finer=finer, score_all=score_all)
 
     definitions, _ = definition_texts(config.codebook)
     terms = _terms(arrays)
@@ -196,12 +207,14 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
         encoder=encoder,
         definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
         heads=Heads(
+            relevance=RelevanceHead(
+                arrays["relevance.vectors"], arrays["relevance.weights"], float(arrays["relevance.intercept"][0])
+            ),
             weights=arrays["heads.weights"],
-            likeness_weights=arrays["heads.likeness_weights"],
+            cue_weights=arrays["heads.cue_weights"],
             words=Words(_terms(arrays), arrays["words.idf"]),
             word_weights=arrays["heads.word_weights"],
             intercept=arrays["heads.intercept"],
-            sharpness=arrays["heads.sharpness"],
         ),
         calibration=Calibration(
             slope=arrays["calibration.slope"],
@@ -248,19 +261,24 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
     return unpack_tuned(data, str(path))
 
 
-def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], rows: int, size: int) -> None:
-    texts = arrays["definitions.label"].shape[0] if "definitions.label" in arrays else 0
-    terms = arrays["words.idf"].shape[0] if "words.idf" in arrays else 0
+def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:
+    def length(name: str) -> int:
+        return arrays[name].shape[0] if name in arrays and arrays[name].ndim else 0
+
+    texts, terms, known = length("definitions.label"), length("words.idf"), length("relevance.weights")
     expected = {
         "definitions.vectors": (texts, size),
         "definitions.label": (texts,),
-        "heads.weights": (rows, size),
-        "heads.likeness_weights": (rows, N_LIKENESSES),
-        "heads.word_weights": (rows, terms),
-        "words.terms": arrays["words.terms"].shape if "words.terms" in arrays else (0,),
+        "relevance.vectors": (known, size),
+        "relevance.weights": (known,),
+        "relevance.intercept": (1,),
+        "heads.weights": (labels, size),
+        "heads.cue_weights": (labels, N_CUES),
+        "heads.word_weights": (labels, terms),
+        "heads.intercept": (labels,),
+        "words.terms": (length("words.terms"),),
         "words.idf": (terms,),
-        **{f"heads.{name}": (rows,) for name in ("intercept", "sharpness")},
-        **{f"calibration.{name}": (rows,) for name in ("slope", "intercept", "threshold", "low", "high")},
+        **{f"calibration.{name}": (1 + labels,) for name in ("slope", "intercept", "threshold", "low", "high")},
     }
     for name, shape in expected.items():
         found = arrays[name].shape if name in arrays else None

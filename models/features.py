@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 # regularised head make use of them.
 LIKENESS_SCALE = 3.0
 N_LIKENESSES = 2
+# The likenesses, and whether the sentence reports results.
+N_CUES = N_LIKENESSES + 1
+_ROLE_SCALE = 0.3
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,21 @@ def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
     """Encode the definitions and ``include`` rules of every label."""
     texts, owner = definition_texts(codebook)
     return Definitions(encoder.encode(texts), np.array(owner, dtype=np.int64))
+
+
+def cues(likenesses: Array, reports: Array) -> Array:
+    """Join what is told of a sentence besides its vector and words.
+
+    Parameters
+    ----------
+    likenesses : ndarray, shape (n_sentences, n_labels, 2)
+        See `Definitions.likenesses`.
+    reports : ndarray, shape (n_sentences,)
+        See `models.roles.Reading`.
+
+    Returns
+    -------
+    ndarray, shape (n_sentences, n_labels, 3)
+    """
+    role = np.broadcast_to(_ROLE_SCALE * reports[:, None, None], (*likenesses.shape[:2], 1))
+    return np.concatenate([likenesses, role], axis=2)

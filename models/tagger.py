@@ -1,4 +1,4 @@
-"""The tagger: scores sentences with a linear head a label, pools them, calibrates, decides."""
+"""The tagger: relevance from the whole text, labels from the sentences that carry them; calibrates, decides."""
 
 from __future__ import annotations
 
@@ -9,25 +9,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from models.calibration import Decision, decide, probabilities
+from models.calibration import Calibration, Decision, probabilities
 from models.codebook import Codebook
 from models.encoder import Encoder, Vectors
-from models.features import Definitions
+from models.features import Definitions, cues
 from models.pooling import pool
+from models.relevance import RelevanceHead
+from models.roles import Role, read_roles
 from models.words import Words
 
 Array = NDArray[np.float64]
-
-# How near to a bound between two decisions a probability must lie for the document to be scored again.
-CLOSE = 0.05
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A paper as the tagger sees it: its title and the sentences of its abstract."""
+    """A paper as the tagger sees it.
+
+    Attributes
+    ----------
+    title
+    sentences
+        Of the abstract.
+    roles
+        What the heading above each sentence says it is, see `models.roles.Role`; empty where no sentence has one.
+    """
 
     title: str
     sentences: tuple[str, ...] = ()
+    roles: tuple[Role, ...] = ()
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -36,70 +46,109 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Heads:
-    """Linear heads for relevance and for each label, and how each pools.
-
-    A unit's score is the sum of what its vector says and what its words say.
+class Units:
+    """Titles and sentences of documents, one document after another, and how they are read.
 
     Attributes
     ----------
-    weights : ndarray, shape (1 + n_labels, size)
-        On the vector of a unit; relevance first, then the labels in codebook order.
-    likeness_weights : ndarray, shape (1 + n_labels, 2)
-        On the label's own likenesses, see `Definitions.likenesses`; zero for relevance.
-    words, word_weights : Words, and ndarray of shape (1 + n_labels, n_terms)
-    intercept, sharpness : ndarray, shape (1 + n_labels,)
-        ``sharpness`` is that of `models.pooling.pool`.
+    texts : list of str, length n_units
+    lengths : ndarray, shape (n_documents,)
+        Units of each document; the first is its title.
+    counts : ndarray of bool, shape (n_units,)
+        Whether a unit is content: a title, or a sentence that is neither methods nor a note.
+    reports : ndarray, shape (n_units,)
+        See `models.roles.Reading`; 0 for titles.
     """
 
+    texts: list[str]
+    lengths: NDArray[np.int64]
+    counts: Mask
+    reports: Array
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each document's units begin."""
+        starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
+        return starts
+
+    def whole_texts(self) -> list[str]:
+        """Join title and content of each document; all sentences where none is content."""
+        wholes = []
+        for start, length in zip(self.starts, self.lengths, strict=True):
+            rows = range(start + 1, start + length)
+            kept = [self.texts[row] for row in rows if self.counts[row]] or [self.texts[row] for row in rows]
+            wholes.append(" ".join([f"{self.texts[start]}.", *kept] if self.texts[start] else kept))
+        return wholes
+
+
+def units_of(documents: Sequence[Document]) -> Units:
+    """Lay out the units of documents and read the roles of their sentences."""
+    texts = [unit for document in documents for unit in document.units]
+    lengths = np.array([len(document.units) for document in documents], dtype=np.int64)
+    is_title = np.zeros(len(texts), dtype=bool)
+    is_title[np.cumsum(lengths) - lengths] = True
+    printed: list[Role] = []
+    for document in documents:
+        printed.extend(document.roles or [""] * len(document.sentences))
+    reading = read_roles([text for text, title in zip(texts, is_title, strict=True) if not title], printed)
+    counts, reports = np.ones(len(texts), dtype=bool), np.zeros(len(texts))
+    counts[~is_title], reports[~is_title] = reading.counts, reading.reports
+    return Units(texts, lengths, counts, reports)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Relevance of whole texts, and linear heads that score units for each label.
+
+    A unit's score for a label is the sum of what its vector says and what its words say.
+
+    Attributes
+    ----------
+    relevance : RelevanceHead
+    weights : ndarray, shape (n_labels, size)
+        On the vector of a unit; labels in codebook order.
+    cue_weights : ndarray, shape (n_labels, 3)
+        On the label's own cues, see `models.features.cues`.
+    words, word_weights : Words, and ndarray of shape (n_labels, n_terms)
+    intercept : ndarray, shape (n_labels,)
+    """
+
+    relevance: RelevanceHead
     weights: Array
-    likeness_weights: Array
+    cue_weights: Array
     words: Words
     word_weights: Array
     intercept: Array
-    sharpness: Array
 
-    def score(self, vectors: Vectors, likenesses: Array, words: csr_matrix) -> Array:
-        """Score units from their vectors, `Definitions.likenesses` and `Words.features`.
+    def score_units(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
+        """Score units from their vectors, `models.features.cues` and `Words.features`.
 
         Returns
         -------
         ndarray, shape (n_units, 1 + n_labels)
+            Column 0 is what the relevance head says of the unit alone.
         """
         scores: Array = vectors.astype(np.float64) @ self.weights.T + words @ self.word_weights.T + self.intercept
-        scores[:, 1:] += np.einsum("nlk,lk->nl", likenesses, self.likeness_weights[1:])
-        return scores
+        scores += np.einsum("nlk,lk->nl", own_cues, self.cue_weights)
+        return np.hstack([self.relevance.score(vectors)[:, None], scores])
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """How scores become probabilities and decisions; arrays have shape (1 + n_labels,).
+def score_documents(relevance: Array, unit_scores: Array, lengths: NDArray[np.int64], counts: Mask) -> Array:
+    """Put the relevance of documents and the pooled scores of their content together.
 
-    Attributes
+    Parameters
     ----------
-    threshold
-        Where yes and no part if one of the two must be said.
-    low, high
-        The band about it in which a person decides; see `models.calibration.decide`.
+    relevance : ndarray, shape (n_documents,)
+    unit_scores : ndarray, shape (n_units, 1 + n_labels)
+    lengths, counts
+        As in `Units`.
+
+    Returns
+    -------
+    ndarray, shape (n_documents, 1 + n_labels)
     """
-
-    slope: Array
-    intercept: Array
-    threshold: Array
-    low: Array
-    high: Array
-
-    def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Decide each label of one document; see `models.calibration.decide`."""
-        return tuple(
-            decide(float(chance), float(low), float(high))
-            for chance, low, high in zip(chances, self.low, self.high, strict=True)
-        )
-
-    def is_close(self, chances: Array) -> bool:
-        """Say whether a probability of a document lies within `CLOSE` of where its decision would be another."""
-        gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
-        return bool((gaps <= CLOSE).any())
+    content = np.where(counts[:, None], unit_scores[:, 1:], -np.inf)
+    return np.hstack([relevance[:, None], pool(content, lengths)])
 
 
 @dataclass(frozen=True)
@@ -109,13 +158,18 @@ class Scored:
     Attributes
     ----------
     scores, probabilities : ndarray, shape (1 + n_labels,)
+        NaN for the labels of a document whose sentences were not scored.
+    given_relevant : ndarray, shape (n_labels,)
+        Probability of each label if the document is relevant.
     decisions : tuple of str
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Row 0 is the title.
+        Row 0 is the title; minus infinity for sentences that are no content. Without rows where sentences were
+        not scored.
     """
 
     scores: Array
     probabilities: Array
+    given_relevant: Array
     decisions: tuple[Decision, ...]
     unit_scores: Array
 
@@ -129,6 +183,8 @@ class Tagger:
     finer
         Gives the encoder that scores close documents again (`Calibration.is_close`), where
         ``encoder`` is quick but rough; called when one is met.
+    score_all
+        Whether sentences are scored even where relevance is a clear no.
     """
 
     codebook: Codebook
@@ -137,6 +193,7 @@ class Tagger:
     heads: Heads
     calibration: Calibration
     finer: Callable[[], Encoder] | None = None
+    score_all: bool = True
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         """Score, pool, calibrate and decide; a sentence that comes again is scored once.
@@ -159,17 +216,38 @@ class Tagger:
         return scored
 
     def _tag(self, documents: Sequence[Document]) -> list[Scored]:
-        places: dict[str, int] = {}
-        rows = [places.setdefault(unit, len(places)) for document in documents for unit in document.units]
-        units = list(places)
-        vectors = self.encoder.encode(units)
-        scored = self.heads.score(vectors, self.definitions.likenesses(vectors), self.heads.words.features(units))
-        unit_scores = scored[np.array(rows, dtype=np.int64)]
-        lengths = [len(document.units) for document in documents]
-        scores = pool(unit_scores, lengths, self.heads.sharpness)
-        chances = probabilities(scores, self.calibration.slope, self.calibration.intercept)
-        parts = np.split(unit_scores, np.cumsum(lengths)[:-1]) if lengths else []
+        if not documents:
+            return []
+        units = units_of(documents)
+        relevance = self.heads.relevance.score(self.encoder.encode(units.whole_texts()))
+        likely = self.score_all | (self.calibration.relevance(relevance) >= self.calibration.low[0])
+        chosen = np.repeat(likely, units.lengths)
+        found = np.full((len(documents), 1 + len(self.codebook.keys)), np.nan)
+        found[:, 0] = relevance
+        unit_scores = np.zeros((0, found.shape[1]))
+        if likely.any():
+            unit_scores = self._unit_scores(units, chosen)
+            counts = units.counts[chosen]
+            found[likely] = score_documents(relevance[likely], unit_scores, units.lengths[likely], counts)
+            unit_scores = np.where(counts[:, None], unit_scores, -np.inf)
+        chances, given = probabilities(found, self.calibration.slope, self.calibration.intercept)
+        parts = np.split(unit_scores, np.cumsum(np.where(likely, units.lengths, 0))[:-1])
         return [
-            Scored(scores[row], chances[row], self.calibration.decide(chances[row]), part)
+            Scored(found[row], chances[row], given[row], self.calibration.decide(chances[row]), part)
             for row, part in enumerate(parts)
         ]
+
+    def _unit_scores(self, units: Units, chosen: Mask) -> Array:
+        """Score chosen units; what comes again, and what is no content, costs nothing."""
+        rows = np.flatnonzero(chosen)
+        places: dict[tuple[str, float], int] = {}
+        owner = [
+            places.setdefault((units.texts[row], units.reports[row]), len(places)) if units.counts[row] else -1
+            for row in rows
+        ]
+        texts, reports = [text for text, _ in places], np.array([each for _, each in places])
+        vectors = self.encoder.encode(texts)
+        own_cues = cues(self.definitions.likenesses(vectors), reports)
+        scored = self.heads.score_units(vectors, own_cues, self.heads.words.features(texts))
+        blank = np.full((1, scored.shape[1]), -np.inf)
+        return np.vstack([scored, blank])[owner]

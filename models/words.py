@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 Array = NDArray[np.float64]
 
 # Single words and pairs; a word that comes twice in a sentence counts little more than once.
-_COUNTING = {"ngram_range": (1, 2), "sublinear_tf": True}
+COUNTING = {"ngram_range": (1, 2), "sublinear_tf": True}
 # A term of one sentence alone can only be learnt by heart.
 _MIN_SENTENCES = 2
 
@@ -36,7 +36,7 @@ class Words:
 
     @cached_property
     def _vectorizer(self) -> TfidfVectorizer:
-        vectorizer = TfidfVectorizer(vocabulary=self.terms, **_COUNTING)
+        vectorizer = TfidfVectorizer(vocabulary=self.terms, **COUNTING)
         vectorizer.idf_ = self.idf
         return vectorizer
 
@@ -49,7 +49,7 @@ class Words:
 
 def fit_words(texts: Sequence[str]) -> Words:
     """Collect the terms that stand in at least two texts, in alphabetical order."""
-    vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **_COUNTING)
+    vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)
     except ValueError:  # no term is left

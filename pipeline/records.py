@@ -183,9 +183,13 @@ class Prediction(Row):
     Attributes
     ----------
     score
-        Orders records within a label; any scale.
+        Orders records within a label; any scale. ``None`` where relevance was a clear no and the label was not
+        scored: its decision is then a no.
     probability
-        Calibrated probability that the label holds; ``None`` where the method has none.
+        Calibrated probability that the label holds; ``None`` where the method has none, or did not score it.
+    given_relevant
+        The same if the record is relevant; ``None`` for relevance itself, and for methods that do not tell the two
+        apart.
     threshold
         Probability from which the label is suggested.
     decision
@@ -194,8 +198,9 @@ class Prediction(Row):
 
     record_id: str
     label: str
-    score: float
+    score: Annotated[float | None, BeforeValidator(_nan_to_none)]
     probability: Annotated[float | None, BeforeValidator(_nan_to_none)] = Field(default=None, ge=0, le=1)
+    given_relevant: Annotated[float | None, BeforeValidator(_nan_to_none)] = Field(default=None, ge=0, le=1)
     threshold: Annotated[float | None, BeforeValidator(_nan_to_none)] = Field(default=None, ge=0, le=1)
     decision: Decision
     evidence: tuple[Evidence, ...] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from models.roles import Role
 from pipeline.notices import is_only_notice
 
 KEYWORDS, NOTICE = "keywords", "notice"
@@ -206,3 +207,39 @@ def is_cut(abstract: str) -> bool:
         return True
     word = _LAST_WORD.search(end[-40:])
     return word is not None and word.group() in _UNFINISHED
+
+
+_BACKGROUND = re.compile(
+    r"\b(?:background|introduction|context|importance|rationale|objectives?|aims?|purpose|questions?|hypothes[ei]s)\b"
+)
+_METHODS = re.compile(
+    r"\b(?:methods?|methodology|design|approach|settings?|participants|patients|subjects|sample|sampling|materials?|"
+    r"measures?|measurements?|procedures?|search|selection|eligibility|"
+    r"data (?:sources?|extraction|collection|analysis))\b"
+)
+_RESULTS = re.compile(
+    r"\b(?:results?|findings|conclusions?|discussion|interpretation|implications?|value|originality|recommendations?|"
+    r"synthesis|lessons|significance)\b"
+)
+
+
+@lru_cache(maxsize=1024)
+def role_of(section: str) -> Role:
+    """Say what the sentences of a section do: see `models.roles.Role`; ``""`` where its name says two things, or none.
+
+    Parameters
+    ----------
+    section
+        As in `pipeline.records.Sentence`.
+    """
+    if is_note(section):
+        return "note"
+    name = section.lower()
+    found: list[Role] = []
+    if _BACKGROUND.search(name):
+        found.append("background")
+    if _METHODS.search(name):
+        found.append("methods")
+    if _RESULTS.search(name):
+        found.append("results")
+    return found[0] if len(found) == 1 else ""

@@ -122,7 +122,7 @@ class TrainSettings(Strict):
     folds: int = Field(default=5, ge=2)
     regularisation: float = Field(default=3.0, gt=0)
     word_regularisation: float = Field(default=10.0, gt=0)
-    relevance_regularisation: float = Field(default=30.0, gt=0)
+    relevance_regularisation: float = Field(default=3.0, gt=0)
     min_positives: int = Field(default=3, ge=1)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)
     decided_precision: float = Field(default=0.8, ge=0.5, lt=1)

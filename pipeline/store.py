@@ -60,6 +60,7 @@ PREDICTIONS = pa.schema(
         ("label", pa.string()),
         ("score", pa.float64()),
         ("probability", pa.float64()),
+        ("given_relevant", pa.float64()),
         ("threshold", pa.float64()),
         ("decision", pa.string()),
         (

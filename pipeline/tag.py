@@ -5,33 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
+import numpy as np
+
 from models.tagger import Document, Scored, Tagger
 from pipeline.cleaning import clean_record
 from pipeline.records import Evidence, Prediction, Record, Sentence
+from pipeline.sections import role_of
 from pipeline.sentences import split
 from pipeline.settings import SentenceSettings
 
 BATCH = 1000
 
 
+def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
+    """Put a title and the sentences of its abstract together.
+
+    A record without a title, which no export gives but a caller may, has its first sentence in its place:
+    an empty text would count as one that speaks for nothing.
+    """
+    leading = sentences[0].text if sentences and not title else title
+    own = sentences if title else sentences[1:]
+    roles = tuple(role_of(sentence.section) for sentence in own)
+    return Document(leading, tuple(sentence.text for sentence in own), roles if any(roles) else ())
+
+
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Put each record's title and sentences together, in the order of ``records``.
-
-    A record without a title, which no export gives but a caller may, is led by its first sentence:
-    an empty text would count as one that speaks for nothing.
-    """
+    """Put each record's title and sentences together, in the order of ``records``; see `document_of`."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
-    pairs = []
-    for record in records:
-        own = by_record.get(record.record_id, ())
-        texts = [sentence.text for sentence in own]
-        leading = record.title or (texts.pop(0) if texts else "")
-        pairs.append((Document(leading, tuple(texts)), own))
-    return pairs
+    return [
+        (document_of(record.title, own), own) for record in records for own in [by_record.get(record.record_id, ())]
+    ]
 
 
 def tag_records(
@@ -111,13 +118,16 @@ def _rows(
 ) -> Iterator[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
         # The title, where there is one, is the first row. It is no evidence: offsets are into the abstract.
-        scores = scored.unit_scores[len(scored.unit_scores) - len(sentences) :, column]
-        strongest = sorted(range(len(sentences)), key=lambda row: (-scores[row], row))[:limit]
+        scores = scored.unit_scores[max(0, len(scored.unit_scores) - len(sentences)) :, column]
+        # Methods and notes have no score, and neither has anything where the sentences were not scored.
+        content = [row for row, score in enumerate(scores) if np.isfinite(score)]
+        strongest = sorted(content, key=lambda row: (-scores[row], row))[:limit]
         yield Prediction(
             record_id=record.record_id,
             label=label,
             score=float(scored.scores[column]),
             probability=float(scored.probabilities[column]),
+            given_relevant=float(scored.given_relevant[column - 1]) if column else None,
             threshold=float(tagger.calibration.threshold[column]),
             decision=scored.decisions[column],
             evidence=tuple(

@@ -22,6 +22,7 @@ from models.codebook import Codebook
 from models.encoder import Encoder
 from models.errors import MechtagError
 from models.features import LIKENESS_SCALE, embed_codebook
+from models.pooling import mean
 from models.tagger import Tagger
 from pipeline.annotations import Exemplar, read_exemplars
 from pipeline.codings import read_annotations
@@ -30,7 +31,7 @@ from pipeline.records import Prediction, Record, Sentence
 from pipeline.settings import Settings
 from pipeline.tag import documents_of
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
-from training.fit import assign_folds, fit
+from training.fit import assign_folds, calibrate, fit_heads, held_out_scores
 from training.thresholds import f1_threshold, fit_curve
 from training.train import load_encoder, predictions_of
 from training.trainers import Trainer, make_trainer
@@ -131,16 +132,25 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
     """Train once for each gold paper, on the coded records and on all other gold papers.
 
-    Gold papers are coded as a whole, and teach the labels so.
+    Gold papers are coded as a whole, and teach the labels so. Probability curves and thresholds are those of the
+    coded records alone, which no gold paper has a say in.
     """
+    corpus, settings = bench.corpus, bench.settings
+    coded = np.arange(corpus.n_documents) < bench.n_coded
+    held_out = held_out_scores(
+        corpus.keep(coded), bench.trainer, bench.fold, np.ones(bench.n_coded, dtype=bool), settings.train, settings.seed
+    )
+    everything = np.ones(bench.n_coded, dtype=bool)
+    calibration = calibrate(corpus.keep(coded), held_out.documents, everything, settings.train)
     predictions = []
-    for row in range(bench.n_coded, bench.corpus.n_documents):
-        fitted = fit(bench.corpus.without(row), bench.trainer, bench.settings.train, bench.settings.seed)
-        encoded = fitted.encoded
-        tagger = Tagger(bench.codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
-        coded = bench.documents[row]
-        scores = tagger.tag([coded.document])[0].scores[None]
-        predictions += predictions_of([coded.record_id], bench.codebook, scores, fitted.calibration, "leave-one-out")
+    for row in range(bench.n_coded, corpus.n_documents):
+        learnt = np.arange(corpus.n_documents) != row
+        encoded = bench.trainer.encode(corpus, learnt, settings.seed)
+        heads = fit_heads(encoded.corpus, learnt, settings.train)
+        tagger = Tagger(bench.codebook, encoded.encoder, encoded.definitions, heads, calibration)
+        scores = tagger.tag([bench.documents[row].document])[0].scores[None]
+        record_id = bench.documents[row].record_id
+        predictions += predictions_of([record_id], bench.codebook, scores, calibration, "leave-one-out")
         on_progress(1)
     return predictions
 
@@ -168,13 +178,12 @@ def text_length(bench: Bench) -> list[Prediction]:
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
     """Score a paper by the mean cosine of its units with one query, whatever the label."""
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
-    scores = bench.corpus.pool(np.tile(cosines[:, None], len(bench.codebook.keys)), _mean_pooling(bench))
-    return _calibrated(bench, scores, name)
+    return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Score a paper by the mean cosine of its units with the label's definition."""
-    scores = bench.corpus.pool(bench.corpus.likenesses[:, :, 0] / LIKENESS_SCALE, _mean_pooling(bench))
+    scores = _means(bench, bench.corpus.likenesses[:, :, 0] / LIKENESS_SCALE)
     return _calibrated(bench, scores, "definition_cosine")
 
 
@@ -200,7 +209,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
             if len(np.unique(targets[judged])) == 2:
                 model = LogisticRegression(C=10.0, max_iter=1000).fit(words[judged], targets[judged])
                 scores[rows, column] = model.decision_function(held_words)
-    return _calibrated(bench, corpus.pool(scores, _mean_pooling(bench)), "tfidf")
+    return _calibrated(bench, _means(bench, scores), "tfidf")
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
@@ -251,8 +260,9 @@ def _vectorizer() -> TfidfVectorizer:
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
 
 
-def _mean_pooling(bench: Bench) -> Array:
-    return np.zeros(len(bench.codebook.keys))
+def _means(bench: Bench, unit_scores: Array) -> Array:
+    """Average the scores of each document's units, title included."""
+    return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
 def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:

@@ -17,11 +17,12 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit, softmax
 
 from models.calibration import Decision, decide
-from models.pooling import pool
-from models.tagger import Document, Tagger
+from models.features import N_LIKENESSES, cues
+from models.pooling import SHARPNESS
+from models.tagger import Tagger, Units, score_documents, units_of
 from pipeline.annotations import CodedRecord
 from pipeline.records import Record, Sentence
-from pipeline.tag import documents_of
+from pipeline.tag import document_of, documents_of
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -64,15 +65,19 @@ class _Dissected:
 
     Attributes
     ----------
-    vectors : ndarray, shape (n_units, size)
+    wholes : ndarray, shape (n_documents, size)
+        Vectors of the whole texts.
     words : csr_matrix, shape (n_units, n_terms)
+    scores : ndarray, shape (n_documents, 1 + n_labels)
     unit_scores, from_words, from_definitions : ndarray, shape (n_units, 1 + n_labels)
-        The score of each unit, and which part of it the words and the likeness to the definition give.
+        The score of each unit, minus infinity where it is no content, and which part of it comes from the words and
+        from the likeness to the definition.
     """
 
     tagger: Tagger
-    vectors: NDArray[np.float32]
+    wholes: NDArray[np.float32]
     words: csr_matrix
+    scores: Array
     unit_scores: Array
     from_words: Array
     from_definitions: Array
@@ -92,17 +97,14 @@ def find_changes(
     learnt
         Records that only the new model has learnt from.
     """
-    documents = [document for document, _ in documents_of(records, sentences)]
-    units = [unit for document in documents for unit in document.units]
-    if not units:
+    units = units_of([document for document, _ in documents_of(records, sentences)])
+    if not units.texts:
         return []
-    lengths = np.array([len(document.units) for document in documents])
     before, after = _dissect(old, units), _dissect(new, units)
     neighbours = _Neighbours(new, learnt)
-    means = pool(after.vectors.astype(np.float64), lengths, np.zeros(after.vectors.shape[1]))
     shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
-    chains = {key: _chain(before, after, lengths, key) for key in shared}
-    rows = np.split(np.arange(len(units)), np.cumsum(lengths)[:-1])
+    chains = {key: _chain(before, after, key) for key in shared}
+    rows = np.split(np.arange(len(units.texts)), units.starts[1:])
     changes = []
     for number, record in enumerate(records):
         for key in shared:
@@ -111,9 +113,9 @@ def find_changes(
             if first == last:
                 continue
             cause = BOUNDS if _decide(old, key, chances[-1]) == first else _largest(chances)
-            why = _explain(cause, before, after, key, chances, rows[number], units)
+            why = _explain(cause, before, after, key, chances, rows[number], units.texts)
             learnt_from = new.codebook.relevance.key if cause == "relevance" else key
-            near = neighbours.describe(record.record_id, means[number], learnt_from, chances[-1] > chances[0])
+            near = neighbours.describe(record.record_id, after.wholes[number], learnt_from, chances[-1] > chances[0])
             changes.append(
                 Change(
                     record_id=record.record_id,
@@ -129,19 +131,22 @@ def find_changes(
     return changes
 
 
-def _dissect(tagger: Tagger, units: Sequence[str]) -> _Dissected:
-    vectors = tagger.encoder.encode(units)
-    likenesses = tagger.definitions.likenesses(vectors)
-    words = tagger.heads.words.features(units)
-    from_definitions = np.zeros((len(units), len(tagger.codebook.all_keys)))
-    from_definitions[:, 1:] = np.einsum("nlk,lk->nl", likenesses, tagger.heads.likeness_weights[1:])
+def _dissect(tagger: Tagger, units: Units) -> _Dissected:
+    vectors, wholes = tagger.encoder.encode(units.texts), tagger.encoder.encode(units.whole_texts())
+    own_cues = cues(tagger.definitions.likenesses(vectors), units.reports)
+    words = tagger.heads.words.features(units.texts)
+    unit_scores = tagger.heads.score_units(vectors, own_cues, words)
+    scores = score_documents(tagger.heads.relevance.score(wholes), unit_scores, units.lengths, units.counts)
+    from_definitions = np.einsum("nlk,lk->nl", own_cues[..., :N_LIKENESSES], tagger.heads.cue_weights[:, :N_LIKENESSES])
+    nothing = np.zeros((len(units.texts), 1))
     return _Dissected(
         tagger=tagger,
-        vectors=vectors,
+        wholes=wholes,
         words=words,
-        unit_scores=tagger.heads.score(vectors, likenesses, words),
-        from_words=words @ tagger.heads.word_weights.T,
-        from_definitions=from_definitions,
+        scores=scores,
+        unit_scores=np.where(units.counts[:, None], unit_scores, -np.inf),
+        from_words=np.hstack([nothing, words @ tagger.heads.word_weights.T]),
+        from_definitions=np.hstack([nothing, from_definitions]),
     )
 
 
@@ -149,17 +154,16 @@ def _column(tagger: Tagger, key: str) -> int:
     return tagger.codebook.all_keys.index(key)
 
 
-def _chain(before: _Dissected, after: _Dissected, lengths: Index, key: str) -> Array:
+def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     """Probabilities of one label, one step of the old model replaced after the other, shape (n_documents, 4)."""
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Chance of a label among relevant records, the units scored by one model, the rest done by another."""
+        """Chance of a label among relevant records, scored by one model and calibrated by another."""
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
-        units = sides[scored].unit_scores[:, [key_columns[scored]]]
-        pooled = pool(units, lengths, sides[calibrated].tagger.heads.sharpness[[column]])[:, 0]
-        chance: Array = expit(calibration.slope[column] * pooled + calibration.intercept[column])
+        scores = sides[scored].scores[:, key_columns[scored]]
+        chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
         return chance
 
     steps = [own(0, 0, columns), own(1, 0, columns), own(1, 1, columns)]
@@ -201,8 +205,10 @@ def _explain(
         return f"the chance that the record is relevant changed, which takes it from {moved}"
     if cause == "calibration":
         return f"the same sentence scores now mean another probability, which takes it from {moved}"
+    if _column(before.tagger, key) == 0:
+        return f"its text as a whole scores differently, which takes it from {moved}"
     sentence = _sentence(before, after, key, rows, units, up=chances[-1] > chances[0])
-    return f"its sentences score otherwise, which takes it from {moved}: {sentence}"
+    return f"its sentences score differently, which takes it from {moved}: {sentence}"
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, units: Sequence[str], up: bool) -> str:
@@ -212,9 +218,9 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, unit
     pooling, the mean of the share before and after.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
+    rows = rows[np.isfinite(before.unit_scores[rows, columns[0]])]
     scores = [side.unit_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
-    sharpness = before.tagger.heads.sharpness[columns[0]]
-    shares = np.mean([softmax(sharpness * each) for each in scores], axis=0)
+    shares = np.mean([softmax(SHARPNESS * each) for each in scores], axis=0)
     row = int(rows[np.argmax((1 if up else -1) * (scores[1] - scores[0]) * shares)])
     words = after.from_words[row, columns[1]] - before.from_words[row, columns[0]]
     definitions = after.from_definitions[row, columns[1]] - before.from_definitions[row, columns[0]]
@@ -235,7 +241,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, unit
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
     """Give the part of each term in the score of a unit."""
     own = side.words[row]
-    weights = side.tagger.heads.word_weights[column]
+    weights = side.tagger.heads.word_weights[column - 1]
     return {
         side.tagger.heads.words.terms[term]: float(value * weights[term])
         for term, value in zip(own.indices, own.data, strict=True)
@@ -253,16 +259,13 @@ class _Neighbours:
     def __init__(self, tagger: Tagger, learnt: Sequence[CodedRecord]) -> None:
         self._learnt = learnt
         self._relevance = tagger.codebook.relevance.key
-        documents = [Document(row.record.title, tuple(each.text for each in row.sentences)) for row in learnt]
-        vectors = tagger.encoder.encode([unit for document in documents for unit in document.units])
-        self._means = pool(
-            vectors.astype(np.float64), [len(each.units) for each in documents], np.zeros(vectors.shape[1])
-        )
+        documents = [document_of(row.record.title, row.sentences) for row in learnt]
+        self._wholes = tagger.encoder.encode(units_of(documents).whole_texts())
 
     def _code(self, record: CodedRecord, key: str) -> int | None:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
-    def describe(self, record_id: str, mean: Array, key: str, up: bool) -> str:
+    def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
         """Name the new coding of the record itself, or the nearest new one that speaks for the change."""
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
@@ -271,9 +274,7 @@ class _Neighbours:
         agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
         if not agreeing:
             return ""
-        means = self._means[agreeing]
-        lengths = np.maximum(np.linalg.norm(means, axis=1) * np.linalg.norm(mean), 1e-12)
-        cosines = means @ mean / lengths
+        cosines = self._wholes[agreeing] @ whole
         best = int(cosines.argmax())
         title = self._learnt[agreeing[best]].record.title
         return f"nearest new record coded {key} {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from models.encoder import Encoder, Vectors
 from models.errors import MechtagError
-from models.features import Definitions
-from models.pooling import pool
-from models.tagger import Document
+from models.features import Definitions, cues
+from models.roles import read_roles
+from models.tagger import Document, score_documents, units_of
 from pipeline.annotations import CodedRecord, Exemplar
+from pipeline.tag import document_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 NO_DOCUMENT = -1
 
@@ -66,6 +67,12 @@ class Corpus:
     texts : tuple of str, length n_units
     vectors : ndarray, shape (n_units, size)
     likenesses : ndarray, shape (n_units, n_labels, 2)
+    counts : ndarray of bool, shape (n_units,)
+    reports : ndarray, shape (n_units,)
+        See `models.tagger.Units`; exemplars count.
+    whole_texts : tuple of str, length n_documents
+    wholes : ndarray, shape (n_documents, size)
+        Vectors of the whole texts.
     unit_targets : ndarray, shape (n_units, 1 + n_labels)
         NaN for titles, for sentences nobody coded, and for relevance, which is a document's.
     document : ndarray, shape (n_units,)
@@ -80,6 +87,10 @@ class Corpus:
     texts: tuple[str, ...]
     vectors: Vectors
     likenesses: Array
+    counts: Mask
+    reports: Array
+    whole_texts: tuple[str, ...]
+    wholes: Vectors
     unit_targets: Array
     document: Index
     document_targets: Array
@@ -91,16 +102,10 @@ class Corpus:
         """How many documents there are."""
         return len(self.document_targets)
 
-    def mean_vectors(self) -> Array:
-        """Mean vector of each document's units, shape (n_documents, size)."""
-        return self.pool(self.vectors.astype(np.float64), np.zeros(self.vectors.shape[1]))
-
-    def mean_rows(self, features: csr_matrix) -> csr_matrix:
-        """Mean of sparse features of each document's units, shape (n_documents, n_features)."""
-        units = np.flatnonzero(self.document != NO_DOCUMENT)
-        owners = self.document[units]
-        shares = csr_matrix((1 / self.lengths[owners], (owners, units)), (self.n_documents, len(self.document)))
-        return csr_matrix(shares @ features)
+    @property
+    def cues(self) -> Array:
+        """See `models.features.cues`, shape (n_units, n_labels, 3)."""
+        return cues(self.likenesses, self.reports)
 
     @property
     def lengths(self) -> Index:
@@ -129,6 +134,10 @@ class Corpus:
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
             likenesses=self.likenesses[kept],
+            counts=self.counts[kept],
+            reports=self.reports[kept],
+            whole_texts=tuple(text for text, keep in zip(self.whole_texts, documents, strict=True) if keep),
+            wholes=self.wholes[documents],
             unit_targets=self.unit_targets[kept],
             document=np.where(exemplar, NO_DOCUMENT, (np.cumsum(documents) - 1)[self.document])[kept],
             document_targets=self.document_targets[documents],
@@ -146,9 +155,16 @@ class Corpus:
         targets[self.document[rows], columns] = np.nan
         return targets
 
-    def pool(self, unit_scores: Array, sharpness: Array) -> Array:
-        """Pool the scores of each document's units, shape (n_documents, n_columns)."""
-        return pool(unit_scores[self.document != NO_DOCUMENT], self.lengths, sharpness)
+    def score_documents(self, relevance: Array, unit_scores: Array) -> Array:
+        """Pool the scores of each document's content, shape (n_documents, 1 + n_labels).
+
+        Parameters
+        ----------
+        relevance : ndarray, shape (n_documents,)
+        unit_scores : ndarray, shape (n_units, 1 + n_labels)
+        """
+        own = self.document != NO_DOCUMENT
+        return score_documents(relevance, unit_scores[own], self.lengths, self.counts[own])
 
 
 def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
@@ -156,7 +172,7 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
     return [
         CodedDocument(
             record_id=record.record.record_id,
-            document=Document(record.record.title, tuple(sentence.text for sentence in record.sentences)),
+            document=document_of(record.record.title, record.sentences),
             relevant=record.relevant,
             codes={key: record.code(key) for key in label_keys},
             sentence_labels=record.sentence_labels,
@@ -222,7 +238,10 @@ def build_corpus(
         )
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     texts = tuple(str(text) for text in table["text"])
-    vectors = encoder.encode(texts)
+    units = units_of([coded.document for coded in documents])
+    whole_texts = tuple(units.whole_texts())
+    exemplary = read_roles([exemplar.text for exemplar in exemplars], [""] * len(exemplars))
+    vectors, wholes = encoder.encode(texts), encoder.encode(whole_texts)
     document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
     for row, coded in enumerate(documents):
         document_targets[row, 0] = coded.relevant
@@ -233,6 +252,10 @@ def build_corpus(
         texts=texts,
         vectors=vectors,
         likenesses=definitions.likenesses(vectors),
+        counts=np.append(units.counts, np.ones(len(exemplars), dtype=bool)),
+        reports=np.append(units.reports, exemplary.reports),
+        whole_texts=whole_texts,
+        wholes=wholes,
         unit_targets=np.asarray(table["targets"], dtype=np.float64),
         document=np.asarray(table["document"], dtype=np.int64),
         document_targets=document_targets,
@@ -243,8 +266,8 @@ def build_corpus(
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
     """Give the corpus with the vectors and likenesses of another encoder."""
-    vectors = encoder.encode(corpus.texts)
-    return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors))
+    vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
+    return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors), wholes=wholes)
 
 
 def _multi_hot(labels: Sequence[str], label_keys: Sequence[str], unknown: Sequence[str] = ()) -> list[float]:

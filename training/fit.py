@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import SVC
 
+from models.calibration import Calibration
 from models.errors import MechtagError
-from models.features import N_LIKENESSES
-from models.tagger import Calibration, Heads
+from models.features import N_CUES
+from models.relevance import GAMMA, RelevanceHead, no_relevance
+from models.tagger import Heads
 from models.words import fit_words
 from pipeline.settings import TrainSettings
 from training.examples import NO_DOCUMENT, Corpus
 from training.pooled import Wholes, fit_units
-from training.thresholds import choose_sharpness, fit_calibration
+from training.thresholds import fit_calibration
 from training.trainers import Encoded, Trainer
 
 Array = NDArray[np.float64]
@@ -26,27 +29,41 @@ Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Scores from heads that did not see the document; label axis: relevance, then codebook order.
+
+    Attributes
+    ----------
+    units : ndarray, shape (n_units, 1 + n_labels)
+        NaN for exemplars.
+    documents : ndarray, shape (n_documents, 1 + n_labels)
+    """
+
+    units: Array
+    documents: Array
+
+
+@dataclass(frozen=True)
 class Fitted:
-    """Encoder, heads and calibration, with the out-of-fold scores they were chosen on.
+    """Encoder, heads and calibration, with the out-of-fold scores that the calibration was fitted on.
 
     Attributes
     ----------
     encoded
         The encoder of the heads, and the whole corpus as it encodes it.
     fold : ndarray, shape (n_documents,)
-    unit_scores : ndarray, shape (n_units, 1 + n_labels)
-        Each from heads that did not see the unit's document; NaN for exemplars.
+    held_out : HeldOut
     """
 
     encoded: Encoded
     heads: Heads
     calibration: Calibration
     fold: Index
-    unit_scores: Array
+    held_out: HeldOut
 
 
 def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
-    """Fit encoder and heads on all documents; pooling, calibration and thresholds on out-of-fold scores.
+    """Fit encoder and heads on all documents; probability curves and thresholds on out-of-fold scores.
 
     Parameters
     ----------
@@ -61,64 +78,59 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
     everything = np.ones(corpus.n_documents, dtype=bool)
-    unit_scores = held_out_scores(corpus, trainer, fold, everything, settings, seed)
-    sharpness, calibration = calibrate(corpus, unit_scores, everything, settings)
+    scores = held_out_scores(corpus, trainer, fold, everything, settings, seed)
+    calibration = calibrate(corpus, scores.documents, everything, settings)
     encoded = trainer.encode(corpus, everything, seed)
-    heads = replace(fit_heads(encoded.corpus, everything, settings), sharpness=sharpness)
-    return Fitted(encoded, heads, calibration, fold, unit_scores)
+    heads = fit_heads(encoded.corpus, everything, settings)
+    return Fitted(encoded, heads, calibration, fold, scores)
 
 
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
-) -> Array:
-    """Score the units of each fold by heads that learnt from the documents of the other folds.
+) -> HeldOut:
+    """Score each fold by heads that learnt from the documents of the other folds.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
         Those that may be learnt from; all are scored.
-
-    Returns
-    -------
-    ndarray, shape (n_units, 1 + n_labels)
-        NaN for exemplars.
     """
-    unit_scores = np.full(corpus.unit_targets.shape, np.nan)
+    units = np.full(corpus.unit_targets.shape, np.nan)
+    relevance = np.full(corpus.n_documents, np.nan)
     for held_out in range(settings.folds):
         learnt = documents & (fold != held_out)
         encoded = trainer.encode(corpus, learnt, seed)
         heads = fit_heads(encoded.corpus, learnt, settings)
         rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
-        unit_scores[rows] = score_units(encoded.corpus, heads, rows)
-    return unit_scores
+        units[rows] = score_units(encoded.corpus, heads, rows)
+        relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
+    return HeldOut(units, corpus.score_documents(relevance, units))
 
 
-def calibrate(
-    corpus: Corpus, unit_scores: Array, documents: Mask, settings: TrainSettings
-) -> tuple[Array, Calibration]:
-    """Choose pooling, curves and thresholds on out-of-fold scores of some documents."""
-    targets = corpus.document_targets[documents]
-    sharpness = choose_sharpness(
-        lambda values: corpus.pool(unit_scores, values)[documents], targets, settings.min_positives
-    )
-    scores = corpus.pool(unit_scores, sharpness)[documents]
-    calibration = fit_calibration(
-        scores,
-        targets,
+def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
+    """Fit curves and thresholds on out-of-fold scores of some documents.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+    """
+    return fit_calibration(
+        scores[documents],
+        corpus.document_targets[documents],
         min_positives=settings.min_positives,
         relevance_recall=settings.relevance_recall,
         decided_precision=settings.decided_precision,
     )
-    return sharpness, calibration
 
 
 def cross_calibrate(
-    corpus: Corpus, unit_scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
+    corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """Choose pooling, curves and thresholds for each fold on the others, so that no paper has a say in its own.
+    """Fit curves and thresholds for each fold on the others, so that no paper has a say in its own.
 
     Parameters
     ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
     documents : ndarray of bool, shape (n_documents,), optional
         Those that have a say; all by default.
 
@@ -131,9 +143,9 @@ def cross_calibrate(
     """
     chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
-        sharpness, calibration = calibrate(corpus, unit_scores, chosen & (fold != held_out), settings)
+        calibration = calibrate(corpus, scores, chosen & (fold != held_out), settings)
         rows = np.flatnonzero(fold == held_out)
-        yield rows, corpus.pool(unit_scores, sharpness)[rows], calibration
+        yield rows, scores[rows], calibration
 
 
 def assign_folds(
@@ -199,63 +211,63 @@ def assign_folds(
 
 
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
-    """Fit two logistic regressions for relevance and for each label, one on vectors, one on words.
+    """Fit relevance, and two logistic regressions for each label, one on vectors, one on words.
 
-    Their scores are added. All pool by the mean. Relevance is learnt on the means of
-    documents: under mean pooling the head then gives a sentence the part it has in the
-    document's score. It stays 0 where all documents are relevant. What a label is learnt
-    on says `_Lesson`.
+    The scores of the two are added. What a label is learnt on says `LabelExamples`.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
         Those to learn from; exemplars are always learnt from.
     """
-    n_columns = corpus.unit_targets.shape[1]
-    weights = np.zeros((n_columns, corpus.vectors.shape[1]))
-    likeness_weights = np.zeros((n_columns, N_LIKENESSES))
-    intercept = np.zeros(n_columns)
+    n_labels = corpus.unit_targets.shape[1] - 1
+    weights, cue_weights = np.zeros((n_labels, corpus.vectors.shape[1])), np.zeros((n_labels, N_CUES))
+    intercept = np.zeros(n_labels)
     usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
     words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
     counts = words.features(corpus.texts)
-    word_weights = np.zeros((n_columns, len(words.terms)))
+    word_weights = np.zeros((n_labels, len(words.terms)))
+    own_cues = corpus.cues
 
-    means, mean_counts = corpus.mean_vectors(), corpus.mean_rows(counts)
-    relevant = corpus.document_targets[documents, 0]
-    if len(np.unique(relevant)) == 2:
-        strength = settings.relevance_regularisation
-        weights[0], intercept[0] = fit_units(means[documents], relevant, strength)
-        word_weights[0], shift = fit_units(mean_counts[documents], relevant, strength)
-        intercept[0] += shift
-
-    coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)
-    lessons = {column: _lesson(corpus, usable, documents, column) for column in range(1, n_columns)}
-    examples = {column: lesson.positives + coded_whole[column] for column, lesson in lessons.items()}
+    coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)[1:]
+    examples = [_label_examples(corpus, usable, documents, 1 + label) for label in range(n_labels)]
     learnt = [
-        column
-        for column, lesson in lessons.items()
-        if examples[column] >= settings.min_positives and (len(lesson.lengths) or not lesson.targets.all())
+        label
+        for label, own in enumerate(examples)
+        if own.positives + coded_whole[label] >= settings.min_positives and (len(own.lengths) or not own.targets.all())
     ]
     if not learnt:
         raise MechtagError(
             f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives), and "
             "others that do not carry it; code more or add exemplars"
         )
-    if len(learnt) < n_columns - 1:
-        likenesses_of = [corpus.likenesses[:, column - 1] for column in learnt]
-        shared, shared_intercept = _fit_shared([lessons[column] for column in learnt], likenesses_of, settings)
-        likeness_weights[1:], intercept[1:] = shared, shared_intercept
-    for column in learnt:
-        features = np.hstack([corpus.vectors, corpus.likenesses[:, column - 1]])
-        coefficients, intercept[column] = lessons[column].fit(features, settings.regularisation)
-        weights[column], likeness_weights[column] = np.split(coefficients, [-N_LIKENESSES])
-        word_weights[column], shift = lessons[column].fit(counts, settings.word_regularisation)
-        intercept[column] += shift
-    return Heads(weights, likeness_weights, words, word_weights, intercept, np.zeros(n_columns))
+    if len(learnt) < n_labels:
+        shared = _fit_shared([examples[label] for label in learnt], [own_cues[:, label] for label in learnt], settings)
+        cue_weights[:], intercept[:] = shared
+    for label in learnt:
+        features = np.hstack([corpus.vectors, own_cues[:, label]])
+        coefficients, intercept[label] = examples[label].fit(features, settings.regularisation)
+        weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])
+        word_weights[label], shift = examples[label].fit(counts, settings.word_regularisation)
+        intercept[label] += shift
+    return Heads(fit_relevance(corpus, documents, settings), weights, cue_weights, words, word_weights, intercept)
+
+
+def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> RelevanceHead:
+    """Fit the support vector machine on whole texts; without irrelevant documents there is nothing to learn."""
+    relevant = corpus.document_targets[documents, 0]
+    if len(np.unique(relevant)) < 2:
+        return no_relevance(corpus.wholes.shape[1])
+    # Rounded first, so that the machine is fitted on what is kept of it.
+    wholes = corpus.wholes[documents].astype(np.float16)
+    machine = SVC(C=settings.relevance_regularisation, kernel="rbf", gamma=GAMMA).fit(
+        wholes.astype(np.float64), relevant
+    )
+    return RelevanceHead(wholes[machine.support_], machine.dual_coef_[0].copy(), float(machine.intercept_[0]))
 
 
 @dataclass(frozen=True)
-class _Lesson:
+class LabelExamples:
     """What a label is learnt on: the sentences coded for it, the exemplars, and the papers that were judged for it.
 
     A paper whose sentences were coded teaches as a whole too: where each sentence is judged
@@ -267,7 +279,7 @@ class _Lesson:
         Rows of the units that were coded one by one.
     targets : ndarray
     whole_units : ndarray of int
-        Rows of the units of the papers, paper by paper.
+        Rows of the content of the papers, paper by paper.
     lengths : ndarray
         How many units each of those papers has.
     whole_targets : ndarray
@@ -283,37 +295,42 @@ class _Lesson:
     positives: int
 
     def wholes(self, features: Any) -> Wholes:
+        """Give the papers with some features of their units."""
         return Wholes(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
+        """Fit weights and intercept; see `training.pooled.fit_units`."""
         return fit_units(features[self.units], self.targets, regularisation, self.wholes(features))
 
 
-def _fit_shared(lessons: Sequence[_Lesson], features: Sequence[Array], settings: TrainSettings) -> tuple[Array, float]:
-    """Fit one regression on all lessons, each with its own features."""
-    parts = [lesson.wholes(own) for lesson, own in zip(lessons, features, strict=True)]
+def _fit_shared(
+    examples: Sequence[LabelExamples], features: Sequence[Array], settings: TrainSettings
+) -> tuple[Array, float]:
+    """Fit one regression on the examples of several labels, each with its own features."""
+    parts = [each.wholes(own) for each, own in zip(examples, features, strict=True)]
     wholes = Wholes(
         np.vstack([part.features for part in parts]),
         np.concatenate([part.lengths for part in parts]),
         np.concatenate([part.targets for part in parts]),
     )
-    units = np.vstack([own[lesson.units] for lesson, own in zip(lessons, features, strict=True)])
-    targets = np.concatenate([lesson.targets for lesson in lessons])
+    units = np.vstack([own[each.units] for each, own in zip(examples, features, strict=True)])
+    targets = np.concatenate([each.targets for each in examples])
     return fit_units(units, targets, settings.regularisation, wholes)
 
 
-def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Lesson:
+def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> LabelExamples:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
     whole_targets = corpus.document_targets[:, column]
     wholes = documents & ~np.isnan(whole_targets)
-    # Units of a document stand together, and documents in order, so their rows do too.
-    whole_units = np.flatnonzero((corpus.document != NO_DOCUMENT) & wholes[corpus.document])
+    # Units of a document are neighbours, and documents in order, so their rows are too.
+    content = corpus.counts & (corpus.document != NO_DOCUMENT)
+    whole_units = np.flatnonzero(content & wholes[corpus.document])
     targets = corpus.unit_targets[units, column]
-    return _Lesson(
+    return LabelExamples(
         units=np.flatnonzero(units),
         targets=targets,
         whole_units=whole_units,
-        lengths=corpus.lengths[wholes],
+        lengths=np.bincount(corpus.document[whole_units], minlength=corpus.n_documents)[wholes],
         whole_targets=whole_targets[wholes],
         positives=int(targets.sum()),
     )
@@ -322,4 +339,4 @@ def _lesson(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> _Less
 def score_units(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Score units from the vectors at hand, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
-    return heads.score(corpus.vectors[rows], corpus.likenesses[rows], heads.words.features(texts))
+    return heads.score_units(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.codebook import Codebook
 from models.tagger import Tagger
-from pipeline.readers.cleaning import clean_abstract
+from pipeline.cleaning import clean_record
 from pipeline.records import Prediction, Record
 from pipeline.sentences import split
 from pipeline.settings import Settings
@@ -93,5 +93,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean abstracts as the readers of exports do, which cut off some notices."""
-    return [record.model_copy(update={"abstract": clean_abstract(record.abstract)}) for record in records]
+    """Clean records as those of exports are, which cuts off notices and keywords."""
+    return [clean_record(record) for record in records]

@@ -92,6 +92,6 @@ def _tag(
 ) -> list[Prediction]:
     scores = held_out_scores(corpus, trainer, fold, part, settings.train, settings.seed)
     made: list[Prediction] = []
-    for rows, pooled, calibration in cross_calibrate(corpus, scores, fold, settings.train, part):
+    for rows, pooled, calibration in cross_calibrate(corpus, scores.documents, fold, settings.train, part):
         made += predictions_of([record_ids[row] for row in rows], codebook, pooled, calibration, name)
     return made

@@ -13,12 +13,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize, sof
 
 from training.examples import NO_DOCUMENT, Corpus
 from training.lessons import Lessons
+from training.pooled import SHARPNESS
 
 Index = NDArray[np.int64]
 
-# Papers pool by log-mean-exp of this sharpness while the encoder learns; the model's own
-# sharpness is chosen afterwards, label by label.
-SHARPNESS = 1.0
 # Vectors have unit length, so weights on them would have to grow large without this.
 VECTOR_SCALE = 10.0
 # A rare label's positives weigh more, up to this.
@@ -57,15 +55,13 @@ class Objective(Protocol):
         ...
 
 
-def pool(scores: Tensor, lengths: Sequence[int], sharpness: Tensor) -> Tensor:
-    """Pool as `models.pooling.pool` does, with gradients."""
+def pool(scores: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Pool with gradients: relevance, the first column, by the mean, labels as `training.pooled` does."""
     parts = nn.utils.rnn.pad_sequence(list(torch.split(scores, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths, device=scores.device)[:, None]
     there = torch.arange(parts.shape[1], device=scores.device) < counts
-    soft = sharpness > 0
-    rates = torch.where(soft, sharpness, 1.0)
-    peaked = ((parts * rates).masked_fill(~there[..., None], -torch.inf).logsumexp(dim=1) - counts.log()) / rates
-    return torch.where(soft, peaked, parts.sum(dim=1) / counts)
+    peaked = (SHARPNESS * parts).masked_fill(~there[..., None], -torch.inf).logsumexp(dim=1) / SHARPNESS
+    return torch.cat([parts[..., :1].sum(dim=1) / counts, peaked[:, 1:]], dim=1)
 
 
 def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Tensor:
@@ -99,8 +95,6 @@ class SentenceAndPaperLoss:
         self.paper_intercept = nn.Parameter(torch.zeros(n_columns, device=device))
         # Factor of the cosine, and the intercept that goes with it.
         self.likeness = nn.Parameter(torch.tensor([1.0, 0.0], device=device))
-        self.sharpness = torch.full((n_columns,), SHARPNESS, device=device)
-        self.sharpness[0] = 0.0
         self.sentence_weight = torch.ones(n_columns, device=device)
         self.paper_weight = torch.ones(n_columns, device=device)
 
@@ -143,7 +137,7 @@ class SentenceAndPaperLoss:
         whole = [place for place, owner in enumerate(owners) if owner != NO_DOCUMENT]
         if not whole:
             return loss
-        pooled = pool(scores, [len(units) for units in batch], self.sharpness) + self.paper_intercept
+        pooled = pool(scores, [len(units) for units in batch]) + self.paper_intercept
         targets = lessons.whole_targets[[owners[place] for place in whole]]
         return loss + judged_loss(pooled[whole], targets, self.paper_weight)
 

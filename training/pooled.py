@@ -19,8 +19,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 MAX_ITERATIONS = 2000
-# Between the mean, in which the one sentence that carries a label is lost among ten others, and the maximum,
-# from which all others learn nothing.
+# Odds add up here, so that each sentence of a paper learns from its code; at the sharpness of `models.pooling` it
+# is mostly the best one that does.
 SHARPNESS = 1.0
 # How many sentences' weight the code of a paper has.
 WHOLE_WEIGHT = 3.0
@@ -90,15 +90,13 @@ def _fit_with_wholes(features: Any, targets: Array, regularisation: float, whole
         scores = rows @ weights
         margins = signs * (scores[:n_coded] + intercept)
         units = scores[n_coded:]
-        pooled = pool(units[:, None], wholes.lengths, [SHARPNESS])[:, 0]
+        pooled = pool(units[:, None], wholes.lengths, SHARPNESS)[:, 0]
         whole_margins = whole_signs * (pooled + whole_intercept)
         loss = np.logaddexp(0, -margins).sum() + WHOLE_WEIGHT * np.logaddexp(0, -whole_margins).sum()
         slopes = -signs * expit(-margins)
         whole_slopes = -WHOLE_WEIGHT * whole_signs * expit(-whole_margins)
         # The share of each unit in the gradient of its paper's score; the shares of a paper sum to one.
-        shares = np.exp(SHARPNESS * (units - np.repeat(pooled, wholes.lengths))) / np.repeat(
-            wholes.lengths, wholes.lengths
-        )
+        shares = np.exp(SHARPNESS * (units - np.repeat(pooled, wholes.lengths)))
         unit_slopes = np.concatenate([slopes, np.repeat(whole_slopes, wholes.lengths) * shares])
         gradient = columns @ unit_slopes + weights / regularisation
         value = loss + weights @ weights / (2 * regularisation)

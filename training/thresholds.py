@@ -1,68 +1,19 @@
-"""Pooling, probability curves and thresholds, each fitted on out-of-fold scores."""
+"""Probability curves and thresholds, fitted on out-of-fold scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
-from models.calibration import probabilities
-from models.tagger import Calibration
+from models.calibration import Calibration, probabilities
 
 Array = NDArray[np.float64]
 
-# From the mean (0) to all but the maximum.
-SHARPNESSES = (0.0, 0.5, 1.0, 2.0, 4.0)
-# What suits all labels together weighs as much as this many papers coded for the label itself:
-# on the coded records, of which some 70 are relevant, a label's own choice is mostly noise.
-SHARED_PAPERS = 700
 # That decided cases are right as often as asked for. Measured on the coded records, where the
 # plain share kept 0.74 of what 0.8 promised, and this keeps 0.80.
 CERTAINTY = 0.9
-
-
-def choose_sharpness(pooled: Callable[[Array], Array], targets: Array, min_positives: int) -> Array:
-    """Choose, label by label, the pooling whose scores give the most probable codes.
-
-    The fewer papers a label has, the more it leans on all: see ``SHARED_PAPERS``.
-
-    Parameters
-    ----------
-    pooled
-        Gives the documents' scores, shape (n_documents, 1 + n_labels), for a sharpness a label.
-    targets : ndarray, shape (n_documents, 1 + n_labels)
-        NaN for not judged.
-
-    Returns
-    -------
-    ndarray, shape (1 + n_labels,)
-        0 for relevance, whose head is made for the mean. Labels with too few positives
-        or negatives take what suits all labels together.
-    """
-    n_columns = targets.shape[1]
-    losses = np.full((len(SHARPNESSES), n_columns), np.nan)
-    for row, sharpness in enumerate(SHARPNESSES):
-        scores = pooled(np.full(n_columns, sharpness))
-        for column in range(1, n_columns):
-            judged = ~np.isnan(targets[:, column])
-            if _enough(targets[judged, column], min_positives):
-                slope, intercept = fit_curve(scores[judged, column], targets[judged, column])
-                chances = expit(slope * scores[judged, column] + intercept)
-                losses[row, column] = log_loss(targets[judged, column], chances, labels=[0, 1])
-    fitted = ~np.isnan(losses[0])
-    chosen = np.zeros(n_columns)
-    if fitted.any():
-        values = np.array(SHARPNESSES)
-        shared = losses[:, fitted].mean(axis=1)
-        chosen[1:] = values[shared.argmin()]
-        papers = (~np.isnan(targets[:, fitted])).sum(axis=0)
-        chosen[fitted] = values[(papers * losses[:, fitted] + SHARED_PAPERS * shared[:, None]).argmin(axis=0)]
-    return chosen
 
 
 def fit_calibration(
@@ -70,7 +21,8 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves and thresholds.
 
-    Relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant. A label takes the
+    Relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant; its no is so low
+    that with certainty ``CERTAINTY`` no larger share of relevant records is lost to it. A label takes the
     threshold with the highest F1 over all judged records, where an irrelevant record
     carries no label. Labels with too few positives or negatives share one curve and one
     threshold, fitted on all labels together. The band of referred cases is that of
@@ -91,7 +43,7 @@ def fit_calibration(
         rows = judged[:, column]
         fitted = column == 0 or enough[column]
         slope[column], intercept[column] = fit_curve(scores[rows, column], targets[rows, column]) if fitted else shared
-    chances = probabilities(scores, slope, intercept)
+    chances, _ = probabilities(scores, slope, intercept)
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
     known = ~np.isnan(coded)
     # Where all records are relevant, there is nothing to turn away.
@@ -106,6 +58,7 @@ def fit_calibration(
         for part in (slice(0, 1), slice(1, None))
     ]
     low, high = np.array([bands[0]] + [bands[1]] * (n_columns - 1)).T
+    low[0] = min(low[0], safe_no(chances[coded[:, 0] == 1, 0], 1 - relevance_recall))
     return Calibration(slope, intercept, threshold, np.minimum(low, threshold), np.maximum(high, threshold))
 
 
@@ -132,6 +85,22 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
     low = float(np.append(values, np.inf)[below[-1] + 1]) if len(below) else 0.0
     high = float(values[::-1][above[-1]]) if len(above) else float("inf")
     return low, high
+
+
+def safe_no(chances: Array, share: float) -> float:
+    """Give the highest probability below which, with certainty ``CERTAINTY``, at most a share of positives lies.
+
+    The bound is Clopper and Pearson's, as in `refer_band`: 1 of 100 positives may be lost for a share of 5%, 6 of
+    220. Where there are too few positives to be sure, 0.
+
+    Parameters
+    ----------
+    chances : ndarray, shape (n_positives,)
+    """
+    values = np.sort(chances)
+    lost = np.arange(len(values))
+    sure = beta.ppf(CERTAINTY, lost + 1, len(values) - lost) <= share
+    return float(values[lost[sure][-1]]) if sure.any() else 0.0
 
 
 def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:

@@ -21,12 +21,12 @@ from models.artifact import (
     pack,
     with_model_id,
 )
-from models.calibration import probabilities
+from models.calibration import Calibration, probabilities
 from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
 from models.features import Definitions, embed_codebook
 from models.files import replacing
-from models.tagger import Calibration, Tagger
+from models.tagger import Tagger
 from models.tuned import Arrays, pack_tuned
 from pipeline.annotation_files import files_of
 from pipeline.annotations import CodedRecord, read_exemplars
@@ -195,7 +195,7 @@ def _document_predictions(
 ) -> list[Prediction]:
     predictions: list[Prediction | None] = [None] * (corpus.n_documents * len(codebook.all_keys))
     width = len(codebook.all_keys)
-    for rows, scores, calibration in cross_calibrate(corpus, fitted.unit_scores, fitted.fold, settings.train):
+    for rows, scores, calibration in cross_calibrate(corpus, fitted.held_out.documents, fitted.fold, settings.train):
         ids = [coded[row].record.record_id for row in rows]
         made = predictions_of(ids, codebook, scores, calibration, f"{model_id}:out-of-fold")
         for place, row in enumerate(rows):
@@ -212,7 +212,7 @@ def predictions_of(
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
     """
-    chances = probabilities(scores, calibration.slope, calibration.intercept)
+    chances, given = probabilities(scores, calibration.slope, calibration.intercept)
     decisions = [calibration.decide(row) for row in chances]
     return [
         Prediction(
@@ -220,6 +220,7 @@ def predictions_of(
             label=label,
             score=float(scores[row, column]),
             probability=float(chances[row, column]),
+            given_relevant=float(given[row, column - 1]) if column else None,
             threshold=float(calibration.threshold[column]),
             decision=decisions[row][column],
             model_id=model_id,
@@ -236,7 +237,7 @@ def _sentence_predictions(
     for record, rows in zip(coded, corpus.rows(), strict=True):
         for sentence, row in zip(record.sentences, rows[1:], strict=True):  # the first unit is the title
             for column, label in enumerate(codebook.keys, start=1):
-                score = float(fitted.unit_scores[row, column])
+                score = float(fitted.held_out.units[row, column])
                 predictions.append(
                     Prediction(
                         record_id=f"{record.record.record_id}#{sentence.sentence}",
@@ -251,13 +252,13 @@ def _sentence_predictions(
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
     """ROC AUC of relevance over papers, and mean average precision of the labels over sentences."""
-    relevance = corpus.pool(fitted.unit_scores, np.zeros(len(codebook.all_keys)))[:, 0]
+    relevance, units = fitted.held_out.documents[:, 0], fitted.held_out.units
     precisions = []
     for column in range(1, len(codebook.all_keys)):
         rows = ~np.isnan(corpus.unit_targets[:, column]) & (corpus.document != NO_DOCUMENT)
         targets = corpus.unit_targets[rows, column]
         if targets.any():
-            precisions.append(average_precision_score(targets, fitted.unit_scores[rows, column]))
+            precisions.append(average_precision_score(targets, units[rows, column]))
     figures = {}
     if not corpus.document_targets[:, 0].all():
         figures["relevance_roc_auc"] = float(roc_auc_score(corpus.document_targets[:, 0], relevance))

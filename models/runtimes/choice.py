@@ -14,12 +14,13 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from models.calibration import CLOSE
 from models.encoder import Encoder, TransformerEncoder
 from models.errors import MechtagError
 from models.files import replacing
 from models.runtimes.export import cached, export
 from models.runtimes.openvino import OpenVinoEncoder, Precision, import_openvino, machine
-from models.tagger import CLOSE, Document, Scored, Tagger
+from models.tagger import Document, Scored, Tagger
 
 Runtime = Literal["auto", "torch", "fp32", "bf16", "int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)

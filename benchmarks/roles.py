@@ -1,0 +1,116 @@
+"""Fit the words that say whether a sentence is background, methods or results, and count how often they are right.
+
+    python -m benchmarks.roles
+
+Structured abstracts of the screening benchmark say it themselves, by their headings. The model that ships
+(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are of reviews that a
+model has not seen, and of the invented abstracts in journals' prose, of which no model has seen any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH, read_table
+from models.codebook import load_codebook
+from models.files import replacing
+from models.roles import FILE, METHODS_SURE, ROLES, RoleModel
+from models.words import COUNTING, Words
+from pipeline.annotations import read_coded
+from pipeline.cleaning import clean_abstract
+from pipeline.records import Record
+from pipeline.sections import role_of
+from pipeline.sentences import split
+from pipeline.settings import SentenceSettings
+
+REVIEWS = ("ace", "jeyaraman_2020", "menon_2022", "nagtegaal_2019", "nudging", "oud_2018", "virus", "wilson")
+JOURNAL = ROOT / "data/annotated/coded/journal_style.jsonl"
+# A word must be in this many sentences, and in no more than this share of them.
+_MIN_SENTENCES, _MAX_SHARE = 30, 0.5
+METHODS = ROLES.index("methods")
+TEXT = """## What a sentence does in its abstract
+
+Sentences of methods carry no mechanism, and must not outvote those that do. Where an abstract prints no headings,
+the words of a sentence decide whether it is background, methods or results. Learned from the structured abstracts of
+eight public reviews; each row is of texts that the model behind it has not seen. *Called methods*: share of the
+sentences above the cut, of those under a methods heading and of those under a results or conclusions heading.
+"""
+
+Texts = list[str]
+Roles = NDArray[np.str_]
+
+
+def review_sentences(name: str) -> tuple[Texts, Roles]:
+    """Sentences of a review's structured abstracts, and the role that the heading above each gives it."""
+    rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
+    records = [
+        Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])
+        for number, row in enumerate(rows)
+    ]
+    return _with_role([(s.text, role_of(s.section)) for s in split(records, SentenceSettings())])
+
+
+def journal_sentences(path: Path = JOURNAL) -> tuple[Texts, Roles]:
+    """Sentences of the invented abstracts with the role of their printed heading."""
+    keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
+    coded = read_coded(path, keys)
+    return _with_role([(s.text, role_of(s.section)) for record in coded for s in record.sentences])
+
+
+def _with_role(pairs: Sequence[tuple[str, str]]) -> tuple[Texts, Roles]:
+    kept = [(text, role) for text, role in pairs if role in ROLES]
+    return [text for text, _ in kept], np.array([role for _, role in kept])
+
+
+def fit_roles(texts: Texts, roles: Roles) -> RoleModel:
+    """Fit a multinomial logistic regression on words and word pairs."""
+    vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, max_df=_MAX_SHARE, **COUNTING)
+    features = vectorizer.fit_transform(texts)
+    model = LogisticRegression(max_iter=3000).fit(features, roles)
+    order = [list(model.classes_).index(role) for role in ROLES]
+    words = Words(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_.astype(np.float64))
+    return RoleModel(words, model.coef_[order], model.intercept_[order])
+
+
+def figures(dataset: str, model: RoleModel, texts: Texts, roles: Roles) -> list[dict[str, Any]]:
+    """Figures of a model on sentences that it has not seen."""
+    odds = model.log_odds(texts)
+    called = odds[:, METHODS] > METHODS_SURE
+    values = {
+        "sentences": len(texts),
+        "accuracy": float((np.array(ROLES)[odds.argmax(axis=1)] == roles).mean()),
+        "AUC of methods": float(roc_auc_score(roles == "methods", odds[:, METHODS])),
+        "methods called methods": float(called[roles == "methods"].mean()),
+        "results called methods": float(called[roles == "results"].mean()),
+    }
+    return [result(dataset, "words", metric, value) for metric, value in values.items()]
+
+
+def main() -> None:
+    """Fit, measure, ship and publish."""
+    parts = {name: review_sentences(name) for name in REVIEWS}
+    found = []
+    for name, (texts, roles) in parts.items():
+        others = [parts[other] for other in REVIEWS if other != name]
+        model = fit_roles([text for own, _ in others for text in own], np.concatenate([own for _, own in others]))
+        found += figures(name, model, texts, roles)
+    shipped = fit_roles(
+        [text for own, _ in parts.values() for text in own], np.concatenate([r for _, r in parts.values()])
+    )
+    found += figures("invented abstracts", shipped, *journal_sentences())
+    with replacing(FILE) as part:
+        part.write_bytes(shipped.pack())
+    publish("roles", "python -m benchmarks.roles", found, TEXT, versions=("scikit-learn", "numpy"))
+
+
+if __name__ == "__main__":
+    main()
