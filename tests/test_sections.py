@@ -238,7 +238,7 @@ TEXTS = st.one_of(st.text(max_size=120), st.lists(PIECES, max_size=25).map("".jo
 
 @settings(max_examples=1500, deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple))
-@example("<" * 8 + "b>" * 8, "&" + "amp;" * 9 + "lt;b>", ())
+@example("<" * 8 + "p>" * 8, "&" + "amp;" * 30 + "lt;p>", ())
 @example("a", "One.\n\nTwo\nthree. Keywords: a; b\nKeywords: c", ("B",))
 @example("a", "KEYWORD:A,A", ())
 @example("a", "&Atilde;&copy; Ã", ())
