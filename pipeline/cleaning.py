@@ -227,7 +227,7 @@ def clean_abstract(value: Any, told: list[str] | None = None, *, wrapped: bool =
     Returns
     -------
     tuple
-        The abstract, and the keywords that were listed at its end.
+        The abstract, and the keywords that were listed at its end, each once.
     """
     if type(value) is not str:
         return clean_text(value), ()
@@ -237,7 +237,7 @@ def clean_abstract(value: Any, told: list[str] | None = None, *, wrapped: bool =
     while (content := find_content(text))[:2] != (0, len(text)):
         keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
         text = _settled(text[content.start : content.end], partial(_body, told=told, wrapped=False))
-    return text, keywords
+    return text, join_keywords((), keywords)
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -178,25 +179,25 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
             yield gap
 
 
-def _parts(abstract: str) -> list[tuple[int, int, Heading | Tail]]:
-    """Find headings, and what cleaning would cut off the ends, which is a section of its own without headings.
+def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
+    """Give headings, and what cleaning would cut off the ends, which is a section of its own whatever is in it.
 
     Each with where what precedes it ends, and where the text below it starts.
     """
     content = find_content(abstract)
-    headings = find_headings(abstract)
-    labels = {heading.start: heading.end for heading in headings}
-    parts: list[tuple[int, int, Heading | Tail]] = [
-        (heading.start, heading.end, heading)
-        for heading in headings
-        if content.start <= heading.start and heading.end <= content.end
-    ]
+    ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
+    breaks: list[tuple[int, int, Heading | Tail]] = [(end.start, end.start, end) for end in ends]
     if content.start:
-        # Blank or a notice.
-        parts = [(0, 0, Tail(0, 0, NOTICE)), (content.start, content.start, Heading(0, 0, "")), *parts]
-    for tail in content.tails:
-        parts.append((tail.start, min(labels.get(tail.start, tail.start), tail.end), tail))
-    return parts
+        breaks.append((content.start, content.start, Heading(0, 0, "")))
+    starts = [end.start for end in ends]
+    for heading in find_headings(abstract):
+        place = bisect_right(starts, heading.start) - 1
+        inside = place >= 0 and heading.start < ends[place].end
+        breaks.append((heading.start, heading.end, ends[place] if inside else heading))
+    last = 0
+    for place, below, above in sorted(breaks, key=lambda one: one[:2]):
+        place, last = max(place, last), max(below, last)
+        yield place, last, above
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:

@@ -238,8 +238,9 @@ TEXTS = st.one_of(st.text(max_size=120), st.lists(PIECES, max_size=25).map("".jo
 
 @settings(max_examples=1500, deadline=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple))
-@example("<" * 8 + "b>" * 8, "&" + "amp;" * 9 + "lt;b>", ())
+@example("<" * 8 + "p>" * 8, "&" + "amp;" * 30 + "lt;p>", ())
 @example("a", "One.\n\nTwo\nthree. Keywords: a; b\nKeywords: c", ("B",))
+@example("a", "KEYWORD:A,A", ())
 @example("a", "&Atilde;&copy; Ã", ())
 def test_cleaning_twice_is_cleaning_once(title: str, abstract: str, keywords: tuple[str, ...]) -> None:
     once = clean_record(record(abstract, keywords, title))
@@ -295,7 +296,9 @@ def seconds(work: Callable[[str], object], text: str) -> float:
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-@pytest.mark.parametrize("work", [find_headings, find_content, is_cut, note_of, is_note.__wrapped__, clean_abstract])
+@pytest.mark.parametrize(
+    "work", [find_headings, find_content, is_cut, note_of, is_note.__wrapped__, clean_abstract, cut]
+)
 def test_twice_the_text_takes_twice_as_long(work: Callable[[str], object], piece: str) -> None:
     short, long = (piece * (size // len(piece)) for size in (20_000, 40_000))
     # Below a few hundredths of a second the clock and the machine's other work decide.

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import spacy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import MechtagError
@@ -230,11 +230,13 @@ def test_heading_offsets_cover_mark_and_punctuation() -> None:
 
 PIECES = st.sampled_from(
     "Methods |RESULTS:|Purpose – |Background\n|e.g.|et al.|J.|1.|(a)|.|?|...|\n\n|\r\n| |\u00a0|\u2028|The|care.The"
-    "|trust|©|“|)|。|0.05|p < .05.|;|[Aim] |(2) Methods:".split("|")
+    "|trust|©|“|)|。|0.05|p < .05.|;|[Aim] |(2) Methods:|Keywords: |© 2019 Ward Ltd.".split("|")
 )
 
 
 @settings(max_examples=300, deadline=None)
+@example("©RESULT:")
+@example("© 2019 Ward Ltd. METHODS: We met. Keywords: a; b\nResults\nc")
 @given(st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=40).map("".join), st.lists(PIECES).map(" ".join)))
 def test_sentences_and_headings_tile_the_abstract(abstract: str) -> None:
     headings = find_headings(abstract)
