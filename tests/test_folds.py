@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,17 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from models.codebook import Codebook
 from models.errors import MechtagError
+from models.features import Definitions
 from pipeline.annotations import read_coded
+from pipeline.settings import Settings
 from tests.conftest import ROOT
-from training.examples import coded_documents
-from training.fit import assign_folds
+from tests.toy import WordEncoder, fruit_documents
+from training.baselines import Bench
+from training.examples import build_corpus, coded_documents
+from training.fit import assign_folds, fit
+from training.trainers import Frozen
 
 CODED = ROOT / "data/annotated/coded"
 SEED, FOLDS = 2021, 5
@@ -99,3 +106,19 @@ def test_papers_that_retraining_added_come_last_whatever_their_source() -> None:
     after = _fold([1, 0] * 6 + [1, 1, 0, 1], [0] * 6 + [1] * 6 + [2] * 4, added=4)
     np.testing.assert_array_equal(after[:12], before)
     assert after[12:].tolist() == [0, 1, 0, 2]
+
+
+def test_baselines_have_the_folds_of_training(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    coded = [
+        replace(document, source="ab"[number < 24], hard=not document.relevant and number % 8 == 0)
+        for number, document in enumerate(fruit_documents())
+    ]
+    gold = [replace(document, record_id=f"gold:{document.record_id}", source="gold") for document in coded[:6]]
+    settings = Settings.model_validate({"seed": 1, "train": {"folds": 3}})
+    whole, own = (
+        build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions) for documents in (coded + gold, coded)
+    )
+    bench = Bench(settings, fruit, word_encoder, frozen, [], coded, gold, whole)
+    np.testing.assert_array_equal(bench.fold, fit(own, frozen, settings.train, settings.seed).fold)

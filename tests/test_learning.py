@@ -89,9 +89,12 @@ def settings(tmp_path: Path) -> Settings:
     ]
     for number, row in enumerate(rows):
         row["title"] = f"{row['title']} {number}"
-    path = tmp_path / "coded.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return Settings(seed=1, train=TRAIN.model_copy(update={"records": str(path)}))
+    # Each file is dealt into folds on its own.
+    (tmp_path / "coded").mkdir()
+    for name, own in (("first", rows[:16]), ("second", rows[16:])):
+        text = "".join(json.dumps(row) + "\n" for row in own)
+        (tmp_path / f"coded/{name}.jsonl").write_text(text, encoding="utf-8")
+    return Settings(seed=1, train=TRAIN.model_copy(update={"records": str(tmp_path / "coded")}))
 
 
 def test_all_papers_give_what_training_gives(

@@ -20,7 +20,7 @@ SETTINGS = EvaluateSettings(bootstrap=200, permutations=100, min_positives=3)
 SHARES = ("kept", "lost", "yes_right", "hard_yes", "easy_yes")
 
 
-def make(sizes: dict[str, tuple[int, int, int, int]], seed: int = 4) -> CodedSet:
+def make(sizes: dict[str, tuple[int, int, int, int]], seed: int = 5) -> CodedSet:
     """Make sets of so many relevant, hard, easy and other irrelevant papers, tagged at random."""
     generator = np.random.default_rng(seed)
     records, second = [], []
@@ -139,6 +139,8 @@ def test_mechanisms_are_judged_on_relevant_papers(found: dict, coded: CodedSet, 
         score.append([answer.score for _, answer in own])
     codes, decisions, scores = np.array(human), np.array(said), np.array(score)
     assert figures["papers"] == codes.shape[1] == papers
+    # A decision that was left to people counts by its threshold in kappa, and as found in ``kept``.
+    assert ((decisions == "refer") & codes & (scores < 0.5)).any()
     across = np.mean([roc_auc_score(*pair) for pair in zip(codes, scores, strict=True)])
     assert figures["across_auc"]["value"] == pytest.approx(across, abs=1e-6)
     suggested = np.where(decisions == "refer", scores >= 0.5, decisions == "yes")
@@ -187,6 +189,15 @@ def test_the_second_coder_of_each_set(found: dict, coded: CodedSet) -> None:
             assert agreement[key]["n"] == len(pairs)
             expected = cohen_kappa_score(*zip(*pairs, strict=True))
             assert agreement[key]["cohen_kappa"]["value"] == pytest.approx(expected, abs=1e-6), (name, key)
+
+
+def test_what_retraining_added_is_a_set_of_its_own(coded: CodedSet) -> None:
+    added = coded.records[-1].model_copy(update={"added": True, "set_name": "added"})
+    found = sets_section(
+        replace(coded, records=[*coded.records[:-1], added]), LABELS, "relevant", SETTINGS, np.random.default_rng(0)
+    )
+    assert [found["added"][key] for key in ("title", "texts", "records")] == ["added by mechtag retrain", "unknown", 1]
+    assert found["d"]["records"] == 2
 
 
 def test_figures_over_all_sets_do_not_depend_on_how_they_are_divided(gold, systems, coded: CodedSet) -> None:
