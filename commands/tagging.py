@@ -39,6 +39,9 @@ def tag(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was interrupted, if there is one.")
     ] = False,
+    score_all: Annotated[
+        bool, typer.Option("--score-all", help="Score the labels even of records that are clearly not relevant.")
+    ] = False,
     engine: Annotated[
         Engine, typer.Option("--engine", help="Score here, or with Ray, on the cluster that RAY_ADDRESS names.")
     ] = Engine.LOCAL,
@@ -64,7 +67,8 @@ def tag(
     if engine is Engine.LOCAL and workers:
         raise MechtagError("--workers is for --engine ray; on one machine the encoder uses all cores by itself")
     settings, codebook = load(params)
-    tagging = settings.tag.chosen(runtime, threads)
+    tagging = settings.tag.chosen(runtime, threads, score_all)
+    settings = settings.model_copy(update={"tag": tagging})
     with ExitStack() as stack:
         run = directly
         if engine is Engine.LOCAL and not sentence_table:
@@ -77,7 +81,9 @@ def tag(
         from pipeline.ingest import cut_note
         from pipeline.runs import Request, opened
 
-        loaded = load_model(model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+        loaded = load_model(
+            model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
+        )
         chosen = loaded.choice.runtime
         if tagging.runtime != "torch":
             say(f"runtime {loaded.choice.reason}")
@@ -93,7 +99,9 @@ def tag(
                 from pipeline.engine_ray import run_ray
 
                 # Each worker has one core.
-                load_one = partial(load_model, model.absolute(), codebook, runtime=chosen, threads=1)
+                load_one = partial(
+                    load_model, model.absolute(), codebook, runtime=chosen, threads=1, score_all=tagging.score_all
+                )
                 run_ray(job, load_one, settings, workers, advance)
             else:
                 run_local(job, loaded, settings, advance, run)
@@ -101,9 +109,12 @@ def tag(
             summary = finish(job, codebook, advance)
     for line in intake.identification.lines():
         typer.echo(line)
+    for note in summary["notes"][len(intake.notes) :]:
+        say(f"note: {note}")
     for entry in codebook.entries:
         counts = summary["decisions"][entry.key]
-        typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} to refer, {counts['no']} no")
+        unscored = f" ({counts['not_scored']} of these not scored)" if counts["not_scored"] else ""
+        typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} need review, {counts['no']} no{unscored}")
     if job.output.local:
         typer.echo(f"Table to review: {job.output / 'tagged.csv'}; for reference managers: {job.output / 'tagged.ris'}")
     else:

@@ -37,6 +37,8 @@ class System:
             place = f"predictions of {name}: record {row.record_id}, label {row.label}"
             if (row.record_id, row.label) in self._rows:
                 raise MechtagError(f"{place}: stands twice; one row a record and label is allowed")
+            if row.score is None:
+                raise MechtagError(f"{place}: was not scored, because relevance was a clear no; tag with --score-all")
             if not math.isfinite(row.score):
                 raise MechtagError(f"{place}: score {row.score} is not a finite number")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
@@ -64,7 +66,7 @@ class System:
         rows = [[self.row(record_id, label) for label in labels] for record_id in record_ids]
         return Judged(
             truth=truth,
-            score=np.array([[row.score for row in line] for line in rows]),
+            score=np.array([[row.score for row in line] for line in rows], dtype=float),
             probability=np.array(
                 [[math.nan if row.probability is None else row.probability for row in line] for line in rows]
             ),

@@ -23,9 +23,9 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def number(value: float | None) -> str:
-    """Write two decimals."""
-    return NONE if value is None else f"{value:.2f}"
+def number(value: float | None, decimals: int = 2) -> str:
+    """Write a number with so many decimals."""
+    return NONE if value is None else f"{value:.{decimals}f}"
 
 
 def share(value: float | None) -> str:
@@ -33,17 +33,17 @@ def share(value: float | None) -> str:
     return NONE if value is None else f"{value:.0%}"
 
 
-def interval(figure: Mapping[str, float | None]) -> str:
+def interval(figure: Mapping[str, float | None], decimals: int = 2) -> str:
     """Write the interval of a figure; nothing where it has none."""
     if figure["ci_low"] is None:
         return ""
-    return f"{number(figure['ci_low'])} to {number(figure['ci_high'])}"
+    return f"{number(figure['ci_low'], decimals)} to {number(figure['ci_high'], decimals)}"
 
 
-def cell(figure: Mapping[str, float | None]) -> str:
+def cell(figure: Mapping[str, float | None], decimals: int = 2) -> str:
     """Write a figure, with its p-value where it has one, and its interval on a second line."""
     p_value = figure.get("p_value")
-    first = number(figure["value"])
+    first = number(figure["value"], decimals)
     if p_value is not None:
         first += " p<0.001" if p_value < 0.001 else f" p={p_value:.3f}"
-    return f"{first}\n{interval(figure)}".rstrip()
+    return f"{first}\n{interval(figure, decimals)}".rstrip()

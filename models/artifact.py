@@ -102,6 +102,7 @@ def pack(tagger: Tagger) -> bytes:
         "relevance.vectors": tagger.heads.relevance.vectors,
         "relevance.weights": tagger.heads.relevance.weights,
         "relevance.intercept": np.array([tagger.heads.relevance.intercept]),
+        "relevance.familiar": np.array([tagger.heads.relevance.familiar]),
         "heads.weights": tagger.heads.weights,
         "heads.cue_weights": tagger.heads.cue_weights,
         "heads.word_weights": tagger.heads.word_weights,
@@ -182,7 +183,7 @@ def load_model(
 
     def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
         _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
-        return replace(_tagger(config.codebook, arrays, encoder), finer=finer, score_all=score_all)
+        return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
 
     definitions, _ = definition_texts(config.codebook)
     terms = _terms(arrays)
@@ -194,7 +195,7 @@ def load_model(
     if runtime == "auto":
         choice = runtimes.choose(tagger, made_up_texts(terms, definitions, config.seed + 1))
     loaded = tagger(runtimes.encoder(choice.runtime), runtimes.finer(choice.runtime))
-    return Model(loaded, config, choice, runtimes.reference)
+    return Model(replace(loaded, score_all=score_all), config, choice, runtimes.reference)
 
 
 def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
@@ -208,7 +209,10 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
         definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
         heads=Heads(
             relevance=RelevanceHead(
-                arrays["relevance.vectors"], arrays["relevance.weights"], float(arrays["relevance.intercept"][0])
+                arrays["relevance.vectors"],
+                arrays["relevance.weights"],
+                float(arrays["relevance.intercept"][0]),
+                float(arrays["relevance.familiar"][0]),
             ),
             weights=arrays["heads.weights"],
             cue_weights=arrays["heads.cue_weights"],
@@ -272,6 +276,7 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, si
         "relevance.vectors": (known, size),
         "relevance.weights": (known,),
         "relevance.intercept": (1,),
+        "relevance.familiar": (1,),
         "heads.weights": (labels, size),
         "heads.cue_weights": (labels, N_CUES),
         "heads.word_weights": (labels, terms),

@@ -28,20 +28,34 @@ class RelevanceHead:
         Positive for relevant texts, negative for others; empty where nothing could be learnt, and every score is then
         the intercept.
     intercept : float
+    familiar : float
+        Cosine with the nearest of the texts that nineteen in twenty of the training texts reach, each compared with
+        the others.
     """
 
     vectors: NDArray[np.float16]
     weights: Array
     intercept: float
+    familiar: float = -1.0
 
     def score(self, vectors: Vectors) -> Array:
         """Score texts, shape (n_texts,)."""
         if not len(self.weights):
             return np.full(len(vectors), self.intercept)
-        own, given = self.vectors.astype(np.float64), vectors.astype(np.float64)
-        squared = np.square(given).sum(1)[:, None] + np.square(own).sum(1) - 2 * given @ own.T
-        scores: Array = np.exp(-GAMMA * np.maximum(squared, 0.0)) @ self.weights + self.intercept
+        # Vectors have unit length, so that the cosine gives the squared distance.
+        scores: Array = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights + self.intercept
         return scores
+
+    def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
+        """Say of each text whether it is further from the training texts than nearly all of these from one another."""
+        if not len(self.weights):
+            return np.zeros(len(vectors), dtype=bool)
+        unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar
+        return unlike
+
+    def _cosines(self, vectors: Vectors) -> Array:
+        cosines: Array = vectors.astype(np.float64) @ self.vectors.astype(np.float64).T
+        return cosines
 
 
 def no_relevance(size: int) -> RelevanceHead:

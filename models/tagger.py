@@ -165,6 +165,8 @@ class Scored:
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
         Row 0 is the title; minus infinity for sentences that are no content. Without rows where sentences were
         not scored.
+    unlike
+        Whether the text is unlike those that the model learned from; see `RelevanceHead.is_unlike`.
     """
 
     scores: Array
@@ -172,6 +174,7 @@ class Scored:
     given_relevant: Array
     decisions: tuple[Decision, ...]
     unit_scores: Array
+    unlike: bool
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,8 @@ class Tagger:
         if not documents:
             return []
         units = units_of(documents)
-        relevance = self.heads.relevance.score(self.encoder.encode(units.whole_texts()))
+        wholes = self.encoder.encode(units.whole_texts())
+        relevance, unlike = self.heads.relevance.score(wholes), self.heads.relevance.is_unlike(wholes)
         likely = self.score_all | (self.calibration.relevance(relevance) >= self.calibration.low[0])
         chosen = np.repeat(likely, units.lengths)
         found = np.full((len(documents), 1 + len(self.codebook.keys)), np.nan)
@@ -233,7 +237,7 @@ class Tagger:
         chances, given = probabilities(found, self.calibration.slope, self.calibration.intercept)
         parts = np.split(unit_scores, np.cumsum(np.where(likely, units.lengths, 0))[:-1])
         return [
-            Scored(found[row], chances[row], given[row], self.calibration.decide(chances[row]), part)
+            Scored(found[row], chances[row], given[row], self.calibration.decide(chances[row]), part, bool(unlike[row]))
             for row, part in enumerate(parts)
         ]
 

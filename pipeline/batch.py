@@ -39,7 +39,8 @@ class Scorer:
         """Write what `score` gave."""
         model_id, limit = self._model.config.model_id, self._settings.tag.evidence_sentences
         predictions = rows(self._model.tagger, model_id, chunk.records, sentences, scored, limit)
-        return self._job.parts.write(self._job.manifest, chunk.part, predictions)
+        unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored)
+        return self._job.parts.write(self._job.manifest, chunk.part, predictions, unlike)
 
 
 def run_local(
@@ -93,7 +94,8 @@ def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None)
         Called with the number of records written since the last call.
     """
     parts = [job.finished[number] for number in range(job.manifest.parts)]
-    summary = job.intake.summary(job.manifest.identity.model_id, codebook, total(parts))
+    unlike = sum(part.unlike for part in parts)
+    summary = job.intake.summary(job.manifest.identity.model_id, codebook, total(parts), unlike)
     if folder := job.output.local:
         labels = [(entry.key, entry.name) for entry in codebook.entries]
         with ExitStack() as stack:

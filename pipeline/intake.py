@@ -32,6 +32,8 @@ from pipeline.store import iterate_records, iterate_sentences, write_records
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"
+# From this share on, a search as a whole counts as unlike the training texts.
+MOSTLY = 0.5
 
 
 class Intake(Frozen):
@@ -68,13 +70,17 @@ class Intake(Frozen):
             without_abstract=self.without_abstract,
         )
 
-    def summary(self, model_id: str, codebook: Codebook, decisions: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    def summary(
+        self, model_id: str, codebook: Codebook, decisions: Mapping[str, Mapping[str, int]], unlike: int
+    ) -> dict[str, Any]:
         """Give the content of ``summary.json``; a count that is not known is ``None``.
 
         Parameters
         ----------
         decisions
-            How many records were decided how, by label.
+            How many records were decided how, by label; see `pipeline.parts.Part`.
+        unlike
+            How many of the records that are not clearly irrelevant are unlike the texts that the model learned from.
         """
         found, sources = self.identification, self.sources
         return {
@@ -88,13 +94,26 @@ class Intake(Frozen):
             "without_abstract": found.without_abstract,
             "abstracts_cut": self.abstracts_cut,
             "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self._unlike_note(decisions.get(codebook.relevance.key, {}), unlike)],
+            "unlike": unlike,
             "prisma": found.model_dump(mode="json"),
             "decisions": {
-                label: {decision: decisions.get(label, {}).get(decision, 0) for decision in ("yes", "refer", "no")}
+                label: {
+                    decision: decisions.get(label, {}).get(decision, 0)
+                    for decision in ("yes", "refer", "no", "not_scored")
+                }
                 for label in codebook.all_keys
             },
         }
+
+    @staticmethod
+    def _unlike_note(relevance: Mapping[str, int], unlike: int) -> Iterator[str]:
+        likely = relevance.get("yes", 0) + relevance.get("refer", 0)
+        if unlike > MOSTLY * likely:
+            yield (
+                f"{unlike} of the {likely} records that may be relevant read unlike the texts that the model learned "
+                "from; its probabilities and decisions may not hold for them: code some of them, and retrain"
+            )
 
 
 def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:

@@ -21,7 +21,7 @@ from pipeline.places import Place
 from pipeline.records import Prediction
 from pipeline.slices import pack_predictions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 PARTS = "parts"
 _LOCK = ".lock"
@@ -100,7 +100,15 @@ class Manifest(Frozen):
 
 
 class Part(Frozen):
-    """What is known of a finished part: its file's SHA-256, rows, and decisions counted by label."""
+    """What is known of a finished part: its file's SHA-256, rows, and what was decided.
+
+    Attributes
+    ----------
+    decisions
+        By label, how many records were decided how; ``not_scored`` counts those of the no that were not scored.
+    unlike
+        How many of the records that are not clearly irrelevant are unlike those that the model learned from.
+    """
 
     part: int
     start: int
@@ -108,6 +116,7 @@ class Part(Frozen):
     rows: int
     sha256: str
     decisions: dict[str, dict[str, int]]
+    unlike: int
 
 
 class Parts:
@@ -161,16 +170,20 @@ class Parts:
             with suppress(OSError):  # not there, or not empty
                 self.folder.local.rmdir()
 
-    def write(self, manifest: Manifest, number: int, predictions: Iterable[Prediction]) -> Part:
-        """Write a finished part."""
+    def write(self, manifest: Manifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Part:
+        """Write a finished part; ``unlike`` as in `Part`."""
         rows = list(predictions)
         data = pack_predictions(rows)
         decisions: dict[str, Counter[str]] = {}
         for row in rows:
             decisions.setdefault(row.label, Counter())[row.decision] += 1
+            if row.score is None:
+                decisions[row.label]["not_scored"] += 1
         start, stop = manifest.bounds(number)
         sha256 = hashlib.sha256(data).hexdigest()
-        part = Part(part=number, start=start, stop=stop, rows=len(rows), sha256=sha256, decisions=decisions)
+        part = Part(
+            part=number, start=start, stop=stop, rows=len(rows), sha256=sha256, decisions=decisions, unlike=unlike
+        )
         self._table(number).write(data)
         self._note(number).write(json_bytes(part.model_dump(mode="json")))
         return part

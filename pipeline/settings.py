@@ -101,16 +101,16 @@ class TrainSettings(Strict):
     folds
         Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
     regularisation, word_regularisation, relevance_regularisation
-        Inverse strength (C of scikit-learn's logistic regression) for the heads of the
-        mechanisms on vectors and on words, and for both heads of relevance.
+        Inverse strength (C of scikit-learn) of the heads of the labels on vectors and on words, and of the support
+        vector machine of relevance.
     min_positives
         A label with fewer positive sentences, or fewer positive relevant papers, is scored by
         its definition alone, with weights and calibration shared by all labels.
     relevance_recall
         Share of relevant papers that the threshold of relevance keeps, out of fold.
-    decided_precision
-        Share of its own yes, and of its own no, in which the tagger must be right out of fold;
-        what lies between is referred to a person.
+    relevance_precision, decided_precision
+        Share of its own yes, and of its own no, in which the tagger must be right out of fold, for relevance and for
+        labels; what lies between is referred to a person. See `training.thresholds.fit_calibration`.
     """
 
     records: str = "data/annotated/coded"
@@ -125,7 +125,8 @@ class TrainSettings(Strict):
     relevance_regularisation: float = Field(default=3.0, gt=0)
     min_positives: int = Field(default=3, ge=1)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)
-    decided_precision: float = Field(default=0.8, ge=0.5, lt=1)
+    relevance_precision: float = Field(default=0.8, ge=0.5, lt=1)
+    decided_precision: float = Field(default=0.85, ge=0.5, lt=1)
 
 
 class TagSettings(Strict):
@@ -142,16 +143,20 @@ class TagSettings(Strict):
         How many threads encode; 0 means one for each core.
     chunk_records
         Bounds the memory, and the work that is lost when a run is killed.
+    score_all
+        Whether labels are scored even where relevance is a clear no. Without it such records cost half as much, and
+        have no probability and no evidence for any label.
     """
 
     evidence_sentences: int = Field(default=2, ge=1)
+    score_all: bool = False
     runtime: RuntimeName = "torch"
     threads: int = Field(default=0, ge=0)
     chunk_records: int = Field(default=1000, ge=1)
 
-    def chosen(self, runtime: str | None, threads: int | None) -> TagSettings:
+    def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
         """Give the settings with what the command line asks for instead; raises `ValueError` as for the file."""
-        given = {"runtime": runtime, "threads": threads}
+        given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
             dict(self) | {key: value for key, value in given.items() if value is not None}
         )

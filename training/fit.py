@@ -23,6 +23,9 @@ from training.pooled import Wholes, fit_units
 from training.thresholds import fit_calibration
 from training.trainers import Encoded, Trainer
 
+# Share of the training texts that count as unlike the others.
+UNFAMILIAR = 0.05
+
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Index = NDArray[np.int64]
@@ -117,9 +120,9 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
     return fit_calibration(
         scores[documents],
         corpus.document_targets[documents],
-        min_positives=settings.min_positives,
-        relevance_recall=settings.relevance_recall,
-        decided_precision=settings.decided_precision,
+        settings,
+        corpus.hard[documents],
+        corpus.source[documents],
     )
 
 
@@ -263,7 +266,11 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> R
     machine = SVC(C=settings.relevance_regularisation, kernel="rbf", gamma=GAMMA).fit(
         wholes.astype(np.float64), relevant
     )
-    return RelevanceHead(wholes[machine.support_], machine.dual_coef_[0].copy(), float(machine.intercept_[0]))
+    kept = wholes[machine.support_]
+    cosines = wholes.astype(np.float64) @ kept.astype(np.float64).T
+    cosines[machine.support_, np.arange(len(kept))] = -1.0  # each with the others
+    familiar = float(np.quantile(cosines.max(axis=1), UNFAMILIAR))
+    return RelevanceHead(kept, machine.dual_coef_[0].copy(), float(machine.intercept_[0]), familiar)
 
 
 @dataclass(frozen=True)

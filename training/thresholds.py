@@ -8,58 +8,93 @@ from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 from models.calibration import Calibration, probabilities
+from pipeline.settings import TrainSettings
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 # That decided cases are right as often as asked for. Measured on the coded records, where the
 # plain share kept 0.74 of what 0.8 promised, and this keeps 0.80.
 CERTAINTY = 0.9
+# A set with fewer hard records says too little about them.
+MIN_HARD = 20
 
 
 def fit_calibration(
-    scores: Array, targets: Array, *, min_positives: int, relevance_recall: float, decided_precision: float
+    scores: Array,
+    targets: Array,
+    settings: TrainSettings,
+    hard: Mask | None = None,
+    source: NDArray[np.int64] | None = None,
 ) -> Calibration:
     """Fit probability curves and thresholds.
 
-    Relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant; its no is so low
-    that with certainty ``CERTAINTY`` no larger share of relevant records is lost to it. A label takes the
-    threshold with the highest F1 over all judged records, where an irrelevant record
-    carries no label. Labels with too few positives or negatives share one curve and one
-    threshold, fitted on all labels together. The band of referred cases is that of
-    `refer_band`: one for relevance, one for all labels, for what they share, a probability,
-    means the same in each, and a label alone has too few cases to tell.
+    The threshold of relevance keeps ``relevance_recall`` of the relevant records, or all where none is irrelevant. A
+    label takes the threshold with the highest F1 over all judged records, where an irrelevant record carries no label.
+    Labels with too few positives or negatives share one curve and one threshold, fitted on all labels together.
+
+    The bounds between which a person decides are those of `refer_band`:
+
+    - Relevance keeps its promise on hard records, in each set of records that knows enough of them. Easy ones would
+      make any yes look right. Its no is so low that with certainty ``CERTAINTY`` at most a share of
+      1 - ``relevance_recall`` of the relevant records is lost to it; see `safe_no`.
+    - Labels have one band together, for a probability means the same in each, and a label alone has too few cases. A
+      yes is judged on relevant and hard records; a no on relevant ones alone, because it is mostly right where hardly
+      any record carries the label.
 
     Parameters
     ----------
     scores, targets : ndarray, shape (n_documents, 1 + n_labels)
         Out-of-fold scores; NaN targets are not judged.
+    hard : ndarray of bool, shape (n_documents,), optional
+        Which irrelevant records are known to be hard; none by default.
+    source : ndarray of int, shape (n_documents,), optional
+        Which set each record is of; one for all by default.
     """
     n_columns = targets.shape[1]
     slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
     judged = ~np.isnan(targets)
-    enough = [_enough(targets[judged[:, column], column], min_positives) for column in range(n_columns)]
+    enough = [_enough(targets[judged[:, column], column], settings.min_positives) for column in range(n_columns)]
     shared = fit_curve(scores[:, 1:][judged[:, 1:]], targets[:, 1:][judged[:, 1:]])
     for column in range(n_columns):
         rows = judged[:, column]
         fitted = column == 0 or enough[column]
         slope[column], intercept[column] = fit_curve(scores[rows, column], targets[rows, column]) if fitted else shared
     chances, _ = probabilities(scores, slope, intercept)
-    coded = np.where(targets[:, :1] == 0, 0.0, targets)
+    relevant = targets[:, 0] == 1
+    coded = np.where(relevant[:, None], targets, 0.0)
     known = ~np.isnan(coded)
     # Where all records are relevant, there is nothing to turn away.
-    threshold[0] = recall_threshold(chances[:, 0], coded[:, 0], relevance_recall) if (coded[:, 0] == 0).any() else 0.0
+    recall = settings.relevance_recall
+    threshold[0] = 0.0 if relevant.all() else recall_threshold(chances[:, 0], coded[:, 0], recall)
     threshold[1:] = f1_threshold(chances[:, 1:][known[:, 1:]], coded[:, 1:][known[:, 1:]])
     for column in range(1, n_columns):
         if enough[column]:
             rows = known[:, column]
             threshold[column] = f1_threshold(chances[rows, column], coded[rows, column])
-    bands = [
-        refer_band(chances[:, part][known[:, part]], coded[:, part][known[:, part]], decided_precision)
-        for part in (slice(0, 1), slice(1, None))
-    ]
-    low, high = np.array([bands[0]] + [bands[1]] * (n_columns - 1)).T
-    low[0] = min(low[0], safe_no(chances[coded[:, 0] == 1, 0], 1 - relevance_recall))
+
+    low, high = np.zeros(n_columns), np.zeros(n_columns)
+    telling = _telling(relevant, hard, source)
+    bands = [refer_band(chances[rows, 0], coded[rows, 0], settings.relevance_precision) for rows in telling]
+    low[0] = min(safe_no(chances[relevant, 0], 1 - recall), *(band[0] for band in bands))
+    high[0] = max(band[1] for band in bands)
+
+    def label_band(rows: Mask) -> tuple[float, float]:
+        cells = known[rows, 1:]
+        return refer_band(chances[rows, 1:][cells], coded[rows, 1:][cells], settings.decided_precision)
+
+    low[1:], high[1:] = label_band(relevant)[0], label_band(np.logical_or.reduce(telling))[1]
     return Calibration(slope, intercept, threshold, np.minimum(low, threshold), np.maximum(high, threshold))
+
+
+def _telling(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
+    """Choose the records on which decisions are judged: relevant and hard ones of each set, or all of them."""
+    everything = np.ones(len(relevant), dtype=bool)
+    if hard is None:
+        return [everything]
+    owner = np.zeros(len(relevant), dtype=np.int64) if source is None else source
+    sets = [owner == number for number in np.unique(owner)]
+    return [(relevant | hard) & own for own in sets if (hard & own).sum() >= MIN_HARD] or [everything]
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:

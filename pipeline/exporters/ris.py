@@ -10,6 +10,7 @@ from pathlib import Path
 from models.files import replacing
 from pipeline.records import Prediction, Record, normalise_doi
 
+_NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings
 
@@ -109,6 +110,8 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
         for key, name in labels
         if (prediction := predictions.get(key)) and prediction.decision != "no"
     ]
+    if any(prediction.score is None for prediction in predictions.values()):
+        yield "N1", _NOT_SCORED
     for key, _, prediction in tagged:
         yield "KW", f"mechtag:{key}" + ("?" if prediction.decision == "refer" else "")
     for _, name, prediction in tagged:
@@ -121,7 +124,9 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
     """Whether an earlier run of mechtag wrote this field; the new tags take its place."""
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
-    return tag == "N1" and value.startswith(tuple(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
+    return tag == "N1" and value.startswith(
+        (_NOT_SCORED, *(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
+    )
 
 
 def _field(tag: str, value: str) -> str:

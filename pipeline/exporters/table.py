@@ -16,6 +16,7 @@ _BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pm
 # https://support.microsoft.com/office/excel-specifications-and-limits: total characters in a cell,
 # which Excel counts in UTF-16 units. It cuts the rest away without a word, so we do it with one.
 _CELL_LIMIT = 32_767
+NOT_SCORED = "not scored"
 _CUT = " [cut: a cell holds 32,767 characters]"
 
 
@@ -48,9 +49,9 @@ def writing(
     """Write a CSV table (UTF-8 with byte order mark), the most relevant record first.
 
     Bibliographic columns, then ``abstract_note`` (``none`` where there is no abstract, ``cut off`` where it
-    ends in mid-sentence, else nothing), then for each label ``KEY_probability``, ``KEY_decision`` and
-    ``KEY_evidence``. Rows run by the probability of the first label, relevance, from
-    high to low, then by ``record_id``; records without one come last. Parameters as in
+    ends in mid-sentence, else nothing), then for each label ``KEY_probability``, ``KEY_decision`` (``not scored``
+    where relevance was a clear no) and ``KEY_evidence``. Rows run by the probability of the first label,
+    relevance, from high to low, then by ``record_id``; records without one come last. Parameters as in
     `pipeline.exporters.Exporter`.
     """
     relevance = labels[0][0]
@@ -74,7 +75,7 @@ def writing(
                 yield from (None, None, None)
             else:
                 yield None if prediction.probability is None else round(prediction.probability, 4)
-                yield prediction.decision
+                yield NOT_SCORED if prediction.score is None else prediction.decision
                 yield _quote(prediction)
 
     with sorting(path.parent) as sorter:
