@@ -23,7 +23,8 @@ from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
 from models.codebook import load_codebook
 from models.files import replacing
-from models.roles import FILE, METHODS_SURE, ROLES, RoleModel
+from models.role_model import FILE, METHODS_SURE, RoleModel
+from models.roles import ROLES
 from models.words import COUNTING, Words
 from pipeline.annotations import read_coded
 from pipeline.cleaning import clean_abstract

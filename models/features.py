@@ -80,7 +80,7 @@ def cues(likenesses: Array, reports: Array) -> Array:
     likenesses : ndarray, shape (n_sentences, n_labels, 2)
         See `Definitions.likenesses`.
     reports : ndarray, shape (n_sentences,)
-        See `models.roles.Reading`.
+        See `models.role_model.Reading`.
 
     Returns
     -------

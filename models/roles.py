@@ -1,114 +1,11 @@
-"""The role of a sentence in an abstract: background, methods or results.
-
-Where an abstract prints headings, they say it; elsewhere a linear model on words does. Its weights come with
-mechtag: ``python -m benchmarks.roles`` fits them on the structured abstracts of public data and says how often
-they are right.
-"""
+"""The role of a sentence in an abstract."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
-from scipy.special import log_softmax
-
-from models.words import Words
-
-Array = NDArray[np.float64]
-# As printed: one of three roles, a note (funding, registration, copyright ...), or nothing.
+#: What a printed heading says: one of `ROLES`, a note (funding, registration, copyright ...), or nothing.
 Role = Literal["background", "methods", "results", "note", ""]
 
+#: What a sentence can be.
 ROLES = ("background", "methods", "results")
-_BACKGROUND, _METHODS, _RESULTS = range(3)
-FILE = Path(__file__).with_name("roles.safetensors")
-# Log odds from which a sentence without a heading counts as methods. Of coded sentences 1% lie above.
-METHODS_SURE = 1.0
-# Log odds beyond this make no difference, and a printed heading counts as this much.
-_BOUND = 3.0
-
-
-@dataclass(frozen=True)
-class RoleModel:
-    """Multinomial logistic regression on words and word pairs.
-
-    Attributes
-    ----------
-    words : Words
-    weights : ndarray, shape (3, n_terms)
-        Rows in the order of `ROLES`.
-    intercept : ndarray, shape (3,)
-    """
-
-    words: Words
-    weights: Array
-    intercept: Array
-
-    def log_odds(self, texts: Sequence[str]) -> Array:
-        """Log odds of each role against the other two, shape (n_texts, 3), columns in the order of `ROLES`."""
-        if not texts:
-            return np.zeros((0, len(ROLES)))
-        logs = log_softmax(self.words.features(texts) @ self.weights.T + self.intercept, axis=1)
-        others = np.stack([np.logaddexp(logs[:, one], logs[:, other]) for one, other in ((1, 2), (0, 2), (0, 1))], 1)
-        odds: Array = logs - others
-        return odds
-
-    def pack(self) -> bytes:
-        """Serialise as safetensors."""
-        packed: bytes = save(
-            {
-                "terms": np.frombuffer("\n".join(self.words.terms).encode(), dtype=np.uint8),
-                "idf": self.words.idf.astype(np.float32),
-                "weights": self.weights.astype(np.float32),
-                "intercept": self.intercept.astype(np.float32),
-            },
-            metadata={"made_by": "python -m benchmarks.roles"},
-        )
-        return packed
-
-
-@lru_cache(maxsize=1)
-def role_model() -> RoleModel:
-    """Read the model that comes with mechtag."""
-    arrays = load_file(FILE)
-    terms = tuple(arrays["terms"].tobytes().decode().split("\n"))
-    words = Words(terms, arrays["idf"].astype(np.float64))
-    return RoleModel(words, arrays["weights"].astype(np.float64), arrays["intercept"].astype(np.float64))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How sentences are read.
-
-    Attributes
-    ----------
-    counts : ndarray of bool, shape (n_sentences,)
-        Whether a sentence is content: neither a note nor methods.
-    reports : ndarray, shape (n_sentences,)
-        Bounded log odds that it reports results or conclusions.
-    """
-
-    counts: NDArray[np.bool_]
-    reports: Array
-
-
-def read_roles(texts: Sequence[str], printed: Sequence[Role]) -> Reading:
-    """Say of each sentence whether it is content, and how surely it reports results.
-
-    Parameters
-    ----------
-    texts, printed
-        Sentences, and what the heading above each says, ``""`` where there is none.
-    """
-    odds = role_model().log_odds(texts)
-    roles = np.array(printed, dtype=object)
-    known = np.isin(roles, ROLES)
-    methods = np.where(known, roles == "methods", odds[:, _METHODS] > METHODS_SURE)
-    reports = np.clip(odds[:, _RESULTS], -_BOUND, _BOUND)
-    reports[known] = np.where(roles[known] == "results", _BOUND, -_BOUND)
-    return Reading(~(methods | (roles == "note")), reports)

@@ -15,7 +15,8 @@ from models.encoder import Encoder, Vectors
 from models.features import Definitions, cues
 from models.pooling import pool
 from models.relevance import RelevanceHead
-from models.roles import Role, read_roles
+from models.role_model import read_roles
+from models.roles import Role
 from models.words import Words
 
 Array = NDArray[np.float64]
@@ -57,7 +58,7 @@ class Units:
     counts : ndarray of bool, shape (n_units,)
         Whether a unit is content: a title, or a sentence that is neither methods nor a note.
     reports : ndarray, shape (n_units,)
-        See `models.roles.Reading`; 0 for titles.
+        See `models.role_model.Reading`; 0 for titles.
     """
 
     texts: list[str]

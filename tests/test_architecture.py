@@ -73,11 +73,6 @@ def test_imports_run_one_way(path: Path) -> None:
             assert str(relative).startswith(homes), f"{relative} imports {library}, which only {homes} may"
 
 
-def test_modules_are_short_enough_to_read_in_one_sitting() -> None:
-    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
-    assert {name: lines for name, lines in lengths.items() if lines > 330} == {}
-
-
 def closure(start: set[Path]) -> set[Path]:
     """Files that are imported from ``start``, directly or through others."""
     todo, done = set(start), set[Path]()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.encoder import Encoder, Vectors
 from models.errors import MechtagError
 from models.features import Definitions, cues
-from models.roles import read_roles
+from models.role_model import read_roles
 from models.tagger import Document, score_documents, units_of
 from pipeline.annotations import CodedRecord, Exemplar
 from pipeline.tag import document_of
