@@ -56,6 +56,8 @@ class Calibration:
 
     def is_close(self, chances: Array) -> bool:
         """Say whether a probability of a document lies within `CLOSE` of where its decision would be another."""
+        if chances[0] < self.low[0] - CLOSE:
+            return False  # Whatever the labels say, they are a no.
         gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
         return bool((gaps <= CLOSE).any())
 

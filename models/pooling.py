@@ -12,6 +12,8 @@ Array = NDArray[np.float64]
 # At 1, odds would add up, and sixty faint sentences would outweigh a clear one; at infinity only the best
 # sentence would count. Chosen on the coded records (`python -m benchmarks.coded_records`).
 SHARPNESS = 1.5
+# In place of minus infinity, which cannot be taken from itself.
+_HUGE = 1e300
 
 
 def pool(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: float = SHARPNESS) -> Array:
@@ -26,13 +28,15 @@ def pool(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: f
     scores : ndarray, shape (n_units, n_labels)
         Units of the first document, then of the second, and so on; minus infinity for a unit that does not count.
     lengths : sequence of int, length n_documents
-        How many units each document has; at least one that counts.
+        How many units each document has; at least one.
     sharpness
         ``r``, above 0.
 
     Returns
     -------
     ndarray, shape (n_documents, n_labels)
+        Minus infinity where no unit counts. Pooled scores may be pooled again: parts into sentences and these into
+        documents gives the same as all parts at once.
     """
     if len(lengths) == 0:
         return np.zeros((0, scores.shape[1]))
@@ -40,8 +44,10 @@ def pool(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: f
     starts = np.cumsum(counts) - counts
     scaled = scores * sharpness
     top = np.maximum.reduceat(scaled, starts)
+    top = np.where(np.isneginf(top), -_HUGE, top)
     sums = np.add.reduceat(np.exp(scaled - np.repeat(top, counts, axis=0)), starts)
-    pooled: Array = (top + np.log(sums)) / sharpness
+    with np.errstate(divide="ignore"):
+        pooled: Array = (top + np.log(sums)) / sharpness
     return pooled
 
 

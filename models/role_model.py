@@ -1,8 +1,7 @@
-"""What the role of a sentence in an abstract is, where no heading says it.
+"""What the role of a sentence in an abstract is, by its words.
 
-Where an abstract prints headings, they say it; elsewhere a linear model on words does. Its weights come with
-mechtag: ``python -m benchmarks.roles`` fits them on the structured abstracts of public data and says how often
-they are right.
+A linear model says it, whose weights come with mechtag: ``python -m benchmarks.roles`` fits them on the structured
+abstracts of public data and says how often they are right.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from scipy.special import log_softmax
 
-from models.roles import ROLES, Role
+from models.roles import ROLES
 from models.words import Words
 
 Array = NDArray[np.float64]
 
-_BACKGROUND, _METHODS, _RESULTS = range(3)
+_METHODS, _RESULTS = ROLES.index("methods"), ROLES.index("results")
 FILE = Path(__file__).with_name("roles.safetensors")
-# Log odds from which a sentence without a heading counts as methods. Of coded sentences 1% lie above.
-METHODS_SURE = 1.0
-# Log odds beyond this make no difference, and a printed heading counts as this much.
+# Log odds from which a sentence counts as methods. Of coded sentences 1% lie above.
+METHODS_SURE = 0.8
+# Log odds beyond this make no difference.
 _BOUND = 3.0
 
 
@@ -80,32 +79,25 @@ def role_model() -> RoleModel:
 
 @dataclass(frozen=True)
 class Reading:
-    """How sentences are read.
+    """How parts of sentences are read.
 
     Attributes
     ----------
-    counts : ndarray of bool, shape (n_sentences,)
-        Whether a sentence is content: neither a note nor methods.
-    reports : ndarray, shape (n_sentences,)
+    methods : ndarray of bool, shape (n_parts,)
+        Whether a part is surely about methods.
+    reports : ndarray, shape (n_parts,)
         Bounded log odds that it reports results or conclusions.
     """
 
-    counts: NDArray[np.bool_]
+    methods: NDArray[np.bool_]
     reports: Array
 
 
-def read_roles(texts: Sequence[str], printed: Sequence[Role]) -> Reading:
-    """Say of each sentence whether it is content, and how surely it reports results.
+def read_roles(texts: Sequence[str]) -> Reading:
+    """Read parts of sentences by their words.
 
-    Parameters
-    ----------
-    texts, printed
-        Sentences, and what the heading above each says, ``""`` where there is none.
+    Printed headings are left aside, though most abstracts of journals have them: a paper must score the same
+    whether its journal prints them or not, and on the coded records they add nothing to the words.
     """
     odds = role_model().log_odds(texts)
-    roles = np.array(printed, dtype=object)
-    known = np.isin(roles, ROLES)
-    methods = np.where(known, roles == "methods", odds[:, _METHODS] > METHODS_SURE)
-    reports = np.clip(odds[:, _RESULTS], -_BOUND, _BOUND)
-    reports[known] = np.where(roles[known] == "results", _BOUND, -_BOUND)
-    return Reading(~(methods | (roles == "note")), reports)
+    return Reading(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))

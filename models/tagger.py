@@ -14,12 +14,14 @@ from models.codebook import Codebook
 from models.encoder import Encoder, Vectors
 from models.features import Definitions, cues
 from models.pooling import pool
+from models.reading import clauses, normalise
 from models.relevance import RelevanceHead
 from models.role_model import read_roles
 from models.roles import Role
 from models.words import Words
 
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 
@@ -48,66 +50,97 @@ class Document:
 
 @dataclass(frozen=True)
 class Units:
-    """Titles and sentences of documents, one document after another, and how they are read.
+    """Titles and sentences of documents, one document after another, in the parts that are scored.
 
     Attributes
     ----------
-    texts : list of str, length n_units
+    parts : list of str, length n_parts
+        See `models.reading.clauses`; a title is one part.
+    n_parts : ndarray, shape (n_units,)
+        Parts of each unit.
     lengths : ndarray, shape (n_documents,)
         Units of each document; the first is its title.
-    counts : ndarray of bool, shape (n_units,)
-        Whether a unit is content: a title, or a sentence that is neither methods nor a note.
-    reports : ndarray, shape (n_units,)
+    counts : ndarray of bool, shape (n_parts,)
+        Whether a part is content: of a title, or neither methods nor of a note. Where a document has no content,
+        all that is no note counts, and else all there is.
+    notes : ndarray of bool, shape (n_parts,)
+        Whether a part is of a note, or empty.
+    reports : ndarray, shape (n_parts,)
         See `models.role_model.Reading`; 0 for titles.
     """
 
-    texts: list[str]
-    lengths: NDArray[np.int64]
+    parts: list[str]
+    n_parts: Index
+    lengths: Index
     counts: Mask
+    notes: Mask
     reports: Array
 
     @property
-    def starts(self) -> NDArray[np.int64]:
-        """Where each document's units begin."""
-        starts: NDArray[np.int64] = np.cumsum(self.lengths) - self.lengths
-        return starts
+    def parts_of_documents(self) -> Index:
+        """Parts of each document, shape (n_documents,)."""
+        ends = np.append(0, np.cumsum(self.n_parts))[np.cumsum(self.lengths)]
+        return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Join title and content of each document; all sentences where none is content."""
+        """Join title and content of each document, and its methods where there is no content but the title."""
         wholes = []
-        for start, length in zip(self.starts, self.lengths, strict=True):
-            rows = range(start + 1, start + length)
-            kept = [self.texts[row] for row in rows if self.counts[row]] or [self.texts[row] for row in rows]
-            wholes.append(" ".join([f"{self.texts[start]}.", *kept] if self.texts[start] else kept))
+        end = 0
+        for length in self.parts_of_documents:
+            rows = range(end, end + length)
+            kept = [row for row in rows if self.counts[row]]
+            if len(kept) < 2:
+                kept = [row for row in rows if not self.notes[row]] or kept
+            wholes.append(". ".join(self.parts[row] for row in kept))
+            end += length
         return wholes
 
 
 def units_of(documents: Sequence[Document]) -> Units:
-    """Lay out the units of documents and read the roles of their sentences."""
-    texts = [unit for document in documents for unit in document.units]
-    lengths = np.array([len(document.units) for document in documents], dtype=np.int64)
-    is_title = np.zeros(len(texts), dtype=bool)
-    is_title[np.cumsum(lengths) - lengths] = True
-    printed: list[Role] = []
+    """Lay out the parts of documents and read their roles."""
+    parts: list[str] = []
+    n_parts: list[int] = []
+    left_out: list[bool] = []
+    is_title: list[bool] = []
     for document in documents:
-        printed.extend(document.roles or [""] * len(document.sentences))
-    reading = read_roles([text for text, title in zip(texts, is_title, strict=True) if not title], printed)
-    counts, reports = np.ones(len(texts), dtype=bool), np.zeros(len(texts))
-    counts[~is_title], reports[~is_title] = reading.counts, reading.reports
-    return Units(texts, lengths, counts, reports)
+        roles = document.roles or ("",) * len(document.sentences)
+        for number, (text, role) in enumerate(zip(document.units, ("", *roles), strict=True)):
+            own = clauses(text) if number else (normalise(text),)
+            parts += own
+            n_parts.append(len(own))
+            left_out += [role == "note"] * len(own)
+            is_title += [number == 0] * len(own)
+    reading, title = read_roles(parts), np.array(is_title, dtype=bool)
+    notes = np.array([note or not part for note, part in zip(left_out, parts, strict=True)], dtype=bool)
+    units = Units(
+        parts=parts,
+        n_parts=np.array(n_parts, dtype=np.int64),
+        lengths=np.array([len(document.units) for document in documents], dtype=np.int64),
+        counts=~notes & (title | ~reading.methods),
+        notes=notes,
+        reports=np.where(title, 0.0, reading.reports),
+    )
+    ends = np.cumsum(units.parts_of_documents)
+    for start, end in zip(ends - units.parts_of_documents, ends, strict=True):
+        rows = slice(start, end)
+        if not units.counts[rows].any():
+            units.counts[rows] = ~notes[rows]
+        if not units.counts[rows].any():
+            units.counts[rows] = True
+    return units
 
 
 @dataclass(frozen=True)
 class Heads:
-    """Relevance of whole texts, and linear heads that score units for each label.
+    """Relevance of whole texts, and linear heads that score parts of sentences for each label.
 
-    A unit's score for a label is the sum of what its vector says and what its words say.
+    The score of a part for a label is the sum of what its vector says and what its words say.
 
     Attributes
     ----------
     relevance : RelevanceHead
     weights : ndarray, shape (n_labels, size)
-        On the vector of a unit; labels in codebook order.
+        On the vector of a part; labels in codebook order.
     cue_weights : ndarray, shape (n_labels, 3)
         On the label's own cues, see `models.features.cues`.
     words, word_weights : Words, and ndarray of shape (n_labels, n_terms)
@@ -121,35 +154,33 @@ class Heads:
     word_weights: Array
     intercept: Array
 
-    def score_units(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
-        """Score units from their vectors, `models.features.cues` and `Words.features`.
+    def score_parts(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
+        """Score parts from their vectors, `models.features.cues` and `Words.features`.
 
         Returns
         -------
-        ndarray, shape (n_units, 1 + n_labels)
-            Column 0 is what the relevance head says of the unit alone.
+        ndarray, shape (n_parts, 1 + n_labels)
+            Column 0 is what the relevance head says of the part alone.
         """
         scores: Array = vectors.astype(np.float64) @ self.weights.T + words @ self.word_weights.T + self.intercept
         scores += np.einsum("nlk,lk->nl", own_cues, self.cue_weights)
         return np.hstack([self.relevance.score(vectors)[:, None], scores])
 
 
-def score_documents(relevance: Array, unit_scores: Array, lengths: NDArray[np.int64], counts: Mask) -> Array:
-    """Put the relevance of documents and the pooled scores of their content together.
+def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
+    """Put the relevance of documents and the pooled scores of their units together.
 
     Parameters
     ----------
     relevance : ndarray, shape (n_documents,)
     unit_scores : ndarray, shape (n_units, 1 + n_labels)
-    lengths, counts
-        As in `Units`.
+    lengths : ndarray, shape (n_documents,)
 
     Returns
     -------
     ndarray, shape (n_documents, 1 + n_labels)
     """
-    content = np.where(counts[:, None], unit_scores[:, 1:], -np.inf)
-    return np.hstack([relevance[:, None], pool(content, lengths)])
+    return np.hstack([relevance[:, None], pool(unit_scores[:, 1:], lengths)])
 
 
 @dataclass(frozen=True)
@@ -223,18 +254,17 @@ class Tagger:
         if not documents:
             return []
         units = units_of(documents)
-        wholes = self.encoder.encode(units.whole_texts())
+        texts = units.whole_texts()
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        wholes = self.encoder.encode(list(places))[[places[text] for text in texts]]
         relevance, unlike = self.heads.relevance.score(wholes), self.heads.relevance.is_unlike(wholes)
         likely = self.score_all | (self.calibration.relevance(relevance) >= self.calibration.low[0])
-        chosen = np.repeat(likely, units.lengths)
         found = np.full((len(documents), 1 + len(self.codebook.keys)), np.nan)
         found[:, 0] = relevance
         unit_scores = np.zeros((0, found.shape[1]))
         if likely.any():
-            unit_scores = self._unit_scores(units, chosen)
-            counts = units.counts[chosen]
-            found[likely] = score_documents(relevance[likely], unit_scores, units.lengths[likely], counts)
-            unit_scores = np.where(counts[:, None], unit_scores, -np.inf)
+            unit_scores = self._unit_scores(units, likely)
+            found[likely] = score_documents(relevance[likely], unit_scores, units.lengths[likely])
         chances, given = probabilities(found, self.calibration.slope, self.calibration.intercept)
         parts = np.split(unit_scores, np.cumsum(np.where(likely, units.lengths, 0))[:-1])
         return [
@@ -242,17 +272,17 @@ class Tagger:
             for row, part in enumerate(parts)
         ]
 
-    def _unit_scores(self, units: Units, chosen: Mask) -> Array:
-        """Score chosen units; what comes again, and what is no content, costs nothing."""
-        rows = np.flatnonzero(chosen)
+    def _unit_scores(self, units: Units, likely: Mask) -> Array:
+        """Score the units of some documents; what comes again, and what is no content, costs nothing."""
         places: dict[tuple[str, float], int] = {}
+        chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))
         owner = [
-            places.setdefault((units.texts[row], units.reports[row]), len(places)) if units.counts[row] else -1
-            for row in rows
+            places.setdefault((units.parts[row], units.reports[row]), len(places)) if units.counts[row] else -1
+            for row in chosen
         ]
         texts, reports = [text for text, _ in places], np.array([each for _, each in places])
         vectors = self.encoder.encode(texts)
         own_cues = cues(self.definitions.likenesses(vectors), reports)
-        scored = self.heads.score_units(vectors, own_cues, self.heads.words.features(texts))
+        scored = self.heads.score_parts(vectors, own_cues, self.heads.words.features(texts))
         blank = np.full((1, scored.shape[1]), -np.inf)
-        return np.vstack([scored, blank])[owner]
+        return pool(np.vstack([scored, blank])[owner], units.n_parts[np.repeat(likely, units.lengths)])

@@ -32,7 +32,7 @@ from pipeline.store import iterate_records, iterate_sentences, write_records
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"
-# From this share on, a search as a whole counts as unlike the training texts.
+# Above this share, a search as a whole counts as unlike the training texts.
 MOSTLY = 0.5
 
 

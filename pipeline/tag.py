@@ -15,18 +15,14 @@ from pipeline.sentences import split
 from pipeline.settings import SentenceSettings
 
 BATCH = 1000
+# In log odds.
+CLEARLY_STRONGER = 2.0
 
 
 def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
-    """Put a title and the sentences of its abstract together.
-
-    A record without a title, which no export gives but a caller may, has its first sentence in its place:
-    an empty text would count as one that speaks for nothing.
-    """
-    leading = sentences[0].text if sentences and not title else title
-    own = sentences if title else sentences[1:]
-    roles = tuple(role_of(sentence.section) for sentence in own)
-    return Document(leading, tuple(sentence.text for sentence in own), roles if any(roles) else ())
+    """Put a title and the sentences of its abstract together."""
+    roles = tuple(role_of(sentence.section) for sentence in sentences)
+    return Document(title, tuple(sentence.text for sentence in sentences), roles if any(roles) else ())
 
 
 def documents_of(
@@ -113,15 +109,21 @@ def rows(
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
+def _printed_elsewhere(section: str) -> float:
+    """How much stronger evidence must be that the abstract itself does not print as a result."""
+    return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
+
+
 def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
 ) -> Iterator[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
-        # The title, where there is one, is the first row. It is no evidence: offsets are into the abstract.
-        scores = scored.unit_scores[max(0, len(scored.unit_scores) - len(sentences)) :, column]
+        # The title is the first row. It is no evidence: offsets are into the abstract.
+        scores = scored.unit_scores[1:, column]
         # Methods and notes have no score, and neither has anything where the sentences were not scored.
         content = [row for row, score in enumerate(scores) if np.isfinite(score)]
-        strongest = sorted(content, key=lambda row: (-scores[row], row))[:limit]
+        shown = {row: scores[row] - _printed_elsewhere(sentences[row].section) for row in content}
+        strongest = sorted(content, key=lambda row: (-shown[row], row))[:limit]
         yield Prediction(
             record_id=record.record_id,
             label=label,

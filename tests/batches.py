@@ -17,12 +17,14 @@ import yaml
 
 import mechtag
 import models.artifact
-from models.artifact import EncoderConfig, Model, ModelConfig
+from models.artifact import FORMAT_VERSION, EncoderConfig, Model, ModelConfig
+from models.calibration import Calibration
 from models.codebook import Codebook
-from models.encoder import TransformerEncoder, Vectors
-from models.features import embed_codebook
+from models.encoder import TransformerEncoder
+from models.features import N_CUES, embed_codebook
+from models.relevance import RelevanceHead
 from models.runtimes.choice import Choice
-from models.tagger import Calibration, Heads, Tagger
+from models.tagger import Document, Heads, Scored, Tagger
 from models.words import Words
 from pipeline.records import Record
 from pipeline.store import write_records
@@ -35,37 +37,43 @@ WORDS = "apple pear orchard perry cider the and of with study people garden year
 
 
 @dataclass(frozen=True)
-class SlowEncoder:
+class SlowTagger(Tagger):
     """Takes its time over each part, so that a test can stop it in between; notes each part in a file."""
 
-    size: int = WordEncoder.size
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def tag(self, documents: Sequence[Document]) -> list[Scored]:
         time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
         if log := os.environ.get("TOY_LOG"):
             with Path(log).open("a") as file:
-                file.write(f"{os.getpid()} {texts[0]}\n")
-        return WordEncoder().encode(texts)
+                file.write(f"{os.getpid()} {documents[0].title}\n")
+        return super().tag(documents)
 
 
-def toy_model(folder: str | Path = "", codebook: Codebook | None = None, **_: Any) -> Model:
-    """A model with heads drawn at random, of which ``codebook`` gives the labels."""
+def toy_model(
+    folder: str | Path = "",
+    codebook: Codebook | None = None,
+    *,
+    score_all: bool = True,
+    familiar: float = -1.0,
+    **_: Any,
+) -> Model:
+    """A model with heads drawn at random, of which ``codebook`` gives the labels; it learnt from `WORDS`."""
     assert codebook is not None
     rng = np.random.default_rng(5)
-    rows, encoder = len(codebook.all_keys), WordEncoder()
+    labels, encoder = len(codebook.keys), WordEncoder()
     heads = Heads(
-        weights=rng.normal(size=(rows, encoder.size)),
-        likeness_weights=rng.normal(size=(rows, 2)),
+        relevance=RelevanceHead(encoder.encode(WORDS).astype(np.float16), 9 * rng.normal(size=len(WORDS)), 0, familiar),
+        weights=rng.normal(size=(labels, encoder.size)),
+        cue_weights=rng.normal(size=(labels, N_CUES)),
         words=Words((), np.zeros(0)),
-        word_weights=np.zeros((rows, 0)),
-        intercept=np.zeros(rows),
-        sharpness=np.ones(rows),
+        word_weights=np.zeros((labels, 0)),
+        intercept=np.zeros(labels),
     )
-    third = np.full(rows, 1 / 3)
-    calibration = Calibration(np.ones(rows), np.zeros(rows), third, third, 2 * third)
-    tagger = Tagger(codebook, SlowEncoder(), embed_codebook(codebook, encoder), heads, calibration)
+    third = np.full(1 + labels, 1 / 3)
+    calibration = Calibration(np.ones(1 + labels), np.zeros(1 + labels), third, third, 2 * third)
+    definitions = embed_codebook(codebook, encoder)
+    tagger = SlowTagger(codebook, encoder, definitions, heads, calibration, score_all=score_all)
     config = ModelConfig(
-        format_version=3,
+        format_version=FORMAT_VERSION,
         model_id=os.environ.get("TOY_MODEL", "toy"),
         codebook=codebook,
         codebook_sha256=codebook.sha256,

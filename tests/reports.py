@@ -167,7 +167,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     (folder / "model").mkdir()
     config = {
-        "format_version": 3,
+        "format_version": 4,
         "model_id": "abc",
         "codebook": {"name": "kitchen garden"},
         "codebook_sha256": "0" * 64,

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import re
 import signal
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import models.artifact
 import pipeline.ahead
+from evaluation.join import System
 from models.artifact import Model
 from models.codebook import load_codebook
 from pipeline.ahead import ahead
+from pipeline.errors import MechtagError
 from pipeline.exporters import EXPORTERS, export
+from pipeline.intake import Intake
 from pipeline.parts import Manifest, Part, Parts
 from pipeline.places import locate
 from pipeline.records import Prediction, Record
@@ -61,7 +67,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def model_of(params: Path) -> Model:
-    return toy_model("", load_codebook(load_settings(params).codebook))
+    settings = load_settings(params)
+    return toy_model("", load_codebook(settings.codebook), score_all=settings.tag.score_all)
 
 
 def test_parts_joined_are_what_one_go_in_memory_gives(
@@ -86,10 +93,11 @@ def test_parts_joined_are_what_one_go_in_memory_gives(
     counts = json.loads(whole["summary.json"])
     assert counts["unique"] == COUNT
     assert counts["without_abstract"] == sum(not record.abstract for record in records) > 0
+    assert list(counts["decisions"]) == ["edible", "apple", "pear"]
     for label, decided in counts["decisions"].items():
-        assert decided == {
-            name: sum(row.label == label and row.decision == name for row in expected) for name in decided
-        }
+        own = [row for row in expected if row.label == label]
+        named = {name: sum(row.decision == name for row in own) for name in ("yes", "refer", "no")}
+        assert decided == named | {"not_scored": sum(row.score is None for row in own)}
 
 
 @pytest.mark.slow
@@ -192,10 +200,10 @@ def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
     """Have the writing of a part fail."""
     really = Parts.write
 
-    def write(parts: Parts, manifest: Manifest, number: int, rows: Iterable[Prediction]) -> Part:
+    def write(parts: Parts, manifest: Manifest, number: int, rows: Iterable[Prediction], unlike: int) -> Part:
         if number == part:
             raise error
-        return really(parts, manifest, number, rows)
+        return really(parts, manifest, number, rows, unlike)
 
     patch.setattr(Parts, "write", write)
 
@@ -227,7 +235,13 @@ def test_what_decides_the_outcome_may_not_change(
     params = table[1].read_text(encoding="utf-8")
     table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 20\n  evidence_sentences: 1"))
     refused("setting tag.chunk_records was 10, is 20", "setting tag.evidence_sentences was 2, is 1")
+    table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 10\n  score_all: true"))
+    refused("setting tag.score_all was False, is True")
     table[1].write_text(params)
+    status, _, message = call(*stopped, "--score-all")
+    assert status == 1
+    assert "setting tag.score_all was False, is True. Change that back" in message
+    assert outputs(tmp_path / "out") == kept
 
     codebook = (tmp_path / "codebook.yaml").read_text(encoding="utf-8")
     (tmp_path / "codebook.yaml").write_text(codebook.replace("pear perry", "pear tree"), encoding="utf-8")
@@ -256,12 +270,37 @@ def test_a_damaged_part_is_made_again(stopped: tuple[object, ...], whole: dict[s
     assert outputs(tmp_path / "out") == whole
 
 
+def test_a_run_of_an_older_version_is_refused(stopped: tuple[object, ...], tmp_path: Path) -> None:
+    path = tmp_path / "out/parts/manifest.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["format_version"] == 2
+    path.write_text(json.dumps(content | {"format_version": 1}), encoding="utf-8")
+    kept = outputs(tmp_path / "out")
+    for words in (stopped, stopped[:-1]):
+        status, _, message = call(*words)
+        assert status == 1
+        assert f"{path}: format 1 is not known to this version, which reads 2; go on with the version that" in message
+        assert f"began the run, or delete {path.parent}" in message
+        assert outputs(tmp_path / "out") == kept
+
+
+def test_a_part_without_its_counts_is_made_again(
+    stopped: tuple[object, ...], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "out/parts/predictions-00001.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["unlike"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert call(*stopped)[0] == 0
+    assert outputs(tmp_path / "out") == whole
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{}", "format None is not known"),
-        ('{"format_version": 99}', "format 99 is not known to this version, which reads 1"),
-        ('{"format_version": 1}', "Field required"),
+        ('{"format_version": 99}', "format 99 is not known to this version, which reads 2"),
+        ('{"format_version": 2}', "Field required"),
         ("[1]", "not readable"),
         ("{", "not readable"),
     ],
@@ -393,6 +432,135 @@ def test_sentences_cut_before_are_taken_part_by_part(
         assert status == 1
         assert "cut the sentences of these records again" in message
         assert not (tmp_path / "other").exists()
+
+
+def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
+    table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    """What is left out is what scoring everything calls a no for its relevance, and nothing else differs."""
+    words = ("tag", table[0], "--params", table[1], "-o")
+    status, said, _ = call(*words, tmp_path / "some")
+    assert status == 0
+    assert outputs(tmp_path / "some") == whole
+    status, said_all, _ = call(*words, tmp_path / "all", "--score-all")
+    assert status == 0
+    some, every = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("some", "all"))
+    assert not any(row.score is None or row.probability is None for row in every)
+    assert not any(row.given_relevant is None for row in every if row.label != "edible")
+    clear = {row.record_id for row in every if row.label == "edible" and row.decision == "no"}
+    assert 5 < len(clear) < COUNT - 5
+    nothing = {"score": None, "probability": None, "given_relevant": None, "evidence": ()}
+    for one, other in zip(some, every, strict=True):
+        if other.record_id not in clear:
+            assert one == other
+        elif other.label == "edible":
+            assert one == other.model_copy(update={"evidence": ()})
+        else:
+            assert other.decision == "no"
+            assert one == other.model_copy(update=nothing)
+
+    # Null in the table, where a number that is none would be taken for one by whoever sorts or adds up.
+    found = pq.read_table(tmp_path / "some/predictions.parquet")
+    counts = {name: found[name].null_count for name in ("score", "probability", "given_relevant", "decision")}
+    unscored = 2 * len(clear)
+    assert counts == {"score": unscored, "probability": unscored, "given_relevant": unscored + COUNT, "decision": 0}
+    assert not any(np.isnan(found[name].drop_null().to_numpy()).any() for name in ("score", "probability"))
+
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text("utf-8")) for name in ("some", "all")]
+    for label in ("edible", "apple", "pear"):
+        own, full = (summary["decisions"][label] for summary in summaries)
+        assert own["yes"] + own["refer"] + own["no"] == COUNT
+        assert own == full | {"not_scored": 0 if label == "edible" else len(clear)}
+        assert full["not_scored"] == 0
+    assert said.count(f" ({len(clear)} of these not scored)") == 2
+    assert "not scored" not in said_all
+
+    for name, expected in (("some", len(clear)), ("all", 0)):
+        with (tmp_path / name / "tagged.csv").open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == COUNT
+        for row in rows:
+            left_out = name == "some" and row["record_id"] in clear
+            for label in ("apple", "pear"):
+                assert (row[f"{label}_decision"] == "not scored") == left_out
+                assert (row[f"{label}_probability"] == "") == left_out
+        notes = (tmp_path / name / "tagged.ris").read_text("utf-8").count("N1  - mechtag: labels not scored, ")
+        assert notes == expected
+
+
+def test_score_all_may_stand_in_the_settings(table: tuple[Path, Path], tmp_path: Path) -> None:
+    words = ("tag", table[0], "--params", table[1], "-o")
+    assert call(*words, tmp_path / "option", "--score-all")[0] == 0
+    params = table[1].read_text(encoding="utf-8")
+    table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 10\n  score_all: true"), encoding="utf-8")
+    assert call(*words, tmp_path / "settings")[0] == 0
+    assert outputs(tmp_path / "settings") == outputs(tmp_path / "option")
+
+
+def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path: Path) -> None:
+    words = ("tag", table[0], "--params", table[1], "-o")
+    assert call(*words, tmp_path / "some")[0] == call(*words, tmp_path / "all", "--score-all")[0] == 0
+    some, every = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("some", "all"))
+    first = next(row for row in some if row.score is None)
+    place = f"predictions of toy: record {first.record_id}, label {first.label}: was not scored"
+    with pytest.raises(MechtagError, match=f"^{place}, because relevance was a clear no; tag with --score-all$"):
+        System("toy", some)
+    ids, labels = list(dict.fromkeys(row.record_id for row in every)), ["apple", "pear"]
+    judged = System("toy", every).judged(ids, labels, np.zeros((COUNT, 2)))
+    assert np.isfinite(judged.score).all()
+
+
+def test_records_unlike_the_training_texts_are_counted_and_told(
+    table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("tag", table[0], "--params", table[1], "-o")
+    usual = json.loads(whole["summary.json"])
+    assert (usual["unlike"], usual["notes"]) == (0, [])
+    status, _, message = call(*words, tmp_path / "usual")
+    assert (status, message) == (0, "")
+    # No cosine is so high: all records are unlike, of which those count that may be relevant.
+    monkeypatch.setattr(models.artifact, "load_model", partial(toy_model, familiar=1.5))
+    status, _, message = call(*words, tmp_path / "odd")
+    assert status == 0
+    found = json.loads((tmp_path / "odd/summary.json").read_text(encoding="utf-8"))
+    likely = usual["decisions"]["edible"]["yes"] + usual["decisions"]["edible"]["refer"]
+    assert 0 < likely < COUNT
+    assert found["unlike"] == likely
+    (note,) = found["notes"]
+    assert note.startswith(f"{likely} of the {likely} records that may be relevant read unlike the texts that")
+    assert message == f"note: {note}\n"
+    assert found == usual | {"unlike": likely, "notes": [note]}
+
+
+@pytest.mark.parametrize(
+    ("relevance", "unlike", "told"),
+    [
+        ({"yes": 3, "refer": 1, "no": 90}, 3, "3 of the 4 records"),
+        ({"yes": 0, "refer": 3, "no": 0}, 2, "2 of the 3 records"),
+        ({"yes": 3, "refer": 1, "no": 90}, 2, None),  # half is not most
+        ({"yes": 3, "refer": 1, "no": 0}, 0, None),
+        ({"yes": 0, "refer": 0, "no": 7}, 0, None),
+        ({}, 0, None),
+    ],
+)
+def test_note_where_most_that_may_be_relevant_is_unlike(
+    relevance: dict[str, int], unlike: int, told: str | None, table: tuple[Path, Path]
+) -> None:
+    codebook = load_codebook(load_settings(table[1]).codebook)
+    intake = Intake(records=94, without_abstract=0, sources=None, notes=("of the intake",))
+    decisions = {"edible": relevance, "apple": {"yes": 50, "no": 44, "not_scored": 40}}
+    summary = intake.summary("toy", codebook, decisions, unlike)
+    first, *others = summary["notes"]
+    assert first == "of the intake"
+    assert summary["unlike"] == unlike
+    if told:
+        (note,) = others
+        assert note.startswith(f"{told} that may be relevant read unlike the texts that the model learned from")
+        assert note.endswith("code some of them, and retrain")
+    else:
+        assert others == []
+    assert summary["decisions"]["apple"] == {"yes": 50, "refer": 0, "no": 44, "not_scored": 40}
+    assert summary["decisions"]["pear"] == dict.fromkeys(("yes", "refer", "no", "not_scored"), 0)
 
 
 def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from evaluation.join import System
 from evaluation.paired import compare, judge
 from models.artifact import load_model
+from models.calibration import Calibration
 from models.errors import MechtagError
-from models.tagger import Calibration, Document, Tagger
+from models.tagger import Document, Tagger
 from pipeline.annotations import CodedRecord
 from pipeline.records import Prediction
 from pipeline.sentences import split
@@ -126,10 +127,10 @@ def with_bounds(tagger: Tagger, low: float, high: float) -> Tagger:
 def test_the_step_that_made_the_difference_is_named(project: Project, cause: str) -> None:
     old = with_bounds(load_model(project.places.model).tagger, 0.3, 0.6)
     column = old.codebook.all_keys.index("apple")
-    weights = old.heads.word_weights * np.array([1, -3, -3, -3])[:, None]
+    weights = old.heads.word_weights * -3
     changed: dict[str, Callable[[], Tagger]] = {
         "sentences": lambda: replace(old, heads=replace(old.heads, word_weights=weights)),
-        "calibration": lambda: with_calibration(old, lambda x: replace(x, intercept=shifted(x.intercept, column, -2))),
+        "calibration": lambda: with_calibration(old, lambda x: replace(x, intercept=shifted(x.intercept, column, -6))),
         "relevance": lambda: with_calibration(old, lambda x: replace(x, intercept=shifted(x.intercept, 0, -2))),
         BOUNDS: lambda: with_bounds(old, 0.3, 0.9),
         "all": lambda: project.challenger.model.tagger,

@@ -76,6 +76,17 @@ def predict(
     )
 
 
+def unscored(record_id: str, labels: Sequence[str] = ("trust", "power")) -> list[Prediction]:
+    """Predictions of a record that is clearly not relevant: only relevance has a score."""
+    return [
+        predict(record_id, "relevant", "no", 0.0125),
+        *(
+            predict(record_id, label, "no", None).model_copy(update={"score": None, "given_relevant": None})
+            for label in labels
+        ),
+    ]
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
@@ -130,6 +141,29 @@ def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
         "note of the library",
         'mechtag evidence for Sharing power (probability 0.71): "B."',
     ]
+
+
+NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
+
+
+def test_ris_tells_once_that_labels_were_not_scored(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.ris"
+    found = odd(tmp_path)
+    for _ in range(3):
+        export("ris", path, found, unscored("text:1"), LABELS)
+        (entry,) = rispy.load(path, encoding="utf-8")
+        assert entry["notes"] == ["note of the library", NOT_SCORED]
+        assert entry["keywords"] == ["teams", "trust; power"]
+        found = read_ris(path)
+    # One label that was not scored is enough, and where all were, the note goes.
+    export("ris", path, found, [predict("text:1", "trust", texts=["A."]), *unscored("text:1", ["power"])], LABELS)
+    (entry,) = rispy.load(path, encoding="utf-8")
+    note = 'mechtag evidence for Building trust (probability 0.71): "A."'
+    assert entry["notes"] == ["note of the library", NOT_SCORED, note]
+    scored = [predict("text:1", "relevant", "no", 0.0125), predict("text:1", "trust", "no", 0.01)]
+    export("ris", path, read_ris(path), scored, LABELS)
+    (entry,) = rispy.load(path, encoding="utf-8")
+    assert entry["notes"] == ["note of the library"]
 
 
 def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
@@ -283,6 +317,16 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
     assert (rows[0]["power_probability"], rows[0]["power_decision"]) == ("", "yes")
     assert rows[3]["pmid"] == "7"
     assert set(list(rows[3].values())[8:]) == {""}
+
+
+def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
+    records = [Record(record_id=f"text:{name}", title=name) for name in "ab"]
+    scored = [predict("text:b", key, "no", 0.0001) for key, _ in LABELS]
+    export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
+    first, second = (list(row.values())[8:] for row in read_table(tmp_path / "tagged.csv"))
+    # A no that was scored stays a no, and rows run by relevance, which is always scored.
+    assert first == ["0.0125", "no", "", "", "not scored", "", "", "not scored", ""]
+    assert second == ["0.0001", "no", ""] * 3
 
 
 def test_table_neutralises_formulas(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_papers_outside_a_part_have_no_say(fruit_corpus: Corpus, frozen: Frozen)
     def run(corpus: Corpus) -> list[np.ndarray]:
         scores = held_out_scores(corpus, frozen, fold, part, TRAIN, seed=1)
         found = []
-        for rows, pooled, calibration in cross_calibrate(corpus, scores, fold, TRAIN, part):
+        for rows, pooled, calibration in cross_calibrate(corpus, scores.documents, fold, TRAIN, part):
             found += [rows, pooled, calibration.slope, calibration.threshold, calibration.low, calibration.high]
         return found
 
@@ -120,7 +120,7 @@ def test_all_papers_give_what_training_gives(
     trained = fit(corpus, Frozen(word_encoder, fruit_definitions), settings.train, settings.seed)
     expected = {
         coded[row].record.record_id: scores[place]
-        for rows, scores, _ in cross_calibrate(corpus, trained.unit_scores, trained.fold, settings.train)
+        for rows, scores, _ in cross_calibrate(corpus, trained.held_out.documents, trained.fold, settings.train)
         for place, row in enumerate(rows)
     }
     for row in curve[27]:

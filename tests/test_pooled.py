@@ -55,9 +55,9 @@ def test_the_optimum_of_papers_cannot_be_bettered_nearby() -> None:
 
     def loss(weights: np.ndarray, intercept: float) -> float:
         scores = features @ weights + intercept
-        pooled = pool((others @ weights)[:, None], lengths, [SHARPNESS])[:, 0]
+        pooled = pool((others @ weights)[:, None], lengths, SHARPNESS)[:, 0]
         own = min(
-            np.logaddexp(0, -(2 * whole_targets - 1) * (pooled + shift)).sum() for shift in np.linspace(-6, 6, 2001)
+            np.logaddexp(0, -(2 * whole_targets - 1) * (pooled + shift)).sum() for shift in np.linspace(-15, 15, 5001)
         )
         return float(
             np.logaddexp(0, -(2 * targets - 1) * scores).sum() + WHOLE_WEIGHT * own + weights @ weights / (2 * STRENGTH)

@@ -320,7 +320,7 @@ def summarise(sources: list[Path], codebook: Codebook) -> tuple[dict, list[str]]
         intake = survey(locate(sources[0]))
     else:
         intake = take_in_exports(list(map(str, sources)), Settings(), sources[0].parent / "out")
-    return intake.summary("model", codebook, {}), list(intake.identification.lines())
+    return intake.summary("model", codebook, {}, 0), list(intake.identification.lines())
 
 
 EXPECTED = {

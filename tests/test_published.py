@@ -43,7 +43,10 @@ def exported(key: str, doi: str, title: str) -> str:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the shipped data, a small model and an export."""
     folder = tmp_path_factory.mktemp("published")
-    (folder / "data").symlink_to(ROOT / "data")
+    (folder / "data").mkdir()
+    # Not what another model tagged in this working copy.
+    for name in ("annotated", "raw"):
+        (folder / "data" / name).symlink_to(ROOT / "data" / name)
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [row for row in rows if row["relevant"]][:12] + [row for row in rows if not row["relevant"]][:12]

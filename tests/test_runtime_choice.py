@@ -96,7 +96,8 @@ def test_auto_without_openvino_is_torch(model_folder: Path, monkeypatch: pytest.
 def test_difference_and_changed_decisions_are_counted() -> None:
     def scored(*chances: float) -> Scored:
         decisions = tuple("yes" if chance > 0.5 else "no" for chance in chances)
-        return Scored(np.zeros(2), np.array(chances), decisions, np.zeros((1, 2)))  # type: ignore[arg-type]
+        own = np.array(chances)
+        return Scored(np.zeros(2), own, own[1:], decisions, np.zeros((1, 2)), unlike=False)  # type: ignore[arg-type]
 
     found = compare([scored(0.2, 0.49), scored(0.9, 0.1)], [scored(0.2, 0.52), scored(0.88, 0.1)])
     assert found.difference == pytest.approx(0.03)

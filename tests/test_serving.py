@@ -103,14 +103,28 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
     root = Path(mlflow.artifacts.download_artifacts(run["model_uri"]))
     files = [file for file in root.rglob("*") if file.is_file()]
     kinds = {file.suffix for file in files if file.parent.name != "__pycache__"}
-    assert kinds <= {".py", ".json", ".yaml", ".txt", ".safetensors", ""}
+    assert kinds <= {".py", ".json", ".yaml", ".txt", ".safetensors", ".csv", ""}
     assert [file for file in files if file.suffix == "" and file.name not in {"MLmodel", "registered_model_meta"}] == []
     # What pickle writes since its second version begins with 0x80.
     assert not [file for file in files if file.suffix != ".safetensors" and file.read_bytes()[:1] == b"\x80"]
     carried = {file.name for file in (root / "artifacts/model").iterdir()}
     assert carried == {"config.json", "model.safetensors", "encoder.safetensors"}
-    assert (root / "code/models/tagger.py").read_bytes() == (ROOT / "models/tagger.py").read_bytes()
     assert not (root / "code/models/trained").exists()
+    code = {
+        str(file.relative_to(root / "code"))
+        for file in files
+        if file.is_relative_to(root / "code") and file.parent.name != "__pycache__"
+    }
+    # Beside code only what modules read from the folder they lie in.
+    data = {Path(name).name for name in code if not name.endswith(".py")}
+    assert data == {"roles.safetensors", "spelling.csv"}
+    assert {str(path.relative_to(ROOT)) for path in closure({ROOT / "training/serving.py"})} - {
+        "training/serving.py",
+        "training/__init__.py",
+    } <= code
+    assert {"models/roles.py", "models/role_model.py", "models/relevance.py"} <= code
+    for name in code:
+        assert (root / "code" / name).read_bytes() == (ROOT / name).read_bytes()
 
 
 def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, served: Any) -> None:
@@ -272,7 +286,8 @@ def test_the_model_brings_its_own_code(store: str, run: dict[str, str], tmp_path
     (tmp_path / "here").mkdir()
     code = (
         f"import sys, mlflow\nmodel = mlflow.pyfunc.load_model({run['model_uri']!r}, dst_path='here')\n"
-        f"print(model.predict([{{'title': {TITLE!r}}}])['model_id'][0])\n"
+        f"print(model.predict([{{'title': {TITLE!r}, 'abstract': {ABSTRACT!r}}}])['model_id'][0])\n"
+        "import models.role_model\nprint(models.role_model.FILE)\n"
         "names = [name for name in sys.modules if name.split('.')[0] in ('models', 'pipeline')]\n"
         "print(*{sys.modules[name].__file__ for name in names}, sep='\\n')"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -123,14 +124,29 @@ def test_every_sentence_has_its_scores(nlp: Language, tagger: Tagger) -> None:
     assert list(doc.cats.values()) == pytest.approx(scored.probabilities, abs=1e-5)
 
 
+def test_methods_are_neither_evidence_nor_scored(nlp: Language) -> None:
+    before, after = "Managers of both services agreed on one aim.", "The nurses led."
+    methods = (
+        "Semi-structured interviews were conducted with 24 participants and transcripts were analysed thematically."
+    )
+    with_methods, without = nlp.make_doc(f"{before} {methods} {after}"), nlp.make_doc(f"{before} {after}")
+    for doc in (with_methods, without):
+        doc._.title = "Joint care"
+        nlp(doc)
+        assert [span.text for span in doc.spans["mechtag_sentences"]] == [before, after]
+        for found in doc._.mechtag.values():
+            assert {sentence["text"] for sentence in found["evidence"]} == {before, after}
+    assert with_methods.cats == pytest.approx(without.cats, abs=1e-5)
+
+
 def test_without_a_title_the_sentences_speak_alone(nlp: Language, tagger: Tagger) -> None:
     doc = nlp(TEXT)
     first, *others = (span.text for span in doc.spans["mechtag_sentences"])
-    (scored,) = tagger.tag([Document(first, tuple(others))])
+    (scored,) = tagger.tag([Document("", (first, *others))])
     assert list(doc.cats.values()) == pytest.approx(scored.probabilities, abs=1e-5)
     assert {len(found["evidence"]) for found in doc._.mechtag.values()} == {2}
     spans = list(doc.spans["mechtag_sentences"])
-    assert spans[0]._.mechtag_scores["relevant"] == pytest.approx(scored.unit_scores[0, 0], abs=1e-5)
+    assert spans[0]._.mechtag_scores["relevant"] == pytest.approx(scored.unit_scores[1, 0], abs=1e-5)
     with_title = nlp.make_doc(TEXT)
     with_title._.title = "Growth of beans in shade"
     assert nlp(with_title).cats["relevant"] < doc.cats["relevant"]
@@ -202,7 +218,9 @@ def test_displacy_shows_evidence_and_escapes_text(nlp: Language) -> None:
     html = displacy.render(doc, style="span", options={"spans_key": "mechtag"}, page=True)
     assert all(f"{span.label_}\n" in html for span in spans)
     assert "<script" not in html
-    assert "&lt; script &gt;" in html
+    # Tokens of evidence stand each in an element of its own.
+    shown = " ".join(re.sub(r"<[^>]*>", " ", html).split())
+    assert "&lt; script &gt; alert(1)&lt;/script &gt;" in shown
 
 
 def test_disk_keeps_the_settings_and_documents_keep_what_was_set(nlp: Language, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from models.codebook import Codebook
 from models.encoder import TransformerEncoder, locate_encoder
 from models.errors import MechtagError
 from models.features import definition_texts, embed_codebook
-from models.pooling import pool
+from models.pooling import mean, pool
 from pipeline.annotations import Exemplar
 from pipeline.settings import TrainSettings, TuningSettings
 from tests.toy import fruit_documents, tiny_bert
@@ -24,6 +24,7 @@ from training.checkpoints import EPOCH, FINISHED
 from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from training.fit import fit_heads
 from training.lessons import cut_batches, make_lessons
+from training.pooled import SHARPNESS
 from training.trainers import Trainer, count_epochs, make_trainer
 from training.tuning import METHODS, hold_out, rate_share, tune
 
@@ -63,17 +64,21 @@ def trainer(encoder: TransformerEncoder, fruit: Codebook) -> Callable[..., Train
 
 def test_pooling_in_torch_is_pooling_in_numpy() -> None:
     scores = np.random.default_rng(1).normal(size=(9, 3))
-    lengths, sharpness = [4, 1, 3, 1], [0.0, 0.7, 3.0]
+    lengths = [4, 1, 3, 1]
+
+    def pooled(values: np.ndarray) -> np.ndarray:
+        """Relevance by the mean, labels by the softened maximum."""
+        return np.hstack([mean(values[:, :1], lengths), pool(values[:, 1:], lengths, SHARPNESS)])
+
     tensor = torch.tensor(scores, requires_grad=True)
-    rates = torch.tensor(sharpness, dtype=torch.float64)
-    np.testing.assert_allclose(losses.pool(tensor, lengths, rates).detach(), pool(scores, lengths, sharpness))
-    losses.pool(tensor, lengths, rates).sum().backward()
+    np.testing.assert_allclose(losses.pool(tensor, lengths).detach(), pooled(scores))
+    losses.pool(tensor, lengths).sum().backward()
     step = 1e-6
     for place in np.ndindex(scores.shape):
         moved = [scores.copy(), scores.copy()]
         moved[0][place] += step
         moved[1][place] -= step
-        up, down = (pool(values, lengths, sharpness).sum() for values in moved)
+        up, down = (pooled(values).sum() for values in moved)
         assert tensor.grad[place].item() == pytest.approx((up - down) / (2 * step), abs=1e-6)
 
 
@@ -183,7 +188,7 @@ def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarr
     """Mean average precision of apple and pear over the sentences of papers not learnt from, by vectors alone."""
     heads = fit_heads(corpus, learnt, TrainSettings())
     silent = replace(heads, word_weights=np.zeros_like(heads.word_weights))
-    scores = silent.score(corpus.vectors, corpus.likenesses, heads.words.features(corpus.texts))
+    scores = silent.score_parts(corpus.vectors, corpus.cues, heads.words.features(corpus.texts))
     rows = (corpus.document != NO_DOCUMENT) & ~learnt[corpus.document]
     return float(
         np.mean([average_precision_score(fruit_truth[rows, column], scores[rows, column]) for column in (1, 2)])

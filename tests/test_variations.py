@@ -18,7 +18,7 @@ from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, load_settings
 from pipeline.variations import VARIATIONS, vary
 from pipeline.variations.boilerplate import METHODS, NOTICES, is_methods
-from pipeline.variations.spelling import spellings, to_american, to_british
+from models.spelling import spellings, to_american, to_british
 from tests.conftest import ROOT
 
 PLAIN = (

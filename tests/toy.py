@@ -38,9 +38,9 @@ class WordEncoder:
 
 
 def fruit_documents(count: int = 40) -> list[CodedDocument]:
-    """Papers about apples, pears, both or neither; the codes follow from the words."""
+    """Papers about apples, pears, both or neither; the codes follow from the words, and no sentence is of methods."""
     generator = np.random.default_rng(7)
-    fillers = "the and of with from study results people town garden year".split()
+    fillers = "the and of with from village results people town garden year".split()
     documents = []
     for number in range(count):
         fruits = [[], ["apple"], ["pear"], ["apple", "pear"]][number % 4]

@@ -189,9 +189,7 @@ def definition_cosine(bench: Bench) -> list[Prediction]:
 
 def tfidf(bench: Bench) -> list[Prediction]:
     """Learn from the same sentences as the model, but from words instead of vectors."""
-    units = [unit for coded in bench.documents for unit in coded.document.units]
-    units += [exemplar.text for exemplar in bench.exemplars]
-    corpus = bench.corpus
+    corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds
     # The gold papers are one more fold, which nothing is learnt from.
     document_fold = np.append(bench.fold, np.full(len(bench.gold), folds))

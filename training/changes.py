@@ -67,10 +67,10 @@ class _Dissected:
     ----------
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
-    words : csr_matrix, shape (n_units, n_terms)
+    words : csr_matrix, shape (n_parts, n_terms)
     scores : ndarray, shape (n_documents, 1 + n_labels)
-    unit_scores, from_words, from_definitions : ndarray, shape (n_units, 1 + n_labels)
-        The score of each unit, minus infinity where it is no content, and which part of it comes from the words and
+    part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
+        The score of each part, minus infinity where it is no content, and which part of it comes from the words and
         from the likeness to the definition.
     """
 
@@ -78,7 +78,7 @@ class _Dissected:
     wholes: NDArray[np.float32]
     words: csr_matrix
     scores: Array
-    unit_scores: Array
+    part_scores: Array
     from_words: Array
     from_definitions: Array
 
@@ -98,22 +98,24 @@ def find_changes(
         Records that only the new model has learnt from.
     """
     units = units_of([document for document, _ in documents_of(records, sentences)])
-    if not units.texts:
+    if not units.parts:
         return []
     before, after = _dissect(old, units), _dissect(new, units)
     neighbours = _Neighbours(new, learnt)
     shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
     chains = {key: _chain(before, after, key) for key in shared}
-    rows = np.split(np.arange(len(units.texts)), units.starts[1:])
+    relevance = [side.tagger.calibration.relevance(side.scores[:, 0]) for side in (before, after)]
+    rows = np.split(np.arange(len(units.parts)), np.cumsum(units.parts_of_documents)[:-1])
     changes = []
     for number, record in enumerate(records):
         for key in shared:
             chances = [float(chance) for chance in chains[key][number]]
-            first, last = _decide(old, key, chances[0]), _decide(new, key, chances[-1])
+            relevant = [float(each[number]) for each in relevance]
+            first, last = _decide(old, key, chances[0], relevant[0]), _decide(new, key, chances[-1], relevant[1])
             if first == last:
                 continue
-            cause = BOUNDS if _decide(old, key, chances[-1]) == first else _largest(chances)
-            why = _explain(cause, before, after, key, chances, rows[number], units.texts)
+            cause = BOUNDS if _decide(old, key, chances[-1], relevant[1]) == first else _largest(chances)
+            why = _explain(cause, before, after, key, chances, rows[number], units.parts)
             learnt_from = new.codebook.relevance.key if cause == "relevance" else key
             near = neighbours.describe(record.record_id, after.wholes[number], learnt_from, chances[-1] > chances[0])
             changes.append(
@@ -132,19 +134,19 @@ def find_changes(
 
 
 def _dissect(tagger: Tagger, units: Units) -> _Dissected:
-    vectors, wholes = tagger.encoder.encode(units.texts), tagger.encoder.encode(units.whole_texts())
+    vectors, wholes = tagger.encoder.encode(units.parts), tagger.encoder.encode(units.whole_texts())
     own_cues = cues(tagger.definitions.likenesses(vectors), units.reports)
-    words = tagger.heads.words.features(units.texts)
-    unit_scores = tagger.heads.score_units(vectors, own_cues, words)
-    scores = score_documents(tagger.heads.relevance.score(wholes), unit_scores, units.lengths, units.counts)
+    words = tagger.heads.words.features(units.parts)
+    scored = np.where(units.counts[:, None], tagger.heads.score_parts(vectors, own_cues, words), -np.inf)
+    relevance = tagger.heads.relevance.score(wholes)
     from_definitions = np.einsum("nlk,lk->nl", own_cues[..., :N_LIKENESSES], tagger.heads.cue_weights[:, :N_LIKENESSES])
-    nothing = np.zeros((len(units.texts), 1))
+    nothing = np.zeros((len(units.parts), 1))
     return _Dissected(
         tagger=tagger,
         wholes=wholes,
         words=words,
-        scores=scores,
-        unit_scores=np.where(units.counts[:, None], unit_scores, -np.inf),
+        scores=score_documents(relevance, scored, units.parts_of_documents),
+        part_scores=scored,
         from_words=np.hstack([nothing, words @ tagger.heads.word_weights.T]),
         from_definitions=np.hstack([nothing, from_definitions]),
     )
@@ -173,8 +175,11 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     return np.stack([*(step * gate[0] for step in steps), steps[-1] * gate[1]], axis=1)
 
 
-def _decide(tagger: Tagger, key: str, chance: float) -> Decision:
+def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
+    """Decide as `Calibration.decide` does, where ``relevant`` is the probability of relevance."""
     column = _column(tagger, key)
+    if relevant < tagger.calibration.low[0]:
+        return "no"
     return decide(chance, float(tagger.calibration.low[column]), float(tagger.calibration.high[column]))
 
 
@@ -191,7 +196,7 @@ def _explain(
     key: str,
     chances: Sequence[float],
     rows: Index,
-    units: Sequence[str],
+    parts: Sequence[str],
 ) -> str:
     if cause == BOUNDS:
         bounds = []
@@ -207,24 +212,24 @@ def _explain(
         return f"the same sentence scores now mean another probability, which takes it from {moved}"
     if _column(before.tagger, key) == 0:
         return f"its text as a whole scores differently, which takes it from {moved}"
-    sentence = _sentence(before, after, key, rows, units, up=chances[-1] > chances[0])
+    sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
     return f"its sentences score differently, which takes it from {moved}: {sentence}"
 
 
-def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, units: Sequence[str], up: bool) -> str:
+def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
     """Say which sentence moved the record most in the direction of the change, and what moved it.
 
     A sentence's part in the change of a pooled score is its own change times its share in the
     pooling, the mean of the share before and after.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
-    rows = rows[np.isfinite(before.unit_scores[rows, columns[0]])]
-    scores = [side.unit_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
+    rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
+    scores = [side.part_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
     shares = np.mean([softmax(SHARPNESS * each) for each in scores], axis=0)
     row = int(rows[np.argmax((1 if up else -1) * (scores[1] - scores[0]) * shares)])
     words = after.from_words[row, columns[1]] - before.from_words[row, columns[0]]
     definitions = after.from_definitions[row, columns[1]] - before.from_definitions[row, columns[0]]
-    meaning = after.unit_scores[row, columns[1]] - before.unit_scores[row, columns[0]] - words - definitions
+    meaning = after.part_scores[row, columns[1]] - before.part_scores[row, columns[0]] - words - definitions
     terms = _terms(after, row, columns[1])
     for term, share in _terms(before, row, columns[0]).items():
         terms[term] = terms.get(term, 0.0) - share
@@ -233,7 +238,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, unit
     )
     named = f" ({', '.join(telling[:_WORDS_SHOWN])})" if telling else ""
     return (
-        f'most "{units[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
+        f'most "{parts[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
         f"its likeness to the definition {definitions:+.2f}"
     )
 

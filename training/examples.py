@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from models.encoder import Encoder, Vectors
 from models.errors import MechtagError
 from models.features import Definitions, cues
+from models.pooling import pool
+from models.reading import clauses
 from models.role_model import read_roles
 from models.tagger import Document, score_documents, units_of
 from pipeline.annotations import CodedRecord, Exemplar
@@ -57,26 +59,31 @@ class CodedDocument:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Units and documents as arrays: the title and sentences of each document in turn, then the exemplars.
+    """Texts and documents as arrays: title and sentences of each document in turn, then the exemplars, all in parts.
+
+    A unit is a title, a sentence or an exemplar; a text is a part of one, see `models.reading.clauses`.
 
     The label axis is relevance, then the codebook's order; NaN is 'not judged' and never
     a negative.
 
     Attributes
     ----------
-    texts : tuple of str, length n_units
-    vectors : ndarray, shape (n_units, size)
-    likenesses : ndarray, shape (n_units, n_labels, 2)
-    counts : ndarray of bool, shape (n_units,)
-    reports : ndarray, shape (n_units,)
+    texts : tuple of str, length n_texts
+    vectors : ndarray, shape (n_texts, size)
+    likenesses : ndarray, shape (n_texts, n_labels, 2)
+    counts : ndarray of bool, shape (n_texts,)
+    reports : ndarray, shape (n_texts,)
         See `models.tagger.Units`; exemplars count.
+    n_parts : ndarray, shape (n_units,)
+        Texts of each unit.
     whole_texts : tuple of str, length n_documents
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
-    unit_targets : ndarray, shape (n_units, 1 + n_labels)
-        NaN for titles, for sentences nobody coded, and for relevance, which is a document's.
-    document : ndarray, shape (n_units,)
-        Row of the unit's document; ``NO_DOCUMENT`` for exemplars.
+    unit_targets : ndarray, shape (n_texts, 1 + n_labels)
+        NaN for titles, for sentences nobody coded, for relevance, which is a document's, and for the parts of a
+        sentence that carries a label, for it is not known which of them does.
+    document : ndarray, shape (n_texts,)
+        Row of the text's document; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
     source : ndarray of int, shape (n_documents,)
         Number of the set that a document belongs to; see `CodedDocument`.
@@ -89,6 +96,7 @@ class Corpus:
     likenesses: Array
     counts: Mask
     reports: Array
+    n_parts: Index
     whole_texts: tuple[str, ...]
     wholes: Vectors
     unit_targets: Array
@@ -109,11 +117,11 @@ class Corpus:
 
     @property
     def lengths(self) -> Index:
-        """Number of units of each document."""
+        """Number of texts of each document."""
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     def rows(self) -> list[Index]:
-        """Units of each document."""
+        """Texts of each document."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
@@ -136,6 +144,7 @@ class Corpus:
             likenesses=self.likenesses[kept],
             counts=self.counts[kept],
             reports=self.reports[kept],
+            n_parts=self.n_parts[kept[np.cumsum(self.n_parts) - 1]],
             whole_texts=tuple(text for text, keep in zip(self.whole_texts, documents, strict=True) if keep),
             wholes=self.wholes[documents],
             unit_targets=self.unit_targets[kept],
@@ -155,16 +164,26 @@ class Corpus:
         targets[self.document[rows], columns] = np.nan
         return targets
 
-    def score_documents(self, relevance: Array, unit_scores: Array) -> Array:
+    def score_units(self, scores: Array) -> Array:
+        """Pool the scores of each unit's content, shape (n_units, 1 + n_labels).
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_texts, 1 + n_labels)
+        """
+        return pool(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
+
+    def score_documents(self, relevance: Array, scores: Array) -> Array:
         """Pool the scores of each document's content, shape (n_documents, 1 + n_labels).
 
         Parameters
         ----------
         relevance : ndarray, shape (n_documents,)
-        unit_scores : ndarray, shape (n_units, 1 + n_labels)
+        scores : ndarray, shape (n_texts, 1 + n_labels)
         """
         own = self.document != NO_DOCUMENT
-        return score_documents(relevance, unit_scores[own], self.lengths, self.counts[own])
+        content = np.where(self.counts[:, None], scores, -np.inf)[own]
+        return score_documents(relevance, content, self.lengths)
 
 
 def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
@@ -237,10 +256,13 @@ def build_corpus(
             f"{len(documents)} coded records, none of them relevant; training needs records that carry the labels"
         )
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
-    texts = tuple(str(text) for text in table["text"])
     units = units_of([coded.document for coded in documents])
-    whole_texts = tuple(units.whole_texts())
-    exemplary = read_roles([exemplar.text for exemplar in exemplars], [""] * len(exemplars))
+    made_up = [clauses(exemplar.text) for exemplar in exemplars]
+    exemplary = [part for parts in made_up for part in parts]
+    texts, whole_texts = (*units.parts, *exemplary), tuple(units.whole_texts())
+    n_parts = np.append(units.n_parts, [len(parts) for parts in made_up]).astype(np.int64)
+    targets = np.asarray(table["targets"], dtype=np.float64)
+    targets[(n_parts > 1)[:, None] & (targets == 1)] = np.nan
     vectors, wholes = encoder.encode(texts), encoder.encode(whole_texts)
     document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
     for row, coded in enumerate(documents):
@@ -252,12 +274,13 @@ def build_corpus(
         texts=texts,
         vectors=vectors,
         likenesses=definitions.likenesses(vectors),
-        counts=np.append(units.counts, np.ones(len(exemplars), dtype=bool)),
-        reports=np.append(units.reports, exemplary.reports),
+        counts=np.append(units.counts, np.ones(len(exemplary), dtype=bool)),
+        reports=np.append(units.reports, read_roles(exemplary).reports),
+        n_parts=n_parts,
         whole_texts=whole_texts,
         wholes=wholes,
-        unit_targets=np.asarray(table["targets"], dtype=np.float64),
-        document=np.asarray(table["document"], dtype=np.int64),
+        unit_targets=np.repeat(targets, n_parts, axis=0),
+        document=np.repeat(np.asarray(table["document"], dtype=np.int64), n_parts),
         document_targets=document_targets,
         source=np.unique([coded.source for coded in documents], return_inverse=True)[1],
         hard=np.array([not coded.relevant and coded.hard is True for coded in documents]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class HeldOut:
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        NaN for exemplars.
+        NaN for exemplars, minus infinity for what is no content.
     documents : ndarray, shape (n_documents, 1 + n_labels)
     """
 
@@ -91,23 +91,35 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> HeldOut:
-    """Score each fold by heads that learnt from the documents of the other folds.
+    """Score each fold by heads that learnt from the documents of the other folds; parameters as in `fit_folds`."""
+    return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
+
+
+def fit_folds(
+    corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
+) -> Iterator[tuple[Encoded, Heads]]:
+    """Fit heads for each fold, the first one first, on the documents of the other folds.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Those that may be learnt from; all are scored.
+        Those that may be learnt from.
     """
-    units = np.full(corpus.unit_targets.shape, np.nan)
-    relevance = np.full(corpus.n_documents, np.nan)
     for held_out in range(settings.folds):
         learnt = documents & (fold != held_out)
         encoded = trainer.encode(corpus, learnt, seed)
-        heads = fit_heads(encoded.corpus, learnt, settings)
+        yield encoded, fit_heads(encoded.corpus, learnt, settings)
+
+
+def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
+    """Score the documents of each fold by what `fit_folds` gave for it."""
+    scores = np.full(corpus.unit_targets.shape, np.nan)
+    relevance = np.full(corpus.n_documents, np.nan)
+    for held_out, (encoded, heads) in enumerate(fitted):
         rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
-        units[rows] = score_units(encoded.corpus, heads, rows)
+        scores[rows] = score_texts(encoded.corpus, heads, rows)
         relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
-    return HeldOut(units, corpus.score_documents(relevance, units))
+    return HeldOut(corpus.score_units(scores), corpus.score_documents(relevance, scores))
 
 
 def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
@@ -343,7 +355,7 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
     )
 
 
-def score_units(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Score units from the vectors at hand, shape (n_rows, 1 + n_labels)."""
+def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
+    """Score texts from the vectors at hand, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
-    return heads.score_units(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))
+    return heads.score_parts(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))

@@ -15,7 +15,7 @@ from pipeline.sentences import split
 from pipeline.settings import Settings
 from pipeline.tag import predict
 from pipeline.variations import AS_IT_IS, VARIATIONS, vary
-from training.fit import assign_folds, fit
+from training.fit import assign_folds, cross_calibrate, fit_folds, score_folds
 from training.train import read_material
 from training.trainers import Progress, make_trainer
 
@@ -25,9 +25,8 @@ def tag_varied(
 ) -> dict[str, list[Prediction]]:
     """Tag each coded paper, as it is and in each variation, by a model that learnt from the other folds.
 
-    The folds are those of training. Each model is made as the shipped one is, pooling, calibration
-    and thresholds included. The texts go the way of those of an export: they are cleaned, and
-    cut into sentences again.
+    The folds, curves and thresholds are those of the out-of-fold predictions of training. The texts go the
+    way of those of an export: they are cleaned, and cut into sentences again.
 
     Parameters
     ----------
@@ -60,16 +59,18 @@ def fold_taggers(
 ) -> Iterator[tuple[list[Record], Tagger]]:
     """Give the records of each fold with a tagger made of the other folds; see `tag_varied`."""
     coded, encoder, definitions, corpus = read_material(settings, codebook)
-    added = np.array([record.added for record in coded])
-    fold = assign_folds(corpus.document_targets[:, 0], settings.train.folds, settings.seed, int(added.sum()))
-    trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work)
-    for held_out in np.unique(fold):
-        learnt = fold != held_out
-        part = corpus.keep(learnt)
-        fitted = fit(part, trainer, settings.train, settings.seed, added=int(added[learnt].sum()))
-        encoded = fitted.encoded
-        tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
-        yield [coded[row].record for row in np.flatnonzero(~learnt)], tagger
+    added = sum(record.added for record in coded)
+    relevant, chosen = corpus.document_targets[:, 0], settings.train
+    fold = assign_folds(relevant, chosen.folds, settings.seed, added, corpus.source, corpus.hard)
+    everything = np.ones(len(coded), dtype=bool)
+    trainer = make_trainer(encoder, codebook, definitions, chosen, work=work)
+    fitted = list(fit_folds(corpus, trainer, fold, everything, chosen, settings.seed))
+    scores = score_folds(corpus, fold, fitted).documents
+    for (encoded, heads), (rows, _, calibration) in zip(
+        fitted, cross_calibrate(corpus, scores, fold, chosen), strict=True
+    ):
+        tagger = Tagger(codebook, encoded.encoder, encoded.definitions, heads, calibration)
+        yield [coded[row].record for row in rows], tagger
 
 
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:

@@ -42,6 +42,8 @@ from training.trainers import Progress, make_trainer
 Array = NDArray[np.float64]
 
 CARD = "README.md"
+# In place of minus infinity, for a sentence that is no content; no sentence scores as low.
+NO_CONTENT = -100.0
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
 
 
@@ -105,7 +107,7 @@ def train(
         losses=encoded.losses,
         config=config,
         documents=_document_predictions(corpus, fitted, coded, codebook, settings, config.model_id),
-        sentences=_sentence_predictions(corpus, fitted, coded, codebook, config.model_id),
+        sentences=_sentence_predictions(fitted, coded, codebook, config.model_id),
         figures=_figures(corpus, fitted, codebook),
     )
 
@@ -231,13 +233,14 @@ def predictions_of(
 
 
 def _sentence_predictions(
-    corpus: Corpus, fitted: Fitted, coded: list[CodedRecord], codebook: Codebook, model_id: str
+    fitted: Fitted, coded: list[CodedRecord], codebook: Codebook, model_id: str
 ) -> list[Prediction]:
     predictions = []
-    for record, rows in zip(coded, corpus.rows(), strict=True):
-        for sentence, row in zip(record.sentences, rows[1:], strict=True):  # the first unit is the title
+    start = 0
+    for record in coded:
+        for row, sentence in enumerate(record.sentences, start=start + 1):  # the first unit is the title
             for column, label in enumerate(codebook.keys, start=1):
-                score = float(fitted.held_out.units[row, column])
+                score = max(float(fitted.held_out.units[row, column]), NO_CONTENT)
                 predictions.append(
                     Prediction(
                         record_id=f"{record.record.record_id}#{sentence.sentence}",
@@ -247,18 +250,21 @@ def _sentence_predictions(
                         model_id=f"{model_id}:out-of-fold",
                     )
                 )
+        start += 1 + len(record.sentences)
     return predictions
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
     """ROC AUC of relevance over papers, and mean average precision of the labels over sentences."""
-    relevance, units = fitted.held_out.documents[:, 0], fitted.held_out.units
+    relevance = fitted.held_out.documents[:, 0]
+    units = np.maximum(fitted.held_out.units, NO_CONTENT)
+    first = np.cumsum(corpus.n_parts) - corpus.n_parts
+    targets, own = corpus.unit_targets[first], corpus.document[first] != NO_DOCUMENT
     precisions = []
     for column in range(1, len(codebook.all_keys)):
-        rows = ~np.isnan(corpus.unit_targets[:, column]) & (corpus.document != NO_DOCUMENT)
-        targets = corpus.unit_targets[rows, column]
-        if targets.any():
-            precisions.append(average_precision_score(targets, units[rows, column]))
+        rows = ~np.isnan(targets[:, column]) & own
+        if targets[rows, column].any():
+            precisions.append(average_precision_score(targets[rows, column], units[rows, column]))
     figures = {}
     if not corpus.document_targets[:, 0].all():
         figures["relevance_roc_auc"] = float(roc_auc_score(corpus.document_targets[:, 0], relevance))

@@ -13,9 +13,9 @@ from itertools import groupby
 
 import numpy as np
 
+from models.spelling import to_american, to_british
 from pipeline.records import Record, Sentence
 from pipeline.variations import passages, sections
-from pipeline.variations.spelling import to_american, to_british
 
 #: Name that the text as it is has beside those of ``VARIATIONS``.
 AS_IT_IS = "as_it_is"

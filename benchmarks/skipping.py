@@ -1,0 +1,98 @@
+"""How fast a search is tagged of which nine in ten records are irrelevant, with and without their labels.
+
+    python -m benchmarks.skipping [--before FOLDER]
+
+``FOLDER`` is a checkout of an earlier version with a model that it trained (``make run``): it tags the same search in
+the same run. Each way runs three times in turn, as a user would start it; the median counts. The irrelevant records
+are real abstracts of the screening benchmark, the relevant ones invented abstracts in journals' prose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.publish import ROOT, publish, result
+from benchmarks.sets import BENCH, read_table
+from models.codebook import load_codebook
+from pipeline.annotations import read_coded
+from pipeline.cleaning import clean_record
+from pipeline.records import Record
+from pipeline.store import write_records
+
+RECORDS, RELEVANT, RUNS = 700, 70, 3
+_REVIEWS = ("nagtegaal_2019", "nudging", "oud_2018", "wilson", "ace", "virus", "menon_2022")
+TEXT = """## Searches of which most records are irrelevant
+
+700 records, nine in ten of them real abstracts on other subjects: seconds from the command to its end, start-up
+included, and records a second. *all labels* is `--score-all`; *default* leaves out the labels of records whose
+relevance is a clear no. The earlier version scored every sentence of every record.
+"""
+
+
+def search() -> list[Record]:
+    """Make the search: relevant records spread evenly among the others."""
+    keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
+    coded = read_coded(ROOT / "data/annotated/coded/journal_style.jsonl", keys)
+    relevant = [record.record for record in coded if record.relevant][:RELEVANT]
+    each = -(-(RECORDS - RELEVANT) // len(_REVIEWS))
+    others = [
+        clean_record(Record(record_id=f"{name}-{number}", title=row["title"], abstract=row["abstract"]))
+        for name in _REVIEWS
+        for number, row in enumerate(read_table(BENCH / "screening" / f"{name}.csv.gz")[:each])
+    ][: RECORDS - RELEVANT]
+    step = len(others) // len(relevant)
+    return [
+        record for number, one in enumerate(relevant) for record in (one, *others[number * step : (number + 1) * step])
+    ]
+
+
+def seconds(checkout: Path, table: Path, output: Path, options: Sequence[str]) -> float:
+    """Tag the table with the version in a checkout."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
+    begun = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "mechtag", "tag", str(table), "-o", str(output), *options],
+        cwd=checkout,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Measure and publish."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
+    parser.add_argument("--before", type=Path, help="checkout of an earlier version, with its model")
+    before = parser.parse_args().before
+    ways: dict[str, tuple[Path, tuple[str, ...]]] = {"default": (ROOT, ()), "all labels": (ROOT, ("--score-all",))}
+    if before:
+        ways["earlier version"] = (before.resolve(), ())
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        records = search()
+        table = Path(folder) / "search.parquet"
+        write_records(table, records)
+        for run in range(RUNS):
+            for name, (checkout, options) in ways.items():
+                times[name].append(seconds(checkout, table, Path(folder) / f"{name}-{run}", options))
+    medians = {name: statistics.median(own) for name, own in times.items()}
+    found = []
+    for name, median in medians.items():
+        values = {"seconds": median, "records a second": len(records) / median}
+        if before:
+            values["times as fast as the earlier version"] = medians["earlier version"] / median
+        found += [result("nine in ten irrelevant", name, metric, value, runs=RUNS) for metric, value in values.items()]
+    publish("skipping", "python -m benchmarks.skipping", found, TEXT, versions=("torch", "transformers"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""How texts are put before they are scored, so that spelling and punctuation make no difference."""
+
+from __future__ import annotations
+
+import re
+
+from models.spelling import to_american
+
+_CUT = re.compile(r"[;()\[\]]")
+_OPENS, _CLOSES = "([", ")]"
+_END = " .;\t\n"
+
+
+def normalise(text: str) -> str:
+    """Give a text in American spelling, which the encoder knows best, without the full stop at its end."""
+    return to_american(text).rstrip(_END)
+
+
+def clauses(sentence: str) -> tuple[str, ...]:
+    """Cut a sentence at its semicolons, those in brackets apart, and normalise the parts.
+
+    Two sentences that a semicolon joins are thus read as two, and so is each theme of a list. At least one part; a
+    part is never empty, unless the sentence is.
+    """
+    parts, start, depth = [], 0, 0
+    for match in _CUT.finditer(sentence):
+        sign = match.group()
+        if sign == ";" and depth <= 0:
+            parts.append(sentence[start : match.start()])
+            start = match.end()
+        elif sign != ";":
+            depth += 1 if sign in _OPENS else -1
+    if depth > 0:  # A bracket that is never closed must not keep the rest together.
+        parts += sentence[start:].split(";")
+    else:
+        parts.append(sentence[start:])
+    found = tuple(filter(None, (normalise(part.strip()) for part in parts)))
+    return found or (normalise(sentence),)
