@@ -1,8 +1,9 @@
-"""Ways of pooling and of making probabilities, compared on out-of-fold scores of the coded records."""
+"""Ways of making probabilities and decisions of them, compared on out-of-fold scores of the coded records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,15 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
+from models.calibration import Calibration, probabilities
+from pipeline.settings import TrainSettings
 from training.examples import Corpus
-from training.thresholds import fit_curve
+from training.fit import cross_calibrate
+from training.thresholds import MIN_HARD, f1_threshold, fit_curve, refer_band
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 # Scores and targets that were learnt on, then the scores asked about; gives their probabilities.
 Method = Callable[[Array, Array, Array], Array]
 
@@ -56,7 +61,7 @@ def compare(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, f
     Returns
     -------
     dict
-        By way of calibrating: ``log_loss`` and ``brier``, means over the labels.
+        By way of calibrating: ``log loss`` and ``Brier score``, means over the labels.
     """
     targets = corpus.document_targets
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
@@ -76,16 +81,14 @@ def compare(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, f
                 chances.setdefault(f"{name} {kind}", np.zeros(scores.shape))[held] = found
     return {
         name: {
-            "log_loss": _mean(log_loss, coded, found),
-            "brier": _mean(brier_score_loss, coded, found),
+            "log loss": _mean(log_loss, coded, found),
+            "Brier score": _mean(brier_score_loss, coded, found),
         }
         for name, found in chances.items()
     }
 
 
-def _columns(
-    method: Method, scores: Array, targets: Array, learnt: NDArray[np.bool_], held: NDArray[np.bool_]
-) -> Array:
+def _columns(method: Method, scores: Array, targets: Array, learnt: Mask, held: Mask) -> Array:
     judged = ~np.isnan(targets)
     return np.stack(
         [
@@ -103,3 +106,62 @@ def _columns(
 def _mean(loss: Callable[[Array, Array], float], coded: Array, found: Array) -> float:
     clipped = np.clip(found, 1e-3, 1 - 1e-3)  # a step at 0 or 1 would cost without end
     return float(np.mean([loss(coded[:, column], clipped[:, column]) for column in range(1, coded.shape[1])]))
+
+
+def decide_both_ways(
+    corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings
+) -> dict[str, NDArray[np.str_]]:
+    """Decide labels by their probability in any case, as mechtag does, and by that given relevance.
+
+    Curves and bounds are those of the other folds; either way a record that is a clear no has no label.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+        Pooled, out of fold.
+
+    Returns
+    -------
+    dict
+        Decisions of labels by way of deciding, shape (n_documents, n_labels).
+    """
+    shape = (scores.shape[0], scores.shape[1] - 1)
+    in_any_case, given_relevant = np.full(shape, "refer"), np.full(shape, "refer")
+    for rows, held, calibration in cross_calibrate(corpus, scores, fold, settings):
+        learnt = fold != fold[rows[0]]
+        other = _bounds_given_relevant(corpus, scores, learnt, calibration, settings)
+        chances, given = probabilities(held, calibration.slope, calibration.intercept)
+        for place, row in enumerate(rows):
+            in_any_case[row] = calibration.decide(chances[place])[1:]
+            given_relevant[row] = other.decide(np.append(chances[place, :1], given[place]))[1:]
+    return {"probability in any case (shipped)": in_any_case, "probability if relevant": given_relevant}
+
+
+def _bounds_given_relevant(
+    corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
+) -> Calibration:
+    """Give bounds for probabilities given relevance, fitted as `training.thresholds.fit_calibration` fits its own."""
+    targets = corpus.document_targets
+    relevant = targets[:, 0] == 1
+    coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]
+    chances, given = probabilities(scores, calibration.slope, calibration.intercept)
+    # Those that are a clear no are not asked for their labels.
+    asked = learnt & (chances[:, 0] >= calibration.low[0])
+    known_hard = np.isin(corpus.source, np.flatnonzero(np.bincount(corpus.source[learnt & corpus.hard]) >= MIN_HARD))
+    telling = (relevant | corpus.hard) & known_hard if known_hard.any() else np.ones(len(relevant), dtype=bool)
+
+    def band(rows: Mask) -> tuple[float, float]:
+        cells = ~np.isnan(coded[rows])
+        return refer_band(given[rows][cells], coded[rows][cells], settings.decided_precision)
+
+    low, high, threshold = calibration.low.copy(), calibration.high.copy(), calibration.threshold.copy()
+    low[1:], high[1:] = band(learnt & relevant)[0], band(asked & telling)[1]
+    known = asked[:, None] & ~np.isnan(coded)
+    threshold[1:] = f1_threshold(given[known], coded[known])
+    for label in range(coded.shape[1]):
+        own = targets[learnt, 1 + label]
+        if min((own == 1).sum(), (own == 0).sum()) >= settings.min_positives:
+            rows = known[:, label]
+            threshold[1 + label] = f1_threshold(given[rows, label], coded[rows, label])
+    low[1:], high[1:] = np.minimum(low, threshold)[1:], np.maximum(high, threshold)[1:]
+    return replace(calibration, threshold=threshold, low=low, high=high)

@@ -31,7 +31,7 @@ from evaluation.metrics import as_it_is, example_f1, pooled_figures
 from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from models.features import embed_codebook
 from models.files import replacing
-from models.tagger import Tagger
+from models.tagger import Tagger, units_of
 from pipeline.files import read_json, write_json, write_text
 from pipeline.settings import EncoderSettings, TrainerName, TrainSettings
 from training.examples import build_corpus
@@ -44,7 +44,8 @@ COMMAND = "python -m benchmarks.hoc"
 _TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
 _KEPT = ROOT / "data/work/benchmarks/hoc"
 # What decides how mechtag learns; a change of these makes earlier runs of it void.
-_MODELS = ("calibration", "encoder", "features", "pooling", "tagger", "words")
+_MODELS = ("calibration", "encoder", "features", "pooling", "reading", "relevance", "role_model", "tagger", "words")
+_READING = ("models/roles.safetensors", "models/spelling.csv", "models/spelling.py")
 _TRAINING = ("examples", "fit", "pooled", "thresholds")
 _TUNING = ("lessons", "losses", "tuning")
 
@@ -98,8 +99,8 @@ def prepare() -> Bench:
     settings = EncoderSettings()
     source = locate_encoder(settings.name, sha256=settings.sha256)
     encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
-    units = [unit for coded in hallmarks.documents for unit in coded.document.units]
-    return Bench(hallmarks, encoder, KeptVectors(encoder, _KEPT, units))
+    units = units_of([coded.document for coded in hallmarks.documents])
+    return Bench(hallmarks, encoder, KeptVectors(encoder, _KEPT, [*units.parts, *units.whole_texts()]))
 
 
 def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) -> Ticks:
@@ -161,7 +162,7 @@ def _fingerprint(system: str) -> str:
         modules = [*(f"models/{name}.py" for name in _MODELS), *(f"training/{name}.py" for name in _TRAINING)]
         if system in TUNED:
             modules += ["models/tuned.py", *(f"training/{name}.py" for name in _TUNING)]
-        files = [*(ROOT / name for name in modules), CODEBOOK]
+        files = [*(ROOT / name for name in (*modules, *_READING)), CODEBOOK]
         hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         what = {"files": hashes, "settings": TrainSettings().model_dump(mode="json")}
     return hashlib.sha256(json.dumps([system, what], sort_keys=True).encode()).hexdigest()[:16]

@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(f"skipped: {error}", markup=False, highlight=False)
         return
     settings = load_settings(ROOT / "params.yaml")
-    model = load_model(MODEL, runtime=chosen.runtime, threads=settings.tag.threads)
+    model = load_model(MODEL, runtime=chosen.runtime, threads=settings.tag.threads, score_all=False)
     relevance_key = model.config.codebook.relevance.key
     decided: dict[str, list[Prediction]] = {name: [] for name in sets}
     parts = [

@@ -1,4 +1,4 @@
-"""Ways to tag that are compared on the coded records: sentences are scored by heads that did not see their paper."""
+"""Ways to tag that are compared on the coded records; nothing is scored by what has learnt from it."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 from models.codebook import Codebook, load_codebook
-from models.encoder import TransformerEncoder
+from models.encoder import TransformerEncoder, Vectors
 from models.features import Definitions, embed_codebook
+from models.pooling import SHARPNESS, mean, pool
+from models.tagger import units_of
 from pipeline.annotations import Exemplar, read_exemplars
 from pipeline.codings import read_annotations
 from pipeline.settings import Settings, load_settings
-from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
-from training.fit import fit_heads, score_units
+from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
+from training.fit import assign_folds, fit_folds, fit_relevance, score_texts
 from training.train import load_encoder
 from training.trainers import Frozen, Trainer
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
-# How much the neighbours' vectors count beside a sentence's own.
-_NEIGHBOURS = 0.5
-# Heads whose scores are averaged.
-_BAGS = 5
+# The set whose texts are prose as journals print it; those of the others are synopses.
+JOURNAL = "journal_style"
+# C of logistic regressions of relevance, and of labels on whole texts.
+_RELEVANCE_C, _WHOLE_C = 30.0, 10.0
+# What the score of the whole text counts beside that of the sentences.
+_WHOLE_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,19 +52,42 @@ class Ground:
         """The codebook as the untuned encoder encodes it."""
         return embed_codebook(self.codebook, self.encoder)
 
-    def encode(self, documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]) -> Corpus:
-        """Encode some of the documents and exemplars with the untuned encoder."""
-        return build_corpus(documents, exemplars, self.codebook.keys, self.encoder, self.definitions)
-
     @cached_property
     def corpus(self) -> Corpus:
-        """All documents, then all exemplars."""
-        return self.encode(self.documents, self.exemplars)
+        """All documents, then all exemplars, as the untuned encoder encodes them."""
+        return build_corpus(self.documents, self.exemplars, self.codebook.keys, self.encoder, self.definitions)
+
+    @cached_property
+    def with_methods(self) -> Vectors:
+        """Vectors of the whole texts with sentences about methods left in, notes still out."""
+        units = units_of([coded.document for coded in self.documents])
+        return self.encoder.encode(replace(units, counts=~units.notes).whole_texts())
+
+    @cached_property
+    def sentences(self) -> tuple[Array, Index]:
+        """Codes of titles and sentences, shape (n_units, 1 + n_labels), NaN where nobody coded; and whose they are."""
+        table = unit_table(self.documents, (), self.codebook.keys).with_format("numpy")
+        return np.asarray(table["targets"], dtype=np.float64), np.asarray(table["document"], dtype=np.int64)
 
     @property
     def frozen(self) -> Frozen:
         """The trainer that leaves the encoder as it is."""
         return Frozen(self.encoder, self.definitions)
+
+    @property
+    def sets(self) -> dict[str, Mask]:
+        """Which documents each set has, shape (n_documents,); all of them first."""
+        names = np.array([coded.source for coded in self.documents])
+        return {
+            "all records": np.ones(len(names), dtype=bool),
+            **{str(name): names == name for name in np.unique(names)},
+        }
+
+    def deal(self, seed: int) -> Index:
+        """Deal the documents into folds as training does."""
+        corpus, added = self.corpus, sum(coded.added for coded in self.documents)
+        folds = self.settings.train.folds
+        return assign_folds(corpus.document_targets[:, 0], folds, seed, added, corpus.source, corpus.hard)
 
 
 def load_ground() -> Ground:
@@ -69,38 +99,140 @@ def load_ground() -> Ground:
     return Ground(settings, codebook, load_encoder(settings), coded, exemplars)
 
 
-def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, seed: int) -> dict[str, Array]:
-    """Score every unit by heads that did not see its document.
+# Relevance.
+
+# Scores all documents after learning from some of them, shape (n_documents,).
+Relevance = Callable[[Ground, Mask], Array]
+
+
+def _regression(features: Array, ground: Ground, learnt: Mask) -> Array:
+    targets = ground.corpus.document_targets[:, 0]
+    model = LogisticRegression(C=_RELEVANCE_C, max_iter=1000).fit(features[learnt], targets[learnt])
+    scores: Array = model.decision_function(features)
+    return scores
+
+
+def of_sentences(ground: Ground, learnt: Mask) -> Array:
+    """Score the mean of the vectors of all texts, those about methods included."""
+    corpus = ground.corpus
+    vectors = corpus.vectors[corpus.document != NO_DOCUMENT].astype(np.float64)
+    return _regression(mean(vectors, corpus.lengths), ground, learnt)
+
+
+def of_words(ground: Ground, learnt: Mask) -> Array:
+    """Score words and word pairs by a linear support vector machine."""
+    texts = [" ".join(coded.document.units) for coded in ground.documents]
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
+    vectorizer.fit([text for text, learn in zip(texts, learnt, strict=True) if learn])
+    words, targets = vectorizer.transform(texts), ground.corpus.document_targets[:, 0]
+    scores: Array = LinearSVC(random_state=0).fit(words[learnt], targets[learnt]).decision_function(words)
+    return scores
+
+
+def of_whole(ground: Ground, learnt: Mask) -> Array:
+    """Score the vector of the whole text by logistic regression."""
+    return _regression(ground.corpus.wholes.astype(np.float64), ground, learnt)
+
+
+def of_whole_and_title(ground: Ground, learnt: Mask) -> Array:
+    """Score the vectors of the whole text and of the title by logistic regression."""
+    corpus = ground.corpus
+    titles = corpus.vectors[[rows[0] for rows in corpus.rows()]]
+    return _regression(np.hstack([corpus.wholes, titles]).astype(np.float64), ground, learnt)
+
+
+def of_machine(ground: Ground, learnt: Mask) -> Array:
+    """Score as mechtag does."""
+    return fit_relevance(ground.corpus, learnt, ground.settings.train).score(ground.corpus.wholes)
+
+
+def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
+    """Score as mechtag does, but with sentences about methods left in the text."""
+    corpus = replace(ground.corpus, wholes=ground.with_methods)
+    return fit_relevance(corpus, learnt, ground.settings.train).score(corpus.wholes)
+
+
+SHIPPED_RELEVANCE = "whole text, kernel machine (shipped)"
+RELEVANCE: dict[str, Relevance] = {
+    SHIPPED_RELEVANCE: of_machine,
+    "the same, methods left in": of_machine_with_methods,
+    "whole text, logistic regression": of_whole,
+    "whole text and title, logistic regression": of_whole_and_title,
+    "mean of sentences, logistic regression": of_sentences,
+    "TF-IDF + linear SVM": of_words,
+}
+
+
+def relevance_out_of_fold(ground: Ground, way: Relevance, fold: Index) -> Array:
+    """Score each fold after learning from the others, shape (n_documents,)."""
+    scores = np.full(len(fold), np.nan)
+    for held_out in np.unique(fold):
+        scores[fold == held_out] = way(ground, fold != held_out)[fold == held_out]
+    return scores
+
+
+# Labels.
+
+
+@dataclass(frozen=True)
+class Run:
+    """Out-of-fold scores of one way of tagging under one seed.
+
+    Attributes
+    ----------
+    texts : ndarray, shape (n_texts, 1 + n_labels)
+        Scores of the parts of documents.
+    units : ndarray, shape (n_units, 1 + n_labels)
+        Scores of titles and sentences; minus infinity where they are no content.
+    documents : ndarray, shape (n_documents, 1 + n_labels)
+    """
+
+    texts: Array
+    units: Array
+    documents: Array
+
+
+# Which parts of the sum that scores a label count.
+PARTS = ("both", "vectors", "words")
+
+
+def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, seed: int) -> dict[str, Run]:
+    """Score all texts by heads that did not see their document.
 
     Returns
     -------
     dict
-        ``both``: the shipped heads; ``vectors`` and ``words``: the two parts of their sum.
-        Each of shape (n_units, 1 + n_labels), NaN for exemplars.
+        ``both``: the shipped heads; ``vectors`` (with definitions and roles) and ``words``: the two parts of their sum.
     """
-    scores = {name: np.full(corpus.unit_targets.shape, np.nan) for name in ("both", "vectors", "words")}
-    for held_out in np.unique(fold):
-        learnt = fold != held_out
-        encoded = trainer.encode(corpus, learnt, seed)
-        heads = fit_heads(encoded.corpus, learnt, ground.settings.train)
-        rows = np.isin(corpus.document, np.flatnonzero(~learnt))
-        parts = {
-            "both": heads,
-            "vectors": replace(heads, word_weights=np.zeros_like(heads.word_weights)),
-            "words": replace(
-                heads, weights=np.zeros_like(heads.weights), likeness_weights=np.zeros_like(heads.likeness_weights)
-            ),
-        }
-        for name, part in parts.items():
-            scores[name][rows] = score_units(encoded.corpus, part, rows)
-    return scores
+    n_units = len(ground.sentences[1])
+    everything, own = np.ones(corpus.n_documents, dtype=bool), corpus.document != NO_DOCUMENT
+    scores = {part: np.full(corpus.unit_targets.shape, np.nan) for part in PARTS}
+    relevance = np.full(corpus.n_documents, np.nan)
+    fitted = fit_folds(corpus, trainer, fold, everything, ground.settings.train, seed)
+    for held_out, (encoded, heads) in enumerate(fitted):
+        rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
+        relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
+        for part, texts in scores.items():
+            kept = replace(
+                heads,
+                weights=heads.weights * (part != "words"),
+                cue_weights=heads.cue_weights * (part != "words"),
+                word_weights=heads.word_weights * (part != "vectors"),
+            )
+            texts[rows] = score_texts(encoded.corpus, kept, rows)
+    return {
+        part: Run(texts[own], corpus.score_units(texts)[:n_units], corpus.score_documents(relevance, texts))
+        for part, texts in scores.items()
+    }
 
 
-def zero_shot(ground: Ground) -> Array:
-    """Score units by their likeness to the definitions alone, relevance included; nothing is learnt."""
-    relevance = ground.encoder.encode([ground.codebook.relevance.definition])[0]
-    own = ground.corpus.vectors.astype(np.float64) @ relevance.astype(np.float64)
-    return np.hstack([own[:, None], ground.corpus.likenesses[:, :, 0]])
+def zero_shot(ground: Ground) -> Run:
+    """Score texts by their likeness to the definitions alone; nothing is learnt, and nothing said of relevance."""
+    corpus, n_units = ground.corpus, len(ground.sentences[1])
+    nothing = np.zeros(corpus.n_documents)
+    texts = np.hstack([np.zeros((len(corpus.document), 1)), corpus.likenesses[:, :, 0]])
+    own = corpus.document != NO_DOCUMENT
+    return Run(texts[own], corpus.score_units(texts)[:n_units], corpus.score_documents(nothing, texts))
 
 
 def without_definitions(ground: Ground) -> Corpus:
@@ -108,76 +240,80 @@ def without_definitions(ground: Ground) -> Corpus:
     return replace(ground.corpus, likenesses=np.zeros_like(ground.corpus.likenesses))
 
 
-def with_neighbours(ground: Ground) -> Corpus:
-    """Lay the mean vector of the sentences before and after beside each sentence's own."""
-    vectors, owner = ground.corpus.vectors, ground.corpus.document
-    follows = (owner[1:] == owner[:-1]) & (owner[1:] != NO_DOCUMENT)
-    around = np.zeros_like(vectors)
-    around[1:][follows] += vectors[:-1][follows]
-    around[:-1][follows] += vectors[1:][follows]
-    return replace(ground.corpus, vectors=np.hstack([vectors, _NEIGHBOURS * around / 2]))
+def without_exemplars(ground: Ground) -> Corpus:
+    """Take the exemplars away."""
+    return ground.corpus.keep(np.ones(ground.corpus.n_documents, dtype=bool), exemplars=False)
 
 
-def with_position(ground: Ground) -> Corpus:
-    """Lay beside each vector whether the unit is the title, and how far down the abstract it stands."""
-    place = np.zeros((len(ground.corpus.document), 2), dtype=np.float32)
-    for rows in ground.corpus.rows():
-        place[rows[0], 0] = 1.0
-        place[rows[1:], 1] = np.linspace(0, 1, len(rows) - 1)
-    return replace(ground.corpus, vectors=np.hstack([ground.corpus.vectors, place]))
-
-
-def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
-    """Hide the sentence codes of half the papers, and their paper codes too unless ``whole``."""
-    hidden = np.random.default_rng(seed).random(len(ground.documents)) < 0.5
-    nothing = dict.fromkeys(ground.codebook.keys)
-    documents = [
-        replace(document, sentence_labels=None, codes=document.codes if whole else nothing) if hide else document
-        for document, hide in zip(ground.documents, hidden, strict=True)
-    ]
-    return ground.encode(documents, ground.exemplars)
-
-
-def with_co_occurrence(ground: Ground, scores: Array, fold: Index) -> Array:
-    """Score each unit anew from the scores of all labels, its own and those of its paper.
-
-    The second heads are fitted on out-of-fold scores of the other folds; the heads behind those
-    have seen the held-out fold, which flatters this variant a little.
-    """
-    corpus = ground.corpus
-    rows = np.flatnonzero(corpus.document != NO_DOCUMENT)
-    owner = corpus.document[rows]
-    papers = corpus.pool(scores, np.ones(scores.shape[1]))[owner]
-    features = np.hstack([scores[rows], papers])
-    again = scores.copy()
-    for held_out in np.unique(fold):
-        held = fold[owner] == held_out
-        for column in range(1, scores.shape[1]):
-            targets = corpus.unit_targets[rows, column]
-            learnt = ~held & ~np.isnan(targets)
-            model = LogisticRegression(max_iter=1000).fit(features[learnt], targets[learnt])
-            again[rows[held], column] = model.decision_function(features[held])
-    return again
-
-
-def bagged(ground: Ground, fold: Index, seed: int) -> Array:
-    """Mean scores of heads that were each fitted on a random four fifths of the papers they may learn from."""
-    generator = np.random.default_rng(seed)
-    corpus = ground.corpus
-    scores = np.full(corpus.unit_targets.shape, np.nan)
-    for held_out in np.unique(fold):
-        rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
-        parts = []
-        for _ in range(_BAGS):
-            drawn = (fold != held_out) & (generator.random(len(fold)) < 0.8)
-            parts.append(score_units(corpus, fit_heads(corpus, drawn, ground.settings.train), rows))
-        scores[rows] = np.mean(parts, axis=0)
-    return scores
+def without_roles(ground: Ground) -> Corpus:
+    """Do not tell whether a text reports results; methods still are no content."""
+    return replace(ground.corpus, reports=np.zeros_like(ground.corpus.reports))
 
 
 FEATURES: dict[str, Callable[[Ground], Corpus]] = {
     "without definitions": without_definitions,
-    "without exemplars": lambda ground: ground.encode(ground.documents, ()),
-    "with neighbouring sentences": with_neighbours,
-    "with title and position": with_position,
+    "without exemplars": without_exemplars,
+    "without the role cue": without_roles,
 }
+
+
+def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
+    """Hide the sentence codes of half the papers, and their paper codes too unless ``whole``."""
+    corpus = ground.corpus
+    hidden = np.random.default_rng(seed).random(corpus.n_documents) < 0.5
+    texts, documents = corpus.unit_targets.copy(), corpus.document_targets.copy()
+    texts[(corpus.document != NO_DOCUMENT) & hidden[corpus.document]] = np.nan
+    if not whole:
+        documents[hidden, 1:] = np.nan
+    return replace(corpus, unit_targets=texts, document_targets=documents)
+
+
+# From texts to papers.
+
+SHIPPED_POOLING = f"log-sum-exp, sharpness {SHARPNESS:g} (shipped)"
+_SHARPNESSES = (0.5, 1.0, 1.5, 2.0, 4.0)
+_BEST = 2
+
+
+def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
+    """Pool the labels' scores of texts into those of papers, way by way.
+
+    Parameters
+    ----------
+    texts : ndarray, shape (n_texts, 1 + n_labels)
+        Out of fold.
+
+    Returns
+    -------
+    dict
+        Each of shape (n_documents, n_labels).
+    """
+    corpus = ground.corpus
+    own = corpus.document != NO_DOCUMENT
+    scores = np.where(corpus.counts[own, None], texts, -np.inf)[:, 1:]
+    best = [np.sort(scores[rows][corpus.counts[rows]], axis=0)[::-1] for rows in corpus.rows()]
+    found = {"mean": np.stack([rows.mean(axis=0) for rows in best])}
+    for sharpness in _SHARPNESSES:
+        name = SHIPPED_POOLING if sharpness == SHARPNESS else f"log-sum-exp, sharpness {sharpness:g}"
+        found[name] = pool(scores, corpus.lengths, sharpness)
+    found["maximum"] = np.stack([rows[0] for rows in best])
+    found["mean of the two best"] = np.stack([rows[:_BEST].mean(axis=0) for rows in best])
+    found["shipped, and half the score of the whole text"] = found[SHIPPED_POOLING] + _WHOLE_WEIGHT * _labels_of_wholes(
+        corpus, fold
+    )
+    return found
+
+
+def _labels_of_wholes(corpus: Corpus, fold: Index) -> Array:
+    """Score labels by logistic regression on the whole text, out of fold, shape (n_documents, n_labels)."""
+    scores = np.zeros((corpus.n_documents, corpus.document_targets.shape[1] - 1))
+    wholes = corpus.wholes.astype(np.float64)
+    for held_out in np.unique(fold):
+        held = fold == held_out
+        for label in range(scores.shape[1]):
+            targets = corpus.document_targets[:, 1 + label]
+            learnt = ~held & ~np.isnan(targets)
+            if len(np.unique(targets[learnt])) == 2:
+                model = LogisticRegression(C=_WHOLE_C, max_iter=1000).fit(wholes[learnt], targets[learnt])
+                scores[held, label] = model.decision_function(wholes[held])
+    return scores

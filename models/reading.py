@@ -7,7 +7,7 @@ import re
 from models.spelling import to_american
 
 _CUT = re.compile(r"[;()\[\]]")
-_OPENS, _CLOSES = "([", ")]"
+_OPENS = "(["
 _END = " .;\t\n"
 
 
@@ -25,11 +25,11 @@ def clauses(sentence: str) -> tuple[str, ...]:
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):
         sign = match.group()
-        if sign == ";" and depth <= 0:
+        if sign == ";" and not depth:
             parts.append(sentence[start : match.start()])
             start = match.end()
         elif sign != ";":
-            depth += 1 if sign in _OPENS else -1
+            depth = depth + 1 if sign in _OPENS else max(0, depth - 1)  # "1) trust; 2) power" opens none
     if depth > 0:  # A bracket that is never closed must not keep the rest together.
         parts += sentence[start:].split(";")
     else:

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _METHODS, _RESULTS = ROLES.index("methods"), ROLES.index("results")
 FILE = Path(__file__).with_name("roles.safetensors")
 # Log odds from which a sentence counts as methods. Of coded sentences 1% lie above.
-METHODS_SURE = 0.8
+METHODS_SURE = 1.0
 # Log odds beyond this make no difference.
 _BOUND = 3.0
 

@@ -24,7 +24,8 @@ _PREFIXES = tuple(
     "anti bio co de dis dys hyper hypo inter intra mis multi neo non over pre re sub trans un under".split()
 )
 _WORD = re.compile(r"(?<![^\W_])[A-Za-z]+(?![^\W_])")
-_ADDRESS = re.compile(r"\S*(?:://|www\.|@)\S*")
+_RUN = re.compile(r"\S+")
+_ADDRESS = re.compile(r"://|www\.|@")
 
 
 @cache
@@ -68,7 +69,9 @@ def _swap(word: str, table: Mapping[str, str]) -> str:
 
 def _respell(text: str, table: Mapping[str, str]) -> str:
     parts, start = [], 0
-    for address in [*_ADDRESS.finditer(text), None]:
+    # Runs are found first: a pattern for whole addresses would go through a long run once for each of its letters.
+    addresses = (run for run in _RUN.finditer(text) if _ADDRESS.search(run.group())) if _ADDRESS.search(text) else ()
+    for address in [*addresses, None]:
         end = address.start() if address else len(text)
         parts.append(_WORD.sub(lambda match: _swap(match.group(), table), text[start:end]))
         if address:

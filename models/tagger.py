@@ -62,7 +62,7 @@ class Units:
         Units of each document; the first is its title.
     counts : ndarray of bool, shape (n_parts,)
         Whether a part is content: of a title, or neither methods nor of a note. Where a document has no content,
-        all that is no note counts, and else all there is.
+        all that is no note counts, and else all there is. What is said again counts once.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is of a note, or empty.
     reports : ndarray, shape (n_parts,)
@@ -89,7 +89,7 @@ class Units:
         for length in self.parts_of_documents:
             rows = range(end, end + length)
             kept = [row for row in rows if self.counts[row]]
-            if len(kept) < 2:
+            if kept in ([], [end]):
                 kept = [row for row in rows if not self.notes[row]] or kept
             wholes.append(". ".join(self.parts[row] for row in kept))
             end += length
@@ -127,6 +127,8 @@ def units_of(documents: Sequence[Document]) -> Units:
             units.counts[rows] = ~notes[rows]
         if not units.counts[rows].any():
             units.counts[rows] = True
+        _, first = np.unique(parts[start:end], return_index=True)
+        units.counts[rows] &= np.isin(np.arange(end - start), first)
     return units
 
 

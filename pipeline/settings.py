@@ -108,6 +108,8 @@ class TrainSettings(Strict):
         its definition alone, with weights and calibration shared by all labels.
     relevance_recall
         Share of relevant papers that the threshold of relevance keeps, out of fold.
+    relevance_loss
+        Share of relevant papers that a no may lose, with 90% certainty; the rest of what is unlikely needs review.
     relevance_precision, decided_precision
         Share of its own yes, and of its own no, in which the tagger must be right out of fold, for relevance and for
         labels; what lies between is referred to a person. See `training.thresholds.fit_calibration`.
@@ -125,6 +127,7 @@ class TrainSettings(Strict):
     relevance_regularisation: float = Field(default=3.0, gt=0)
     min_positives: int = Field(default=3, ge=1)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)
+    relevance_loss: float = Field(default=0.02, gt=0, lt=1)
     relevance_precision: float = Field(default=0.8, ge=0.5, lt=1)
     decided_precision: float = Field(default=0.85, ge=0.5, lt=1)
 

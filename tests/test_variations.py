@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.codebook import Codebook
+from models.spelling import spellings, to_american, to_british
 from pipeline.annotations import read_exemplars
 from pipeline.codings import read_annotations
 from pipeline.records import Record, Sentence
@@ -18,7 +19,6 @@ from pipeline.sentences import split
 from pipeline.settings import SentenceSettings, load_settings
 from pipeline.variations import VARIATIONS, vary
 from pipeline.variations.boilerplate import METHODS, NOTICES, is_methods
-from models.spelling import spellings, to_american, to_british
 from tests.conftest import ROOT
 
 PLAIN = (

@@ -157,12 +157,16 @@ class Corpus:
     def whole_targets(self) -> Array:
         """Codes of the papers that were coded only as a whole, shape (n_documents, 1 + n_labels).
 
-        A label of a paper whose sentences were coded for it is NaN: the sentences say more.
+        A label of a paper whose sentences were coded for it is NaN: the sentences say more. Unless the label is only
+        at sentences of several parts, which say nothing of their own.
         """
-        targets = self.document_targets.copy()
-        rows, columns = np.nonzero(~np.isnan(self.unit_targets) & (self.document != NO_DOCUMENT)[:, None])
-        targets[self.document[rows], columns] = np.nan
-        return targets
+        own = self.document != NO_DOCUMENT
+        judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
+        for seen, texts in ((judged, ~np.isnan(self.unit_targets)), (carried, self.unit_targets == 1)):
+            rows, columns = np.nonzero(texts & own[:, None])
+            seen[self.document[rows], columns] = True
+        left = (self.document_targets == 1) & ~carried
+        return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
         """Pool the scores of each unit's content, shape (n_units, 1 + n_labels).

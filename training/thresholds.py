@@ -36,8 +36,8 @@ def fit_calibration(
     The bounds between which a person decides are those of `refer_band`:
 
     - Relevance keeps its promise on hard records, in each set of records that knows enough of them. Easy ones would
-      make any yes look right. Its no is so low that with certainty ``CERTAINTY`` at most a share of
-      1 - ``relevance_recall`` of the relevant records is lost to it; see `safe_no`.
+      make any yes look right. Its no is so low that with certainty ``CERTAINTY`` at most ``relevance_loss`` of the
+      relevant records are lost to it; see `safe_no`.
     - Labels have one band together, for a probability means the same in each, and a label alone has too few cases. A
       yes is judged on relevant and hard records; a no on relevant ones alone, because it is mostly right where hardly
       any record carries the label.
@@ -76,7 +76,7 @@ def fit_calibration(
     low, high = np.zeros(n_columns), np.zeros(n_columns)
     telling = _telling(relevant, hard, source)
     bands = [refer_band(chances[rows, 0], coded[rows, 0], settings.relevance_precision) for rows in telling]
-    low[0] = min(safe_no(chances[relevant, 0], 1 - recall), *(band[0] for band in bands))
+    low[0] = min(safe_no(chances[relevant, 0], settings.relevance_loss), *(band[0] for band in bands))
     high[0] = max(band[1] for band in bands)
 
     def label_band(rows: Mask) -> tuple[float, float]:
@@ -125,8 +125,8 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Give the highest probability below which, with certainty ``CERTAINTY``, at most a share of positives lies.
 
-    The bound is Clopper and Pearson's, as in `refer_band`: 1 of 100 positives may be lost for a share of 5%, 6 of
-    220. Where there are too few positives to be sure, 0.
+    The bound is Clopper and Pearson's, as in `refer_band`: of 100 positives 1 may be lost for a share of 5%, of 220
+    6, and 1 for a share of 2%. Where there are too few positives to be sure, none.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def safe_no(chances: Array, share: float) -> float:
     values = np.sort(chances)
     lost = np.arange(len(values))
     sure = beta.ppf(CERTAINTY, lost + 1, len(values) - lost) <= share
-    return float(values[lost[sure][-1]]) if sure.any() else 0.0
+    return float(values[lost[sure][-1] if sure.any() else 0])
 
 
 def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
