@@ -58,11 +58,11 @@ DECIDED_BY = {GAIN: DECIDES, RELEVANCE_GAIN: AREA, POOLING_GAIN: "AUC across"}
 
 TEXT = """## What each part of the tagger is worth
 
-Cross-validation on the project's own coded records: {counts}. The first two sets are synopses, the third is invented
-prose as journals print it, so each set has its own rows. Each paper is scored by a model that learnt from the other
-four of five folds, dealt as training deals them. All figures are means over three seeds, with 95% intervals
-bootstrapped over papers. A *gain* is the difference to what mechtag does (*shipped*), on the same resamples. The gold
-standard has no part in any of this.
+Cross-validation on the project's own coded records, {counts}.
+The first two sets are synopses, the third is invented prose as journals print it, so each set has its own rows. Each
+paper is scored by a model that learnt from the other four of five folds, dealt as training deals them. All figures are
+means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference to what mechtag does
+(*shipped*), on the same resamples. The gold standard has no part in any of this.
 
 The rule was written down before the first run: the macro average precision over sentences of all records (*sentence
 AP*) decides what a label is scored from. A part is taken when it adds at least 0.01 and the interval of the
@@ -77,7 +77,8 @@ records above, and of irrelevant ones below, the threshold that keeps 95% of the
 **Labels.** Sentences that mechtag counts as methods or notes rank last, whatever people coded. *evidence P@1* is how
 often the highest sentence of a paper that carries a label was coded for it; *across* and *within* are explained in
 [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the papers lose their
-codes, or only those of their sentences.{trainers}
+codes, or only those of their sentences.
+{trainers}
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
@@ -86,9 +87,9 @@ probability that the paper is relevant and carries it, or by the probability tha
 with its own bounds from the other folds. *yes right* is the share of yes that people say too, over all records; *yes or
 needs review* the share of carried labels that one of the two finds; *needs review* the share of the labels of relevant
 papers left to a person. **Calibration**: log loss and Brier score over all records, lower is better."""
-_WITHOUT_TRAINERS = """ The trainers that tune the encoder are not in the table: they take hours and run only with
+_WITHOUT_TRAINERS = """The trainers that tune the encoder are not in the table: they take hours and run only with
 `--trainers`."""
-_WITH_TRAINERS = """ The trainers that tune the encoder ran under the first seed alone, for they take hours; their gain
+_WITH_TRAINERS = """The trainers that tune the encoder ran under the first seed alone, for they take hours; their gain
 is over what is shipped under that seed."""
 
 
@@ -332,11 +333,11 @@ def _counts(ground: Ground) -> str:
     """Name the sets and how many records each has."""
     relevant = ground.corpus.document_targets[:, 0] == 1
     told = [
-        f"`{name}` ({papers.sum()} records, {(papers & relevant).sum()} relevant, "
-        f"{(papers & ground.corpus.hard).sum()} known to be hard)"
+        f"`{name}` ({papers.sum()}, {(papers & relevant).sum()} relevant, "
+        f"{(papers & ground.corpus.hard).sum()} irrelevant ones known to be hard)"
         for name, papers in list(ground.sets.items())[1:]
     ]
-    return f"{len(ground.documents)} records in {len(told)} sets, {', '.join(told)}"
+    return f"{len(ground.documents)} in {len(told)} sets: {', '.join(told)}"
 
 
 def main() -> None:
