@@ -19,7 +19,7 @@ from training.invariance import fold_taggers, tag_fold
 pytestmark = pytest.mark.slow
 
 MOST_CELLS = 0.02
-MOST_PAIRS = 0.1
+MOST_PAIRS = 0.15
 FEWEST_PAPERS = 10
 
 

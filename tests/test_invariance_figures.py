@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import training.fit
 from evaluation.invariance import invariance_section
 from evaluation.table import accuracy_markdown
 from models.codebook import Codebook
@@ -17,7 +18,8 @@ from pipeline.records import Decision, Prediction
 from pipeline.settings import Settings
 from pipeline.variations import AS_IT_IS, VARIATIONS
 from tests.toy import WordEncoder, fruit_project
-from training import invariance, train
+from training import train
+from training.examples import NO_DOCUMENT
 from training.invariance import fold_taggers, tag_varied
 
 LABELS = ("apple", "pear")
@@ -109,13 +111,14 @@ def test_no_model_has_seen_the_papers_that_it_tags(
     settings: Settings, fruit: Codebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: list[set[int]] = []
-    real = invariance.fit
+    real = training.fit.fit_heads
 
-    def watched(corpus, *rest, **named):  # type: ignore[no-untyped-def]
-        learnt.append(set(corpus.texts))
-        return real(corpus, *rest, **named)
+    def watched(corpus, documents, settings):  # type: ignore[no-untyped-def]
+        own = documents[corpus.document] & (corpus.document != NO_DOCUMENT)
+        learnt.append({text for text, use in zip(corpus.texts, own, strict=True) if use})
+        return real(corpus, documents, settings)
 
-    monkeypatch.setattr(invariance, "fit", watched)
+    monkeypatch.setattr(training.fit, "fit_heads", watched)
     tagged = []
     for (records, _), texts in zip(fold_taggers(settings, fruit), learnt, strict=True):
         assert len(records) == 20
