@@ -16,6 +16,12 @@ def normalise(text: str) -> str:
     return to_american(text).rstrip(_END)
 
 
+def beginning(text: str, n_words: int) -> str:
+    """Give the first words of a text; a text that has no more than these stays as it is."""
+    words = text.split(maxsplit=n_words)
+    return text if len(words) <= n_words else " ".join(words[:n_words])
+
+
 def clauses(sentence: str) -> tuple[str, ...]:
     """Cut a sentence at its semicolons, those in brackets apart, and normalise the parts.
 

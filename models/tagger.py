@@ -14,7 +14,7 @@ from models.codebook import Codebook
 from models.encoder import Encoder, Vectors
 from models.features import Definitions, cues
 from models.pooling import pool
-from models.reading import clauses, normalise
+from models.reading import beginning, clauses, normalise
 from models.relevance import RelevanceHead
 from models.role_model import read_roles
 from models.roles import Role
@@ -23,6 +23,11 @@ from models.words import Words
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+# Where the labels of irrelevant records are left out, the first words of a text settle most of them: it is read no
+# further if its chance of relevance is below this share of the bound under which relevance is a no.
+GLANCE_WORDS = 70
+GLANCE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,8 @@ class Tagger:
         Gives the encoder that scores close documents again (`Calibration.is_close`), where
         ``encoder`` is quick but rough; called when one is met.
     score_all
-        Whether sentences are scored even where relevance is a clear no.
+        Whether sentences are scored even where relevance is a clear no. If not, texts whose first words are far from
+        relevant are read no further, and their relevance is that of these words.
     """
 
     codebook: Codebook
@@ -256,9 +262,7 @@ class Tagger:
         if not documents:
             return []
         units = units_of(documents)
-        texts = units.whole_texts()
-        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        wholes = self.encoder.encode(list(places))[[places[text] for text in texts]]
+        wholes = self._encode_wholes(units.whole_texts())
         relevance, unlike = self.heads.relevance.score(wholes), self.heads.relevance.is_unlike(wholes)
         likely = self.score_all | (self.calibration.relevance(relevance) >= self.calibration.low[0])
         found = np.full((len(documents), 1 + len(self.codebook.keys)), np.nan)
@@ -273,6 +277,23 @@ class Tagger:
             Scored(found[row], chances[row], given[row], self.calibration.decide(chances[row]), part, bool(unlike[row]))
             for row, part in enumerate(parts)
         ]
+
+    def _encode_wholes(self, texts: Sequence[str]) -> Vectors:
+        """Encode whole texts; a text that comes again is encoded once."""
+        places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        own = [places[text] for text in texts]
+        low = float(self.calibration.low[0])
+        if self.score_all or low <= 0:
+            return self.encoder.encode(list(places))[own]
+        beginnings = [beginning(text, GLANCE_WORDS) for text in places]
+        vectors = self.encoder.encode(beginnings)
+        chances = self.calibration.relevance(self.heads.relevance.score(vectors))
+        longer = np.array([text != begun for text, begun in zip(places, beginnings, strict=True)])
+        unsettled = np.flatnonzero(longer & (chances >= GLANCE_SHARE * low))
+        if len(unsettled):
+            distinct = list(places)
+            vectors[unsettled] = self.encoder.encode([distinct[row] for row in unsettled])
+        return vectors[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
         """Score the units of some documents; what comes again, and what is no content, costs nothing."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.reading import clauses, normalise
+from models.reading import beginning, clauses, normalise
 from models.tagger import Document, units_of
 
 
@@ -59,3 +59,16 @@ def test_methods_join_the_text_only_where_there_is_no_content_but_the_title() ->
     (without,) = units_of([Document("On trust", (methods,))]).whole_texts()
     assert with_content == "Trust grew among partners"
     assert without == "On trust. Interviews were transcribed verbatim and analyzed thematically"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("one", "one"),
+        ("one  two ", "one  two "),
+        ("one  two\tthree four", "one two"),
+    ],
+)
+def test_a_beginning_has_the_first_words_and_short_texts_stay(text: str, expected: str) -> None:
+    assert beginning(text, 2) == expected

@@ -217,6 +217,42 @@ def test_where_all_documents_are_clearly_irrelevant_no_sentence_is_encoded(
     assert strict.tag([]) == []
 
 
+def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    encode = type(divided.encoder).encode
+    monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
+    monkeypatch.setattr("models.tagger.GLANCE_WORDS", 2)
+    chance = {
+        text: divided.calibration.relevance(divided.heads.relevance.score(encode(divided.encoder, [text])))[0]
+        for text in ("apple orchard", "pear perry")
+    }
+    (far, _), (near, bound) = sorted(chance.items(), key=lambda item: item[1])
+    low = divided.calibration.low.copy()
+    low[0] = bound  # The far text is below this share of it, the near one is not.
+    monkeypatch.setattr("models.tagger.GLANCE_SHARE", (chance[far] + bound) / 2 / bound)
+    quick = replace(divided, calibration=replace(divided.calibration, low=low), score_all=False)
+    documents = [Document(f"{far} plum"), Document(f"{near} plum"), Document(far), Document(near)]
+    found = quick.tag(documents)
+    assert seen[:5] == [far, near, far, near, f"{near} plum"]
+    assert f"{far} plum" not in seen
+    assert found[0].scores[0] == found[2].scores[0]  # Of the first words, with which the text was settled.
+    everything = replace(quick, score_all=True).tag(documents)
+    assert [one.scores[0] for one in found[1:]] == [one.scores[0] for one in everything[1:]]
+    assert found[0].decisions == ("no",) * 4
+    assert found[1].scores[0] != found[3].scores[0]
+
+
+def test_no_text_is_read_twice_where_no_record_is_called_no(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.tagger.GLANCE_WORDS", 1)
+    seen: list[str] = []
+    encode = type(divided.encoder).encode
+    monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
+    low = divided.calibration.low.copy()
+    low[0] = 0.0
+    replace(divided, calibration=replace(divided.calibration, low=low), score_all=False).tag([Document("apple pear")])
+    assert seen == ["apple pear", "apple pear"]  # The whole text, then the title as a unit.
+
+
 def test_a_label_has_the_chance_of_relevance_times_its_own(divided: Tagger) -> None:
     own = divided.calibration
     for one in divided.tag(some_documents()):
