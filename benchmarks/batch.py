@@ -20,10 +20,10 @@ import yaml
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
-from pipeline.errors import MechtagError
-from pipeline.files import read_json, write_json, write_text
-from pipeline.records import Record
-from pipeline.store import read_predictions, write_records
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json, write_text
+from mechtag.core.parquet import read_predictions, write_records
+from mechtag.core.records import Record
 
 COMMAND = "python -m benchmarks.batch"
 _SCREENING = BENCH / "screening"

@@ -11,15 +11,13 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
-from models.calibration import Calibration, probabilities
-from pipeline.settings import TrainSettings
-from training.examples import Corpus
-from training.fit import cross_calibrate
-from training.thresholds import MIN_HARD, f1_threshold, fit_curve, refer_band
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.settings import TrainSettings
+from mechtag.models.scoring import Calibration, probabilities
+from mechtag.training.calibration import MIN_HARD, f1_threshold, fit_curve, refer_band
+from mechtag.training.dataset import Corpus
+from mechtag.training.heads import cross_calibrate
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 # Scores and targets that were learnt on, then the scores asked about; gives their probabilities.
 Method = Callable[[Array, Array, Array], Array]
 
@@ -140,7 +138,7 @@ def decide_both_ways(
 def _bounds_given_relevant(
     corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
 ) -> Calibration:
-    """Give bounds for probabilities given relevance, fitted as `training.thresholds.fit_calibration` fits its own."""
+    """Fit bounds for probabilities given relevance in the way of `calibration.fit_calibration`."""
     targets = corpus.document_targets
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]

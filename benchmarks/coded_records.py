@@ -31,16 +31,14 @@ from benchmarks.variants import (
     relevance_out_of_fold,
     zero_shot,
 )
-from evaluation.agreement import ratio
-from evaluation.evidence import rank_evidence
-from evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, ranking, within_auc
-from evaluation.resampling import draw, interval
-from training.thresholds import recall_threshold
-from training.trainers import make_trainer
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.evaluation.agreement import ratio
+from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, ranking, within_auc
+from mechtag.evaluation.resampling import draw, interval
+from mechtag.evaluation.sections import rank_evidence
+from mechtag.training.calibration import recall_threshold
+from mechtag.training.finetuning.trainers import make_trainer
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 Figures = Mapping[str, Array]
 
 SEEDS = (2021, 2022, 2023)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.records import Record, make_record_id
+from mechtag.core.records import Record, make_record_id
 
 _SMALL_WORDS = frozenset("a an and for in of on the to".split())
 _PREPRINT = "10.1101/20{year:02d}.01.{day:02d}.{number:08d}"

@@ -69,9 +69,9 @@ def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
 
 
 def _mechtag(source: Path, target: Path) -> None:
-    from pipeline.dedupe import dedupe
-    from pipeline.ingest import ingest
-    from pipeline.settings import DedupeSettings
+    from mechtag.core.settings import DedupeSettings
+    from mechtag.pipeline.dedupe.dedupe import dedupe
+    from mechtag.pipeline.reading.ingest import ingest
 
     found = dedupe(ingest([source]).records, DedupeSettings())
     _write_kept(target, [record.source_index for record in found.unique])

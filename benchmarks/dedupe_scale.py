@@ -19,9 +19,8 @@ from benchmarks.dedupe import count as count_groups
 from benchmarks.measure import run
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import COLUMNS, papers, row
-from models.files import replacing
-from pipeline.files import read_json
-from pipeline.records import Record
+from mechtag.core.files import read_json, replacing
+from mechtag.core.records import Record
 
 COMMAND = "python -m benchmarks.dedupe_scale"
 SIZES = (10_000, 100_000, 1_000_000)

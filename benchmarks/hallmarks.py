@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from benchmarks.publish import ROOT
 from benchmarks.sets import BENCH, read_table
-from models.codebook import Codebook, load_codebook
-from models.tagger import Document
-from training.examples import CodedDocument
+from mechtag.core.arrays import Index
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.models.tagger import Document
+from mechtag.training.dataset import CodedDocument
 
 CODEBOOK = ROOT / "benchmarks/hallmarks.yaml"
 SEEDS = (2021, 2022, 2023, 2024, 2025)
@@ -21,8 +22,6 @@ _LEARNT, _VALID = 0.7, 0.1
 # Of a small sample, what the peers that need it hold out for early stopping and thresholds.
 _HELD_SHARE = 5
 _SEPARATOR = "|"
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

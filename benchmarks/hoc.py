@@ -23,20 +23,20 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from benchmarks.hallmarks import CODEBOOK, SEEDS, SHOTS, Hallmarks, Index, Task, load_hallmarks, split
+from benchmarks.hallmarks import CODEBOOK, SEEDS, SHOTS, Hallmarks, Task, load_hallmarks, split
 from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
 from benchmarks.publish import ROOT, publish, result
-from evaluation.charts import line_chart
-from evaluation.metrics import as_it_is, example_f1, pooled_figures
-from models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
-from models.features import embed_codebook
-from models.files import replacing
-from models.tagger import Tagger, units_of
-from pipeline.files import read_json, write_json, write_text
-from pipeline.settings import EncoderSettings, TrainerName, TrainSettings
-from training.examples import build_corpus
-from training.fit import fit
-from training.trainers import Frozen, make_trainer
+from mechtag.core.arrays import Index
+from mechtag.core.files import read_json, replacing, write_json, write_text
+from mechtag.core.settings import EncoderSettings, TrainerName, TrainSettings
+from mechtag.evaluation.metrics import as_it_is, example_f1, pooled_figures
+from mechtag.evaluation.report.svg import line_chart
+from mechtag.models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
+from mechtag.models.features import embed_codebook
+from mechtag.models.tagger import Tagger, units_of
+from mechtag.training.dataset import build_corpus
+from mechtag.training.finetuning.trainers import Frozen, make_trainer
+from mechtag.training.heads import fit
 
 System = Callable[["Bench", "Task"], Ticks]
 
@@ -44,10 +44,10 @@ COMMAND = "python -m benchmarks.hoc"
 _TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
 _KEPT = ROOT / "data/work/benchmarks/hoc"
 # What decides how mechtag learns; a change of these makes earlier runs of it void.
-_MODELS = ("calibration", "encoder", "features", "pooling", "reading", "relevance", "role_model", "tagger", "words")
-_READING = ("models/roles.safetensors", "models/spelling.csv", "models/spelling.py")
-_TRAINING = ("examples", "fit", "pooled", "thresholds")
-_TUNING = ("lessons", "losses", "tuning")
+_MODELS = ("encoder", "features", "scoring", "sentence_roles", "tagger", "text")
+_TABLES = ("models/roles.safetensors", "models/spelling.csv")
+_TRAINING = ("calibration", "dataset", "heads", "multiple_instance")
+_TUNING = ("batches", "loop", "losses")
 
 
 class KeptVectors:
@@ -161,8 +161,8 @@ def _fingerprint(system: str) -> str:
     else:
         modules = [*(f"models/{name}.py" for name in _MODELS), *(f"training/{name}.py" for name in _TRAINING)]
         if system in TUNED:
-            modules += ["models/tuned.py", *(f"training/{name}.py" for name in _TUNING)]
-        files = [*(ROOT / name for name in (*modules, *_READING)), CODEBOOK]
+            modules += ["models/weight_changes.py", *(f"training/finetuning/{name}.py" for name in _TUNING)]
+        files = [*(ROOT / name for name in (*modules, *_TABLES)), CODEBOOK]
         hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         what = {"files": hashes, "settings": TrainSettings().model_dump(mode="json")}
     return hashlib.sha256(json.dumps([system, what], sort_keys=True).encode()).hexdigest()[:16]

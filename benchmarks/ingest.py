@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
 
 COMMAND = "python -m benchmarks.ingest"
 _RECORDS, _RUNS, _TIMES = 21_477, 5, 3
@@ -47,7 +47,7 @@ _PEERS = {
     "csv": ("csv", "import csv", "found = list(csv.reader(open(path, encoding='utf-8', newline='')))"),
     "jsonl": ("json", "import json", "found = [json.loads(line) for line in open(path, encoding='utf-8')]"),
 }
-_OURS = ("mechtag", "from pipeline.ingest import ingest", "found = ingest([path])")
+_OURS = ("mechtag", "from mechtag.pipeline.reading.ingest import ingest", "found = ingest([path])")
 
 
 def _records() -> list[dict[str, str]]:

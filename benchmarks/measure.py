@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold
 from sklearn.svm import LinearSVC
 
-from evaluation.metrics import Judged, as_it_is, example_f1
-from training.thresholds import f1_threshold
+from mechtag.core.arrays import Array
+from mechtag.evaluation.metrics import Judged, as_it_is, example_f1
+from mechtag.training.calibration import f1_threshold
 
-Array = NDArray[np.float64]
 Ticks = NDArray[np.bool_]
 
 FOLDS = 5

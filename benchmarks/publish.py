@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_json, write_text
+from mechtag.core.files import write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 _HEAD = (

@@ -18,15 +18,15 @@ from rich.progress import track
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, LABELLED, labelled, read_table
-from models.artifact import load_model
-from pipeline.cleaning import clean_abstract, clean_text
-from pipeline.errors import MechtagError
-from pipeline.files import write_csv
-from pipeline.ingest import ingest
-from pipeline.records import Prediction, Record, normalise_title
-from pipeline.sentences import split
-from pipeline.settings import load_settings
-from pipeline.tag import predict
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv
+from mechtag.core.records import Prediction, Record, normalise_title
+from mechtag.core.settings import load_settings
+from mechtag.models.model_folder import load_model
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.cleaning import clean_abstract, clean_text
+from mechtag.pipeline.text.sentences import split
 
 COMMAND = "python -m benchmarks.real_prose"
 MODEL = ROOT / "models/trained"

@@ -12,10 +12,10 @@ from typing import Any
 
 from benchmarks.publish import ROOT, provenance, result
 from benchmarks.sets import BENCH
-from pipeline.errors import MechtagError
-from pipeline.files import write_json, write_text
-from pipeline.ingest import ingest
-from pipeline.records import Record, normalise_title
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json, write_text
+from mechtag.core.records import Record, normalise_title
+from mechtag.pipeline.reading.ingest import ingest
 
 COMMAND = "python -m benchmarks.references"
 SYSTEMS = "citation_file_formatting"

@@ -21,17 +21,16 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
-from models.codebook import load_codebook
-from models.files import replacing
-from models.role_model import FILE, METHODS_SURE, RoleModel
-from models.roles import ROLES
-from models.words import COUNTING, Words
-from pipeline.annotations import read_coded
-from pipeline.cleaning import clean_abstract
-from pipeline.records import Record
-from pipeline.sections import role_of
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
+from mechtag.core.codebook import load_codebook
+from mechtag.core.files import replacing
+from mechtag.core.records import ROLES, Record
+from mechtag.core.settings import SentenceSettings
+from mechtag.models.features import COUNTING, Words
+from mechtag.models.sentence_roles import FILE, METHODS_SURE, RoleModel
+from mechtag.pipeline.annotations.coded_records import read_coded
+from mechtag.pipeline.text.cleaning import clean_abstract
+from mechtag.pipeline.text.sections import role_of
+from mechtag.pipeline.text.sentences import split
 
 REVIEWS = ("ace", "jeyaraman_2020", "menon_2022", "nagtegaal_2019", "nudging", "oud_2018", "virus", "wilson")
 JOURNAL = ROOT / "data/annotated/coded/journal_style.jsonl"

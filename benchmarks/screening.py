@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH
-from evaluation.screening import screening_figures
-from models.encoder import TransformerEncoder, locate_encoder
-from models.ranker import Ranker
-from pipeline.errors import MechtagError
-from pipeline.files import read_json, write_json
-from pipeline.settings import EncoderSettings
-from pipeline.vectors import encode_cached
-from training.simulate import Labels, Order, draw_priors, reading_order
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.settings import EncoderSettings
+from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.pipeline.screening.metrics import screening_figures
+from mechtag.pipeline.screening.ranker import Ranker
+from mechtag.pipeline.screening.search import encode_cached
+from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order
 
 COMMAND = "python -m benchmarks.screening"
 # Reviews that are one and the same stand together: nagtegaal_2019 is nudging before its cleaning.
@@ -140,7 +140,7 @@ def _fingerprint(system: str) -> str:
     """Name what an order depends on, so that a changed ranker does not find the old one's orders."""
     if system != "mechtag":
         return _ASREVIEW.replace("==", "-")
-    code = (ROOT / "models/ranker.py").read_bytes()
+    code = (ROOT / "pipeline/screening/ranker.py").read_bytes()
     return f"mechtag-{hashlib.sha256(code).hexdigest()[:12]}-{_BATCH}"
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.headings import find_headings
+from mechtag.pipeline.text.headings import find_headings
 
 # What is around a heading, and whether it is in capitals.
 JOININGS = {

@@ -16,11 +16,11 @@ import numpy as np
 
 from benchmarks.corrupt import change, corrupt, near_miss
 from benchmarks.publish import ROOT
-from models.files import replacing
-from pipeline.errors import MechtagError
-from pipeline.ingest import ingest
-from pipeline.merge import fullness
-from pipeline.records import Record, normalise_title
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.core.records import Record, normalise_title
+from mechtag.pipeline.dedupe.dedupe import fullness
+from mechtag.pipeline.reading.ingest import ingest
 
 BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 LABELLED = ("digital_work", "cytology_screening", "diabetes")

@@ -25,14 +25,14 @@ import numpy as np
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
 from benchmarks.variants import load_ground
-from models.codebook import load_codebook
-from models.reading import beginning
-from models.tagger import GLANCE_SHARE, GLANCE_WORDS
-from pipeline.annotations import read_coded
-from pipeline.cleaning import clean_record
-from pipeline.records import Record
-from pipeline.store import write_records
-from training.fit import calibrate, fit_folds, score_folds
+from mechtag.core.codebook import load_codebook
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Record
+from mechtag.models.tagger import GLANCE_SHARE, GLANCE_WORDS
+from mechtag.models.text import beginning
+from mechtag.pipeline.annotations.coded_records import read_coded
+from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.training.heads import calibrate, fit_folds, score_folds
 
 RECORDS, RELEVANT, RUNS = 700, 70, 3
 _REVIEWS = ("nagtegaal_2019", "nudging", "oud_2018", "wilson", "ace", "virus", "menon_2022")

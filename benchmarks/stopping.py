@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.screening import REVIEWS, SEED, order_of, review
-from pipeline.stopping import bound_of_one_look, too_many
-from training.simulate import Labels, Stopped, stop_by_rank, stop_by_sample
+from mechtag.pipeline.screening.simulation import Labels, Stopped, stop_by_rank, stop_by_sample
+from mechtag.pipeline.screening.stopping import bound_of_one_look, too_many
 
 COMMAND = "python -m benchmarks.stopping"
 _TEXT = (ROOT / "benchmarks/stopping.md").read_text(encoding="utf-8")

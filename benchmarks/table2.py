@@ -16,9 +16,9 @@ from typing import Any
 
 from benchmarks.measure import Cost, run
 from benchmarks.publish import ROOT, publish, result
-from evaluation.benchmark import PROTOCOLS
-from pipeline.errors import MechtagError
-from pipeline.files import read_json
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json
+from mechtag.evaluation.gold_benchmark import PROTOCOLS
 
 COMMAND = "python -m benchmarks.table2"
 METRICS = ROOT / "reports/metrics.json"

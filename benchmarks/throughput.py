@@ -20,20 +20,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bench import peak_memory
+from benchmarks.peak import encoder_work, matrix_peak
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
-from models.artifact import Model, load_model
-from models.runtimes.choice import RUNTIMES, Runtime, compare
-from models.runtimes.peak import encoder_work, matrix_peak
-from models.tagger import Document, Scored
-from pipeline.bench import peak_memory
-from pipeline.errors import MechtagError
-from pipeline.files import read_json, write_json
-from pipeline.records import Record, Sentence
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
-from pipeline.store import read_records, read_sentences, write_predictions, write_records
-from pipeline.tag import documents_of, predict
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.parquet import read_records, read_sentences, write_predictions, write_records
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import SentenceSettings
+from mechtag.models.model_folder import Model, load_model
+from mechtag.models.runtimes.choice import RUNTIMES, Runtime, compare
+from mechtag.models.tagger import Document, Scored
+from mechtag.pipeline.tagging.predict import documents_of, predict
+from mechtag.pipeline.text.sentences import split
 
 COMMAND = "python -m benchmarks.throughput"
 WORK = ROOT / "data/work/benchmarks/throughput"

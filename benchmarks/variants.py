@@ -7,27 +7,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from models.codebook import Codebook, load_codebook
-from models.encoder import TransformerEncoder, Vectors
-from models.features import Definitions, embed_codebook
-from models.pooling import SHARPNESS, mean, pool
-from models.tagger import units_of
-from pipeline.annotations import Exemplar, read_exemplars
-from pipeline.codings import read_annotations
-from pipeline.settings import Settings, load_settings
-from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
-from training.fit import assign_folds, fit_folds, fit_relevance, score_texts
-from training.train import load_encoder
-from training.trainers import Frozen, Trainer
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.core.settings import Settings, load_settings
+from mechtag.models.encoder import TransformerEncoder, Vectors
+from mechtag.models.features import Definitions, embed_codebook
+from mechtag.models.scoring import SHARPNESS, mean, pool
+from mechtag.models.tagger import units_of
+from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
+from mechtag.training.finetuning.trainers import Frozen, Trainer
+from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts
+from mechtag.training.train import load_encoder
 
 # The set whose texts are prose as journals print it; those of the others are synopses.
 JOURNAL = "journal_style"

@@ -1,1 +1,1 @@
-"""From predictions and human codings to numbers. Imports neither models nor training."""
+"""From predictions and human codings to figures. Imports neither models nor training."""

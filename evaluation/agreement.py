@@ -8,9 +8,9 @@ costs one multiplication by how often each record was drawn.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from mechtag.core.arrays import Array
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.agreement import Array
-from evaluation.join import System
-from evaluation.resampling import Estimate, bootstrap, draw, of_papers
-from evaluation.sections import values
-from pipeline.errors import MechtagError
-from pipeline.records import Prediction
-from pipeline.variations import AS_IT_IS, VARIATIONS
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import Estimate, bootstrap, draw, of_papers
+from mechtag.evaluation.sections import values
+from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
 
 _CLEAR = {"yes", "no"}
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.agreement import Array, alpha_from_coincidences, cohen_kappa, ratio
+from mechtag.core.arrays import Array
+from mechtag.evaluation.agreement import alpha_from_coincidences, cohen_kappa, ratio
 
 UNDEFINED: Mapping[str, str] = {
     "precision": "the label was suggested for no paper",

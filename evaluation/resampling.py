@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit, logit
 
-from evaluation.agreement import Array
-from evaluation.metrics import BIASED, Judged, Resamples
+from mechtag.core.arrays import Array
+from mechtag.evaluation.metrics import BIASED, Judged, Resamples
 
 Statistic = Callable[[Judged, Resamples], Mapping[str, Array]]
 # Figures for a stack of weights of shape (resamples, papers): (resamples,) or (resamples, labels).

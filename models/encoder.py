@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import MechtagError
-from models.tuned import Arrays, apply_tuned
+from mechtag.core.errors import MechtagError
+from mechtag.models.weight_changes import Arrays, apply_tuned
 
 if TYPE_CHECKING:
     import torch
@@ -188,7 +188,7 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Give a copy with changed weights, which may be changed further; raises as `models.tuned.apply_tuned`."""
+        """Return a copy with changed weights, which stays trainable; raises as `weight_changes.apply_tuned`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)

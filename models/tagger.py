@@ -6,23 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from models.calibration import Calibration, Decision, probabilities
-from models.codebook import Codebook
-from models.encoder import Encoder, Vectors
-from models.features import Definitions, cues
-from models.pooling import pool
-from models.reading import beginning, clauses, normalise
-from models.relevance import RelevanceHead
-from models.role_model import read_roles
-from models.roles import Role
-from models.words import Words
-
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Role
+from mechtag.models.encoder import Encoder, Vectors
+from mechtag.models.features import Definitions, Words, cues
+from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool, probabilities
+from mechtag.models.sentence_roles import read_roles
+from mechtag.models.text import beginning, clauses, normalise
 
 # Where the labels of irrelevant records are left out, the first words of a text settle most of them: it is read no
 # further if its chance of relevance is below this share of the bound under which relevance is a no.
@@ -40,7 +33,7 @@ class Document:
     sentences
         Of the abstract.
     roles
-        What the heading above each sentence says it is, see `models.roles.Role`; empty where no sentence has one.
+        What the heading above each sentence says it is, see `core.records.Role`; empty if no sentence has one.
     """
 
     title: str
@@ -60,7 +53,7 @@ class Units:
     Attributes
     ----------
     parts : list of str, length n_parts
-        See `models.reading.clauses`; a title is one part.
+        See `text.clauses`; a title is one part.
     n_parts : ndarray, shape (n_units,)
         Parts of each unit.
     lengths : ndarray, shape (n_documents,)
@@ -71,7 +64,7 @@ class Units:
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is of a note, or empty.
     reports : ndarray, shape (n_parts,)
-        See `models.role_model.Reading`; 0 for titles.
+        See `sentence_roles.Reading`; 0 for titles.
     """
 
     parts: list[str]
@@ -149,7 +142,7 @@ class Heads:
     weights : ndarray, shape (n_labels, size)
         On the vector of a part; labels in codebook order.
     cue_weights : ndarray, shape (n_labels, 3)
-        On the label's own cues, see `models.features.cues`.
+        On the label's own cues, see `features.cues`.
     words, word_weights : Words, and ndarray of shape (n_labels, n_terms)
     intercept : ndarray, shape (n_labels,)
     """
@@ -162,7 +155,7 @@ class Heads:
     intercept: Array
 
     def score_parts(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
-        """Score parts from their vectors, `models.features.cues` and `Words.features`.
+        """Score parts from their vectors, `features.cues` and `Words.features`.
 
         Returns
         -------

@@ -1,1 +1,1 @@
-"""From a search export to tagged records."""
+"""From search exports to tagged records."""

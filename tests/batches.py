@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-import mechtag
-import models.artifact
-from models.artifact import FORMAT_VERSION, EncoderConfig, Model, ModelConfig
-from models.calibration import Calibration
-from models.codebook import Codebook
-from models.encoder import TransformerEncoder
-from models.features import N_CUES, embed_codebook
-from models.relevance import RelevanceHead
-from models.runtimes.choice import Choice
-from models.tagger import Document, Heads, Scored, Tagger
-from models.words import Words
-from pipeline.records import Record
-from pipeline.store import write_records
+import mechtag.cli.main
+import mechtag.models.model_folder
+from mechtag.cli.main import main
+from mechtag.core.codebook import Codebook
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Record
+from mechtag.models.encoder import TransformerEncoder
+from mechtag.models.features import N_CUES, Words, embed_codebook
+from mechtag.models.model_folder import FORMAT_VERSION, EncoderConfig, Model, ModelConfig
+from mechtag.models.runtimes.choice import Choice
+from mechtag.models.scoring import Calibration, RelevanceHead
+from mechtag.models.tagger import Document, Heads, Scored, Tagger
 from tests.toy import WordEncoder
 
 ROOT = Path(__file__).parent.parent
@@ -154,5 +153,5 @@ if __name__ == "__main__":
 
     # Whatever runs the tests in the background has its children ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    models.artifact.load_model = batches.toy_model  # type: ignore[assignment]
-    mechtag.main()
+    mechtag.models.model_folder.load_model = batches.toy_model  # type: ignore[assignment]
+    main()

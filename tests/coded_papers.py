@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.codebook import load_codebook
-from pipeline.coding_import.importing import Imported, read_codings_from
-from pipeline.coding_import.labels import MapFile
-from pipeline.ingest import ingest
-from pipeline.settings import DedupeSettings
+from mechtag.core.codebook import load_codebook
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.imports.importer import Imported, read_codings_from
+from mechtag.pipeline.annotations.imports.label_names import MapFile
+from mechtag.pipeline.reading.ingest import ingest
 
 CODINGS = Path(__file__).parent / "fixtures" / "codings"
 BOOK = load_codebook(CODINGS / "codebook.yaml")

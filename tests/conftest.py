@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from models.codebook import Codebook, load_codebook
-from models.features import Definitions, embed_codebook
-from pipeline import ahead
-from pipeline.annotations import Exemplar
-from pipeline.ingest import Ingested, ingest
-from pipeline.records import Record
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.core.records import Record
+from mechtag.models.features import Definitions, embed_codebook
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.pipeline.reading.ingest import Ingested, ingest
+from mechtag.pipeline.tagging import prefetch as ahead
+from mechtag.training.dataset import Corpus, build_corpus
+from mechtag.training.finetuning.trainers import Frozen
 from tests.exports import Reader
 from tests.toy import WordEncoder, fruit_documents
-from training.examples import Corpus, build_corpus
-from training.trainers import Frozen
 
 ROOT = Path(__file__).parent.parent
 

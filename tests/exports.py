@@ -8,8 +8,8 @@ import openpyxl
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from pipeline.ingest import Ingested
-from pipeline.records import Record
+from mechtag.core.records import Record
+from mechtag.pipeline.reading.ingest import Ingested
 
 EXPORTS = Path(__file__).parent / "fixtures" / "exports"
 RIS_EXPORTS = sorted(EXPORTS.glob("*.ris"))

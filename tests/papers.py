@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.dedupe import Deduped
-from pipeline.records import Record, make_record_id
-from pipeline.settings import DedupeSettings
+from mechtag.core.records import Record, make_record_id
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.dedupe.results import Deduped
 
 SETTINGS = DedupeSettings()
 LONG = "Sharing the lead in stroke care networks: a qualitative study"

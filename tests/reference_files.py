@@ -9,7 +9,7 @@ import pytest
 from benchmarks.references import SYSTEMS, Outcome, files
 from benchmarks.references import read as read_file
 from benchmarks.sets import BENCH
-from pipeline.records import normalise_title
+from mechtag.core.records import normalise_title
 
 FOLDER = BENCH / "references"
 if not FOLDER.is_dir():

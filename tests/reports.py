@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 
-from models.codebook import load_codebook
-from pipeline.codings import read_annotations
-from pipeline.files import read_json, write_json
-from pipeline.records import Evidence, Prediction, Record
-from pipeline.settings import load_settings
-from pipeline.store import write_predictions, write_records
+from mechtag.core.codebook import load_codebook
+from mechtag.core.files import read_json, write_json
+from mechtag.core.parquet import write_predictions, write_records
+from mechtag.core.records import Evidence, Prediction, Record
+from mechtag.core.settings import load_settings
+from mechtag.pipeline.annotations.coding_table import read_annotations
 from tests.test_cli import call
 
 ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)> \"quoted\" & 'so' {{ 7 * 7 }}"

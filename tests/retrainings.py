@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from models.codebook import Codebook
-from pipeline.annotations import CodedRecord
-from pipeline.codings import read_annotations
-from pipeline.records import Coding, Record
-from pipeline.settings import Settings
-from pipeline.store import write_predictions
-from pipeline.versions import Additions, write_additions
+from mechtag.core.codebook import Codebook
+from mechtag.core.parquet import write_predictions
+from mechtag.core.records import Coding, Record
+from mechtag.core.settings import Settings
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.versions import Additions, write_additions
+from mechtag.training.retraining.challenger import Challenger, train_challenger
+from mechtag.training.retraining.model_store import Places
+from mechtag.training.train import save_model, train
 from tests.toy import fruit_documents, fruit_project
-from training.promotion import Places
-from training.retrain import Challenger, train_challenger
-from training.train import save_model, train
 
 
 def new_records() -> list[Record]:

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.codebook import Codebook
-from pipeline.added import Incoming, extend, find_stale, match
-from pipeline.annotations import CodedRecord
-from pipeline.codings import add_codings, read_annotations
-from pipeline.errors import MechtagError
-from pipeline.records import Coding, Record, Sentence
-from pipeline.settings import DedupeSettings, Settings
-from pipeline.versions import (
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding, Record, Sentence
+from mechtag.core.settings import DedupeSettings, Settings
+from mechtag.pipeline.annotations.additions import Incoming, extend, find_stale, match
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coding_table import add_codings, read_annotations
+from mechtag.pipeline.annotations.versions import (
     BASE,
     Additions,
     append_history,
@@ -26,8 +26,8 @@ from pipeline.versions import (
     version_in_use,
     write_additions,
 )
-from training.examples import coded_documents, unit_table
-from training.fit import assign_folds
+from mechtag.training.dataset import coded_documents, unit_table
+from mechtag.training.heads import assign_folds
 
 
 def codebook(**definitions: str) -> Codebook:

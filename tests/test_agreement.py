@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.inter_rater import aggregate_raters, fleiss_kappa
 
-from evaluation.agreement import cohen_kappa, many_coders, ratio, tallies, two_coders
+from mechtag.evaluation.agreement import cohen_kappa, many_coders, ratio, tallies, two_coders
 
 NAN = np.nan
 

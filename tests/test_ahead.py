@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline.ahead import ahead, directly
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.tagging.prefetch import ahead, directly
 from tests.conftest import ROOT
 
 
@@ -95,10 +95,10 @@ def test_directly_is_in_this_process() -> None:
 
 def test_what_it_imports_to_cut_sentences_is_light() -> None:
     code = (
-        "import sys, pipeline.runs, pipeline.sentences;"
-        "from pipeline.settings import SentenceSettings;"
-        "pipeline.sentences.prepare(SentenceSettings());"
-        "print({'sklearn', 'models.artifact', 'openvino'} & {*sys.modules})"
+        "import sys, mechtag.pipeline.tagging.start, mechtag.pipeline.text.sentences;"
+        "from mechtag.core.settings import SentenceSettings;"
+        "mechtag.pipeline.text.sentences.prepare(SentenceSettings());"
+        "print({'sklearn', 'mechtag.models.model_folder', 'openvino'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

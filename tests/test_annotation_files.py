@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
-from models.codebook import load_codebook
-from pipeline.annotation_files import files_of, read_about
-from pipeline.annotations import read_coded, read_codes
-from pipeline.codings import read_annotations
-from pipeline.errors import MechtagError
-from pipeline.headings import find_headings, heading_name
-from pipeline.settings import Settings
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import Settings
+from mechtag.pipeline.annotations.coded_records import files_of, read_about, read_coded, read_codes
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.text.headings import find_headings, heading_name
+from mechtag.training.dataset import coded_documents
+from mechtag.training.train import data_hashes
 from tests.conftest import ROOT
-from training.examples import coded_documents
-from training.train import data_hashes
 
 LABELS = ("trust", "money")
 
@@ -163,8 +162,8 @@ def test_training_reads_the_folder_and_names_each_file(tmp_path: Path) -> None:
 
 
 def test_a_table_of_codings_is_one_set(tmp_path: Path) -> None:
-    from pipeline.records import Record
-    from pipeline.store import write_records
+    from mechtag.core.parquet import write_records
+    from mechtag.core.records import Record
 
     records = [
         Record(record_id=f"text:{name}", title=f"Paper {name}", abstract="One.", source_file=f"{name}.ris")

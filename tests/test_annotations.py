@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from models.codebook import load_codebook
-from pipeline.annotations import read_coded, read_codes, read_exemplars
-from pipeline.errors import MechtagError
-from pipeline.gold import gold_standard, load_matrix, read_gold_notes, read_matrix
-from pipeline.records import Record
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
+from mechtag.pipeline.annotations.coded_records import read_coded, read_codes, read_exemplars
+from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes, read_matrix
 
 DATA = Path(__file__).parent.parent / "data/annotated"
 LABELS = ("trust", "money", "power")

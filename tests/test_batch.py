@@ -16,23 +16,23 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import models.artifact
-import pipeline.ahead
-from evaluation.join import System
-from models.artifact import Model
-from models.codebook import load_codebook
-from pipeline.ahead import ahead
-from pipeline.errors import MechtagError
-from pipeline.exporters import EXPORTERS, export
-from pipeline.intake import Intake
-from pipeline.parts import Manifest, Part, Parts
-from pipeline.places import locate
-from pipeline.records import Prediction, Record
-from pipeline.runs import Request
-from pipeline.sentences import split
-from pipeline.settings import load_settings
-from pipeline.store import read_predictions, read_records, write_records, write_sentences
-from pipeline.tag import predict
+import mechtag.models.model_folder
+import mechtag.pipeline.tagging.prefetch
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_predictions, read_records, write_records, write_sentences
+from mechtag.core.records import Prediction, Record
+from mechtag.core.settings import load_settings
+from mechtag.evaluation.predictions import System
+from mechtag.models.model_folder import Model
+from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.tagging.chunks import Manifest, Part, Parts
+from mechtag.pipeline.tagging.inputs import Intake
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.tagging.prefetch import ahead
+from mechtag.pipeline.tagging.start import Request
+from mechtag.pipeline.tagging.storage import locate
+from mechtag.pipeline.text.sentences import split
 from tests.batches import finish, outputs, papers, project, start, toy_model
 from tests.test_cli import call
 
@@ -41,7 +41,7 @@ COUNT = 63
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.artifact, "load_model", toy_model)
+    monkeypatch.setattr(mechtag.models.model_folder, "load_model", toy_model)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
     records, params = project(folder, COUNT)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models.artifact, "load_model", toy_model)
+        patch.setattr(mechtag.models.model_folder, "load_model", toy_model)
         status, _, message = call("tag", records, "-o", folder / "out", "--params", params)
     assert status == 0, message
     found = outputs(folder / "out")
@@ -332,7 +332,7 @@ def test_exports_are_resumed_without_reading_them_into_records_again(
         fail_at(patch, 1, OSError(errno.ENOSPC, "No space left on device"))
         assert call(*words, tmp_path / "out")[0] == 1
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.intake.ingest", None)
+        patch.setattr("mechtag.pipeline.tagging.inputs.ingest", None)
         assert call(*words, tmp_path / "out", "--resume")[0] == 0
     assert outputs(tmp_path / "out") == expected
 
@@ -376,7 +376,7 @@ def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_pa
 def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.ahead, "ahead", ahead)
+    monkeypatch.setattr(mechtag.pipeline.tagging.prefetch, "ahead", ahead)
     with table[1].open("a", encoding="utf-8") as file:
         file.write("sentences: {spacy_model: no_such_model}\n")
     status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
@@ -519,7 +519,7 @@ def test_records_unlike_the_training_texts_are_counted_and_told(
     status, _, message = call(*words, tmp_path / "usual")
     assert (status, message) == (0, "")
     # No cosine is so high: all records are unlike, of which those count that may be relevant.
-    monkeypatch.setattr(models.artifact, "load_model", partial(toy_model, familiar=1.5))
+    monkeypatch.setattr(mechtag.models.model_folder, "load_model", partial(toy_model, familiar=1.5))
     status, _, message = call(*words, tmp_path / "odd")
     assert status == 0
     found = json.loads((tmp_path / "odd/summary.json").read_text(encoding="utf-8"))

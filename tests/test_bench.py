@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.artifact import load_model
-from pipeline import bench as measuring
-from pipeline.bench import bench, varied
-from pipeline.errors import MechtagError
-from pipeline.records import Record
-from pipeline.settings import SentenceSettings, Settings, TagSettings
+from benchmarks import bench as measuring
+from benchmarks.bench import bench, varied
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
+from mechtag.core.settings import SentenceSettings, Settings, TagSettings
+from mechtag.models.model_folder import load_model
 from tests.test_cli import call
 from tests.tuned import model_folder, settings
 
@@ -27,7 +27,7 @@ RECORDS = [
 
 @pytest.fixture(autouse=True)
 def small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.runtimes.peak._SIDE", 128)
+    monkeypatch.setattr("benchmarks.peak._SIDE", 128)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "fp32"])

@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
-from evaluation.join import System
-from evaluation.paired import compare, judge
-from models.artifact import load_model
-from models.calibration import Calibration
-from models.errors import MechtagError
-from models.tagger import Document, Tagger
-from pipeline.annotations import CodedRecord
-from pipeline.records import Prediction
-from pipeline.sentences import split
-from pipeline.settings import RetrainSettings, SentenceSettings
-from pipeline.tag import predict
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction
+from mechtag.core.settings import RetrainSettings, SentenceSettings
+from mechtag.evaluation.model_comparison import compare, judge
+from mechtag.evaluation.predictions import System
+from mechtag.models.model_folder import load_model
+from mechtag.models.scoring import Calibration
+from mechtag.models.tagger import Document, Tagger
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.sentences import split
+from mechtag.training.retraining.explain_changes import BOUNDS, find_changes, write_change_log
 from tests.retrainings import Project, made, new_records, project
-from training.change_log import write_change_log
-from training.changes import BOUNDS, find_changes
 
 __all__ = ["made", "project"]  # fixtures, which pytest finds by their names here
 

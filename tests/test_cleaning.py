@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.sets import BENCH
-from pipeline.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
-from pipeline.ends import find_content
-from pipeline.headings import find_headings
+from mechtag.pipeline.text.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
+from mechtag.pipeline.text.headings import find_headings
+from mechtag.pipeline.text.sections import find_content
 
 TEXT = "Nurses shared the lead. Wards kept their plans."
 

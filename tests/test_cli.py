@@ -10,12 +10,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-import mechtag
-from models.artifact import load_model
-from models.codebook import load_codebook
-from models.errors import MechtagError
-from pipeline.settings import Settings, load_settings
-from pipeline.store import read_predictions, read_records
+from mechtag.cli.main import app, main
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.settings import Settings, load_settings
+from mechtag.models.model_folder import load_model
 from tests.conftest import ROOT
 
 UPDATE = ROOT / "data/raw/search_update.ris"
@@ -24,7 +24,7 @@ RIS = "TY  - JOUR\nTI  - Sharing the lead in joint teams\nAU  - Roe, R.\nPY  - 2
 
 def call(*words: object) -> tuple[int, str, str]:
     """Run the command line as a shell would: exit status, standard output, standard error."""
-    result: Result = CliRunner().invoke(mechtag.app, [str(word) for word in words])
+    result: Result = CliRunner().invoke(app, [str(word) for word in words])
     if isinstance(result.exception, MechtagError):
         return 1, result.stdout, str(result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -129,7 +129,7 @@ def test_run_id_stands_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Pa
 
 
 def test_training_twice_gives_the_same_model(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.train import save_model, train
+    from mechtag.training.train import save_model, train
 
     model, params = trained
     settings = load_settings(params)
@@ -290,7 +290,7 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
 
 
 def test_every_command_shows_an_example() -> None:
-    for command in mechtag.app.registered_commands:
+    for command in app.registered_commands:
         status, output, _ = call(command.callback.__name__, "--help")
         assert status == 0
         assert "Example" in output
@@ -304,7 +304,7 @@ def test_main_prints_the_message_without_a_traceback(
         "sys.argv", ["mechtag", "ingest", str(tmp_path / "none.ris"), "-o", str(tmp_path / "r.parquet")]
     )
     with pytest.raises(SystemExit, match="1"):
-        mechtag.main()
+        main()
     error = capsys.readouterr().err
     assert error.startswith("mechtag: ")
     assert "no such file" in error

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.codebook import Codebook, load_codebook
-from models.errors import MechtagError
-from pipeline.settings import Settings, load_settings
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import Settings, load_settings
 
 MINIMAL = {
     "name": "two",

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
-from models.codebook import load_codebook
-from pipeline.settings import Settings
-from pipeline.store import read_predictions
+from mechtag.core.codebook import load_codebook
+from mechtag.core.parquet import read_predictions
+from mechtag.core.settings import Settings
+from mechtag.training.train import data_hashes
 from tests.conftest import ROOT
 from tests.test_cli import call
-from training.train import data_hashes
 
 CODEBOOK = {
     "name": "kitchen garden",
@@ -222,8 +222,10 @@ def test_texts_that_are_not_read_are_no_data_of_the_model(tmp_path: Path) -> Non
 def test_no_label_of_the_shipped_codebook_stands_in_code() -> None:
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     pattern = re.compile("|".join(keys))
-    sources = [ROOT / "mechtag.py"]
-    for package in ("models", "pipeline", "training", "evaluation", "commands"):
-        sources += sorted((ROOT / package).rglob("*.py"))
+    sources = [
+        path
+        for folder in ("mechtag", "core", "models", "pipeline", "training", "evaluation")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+    ]
     assert len(sources) > 40
     assert [str(path) for path in sources if pattern.search(path.read_text(encoding="utf-8"))] == []

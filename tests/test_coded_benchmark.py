@@ -32,11 +32,11 @@ from benchmarks.variants import (
     relevance_out_of_fold,
     zero_shot,
 )
-from models.codebook import Codebook
-from pipeline.annotations import Exemplar
-from pipeline.settings import Settings, TrainSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.settings import Settings, TrainSettings
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.training.heads import held_out_scores
 from tests.toy import WordEncoder, fruit_documents
-from training.fit import held_out_scores
 
 
 @pytest.fixture

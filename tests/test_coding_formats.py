@@ -9,8 +9,8 @@ from typing import Any
 import openpyxl
 import pytest
 
-from pipeline.coding_import.labels import MapFile
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.annotations.imports.label_names import MapFile
 from tests.coded_papers import CODINGS, brief, evidence, fixture, import_from, rows, write, write_lines
 
 CONTRACT = [

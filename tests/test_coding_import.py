@@ -15,15 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.coding_import.formats.base import Paper
-from pipeline.coding_import.importing import Imported
-from pipeline.coding_import.labels import LabelMap, MapFile, read_map
-from pipeline.coding_import.match import Finder
-from pipeline.coding_import.report import tell, write_imported
-from pipeline.codings import coded_from, read_codings
-from pipeline.errors import MechtagError
-from pipeline.records import Coding
-from pipeline.settings import DedupeSettings, SentenceSettings
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding
+from mechtag.core.settings import DedupeSettings, SentenceSettings
+from mechtag.pipeline.annotations.coding_table import coded_from, read_codings
+from mechtag.pipeline.annotations.imports.formats.base import Paper
+from mechtag.pipeline.annotations.imports.importer import Imported, tell, write_imported
+from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile, read_map
+from mechtag.pipeline.annotations.imports.record_finder import Finder
 from tests.coded_papers import BOOK, CODINGS, RECORDS, brief, check_counts, import_from
 from tests.exports import anywhere
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from pipeline.coding_import.labels import MapFile
-from pipeline.errors import MechtagError
-from pipeline.gold import read_matrix
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.annotations.gold_table import read_matrix
+from mechtag.pipeline.annotations.imports.label_names import MapFile
 from tests.coded_papers import brief, check_counts, fixture, import_from, rows, write
 
 
@@ -72,10 +72,10 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
-    from models.codebook import load_codebook
-    from pipeline.coding_import.importing import read_codings_from
-    from pipeline.ingest import ingest
-    from pipeline.settings import DedupeSettings
+    from mechtag.core.codebook import load_codebook
+    from mechtag.core.settings import DedupeSettings
+    from mechtag.pipeline.annotations.imports.importer import read_codings_from
+    from mechtag.pipeline.reading.ingest import ingest
     from tests.conftest import ROOT
 
     book = load_codebook(ROOT / "data/annotated/codebook.yaml")

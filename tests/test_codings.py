@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.annotations import CodedRecord
-from pipeline.codings import read_annotations
-from pipeline.errors import MechtagError
-from pipeline.records import Record
-from pipeline.settings import Settings
-from pipeline.store import write_records
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Record
+from mechtag.core.settings import Settings
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coding_table import read_annotations
 
 LABELS = ("trust", "money")
 HEADER = "record_id,key,coder,label,value,basis,evidence,date,codebook_version"

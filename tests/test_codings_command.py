@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.codebook import load_codebook
-from pipeline.codings import read_annotations
-from pipeline.ingest import ingest
-from pipeline.settings import load_settings
-from pipeline.store import write_records
+from mechtag.core.codebook import load_codebook
+from mechtag.core.parquet import write_records
+from mechtag.core.settings import load_settings
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.reading.ingest import ingest
 from tests.coded_papers import CODINGS
 from tests.test_cli import call
 

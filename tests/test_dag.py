@@ -40,12 +40,11 @@ def outputs(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    for name in ("models", "pipeline", "training", "evaluation", "commands"):
+    for name in ("core", "models", "pipeline", "training", "evaluation"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("trained", "__pycache__"))
     shutil.copytree(ROOT / "data/raw", folder / "data/raw")
     shutil.copytree(ROOT / "data/annotated", folder / "data/annotated")
-    for name in ("mechtag.py", "dvc.yaml"):
-        shutil.copy(ROOT / name, folder / name)
+    shutil.copy(ROOT / "dvc.yaml", folder)
 
     keys = set()
     for path in sorted((folder / "data/annotated/coded").glob("*.jsonl")):

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.decisions import read_decisions, write_groups, write_uncertain
-from pipeline.dedupe import Deduped, dedupe
-from pipeline.errors import MechtagError
-from pipeline.exporters import export
-from pipeline.records import Record
-from pipeline.settings import DedupeSettings
-from pipeline.store import read_records, write_records
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_records, write_records
+from mechtag.core.records import Record
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.dedupe.results import Deduped
+from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
+from mechtag.pipeline.export import export
 from tests.conftest import ROOT
 from tests.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.test_cli import call

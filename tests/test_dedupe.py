@@ -5,11 +5,12 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.decisions import write_groups
-from pipeline.dedupe import Deduped, dedupe
-from pipeline.ingest import ingest
-from pipeline.records import Record
-from pipeline.settings import DedupeSettings
+from mechtag.core.records import Record
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.dedupe.results import Deduped
+from mechtag.pipeline.dedupe.review_tables import write_groups
+from mechtag.pipeline.reading.ingest import ingest
 from tests.papers import LONG, SETTINGS, SMITH, TEXT, bare, partition, record
 
 UPDATE = Path(__file__).parents[1] / "data" / "raw" / "search_update.ris"

@@ -12,10 +12,10 @@ from benchmarks.corrupt import NEAR_MISSES, corrupt
 from benchmarks.dedupe import Counts, count, errata_apart
 from benchmarks.publish import publish, result
 from benchmarks.sets import BENCH, labelled, made, write_rows
-from pipeline.dedupe import dedupe
-from pipeline.ingest import ingest
-from pipeline.records import Record
-from pipeline.settings import DedupeSettings
+from mechtag.core.records import Record
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.reading.ingest import ingest
 from tests.papers import TEXT, record
 
 needs_bench = pytest.mark.skipif(

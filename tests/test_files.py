@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
 from tests.exports import Reader
 
 

@@ -10,13 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from pipeline.errors import MechtagError
-from pipeline.exporters.flow import draw, write
-from pipeline.exporters.wrap import wrap
-from pipeline.files import write_json
-from pipeline.prisma import Elsewhere, Identification, read_elsewhere
-from pipeline.prisma_boxes import boxes, rows
-from pipeline.prisma_flow import Flow, join, read_flow
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json
+from mechtag.pipeline.prisma.counts import Elsewhere, Identification, read_elsewhere
+from mechtag.pipeline.prisma.diagram import draw, wrap, write
+from mechtag.pipeline.prisma.flow import Flow, boxes, join, read_flow, rows
 from tests.conftest import ROOT
 from tests.test_cli import call
 from tests.test_prisma import FOUND, WHOLE, flow_of

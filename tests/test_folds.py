@@ -11,17 +11,17 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from models.codebook import Codebook
-from models.errors import MechtagError
-from models.features import Definitions
-from pipeline.annotations import read_coded
-from pipeline.settings import Settings
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import Settings
+from mechtag.models.features import Definitions
+from mechtag.pipeline.annotations.coded_records import read_coded
+from mechtag.training.baselines import Bench
+from mechtag.training.dataset import build_corpus, coded_documents
+from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.heads import assign_folds, fit
 from tests.conftest import ROOT
 from tests.toy import WordEncoder, fruit_documents
-from training.baselines import Bench
-from training.examples import build_corpus, coded_documents
-from training.fit import assign_folds, fit
-from training.trainers import Frozen
 
 CODED = ROOT / "data/annotated/coded"
 SEED, FOLDS = 2021, 5

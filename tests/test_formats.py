@@ -3,10 +3,10 @@
 import pytest
 from Bio import Medline
 
-from pipeline.errors import MechtagError
-from pipeline.ingest import ingest
-from pipeline.readers.bibtex import plain
-from pipeline.readers.ovid import split_names
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.reading.formats.bibtex import plain
+from mechtag.pipeline.reading.formats.ovid import split_names
+from mechtag.pipeline.reading.ingest import ingest
 from tests.exports import EXPORTS, Reader, notes, only, rejected
 
 # MEDLINE

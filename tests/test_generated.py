@@ -10,7 +10,7 @@ from typing import Literal
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
 from tests.exports import EXPORTS, RIS_EXPORTS, Reader, anywhere, line, one_line
 
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))

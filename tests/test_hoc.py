@@ -14,9 +14,9 @@ from benchmarks.hallmarks import CODEBOOK, SHOTS, load_hallmarks, split
 from benchmarks.hoc import mean_interval
 from benchmarks.peers import choose_thresholds, judge
 from benchmarks.sets import BENCH
-from evaluation.charts import line_chart
-from evaluation.metrics import Resamples, as_it_is, example_f1
-from pipeline.store import read_predictions
+from mechtag.core.parquet import read_predictions
+from mechtag.evaluation.metrics import Resamples, as_it_is, example_f1
+from mechtag.evaluation.report.svg import line_chart
 from tests.test_cli import call
 
 needs_data = pytest.mark.skipif(

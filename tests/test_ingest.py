@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MechtagError
-from pipeline.ingest import Note, SourceCounts, ingest
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.reading.ingest import Note, SourceCounts, ingest
 
 DATA = Path(__file__).parents[1] / "data" / "raw"
 RIS = "TY  - JOUR\nTI  - One\nAB  - Text.\nER  - \nTY  - JOUR\nTI  - Two\nER  - \nTY  - JOUR\nAB  - No title.\nER  - \n"

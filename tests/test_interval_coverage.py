@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
-from evaluation.resampling import Draws, draw
-from evaluation.sections import labels_section, pooled_section
-from evaluation.side_by_side import all_section, cells_of, pair_section
+from mechtag.evaluation.coders import all_section, cells_of, pair_section
+from mechtag.evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
+from mechtag.evaluation.resampling import Draws, draw
+from mechtag.evaluation.sections import labels_section, pooled_section
 
 PREVALENCE = np.array([0.65, 0.62, 0.62, 0.47, 0.38, 0.38, 0.29])
 RESAMPLES = 400

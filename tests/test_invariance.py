@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.invariance import invariance_section
-from models.codebook import Codebook
-from pipeline.records import Prediction
-from pipeline.settings import Settings, load_settings
-from pipeline.variations import AS_IT_IS, VARIATIONS
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings, load_settings
+from mechtag.evaluation.invariance import invariance_section
+from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.training.invariance import fold_taggers, tag_fold
 from tests.conftest import ROOT
 from tests.themes import share_apart, theme_pairs
-from training.invariance import fold_taggers, tag_fold
 
 pytestmark = pytest.mark.slow
 

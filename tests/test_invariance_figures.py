@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import training.fit
-from evaluation.invariance import invariance_section
-from evaluation.table import accuracy_markdown
-from models.codebook import Codebook
-from models.tagger import Tagger
-from pipeline.codings import read_annotations
-from pipeline.errors import MechtagError
-from pipeline.records import Decision, Prediction
-from pipeline.settings import Settings
-from pipeline.variations import AS_IT_IS, VARIATIONS
+import mechtag.training.heads
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Decision, Prediction
+from mechtag.core.settings import Settings
+from mechtag.evaluation.invariance import invariance_section
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown
+from mechtag.models.tagger import Tagger
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.training import train
+from mechtag.training.dataset import NO_DOCUMENT
+from mechtag.training.invariance import fold_taggers, tag_varied
 from tests.toy import WordEncoder, fruit_project
-from training import train
-from training.examples import NO_DOCUMENT
-from training.invariance import fold_taggers, tag_varied
 
 LABELS = ("apple", "pear")
 
@@ -111,14 +111,14 @@ def test_no_model_has_seen_the_papers_that_it_tags(
     settings: Settings, fruit: Codebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learnt: list[set[int]] = []
-    real = training.fit.fit_heads
+    real = mechtag.training.heads.fit_heads
 
     def watched(corpus, documents, settings):  # type: ignore[no-untyped-def]
         own = documents[corpus.document] & (corpus.document != NO_DOCUMENT)
         learnt.append({text for text, use in zip(corpus.texts, own, strict=True) if use})
         return real(corpus, documents, settings)
 
-    monkeypatch.setattr(training.fit, "fit_heads", watched)
+    monkeypatch.setattr(mechtag.training.heads, "fit_heads", watched)
     tagged = []
     for (records, _), texts in zip(fold_taggers(settings, fruit), learnt, strict=True):
         assert len(records) == 20
@@ -152,7 +152,7 @@ def test_predictions_are_those_of_the_record_tagged_alone(settings: Settings, fr
     by_place = {(row.record_id, row.label): row.probability for row in made[AS_IT_IS]}
     records, tagger = next(fold_taggers(settings, fruit))
     assert isinstance(tagger, Tagger)
-    from models.tagger import Document
+    from mechtag.models.tagger import Document
 
     for record in records[:3]:
         # One line without a full stop is one sentence.

@@ -8,7 +8,7 @@ import bibtexparser
 import pytest
 from bibtexparser import middlewares
 
-from pipeline.records import normalise_doi, normalise_title
+from mechtag.core.records import normalise_doi, normalise_title
 from tests.reference_files import FILES, JABREF, REFUSED, named, outcome, words
 
 # JabRef's answer and ours differ, and why ours stands.

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import MechtagError
-from pipeline.files import write_jsonl
-from pipeline.judgements import read_judgements
-from pipeline.records import Coding, Record
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_jsonl
+from mechtag.core.records import Coding, Record
+from mechtag.pipeline.screening.decisions import read_judgements
 
 RECORDS = [
     Record(

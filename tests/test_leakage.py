@@ -7,14 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from models.encoder import TransformerEncoder
-from pipeline.added import read_given
-from pipeline.records import Record
-from pipeline.settings import Settings, load_settings
+from mechtag.core.records import Record
+from mechtag.core.settings import Settings, load_settings
+from mechtag.models.encoder import TransformerEncoder
+from mechtag.pipeline.annotations.additions import read_given
+from mechtag.training.retraining.leakage import find_leaks, likeness
+from mechtag.training.train import load_encoder
 from tests.conftest import ROOT
 from tests.toy import WordEncoder
-from training.leakage import find_leaks, likeness
-from training.train import load_encoder
 
 TEXT = "Nurses met weekly. They shared the lead of the ward. Fewer patients came back."
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from evaluation.coded import CodedSet, learning_section
-from evaluation.resampling import draw
-from models.codebook import Codebook
-from models.errors import MechtagError
-from models.features import Definitions
-from pipeline.codings import read_annotations
-from pipeline.settings import Settings, TrainSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import Settings, TrainSettings
+from mechtag.evaluation.coded_records import CodedSet, learning_section
+from mechtag.evaluation.resampling import draw
+from mechtag.models.features import Definitions
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.training import train
+from mechtag.training.dataset import Corpus, build_corpus, coded_documents
+from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.heads import assign_folds, cross_calibrate, fit, held_out_scores
+from mechtag.training.learning_curve import SHARES, learning_curve, parts
 from tests.toy import WordEncoder, fruit_documents
-from training import train
-from training.examples import Corpus, build_corpus, coded_documents
-from training.fit import assign_folds, cross_calibrate, fit, held_out_scores
-from training.learning import SHARES, learning_curve, parts
-from training.trainers import Frozen
 
 TRAIN = TrainSettings(folds=3, min_positives=2, exemplars="")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.dedupe import dedupe
-from pipeline.records import Record
+from mechtag.core.records import Record
+from mechtag.pipeline.dedupe.dedupe import dedupe
 from tests.papers import LONG, SETTINGS, TEXT, bare, partition, record
 
 SAME: dict[str, tuple[Record, Record]] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as oracle
 
-from evaluation.metrics import (
+from mechtag.evaluation.metrics import (
     UNDEFINED,
     Judged,
     Resamples,

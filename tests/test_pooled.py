@@ -10,8 +10,8 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from models.pooling import pool
-from training.pooled import SHARPNESS, WHOLE_WEIGHT, Wholes, fit_units
+from mechtag.models.scoring import pool
+from mechtag.training.multiple_instance import SHARPNESS, WHOLE_WEIGHT, Wholes, fit_units
 
 STRENGTH = 3.0
 

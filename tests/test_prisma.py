@@ -11,18 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.codebook import Codebook
-from pipeline.dedupe import dedupe
-from pipeline.errors import MechtagError
-from pipeline.files import write_json
-from pipeline.ingest import ingest
-from pipeline.intake import survey, take_in_exports
-from pipeline.places import locate
-from pipeline.prisma import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
-from pipeline.prisma_boxes import plain_text, rows
-from pipeline.prisma_flow import join
-from pipeline.settings import Settings
-from pipeline.store import write_records
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json
+from mechtag.core.parquet import write_records
+from mechtag.core.settings import Settings
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
+from mechtag.pipeline.prisma.flow import join, plain_text, rows
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.tagging.inputs import survey, take_in_exports
+from mechtag.pipeline.tagging.storage import locate
 from tests.conftest import ROOT
 
 SIMS = ROOT / "docs/examples/sims-2021.yaml"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from models.codebook import load_codebook
-from pipeline.settings import Settings
-from pipeline.store import read_predictions, read_records
+from mechtag.core.codebook import load_codebook
+from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.settings import Settings
+from mechtag.training.train import save_model, train
 from tests.conftest import ROOT
-from training.train import save_model, train
 
 # Of gold papers: the DOI as databases write it, another spelling of the title and no DOI, and one without synopsis.
 FOUND = {

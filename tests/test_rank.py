@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.records import Record
-from pipeline.store import read_records, write_records
+from mechtag.core.parquet import read_records, write_records
+from mechtag.core.records import Record
 from tests.conftest import ROOT
 from tests.test_cli import call
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from models.encoder import Vectors
-from models.errors import MechtagError
-from models.ranker import Ranker, word_weights
-from pipeline.vectors import encode_cached
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import Vectors
+from mechtag.pipeline.screening.ranker import Ranker, word_weights
+from mechtag.pipeline.screening.search import encode_cached
+from mechtag.pipeline.screening.simulation import draw_priors, rank_unread, reading_order
 from tests.toy import WordEncoder
-from training.simulate import draw_priors, rank_unread, reading_order
 
 FILLERS = "the and of with from study results people town garden year care health team staff".split()
 
@@ -223,7 +223,7 @@ def test_a_damaged_file_of_vectors_is_made_anew(tmp_path: Path, harm: Callable[[
 
 
 def test_an_interrupted_encoding_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.vectors._CHUNK", 2)
+    monkeypatch.setattr("mechtag.pipeline.screening.search._CHUNK", 2)
 
     class Breaking(Loader):
         def encode(self, texts: Sequence[str]) -> Vectors:

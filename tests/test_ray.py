@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-import models.artifact
-import pipeline.batch
-import pipeline.runs
-from pipeline.errors import MechtagError
-from pipeline.places import Place, locate
+import mechtag.models.model_folder
+import mechtag.pipeline.tagging.start
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.tagging.storage import Place, locate
 from tests.batches import finish, outputs, project, start, toy_model
 from tests.test_cli import call
 
@@ -26,7 +25,7 @@ COUNT = 63
 
 @pytest.fixture(autouse=True)
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models.artifact, "load_model", toy_model)
+    monkeypatch.setattr(mechtag.models.model_folder, "load_model", toy_model)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
 
@@ -87,8 +86,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fs.FileSystem:
             return locate(text)
         return Place(files, str(text).removeprefix("store://"), str(text))
 
-    monkeypatch.setattr(pipeline.runs, "locate", found)
-    monkeypatch.setattr("pipeline.intake.locate", found)
+    monkeypatch.setattr(mechtag.pipeline.tagging.start, "locate", found)
+    monkeypatch.setattr("mechtag.pipeline.tagging.inputs.locate", found)
     return files
 
 

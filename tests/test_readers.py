@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import rispy
 
-from pipeline.ingest import ingest
-from pipeline.readers.construct import clean_author, clean_year
+from mechtag.pipeline.reading.build_record import clean_author, clean_year
+from mechtag.pipeline.reading.ingest import ingest
 from tests.exports import EXPORTS, RIS_EXPORTS, Reader, only
 
 

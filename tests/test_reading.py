@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.reading import beginning, clauses, normalise
-from models.tagger import Document, units_of
+from mechtag.models.tagger import Document, units_of
+from mechtag.models.text import beginning, clauses, normalise
 
 
 @pytest.mark.parametrize(

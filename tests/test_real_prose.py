@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.real_prose import TOTAL, called_relevant, kinds, read_sets, shares
-from pipeline.errors import MechtagError
-from pipeline.records import Decision, Prediction, Record
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Decision, Prediction, Record
 
 
 def row(record_id: str, label: str, decision: Decision, probability: float = 0.5) -> Prediction:

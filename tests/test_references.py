@@ -16,9 +16,9 @@ import rispy
 from Bio import Medline
 
 from benchmarks.references import SYSTEMS, Outcome, agreement, files, pairs, publish
-from pipeline.errors import MechtagError
-from pipeline.ingest import ingest
-from pipeline.records import Record, normalise_doi, normalise_title
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record, normalise_doi, normalise_title
+from mechtag.pipeline.reading.ingest import ingest
 from tests.reference_files import FILES, FOLDER, JABREF, REFUSED, SAME, named, outcome, words
 
 

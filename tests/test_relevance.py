@@ -9,14 +9,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
-from models.codebook import Codebook
-from models.encoder import Vectors
-from models.features import Definitions
-from models.relevance import GAMMA, RelevanceHead, no_relevance
-from pipeline.settings import TrainSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.settings import TrainSettings
+from mechtag.models.encoder import Vectors
+from mechtag.models.features import Definitions
+from mechtag.models.scoring import GAMMA, RelevanceHead, no_relevance
+from mechtag.training.dataset import Corpus, build_corpus
+from mechtag.training.heads import fit_relevance
 from tests.toy import WordEncoder, fruit_documents
-from training.examples import Corpus, build_corpus
-from training.fit import fit_relevance
 
 SETTINGS = TrainSettings(relevance_regularisation=2.0)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.figures import figures
-from pipeline.files import read_json
+from mechtag.core.files import read_json
+from mechtag.evaluation.report.chart_data import figures
 from tests.reports import ATTACK, LABELS, PAPERS, Page, finished, said, value_at, write
 
 __all__ = ["finished"]  # a fixture, which pytest finds by its name here

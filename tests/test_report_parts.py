@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evaluation.report import Sources, blocks, two_decimals, write_report
-from pipeline.errors import MechtagError
-from pipeline.files import read_json, write_json
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.evaluation.report.html import Sources, blocks, two_decimals, write_report
 from tests.reports import CODEBOOK, Page, finished, value_at, write
 from tests.test_cli import call
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from scipy.special import expit
 
-from evaluation import resampling
-from evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
-from evaluation.resampling import (
+from mechtag.evaluation import resampling
+from mechtag.evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
+from mechtag.evaluation.resampling import (
     Estimate,
     corrected_interval,
     draw,

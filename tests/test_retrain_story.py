@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from models.artifact import load_model, read_config
-from pipeline.store import read_predictions
-from pipeline.versions import list_versions, read_additions, read_history, version_in_use
+from mechtag.core.parquet import read_predictions
+from mechtag.models.model_folder import load_model, read_config
+from mechtag.pipeline.annotations.versions import list_versions, read_additions, read_history, version_in_use
 from tests.conftest import ROOT
 from tests.reports import Page, said, value_at
 from tests.test_cli import call

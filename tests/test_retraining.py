@@ -10,24 +10,23 @@ from pathlib import Path
 import pytest
 import yaml
 
-import training.promotion
-import training.retrain
-from models.artifact import WEIGHTS, load_model, read_config
-from models.errors import MechtagError
-from pipeline.parts import locked
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
-from pipeline.store import read_predictions
-from pipeline.tag import predict
-from pipeline.tracked import track
-from pipeline.versions import Additions, read_history, version_in_use, write_additions
+import mechtag.training.retraining.challenger
+import mechtag.training.retraining.model_store
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_predictions
+from mechtag.core.settings import SentenceSettings
+from mechtag.models.model_folder import WEIGHTS, load_model, read_config
+from mechtag.pipeline.annotations.versions import Additions, read_history, track, version_in_use, write_additions
+from mechtag.pipeline.tagging.chunks import locked
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.sentences import split
+from mechtag.training.mlflow_runs import tolerated
+from mechtag.training.retraining.challenger import champion_predictions
+from mechtag.training.retraining.model_store import Places, former_of, install, keep_challenger, keep_champion, recover
+from mechtag.training.train import train
 from tests.conftest import ROOT
 from tests.retrainings import Project, made, new_records, project
 from tests.test_cli import call
-from training.promotion import Places, former_of, install, keep_challenger, keep_champion, recover
-from training.registry import tolerated
-from training.retrain import champion_predictions
-from training.train import train
 
 __all__ = ["made", "project"]  # fixtures, which pytest finds by their names here
 
@@ -55,9 +54,9 @@ def test_a_challenger_is_trained_once(project: Project, tmp_path: Path, monkeypa
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.retrain, "train", counted)
+    monkeypatch.setattr(mechtag.training.retraining.challenger, "train", counted)
     with monkeypatch.context() as patch:
-        patch.setattr(training.retrain, "write_predictions", interrupted)
+        patch.setattr(mechtag.training.retraining.challenger, "write_predictions", interrupted)
         with pytest.raises(KeyboardInterrupt):
             project.train(tmp_path / "work")
     first = project.train(tmp_path / "work")
@@ -125,7 +124,7 @@ def test_an_interrupted_promotion_is_finished(project: Project, monkeypatch: pyt
         if step.startswith("Path"):
             patch.setattr(Path, "rename", killed_rename)
         else:
-            patch.setattr(f"training.promotion.{step}", killed)
+            patch.setattr(f"mechtag.training.retraining.model_store.{step}", killed)
         with pytest.raises(KeyboardInterrupt):
             install(places, new, {"event": "promoted"})
     assert recover(places) == new

@@ -8,16 +8,15 @@ from safetensors.numpy import load
 from scipy.special import logit, logsumexp, softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from models.codebook import Codebook
-from models.pooling import SHARPNESS
-from models.role_model import FILE, RoleModel, read_roles, role_model
-from models.roles import ROLES
-from models.tagger import Document, Scored, Tagger, units_of
-from models.words import Words, fit_words
-from pipeline.records import Prediction, Record
-from pipeline.sections import role_of
-from pipeline.settings import SentenceSettings
-from pipeline.tag import CLEARLY_STRONGER, document_of, tag_records
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import ROLES, Prediction, Record
+from mechtag.core.settings import SentenceSettings
+from mechtag.models.features import Words, fit_words
+from mechtag.models.scoring import SHARPNESS
+from mechtag.models.sentence_roles import FILE, RoleModel, read_roles, role_model
+from mechtag.models.tagger import Document, Scored, Tagger, units_of
+from mechtag.pipeline.tagging.predict import CLEARLY_STRONGER, document_of, tag_records
+from mechtag.pipeline.text.sections import role_of
 from tests.batches import toy_model
 
 METHODS = (
@@ -107,7 +106,7 @@ def test_a_printed_heading_says_the_role(section: str, role: str) -> None:
 
 
 def test_roles_come_from_the_headings_of_a_record() -> None:
-    from pipeline.records import Sentence
+    from mechtag.core.records import Sentence
 
     own = [
         Sentence(record_id="a", sentence=number, section=section, start=0, end=4, text=text)

@@ -10,9 +10,9 @@ from xml.sax.saxutils import escape
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import MechtagError
-from pipeline.ingest import Ingested
-from pipeline.readers.markup import text
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.reading.ingest import Ingested
+from mechtag.pipeline.reading.markup import text
 from tests.exports import EXPORTS, Reader, anywhere, one_line, workbook
 
 # No markup, and no letters that look like wrongly decoded ones: cleaning would rightly change them.

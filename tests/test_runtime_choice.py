@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.artifact import load_model
-from models.encoder import Encoder
-from models.errors import MechtagError
-from models.features import definition_texts
-from models.runtimes import choice as choosing
-from models.runtimes.choice import Choice, Runtimes, compare, made_up_texts
-from models.tagger import Scored
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import Encoder
+from mechtag.models.features import definition_texts
+from mechtag.models.model_folder import load_model
+from mechtag.models.runtimes import choice as choosing
+from mechtag.models.runtimes.choice import Choice, Runtimes, compare, made_up_texts
+from mechtag.models.tagger import Scored
 from tests.tuned import model_folder, settings
 
 __all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here

@@ -15,21 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.shared import RuntimeChoice
-from models.artifact import EXPORTS, TUNED, Model, load_model
-from models.encoder import TransformerEncoder, locate_encoder
-from models.errors import MechtagError
-from models.runtimes import choice as choosing
-from models.runtimes import openvino as running
-from models.runtimes import peak
-from models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, compare
-from models.runtimes.export import cached, export, first_narrowing
-from models.runtimes.openvino import OpenVinoEncoder, shaped
-from models.runtimes.peak import encoder_work, matrix_peak
-from models.tagger import Document, Scored, Tagger
-from pipeline.ingest import ingest
-from pipeline.sentences import split
-from pipeline.settings import RuntimeName, SentenceSettings, Settings
+from benchmarks import peak
+from benchmarks.peak import encoder_work, matrix_peak
+from mechtag.cli.options import RuntimeChoice
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import RuntimeName, SentenceSettings, Settings
+from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.models.model_folder import EXPORTS, TUNED, Model, load_model
+from mechtag.models.runtimes import choice as choosing
+from mechtag.models.runtimes import openvino_encoder as running
+from mechtag.models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, compare
+from mechtag.models.runtimes.openvino_encoder import OpenVinoEncoder, cached, export, first_narrowing, shaped
+from mechtag.models.tagger import Document, Scored, Tagger
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.text.sentences import split
 from tests.conftest import ROOT
 from tests.test_cli import call
 from tests.toy import tiny_bert
@@ -274,7 +273,7 @@ def refuse(*arguments, **_):
     print("tried to connect", arguments)
     raise OSError("no network")
 socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
-from models.runtimes.openvino import import_openvino
+from mechtag.models.runtimes.openvino_encoder import import_openvino
 openvino = import_openvino()
 import nncf, torch
 openvino.convert_model(torch.nn.Linear(2, 2), example_input=torch.zeros(1, 2))
@@ -297,7 +296,7 @@ def test_nothing_is_sent_and_no_file_of_consent_is_left(tmp_path: Path) -> None:
 def test_a_kept_export_needs_no_torch(model_folder: Path) -> None:
     load_model(model_folder, runtime="fp32")
     code = (
-        "import sys; from models.artifact import load_model; from models.tagger import Document;"
+        "import sys; from mechtag.models.model_folder import load_model; from mechtag.models.tagger import Document;"
         f"load_model({str(model_folder)!r}, runtime='fp32').tagger.tag([Document('apple')]);"
         "print('torch' in sys.modules)"
     )

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.screening import extra_found, loss, screening_figures, summary, work_saved
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.screening.metrics import extra_found, loss, screening_figures, summary, work_saved
 
 # 30 records, relevant at places 1, 3, 4, 8, 13 and 21.
 READ = [1, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.cleaning import clean_abstract, clean_record, clean_text
-from pipeline.ends import find_content
-from pipeline.headings import find_headings
-from pipeline.ingest import ingest
-from pipeline.records import Record, Sentence
-from pipeline.sections import is_cut, is_note, note_of
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
-from pipeline.store import read_records, write_records
+from mechtag.core.parquet import read_records, write_records
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import SentenceSettings
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.text.cleaning import clean_abstract, clean_record, clean_text
+from mechtag.pipeline.text.headings import find_headings
+from mechtag.pipeline.text.sections import find_content, is_cut, is_note, note_of
+from mechtag.pipeline.text.sentences import split
 from tests.test_cli import call
 
 TEXT = "Two wards shared a plan. Nurses and managers kept it together."

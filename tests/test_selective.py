@@ -8,12 +8,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score
 
-from evaluation.evidence import evidence_section, rank_evidence
-from evaluation.metrics import Judged, as_it_is, pooled_figures
-from evaluation.resampling import draw
-from evaluation.selective import confidence, risk_by_coverage
-from models.calibration import decide
-from training.thresholds import refer_band
+from mechtag.evaluation.metrics import Judged, as_it_is, pooled_figures
+from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.sections import confidence, evidence_section, rank_evidence, risk_by_coverage
+from mechtag.models.scoring import decide
+from mechtag.training.calibration import refer_band
 
 
 def judged(probability, truth, threshold=0.5, referred=None):

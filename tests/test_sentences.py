@@ -8,12 +8,12 @@ import spacy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import MechtagError
-from pipeline.headings import find_headings
-from pipeline.ingest import ingest
-from pipeline.records import Record, Sentence
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import SentenceSettings
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.text.headings import find_headings
+from mechtag.pipeline.text.sentences import split
 
 
 def record(abstract: str, record_id: str = "text:1") -> Record:
@@ -326,5 +326,5 @@ def test_a_model_without_sentences_is_refused(tmp_path) -> None:  # type: ignore
 
 
 def test_spacy_is_imported_only_when_needed() -> None:
-    code = "import sys, pipeline.sentences; sys.exit('spacy' in sys.modules)"
+    code = "import sys, mechtag.pipeline.text.sentences; sys.exit('spacy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

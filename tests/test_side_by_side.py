@@ -8,15 +8,23 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from evaluation.adjudicate import CONTRADICTED, DIFFER, confident_errors, disagreement, to_adjudicate
-from evaluation.coders import Coders, coders_of, with_model
-from evaluation.join import System
-from evaluation.resampling import draw
-from evaluation.side_by_side import agreement_section
-from models.codebook import load_codebook
-from pipeline.errors import MechtagError
-from pipeline.records import Coding, Prediction, Record
-from pipeline.store import write_predictions, write_records
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import write_predictions, write_records
+from mechtag.core.records import Coding, Prediction, Record
+from mechtag.evaluation.coders import (
+    CONTRADICTED,
+    DIFFER,
+    Coders,
+    agreement_section,
+    coders_of,
+    confident_errors,
+    disagreement,
+    to_adjudicate,
+    with_model,
+)
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import draw
 from tests.conftest import ROOT
 from tests.test_cli import call
 

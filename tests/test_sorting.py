@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import sorting
-from pipeline.exporters import EXPORTERS
-from pipeline.records import Prediction, Record
+from mechtag.core.records import Prediction, Record
+from mechtag.pipeline.export import EXPORTERS
+from mechtag.pipeline.export import csv_table as sorting
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 200])

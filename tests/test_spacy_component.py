@@ -15,14 +15,13 @@ from spacy import displacy
 from spacy.language import Language
 from spacy.tokens import Doc, DocBin
 
-import pipeline.spacy_component  # noqa: F401  (an installed mechtag may be older than its entry points)
-from models.artifact import load_model
-from models.errors import MechtagError
-from models.tagger import Document, Tagger
-from pipeline.ingest import ingest
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings, Settings
-from pipeline.tag import predict
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.models.model_folder import load_model
+from mechtag.models.tagger import Document, Tagger
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.sentences import split
 from tests.conftest import ROOT
 from tests.test_cli import UPDATE
 
@@ -34,8 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder; trained on a few of the shipped records."""
     import json
 
-    from models.codebook import load_codebook
-    from training.train import save_model, train
+    from mechtag.core.codebook import load_codebook
+    from mechtag.training.train import save_model, train
 
     folder = tmp_path_factory.mktemp("model")
     data = ROOT / "data/annotated"

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
-from pipeline.errors import MechtagError
-from pipeline.stopping import (
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.screening.simulation import stop_by_rank, stop_by_sample
+from mechtag.pipeline.screening.stopping import (
     Sample,
     bound_of_any_look,
     bound_of_one_look,
@@ -22,7 +23,6 @@ from pipeline.stopping import (
     sample_due,
     too_many,
 )
-from training.simulate import stop_by_rank, stop_by_sample
 
 
 def chance(population: int, relevant: int, drawn: int, found: int) -> Fraction:

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import slices, store
-from pipeline.errors import MechtagError
-from pipeline.slices import RecordTable
-from pipeline.store import read_records, write_records
+from mechtag.core import parquet as slices
+from mechtag.core import parquet as store
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import RecordTable, read_records, write_records
 from tests.papers import record
 
 

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import MechtagError
-from pipeline.ingest import ingest
-from pipeline.readers.columns import family_first, split_authors
-from pipeline.readers.construct import clean_author
-from pipeline.store import write_records
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import write_records
+from mechtag.pipeline.reading.build_record import clean_author
+from mechtag.pipeline.reading.columns import family_first, split_authors
+from mechtag.pipeline.reading.ingest import ingest
 from tests.exports import EXPORTS, Reader, notes, only, rejected, workbook
 
 

@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit, logsumexp
 
-from models.calibration import Calibration, probabilities
-from models.codebook import Codebook
-from models.features import LIKENESS_SCALE, Definitions, cues
-from models.pooling import SHARPNESS, mean, pool
-from models.tagger import Document, Tagger, score_documents
+from mechtag.core.codebook import Codebook
+from mechtag.models.features import LIKENESS_SCALE, Definitions, cues
+from mechtag.models.scoring import SHARPNESS, Calibration, mean, pool, probabilities
+from mechtag.models.tagger import Document, Tagger, score_documents
 from tests.batches import WORDS, toy_model
 from tests.toy import WordEncoder
 
@@ -221,7 +220,7 @@ def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatc
     seen: list[str] = []
     encode = type(divided.encoder).encode
     monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
-    monkeypatch.setattr("models.tagger.GLANCE_WORDS", 2)
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_WORDS", 2)
     chance = {
         text: divided.calibration.relevance(divided.heads.relevance.score(encode(divided.encoder, [text])))[0]
         for text in ("apple orchard", "pear perry")
@@ -229,7 +228,7 @@ def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatc
     (far, _), (near, bound) = sorted(chance.items(), key=lambda item: item[1])
     low = divided.calibration.low.copy()
     low[0] = bound  # The far text is below this share of it, the near one is not.
-    monkeypatch.setattr("models.tagger.GLANCE_SHARE", (chance[far] + bound) / 2 / bound)
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_SHARE", (chance[far] + bound) / 2 / bound)
     quick = replace(divided, calibration=replace(divided.calibration, low=low), score_all=False)
     documents = [Document(f"{far} plum"), Document(f"{near} plum"), Document(far), Document(near)]
     found = quick.tag(documents)
@@ -243,7 +242,7 @@ def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatc
 
 
 def test_no_text_is_read_twice_where_no_record_is_called_no(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.tagger.GLANCE_WORDS", 1)
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_WORDS", 1)
     seen: list[str] = []
     encode = type(divided.encoder).encode
     monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))

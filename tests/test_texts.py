@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evaluation.texts import cell, figure, paper_texts, percent
-from pipeline.errors import MechtagError
+from mechtag.core.errors import MechtagError
+from mechtag.evaluation.report.paper import cell, figure, paper_texts, percent
 from tests.conftest import ROOT
 from tests.test_cli import call
 
@@ -333,6 +333,6 @@ def test_templates_are_shipped():
     import tomllib
 
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (pattern,) = settings["tool"]["setuptools"]["package-data"]["evaluation"]
-    shipped_files = set((ROOT / "evaluation").glob(pattern))
-    assert shipped_files == {path for path in (ROOT / "evaluation/templates").iterdir() if path.is_file()} != set()
+    (pattern,) = settings["tool"]["setuptools"]["package-data"]["mechtag.evaluation.report"]
+    folder = ROOT / "evaluation/report"
+    assert set(folder.glob(pattern)) == {path for path in (folder / "templates").iterdir() if path.is_file()} != set()

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.codebook import Codebook
-from models.tagger import Document
-from pipeline.records import Record
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Record
+from mechtag.core.settings import SentenceSettings
+from mechtag.models.tagger import Document
+from mechtag.pipeline.text.sentences import split
 from tests.themes import Pair, share_apart, theme_pairs
 
 

@@ -8,19 +8,14 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
-from models.codebook import Codebook
-from models.errors import MechtagError
-from models.features import Definitions
-from models.pooling import SHARPNESS
-from models.tagger import Document, Tagger
-from models.words import fit_words
-from pipeline.annotations import Exemplar
-from pipeline.settings import TrainSettings
-from tests.toy import WordEncoder, fruit_documents
-from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
-from training.fit import assign_folds, fit, fit_heads, score_texts
-from training.pooled import Wholes, fit_units
-from training.thresholds import (
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import TrainSettings
+from mechtag.models.features import Definitions, fit_words
+from mechtag.models.scoring import SHARPNESS
+from mechtag.models.tagger import Document, Tagger
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.training.calibration import (
     MIN_HARD,
     f1_threshold,
     fit_calibration,
@@ -29,7 +24,11 @@ from training.thresholds import (
     refer_band,
     safe_no,
 )
-from training.trainers import Frozen
+from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
+from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.heads import assign_folds, fit, fit_heads, score_texts
+from mechtag.training.multiple_instance import Wholes, fit_units
+from tests.toy import WordEncoder, fruit_documents
 
 SETTINGS = TrainSettings(folds=4)
 

@@ -12,20 +12,20 @@ import numpy as np
 import pytest
 import yaml
 
-from models.artifact import CONFIG, TUNED, WEIGHTS, load_model, read_config, with_model_id
-from models.codebook import Codebook
-from models.errors import MechtagError
-from models.features import embed_codebook
-from models.tagger import Tagger
-from pipeline.settings import Settings
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import Settings
+from mechtag.models.features import embed_codebook
+from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, load_model, read_config, with_model_id
+from mechtag.models.tagger import Tagger
+from mechtag.training.baselines import Bench, leave_one_out
+from mechtag.training.dataset import build_corpus
+from mechtag.training.finetuning.trainers import make_trainer
+from mechtag.training.heads import fit
+from mechtag.training.train import CARD, Trained, load_encoder, save_model, train
 from tests.test_cli import call
 from tests.toy import fruit_documents
 from tests.tuned import SMALL, settings, with_trainer
-from training.baselines import Bench, leave_one_out
-from training.examples import build_corpus
-from training.fit import fit
-from training.train import CARD, Trained, load_encoder, save_model, train
-from training.trainers import make_trainer
 
 __all__ = ["settings"]  # a fixture, which pytest finds by its name here
 

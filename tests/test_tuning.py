@@ -11,22 +11,21 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, log_loss
 
-from models.codebook import Codebook
-from models.encoder import TransformerEncoder, locate_encoder
-from models.errors import MechtagError
-from models.features import definition_texts, embed_codebook
-from models.pooling import mean, pool
-from pipeline.annotations import Exemplar
-from pipeline.settings import TrainSettings, TuningSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import TrainSettings, TuningSettings
+from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.models.features import definition_texts, embed_codebook
+from mechtag.models.scoring import mean, pool
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
+from mechtag.training.finetuning import losses
+from mechtag.training.finetuning.batches import cut_batches, make_lessons
+from mechtag.training.finetuning.loop import EPOCH, FINISHED, METHODS, hold_out, rate_share, tune
+from mechtag.training.finetuning.trainers import Trainer, count_epochs, make_trainer
+from mechtag.training.heads import fit_heads
+from mechtag.training.multiple_instance import SHARPNESS
 from tests.toy import fruit_documents, tiny_bert
-from training import losses
-from training.checkpoints import EPOCH, FINISHED
-from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
-from training.fit import fit_heads
-from training.lessons import cut_batches, make_lessons
-from training.pooled import SHARPNESS
-from training.trainers import Trainer, count_epochs, make_trainer
-from training.tuning import METHODS, hold_out, rate_share, tune
 
 TUNERS = sorted(METHODS)
 pytestmark = pytest.mark.usefixtures("one_thread")

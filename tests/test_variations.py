@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.codebook import Codebook
-from models.spelling import spellings, to_american, to_british
-from pipeline.annotations import read_exemplars
-from pipeline.codings import read_annotations
-from pipeline.records import Record, Sentence
-from pipeline.sentences import split
-from pipeline.settings import SentenceSettings, load_settings
-from pipeline.variations import VARIATIONS, vary
-from pipeline.variations.boilerplate import METHODS, NOTICES, is_methods
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import SentenceSettings, load_settings
+from mechtag.models.text import spellings, to_american, to_british
+from mechtag.pipeline.annotations.coded_records import read_exemplars
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.variations import METHODS, NOTICES, VARIATIONS, is_methods, vary
 from tests.conftest import ROOT
 
 PLAIN = (

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from pipeline.files import neutralise, write_csv
+from mechtag.core.files import neutralise, write_csv
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])

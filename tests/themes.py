@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.tagger import Document, Tagger
+from mechtag.models.tagger import Document, Tagger
 
 PATH = Path(__file__).parent / "data/theme_lists.jsonl"
 # Says nothing of any label, and is the same for all.

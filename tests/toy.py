@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from models.codebook import Codebook
-from models.encoder import Vectors
-from models.features import definition_texts
-from models.tagger import Document
-from pipeline.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
-from training.examples import CodedDocument
+from mechtag.core.codebook import Codebook
+from mechtag.core.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
+from mechtag.models.encoder import Vectors
+from mechtag.models.features import definition_texts
+from mechtag.models.tagger import Document
+from mechtag.training.dataset import CodedDocument
 
 
 class WordEncoder:

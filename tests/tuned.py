@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.codebook import Codebook
-from pipeline.settings import Settings, TuningSettings
+from mechtag.core.codebook import Codebook
+from mechtag.core.settings import Settings, TuningSettings
+from mechtag.training.train import save_model, train
 from tests.toy import fruit_project
-from training.train import save_model, train
 
 SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, lora_rank=2, validation=0.0)
 

@@ -18,25 +18,25 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from models.codebook import Codebook
-from models.encoder import Encoder
-from models.errors import MechtagError
-from models.features import LIKENESS_SCALE, embed_codebook
-from models.pooling import mean
-from models.tagger import Tagger
-from pipeline.annotations import Exemplar, read_exemplars
-from pipeline.codings import read_annotations
-from pipeline.gold import GoldStandard, gold_standard, load_matrix
-from pipeline.records import Prediction, Record, Sentence
-from pipeline.settings import Settings
-from pipeline.tag import documents_of
-from training.examples import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
-from training.fit import assign_folds, calibrate, fit_heads, held_out_scores
-from training.thresholds import f1_threshold, fit_curve
-from training.train import load_encoder, predictions_of
-from training.trainers import Trainer, make_trainer
+from mechtag.core.arrays import Array
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction, Record, Sentence
+from mechtag.core.settings import Settings
+from mechtag.models.encoder import Encoder
+from mechtag.models.features import LIKENESS_SCALE, embed_codebook
+from mechtag.models.scoring import mean
+from mechtag.models.tagger import Tagger
+from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix
+from mechtag.pipeline.tagging.predict import documents_of
+from mechtag.training.calibration import f1_threshold, fit_curve
+from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents
+from mechtag.training.finetuning.trainers import Trainer, make_trainer
+from mechtag.training.heads import assign_folds, calibrate, fit_heads, held_out_scores
+from mechtag.training.train import load_encoder, predictions_of
 
-Array = NDArray[np.float64]
 Progress = Callable[[int], None]
 
 HALF = 0.5
@@ -90,7 +90,7 @@ def prepare(
     records, sentences
         Of the gold papers; those without a row in the gold table are passed over.
     work
-        Folder for checkpoints; see `training.trainers.make_trainer`.
+        Folder for checkpoints; see `trainers.make_trainer`.
 
     Raises
     ------

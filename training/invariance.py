@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from models.codebook import Codebook
-from models.tagger import Tagger
-from pipeline.cleaning import clean_record
-from pipeline.records import Prediction, Record
-from pipeline.sentences import split
-from pipeline.settings import Settings
-from pipeline.tag import predict
-from pipeline.variations import AS_IT_IS, VARIATIONS, vary
-from training.fit import assign_folds, cross_calibrate, fit_folds, score_folds
-from training.train import read_material
-from training.trainers import Progress, make_trainer
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Prediction, Record
+from mechtag.core.settings import Settings
+from mechtag.models.tagger import Tagger
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS, vary
+from mechtag.training.finetuning.trainers import Progress, make_trainer
+from mechtag.training.heads import assign_folds, cross_calibrate, fit_folds, score_folds
+from mechtag.training.train import read_material
 
 
 def tag_varied(
@@ -31,7 +31,7 @@ def tag_varied(
     Parameters
     ----------
     work
-        See `training.trainers.make_trainer`.
+        See `trainers.make_trainer`.
     on_progress
         Called with 1 after each fold.
 

@@ -8,10 +8,16 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.artifact import (
+from mechtag.core.arrays import Array
+from mechtag.core.codebook import Codebook
+from mechtag.core.files import replacing, write_text
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings
+from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.models.features import Definitions, embed_codebook
+from mechtag.models.model_folder import (
     CONFIG,
     FORMAT_VERSION,
     TUNED,
@@ -21,25 +27,15 @@ from models.artifact import (
     pack,
     with_model_id,
 )
-from models.calibration import Calibration, probabilities
-from models.codebook import Codebook
-from models.encoder import TransformerEncoder, locate_encoder
-from models.features import Definitions, embed_codebook
-from models.files import replacing
-from models.tagger import Tagger
-from models.tuned import Arrays, pack_tuned
-from pipeline.annotation_files import files_of
-from pipeline.annotations import CodedRecord, read_exemplars
-from pipeline.codings import is_table, read_annotations
-from pipeline.files import write_text
-from pipeline.records import Prediction
-from pipeline.settings import Settings
-from pipeline.versions import version_files
-from training.examples import NO_DOCUMENT, Corpus, build_corpus, coded_documents
-from training.fit import Fitted, cross_calibrate, fit
-from training.trainers import Progress, make_trainer
-
-Array = NDArray[np.float64]
+from mechtag.models.scoring import Calibration, probabilities
+from mechtag.models.tagger import Tagger
+from mechtag.models.weight_changes import Arrays, pack_tuned
+from mechtag.pipeline.annotations.coded_records import CodedRecord, files_of, read_exemplars
+from mechtag.pipeline.annotations.coding_table import is_table, read_annotations
+from mechtag.pipeline.annotations.versions import version_files
+from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents
+from mechtag.training.finetuning.trainers import Progress, make_trainer
+from mechtag.training.heads import Fitted, cross_calibrate, fit
 
 CARD = "README.md"
 # In place of minus infinity, for a sentence that is no content; no sentence scores as low.
@@ -61,7 +57,7 @@ class Trained:
     tuned
         What tuning changed in the encoder; empty for the trainer ``frozen``.
     losses
-        Of the tuning on all papers; see `training.tuning.Tuned`.
+        Of the tuning on all papers; see `loop.Tuned`.
     """
 
     tagger: Tagger
@@ -88,7 +84,7 @@ def train(
     version
         Of the annotations that were added; by default the one in use.
     work, on_progress
-        See `training.trainers.make_trainer`.
+        See `trainers.make_trainer`.
 
     Raises
     ------
@@ -131,7 +127,7 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder that the settings name; raises as `models.encoder.locate_encoder`."""
+    """Load the encoder that the settings name; raises as `encoder.locate_encoder`."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)

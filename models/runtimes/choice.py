@@ -14,13 +14,19 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from models.calibration import CLOSE
-from models.encoder import Encoder, TransformerEncoder
-from models.errors import MechtagError
-from models.files import replacing
-from models.runtimes.export import cached, export
-from models.runtimes.openvino import OpenVinoEncoder, Precision, import_openvino, machine
-from models.tagger import Document, Scored, Tagger
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.models.encoder import Encoder, TransformerEncoder
+from mechtag.models.runtimes.openvino_encoder import (
+    OpenVinoEncoder,
+    Precision,
+    cached,
+    export,
+    import_openvino,
+    machine,
+)
+from mechtag.models.scoring import CLOSE
+from mechtag.models.tagger import Document, Scored, Tagger
 
 Runtime = Literal["auto", "torch", "fp32", "bf16", "int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)

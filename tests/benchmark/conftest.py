@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from evaluation.benchmark import evaluate
-from evaluation.coded import CodedSet
-from pipeline.annotations import CodedRecord, Codes
-from pipeline.gold import GoldNotes, gold_standard, load_matrix
-from pipeline.records import Prediction, Record, Sentence
-from pipeline.settings import EvaluateSettings
+from mechtag.core.records import Prediction, Record, Sentence
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation.coded_records import CodedSet
+from mechtag.evaluation.gold_benchmark import evaluate
+from mechtag.pipeline.annotations.coded_records import CodedRecord, Codes
+from mechtag.pipeline.annotations.gold_table import GoldNotes, gold_standard, load_matrix
 
 LABELS = ("trust", "hard_money", "rare")
 SETTINGS = EvaluateSettings(bootstrap=200, permutations=200, min_positives=2)

@@ -8,14 +8,13 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from evaluation.adjudicate import DIFFER
-from evaluation.benchmark import evaluate
-from evaluation.coded import CodedSet
-from evaluation.gold import text_basis
-from evaluation.resampling import corrected_interval, draw
-from evaluation.table import accuracy_markdown
-from pipeline.errors import MechtagError
-from pipeline.gold import gold_standard
+from mechtag.core.errors import MechtagError
+from mechtag.evaluation.coded_records import CodedSet
+from mechtag.evaluation.coders import DIFFER
+from mechtag.evaluation.gold_benchmark import evaluate, text_basis
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown
+from mechtag.evaluation.resampling import corrected_interval, draw
+from mechtag.pipeline.annotations.gold_table import gold_standard
 from tests.benchmark.conftest import FIGURE, LABELS, POOLED, SETTINGS, predict, record, system
 
 

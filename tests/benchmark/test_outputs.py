@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evaluation.join import System
-from evaluation.outputs import reliability_points, write_outputs
-from evaluation.table import accuracy_markdown, accuracy_sections, terminal
-from pipeline.records import Evidence
+from mechtag.core.records import Evidence
+from mechtag.evaluation.output_tables import reliability_points, write_outputs
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
 from tests.benchmark.conftest import (
     LABELS,
     predict,

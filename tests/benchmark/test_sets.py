@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
-from evaluation.benchmark import evaluate
-from evaluation.coded import CodedSet
-from evaluation.sets import sets_section
-from pipeline.annotations import Codes
-from pipeline.settings import EvaluateSettings
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation.coded_records import CodedSet
+from mechtag.evaluation.gold_benchmark import evaluate
+from mechtag.evaluation.record_sets import sets_section
+from mechtag.pipeline.annotations.coded_records import Codes
 from tests.benchmark.conftest import LABELS, coded_record, predict
 
 SETTINGS = EvaluateSettings(bootstrap=200, permutations=100, min_positives=3)

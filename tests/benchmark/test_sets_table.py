@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evaluation.benchmark import evaluate
-from evaluation.table import accuracy_markdown, accuracy_sections, terminal
-from evaluation.wording import describe_coverage, describe_texts
+from mechtag.evaluation.gold_benchmark import evaluate
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
+from mechtag.evaluation.report.wording import describe_coverage, describe_texts
 from tests.benchmark.conftest import LABELS
 from tests.benchmark.test_sets import SETTINGS, make
 

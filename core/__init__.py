@@ -1,0 +1,1 @@
+"""What everything may import: errors, records, codebook, settings and files. Imports nothing else of mechtag."""

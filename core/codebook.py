@@ -1,0 +1,196 @@
+"""The codebook: which labels there are, in which order, and what each means."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mechtag.core.errors import MechtagError
+
+
+class Strict(BaseModel):
+    """What users write into a file: no keys but its own, and no change once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_File = TypeVar("_File", bound=BaseModel)
+_KEY = r"^[a-z][a-z0-9_]*$"
+_NOT_BLANK = r"\S"
+# Columns that name the paper in tables with a column a label.
+_COLUMNS = frozenset(("key", "paper", "record_id"))
+
+
+class Label(Strict):
+    """One code of the codebook.
+
+    Attributes
+    ----------
+    key
+        Identifier used in tables and settings: lower-case letters, digits, ``_``.
+    name
+        What people read.
+    definition
+        What the code means; an input of the model.
+    include, exclude
+        Coding rules: what counts, and what does not.
+    """
+
+    key: str = Field(pattern=_KEY)
+    name: str = Field(pattern=_NOT_BLANK)
+    definition: str = Field(pattern=_NOT_BLANK)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Relevance(Strict):
+    """The rule that says whether a record belongs into the review at all."""
+
+    key: str = Field(default="relevant", pattern=_KEY)
+    name: str = Field(default="Relevant", pattern=_NOT_BLANK)
+    definition: str = Field(pattern=_NOT_BLANK)
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class Codebook(Strict):
+    """A named set of labels, plus the relevance rule.
+
+    The order of ``labels`` is the order of columns, targets and scores everywhere.
+    """
+
+    name: str = Field(pattern=_NOT_BLANK)
+    title: str = ""
+    source: dict[str, Any] = Field(default_factory=dict)
+    relevance: Relevance
+    labels: tuple[Label, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        keys = self.all_keys
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ValueError(f"label {', '.join(doubled)} stands more than once; each key must be unique")
+        if taken := sorted(_COLUMNS.intersection(keys)):
+            raise ValueError(f"a label cannot have the key {' or '.join(taken)}: columns of that name say which paper")
+        return self
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the labels, in codebook order, without relevance."""
+        return tuple(label.key for label in self.labels)
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """Key of relevance, then the keys of the labels: the column order of scores."""
+        return (self.relevance.key, *self.keys)
+
+    @property
+    def entries(self) -> tuple[Label | Relevance, ...]:
+        """Relevance, then the labels, in the order of ``all_keys``."""
+        return (self.relevance, *self.labels)
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Hash of what each entry means, by key: two codebooks mean the same by a label where these are equal."""
+        return {
+            entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
+            for entry in self.entries
+        }
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the meaning of the codebook; layout and comments of the file do not count."""
+        return _digest(self.model_dump(mode="json"))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def load_codebook(path: str | Path) -> Codebook:
+    """Read and check a codebook file (YAML).
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is no YAML mapping, has an unknown or missing key,
+        or a label key stands twice or is the name of a column of papers.
+    """
+    return read_yaml(
+        path,
+        Codebook,
+        missing="no such codebook file; name one under 'codebook' in params.yaml",
+        expected="a codebook is a mapping of name, relevance, labels",
+    )
+
+
+def read_yaml(
+    path: str | Path,
+    model: type[_File],
+    *,
+    missing: str,
+    expected: str,
+    empty: dict[str, Any] | None = None,
+    loader: type[yaml.SafeLoader] = yaml.SafeLoader,
+) -> _File:
+    """Read a YAML file that users write, and check it.
+
+    Parameters
+    ----------
+    missing, expected
+        What to say where there is no file, and where it is no mapping.
+    empty
+        What an empty file stands for, if it may be empty.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is no YAML mapping, or is not as ``model`` says.
+    """
+    path = Path(path)
+    try:
+        # All loaders are safe ones: they make nothing but plain values.
+        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: {missing}") from None
+    except OSError as error:
+        raise MechtagError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
+    data = empty if data is None else data
+    if not isinstance(data, dict):
+        raise MechtagError(f"{path}: {expected}; this is {type(data).__name__}")
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise MechtagError(describe_validation(path, error)) from None
+
+
+def describe_validation(path: str | Path, error: ValidationError) -> str:
+    """Tell a pydantic error in one line a fault, with the place in the file."""
+    lines = []
+    faults = error.errors()
+    for fault in faults:
+        depth = len(fault["loc"])
+        if fault["type"] == "too_short" and any(
+            len(other["loc"]) > depth and other["loc"][:depth] == fault["loc"] for other in faults
+        ):
+            continue  # Items that are faulty themselves were not counted.
+        place = ".".join(str(part) for part in fault["loc"]) or "top level"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its spelling"
+        elif fault["type"] == "tuple_type":
+            message = "expected a list, such as [one, two]"
+        elif fault.get("ctx", {}).get("pattern") == _NOT_BLANK:
+            message = "is empty; write it out"
+        elif fault.get("ctx", {}).get("pattern") == _KEY:
+            message = f"{fault['input']!r} is no key; write lower-case letters a to z, digits and _, a letter first"
+        lines.append(f"{path}: {place}: {message}")
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""Text, JSON and CSV files, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mechtag.core.errors import MechtagError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a path beside ``path`` to write to; it takes the place of ``path`` if all went well.
+
+    On an error ``path`` stays as it was and the unfinished file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        # mkstemp makes files private; the finished file gets the rights that any new file would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        part.chmod(0o666 & ~mask)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
+    """Write a text file whole or not at all, with line ends as given."""
+    with replacing(path) as part:
+        part.write_bytes(text.encode(encoding))
+
+
+def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
+    """Write a mapping as indented JSON; NaN is refused, for no JSON reader but Python's knows it."""
+    with replacing(path) as part:
+        part.write_bytes(json_bytes(data))
+
+
+def json_bytes(data: Mapping[str, Any]) -> bytes:
+    """Give the bytes of the file that `write_json` writes."""
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing or is no JSON object.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise MechtagError(f"{path}: expected one JSON object, found {type(data).__name__}")
+    return data
+
+
+def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
+    """Write one JSON object a line."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
+
+
+# First characters that make a spreadsheet compute a cell; https://owasp.org/www-community/attacks/CSV_Injection.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def neutralise(cell: str) -> str:
+    """Put an apostrophe before text that a spreadsheet would run as a formula; other text stays as it is."""
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def restore(cell: str) -> str:
+    """Take away the apostrophe that `neutralise` put before a text."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
+
+
+def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:
+    """Write a CSV file (RFC 4180, UTF-8) whole or not at all.
+
+    Parameters
+    ----------
+    header, rows
+        Every text cell passes through `neutralise`; numbers stay numbers; ``None`` is an empty cell.
+    bom
+        Begin with a byte order mark, by which Excel knows that the file is UTF-8.
+
+    Raises
+    ------
+    ValueError
+        A row is longer or shorter than the header.
+    """
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8-sig" if bom else "utf-8", errors="replace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        for row in chain([header], rows):
+            if len(row) != len(header):
+                raise ValueError(f"{path}: a row of {len(row)} cells under a header of {len(header)}")
+            writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])

@@ -1,0 +1,309 @@
+"""Parquet tables of records, sentences and predictions; large ones are read and written in parts."""
+
+from __future__ import annotations
+
+import io
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate, islice
+from pathlib import Path
+from sys import intern
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.core.records import Prediction, Record, Sentence
+
+# Rows that are read or written at a time.
+BATCH = 2_000
+_STRINGS = pa.list_(pa.string())
+
+# ``raw`` holds values of any shape, so it is stored as JSON text.
+RECORDS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("title", pa.string()),
+        ("abstract", pa.string()),
+        ("authors", _STRINGS),
+        ("year", pa.int32()),
+        ("journal", pa.string()),
+        ("volume", pa.string()),
+        ("issue", pa.string()),
+        ("pages", pa.string()),
+        ("doi", pa.string()),
+        ("pmid", pa.string()),
+        ("keywords", _STRINGS),
+        ("type", pa.string()),
+        ("language", pa.string()),
+        ("url", pa.string()),
+        ("source_file", pa.string()),
+        ("source_index", pa.int64()),
+        ("raw", pa.string()),
+    ]
+)
+SENTENCES = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("sentence", pa.int32()),
+        ("section", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("text", pa.string()),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("label", pa.string()),
+        ("score", pa.float64()),
+        ("probability", pa.float64()),
+        ("given_relevant", pa.float64()),
+        ("threshold", pa.float64()),
+        ("decision", pa.string()),
+        (
+            "evidence",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("sentence", pa.int32()),
+                        ("start", pa.int32()),
+                        ("end", pa.int32()),
+                        ("text", pa.string()),
+                        ("score", pa.float64()),
+                    ]
+                )
+            ),
+        ),
+        ("model_id", pa.string()),
+    ]
+)
+
+RowT = TypeVar("RowT", bound=BaseModel)
+
+
+def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    with replacing(path) as part:
+        write_rows(part, rows, schema)
+
+
+def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write a table batch by batch: a million records must never stand in memory twice."""
+    rows = iter(rows)
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+
+
+def open_table(source: Any, name: str | Path, schema: pa.Schema, what: str) -> pq.ParquetFile:
+    """Open a parquet table and look that it has the columns; raises as `read_records` does."""
+    try:
+        file = pq.ParquetFile(source)
+    except FileNotFoundError:
+        raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise MechtagError(f"{name}: not readable as parquet: {error}") from None
+    if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
+        file.close()
+        raise MechtagError(f"{name}: not a table of {what}: column {', '.join(missing)} is missing")
+    return file
+
+
+def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
+    with open_table(path, path, schema, what) as file:
+        try:
+            for batch in file.iter_batches(BATCH, columns=schema.names):
+                yield from batch.to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+
+
+def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
+    """Read any parquet table: names of its columns, and its rows, a few at a time.
+
+    Values are whatever JSON can hold; dates and the like become text.
+
+    Parameters
+    ----------
+    path, data
+        Name under which the table is known, and its bytes.
+
+    Raises
+    ------
+    MechtagError
+        The file is not readable as parquet.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+    except (pa.ArrowException, OSError) as error:
+        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+    return list(file.schema_arrow.names), _table_rows(path, file)
+
+
+def _table_rows(path: str | Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+    try:
+        for batch in file.iter_batches(batch_size=1000):
+            for row in batch.to_pylist():
+                yield json.loads(json.dumps(row, default=str), parse_constant=lambda name: None)
+    except (pa.ArrowException, OSError) as error:
+        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
+
+
+def parse_rows(
+    path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1
+) -> Iterator[RowT]:
+    """Check rows, the first of which is number ``first`` of the table; raises as `read_records` does."""
+    for number, row in enumerate(rows, start=first):
+        try:
+            yield model.model_validate(row)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(str(part) for part in fault["loc"])
+            raise MechtagError(f"{path}: row {number}: {place}: {fault['msg']}") from None
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
+    """Write records as parquet."""
+    _write(
+        path,
+        ({**record.model_dump(), "raw": json.dumps(record.raw, ensure_ascii=False)} for record in records),
+        RECORDS,
+    )
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """Read what `write_records` wrote.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, is not parquet, lacks a column or breaks the contract.
+    """
+    return list(iterate_records(path))
+
+
+def iterate_records(path: str | Path) -> Iterator[Record]:
+    """Read what `write_records` wrote, a few records at a time; raises as `read_records` does."""
+    return parse_records(path, _read(path, RECORDS, "records"))
+
+
+def parse_records(path: str | Path, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
+    """Check rows of a table of records; see `parse_rows`."""
+    return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
+
+
+def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Fields as read; text that stands in a column as well, and names, are held in memory once."""
+    shared = {value: value for value in row.values() if isinstance(value, str)}
+    pairs = json.loads(row["raw"] or "[]")
+    return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
+
+
+def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
+    """Write sentences as parquet."""
+    _write(path, (sentence.model_dump() for sentence in sentences), SENTENCES)
+
+
+def read_sentences(path: str | Path) -> list[Sentence]:
+    """Read what `write_sentences` wrote; raises as `read_records` does."""
+    return list(iterate_sentences(path))
+
+
+def iterate_sentences(path: str | Path) -> Iterator[Sentence]:
+    """Read what `write_sentences` wrote, a few sentences at a time; raises as `read_records` does."""
+    return parse_rows(path, _read(path, SENTENCES, "sentences"), Sentence)
+
+
+def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
+    """Write predictions as parquet, one row a record and label."""
+    _write(path, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read what `write_predictions` wrote; raises as `read_records` does."""
+    return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))
+
+
+class RecordTable:
+    """A table of records that is read in parts, in any order.
+
+    Parameters
+    ----------
+    source, name
+        Path or open file, and what messages call it.
+
+    Attributes
+    ----------
+    count : int
+        How many records it has.
+
+    Raises
+    ------
+    MechtagError
+        As `read_records`; when it is made, and when it is read.
+    """
+
+    def __init__(self, source: Any, name: str) -> None:
+        self._file, self._name = open_table(source, name, RECORDS, "records"), name
+        groups = self._file.metadata
+        self._ends = list(accumulate(groups.row_group(number).num_rows for number in range(groups.num_row_groups)))
+        self.count = int(groups.num_rows)
+
+    def __enter__(self) -> RecordTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _batches(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._file.iter_batches(BATCH, columns=columns, row_groups=groups)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
+
+    def read(self, start: int, stop: int) -> list[Record]:
+        """Read the records from ``start``, counted from 0, up to but not including ``stop``."""
+        stop = min(stop, self.count)
+        if start >= stop:
+            return []
+        groups = range(bisect_right(self._ends, start), bisect_left(self._ends, stop) + 1)
+        here = self._ends[groups.start - 1] if groups.start else 0
+        rows: list[dict[str, Any]] = []
+        for batch in self._batches(RECORDS.names, list(groups)):
+            # A slice past the end of a batch is empty.
+            rows += batch.slice(max(start - here, 0), max(stop - max(here, start), 0)).to_pylist()
+            here += len(batch)
+            if here >= stop:
+                break
+        return list(parse_records(self._name, rows, first=start + 1))
+
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Give some columns of all records."""
+        for batch in self._batches(columns):
+            yield from batch.to_pylist()
+
+
+def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
+    """Give the bytes of the file that `write_predictions` would write."""
+    buffer = io.BytesIO()
+    write_rows(buffer, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
+    return buffer.getvalue()
+
+
+@contextmanager
+def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
+    """Write one table of predictions from the bytes of many; the function takes them in order, and reads them."""
+    with replacing(path) as part, pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
+
+        def add(data: bytes) -> list[Prediction]:
+            table = pq.read_table(io.BytesIO(data), schema=PREDICTIONS)
+            for batch in table.to_batches(BATCH):
+                writer.write_batch(batch)
+            return list(parse_rows(path, table.to_pylist(), Prediction))
+
+        yield add

@@ -1,0 +1,333 @@
+"""How people and the model, out of fold, coded the project's own records, relevance included.
+
+These codes were made by the project from abstracts: they are training data, not a gold standard. The figures choose
+between methods and are never the accuracy of the product.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding, Prediction
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation.coders import (
+    Coders,
+    agreement_section,
+    cells_of,
+    coders_of,
+    pair_section,
+    to_adjudicate,
+    with_model,
+)
+from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, pooled_figures
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import Draws, draw, estimates
+from mechtag.evaluation.sections import evidence_section, labels_section, pooled_section, remarks, rounded, values
+from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, Codes
+from mechtag.pipeline.annotations.coding_table import records_by_name
+from mechtag.pipeline.annotations.gold_table import GoldStandard
+
+_ADDED_TITLE = "added by mechtag retrain"
+
+
+@dataclass(frozen=True)
+class CodedSet:
+    """The project's own coded records and the out-of-fold predictions for them.
+
+    Attributes
+    ----------
+    documents
+        One row a record and label, relevance among the labels.
+    sentences
+        ``record_id`` is that of the record, ``#`` and the number of the sentence from 0.
+    relevance_baselines
+        By name: rows of the relevance label.
+    second
+        A further coder's codes of some of the records.
+    table
+        What each coder said, where the records were coded in a table, of which they have what all agree on.
+    learning
+        By the number of papers that a model learnt from: rows as in ``documents``.
+    about
+        By name of a set of records: its title, and what its texts are.
+    """
+
+    records: Sequence[CodedRecord]
+    documents: Sequence[Prediction]
+    sentences: Sequence[Prediction]
+    relevance_baselines: Mapping[str, Sequence[Prediction]] = field(default_factory=dict)
+    second: Sequence[Codes] = ()
+    table: Sequence[Coding] = ()
+    learning: Mapping[int, Sequence[Prediction]] = field(default_factory=dict)
+    about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def truth(self, labels: Sequence[str]) -> Array:
+        """Codes of the records, shape (records, labels); NaN for not judged."""
+        return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
+
+    def described(self, name: str) -> tuple[str, str]:
+        """Title of a set of records, and what its texts are."""
+        return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
+
+    def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
+        """Count records, by default all, by what their texts are."""
+        chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
+        return dict(Counter(self.described(row.set_name)[1] for row in chosen))
+
+    @property
+    def record_ids(self) -> list[str]:
+        """Of the records, in their order."""
+        return [row.record.record_id for row in self.records]
+
+
+def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
+    """Codes as numbers: shape (items, labels)."""
+    return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
+
+
+def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
+    """Give the number of the record, that of the sentence, and the labels of each sentence that was coded."""
+    return [
+        (row, number, names)
+        for row, record in enumerate(records)
+        for number, names in enumerate(record.sentence_labels or ())
+    ]
+
+
+def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
+    """Figures over records and over sentences."""
+    records = coded.records
+    documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
+    section = {
+        "records": len(records),
+        "relevant": sum(row.relevant for row in records),
+        "coders": sorted({row.coder for row in records}),
+        "bases": sorted({row.basis for row in records}),
+        "documents": {
+            **pooled_section(documents, draws),
+            "labels": labels_section(documents, labels, draws, min_positives),
+        },
+    }
+    coded_sentences = by_sentence(records)
+    if coded_sentences:
+        sentences = System("coded sentences", coded.sentences).judged(
+            [f"{records[row].record.record_id}#{number}" for row, number, _ in coded_sentences],
+            labels,
+            ticks([names for *_, names in coded_sentences], labels),
+        )
+        # Sentences of one record resemble one another, so records are drawn, with all their sentences.
+        owner = [row for row, *_ in coded_sentences]
+        by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
+        section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
+        section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
+    return section
+
+
+LEARNING = ("across_auc", "within_auc", "macro_f1", "macro_average_precision")
+
+
+def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
+    """Figures of ``LEARNING`` on the coded records by how many papers the model learnt from, fewest first."""
+    section = {}
+    for papers, predictions in sorted(coded.learning.items()):
+        judged = System(f"learning curve, {papers} papers", predictions).judged(
+            coded.record_ids, labels, coded.truth(labels)
+        )
+        figures = estimates(pooled_figures, judged, draws)
+        own = {name: figures[name][0] for name in LEARNING}
+        section[f"papers_{papers}"] = {"papers": papers, **values(own), **remarks(own)}
+    return section
+
+
+def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    """Compute how well sentences are ranked: figures of each label, and their means over the labels."""
+    whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
+
+    def mean(name: str) -> Array:
+        return macro(figures[name], ~np.isnan(whole[name][0]))
+
+    return {
+        "macro_average_precision": mean("average_precision"),
+        "across_auc": mean("roc_auc"),
+        "average_precision": figures["average_precision"],
+        "roc_auc": figures["roc_auc"],
+    }
+
+
+def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
+    figures = estimates(ranking_figures, judged, draws)
+    pooled = {name: figures[name][0] for name in ("macro_average_precision", "across_auc")}
+    support = judged.truth.sum(axis=0)
+    section: dict[str, dict[str, Any]] = {}
+    for column, label in enumerate(labels):
+        own = {name: figures[name][column] for name in ("average_precision", "roc_auc")}
+        section[label] = {
+            "support": int(support[column]),
+            "prevalence": rounded(float(judged.truth[:, column].mean())),
+        }
+        if support[column] < min_positives:
+            section[label]["note"] = f"too few: {int(support[column])} sentences carry the label"
+        else:
+            section[label] |= {**values(own), **remarks(own)}
+    return {"sentences": len(judged.truth), "pooled": values(pooled), **remarks(pooled), "labels": section}
+
+
+def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
+    """Figures of relevance on the coded records, out of fold, for the model and its baselines.
+
+    Where all records are relevant there is nothing to tell apart: then the figures have no value, and say why.
+    """
+    truth = np.array([[float(row.relevant)] for row in coded.records])
+
+    def section(name: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+        judged = System(name, predictions).judged(coded.record_ids, [relevance_key], truth)
+        figures: dict[str, Any] = labels_section(judged, [relevance_key], draws, min_positives)[relevance_key]
+        return figures
+
+    return {
+        "coded_records": section("coded records", coded.documents),
+        "baselines": {name: section(name, rows) for name, rows in coded.relevance_baselines.items()},
+    }
+
+
+def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
+    """Tell how many papers of the gold standard, all of them included by people, the model would have kept.
+
+    Returns
+    -------
+    dict
+        Decisions, and the rank each paper would take among the coded records that are not
+        relevant: 1 is above them all, a level score counts against the paper. The scores of
+        those are out of fold, so they come from models trained on a little less.
+    """
+    documents = System("coded records", coded.documents)
+    irrelevant = np.array(
+        [documents.row(row.record.record_id, relevance_key).score for row in coded.records if not row.relevant]
+    )
+    rows = {key: transfer.row(record.record_id, relevance_key) for key, record in gold.records.items()}
+    decisions = [row.decision for row in rows.values()]
+    ranks = {key: 1 + int((irrelevant >= rows[key].score).sum()) for key in gold.matrix.keys if key in rows}
+    return {
+        "included": len(gold.matrix.keys),
+        "papers": len(rows),
+        "kept": decisions.count("yes") + decisions.count("refer"),
+        **{decision: decisions.count(decision) for decision in ("yes", "refer", "no")},
+        "irrelevant_records": len(irrelevant),
+        "median_rank": float(np.median(list(ranks.values()))),
+        "ranks": ranks,
+    }
+
+
+def coded_agreement(
+    coded: CodedSet,
+    labels: Sequence[str],
+    relevance_key: str,
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Compare coders of the coded records with one another and with the model out of fold.
+
+    Returns
+    -------
+    dict
+        The block `coders.agreement_section` for the records that several people coded (all,
+        where none was coded by several), with a pair for their sentences, and ``adjudicate`` for all records.
+
+    Raises
+    ------
+    MechtagError
+        A record of the second coder is not among the coded ones, or has other sentences.
+    """
+    people = _people(coded, labels, relevance_key)
+    everyone = with_model(people, System("coded records", coded.documents))
+    several = everyone.of_several()
+    draws = draw(len(several.records), settings.bootstrap, 0, generator)
+    section = agreement_section(several, relevance_key, draws, settings.min_positives)
+    by_sentence = [
+        (first, codes)
+        for first, codes in ((first_coding(coded.records, codes), codes) for codes in coded.second)
+        if first.sentence_labels and codes.sentence_labels
+    ]
+    if by_sentence:
+        pair = _sentence_pair(by_sentence, labels, several.records, draws, settings.min_positives)
+        section["pairs"].append(pair)
+    section["texts"] = coded.texts(set(several.records))
+    section["adjudicate"] = to_adjudicate(everyone, settings.min_positives)
+    return section
+
+
+def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
+    """List the codes of a gold standard that the model, which has seen none of them, contradicts with confidence.
+
+    They are what to look at; nothing is mended. Papers of which there is no text are left out.
+    """
+    matrix = gold.matrix
+    codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
+    ids = {key: record.record_id for key, record in gold.records.items()}
+    coders = with_model(coders_of(codings, labels, matrix.path, ids), transfer)
+    return to_adjudicate(coders, least)
+
+
+def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
+    """Arrange the codes of records: of the first coder, or of all who coded in the table, and of the second coder."""
+    keys = (relevance_key, *labels)
+    if coded.table:
+        names = records_by_name([row.record for row in coded.records])
+        ids = {name: record.record_id for name, record in names.items()}
+        first = [row.model_copy(update={"record_id": ids[row.record_id or row.key or ""]}) for row in coded.table]
+    else:
+        first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
+    second = [
+        Coding(
+            record_id=first_coding(coded.records, codes).record.record_id,
+            key=codes.key,
+            coder=codes.coder,
+            label=label,
+            value=int(codes.relevant if label == relevance_key else label in codes.labels),
+            basis=codes.basis,
+            codebook_version=codes.codebook,
+        )
+        for codes in coded.second
+        for label in keys
+    ]
+    return coders_of([*first, *second], keys, "coded records")
+
+
+def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
+    """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
+    same_key = [row for row in records if row.key == second.key]
+    sentences = len(second.sentence_labels or ())
+    found = [row for row in same_key if sentences in (0, len(row.sentences))]
+    if len(found) == 1:
+        return found[0]
+    place = f"second coder: record {second.key}"
+    if not same_key:
+        raise MechtagError(f"{place} is not among the coded records")
+    if not found:
+        counts = ", ".join(str(len(row.sentences)) for row in same_key)
+        raise MechtagError(f"{place} has {sentences} sentences, the coded record {counts}; code the same sentences")
+    raise MechtagError(f"{place}: the key stands for {len(found)} coded records of as many sentences; tell them apart")
+
+
+def _sentence_pair(
+    codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
+) -> dict[str, Any]:
+    """Compare the two coders sentence by sentence; records are drawn whole, since their sentences are alike."""
+    cells = np.zeros((4, len(records), len(labels)))
+    for first, second in codes:
+        one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))
+        cells[:, records.index(first.record.record_id)] = cells_of(one, two).sum(axis=1)
+    return {
+        "a": ", ".join(dict.fromkeys(first.coder for first, _ in codes)),
+        "b": ", ".join(dict.fromkeys(second.coder for _, second in codes)),
+        "kind": "human-human",
+        "unit": "sentences",
+        **pair_section(cells, labels, "", draws, least),
+    }

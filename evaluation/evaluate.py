@@ -1,0 +1,182 @@
+"""The evaluation run: from prediction and coding files to ``metrics.json`` and the tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json
+from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings
+from mechtag.evaluation.coded_records import CodedSet
+from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
+from mechtag.evaluation.gold_benchmark import PROTOCOLS, evaluate
+from mechtag.evaluation.invariance import invariance_section
+from mechtag.evaluation.output_tables import write_outputs
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import draw
+from mechtag.pipeline.annotations.coded_records import read_about, read_codes
+from mechtag.pipeline.annotations.coding_table import is_table, read_annotations, read_codings, records_by_name
+from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
+
+# Prediction files of relevance, whose labels are those of the coded records.
+_RELEVANCE_PREFIX = "relevance_"
+
+
+def evaluate_files(
+    predictions: Path,
+    gold: Path,
+    records: Path,
+    output: Path,
+    *,
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
+    baselines: Path | None = None,
+    out_of_fold: Path | None = None,
+    curve: Path | None = None,
+    variations: Path | None = None,
+) -> None:
+    """Score every system on the gold papers and write the figures.
+
+    Parameters
+    ----------
+    predictions
+        Of the model under the transfer protocol.
+    gold
+        Coding matrix; notes on it are read from the YAML file of the same name, where there is one.
+    records
+        Records of the gold papers.
+    output
+        Metrics file; ``per_label.csv``, the comparison and the plot points go beside it.
+    baselines
+        Folder of further prediction files, each named by its file; ``leave_one_out`` is the other
+        protocol, those that begin with ``relevance_`` are about the coded records.
+    out_of_fold
+        Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
+    curve
+        Folder of prediction files for the coded records, each named by the number of papers learnt
+        from; needs ``out_of_fold``.
+    variations
+        Folder of prediction files for the coded records, each named by the variation of their texts.
+
+    Raises
+    ------
+    MechtagError
+        A file is missing or faulty, or predictions lack a paper or a label.
+    """
+    standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
+    others = _read_folder(baselines, "baselines") if baselines else {}
+    systems = {PROTOCOLS[0]: read_predictions(predictions)}
+    systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
+    learning = _read_curve(curve) if curve else {}
+    coded = _coded_set(out_of_fold, others, learning, label_keys, relevance_key, settings) if out_of_fold else None
+    generator = np.random.default_rng(settings.seed)
+    metrics = evaluate(
+        label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
+    )
+    if variations:
+        metrics["invariance"] = invariance_section(
+            _read_folder(variations, "variations"),
+            label_keys,
+            relevance_key,
+            settings.evaluate.bootstrap,
+            generator,
+        )
+    write_outputs(output.parent, metrics, label_keys, standard, systems)
+    write_json(output, metrics)
+
+
+def agreement_of_files(
+    codings: Path,
+    all_keys: Sequence[str],
+    settings: Settings,
+    predictions: Path | None = None,
+    records: Path | None = None,
+) -> dict[str, Any]:
+    """Compare the coders of a table of codings, and the model with them.
+
+    Parameters
+    ----------
+    all_keys
+        Key of relevance, then the labels of the codebook.
+    predictions
+        Of a model that has not learnt from the records.
+    records
+        Table in which record ids are looked up by key; ``records.parquet`` beside the predictions where it exists.
+
+    Returns
+    -------
+    dict
+        As the block ``agreement`` of the metrics.
+
+    Raises
+    ------
+    MechtagError
+        A file is faulty, the predictions lack a record or a label, or nobody and nothing can be compared.
+    """
+    beside = predictions.with_name("records.parquet") if predictions else None
+    if records is None and beside is not None and beside.exists():
+        records = beside
+    found = records_by_name(read_records(records)) if records else {}
+    ids = {name: record.record_id for name, record in found.items()}
+    coders = coders_of(read_codings(codings, all_keys), all_keys, str(codings), ids)
+    if predictions:
+        coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
+    if len(coders.names) < 2:
+        raise MechtagError(
+            f"{codings}: the only coder is {coders.names[0]}; agreement needs two: give another coder's codes, or "
+            "predictions of a model (--predictions)"
+        )
+    several = coders.of_several()
+    generator = np.random.default_rng(settings.seed)
+    draws = draw(len(several.records), settings.evaluate.bootstrap, 0, generator)
+    least = settings.evaluate.min_positives
+    section = agreement_section(several, all_keys[0], draws, least)
+    return {**section, "adjudicate": to_adjudicate(coders, least)}
+
+
+def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise MechtagError(f"{folder}: no prediction files (*.parquet) in it; run 'mechtag {command}' first")
+    return {path.stem: read_predictions(path) for path in files}
+
+
+def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
+    files = sorted(folder.glob("*.parquet"))
+    wrong = [path.name for path in files if not path.stem.isdecimal()]
+    if wrong or not files:
+        found = ", ".join(wrong) or "no *.parquet"
+        raise MechtagError(f"{folder}: found {found}; expected files that 'mechtag curve' wrote, such as 34.parquet")
+    return {int(path.stem): read_predictions(path) for path in files}
+
+
+def _coded_set(
+    folder: Path,
+    others: Mapping[str, list[Prediction]],
+    learning: Mapping[int, list[Prediction]],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
+) -> CodedSet:
+    second, records = settings.evaluate.second_coder, settings.train.records
+    return CodedSet(
+        records=read_annotations(settings, label_keys, relevance_key),
+        documents=read_predictions(folder / "documents.parquet"),
+        sentences=read_predictions(folder / "sentences.parquet"),
+        relevance_baselines={
+            name.removeprefix(_RELEVANCE_PREFIX): rows
+            for name, rows in others.items()
+            if name.startswith(_RELEVANCE_PREFIX)
+        },
+        second=read_codes(second, label_keys) if second else (),
+        table=read_codings(records, (relevance_key, *label_keys)) if is_table(records) else (),
+        learning=learning,
+        about={} if is_table(records) else read_about(records, "coded records"),
+    )

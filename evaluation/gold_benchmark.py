@@ -1,0 +1,186 @@
+"""The benchmark against the gold standard: its papers, their texts, its known faults, the figures of all systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction, Record, normalise_title
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation import gold_benchmark as gold_standards
+from mechtag.evaluation.coded_records import (
+    CodedSet,
+    coded_agreement,
+    coded_section,
+    doubted_gold,
+    gold_relevance,
+    learning_section,
+    relevance_section,
+)
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.record_sets import sets_section
+from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section
+from mechtag.pipeline.annotations.gold_table import GoldNotes, GoldStandard
+
+TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
+
+
+def text_basis(record: Record | None) -> TextBasis:
+    """Tell what text of a paper the system saw.
+
+    A synopsis that came with the record counts as such until another abstract, fetched or
+    exported, has taken its place.
+    """
+    if record is None:
+        return "none"
+    if not record.abstract:
+        return "title_only"
+    raw = dict(record.raw)
+    synopsis = raw.get("synopsis") or record.abstract
+    same = normalise_title(str(synopsis)) == normalise_title(record.abstract)
+    return "synopsis" if raw.get("text_basis") == "synopsis" and same else "abstract"
+
+
+def coverage(gold: GoldStandard) -> dict[str, int]:
+    """Count papers by what text of them there is."""
+    found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
+    names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
+    return {name: found.count(name) for name in names}
+
+
+def _list(keys: Sequence[str]) -> str:
+    return f"{len(keys)} paper{'' if len(keys) == 1 else 's'} ({', '.join(keys)})"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
+    """Tell what is odd in the gold standard; nothing in it is mended.
+
+    Returns
+    -------
+    dict
+        Column sums beside the counts printed, papers that carry no label, columns that should
+        be empty and are not, columns that are no label, and each fault as a sentence.
+    """
+    matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
+    codes = {label: matrix.values(label) for label in labels}
+    counted = {label: sum(value == 1 for value in values) for label, values in codes.items()}
+    faults = []
+    for label, printed in notes.printed_counts.items():
+        ticked = sum(value == 1 for value in matrix.values(label))
+        if ticked != printed:
+            faults.append(
+                f"{_words(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
+                "the table is used as it is."
+            )
+    ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
+    without = [key for key, row in ticks.items() if 0 in row and 1 not in row]
+    if without:
+        faults.append(f"{_list(without)} carry none of the labels; they count as 0 throughout.")
+    filled = {}
+    for column, why in notes.expected_empty.items():
+        keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
+        if keys:
+            filled[column] = keys
+            faults.append(f"{_words(column)}: {_list(keys)} ticked, though {why}.")
+    return {
+        "source": notes.source,
+        "papers": len(matrix.keys),
+        "column_sums": {
+            label: {"counted": counted[label], "printed": notes.printed_counts.get(label)} for label in labels
+        },
+        "without_label": without,
+        "expected_empty": filled,
+        "other_columns": [column for column in matrix.columns if column not in labels],
+        "faults": faults,
+        "notes": list(notes.notes),
+    }
+
+
+PROTOCOLS = ("transfer", "leave_one_out")
+BASELINE_FIGURES = ("f1", "roc_auc")
+
+
+def evaluate(
+    label_keys: Sequence[str],
+    gold: GoldStandard,
+    systems: Mapping[str, Sequence[Prediction]],
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+    *,
+    coded: CodedSet | None = None,
+    relevance_key: str = "relevant",
+) -> dict[str, Any]:
+    """Compute all accuracy figures.
+
+    Parameters
+    ----------
+    label_keys
+        Labels of the codebook, without relevance, in its order.
+    systems
+        Predictions for the gold papers by name. ``transfer`` and ``leave_one_out`` are the
+        model under the two protocols; every other name is a baseline.
+    generator
+        Source of all resamples; the same state gives the same figures.
+
+    Returns
+    -------
+    dict
+        ``coverage``, ``transfer``, ``leave_one_out``, ``baselines``, ``coded_records``,
+        ``learning_curve``, ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no
+        predictions for is left out. Numbers are finite or ``None``.
+
+    Raises
+    ------
+    MechtagError
+        Predictions are missing for a protocol, a record or a label, or contradict themselves.
+    """
+    if not any(name in systems for name in PROTOCOLS):
+        found = ", ".join(systems) or "none"
+        raise MechtagError(f"no predictions of the model: one of {', '.join(PROTOCOLS)} is needed; found: {found}")
+    record_ids = [record.record_id for record in gold.evaluated]
+    truth = gold.truth(label_keys)
+    draws = draw(len(truth), settings.bootstrap, settings.permutations, generator)
+    sections: dict[str, Any] = {}
+    for name, predictions in systems.items():
+        judged = System(name, predictions).judged(record_ids, label_keys, truth)
+        sections[name] = pooled_section(judged, draws)
+        labels = labels_section(judged, label_keys, draws, settings.min_positives)
+        if name not in PROTOCOLS:
+            # The rest of a naive method's figures of each label nobody asks for.
+            labels = {key: {figure: own[figure] for figure in BASELINE_FIGURES} for key, own in labels.items()}
+        sections[name]["labels"] = labels
+        if name in PROTOCOLS:
+            sections[name]["coverage_risk"] = coverage_risk(judged)
+    made_by = {row.model_id for row in systems.get("transfer", ())}
+    if len(made_by) == 1:
+        sections["transfer"]["model_id"] = made_by.pop()
+    metrics: dict[str, Any] = {
+        "coverage": gold_standards.coverage(gold),
+        **{name: sections[name] for name in PROTOCOLS if name in sections},
+        "baselines": {name: section for name, section in sections.items() if name not in PROTOCOLS},
+    }
+    if coded is not None:
+        draws = draw(len(coded.records), settings.bootstrap, settings.permutations, generator)
+        metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)
+        if coded.learning:
+            metrics["learning_curve"] = learning_section(coded, label_keys, draws)
+        metrics["relevance"] = relevance_section(coded, relevance_key, draws, settings.min_positives)
+        metrics["agreement"] = coded_agreement(coded, label_keys, relevance_key, settings, generator)
+        if "transfer" in systems:
+            transfer = System("transfer", systems["transfer"])
+            metrics["relevance"]["gold"] = gold_relevance(gold, transfer, coded, relevance_key)
+            metrics["agreement"]["gold"] = doubted_gold(gold, transfer, label_keys, settings.min_positives)
+        # After all else is drawn, so that figures over all records do not depend on how many sets there are.
+        metrics["coded_records"]["texts"] = coded.texts()
+        metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
+    metrics["gold_standard"] = gold_standards.describe(gold, label_keys)
+    metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
+    return metrics

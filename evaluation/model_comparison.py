@@ -1,0 +1,190 @@
+"""Two systems on the same papers: the difference of each figure, and whether one is not worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json, write_text
+from mechtag.core.settings import RetrainSettings
+from mechtag.evaluation.metrics import UNDEFINED, Judged, Resamples, as_it_is, label_figures, pooled_figures
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import Draws, Statistic, draw, interval, resample
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+
+RELEVANCE_AUC = "relevance_auc"
+# What there is to compare beside the ranking of relevance; in the figures of one label this is roc_auc.
+_LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of the model in use and of its challenger.
+
+    Attributes
+    ----------
+    champion, challenger, difference
+        ``None`` where the figure has no meaning on these papers; ``difference`` is challenger less champion.
+    ci_low, ci_high
+        Of the difference: expanded percentile interval, 95%, over resamples of papers that both systems share.
+    """
+
+    figure: str
+    champion: float | None
+    challenger: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the challenger may take the place of the champion, and why."""
+
+    promote: bool
+    reasons: tuple[str, ...]
+
+
+def compare(
+    champion: System,
+    challenger: System,
+    coded: Sequence[CodedRecord],
+    labels: Sequence[str],
+    relevance_key: str,
+    settings: RetrainSettings,
+    generator: np.random.Generator,
+) -> list[Difference]:
+    """Compare two systems on papers that neither has learnt from.
+
+    Parameters
+    ----------
+    champion, challenger
+        Predictions for every record of ``coded`` and every label.
+    labels
+        Those that both know.
+
+    Returns
+    -------
+    list of Difference
+        First `RELEVANCE_AUC`, then `metrics.pooled_figures`.
+
+    Raises
+    ------
+    MechtagError
+        A prediction is missing, or the settings name a figure that there is not.
+    """
+    ids = [record.record.record_id for record in coded]
+    relevant = np.array([[float(record.relevant)] for record in coded])
+    codes = np.array([[record.code(label) for label in labels] for record in coded], dtype=float)
+    draws = draw(len(coded), settings.bootstrap, 0, generator)
+    found = []
+    for keys, truth, statistic in (([relevance_key], relevant, _relevance), (labels, codes, pooled_figures)):
+        found += _differences(statistic, champion.judged(ids, keys, truth), challenger.judged(ids, keys, truth), draws)
+    names = [each.figure for each in found]
+    if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
+        raise MechtagError(
+            f"retrain.margins: {unknown[0]!r} is no figure of which more is better; "
+            f"there are {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
+        )
+    return found
+
+
+def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
+    return {RELEVANCE_AUC: label_figures(judged, samples)["roc_auc"][:, 0]}
+
+
+def _differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
+    values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
+    boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]
+    found = []
+    for name in values[0]:
+        first, second = (_number(value[name][0]) for value in values)
+        low, high, _ = interval(boot[1][name] - boot[0][name], draws.papers)
+        known = first is not None and second is not None
+        found.append(
+            Difference(
+                figure=name,
+                champion=first,
+                challenger=second,
+                difference=second - first if first is not None and second is not None else None,
+                ci_low=low if known else None,
+                ci_high=high if known else None,
+            )
+        )
+    return found
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def judge(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
+    """Apply the rule that was set beforehand: no figure chosen may be lower by its margin or more, on any set.
+
+    That is asked of the lower end of the interval. A figure that has no meaning on some papers
+    is passed over; where none has on any, nothing is known, and the champion stays.
+
+    Parameters
+    ----------
+    papers
+        By the name of a set of papers, what the comparison on it gave.
+    """
+    reasons, passed = [], []
+    for name, differences in papers.items():
+        by_figure = {each.figure: each for each in differences}
+        for figure, margin in settings.margins.items():
+            each = by_figure[figure]
+            if each.difference is None or each.ci_low is None or each.ci_high is None:
+                why = UNDEFINED.get(figure, "all papers or none are relevant")
+                reasons.append(f"{name}, {figure}: not compared ({why}, here or in most resamples)")
+                continue
+            passed.append(each.ci_low > -margin)
+            reasons.append(
+                f"{name}, {figure}: {each.champion:.3f} before, {each.challenger:.3f} after, difference "
+                f"{each.difference:+.3f} (95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}): "
+                f"{'not worse' if passed[-1] else 'may be worse'} by more than {margin}"
+            )
+    return Verdict(bool(passed) and all(passed), tuple(reasons))
+
+
+def write_comparison(
+    folder: Path,
+    heading: Mapping[str, Any],
+    papers: Mapping[str, Sequence[Difference]],
+    verdict: Verdict,
+) -> None:
+    """Write ``comparison.json`` and, to read, ``comparison.md``.
+
+    Parameters
+    ----------
+    heading
+        What was compared; first in both files.
+    papers
+        By the name of a set of papers, what the comparison on it gave.
+    """
+    sets = {name: [asdict(each) for each in differences] for name, differences in papers.items()}
+    content = {**heading, "promoted": verdict.promote, "reasons": list(verdict.reasons), "papers": sets}
+    write_json(folder / "comparison.json", content)
+    lines = ["# Champion and challenger", "", *(f"- {name}: {value}" for name, value in heading.items()), ""]
+    lines += [f"**{'Promoted' if verdict.promote else 'Not promoted'}.**", "", *(f"- {row}" for row in verdict.reasons)]
+    for name, differences in papers.items():
+        lines += ["", f"## {name[:1].upper()}{name[1:]}", ""]
+        lines += ["| figure | champion | challenger | difference | 95% interval |", "|---|---|---|---|---|"]
+        lines += [_row(each) for each in differences]
+    lines += ["", "What the figures mean: docs/metrics.md. What is compared with what: docs/retraining.md.", ""]
+    write_text(folder / "comparison.md", "\n".join(lines))
+
+
+def _row(each: Difference) -> str:
+    values = [each.champion, each.challenger]
+    cells = ["undefined" if value is None else f"{value:.3f}" for value in values]
+    cells.append("" if each.difference is None else f"{each.difference:+.3f}")
+    known = each.ci_low is not None and each.ci_high is not None
+    cells.append(f"{each.ci_low:+.3f} to {each.ci_high:+.3f}" if known else "")
+    return f"| {each.figure} | {' | '.join(cells)} |"

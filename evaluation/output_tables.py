@@ -1,0 +1,146 @@
+"""Files beside ``metrics.json``: figures of each label, every prediction beside its code, plot points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from mechtag.core.files import write_csv
+from mechtag.core.records import Prediction
+from mechtag.evaluation.coded_records import LEARNING
+from mechtag.evaluation.gold_benchmark import PROTOCOLS, text_basis
+from mechtag.evaluation.metrics import Judged
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.sections import risk_by_coverage
+from mechtag.pipeline.annotations.gold_table import GoldStandard
+
+FIGURES = ("precision", "recall", "f1", "specificity", "kappa", "mcc", "roc_auc", "average_precision", "brier")
+COUNTS = ("tp", "fp", "fn", "tn")
+
+# Points of a reliability curve: with some 240 judgements each is a mean of about 50.
+_BINS = 5
+
+
+def write_outputs(
+    folder: str | Path,
+    metrics: Mapping[str, Any],
+    label_keys: Sequence[str],
+    gold: GoldStandard,
+    systems: Mapping[str, Sequence[Prediction]],
+) -> None:
+    """Write the tables and plot points that go with ``metrics``.
+
+    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
+    there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
+    """
+    folder = Path(folder)
+    protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
+    write_per_label(folder / "per_label.csv", metrics)
+    write_comparison(folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0])
+    record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
+    judged = {system.name: system.judged(record_ids, label_keys, truth) for system in protocols}
+    write_curves(folder / "plots", judged, label_keys)
+    write_learning(folder / "plots/learning_curve.csv", metrics)
+
+
+def write_per_label(path: str | Path, metrics: Mapping[str, Any]) -> None:
+    """Write one row a protocol and label: counts, then each figure with its interval."""
+    header = ["protocol", "label", "papers", "support", "prevalence", *COUNTS, "referred"]
+    for name in FIGURES:
+        header += [name, f"{name}_ci_low", f"{name}_ci_high"]
+    rows = []
+    for protocol in PROTOCOLS:
+        for label, figures in metrics.get(protocol, {}).get("labels", {}).items():
+            row = [protocol, label, figures["papers"], figures["support"], figures["prevalence"]]
+            row += [figures["confusion"][count] for count in COUNTS]
+            row.append(figures["referred"])
+            for name in FIGURES:
+                row += [figures[name][part] for part in ("value", "ci_low", "ci_high")]
+            rows.append([*row, figures.get("note")])
+    write_csv(path, [*header, "note"], rows)
+
+
+def write_comparison(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
+    """Write every paper and label of the gold standard, with what people coded and what the system said."""
+    header = ["key", "paper", "text", "label", "human", "score", "probability", "threshold", "decision"]
+    codes = {label: gold.matrix.values(label) for label in label_keys}
+    rows: list[list[Any]] = []
+    for position, (key, paper) in enumerate(zip(gold.matrix.keys, gold.matrix.papers, strict=True)):
+        record = gold.records.get(key)
+        for label in label_keys:
+            human = codes[label][position]
+            start = [key, paper, text_basis(record).replace("_", " "), label, human]
+            if record is None:
+                rows.append([*start, None, None, None, None, "no text", None])
+                continue
+            row = system.row(record.record_id, label)
+            evidence = " | ".join(sentence.text for sentence in row.evidence)
+            rows.append(
+                [*start, row.score, row.probability, row.threshold, row.decision, _agreement(human, row), evidence]
+            )
+    write_csv(path, [*header, "agreement", "evidence"], rows, bom=True)
+
+
+def _agreement(human: int | None, row: Prediction) -> str:
+    if human is None:
+        return "not judged"
+    if row.decision == "refer":
+        return "referred"
+    return "yes" if (row.decision == "yes") == (human == 1) else "no"
+
+
+def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
+    """Write points of ROC, precision-recall, reliability and coverage-risk curves.
+
+    The first two have one curve a protocol and label, where some papers carry the label and
+    some do not; the others have one a protocol, over all labels, for systems with probabilities.
+    """
+    roc: list[list[Any]] = []
+    precision_recall: list[list[Any]] = []
+    reliability: list[list[Any]] = []
+    coverage: list[list[Any]] = []
+    for protocol, one in judged.items():
+        for column, label in enumerate(label_keys):
+            seen = ~np.isnan(one.truth[:, column])
+            truth, score = one.truth[seen, column], one.score[seen, column]
+            if len(np.unique(truth)) < 2:
+                continue
+            false, true, _ = roc_curve(truth, score, drop_intermediate=False)
+            roc += [[protocol, label, *point] for point in zip(false.tolist(), true.tolist(), strict=True)]
+            precision, recall, _ = precision_recall_curve(truth, score)
+            points = zip(recall.tolist(), precision.tolist(), strict=True)
+            precision_recall += [[protocol, label, *point] for point in points]
+        reliability += [[protocol, *point] for point in reliability_points(one)]
+        coverage += [[protocol, *point] for point in risk_by_coverage(one)]
+    write_csv(folder / "roc.csv", ["protocol", "label", "false_positive_rate", "true_positive_rate"], roc)
+    write_csv(folder / "precision_recall.csv", ["protocol", "label", "recall", "precision"], precision_recall)
+    write_csv(folder / "reliability.csv", ["protocol", "predicted", "observed", "judgements"], reliability)
+    write_csv(folder / "coverage_risk.csv", ["protocol", "coverage", "risk", "judgements"], coverage)
+
+
+def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
+    """Mean probability, share that people ticked, and number of judgements, in bins of equal number."""
+    seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
+    truth, probability = judged.truth[seen], judged.probability[seen]
+    order = np.argsort(probability, kind="stable")
+    return [
+        (float(probability[part].mean()), float(truth[part].mean()), len(part))
+        for part in np.array_split(order, _BINS)
+        if len(part)
+    ]
+
+
+def write_learning(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write one row a number of papers learnt from: each figure of the learning curve with its interval."""
+    header = ["papers"]
+    for name in LEARNING:
+        header += [name, f"{name}_ci_low", f"{name}_ci_high"]
+    rows = [
+        [step["papers"], *(step[name][part] for name in LEARNING for part in ("value", "ci_low", "ci_high"))]
+        for step in metrics.get("learning_curve", {}).values()
+    ]
+    write_csv(path, header, rows)

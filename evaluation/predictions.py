@@ -1,0 +1,85 @@
+"""Bring what a system said and what people coded into arrays of the same shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction
+from mechtag.evaluation.metrics import Judged
+
+
+class System:
+    """The predictions of one system, found by record and label.
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    predictions
+        May hold further records and labels than are asked for.
+
+    Raises
+    ------
+    MechtagError
+        A record and label stands twice, a score is not finite, or a referred label has no
+        probability and threshold to count it by.
+    """
+
+    def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:
+        self.name = name
+        self._rows: dict[tuple[str, str], Prediction] = {}
+        for row in predictions:
+            place = f"predictions of {name}: record {row.record_id}, label {row.label}"
+            if (row.record_id, row.label) in self._rows:
+                raise MechtagError(f"{place}: stands twice; one row a record and label is allowed")
+            if row.score is None:
+                raise MechtagError(f"{place}: was not scored, because relevance was a clear no; tag with --score-all")
+            if not math.isfinite(row.score):
+                raise MechtagError(f"{place}: score {row.score} is not a finite number")
+            if row.decision == "refer" and (row.probability is None or row.threshold is None):
+                raise MechtagError(f"{place}: referred without a probability and a threshold; give both")
+            self._rows[row.record_id, row.label] = row
+
+    def row(self, record_id: str, label: str) -> Prediction:
+        """Find one prediction; a `MechtagError` says which one is missing."""
+        try:
+            return self._rows[record_id, label]
+        except KeyError:
+            raise MechtagError(
+                f"predictions of {self.name}: none for record {record_id}, label {label}; "
+                "every label of the codebook is needed for every record evaluated; tag again with this codebook"
+            ) from None
+
+    def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
+        """Set the predictions beside the codes.
+
+        Parameters
+        ----------
+        truth
+            Shape (records, labels) in the order of ``record_ids`` and ``labels``; NaN for not judged.
+        """
+        rows = [[self.row(record_id, label) for label in labels] for record_id in record_ids]
+        return Judged(
+            truth=truth,
+            score=np.array([[row.score for row in line] for line in rows], dtype=float),
+            probability=np.array(
+                [[math.nan if row.probability is None else row.probability for row in line] for line in rows]
+            ),
+            decided=np.array([[decided(row) for row in line] for line in rows]),
+            referred=np.array([[row.decision == "refer" for row in line] for line in rows]),
+            threshold=np.array(
+                [[math.nan if row.threshold is None else row.threshold for row in line] for line in rows]
+            ),
+        )
+
+
+def decided(row: Prediction) -> bool:
+    """Whether the label counts as suggested; a referred one does from its threshold up."""
+    if row.decision == "refer" and row.probability is not None and row.threshold is not None:
+        return row.probability >= row.threshold
+    return row.decision == "yes"

@@ -1,0 +1,237 @@
+"""Figures of each set of coded records on its own, with synopses, journal prose and hard papers kept apart.
+
+A set is a file of coded records, or what 'mechtag retrain' added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mechtag.core.arrays import Array, Mask
+from mechtag.core.settings import EvaluateSettings
+from mechtag.evaluation.agreement import ratio
+from mechtag.evaluation.coded_records import CodedSet, by_sentence, first_coding, ranking_figures, ticks
+from mechtag.evaluation.coders import cells_of, pooled_pair
+from mechtag.evaluation.metrics import UNDEFINED, Judged, Resamples, pooled_figures, ranking
+from mechtag.evaluation.predictions import System
+from mechtag.evaluation.resampling import Draws, Estimate, bootstrap, draw, estimates, of_papers
+from mechtag.evaluation.sections import evidence_section, rounded, values
+from mechtag.pipeline.annotations.coded_records import CodedRecord, Codes
+
+_NO_FIGURE = Estimate(None, None, None, None, 0)
+_RANKED = ("across_auc", "within_auc", "kappa")
+_DECIDED = ("yes_right", "yes_found", "kept")
+_OVER_ALL = ("macro_average_precision", "across_auc", "within_auc")
+_UNKNOWN = "nobody said which records are hard"
+# What each figure of relevance must have enough of.
+_WORDS = {
+    "roc_auc": "irrelevant records",
+    "roc_auc_hard": "hard irrelevant records",
+    "roc_auc_easy": "easy irrelevant records",
+    "kept": "relevant records",
+    "lost": "relevant records",
+    "yes_right": "records called relevant",
+    "hard_yes": "hard irrelevant records",
+    "easy_yes": "easy irrelevant records",
+}
+
+
+def sets_section(
+    coded: CodedSet,
+    labels: Sequence[str],
+    relevance_key: str,
+    settings: EvaluateSettings,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Lay out the figures of each set, in the order of the records.
+
+    Returns
+    -------
+    dict
+        By name of the set: ``title``, ``texts``, counts, ``relevance``, ``mechanisms`` on the relevant papers,
+        ``documents`` and ``sentences`` as in `coded_records.coded_section`, ``evidence``, ``second_coder``.
+    """
+    again = [(first_coding(coded.records, codes), codes) for codes in coded.second]
+    section = {}
+    for name in dict.fromkeys(record.set_name for record in coded.records):
+        own = replace(coded, records=[record for record in coded.records if record.set_name == name])
+        pairs = [(first, codes) for first, codes in again if first.set_name == name]
+        draws = draw(len(own.records), settings.bootstrap, 0, generator)
+        title, texts = coded.described(name)
+        hard = [record.hard for record in own.records if not record.relevant]
+        section[name] = {
+            "title": title,
+            "texts": texts,
+            "records": len(own.records),
+            "relevant": sum(record.relevant for record in own.records),
+            # Where nobody said which are hard, their number is not known, and never 0.
+            "hard": None if all(known is None for known in hard) else sum(known is True for known in hard),
+            "relevance": _relevance(own, relevance_key, draws, settings.min_positives),
+            "mechanisms": _mechanisms(own, labels, settings, generator),
+            **_over_all(own, labels, draws, settings.min_positives),
+        }
+        if pairs:
+            drawn = draw(len(pairs), settings.bootstrap, 0, generator)
+            section[name]["second_coder"] = _second_coder(pairs, labels, drawn, settings.min_positives)
+    return section
+
+
+def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
+    """Ranking and decisions of relevance, with hard and easy irrelevant records apart."""
+    system = System("coded records", coded.documents)
+    rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
+    score = np.array([row.score for row in rows])
+    relevant = np.array([record.relevant for record in coded.records])
+    hard = np.array([record.hard is True for record in coded.records]) & ~relevant
+    easy = np.array([record.hard is False for record in coded.records]) & ~relevant
+    yes, no = (np.array([row.decision == decision for row in rows]) for decision in ("yes", "no"))
+    among = {"roc_auc": ~relevant, "roc_auc_hard": hard, "roc_auc_easy": easy}
+    shares = {
+        "kept": (~no, relevant),
+        "lost": (no, relevant),
+        "yes_right": (relevant, yes),
+        "hard_yes": (yes, hard),
+        "easy_yes": (yes, easy),
+    }
+
+    def figures(weights: Array) -> dict[str, Array]:
+        ranked = {name: ranking(score, weights * relevant, weights * others)[0] for name, others in among.items()}
+        return ranked | {
+            name: ratio((weights * (counted & whole)).sum(axis=1), (weights * whole).sum(axis=1))
+            for name, (counted, whole) in shares.items()
+        }
+
+    found = {name: columns[0] for name, columns in bootstrap(figures, draws).items()}
+    reasons = {name: _few(others, _WORDS[name], least) for name, others in among.items()}
+    reasons = {name: _few(relevant, "relevant records", least) or why for name, why in reasons.items()}
+    for name, (_, whole) in shares.items():
+        found[name] = of_papers(found[name], float(whole.sum()))
+        reasons[name] = _few(whole, _WORDS[name], least)
+    if not (hard | easy).any():
+        unknown = dict.fromkeys(("roc_auc_hard", "roc_auc_easy", "hard_yes", "easy_yes"), _UNKNOWN)
+        reasons |= unknown
+    refer = ~yes & ~no
+    decisions = {
+        kind: {said: int((mask & own).sum()) for said, mask in (("yes", yes), ("refer", refer), ("no", no))}
+        for kind, own in (("relevant", relevant), ("irrelevant", ~relevant), ("hard", hard))
+    }
+    return {**_laid_out(found, reasons), "decisions": decisions}
+
+
+def _few(rows: Mask, what: str, least: int) -> str | None:
+    """Say that there are too few for a figure, if so."""
+    count = int(rows.sum())
+    return f"too few: {count} {what}, {least} are needed for the figure" if count < least else None
+
+
+def _mechanisms(
+    coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
+) -> dict[str, Any]:
+    """Figures over all labels on the relevant papers of a set, which alone are coded with them."""
+    own = replace(coded, records=[record for record in coded.records if record.relevant])
+    papers = len(own.records)
+    names = (*_RANKED, *_DECIDED)
+    if papers < settings.min_positives:
+        why = f"too few: {papers} relevant records, {settings.min_positives} are needed for the figure"
+        return {"papers": papers, **_laid_out(dict.fromkeys(names, _NO_FIGURE), dict.fromkeys(names, why))}
+    judged = System("coded records", own.documents).judged(own.record_ids, labels, own.truth(labels))
+    draws = draw(papers, settings.bootstrap, 0, generator)
+    found = {name: estimate[0] for name, estimate in estimates(_mechanism_figures, judged, draws).items()}
+    return {"papers": papers, **_laid_out({name: found[name] for name in names}, {})}
+
+
+def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
+    carried = samples.positive
+    ticked = carried.sum(axis=(1, 2))
+    yes = judged.decided & ~judged.referred
+    return {
+        **pooled_figures(judged, samples),
+        "yes_found": ratio((carried * yes).sum(axis=(1, 2)), ticked),
+        "kept": ratio((carried * (yes | judged.referred)).sum(axis=(1, 2)), ticked),
+    }
+
+
+def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
+    """Figures over all papers of a set, and over its sentences: those that `coded_section` gives over all sets."""
+    judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
+    pooled = estimates(pooled_figures, judged, draws)
+    documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
+    section: dict[str, Any] = {"documents": {"prevalence": _prevalence(judged.truth), **documents}}
+    rows = by_sentence(coded.records)
+    if not rows:
+        return section
+    sentences = System("coded sentences", coded.sentences).judged(
+        [f"{coded.records[row].record.record_id}#{number}" for row, number, _ in rows],
+        labels,
+        ticks([names for *_, names in rows], labels),
+    )
+    owner = [row for row, *_ in rows]
+    found = estimates(ranking_figures, sentences, Draws(draws.weights[:, owner], draws.orders[:0], draws.papers))
+    ranked = {name: found[name][0] for name in ("macro_average_precision", "across_auc")}
+    section["sentences"] = {
+        "sentences": len(rows),
+        "prevalence": _prevalence(sentences.truth),
+        **_laid_out(ranked, {}),
+    }
+    evidence = evidence_section(sentences.truth, sentences.score, owner, draws)
+    count = evidence["papers_and_labels"]
+    if count < least:
+        why = f"too few: {count} papers and labels, {least} are needed for the figure"
+        names = ("precision_at_1", "average_precision", "chance")
+        evidence = {
+            "papers_and_labels": count,
+            **_laid_out(dict.fromkeys(names, _NO_FIGURE), dict.fromkeys(names, why)),
+        }
+    section["evidence"] = evidence
+    return section
+
+
+def _prevalence(truth: Array) -> float | None:
+    """Share of papers or sentences that carry a label, mean over the labels that were judged."""
+    judged = ~np.isnan(truth)
+    carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
+    known = carried[~np.isnan(carried)]
+    return rounded(float(known.mean())) if len(known) else None
+
+
+def _second_coder(
+    pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
+) -> dict[str, Any]:
+    """How far a second coder agrees: on relevance, on the labels of papers and on those of sentences."""
+    one = np.array([[float(first.relevant)] for first, _ in pairs])
+    two = np.array([[float(codes.relevant)] for _, codes in pairs])
+    papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)
+    again = ticks([codes.labels for _, codes in pairs], labels)
+    section = {
+        "records": len(pairs),
+        "relevance": pooled_pair(cells_of(one, two).sum(axis=2), draws, least),
+        "papers": pooled_pair(cells_of(papers, again).sum(axis=2), draws, least),
+    }
+    cells = np.zeros((4, len(pairs)))
+    for row, (first, codes) in enumerate(pairs):
+        if first.sentence_labels and codes.sentence_labels:
+            both = (ticks(coding.sentence_labels or (), labels) for coding in (first, codes))
+            cells[:, row] = cells_of(*both).sum(axis=(1, 2))
+    if cells.any():
+        section["sentences"] = pooled_pair(cells, draws, least)
+    return section
+
+
+def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
+    """Lay figures out, and say why some have no value; a figure with a reason is not given."""
+    shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
+    undefined = {
+        name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")
+        for name, found in shown.items()
+        if found.value is None
+    }
+    dropped = {name: found.dropped for name, found in shown.items() if found.dropped}
+    return {
+        **values(shown),
+        **({"undefined": undefined} if undefined else {}),
+        **({"dropped_resamples": dropped} if dropped else {}),
+    }

@@ -1,0 +1,256 @@
+"""The charts of the report, each with its legend and its table, drawn from the plot points of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import restore
+from mechtag.evaluation.coded_records import LEARNING
+from mechtag.evaluation.report.svg import PANEL, Axis, Line, Points, draw, share_axis, swatches
+
+Row = Mapping[str, str]
+
+_CHANCE = Line("chance", [(0, 0), (1, 1)], markers=False, reference=True)
+# Of these the learning curve's chart has lines; its table has all of `coded_records.LEARNING`.
+_DRAWN = ("across_auc", "within_auc", "macro_average_precision")
+_FIGURES = {
+    "across_auc": "across papers (chance is 0.5)",
+    "within_auc": "within a paper (chance is 0.5)",
+    "macro_f1": "F1, mean over labels",
+    "macro_average_precision": "average precision, mean over labels",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts of one kind, side by side, with one legend and one table.
+
+    Attributes
+    ----------
+    legend
+        Sample of a line and its name.
+    panels
+        Caption and drawing; no caption where there is one panel.
+    rows
+        Cells as shown, under ``header``.
+    missing
+        Why a chart, or all of them, are not there; empty where nothing is missing.
+    """
+
+    legend: Sequence[tuple[str, str]] = ()
+    panels: Sequence[tuple[str, str]] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    missing: str = ""
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table that `files.write_csv` wrote; a `MechtagError` says that there is none."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [{name: restore(cell) for name, cell in row.items()} for row in csv.DictReader(file, restval="")]
+    except OSError as error:
+        raise MechtagError(f"{path}: {error.strerror}; 'mechtag evaluate' writes it beside the metrics") from None
+
+
+def figures(
+    folder: Path, metrics: Mapping[str, Any], names: Mapping[str, str], protocols: Mapping[str, str]
+) -> dict[str, Figure]:
+    """Draw what the files of points in a folder hold, by the name of the file.
+
+    Parameters
+    ----------
+    names, protocols
+        What people read for a label, and for a protocol.
+    """
+
+    def points(name: str) -> list[dict[str, str]]:
+        path = folder / f"{name}.csv"
+        return read_rows(path) if path.exists() else []
+
+    return {
+        "roc": _by_label(
+            points("roc"),
+            ("false_positive_rate", "share of papers without it, ranked as high"),
+            ("true_positive_rate", "share of papers with it"),
+            ("roc_auc", "ROC curve", "area under it"),
+            metrics,
+            names,
+            protocols,
+        ),
+        "precision_recall": _by_label(
+            points("precision_recall"),
+            ("recall", "recall: share of ticks found"),
+            ("precision", "precision: share right"),
+            ("average_precision", "precision by recall", "average precision"),
+            metrics,
+            names,
+            protocols,
+        ),
+        "reliability": _pooled(
+            points("reliability"),
+            ("predicted", "probability the tool gave"),
+            ("observed", "share that people ticked"),
+            "Share that people ticked, by the probability that the tool gave",
+            protocols,
+            [_CHANCE],
+        ),
+        "coverage_risk": _pooled(
+            points("coverage_risk"),
+            ("coverage", "share of decisions taken, surest first"),
+            ("risk", "share of them that is wrong"),
+            "Share of wrong decisions, by the share taken",
+            protocols,
+        ),
+        "learning_curve": _learning(points("learning_curve")),
+    }
+
+
+def _by_label(
+    rows: Sequence[Row],
+    x: tuple[str, str],
+    y: tuple[str, str],
+    figure: tuple[str, str, str],
+    metrics: Mapping[str, Any],
+    names: Mapping[str, str],
+    protocols: Mapping[str, str],
+) -> Figure:
+    """One panel a label, one line a protocol."""
+    key, kind, area = figure
+    known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
+    if not known:
+        return Figure(missing="There are no points to draw.")
+    panels, table, few = [], [], []
+    for label, said in names.items():
+        lines, told = [], []
+        for protocol in known:
+            own = metrics.get(protocol, {}).get("labels", {}).get(label, {})
+            found = _points((row for row in rows if (row["protocol"], row["label"]) == (protocol, label)), x[0], y[0])
+            if key == "average_precision":
+                # Where nothing is found, precision is a convention and no observation.
+                found = [point for point in found if point[0] > 0]
+            if not found or own.get(key, {}).get("value") is None:
+                continue
+            value = f"{own[key]['value']:.2f}"
+            corners = _corners(found)
+            lines.append(Line(protocols[protocol], found, markers=False))
+            told.append(f"{protocols[protocol]}: {area} {value}")
+            table.append(
+                [said, protocols[protocol], value, "; ".join(f"{left:.2f}, {right:.2f}" for left, right in corners)]
+            )
+        if not lines:
+            few.append(said)
+            continue
+        chance = [_CHANCE if key == "roc_auc" else _level(metrics[known[0]]["labels"][label]["prevalence"])]
+        description = f"{'; '.join(told)}. The points stand in the table below the charts."
+        title = f"{said}: {kind}"
+        chart = draw([*chance, *lines], share_axis(x[1]), share_axis(y[1]), PANEL, title=title, description=description)
+        panels.append((said, chart))
+    legend = [Line(protocols[name], [(0, 0)], markers=False) for name in known]
+    legend.append(_CHANCE)
+    return Figure(
+        legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
+        panels=panels,
+        header=["label", "protocol", area, f"corners of the curve ({x[1].split(':')[0]}, {y[1].split(':')[0]})"],
+        rows=table,
+        missing=f"Too few papers for a curve: {', '.join(few)}." if few else "",
+    )
+
+
+def _level(share: float) -> Line:
+    return Line("chance", [(0, share), (1, share)], markers=False, reference=True)
+
+
+def _pooled(
+    rows: Sequence[Row],
+    x: tuple[str, str],
+    y: tuple[str, str],
+    title: str,
+    protocols: Mapping[str, str],
+    reference: Sequence[Line] = (),
+) -> Figure:
+    """One panel, one line a protocol."""
+    lines = [
+        Line(said, found)
+        for name, said in protocols.items()
+        if (found := _points((row for row in rows if row["protocol"] == name), x[0], y[0]))
+    ]
+    if not lines:
+        return Figure(missing="There are no points to draw: the tool gives no probabilities, or nothing was judged.")
+    told = "; ".join(f"{line.name}: {_told(line.points)}" for line in lines)
+    high = max(0.5, ceil(max(across for line in lines for _, across in line.points) * 10) / 10)
+    scale = share_axis(y[1])
+    if not reference:
+        scale = Axis(y[1], 0, high, [(mark / 10, f"{mark / 10:g}") for mark in range(round(high * 10) + 1)])
+    chart = draw([*reference, *lines], share_axis(x[1]), scale, PANEL, title=title, description=f"{told}.")
+    legend = [*lines, *(Line("perfect", line.points, markers=False, reference=True) for line in reference)]
+    return Figure(
+        legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
+        panels=[("", chart)],
+        header=["protocol", x[1], y[1], "judgements"],
+        rows=[
+            [protocols[row["protocol"]], f"{float(row[x[0]]):.2f}", f"{float(row[y[0]]):.2f}", row["judgements"]]
+            for row in rows
+            if row["protocol"] in protocols
+        ],
+    )
+
+
+def _learning(rows: Sequence[Row]) -> Figure:
+    if len(rows) < 2:
+        return Figure(missing="There are no points to draw: 'mechtag curve' was not run, or learnt from too little.")
+    lines = []
+    for name in _DRAWN:
+        known = [row for row in rows if row[name] and row[f"{name}_ci_low"]]
+        bars = [(float(row[f"{name}_ci_low"]), float(row[f"{name}_ci_high"])) for row in known]
+        if known:
+            lines.append(Line(_FIGURES[name], _points(known, "papers", name), bars))
+    papers = [int(row["papers"]) for row in rows]
+    low = min([0.5, *(bar[0] for line in lines for bar in line.bars)]) // 0.1 / 10
+    chart = draw(
+        lines,
+        Axis("papers learnt from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
+        Axis("figure, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
+        PANEL,
+        title="Accuracy by the number of coded papers that the tool learnt from",
+        description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
+    )
+    cells = [[row["papers"], *(_with_interval(row, name) for name in LEARNING)] for row in rows]
+    return Figure(
+        legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
+        panels=[("", chart)],
+        header=["papers learnt from", *(_FIGURES[name] for name in LEARNING)],
+        rows=cells,
+    )
+
+
+def _with_interval(row: Row, name: str) -> str:
+    if not row[name]:
+        return "–"
+    low, high = row[f"{name}_ci_low"], row[f"{name}_ci_high"]
+    return f"{float(row[name]):.2f}" + (f" ({float(low):.2f} to {float(high):.2f})" if low else "")
+
+
+def _points(rows: Iterable[Row], x: str, y: str) -> Points:
+    return [(float(row[x]), float(row[y])) for row in rows]
+
+
+def _told(points: Points) -> str:
+    return ", ".join(f"{y:.2f} at {x:.2f}" for x, y in points)
+
+
+def _corners(points: Points) -> Points:
+    """Leave out points on the straight way between their neighbours."""
+    kept = list(points[:1])
+    for (x1, y1), (x2, y2) in pairwise(points[1:]):
+        x0, y0 = kept[-1]
+        if abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)) > 1e-9:
+            kept.append((x1, y1))
+    return [*kept, *points[1:][-1:]]

@@ -1,0 +1,278 @@
+"""The accuracy report: one HTML page that needs nothing else, for reviewers first and for engineers at its end."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_text
+from mechtag.evaluation.gold_benchmark import PROTOCOLS
+from mechtag.evaluation.report.chart_data import figures, read_rows
+from mechtag.evaluation.report.paper import refuse_another_model
+from mechtag.evaluation.report.wording import KINDS
+from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
+from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NONE = "–"
+PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
+#: Parts of a model folder, as `models.model_folder` names them.
+_MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
+
+
+class Numbers:
+    """Writes numbers of the metrics file, each marked with the place it came from.
+
+    A path is the keys from the top of the file, joined by ``/``. Where there is no number,
+    a dash is written.
+    """
+
+    def __init__(self, metrics: Mapping[str, Any]) -> None:
+        self._metrics = metrics
+
+    def get(self, path: str) -> Any:
+        """Look up what stands at a path; ``None`` where there is nothing."""
+        found: Any = self._metrics
+        for key in path.split("/"):
+            if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+                found = found[int(key)]
+            elif isinstance(found, Mapping):
+                found = found.get(key)
+            else:
+                return None
+        return found
+
+    def count(self, *paths: str) -> Markup:
+        """Write a whole number, or the sum of several."""
+        found = [self.get(path) for path in paths]
+        return self._mark("+".join(paths), "count", None if None in found else f"{sum(found):,}")
+
+    def number(self, path: str) -> Markup:
+        """Write two decimals."""
+        found = self.get(path)
+        return self._mark(path, "number", None if found is None else two_decimals(found))
+
+    def percent(self, path: str) -> Markup:
+        """Write a share in hundredths."""
+        found = self.get(path)
+        return self._mark(path, "percent", None if found is None else f"{found:.0%}")
+
+    def between(self, path: str) -> Markup:
+        """Write the interval of a figure in words, as shares; nothing where it has none."""
+        if self.get(f"{path}/ci_low") is None:
+            return Markup()
+        return Markup(" (between {} and {})").format(self.percent(f"{path}/ci_low"), self.percent(f"{path}/ci_high"))
+
+    def figure(self, path: str) -> Markup:
+        """Write a figure with its interval below it and its p-value; a bare number as it is."""
+        found = self.get(path)
+        if not isinstance(found, Mapping):
+            return self.number(path)
+        parts = [self.number(f"{path}/value")]
+        if found.get("ci_low") is not None:
+            low, high = self.number(f"{path}/ci_low"), self.number(f"{path}/ci_high")
+            parts.append(Markup('<span class="interval">{} to {}</span>').format(low, high))
+        p_value = found.get("p_value")
+        if p_value is not None:
+            said = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+            parts.append(Markup('<span class="interval">{}</span>').format(self._mark(f"{path}/p_value", "p", said)))
+        return Markup(" ").join(parts)
+
+    def _mark(self, path: str, kind: str, text: str | None) -> Markup:
+        said = _NONE if text is None else text
+        return Markup('<span data-metric="{}" data-as="{}">{}</span>').format(path, kind, said)
+
+
+def two_decimals(value: float) -> str:
+    """Round to two decimals; what rounds to nothing has no sign."""
+    return f"{round(value, 2) + 0:.2f}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What people and the tool said of one label of one paper; cells as the comparison has them."""
+
+    label: str
+    human: str
+    decision: str
+    probability: float | None
+    threshold: float | None
+    agreement: str
+    evidence: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A row of the matrix; ``text`` tells what the tool could read of the paper."""
+
+    key: str
+    name: str
+    text: str
+    cells: list[Cell] = field(default_factory=list)
+
+
+def read_matrix(path: Path) -> list[Paper]:
+    """Read ``predictions_vs_<gold>.csv`` as papers, in its order.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, or is no such table.
+    """
+    papers: dict[str, Paper] = {}
+    for number, row in enumerate(read_rows(path), start=2):
+        try:
+            paper = papers.setdefault(row["key"], Paper(row["key"], row["paper"], row["text"]))
+            cell = Cell(
+                label=row["label"],
+                human={"1": "yes", "0": "no"}.get(row["human"], ""),
+                decision=row["decision"],
+                probability=float(row["probability"]) if row["probability"] else None,
+                threshold=float(row["threshold"]) if row["threshold"] else None,
+                agreement=row["agreement"],
+                evidence=[text for text in row["evidence"].split(" | ") if text],
+            )
+        except (KeyError, ValueError) as error:
+            raise MechtagError(f"{path}: line {number}: {error}; run 'mechtag evaluate' again") from None
+        paper.cells.append(cell)
+    return list(papers.values())
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the report finds what it tells, beside the metrics file; what is ``None`` or missing is left out.
+
+    Attributes
+    ----------
+    comparison, plots, methods
+        What stands beside the metrics: the table of all predictions, the folder of plot points,
+        and paragraphs for the paper.
+    model
+        Model folder.
+    summary
+        ``summary.json`` of a tagged batch, for the PRISMA counts.
+    mlflow_run
+        ``mlflow_run.json``. The id in it differs from run to run, so a report that is to be the
+        same twice does not name it.
+    """
+
+    comparison: Path
+    plots: Path
+    methods: Path
+    model: Path | None = None
+    summary: Path | None = None
+    mlflow_run: Path | None = None
+
+    def files(self, metrics: Path) -> list[Path]:
+        """List the files that are there."""
+        beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
+        model = [self.model / name for name in _MODEL_FILES] if self.model else []
+        return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]
+
+
+def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Mapping[str, Any]) -> None:
+    """Write the report.
+
+    Parameters
+    ----------
+    metrics
+        What `evaluate.evaluate_files` wrote.
+    codebook
+        As in the file: ``name``, ``title``, ``relevance``, ``labels`` with ``key``, ``name``, ``definition``.
+
+    Raises
+    ------
+    MechtagError
+        A file is faulty, the metrics are none, or another model made them or the tagged batch.
+    """
+    content = {"baselines": {}, **read_json(metrics)}
+    known = [name for name in PROTOCOLS if name in content]
+    if not known and "coded_records" not in content:
+        raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
+    measured = content[known[0]] if known else content["coded_records"]["documents"]
+    names = {label["key"]: label["name"] for label in codebook["labels"]}
+    labels = {key: names.get(key, key.replace("_", " ")) for key in measured["labels"]}
+    protocols = {name: PROTOCOL_NAMES[name] for name in known}
+    summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
+    comparison, methods = _existing(sources.comparison), _existing(sources.methods)
+    config = _existing(sources.model and sources.model / _MODEL_FILES[0])
+    flow = read_flow(summary, None) if summary else None
+    if config:
+        # A flow may be drawn from counts of no model.
+        tagged = read_json(summary) if summary else {}
+        refuse_another_model(content, read_json(config), tagged if "model_id" in tagged else None)
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            metrics=content,
+            n=Numbers(content),
+            codebook=codebook,
+            definitions={label["key"]: label["definition"] for label in codebook["labels"]},
+            labels=labels,
+            protocols=protocols,
+            papers=read_matrix(comparison) if comparison else [],
+            comparison=sources.comparison.name,
+            figures=figures(sources.plots, content, labels, protocols),
+            flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
+            flow_header=HEADER,
+            flow_rows=rows(flow) if flow else (),
+            model=read_json(config) if config else None,
+            mlflow=read_json(run) if run else None,
+            methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],
+            files=[(path.as_posix(), *_fingerprint(path)) for path in sources.files(metrics)],
+        )
+    )
+    write_text(output, page)
+
+
+def _existing(path: Path | None) -> Path | None:
+    return path if path is not None and path.is_file() else None
+
+
+def _fingerprint(path: Path) -> tuple[str, int]:
+    """MD5, as in ``dvc.lock``, and size of a file."""
+    content = path.read_bytes()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)
+
+
+def blocks(markdown: str) -> list[tuple[str, list[str]]]:
+    """Take headings, lists and paragraphs out of plain Markdown: their kind, and their lines."""
+    found: list[tuple[str, list[str]]] = []
+    for block in markdown.replace("\r\n", "\n").split("\n\n"):
+        lines = [line.strip() for line in block.splitlines() if line.strip()]
+        if lines and lines[0].startswith("#"):
+            found.append(("heading", [lines.pop(0).lstrip("# ")]))
+        if lines and all(line.startswith("- ") for line in lines):
+            found.append(("list", [line.removeprefix("- ") for line in lines]))
+        elif lines:
+            found.append(("paragraph", [" ".join(lines)]))
+    return found
+
+
+def _environment() -> Environment:
+    """Templates whose data are escaped; a name that is not known is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    for kind, name in (("style", "report.css"), ("script", "report.js")):
+        text = (_TEMPLATES / name).read_text(encoding="utf-8")
+        # Part of the package, and allowed by its hash alone.
+        environment.globals[kind] = Markup(text)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
+    environment.globals["kinds"] = KINDS
+    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["svg"] = lambda drawing: Markup(drawing)
+    environment.filters["two"] = two_decimals
+    return environment

@@ -1,0 +1,201 @@
+"""Texts for the paper and the model card, filled from the files of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+
+from mechtag.core.errors import MechtagError
+from mechtag.evaluation.report.wording import KINDS, describe_coverage, describe_texts
+
+# What a reader is told was seen of a paper.
+_COVERAGE = {
+    "abstract": "the abstract of",
+    "synopsis": "a synopsis of the abstract of",
+    "title_only": "only the title of",
+    "none": "nothing of",
+}
+_NONE = "–"
+
+
+def paper_texts(
+    metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Fill the templates.
+
+    Parameters
+    ----------
+    metrics
+        Content of ``metrics.json``.
+    model
+        Content of the model's ``config.json``.
+    summary
+        Content of the ``summary.json`` of a tagged search; what it tells is left out without it.
+
+    Returns
+    -------
+    dict
+        Markdown by name. ``methods`` answers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
+        doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); what only the authors know
+        stands in square brackets. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019,
+        doi:10.1145/3287560.3287596).
+
+    Raises
+    ------
+    MechtagError
+        The figures or the search are those of another model, the protocol `transfer` is not among the figures, or
+        a file lacks something.
+    """
+    if "transfer" not in metrics:
+        raise MechtagError(
+            "metrics: no protocol 'transfer' in them; run 'mechtag evaluate' on predictions of the model"
+        )
+    try:
+        refuse_another_model(metrics, model, summary)
+        content = _content(metrics, model, summary)
+        names = ("methods", "model_card")
+        return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
+    except (KeyError, TypeError, UndefinedError) as error:
+        raise MechtagError(
+            f"metrics, the model's config.json or the summary of the tagged search lack something: {error}; write them "
+            "again with this version of mechtag"
+        ) from None
+
+
+def refuse_another_model(
+    metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None
+) -> None:
+    """Refuse figures, or a tagged search, that another model made than the one they are told of.
+
+    Parameters
+    ----------
+    metrics, model, summary
+        Contents of ``metrics.json``, of the model's ``config.json`` and of ``summary.json``.
+
+    Raises
+    ------
+    MechtagError
+        One of them names another model; those that name none are taken.
+    """
+    others = {"metrics": metrics.get("transfer", {}).get("model_id")}
+    if summary is not None:
+        others["tagged search"] = summary["model_id"]
+    for place, model_id in others.items():
+        if model_id is not None and model_id != model["model_id"]:
+            raise MechtagError(
+                f"{place}: made with model {model_id}, the model given is {model['model_id']}; run it again"
+            )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML.
+    )
+    environment.filters.update(figure=figure, percent=percent, cell=cell)
+    return environment
+
+
+def figure(found: Mapping[str, float | None]) -> str:
+    """Write a figure with its interval."""
+    if found["value"] is None:
+        return _NONE
+    if found["ci_low"] is None:
+        return f"{found['value']:.2f}"
+    return f"{found['value']:.2f} ({found['ci_low']:.2f} to {found['ci_high']:.2f})"
+
+
+def percent(share: float | None) -> str:
+    """Write a share."""
+    return _NONE if share is None else f"{share:.0%}"
+
+
+def cell(text: str) -> str:
+    """Keep a text within its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _content(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> dict[str, Any]:
+    labels = model["codebook"]["labels"]
+    agreement = metrics.get("agreement", {"pairs": []})
+    baselines = metrics["baselines"]
+    return {
+        "metrics": metrics,
+        "model": model,
+        "version": model["versions"]["mechtag"],
+        "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
+        "data": ", ".join(f"{name} (SHA-256 {digest[:12]})" for name, digest in model["data"].items()),
+        "encoder": f"{model['encoder']['name']}, SHA-256 {model['encoder']['sha256'][:12]}",
+        "labels": labels,
+        "names": "; ".join(label["name"] for label in labels),
+        "gold": metrics["gold_standard"],
+        "source": metrics["gold_standard"]["source"] or "a gold standard",
+        "coverage": _coverage(metrics["coverage"]),
+        "transfer": metrics["transfer"],
+        "pooled": metrics["transfer"]["pooled"],
+        "baselines": {name: _range(baselines, name) for name in ("across_auc", "within_auc")},
+        "all_positive": figure(baselines["all_positive"]["pooled"]["macro_f1"]) if "all_positive" in baselines else "",
+        "coded": metrics.get("coded_records"),
+        "coded_texts": describe_texts(metrics.get("coded_records", {}).get("texts", {})),
+        "agreement_texts": describe_texts(agreement.get("texts", {})),
+        "gold_texts": describe_coverage(metrics["coverage"]),
+        "sets": metrics.get("coded_records", {}).get("sets", {}),
+        "kinds": {kind: many for kind, (_, many) in KINDS.items()},
+        "relevance": metrics.get("relevance"),
+        "agreement": agreement,
+        "pairs": [pair for pair in agreement["pairs"] if pair["unit"] == "records"],
+        "summary": summary,
+        "sources": ", ".join(f"{one['kept']} from {one['file']}" for one in summary["sources"]) if summary else "",
+        "found": summary["decisions"][model["codebook"]["relevance"]["key"]] if summary else None,
+        "header": _header(metrics, model),
+    }
+
+
+def _coverage(counts: Mapping[str, int]) -> str:
+    parts = [f"{words} {counts[name]}" for name, words in _COVERAGE.items() if counts[name]]
+    return ", ".join(parts)
+
+
+def _range(baselines: Mapping[str, Any], name: str) -> str:
+    found: Sequence[float] = [
+        system["pooled"][name]["value"] for system in baselines.values() if system["pooled"][name]["value"] is not None
+    ]
+    return f"{min(found):.2f} to {max(found):.2f}" if found else _NONE
+
+
+def _header(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """YAML that the Hugging Face hub reads; see its documentation of model cards."""
+    pooled = metrics["transfer"]["pooled"]
+    name = f"mechtag-{model['codebook']['name']}"
+    header = {
+        "library_name": "mechtag",
+        "pipeline_tag": "text-classification",
+        "license": "unknown",
+        "tags": ["systematic-review", "evidence-synthesis", "multi-label-classification"],
+        "model-index": [
+            {
+                "name": name,
+                "results": [
+                    {
+                        "task": {"type": "text-classification"},
+                        "dataset": {"type": "table", "name": metrics["gold_standard"]["source"] or "gold standard"},
+                        "metrics": [
+                            {"type": kind, "name": title, "value": pooled[key]["value"]}
+                            for kind, title, key in (
+                                ("roc_auc", "ROC AUC across papers, mean of labels", "across_auc"),
+                                ("f1", "macro F1", "macro_f1"),
+                                ("cohen_kappa", "Cohen's kappa", "kappa"),
+                            )
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+    return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,1 @@
+"""Tag search exports for evidence reviews with the mechanisms of a codebook."""

@@ -1,0 +1,59 @@
+"""The command line: the list of commands, and how errors end."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from mechtag.cli.accuracy import agreement, evaluate, report
+from mechtag.cli.annotations import codings
+from mechtag.cli.bench import bench
+from mechtag.cli.options import say
+from mechtag.cli.records import dedupe, ingest, prisma, sentences
+from mechtag.cli.retraining import retrain
+from mechtag.cli.screening import rank, simulate
+from mechtag.cli.tagging import export, tag
+from mechtag.cli.tracking import track
+from mechtag.cli.training import baselines, curve, train, variations
+from mechtag.cli.writing import methods
+
+# No usage statistics leave the machine, unless the user sets these otherwise.
+NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+# In the order of the work, which is that of the help.
+COMMANDS = (
+    *(ingest, dedupe, sentences, tag, export, bench, rank, simulate, prisma),
+    *(codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
+)
+
+app = typer.Typer(
+    help="Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a problem the user can act on ends with a message and status 1."""
+    from mechtag.core.errors import MechtagError
+
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except MechtagError as error:
+        say(f"mechtag: {error}")
+        sys.exit(1)
+    except OSError as error:
+        say(f"mechtag: {error.filename or ''}: {error.strerror or error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""The model folder: ``config.json``, ``model.safetensors``, ``encoder.safetensors``; no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import Encoder, TransformerEncoder, locate_encoder
+from mechtag.models.features import N_CUES, Definitions, Words, definition_texts
+from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
+from mechtag.models.scoring import Calibration, RelevanceHead
+from mechtag.models.tagger import Heads, Tagger
+from mechtag.models.weight_changes import Arrays, unpack_tuned
+
+FORMAT_VERSION = 4
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+# What training changed in the encoder; it holds nothing where the encoder was left as it is.
+TUNED = "encoder.safetensors"
+# The encoder as other runtimes read it; made again when it is missing, so it may be deleted at any time.
+EXPORTS = "runtimes"
+
+
+class EncoderConfig(BaseModel):
+    """Which encoder a model was trained with.
+
+    ``sha256`` is that of the encoder's own weights, ``tuned_sha256`` that of the file with
+    what training changed in them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    revision: str
+    sha256: str
+    tuned_sha256: str
+    max_tokens: int
+    batch_tokens: int
+
+
+class ModelConfig(BaseModel):
+    """What ``config.json`` says.
+
+    Attributes
+    ----------
+    model_id
+        Hash of the weights and of the rest of the configuration: same id, same answers.
+    settings, data, versions
+        Training settings, SHA-256 of each input file, and versions of the libraries.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format_version: int
+    model_id: str
+    codebook: Codebook
+    codebook_sha256: str
+    encoder: EncoderConfig
+    seed: int
+    settings: dict[str, Any]
+    data: dict[str, str]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A tagger with the configuration it was made under.
+
+    Attributes
+    ----------
+    choice
+        The runtime that the tagger's encoder runs in.
+    reference
+        Gives the same encoder in torch, which is loaded if it was not.
+    """
+
+    tagger: Tagger
+    config: ModelConfig
+    choice: Choice
+    reference: Callable[[], TransformerEncoder]
+
+
+def pack(tagger: Tagger) -> bytes:
+    """Serialise all arrays of a tagger, but for the encoder's, as safetensors."""
+    arrays = {
+        "definitions.vectors": tagger.definitions.vectors,
+        "definitions.label": tagger.definitions.label,
+        "relevance.vectors": tagger.heads.relevance.vectors,
+        "relevance.weights": tagger.heads.relevance.weights,
+        "relevance.intercept": np.array([tagger.heads.relevance.intercept]),
+        "relevance.familiar": np.array([tagger.heads.relevance.familiar]),
+        "heads.weights": tagger.heads.weights,
+        "heads.cue_weights": tagger.heads.cue_weights,
+        "heads.word_weights": tagger.heads.word_weights,
+        "heads.intercept": tagger.heads.intercept,
+        # Terms are words and spaces, so a line each keeps them apart.
+        "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
+        "words.idf": tagger.heads.words.idf,
+        "calibration.slope": tagger.calibration.slope,
+        "calibration.intercept": tagger.calibration.intercept,
+        "calibration.threshold": tagger.calibration.threshold,
+        "calibration.low": tagger.calibration.low,
+        "calibration.high": tagger.calibration.high,
+    }
+    packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    return packed
+
+
+def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
+    """Give the configuration the id that its content and the weights have."""
+    text = config.model_dump_json(exclude={"model_id"})
+    return config.model_copy(update={"model_id": hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
+
+
+def load_model(
+    folder: str | Path,
+    codebook: Codebook | None = None,
+    *,
+    runtime: Runtime = "torch",
+    threads: int = 0,
+    score_all: bool = True,
+) -> Model:
+    """Read a model folder and load its encoder.
+
+    Parameters
+    ----------
+    codebook
+        The codebook in use; ``None`` to take the model's own.
+    runtime
+        What the encoder runs in; ``auto`` for the fastest here that agrees with ``torch``,
+        see `runtimes.choice`. Exports are kept in the model folder.
+    threads
+        How many threads encode; 0 means one for each core.
+    score_all
+        Whether sentences are scored even where relevance is a clear no; see `Tagger`.
+
+    Raises
+    ------
+    MechtagError
+        The folder is no model, is of another format version, was trained for another
+        codebook, was altered, or its encoder is missing or another one, as is what training
+        changed in it; or the runtime is unknown or does not work here.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    if codebook is not None and codebook.sha256 != config.codebook_sha256:
+        raise MechtagError(
+            f"{folder}: this model was trained for codebook {config.codebook.name} "
+            f"({config.codebook_sha256[:12]}), the codebook in use is {codebook.name} ({codebook.sha256[:12]}); "
+            "train again with 'mechtag train', or name the codebook the model was trained for"
+        )
+    try:
+        weights = (folder / WEIGHTS).read_bytes()
+        arrays = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise MechtagError(f"{folder / WEIGHTS}: not readable as model weights: {error}; train again") from None
+    if with_model_id(config, weights).model_id != config.model_id:
+        raise MechtagError(
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together (model id {config.model_id} does not match); "
+            "train again, or restore both files from the same run"
+        )
+    settings = config.encoder
+    tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
+    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
+
+    def reference() -> TransformerEncoder:
+        encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+        return encoder.with_weights(tuned) if tuned else encoder
+
+    def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
+        _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
+        return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
+
+    definitions, _ = definition_texts(config.codebook)
+    terms = _terms(arrays)
+    identity = f"{source.sha256} {settings.tuned_sha256} {settings.max_tokens}"
+    runtimes = Runtimes(
+        folder / EXPORTS, identity, reference, made_up_texts(terms, definitions, config.seed), threads=threads
+    )
+    choice = Choice(runtime, f"{runtime}: as asked for")
+    if runtime == "auto":
+        choice = runtimes.choose(tagger, made_up_texts(terms, definitions, config.seed + 1))
+    loaded = tagger(runtimes.encoder(choice.runtime), runtimes.finer(choice.runtime))
+    return Model(replace(loaded, score_all=score_all), config, choice, runtimes.reference)
+
+
+def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
+    return tuple(filter(None, arrays["words.terms"].tobytes().decode().split("\n"))) if "words.terms" in arrays else ()
+
+
+def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encoder) -> Tagger:
+    return Tagger(
+        codebook=codebook,
+        encoder=encoder,
+        definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
+        heads=Heads(
+            relevance=RelevanceHead(
+                arrays["relevance.vectors"],
+                arrays["relevance.weights"],
+                float(arrays["relevance.intercept"][0]),
+                float(arrays["relevance.familiar"][0]),
+            ),
+            weights=arrays["heads.weights"],
+            cue_weights=arrays["heads.cue_weights"],
+            words=Words(_terms(arrays), arrays["words.idf"]),
+            word_weights=arrays["heads.word_weights"],
+            intercept=arrays["heads.intercept"],
+        ),
+        calibration=Calibration(
+            slope=arrays["calibration.slope"],
+            intercept=arrays["calibration.intercept"],
+            threshold=arrays["calibration.threshold"],
+            low=arrays["calibration.low"],
+            high=arrays["calibration.high"],
+        ),
+    )
+
+
+def read_config(folder: str | Path) -> ModelConfig:
+    """Read ``config.json`` alone; raises as `load_model` does."""
+    path = Path(folder) / CONFIG
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file; {folder} is no trained model. Run 'mechtag train' first") from None
+    except ValueError as error:
+        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise MechtagError(
+            f"{path}: model format {version!r} is not known to this version, which reads {FORMAT_VERSION}; "
+            "train again, or use the version of mechtag that made the model"
+        )
+    try:
+        return ModelConfig.model_validate(data)
+    except ValidationError as error:
+        raise MechtagError(describe_validation(path, error)) from None
+
+
+def _read_tuned(path: Path, sha256: str) -> Arrays:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise MechtagError(f"{path}: not readable: {error}; train again, or restore it from the same run") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise MechtagError(
+            f"{path} has SHA-256 {found}, expected {sha256}: it is damaged or from another run; "
+            "train again, or restore all files from the same run"
+        )
+    return unpack_tuned(data, str(path))
+
+
+def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:
+    def length(name: str) -> int:
+        return arrays[name].shape[0] if name in arrays and arrays[name].ndim else 0
+
+    texts, terms, known = length("definitions.label"), length("words.idf"), length("relevance.weights")
+    expected = {
+        "definitions.vectors": (texts, size),
+        "definitions.label": (texts,),
+        "relevance.vectors": (known, size),
+        "relevance.weights": (known,),
+        "relevance.intercept": (1,),
+        "relevance.familiar": (1,),
+        "heads.weights": (labels, size),
+        "heads.cue_weights": (labels, N_CUES),
+        "heads.word_weights": (labels, terms),
+        "heads.intercept": (labels,),
+        "words.terms": (length("words.terms"),),
+        "words.idf": (terms,),
+        **{f"calibration.{name}": (1 + labels,) for name in ("slope", "intercept", "threshold", "low", "high")},
+    }
+    for name, shape in expected.items():
+        found = arrays[name].shape if name in arrays else None
+        if found != shape:
+            raise MechtagError(f"{folder / WEIGHTS}: {name} has shape {found}, expected {shape}; train again")

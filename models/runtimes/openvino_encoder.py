@@ -1,0 +1,426 @@
+"""The encoder in OpenVINO: exported from the torch model, cached in one file, and run on the processor."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.models.encoder import Vectors
+
+if TYPE_CHECKING:
+    from mechtag.models.encoder import TransformerEncoder
+
+
+Precision = Literal["fp32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
+# What the processor must be able to multiply by itself. OpenVINO would take any precision and compute in another.
+_NEEDS = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
+# The arrays between two layers then stay in the processor's caches.
+_BATCH_TOKENS = 1024
+# Texts are cut into tokens this many at a time, while the batches before them are computed. The fewer, the more
+# padding: texts are sorted by length before they are cut, but batched by tokens.
+_SLICE = 4096
+# To how many lengths, from one power of two to the next, texts are padded.
+_LENGTHS = 16
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    The package reports each import and conversion to its makers unless a file in the home
+    folder forbids it. Without the module that sends, it and nncf do nothing instead.
+
+    Raises
+    ------
+    MechtagError
+        It is not installed.
+    """
+    if "openvino" not in sys.modules:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except ImportError as error:
+        raise MechtagError(
+            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use the runtime torch"
+        ) from None
+    return openvino
+
+
+def available_threads(threads: int) -> int:
+    """Give the number of threads to compute with; 0 means one for each processor core this process may use."""
+    if threads:
+        return threads
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine(threads: int) -> str:
+    """Name all that the speed and the results of a runtime depend on, beside the model."""
+    openvino = import_openvino()
+    processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
+    versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
+    return "; ".join([str(processor), f"{available_threads(threads)} threads", *versions])
+
+
+def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
+    """Compile a model for as many streams as threads, each of which computes its own batch.
+
+    Raises
+    ------
+    MechtagError
+        The processor does not compute in this precision.
+    """
+    core = import_openvino().Core()
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if _NEEDS[precision] not in capabilities:
+        raise MechtagError(
+            f"runtime {precision}: this processor has no arithmetic of that kind (it has {', '.join(capabilities)}); "
+            "use the runtime auto, fp32 or torch"
+        )
+    settings = {
+        # In int8, it is that of all that is not quantised.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and "BF16" in capabilities else "f32",
+        "INFERENCE_NUM_THREADS": available_threads(threads),
+        "NUM_STREAMS": available_threads(threads),
+        # Two processes on one machine would be pinned to the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return core.compile_model(graph, "CPU", settings)
+
+
+class OpenVinoEncoder:
+    """Fits `encoder.Encoder`.
+
+    Parameters
+    ----------
+    exported
+        See `openvino_encoder.export`; that for ``int8`` is another than that for the others.
+    threads
+        How many threads compute; 0 means one for each core.
+    """
+
+    def __init__(self, exported: Exported, precision: Precision, *, threads: int = 0) -> None:
+        from tokenizers import Tokenizer
+
+        openvino = import_openvino()
+        if threads:  # the tokenizer's own threads; read when it is first used
+            os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+        graph = openvino.Core().read_model(exported.graph, exported.weights)
+        compiled = compile_graph(graph, precision, threads)
+        self.precision = precision
+        self._queue = openvino.AsyncInferQueue(compiled)
+        self._queue.set_callback(_store)
+        self._lock = threading.Lock()
+        self._tokenizer = Tokenizer.from_str(exported.tokenizer)
+        truncation = self._tokenizer.truncation
+        assert truncation is not None  # `runtimes.openvino_encoder` has set it
+        self._longest: int = truncation["max_length"]
+        self._exported = exported
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        return self._exported.size
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Cut texts into tokens, at most as many each as the encoder takes."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Give one vector a text; see `mechtag.models.encoder.Encoder.encode`."""
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
+        # Long texts first, so that no core waits for a long one at the end.
+        order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
+        with self._lock:
+            try:
+                for start in range(0, len(order), _SLICE):
+                    self._submit([texts[row] for row in order[start : start + _SLICE]], start, order, vectors)
+            finally:
+                self._queue.wait_all()
+        return vectors
+
+    def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
+        """Hand texts over in batches; waits only while all streams are busy."""
+        tokens = self.tokens(texts)
+        for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
+            ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
+            mask = np.zeros_like(ids)
+            mask[len(batch) :, 0] = 1  # an empty row, of which the mean could not be taken
+            for row, place in enumerate(batch):
+                length = len(tokens[place])
+                ids[row, :length] = tokens[place]
+                mask[row, :length] = 1
+            self._queue.start_async({0: ids, 1: mask}, (vectors, [order[start + place] for place in batch]))
+
+
+def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    """Cut texts into batches of few shapes, the longest texts first.
+
+    OpenVINO keeps what it compiles for each shape that it meets, some megabytes, and never lets go
+    of it. So a length is rounded up to one of `_LENGTHS` between two powers of two, 80 of them to 256
+    tokens, and each length goes with one number of rows, or a power of two in the last batch.
+
+    Parameters
+    ----------
+    lengths
+        Of the texts in tokens.
+    longest
+        More tokens than that no text has, nor may have.
+
+    Yields
+    ------
+    shape
+        Rows and tokens. The last batch may have fewer texts than rows.
+    batch : list of int
+        Places of its texts in ``lengths``.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    start = 0
+    while start < len(order):
+        length = lengths[order[start]]
+        step = max(1, (1 << length.bit_length()) // (2 * _LENGTHS))
+        columns = min(-(-length // step) * step, longest)
+        batch = order[start : start + max(1, _BATCH_TOKENS // columns)]
+        start += len(batch)
+        rows = len(batch) if start < len(order) else 1 << (len(batch) - 1).bit_length()
+        yield (rows, columns), batch
+
+
+def _store(request: Any, target: tuple[Vectors, list[int]]) -> None:
+    vectors, rows = target
+    vectors[rows] = request.get_output_tensor().data[: len(rows)]
+
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """All that is needed to encode texts without torch.
+
+    Attributes
+    ----------
+    graph, weights
+        OpenVINO's own format. Inputs are token ids and mask, shape (n_texts, n_tokens);
+        the output is one vector of unit length a text.
+    tokenizer
+        JSON of the tokenizers library; it cuts texts at the encoder's limit.
+    pad
+        Token that fills shorter texts of a batch.
+    size
+        Length of a vector.
+    """
+
+    graph: bytes
+    weights: bytes
+    tokenizer: str
+    pad: int
+    size: int
+
+
+def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Exported:
+    """Turn an encoder, tuned or not, into what OpenVINO runs.
+
+    Parameters
+    ----------
+    calibration
+        Where given, weights and activations are quantised to 8 bits, with ranges seen on
+        these texts; large channels of activations are moved into the weights before
+        (SmoothQuant, Xiao et al. 2023). One layer stays as it is, see `first_narrowing`.
+
+    Raises
+    ------
+    MechtagError
+        OpenVINO or nncf is not installed, or the encoder cannot be exported.
+    """
+    from tokenizers import Tokenizer
+
+    openvino = import_openvino()
+    fast = getattr(encoder.tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        raise MechtagError(f"encoder {encoder.source.name}: has no fast tokenizer; use the runtime torch")
+    tokenizer = Tokenizer.from_str(fast.to_str())
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(encoder.max_tokens)
+    graph = _convert(openvino, encoder)
+    if calibration:
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(calibration))]
+        graph = _quantise(graph, tokens)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.xml"
+        openvino.save_model(graph, path, compress_to_fp16=False)
+        return Exported(
+            graph=path.read_bytes(),
+            weights=path.with_suffix(".bin").read_bytes(),
+            tokenizer=tokenizer.to_str(),
+            pad=int(encoder.tokenizer.pad_token_id or 0),
+            size=encoder.size,
+        )
+
+
+def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
+    import torch
+
+    class Pooled(torch.nn.Module):
+        """The transformer and what `TransformerEncoder` does with its output."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = encoder.with_weights({}).model.cpu()
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            return torch.nn.functional.normalize(pooled, dim=1)
+
+    # Traced with two lengths in one batch, so that masking is part of what is recorded.
+    sample = {
+        "input_ids": torch.ones(2, 7, dtype=torch.long),
+        "attention_mask": torch.tensor([[1] * 7, [1] * 4 + [0] * 3]),
+    }
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of what tracing fixes, all holds for every batch
+            return openvino.convert_model(Pooled().eval(), example_input=sample)
+    except Exception as error:  # whatever class the converter, torch or the model raise
+        raise MechtagError(
+            f"encoder {encoder.source.name}: OpenVINO cannot convert it "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); use the runtime torch"
+        ) from None
+
+
+def first_narrowing(graph: Any) -> list[str]:
+    """Name the first linear layer that gives less than it takes, in a transformer the end of its first block.
+
+    What goes into it has a few values far larger than all others, so that a common range for
+    8 bits leaves the others coarse. In float it halves the largest error of a probability, at
+    no cost in time that can be told.
+
+    Returns
+    -------
+    list of str
+        One name; none where there is no such layer.
+    """
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "MatMul" and node.input(1).get_source_output().get_node().get_type_name() in (
+            "Constant",
+            "Convert",
+        ):
+            size = [int(length) for length in node.input(1).get_shape()]
+            given, taken = size if node.get_attributes()["transpose_b"] else reversed(size)
+            if given < taken:
+                return [str(node.get_friendly_name())]
+    return []
+
+
+def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
+    try:
+        import nncf
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+    except ImportError as error:
+        raise MechtagError(
+            f"the runtime int8 needs nncf to be made ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use another"
+        ) from None
+    nncf.set_log_level(logging.ERROR)
+
+    def inputs(ids: list[int]) -> dict[str, NDArray[np.int64]]:
+        row = np.array([ids], dtype=np.int64)
+        return {"input_ids": row, "attention_mask": np.ones_like(row)}
+
+    with redirect_stdout(io.StringIO()):  # progress bars
+        return nncf.quantize(
+            graph,
+            nncf.Dataset(tokens, inputs),
+            subset_size=len(tokens),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=nncf.IgnoredScope(names=first_narrowing(graph)),
+            # Ranges that hold every value seen: cutting off the largest, as is usual, adds a half to the largest error.
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+                # How much of the spread goes to the weights, by trial; from 0.5 to 0.95, it is the best of four.
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=0.85),
+            ),
+        )
+
+
+def cached(path: Path, make: Callable[[], Exported]) -> Exported:
+    """Read an export, or make and keep it; exports of the same kind for other weights are removed.
+
+    Parameters
+    ----------
+    path
+        ``<kind>-<hash>.safetensors``; the hash stands for all that the export depends on.
+
+    Raises
+    ------
+    MechtagError
+        It cannot be written; or as ``make``.
+    """
+    try:
+        return _read(path)
+    except (OSError, SafetensorError, ValueError):
+        pass  # not there, or damaged: made again either way
+    exported = make()
+    try:
+        with replacing(path) as part:
+            part.write_bytes(_pack(exported))
+    except OSError as error:
+        raise MechtagError(
+            f"{path}: the exported encoder cannot be kept here ({error.strerror or error}); "
+            "give it room and the right to write there, or use the runtime torch"
+        ) from None
+    for other in path.parent.glob(f"{path.name.split('-')[0]}-*.safetensors"):
+        if other != path:
+            other.unlink(missing_ok=True)
+    return exported
+
+
+def _pack(exported: Exported) -> bytes:
+    arrays = {
+        "graph": np.frombuffer(exported.graph, np.uint8),
+        "weights": np.frombuffer(exported.weights, np.uint8),
+        "tokenizer": np.frombuffer(exported.tokenizer.encode(), np.uint8),
+    }
+    notes = {"pad": str(exported.pad), "size": str(exported.size), "sha256": _hash(*arrays.values())}
+    packed: bytes = save(arrays, metadata=notes)
+    return packed
+
+
+def _read(path: Path) -> Exported:
+    with safe_open(path, framework="numpy") as file:
+        notes = file.metadata() or {}
+        graph, weights, tokenizer = (file.get_tensor(name) for name in ("graph", "weights", "tokenizer"))
+    if notes.get("sha256") != _hash(graph, weights, tokenizer):
+        raise ValueError("altered")
+    return Exported(
+        graph.tobytes(), weights.tobytes(), tokenizer.tobytes().decode(), int(notes["pad"]), int(notes["size"])
+    )
+
+
+def _hash(*arrays: Bytes) -> str:
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(array.data)
+    return found.hexdigest()

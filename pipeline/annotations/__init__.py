@@ -1,0 +1,1 @@
+"""What people coded, and importing it from other tools."""

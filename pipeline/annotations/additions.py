@@ -1,0 +1,244 @@
+"""New codings: which records they are about, what they add to those before, and which of them went stale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_records
+from mechtag.core.records import Coding, Record, Row
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coding_table import records_by_name
+from mechtag.pipeline.annotations.versions import BASE, Additions
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.text.cleaning import clean_record
+
+_CHANGED = "the definition was changed since"
+_ABSENT = "the label was not in the codebook then"
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """New codings by the id under which their record is known here, and the records that are new."""
+
+    codings: tuple[Coding, ...]
+    records: tuple[Record, ...]
+
+
+class SetAside(Row):
+    """A record whose new codings are not learnt from, and why."""
+
+    record_id: str
+    title: str
+    reason: str
+
+
+class Stale(Row):
+    """A code that was given under another definition of its label than today's."""
+
+    record_id: str
+    key: str
+    coder: str
+    label: str
+    value: int | None
+    codebook_version: str
+    reason: str
+
+
+def read_given(paths: Sequence[Path]) -> list[Record]:
+    """Read records from search exports, and from the Parquet tables of other commands, which keep their ids."""
+    tables = [path for path in paths if path.suffix == ".parquet"]
+    exports = [path for path in paths if path.suffix != ".parquet"]
+    found = [clean_record(record) for path in tables for record in read_records(path)]
+    return [*found, *(ingest(exports).records if exports else ())]
+
+
+def match(
+    codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
+) -> Incoming:
+    """Find the record of each coding, and tell records that are known already by the rules for duplicates.
+
+    Parameters
+    ----------
+    records
+        That came with the codings; those without a coding are passed over.
+    known
+        That are coded already.
+    place
+        Where the codings are from, for messages.
+
+    Raises
+    ------
+    MechtagError
+        A coding is about no record given or known; or a coder says both of one label of one
+        record, under two names of it.
+    """
+    known_names = {name: record.record_id for name, record in records_by_name(known).items()}
+    given = records_by_name(records)
+    names = [coding.record_id or coding.key or "" for coding in codings]
+    unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
+    if unknown:
+        raise MechtagError(
+            f"{place}: {len(unknown)} records are coded, but neither among the {len(records)} given by --records nor "
+            f"among those coded before: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
+        )
+    coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
+    found = dedupe(coded, settings, existing=known)
+    ids = {_content(record): record.record_id for record in found.unique}
+    ids |= {_content(member): group.kept.record_id for group in found.groups for member in group.members}
+    rows: dict[tuple[str, ...], tuple[Coding, str]] = {}
+    for coding, name in zip(codings, names, strict=True):
+        record_id = ids[_content(given[name])] if name in given else known_names[name]
+        spot = (record_id, coding.coder, coding.label, coding.basis)
+        if spot in rows and rows[spot][0].value != coding.value:
+            raise MechtagError(
+                f"{place}: {coding.coder} codes {coding.label} of record {record_id} as {rows[spot][0].value} (under "
+                f"the name {rows[spot][1]}) and as {coding.value} (under {name}); settle it in the file"
+            )
+        rows[spot] = coding.model_copy(update={"record_id": record_id}), name
+    return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
+
+
+def _content(record: Record) -> tuple[object, ...]:
+    """Tell a record by what was read, for its id may change when it is compared with others."""
+    return record.source_file, record.source_index, record.title, record.abstract
+
+
+def extend(
+    before: Additions,
+    incoming: Incoming,
+    base: Sequence[CodedRecord],
+    codebook: Codebook,
+    base_definitions: Mapping[str, str],
+    refused: Mapping[str, str],
+) -> tuple[Additions, list[SetAside], Counter[str]]:
+    """Add new codings to those before; a coder's later code of a label, from the same basis, replaces the earlier one.
+
+    Codings that name no version of the codebook, or the one in use, count as coded under today's definitions.
+
+    Parameters
+    ----------
+    base_definitions
+        What the labels meant when ``base`` was coded.
+    refused
+        Records that must not be learnt from, now and before: the reason, by record id.
+
+    Returns
+    -------
+    additions, set_aside
+        Set aside are the refused records, and those on whose relevance coders differ.
+    counts
+        Of the codings: ``new``, ``corrected``, ``known`` and ``set_aside``.
+    """
+    stamp = f"{codebook.name}@{codebook.sha256[:12]}"
+    rows = {_spot(row): row for row in before.codings}
+    earlier = dict(rows)
+    for coding in incoming.codings:
+        version = stamp if coding.codebook_version in (None, codebook.name) else coding.codebook_version
+        rows[_spot(coding)] = coding.model_copy(update={"codebook_version": version})
+    touched = {coding.record_id or "" for coding in incoming.codings}
+    disputed = _disputed(rows.values(), base, codebook, touched - refused.keys())
+    reasons = {**disputed, **refused}
+    settled = {spot: earlier.get(spot) if spot[0] in disputed else row for spot, row in rows.items()}
+    codings = tuple(row for spot, row in settled.items() if row is not None and spot[0] not in refused)
+    named = {coding.record_id for coding in codings}
+    titles = {record.record_id: record.title for record in (*(row.record for row in base), *before.records)}
+    titles |= {record.record_id: record.title for record in incoming.records}
+    counts: Counter[str] = Counter()
+    for coding in incoming.codings:
+        spot = _spot(coding)
+        counts[_kind(coding, earlier.get(spot), spot[0] in reasons)] += 1
+    return (
+        Additions(
+            codings,
+            tuple(record for record in (*before.records, *incoming.records) if record.record_id in named),
+            {**before.definitions, BASE: base_definitions, stamp: codebook.definitions},
+        ),
+        [SetAside(record_id=name, title=titles[name], reason=reason) for name, reason in reasons.items()],
+        counts,
+    )
+
+
+def _spot(row: Coding) -> tuple[str, ...]:
+    """Tell what only one code is kept for; from abstract and full text, one coder may code differently."""
+    return row.record_id or "", row.coder, row.label, row.basis
+
+
+def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
+    if aside:
+        return "set_aside"
+    if earlier is None:
+        return "new"
+    return "known" if earlier.value == coding.value else "corrected"
+
+
+def _disputed(
+    codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
+) -> dict[str, str]:
+    """Say of which records it is not settled whether they are relevant; who codes a label takes them for relevant."""
+    said: dict[str, dict[str, int]] = {name: {} for name in touched}
+    carried: dict[str, dict[str, str]] = {name: {} for name in touched}
+    for record in base:
+        if record.record.record_id in touched:
+            said[record.record.record_id][record.coder] = int(record.relevant)
+    for coding in codings:
+        name = coding.record_id or ""
+        if name in touched and coding.label == codebook.relevance.key and coding.value is not None:
+            said[name][coding.coder] = coding.value
+        elif name in touched and coding.value == 1:
+            carried[name][coding.coder] = coding.label
+    reasons = {}
+    for name in sorted(touched):
+        both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]
+        opinions = {coder: 1 for coder in carried[name]} | said[name]
+        if both:
+            reasons[name] = f"{both[0]} codes it as not relevant, yet as {carried[name][both[0]]}"
+        elif len(set(opinions.values())) > 1:
+            parts = ", ".join(f"{coder} {value}" for coder, value in opinions.items())
+            reasons[name] = f"coders differ on whether it is relevant ({parts})"
+    return reasons
+
+
+def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
+    """List the codes that were given under another definition of their label than that of the codebook.
+
+    A code of ``base`` is replaced by a later one of the same coder, which then counts.
+    """
+    today = codebook.definitions
+    replaced = {_spot(row) for row in additions.codings}
+    then = additions.definitions.get(BASE, today)
+    changed = {key for key in today if then.get(key) != today[key]}
+    rows = [
+        (row, _CHANGED if row.label in then else _ABSENT)
+        for record in base
+        for row in record.codings(codebook.keys, codebook.relevance.key)
+        if row.label in changed
+        and (record.relevant or row.label == codebook.relevance.key)
+        and _spot(row) not in replaced
+    ]
+    for row in additions.codings:
+        known = additions.definitions.get(row.codebook_version or "")
+        if row.label not in today or row.value is None:
+            continue
+        if known is None:
+            rows.append((row, "coded under a version of the codebook that is not known here"))
+        elif known.get(row.label) != today[row.label]:
+            rows.append((row, _CHANGED))
+    return [
+        Stale(
+            record_id=row.record_id or "",
+            key=row.key or "",
+            coder=row.coder,
+            label=row.label,
+            value=row.value,
+            codebook_version=row.codebook_version or "",
+            reason=reason,
+        )
+        for row, reason in rows
+    ]

@@ -1,0 +1,416 @@
+"""Read what people coded: coded records from a file or a folder, a second coder's codes, exemplars.
+
+Labels are always an argument, in codebook order; they are never taken from the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, RootModel, StrictBool, ValidationError
+
+from mechtag.core.codebook import Strict, describe_validation, read_yaml
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
+from mechtag.pipeline.text.headings import heading_name
+
+#: What the texts of a file are; ``unknown`` where nobody said.
+Texts = Literal["synopses", "invented", "published", "unknown"]
+
+#: Name of the set of records that came in by 'mechtag retrain'.
+ADDED = "added"
+ABOUT = "about.yaml"
+_LINES = "*.jsonl"
+
+
+class About(Strict):
+    """What is said about a file of coded records.
+
+    ``title`` is what reports call it. ``texts`` are ``synopses`` of published abstracts in other words,
+    ``invented`` texts, or abstracts as ``published``.
+    """
+
+    title: str = Field(min_length=1)
+    texts: Literal["synopses", "invented", "published"]
+
+
+class _Abouts(RootModel[dict[str, About]]):
+    """Content of ``about.yaml``: by name of the file, without its ending."""
+
+
+def files_of(path: str | Path, what: str) -> list[Path]:
+    """List the files that a setting names: the file itself, or all ``*.jsonl`` of a folder in alphabetical order.
+
+    Parameters
+    ----------
+    what
+        What is expected, for messages.
+
+    Raises
+    ------
+    MechtagError
+        The folder holds no such file, or a table (CSV), which would go unread.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    # macOS leaves files such as ._codes.jsonl on shared drives.
+    found = sorted(file for file in path.glob(_LINES) if not file.name.startswith("."))
+    tables = sorted(file.name for file in path.glob("*.csv"))
+    if tables:
+        raise MechtagError(
+            f"{path}: a folder may hold {_LINES} only, and {', '.join(tables)} would not be read; move the table out, "
+            "or name it alone instead of the folder"
+        )
+    if any(file.stem == ADDED for file in found):
+        raise MechtagError(
+            f"{path}: the name {ADDED}.jsonl is reserved for what 'mechtag retrain' adds; rename the file"
+        )
+    if not found:
+        raise MechtagError(f"{path}: no {_LINES} in this folder; expected {what}")
+    return found
+
+
+def read_about(path: str | Path, what: str) -> dict[str, tuple[str, Texts]]:
+    """Read title and kind of text of each file, by its name without the ending, in the order of `files_of`.
+
+    They are in ``about.yaml`` in the same folder. A file that is not described there goes by its name,
+    and its texts are ``unknown``.
+
+    Raises
+    ------
+    MechtagError
+        As `files_of`; or ``about.yaml`` is faulty, or describes a file that is not in the folder.
+    """
+    path = Path(path)
+    files = files_of(path, what)
+    about = (path if path.is_dir() else path.parent) / ABOUT
+    known: dict[str, About] = {}
+    if about.is_file():
+        expected = "descriptions of files are a mapping of file name to {title: ..., texts: ...}"
+        known = read_yaml(about, _Abouts, missing="no such file", expected=expected, empty={}).root
+        here = {file.stem for file in about.parent.glob(_LINES)}
+        if strays := sorted(known.keys() - here):
+            raise MechtagError(
+                f"{about}: describes {', '.join(strays)}, but there is no such *.jsonl in its folder; "
+                f"files found: {', '.join(sorted(here)) or 'none'}"
+            )
+    return {
+        file.stem: (known[file.stem].title, known[file.stem].texts) if file.stem in known else (file.stem, "unknown")
+        for file in files
+    }
+
+
+Basis = Literal["full-text", "abstract"]
+
+
+class Codes(Row):
+    """What one coder said of one record and of each of its sentences.
+
+    Attributes
+    ----------
+    key
+        Name of the record in the coders' list.
+    labels
+        Labels of the record, in codebook order.
+    sentence_labels
+        Labels of each sentence, in codebook order; ``None`` where only the record was coded.
+    """
+
+    key: str
+    relevant: bool
+    labels: tuple[str, ...]
+    sentence_labels: tuple[tuple[str, ...], ...] | None
+    coder: str
+    basis: Basis
+    codebook: str
+
+
+class CodedRecord(Codes):
+    """A record with its text, cut into the sentences that were coded.
+
+    Attributes
+    ----------
+    record
+        The abstract is the sentences joined by one space.
+    sentences
+        As many as ``sentence_labels``, if there are any, with offsets into that abstract.
+    not_judged
+        Labels of which nothing is known, for nobody judged them or coders differ.
+    recoded
+        Labels whose code later codings changed: what was said of them at single sentences does not hold.
+    added
+        Whether the record came in by 'mechtag retrain'.
+    hard
+        Whether an irrelevant record is easily taken for a relevant one; ``None`` where nobody said.
+    set_name
+        The file that the record was coded in, without its ending, or `annotation_files.ADDED`.
+    """
+
+    record: Record
+    sentences: tuple[Sentence, ...]
+    not_judged: tuple[str, ...] = ()
+    recoded: tuple[str, ...] = ()
+    added: bool = False
+    hard: bool | None = None
+    set_name: str = ""
+
+    def code(self, label: str) -> int | None:
+        """Give the code of the record: 1, 0, or ``None`` for not judged."""
+        return None if label in self.not_judged else int(label in self.labels)
+
+    def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
+        """Rows of the coding contract: relevance first, then the labels in the order given."""
+        return [
+            Coding(
+                record_id=self.record.record_id,
+                key=self.key,
+                coder=self.coder,
+                label=label,
+                value=int(self.relevant) if label == relevance_key else self.code(label),
+                basis=self.basis,
+                codebook_version=self.codebook,
+            )
+            for label in (relevance_key, *label_keys)
+        ]
+
+
+class Exemplar(Row):
+    """A made-up sentence and the labels it stands for, in codebook order; none is an example of none."""
+
+    id: str
+    text: str
+    labels: tuple[str, ...]
+
+
+# `labels` is another name for the same, for codebooks of something else than mechanisms.
+_BOTH_NAMES = AliasChoices("mechanisms", "labels")
+_Labels = Annotated[tuple[str, ...], Field(validation_alias=_BOTH_NAMES)]
+
+
+class _CodesLine(Row):
+    key: str = Field(min_length=1)
+    relevant: StrictBool
+    mechanisms: _Labels
+    sentences: tuple[tuple[str, ...], ...] = ()
+    coder: str = Field(min_length=1)
+    basis: Basis
+    codebook: str
+
+
+class _SentenceLine(Row):
+    text: str = Field(pattern=r"\S")
+    section: str = ""
+    mechanisms: tuple[str, ...] | None = Field(default=None, validation_alias=_BOTH_NAMES)
+
+
+class _CodedLine(Row):
+    key: str = Field(min_length=1)
+    title: str = Field(pattern=r"\S")
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    journal: str | None = None
+    doi: str | None = None
+    pmid: str | None = None
+    type: str | None = None
+    kind: str | None = None
+    relevant: StrictBool
+    hard: StrictBool | None = None
+    mechanisms: _Labels
+    reason: str = ""
+    sentences: tuple[_SentenceLine, ...] = Field(min_length=1)
+    coder: str = Field(min_length=1)
+    basis: Basis
+    codebook: str
+
+
+class _ExemplarLine(Row):
+    id: str = Field(min_length=1)
+    text: str = Field(pattern=r"\S")
+    mechanisms: _Labels
+
+
+LineT = TypeVar("LineT", bound=Row)
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a whole text file; a `MechtagError` says what was expected where that fails."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MechtagError(f"{path}: no such file; expected {what}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise MechtagError(f"{path}: not readable as UTF-8 text: {error}") from None
+
+
+def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
+    """Read a file of one JSON object a line, with the number of each; a `MechtagError` says what is wrong."""
+    found = False
+    # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
+    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        found = True
+        try:
+            yield number, model.model_validate(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise MechtagError(
+                f"{path}: line {number}: not JSON: {error.msg}; each line must be one {{...}} object"
+            ) from None
+        except ValidationError as error:
+            raise MechtagError(describe_validation(f"{path}: line {number}", error)) from None
+    if not found:
+        raise MechtagError(f"{path}: empty; expected {what}")
+
+
+def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
+    for label in labels:
+        if label not in label_keys:
+            raise MechtagError(f"{place}: unknown label {label!r}; the codebook has {', '.join(label_keys)}")
+    return tuple(key for key in label_keys if key in labels)
+
+
+def _codes(
+    line: _CodesLine | _CodedLine, per_sentence: Sequence[Sequence[str]] | None, label_keys: Sequence[str], place: str
+) -> dict[str, Any]:
+    labels = _ordered(line.mechanisms, label_keys, place)
+    if labels and not line.relevant:
+        raise MechtagError(f"{place}: not relevant, yet coded {', '.join(labels)}; take the codes out or set relevant")
+    sentence_labels = []
+    for number, names in enumerate(per_sentence or (), start=1):
+        ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
+        stray = [label for label in ordered if label not in labels]
+        if stray:
+            raise MechtagError(
+                f"{place}, sentence {number}: coded {', '.join(stray)}, but the record is not; add it there"
+            )
+        sentence_labels.append(ordered)
+    return {
+        "key": line.key,
+        "relevant": line.relevant,
+        "labels": labels,
+        "sentence_labels": None if per_sentence is None else tuple(sentence_labels),
+        "coder": line.coder,
+        "basis": line.basis,
+        "codebook": line.codebook,
+    }
+
+
+def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
+    """Raise `MechtagError` where a name has been seen on an earlier line or in an earlier file; else remember it."""
+    if name in seen:
+        earlier, number = seen[name]
+        file = "" if earlier == path else f" of {earlier}"
+        raise MechtagError(f"{path}: line {line}: {name} stands already on line {number}{file}; each must be unique")
+    seen[name] = path, line
+
+
+def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
+    """Give the codes of each sentence, or ``None`` where no sentence has any."""
+    codes = [sentence.mechanisms for sentence in line.sentences]
+    if all(names is None for names in codes):
+        return None
+    for number, names in enumerate(codes, start=1):
+        if names is None:
+            raise MechtagError(
+                f"{place}, sentence {number}: not coded, yet others of the record are; give it 'mechanisms', "
+                "[] for none, or leave them out of all sentences where only the record was coded"
+            )
+    return [names for names in codes if names is not None]
+
+
+def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number: int) -> CodedRecord:
+    doi, pmid = normalise_doi(line.doi), normalise_pmid(line.pmid)
+    record_id = make_record_id(doi=doi, pmid=pmid, title=line.title, year=line.year, authors=line.authors)
+    sentences: list[Sentence] = []
+    start = 0
+    for index, sentence in enumerate(line.sentences):
+        text = sentence.text.strip()
+        sentences.append(
+            Sentence(
+                record_id=record_id,
+                sentence=index,
+                section=heading_name(sentence.section),
+                start=start,
+                end=start + len(text),
+                text=text,
+            )
+        )
+        start += len(text) + 1
+    record = Record(
+        record_id=record_id,
+        title=line.title,
+        abstract=" ".join(sentence.text for sentence in sentences),
+        authors=line.authors,
+        year=line.year,
+        journal=line.journal,
+        doi=doi,
+        pmid=pmid,
+        type=line.type,
+        source_file=path.name,
+        source_index=number,
+        raw=tuple(line.model_dump(mode="json").items()),
+    )
+    return CodedRecord(**codes, record=record, sentences=tuple(sentences), hard=line.hard, set_name=path.stem)
+
+
+def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]:
+    """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
+
+    Where only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
+    the heading printed above it.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder of files.
+    label_keys
+        Labels of the codebook, without relevance, in its order.
+
+    Raises
+    ------
+    MechtagError
+        A file is missing or empty, or the folder holds none; a line is no JSON, lacks a field, has a
+        field or a label unknown; a paper stands twice, in one file or in two; an irrelevant record carries
+        a label; a sentence carries a label that its record does not, or is not coded while others are.
+    """
+    what = "coded records, one JSON object a line"
+    coded, seen_papers = [], dict[str, tuple[Path, int]]()
+    for file in files_of(path, what):
+        for number, line in json_lines(file, _CodedLine, what):
+            place = f"{file}: line {number}"
+            codes = _codes(line, _per_sentence(line, place), label_keys, place)
+            record = _coded_record(line, codes, file, number)
+            refuse_doubled(seen_papers, record.record.record_id, file, number)
+            coded.append(record)
+    return coded
+
+
+def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
+    """Read a further coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
+
+    ``sentences`` is left out where only the record was coded.
+
+    Takes and raises what `read_coded` does.
+    """
+    what = "codes, one JSON object a line"
+    rows, seen = [], dict[str, tuple[Path, int]]()
+    for file in files_of(path, what):
+        for number, line in json_lines(file, _CodesLine, what):
+            refuse_doubled(seen, line.key, file, number)
+            rows.append(Codes(**_codes(line, line.sentences or None, label_keys, f"{file}: line {number}")))
+    return rows
+
+
+def read_exemplars(path: str | Path, label_keys: Sequence[str]) -> list[Exemplar]:
+    """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
+    path = Path(path)
+    exemplars, seen = [], dict[str, tuple[Path, int]]()
+    for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
+        refuse_doubled(seen, line.id, path, number)
+        labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")
+        exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels))
+    return exemplars

@@ -1,0 +1,268 @@
+"""Annotations to train on: coded records with their text, or a table of codings and the records that it is about."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from mechtag.core.codebook import describe_validation
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_records
+from mechtag.core.records import Coding, Record
+from mechtag.core.settings import SentenceSettings, Settings
+from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, read_coded, read_text
+from mechtag.pipeline.annotations.versions import Additions, read_additions
+from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.text.sentences import split
+
+_TABLE = ".csv"
+_VALUES = {"1": 1, "0": 0, "": None}
+
+
+def read_annotations(
+    settings: Settings, label_keys: Sequence[str], relevance_key: str, version: str | None = None
+) -> list[CodedRecord]:
+    """Read what ``train.records`` names, and what was added to it.
+
+    Parameters
+    ----------
+    version
+        Of what was added, in the folder ``train.added``; by default the one in use.
+
+    Raises
+    ------
+    MechtagError
+        As `read_base`, `versions.read_additions` and `add_codings`.
+    """
+    base = read_base(settings, label_keys, relevance_key)
+    return add_codings(base, read_additions(settings.train.added, version), label_keys, relevance_key, settings)
+
+
+def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
+    """Read what ``train.records`` names: JSON lines (a file or a folder), or a CSV of codings of ``train.texts``.
+
+    Raises
+    ------
+    MechtagError
+        As `read_coded`, `read_codings` and `coded_from`.
+    """
+    path = Path(settings.train.records)
+    if not is_table(path):
+        return read_coded(path, label_keys)
+    if not settings.train.texts:
+        raise MechtagError(
+            f"{path}: a table of codings has no texts; name the Parquet table of its records, as 'mechtag ingest', "
+            "'dedupe' and 'tag' write it, under train.texts in params.yaml"
+        )
+    records = list(map(clean_record, read_records(settings.train.texts)))
+    codings = read_codings(path, (relevance_key, *label_keys))
+    coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
+    return [record.model_copy(update={"set_name": path.stem}) for record in coded]
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether the name of an annotation file is that of a table of codings."""
+    return Path(path).suffix.lower() == _TABLE
+
+
+def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
+    """Read a table of codings: CSV with one row a record, coder and label.
+
+    Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
+    not judged) and ``basis``, and perhaps ``evidence``, ``date`` and ``codebook_version``.
+
+    Parameters
+    ----------
+    all_keys
+        Key of relevance and labels of the codebook.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing or no such table; a label is not in the codebook; a cell holds something
+        else than is allowed; a coder codes a label of a record twice from the same basis.
+    """
+    path = Path(path)
+    codings, seen = [], dict[tuple[str | None, ...], int]()
+    for line, row in _rows(path):
+        place = f"{path}: line {line}"
+        value = row.pop("value", "")
+        if value not in _VALUES:
+            raise MechtagError(f"{place}: value {value!r} is no code; allowed are 1, 0 and empty (not judged)")
+        try:
+            coding = Coding.model_validate(
+                {**{name: cell or None for name, cell in row.items()}, "value": _VALUES[value]}
+            )
+        except ValidationError as error:
+            raise MechtagError(describe_validation(place, error)) from None
+        if coding.label not in all_keys:
+            raise MechtagError(f"{place}: unknown label {coding.label!r}; the codebook has {', '.join(all_keys)}")
+        if coding.record_id is None and coding.key is None:
+            raise MechtagError(f"{place}: neither record_id nor key says which record this is about")
+        # From the abstract and from the full text, one coder may code differently.
+        name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
+        if name in seen:
+            raise MechtagError(f"{place}: the same coder coded this label of this record on line {seen[name]} already")
+        seen[name] = line
+        codings.append(coding)
+    return codings
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(StringIO(read_text(path, "a table of codings (CSV)"), newline=""), strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise MechtagError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
+    if not rows:
+        raise MechtagError(f"{path}: no codings in it; expected a header and one row a record, coder and label")
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise MechtagError(f"{path}: line {line}: not as many cells as the header has")
+        yield line, {name.strip(): cell.strip() for name, cell in row.items()}
+
+
+def coded_from(
+    codings: Sequence[Coding],
+    records: Sequence[Record],
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: SentenceSettings,
+    place: str,
+) -> list[CodedRecord]:
+    """Put codings and records together: papers coded as a whole.
+
+    A label on which coders differ, or one coder's reading of abstract and full text, counts as not
+    judged. A record is relevant unless all who coded it say otherwise: codebooks without irrelevant
+    records need no codings of relevance, and who gives a label takes the record for relevant.
+
+    Parameters
+    ----------
+    records
+        Those without a coding are passed over. A coding finds its record by the record id, or by
+        the field ``key`` of the file that the record came from.
+    place
+        Where the codings are from, for messages.
+
+    Raises
+    ------
+    MechtagError
+        A record that was coded is not there, or an irrelevant one carries a label.
+    """
+    by_name = records_by_name(records)
+    codes: dict[str, list[Coding]] = defaultdict(list)
+    for coding in codings:
+        name = coding.record_id or coding.key or ""
+        if name not in by_name:
+            raise MechtagError(
+                f"{place}: record {name} is coded, but not among the {len(records)} records that train.texts names"
+            )
+        codes[by_name[name].record_id].append(coding)
+    coded = [record for record in records if record.record_id in codes]
+    sentences = defaultdict(list)
+    for sentence in split(coded, settings):
+        sentences[sentence.record_id].append(sentence)
+    found = []
+    for record in coded:
+        own = codes[record.record_id]
+        values = {label: _agreed(own, label) for label in label_keys}
+        relevant = _relevant(own, relevance_key)
+        labels = tuple(label for label, value in values.items() if value == 1)
+        if labels and not relevant:
+            raise MechtagError(
+                f"{place}: record {record.record_id} is coded as not {relevance_key}, yet as "
+                f"{', '.join(labels)}; take one of the two out"
+            )
+        found.append(
+            CodedRecord(
+                key=own[0].key or record.record_id,
+                relevant=relevant,
+                labels=labels,
+                not_judged=tuple(label for label, value in values.items() if value is None),
+                sentence_labels=None,
+                coder=", ".join(sorted({coding.coder for coding in own})),
+                basis=own[0].basis,
+                codebook=own[0].codebook_version or "",
+                record=record,
+                sentences=tuple(sentences[record.record_id]),
+            )
+        )
+    return found
+
+
+def add_codings(
+    base: Sequence[CodedRecord],
+    additions: Additions,
+    label_keys: Sequence[str],
+    relevance_key: str,
+    settings: Settings,
+) -> list[CodedRecord]:
+    """Put later codings beside earlier ones: first the records of ``base``, then those that came with the codings.
+
+    Of one coder and basis the later code counts. A label on which coders differ counts as not judged.
+
+    Raises
+    ------
+    MechtagError
+        As `coded_from`.
+    """
+    known = {record.record.record_id for record in base}
+    later: dict[str, list[Coding]] = defaultdict(list)
+    for coding in additions.codings:
+        later[coding.record_id or ""].append(coding)
+    recoded = [
+        _recode(record, later[record.record.record_id], label_keys, relevance_key)
+        if record.record.record_id in later
+        else record
+        for record in base
+    ]
+    others = [coding for coding in additions.codings if coding.record_id not in known]
+    added = coded_from(others, additions.records, label_keys, relevance_key, settings.sentences, settings.train.added)
+    return [*recoded, *(record.model_copy(update={"added": True, "set_name": ADDED}) for record in added)]
+
+
+def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[str], relevance_key: str) -> CodedRecord:
+    rows = {(row.coder, row.label, row.basis): row for row in (*record.codings(label_keys, relevance_key), *later)}
+    values = {label: _agreed(list(rows.values()), label) for label in label_keys}
+    return record.model_copy(
+        update={
+            "relevant": _relevant(list(rows.values()), relevance_key),
+            "labels": tuple(label for label, value in values.items() if value == 1),
+            "not_judged": tuple(label for label, value in values.items() if value is None),
+            "recoded": tuple(label for label, value in values.items() if value != record.code(label)),
+            "coder": ", ".join(dict.fromkeys(coder for coder, *_ in rows)),
+        }
+    )
+
+
+def records_by_name(records: Sequence[Record]) -> dict[str, Record]:
+    """Find records by their id and by their key; a key of two records names neither."""
+    by_key = defaultdict(list)
+    for record in records:
+        key = dict(record.raw).get("key")
+        if key is not None:
+            by_key[str(key)].append(record)
+    keys = {key: own[0] for key, own in by_key.items() if len(own) == 1}
+    return keys | {record.record_id: record for record in records}
+
+
+def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
+    """Whether anyone takes a record for relevant, or nobody judged it."""
+    decisions: dict[tuple[str, str], int] = {}
+    for coding in codings:
+        who = coding.coder, coding.basis
+        if coding.label == relevance_key and coding.value is not None:
+            decisions[who] = coding.value
+        elif coding.value == 1:
+            decisions.setdefault(who, 1)
+    return not decisions or any(decisions.values())
+
+
+def _agreed(codings: Sequence[Coding], label: str) -> int | None:
+    values = {coding.value for coding in codings if coding.label == label and coding.value is not None}
+    return values.pop() if len(values) == 1 else None

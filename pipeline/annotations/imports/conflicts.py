@@ -1,0 +1,157 @@
+"""What coders said of one label of one record, settled: doubled and contradicting rows, and where coders differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Coding, Record
+from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.export.csv_table import excel_cell
+
+
+class Judgement(NamedTuple):
+    """A code whose record and label are known, and where it was read.
+
+    ``text`` is what the coder saw, unless that was the whole abstract.
+    """
+
+    record: Record
+    coder: str
+    label: str
+    value: Literal[0, 1] | None
+    basis: Basis
+    evidence: str
+    date: str
+    codebook_version: str
+    place: str
+    text: str
+
+
+class Conflict(NamedTuple):
+    """Rows of one coder that cannot all stand.
+
+    Attributes
+    ----------
+    kind
+        ``doubled``: the same was said twice, and is kept once. ``contradicting``: yes and no of one
+        label. ``not relevant, yet coded``: the paper is not relevant, and carries a label. Of the
+        last two, none of the rows is kept.
+    """
+
+    kind: Literal["doubled", "contradicting", "not relevant, yet coded"]
+    rows: tuple[Judgement, ...]
+
+
+class Disagreement(NamedTuple):
+    """A label of a record on which coders differ who read the same; all of them are kept."""
+
+    record: Record
+    label: str
+    basis: Basis
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+
+
+class Settled(NamedTuple):
+    """What is left, and what is not; ``doubled`` and ``contradicting`` count rows that were not kept."""
+
+    codings: tuple[Coding, ...]
+    conflicts: tuple[Conflict, ...]
+    disagreements: tuple[Disagreement, ...]
+    doubled: int
+    contradicting: int
+
+
+def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
+    """Keep one row a record, coder, basis and label, and say what became of the others.
+
+    Codes of several texts of one record, such as its sentences, are joined: a yes to one of them is a
+    yes to the record, and a no to one of them says nothing of the others.
+    """
+    groups = defaultdict(list)
+    for judgement in _of_texts(judgements):
+        groups[judgement.record.record_id, judgement.coder, judgement.basis, judgement.label].append(judgement)
+    conflicts: list[Conflict] = []
+    kept: dict[tuple[str, str, Basis], dict[str, Judgement]] = defaultdict(dict)
+    contradicting = 0
+    for (record_id, coder, basis, label), rows in groups.items():
+        judged = [row for row in rows if row.value is not None]
+        if len({row.value for row in judged}) > 1:
+            conflicts.append(Conflict("contradicting", tuple(rows)))
+            contradicting += len(rows)
+            continue
+        if len(judged) > len({row.text for row in judged}):
+            conflicts.append(Conflict("doubled", tuple(judged)))
+        kept[record_id, coder, basis][label] = _joined(judged or rows)
+    for own in kept.values():
+        contradicting += _refuse_irrelevant(own, codebook, conflicts)
+    place = {record.record_id: number for number, record in enumerate(records)}
+    order = {key: number for number, key in enumerate(codebook.all_keys)}
+    rows = [row for own in kept.values() for row in own.values()]
+    rows.sort(key=lambda row: (place[row.record.record_id], row.coder, row.basis, order[row.label]))
+    written = tuple(map(_coding, rows))
+    doubled = len(judgements) - contradicting - len(written)
+    return Settled(written, tuple(conflicts), _disagreements(rows), doubled, contradicting)
+
+
+def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Take back each no to one of several texts of a record that a coder saw."""
+    texts = defaultdict(set)
+    for row in judgements:
+        texts[row.record.record_id, row.coder, row.basis].add(row.text)
+    several = {name for name, seen in texts.items() if len(seen - {""}) > 1}
+    return [
+        row._replace(value=None, evidence="")
+        if row.value == 0 and row.text and (row.record.record_id, row.coder, row.basis) in several
+        else row
+        for row in judgements
+    ]
+
+
+def _joined(rows: Sequence[Judgement]) -> Judgement:
+    """One row for several that agree, with the evidence of all and the latest date."""
+    evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
+    dates = max(row.date for row in rows)
+    return rows[0]._replace(evidence=excel_cell(" […] ".join(evidence)), date=dates)
+
+
+def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
+    """Take out what one coder said of a paper that is not relevant and carries labels; count it."""
+    decision = own.get(codebook.relevance.key)
+    ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]
+    if decision is None or decision.value != 0 or not ticked:
+        return 0
+    conflicts.append(Conflict("not relevant, yet coded", (decision, *ticked)))
+    for row in (decision, *ticked):
+        del own[row.label]
+    return 1 + len(ticked)
+
+
+def _coding(row: Judgement) -> Coding:
+    key = dict(row.record.raw).get("key")
+    return Coding(
+        record_id=row.record.record_id,
+        key=str(key) if key else None,
+        coder=row.coder,
+        label=row.label,
+        value=row.value,
+        basis=row.basis,
+        evidence=row.evidence or None,
+        date=row.date or None,
+        codebook_version=row.codebook_version or None,
+    )
+
+
+def _disagreements(rows: Sequence[Judgement]) -> tuple[Disagreement, ...]:
+    groups = defaultdict(list)
+    for row in rows:
+        groups[row.record.record_id, row.label, row.basis].append(row)
+    found = []
+    for own in groups.values():
+        yes, no = (tuple(row.coder for row in own if row.value == value) for value in (1, 0))
+        if yes and no:
+            found.append(Disagreement(own[0].record, own[0].label, own[0].basis, yes, no))
+    return tuple(found)

@@ -1,0 +1,97 @@
+"""ASReview LAB: exports as CSV, TSV, XLSX or RIS, with a decision and tags.
+
+It writes ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG`` a tag (RIS: the
+same as notes). Tables of version 1 with ``included`` alone are read as a matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
+from mechtag.pipeline.annotations.imports.formats.base import (
+    NAMES,
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    Value,
+    date_of,
+    faulty,
+    fold,
+    tick,
+)
+from mechtag.pipeline.reading.source import Entry
+
+_TAG = "asreview_tag_"
+_DECISION = "asreview_label"
+_NOTED = {"ASReview_relevant": "1", "ASReview_irrelevant": "0", "ASReview_not_seen": ""}
+
+
+def recognise(content: Content) -> bool:
+    """Whether there are columns of ASReview, or notes as it writes them."""
+    if content.kind == "table":
+        return any(fold(name).startswith("asreview_") for name in content.names)
+    return any(note in _NOTED for entry in content.entries for note in screening.notes(entry))
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Read decision and tags; a tag that is not checked counts as a no on relevant records only.
+
+    Who presses 'not relevant' need not have looked at the tags.
+    """
+    own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
+    if content.kind == "table":
+        content.tell_unread(set(own))
+    for entry in content.entries:
+        yield faulty(entry) if entry.fault else _item(entry, content, asked)
+
+
+def _item(entry: Entry, content: Content, asked: Asked) -> Item:
+    cells = {**screening.cells(entry), **_noted(entry)}
+    coder = cells.get("asreview_user_name") or cells.get("asreview_user_email", "")
+    date = date_of(cells.get("asreview_time"))
+    codes, faults = [], []
+    relevant: Value = None
+    for name, cell in cells.items():
+        if name != _DECISION and not name.startswith(_TAG):
+            continue
+        try:
+            found = tick(cell)
+        except ValueError as error:
+            faults.append(f"column {name}: {error}; allowed are 1, 0 and empty")
+            continue
+        if found == "unticked":
+            continue
+        if name == _DECISION:
+            relevant = found
+            codes.append(Code(None, found, coder, date=date))
+        else:
+            codes.append(Code(_tag(name, asked), found, coder, date=date))
+    if relevant != 1:
+        codes = [code._replace(value=None) if code.label and code.value == 0 else code for code in codes]
+    return Item(entry.number, entry.line, screening.paper(entry, content), tuple(codes), fault="; ".join(faults))
+
+
+def _noted(entry: Entry) -> Mapping[str, str]:
+    """Give what a RIS export has in its notes as cells of a table."""
+    found = {}
+    for note in screening.notes(entry):
+        name, colon, value = note.partition(":")
+        if note in _NOTED:
+            found[_DECISION] = _NOTED[note]
+        elif colon and name.startswith("asreview_"):
+            value = value.strip().strip('"')
+            found[fold(name)] = "" if value in ("null", "NaN", "<NA>") else value
+    return found
+
+
+def _tag(name: str, asked: Asked) -> str:
+    """Name of the tag, without that of its group if only that is a label."""
+    words = name.removeprefix(_TAG).split("_")
+    tails = ["_".join(words[start:]) for start in range(len(words))]
+    return next((tail for tail in tails if asked.labels.find(tail)), tails[0])
+
+
+FORMAT = CodingFormat("ASReview", recognise, read)

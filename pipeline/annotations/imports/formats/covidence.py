@@ -1,0 +1,35 @@
+"""Covidence: lists of studies with tags, and the table of extracted data, of each reviewer and of the consensus.
+
+Which decision a list is of, included or excluded, stands in no column of it, and is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mechtag.pipeline.annotations.imports.formats import matrix
+from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty, fold
+
+
+def recognise(content: Content) -> bool:
+    """Whether there is a column of Covidence's numbers."""
+    return content.kind == "table" and "covidence" in map(fold, content.names)
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Read tags of a list, else the questions of an extraction form; raises as `matrix.read`."""
+    if "tags" not in map(fold, content.names):
+        yield from matrix.read(content, asked)
+        return
+    for entry in content.entries:
+        if entry.fault:
+            yield faulty(entry)
+            continue
+        tags = asked.labels.split(screening.cells(entry)["tags"])
+        codes = tuple(Code(tag, 1) for tag in dict.fromkeys(tags))
+        finished = ("",) if codes else ()
+        yield Item(entry.number, entry.line, screening.paper(entry, content), codes, finished)
+
+
+FORMAT = CodingFormat("Covidence", recognise, read)

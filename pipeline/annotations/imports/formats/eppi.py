@@ -1,0 +1,114 @@
+"""EPPI-Reviewer: the JSON report of codings, with the tree of codes and the codes of each reference.
+
+The report holds the completed coding and not who did it. The status of an item is not read: all
+are 'included in review' until someone excludes them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.annotations.imports.formats.base import (
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    faulty,
+    objects,
+    paper_of,
+    text_of,
+)
+
+_DEEPEST = 50
+# Marks around the text that was selected in a PDF.
+_MARKS = re.compile(r"Page \d+:\s*|\[¬[se]\]")
+_SCREENING = {"include": "included", "exclude": "excluded"}
+# Names of a reference, and the columns that they are like.
+_FIELDS = {"Title": "title", "Authors": "authors", "Year": "year", "DOI": "doi", "ItemId": "id", "OldItemId": "key"}
+
+
+class Node(NamedTuple):
+    """A code in the tree: its name with those above it, and its type."""
+
+    path: tuple[str, ...]
+    kind: str
+
+
+def recognise(content: Content) -> bool:
+    """Whether it is one object with references, as EPPI-Reviewer writes it."""
+    return content.kind == "objects" and "References" in content.names
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Read one reference an item; its codes are ticks, and what was written or marked there is evidence.
+
+    Raises
+    ------
+    MechtagError
+        There is no tree of codes, or it is nested too deeply.
+    """
+    documents = [dict(entry.fields) for entry in content.entries if not entry.fault]
+    yield from (faulty(entry) for entry in content.entries if entry.fault)
+    nodes: dict[int, Node] = {}
+    for code_set in (found for document in documents for found in objects(document.get("CodeSets"))):
+        nodes |= _nodes(code_set, (text_of(code_set.get("SetName")),), content)
+    if not nodes:
+        raise MechtagError(
+            f"{content.path}: no codes under CodeSets; in EPPI-Reviewer, choose the coding tools to be in the report"
+        )
+    names = {number: _name(node, asked) for number, node in nodes.items()}
+    references = [found for document in documents for found in objects(document.get("References"))]
+    for number, reference in enumerate(references, start=1):
+        fields = [(_FIELDS[name], value) for name, value in reference.items() if name in _FIELDS]
+        codes = tuple(_code(code, names) for code in objects(reference.get("Codes")))
+        finished = ("",) if codes else ()
+        yield Item(number, 1, paper_of(fields), codes, finished, tuple(names.values()))
+
+
+def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
+    """Codes below a node of the tree, by their ids."""
+    if len(above) > _DEEPEST:
+        raise MechtagError(f"{content.path}: codes nested more than {_DEEPEST} deep")
+    found: dict[int, Node] = {}
+    branches = node.get("Attributes")
+    for attribute in objects(branches.get("AttributesList") if isinstance(branches, dict) else None):
+        path = (*above, text_of(attribute.get("AttributeName")))
+        found[_number(attribute)] = Node(path, text_of(attribute.get("AttributeType")))
+        found |= _nodes(attribute, path, content)
+    return found
+
+
+def _number(node: dict[str, Any]) -> int:
+    """Id of an attribute; 0 is none."""
+    number = node.get("AttributeId")
+    return number if isinstance(number, int) else 0
+
+
+def _name(node: Node, asked: Asked) -> str:
+    """Name to look up: the whole path where the user mapped it, else that of the code itself.
+
+    Where a code set or a branch of it is to be passed over, all codes in it are.
+    """
+    paths = [" / ".join(node.path[:end]) for end in range(len(node.path), 0, -1)]
+    name = node.path[-1]
+    if not asked.labels.find(paths[0]) and asked.labels.find(name):
+        return name
+    passed_over = (path for path in paths[1:] if (meaning := asked.labels.find(path)) and meaning.key is None)
+    screening = _SCREENING.get(node.kind.lower(), paths[0])
+    return paths[0] if asked.labels.find(paths[0]) else next(passed_over, screening)
+
+
+def _code(code: dict[str, Any], names: Mapping[int, str]) -> Code:
+    number = _number(code)
+    label = names.get(number, f"AttributeId {number}")
+    marked = objects(code.get("ItemAttributeFullTextDetails"))
+    quotes = [_MARKS.sub("", text_of(mark.get("Text"))).strip(' "') for mark in marked]
+    evidence = " […] ".join(filter(None, (*quotes, text_of(code.get("AdditionalText")))))
+    return Code(label, 1, evidence=evidence, basis="full-text" if marked else None)
+
+
+FORMAT = CodingFormat("EPPI-Reviewer", recognise, read)

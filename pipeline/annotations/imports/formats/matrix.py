@@ -1,0 +1,142 @@
+"""A matrix of papers by codes, as reviews print it, in CSV or XLSX; and extraction forms, which look the same.
+
+A column holds ticks at one label, whose name it bears, or names of labels that were chosen from a list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.annotations.imports.formats.base import (
+    NAMES,
+    WORDS,
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    Value,
+    faulty,
+    fold,
+    paper_of,
+    tick,
+)
+from mechtag.pipeline.reading.columns import attributes
+from mechtag.pipeline.reading.source import Entry
+
+_CODERS = ("coder", "reviewer", "reviewer_name", "annotator")
+#: Rayyan numbers the questions of an extraction form: '14-Inspiring intent'.
+NUMBERED = re.compile(r"\d+-")
+
+
+def recognise(content: Content) -> bool:
+    """Whether this is a table with something that names papers."""
+    named = any(fold(name) in NAMES for name in content.names)
+    return content.kind == "table" and (named or bool(attributes(content.names)))
+
+
+def read(content: Content, asked: Asked) -> Iterator[Item]:
+    """Read one paper, or one coder's form of it, a row.
+
+    Raises
+    ------
+    MechtagError
+        No column is one of codes, two are of one name, or a cell is empty and nobody said what that means.
+    """
+    ticks, lists = code_columns(content, asked)
+    if not ticks and not lists:
+        raise MechtagError(
+            f"{content.path}: no column is named like a label of the codebook, nor holds names of labels; "
+            f"columns found: {', '.join(content.names)[:500]}"
+        )
+    named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS))
+    content.tell_unread({*ticks, *lists, *named})
+    for entry in content.entries:
+        yield faulty(entry) if entry.fault else _item(entry, content, asked, ticks, lists)
+
+
+def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
+    """Columns of ticks, and columns of names of labels.
+
+    A column of nothing but ticks is one of codes, whatever its name: one that the codebook does not
+    know is refused later, not passed over.
+
+    Raises
+    ------
+    MechtagError
+        Two columns of codes have one name.
+    """
+    known = attributes(content.names)
+    ticks, lists = [], []
+    for place, name in enumerate(content.names):
+        meaning = asked.labels.find(_label(name))
+        if meaning is None and (not name or name in known or fold(name) in (*NAMES, *_CODERS)):
+            continue
+        if meaning is not None and meaning.key is None:
+            continue  # Passed over on purpose, whatever is in it.
+        cells = [entry.fields[place][1] for entry in content.entries if not entry.fault]
+        filled = [cell for cell in cells if cell]
+        if meaning is not None or (filled and all(cell.casefold() in WORDS for cell in filled)):
+            ticks.append(name)
+        elif _lists_labels(filled, asked):
+            lists.append(name)
+    doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
+    if doubled:
+        raise MechtagError(f"{content.path}: the column {doubled[0]!r} stands more than once; each must be unique")
+    return ticks, lists
+
+
+def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
+    """Whether at least half of the cells name a label, so that this is a question and no remark."""
+    naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
+    return bool(naming) and 2 * len(naming) >= len(cells)
+
+
+def _label(name: str) -> str:
+    return NUMBERED.sub("", name, count=1) if NUMBERED.match(name) else name
+
+
+def row_codes(
+    entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
+) -> tuple[list[Code], list[str]]:
+    """Codes of a row, and what is wrong with its cells; raises as `read`."""
+    cells = dict(entry.fields)
+    codes, faults = [], []
+    for name in ticks:
+        try:
+            value = tick(cells[name])
+        except ValueError as error:
+            faults.append(f"column {name}: {error}; allowed are 1, 0, x, ✓, yes, no, ? and empty")
+            continue
+        codes.append(Code(_label(name), _said(value, name, entry, content, asked), coder))
+    chosen = [label for name in lists for label in asked.labels.split(cells[name])]
+    return [*codes, *(Code(label, 1, coder) for label in dict.fromkeys(chosen))], faults
+
+
+def _item(entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str]) -> Item:
+    coder = next((cell for name, cell in entry.fields if fold(name) in _CODERS and cell), "")
+    codes, faults = row_codes(entry, content, asked, ticks, lists, coder)
+    # A list shows what was chosen alone, and only a form that was filled in says anything.
+    finished = (coder,) if lists and any(code.value == 1 for code in codes) else ()
+    paper = paper_of([pair for pair in entry.fields if pair[1]])
+    return Item(entry.number, entry.line, paper, tuple(codes), finished, fault="; ".join(faults))
+
+
+def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: Asked) -> Value:
+    if value != "unticked":
+        return value  # type: ignore[return-value]
+    meaning = asked.labels.find(_label(name))
+    if meaning is not None and meaning.key == asked.labels.codebook.relevance.key:
+        return None  # Whoever has not decided on a paper has not excluded it.
+    if asked.unticked is None:
+        raise MechtagError(
+            f"{content.path}: line {entry.line}, column {name}: an empty cell; say what that means in this table: "
+            "--unticked no where reviewers went through all codes, --unticked not-judged where they did not"
+        )
+    return 0 if asked.unticked == "no" else None
+
+
+FORMAT = CodingFormat("matrix of papers by codes", recognise, read)

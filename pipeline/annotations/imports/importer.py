@@ -1,0 +1,403 @@
+"""Import codings from the files that reviewers have: read, match to records, check, write, report."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv, write_json, write_jsonl
+from mechtag.core.records import Coding, Record, Rejected
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
+from mechtag.pipeline.annotations.imports.formats import find_format
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
+from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile
+from mechtag.pipeline.annotations.imports.record_finder import Finder, Found, shows_part
+from mechtag.pipeline.export.csv_table import excel_cell
+from mechtag.pipeline.reading.archives import refuse_nested, unpack
+from mechtag.pipeline.reading.source import Source
+
+
+class Unmatched(NamedTuple):
+    """An entry whose paper is none of the records, or several."""
+
+    place: str
+    item: Item
+    found: Found
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Codings, and all that did not become one.
+
+    Attributes
+    ----------
+    codings
+        In the order of the records, then of coders; labels in the order of the codebook.
+    unmatched
+        Entries that found no record, or several.
+    conflicts
+        Where a coder said a thing twice, or contradicted himself.
+    disagreements
+        Where coders differ; the codings hold what each of them said.
+    rejected
+        Entries that could not be read, with the reason.
+    notes
+        What was odd about files.
+    entries, codes
+        Counts, which add up: entries read = matched + without codes + unmatched + rejected; codes
+        read + unticked = written + doubled + contradicting + unmatched + passed over.
+    found_by
+        How many entries were matched by what.
+    files
+        Name and format of each file.
+    """
+
+    codings: tuple[Coding, ...]
+    unmatched: tuple[Unmatched, ...]
+    conflicts: tuple[Conflict, ...]
+    disagreements: tuple[Disagreement, ...]
+    rejected: tuple[Rejected, ...]
+    notes: tuple[str, ...]
+    entries: Mapping[str, int]
+    codes: Mapping[str, int]
+    found_by: Mapping[str, int]
+    files: tuple[tuple[str, str], ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Count entries and codes, for ``codings.json``."""
+        return {
+            "files": [{"file": file, "format": form} for file, form in self.files],
+            "entries": dict(self.entries),
+            "matched_by": dict(self.found_by),
+            "codes": dict(self.codes),
+            "records": len({coding.record_id for coding in self.codings}),
+            "coders": sorted({coding.coder for coding in self.codings}),
+            "conflicts": len(self.conflicts),
+            "disagreements": len(self.disagreements),
+            "notes": list(self.notes),
+        }
+
+
+def read_codings_from(
+    paths: Sequence[str | Path],
+    records: Sequence[Record],
+    codebook: Codebook,
+    settings: DedupeSettings,
+    *,
+    coder: str = "",
+    basis: Basis | None = None,
+    unticked: Unticked | None = None,
+    mapped: MapFile | None = None,
+) -> Imported:
+    """Read what reviewers coded, in any known format, into rows of the coding contract.
+
+    Parameters
+    ----------
+    paths
+        Files, folders, or zip files of them.
+    records
+        The papers that may be coded, none twice.
+    settings
+        How titles are compared.
+    coder, basis
+        Who coded, and from what, where a file does not say.
+    unticked
+        What an empty cell of a matrix means, and a label that a coder did not tick. Without it, an
+        empty cell is an error, and all else is not judged.
+    mapped
+        Names of labels, coders and papers, as the user says them.
+
+    Raises
+    ------
+    MechtagError
+        A file cannot be read, or is of no known format; a name is no label of the codebook; coder or
+        basis is said nowhere.
+    """
+    mapped = mapped or MapFile()
+    asked = Asked(LabelMap(codebook, mapped.labels), coder, basis, unticked)
+    run = _Run(asked, Finder(records, settings, mapped.papers), mapped.coders)
+    for path in map(Path, paths):
+        for name, source in _sources(path, run.notes):
+            run.read(name, source, spare=name != path.name)
+    if not run.files:
+        raise MechtagError(f"{paths[0]}: no file with codings in it; {'; '.join(run.notes)}")
+    asked.labels.refuse_unknown(run.unknown)
+    return run.finish(records)
+
+
+def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
+    """Files of a path, with names for messages; hidden files and folders in folders are left out."""
+    if not path.exists():
+        raise MechtagError(f"{path}: no such file or folder")
+    files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
+    for file in files:
+        if not file.is_file():
+            notes.append(f"{file.name}: not a file; not read")
+            continue
+        for member, source in unpack(Source(file)):
+            if member:
+                refuse_nested(source)
+            yield "/".join(filter(None, (file.name, member))), source
+
+
+@dataclass
+class _Run:
+    asked: Asked
+    finder: Finder
+    coders: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)
+    unknown: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[Rejected] = field(default_factory=list)
+    unmatched: list[Unmatched] = field(default_factory=list)
+    entries: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    found_by: Counter[str] = field(default_factory=Counter)
+    judgements: list[Judgement] = field(default_factory=list)
+
+    def read(self, name: str, source: Source, spare: bool) -> None:
+        """Read a file; one among others, ``spare``, that holds no codings is noted."""
+        for content, form in self._recognised(source, spare):
+            self.files.append((name, form.name))
+            for item in form.read(content, self.asked):
+                self._take(name, item)
+            self.notes += (f"{name}: {note}" for note in content.notes)
+        self.notes += (f"{name}: {note}" for note in source.notes)
+
+    def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
+        """Tables or objects of a file, with their formats; sheets of a workbook spare each other."""
+        found, faults = [], []
+        try:
+            for content in load(source):
+                try:
+                    found.append((content, find_format(content)))
+                except MechtagError as error:
+                    faults.append(error)
+        except MechtagError as error:
+            faults.append(error)
+        if faults and not found and not spare:
+            raise faults[0]
+        self.notes += (f"not read: {fault}" for fault in faults)
+        return found
+
+    def _take(self, name: str, item: Item) -> None:
+        place = f"{name}: entry {item.number}"
+        self.entries["read"] += 1
+        if item.fault:
+            self.entries["rejected"] += 1
+            self.rejected.append(
+                Rejected(file=name, record=item.number, line=item.line, reason=item.fault, raw=_shown(item))
+            )
+            return
+        codes = list(self._codes(item, place))
+        if not codes and not item.codes and not item.finished:
+            self.entries["without codes"] += 1
+            return
+        found = self.finder.find(item.paper)
+        self.codes["read"] += len(item.codes)
+        self.codes["passed over"] += len(item.codes) - len(codes)
+        if found.record is None:
+            self.entries["unmatched"] += 1
+            self.codes["unmatched"] += len(codes)
+            self.unmatched.append(Unmatched(place, item, found))
+            return
+        self.entries["matched"] += 1
+        self.found_by[found.by] += 1
+        part = shows_part(item.paper.text, found.record)
+        filled = self._unticked(item, codes, place)
+        self.codes["unticked"] += len(filled)
+        for key, code in (*codes, *filled):
+            self.judgements.append(self._judgement(key, code, found.record, item, place, part))
+
+    def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
+        """Codes whose label is known, with its key; the others are noted, or passed over on purpose."""
+        for code in item.codes:
+            meaning = self.asked.labels.find(code.label)
+            if meaning is None:
+                self.unknown[code.label or ""].append(place)
+            elif meaning.key is not None:
+                # That nobody ticked 'excluded' does not make a paper included.
+                value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
+                yield meaning.key, code._replace(value=value)
+
+    def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
+        """Give what coders said by not ticking, if the user says that this means no."""
+        if self.asked.unticked != "no":
+            return []
+        book = self.asked.labels.codebook
+        offered = set(book.keys)
+        if item.offered is not None:
+            offered &= {
+                meaning.key for name in item.offered if (meaning := self.asked.labels.find(name)) and meaning.key
+            }
+        filled = []
+        for coder in item.finished:
+            own = [(key, code) for key, code in codes if code.coder == coder]
+            if any(key == book.relevance.key and code.value != 1 for key, code in own):
+                continue  # Who excludes a paper, or is in doubt, need not have looked at the labels.
+            said = {key for key, _ in own}
+            date = next((code.date for _, code in own), "")
+            filled += [(key, Code(key, 0, coder, date=date)) for key in book.keys if key in offered - said]
+        return filled
+
+    def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool | None) -> Judgement:
+        coder = _clean(code.coder) or self.asked.coder
+        if not coder:
+            raise MechtagError(f"{place}: the file does not say who coded; say it with --coder NAME")
+        basis = code.basis or self.asked.basis
+        if basis is None:
+            raise MechtagError(
+                f"{place}: the file does not say what was read; say it with --basis abstract or --basis full-text"
+            )
+        value = None if part and code.value == 0 else code.value
+        # A sentence that was coded by itself is the evidence.
+        evidence = code.evidence or (item.paper.text if part and value == 1 else "")
+        return Judgement(
+            record=record,
+            coder=self.coders.get(coder, coder),
+            label=key,
+            value=value,
+            basis=basis,
+            evidence=excel_cell(evidence),
+            date=_clean(code.date),
+            codebook_version=_clean(code.codebook_version),
+            place=place,
+            text="" if part is False else item.paper.text,
+        )
+
+    def finish(self, records: Sequence[Record]) -> Imported:
+        settled = settle(self.judgements, records, self.asked.labels.codebook)
+        self.codes["written"] = len(settled.codings)
+        self.codes["doubled"] = settled.doubled
+        self.codes["contradicting"] = settled.contradicting
+        self._tell_leftover_names()
+        return Imported(
+            codings=settled.codings,
+            unmatched=tuple(self.unmatched),
+            conflicts=settled.conflicts,
+            disagreements=settled.disagreements,
+            rejected=tuple(self.rejected),
+            notes=tuple(self.notes),
+            entries={name: self.entries[name] for name in ENTRIES},
+            codes={name: self.codes[name] for name in CODES},
+            found_by=dict(self.found_by),
+            files=tuple(self.files),
+        )
+
+    def _tell_leftover_names(self) -> None:
+        coders = {judgement.coder for judgement in self.judgements}
+        for name, own in self.coders.items():
+            if own not in coders:
+                self.notes.append(f"map file: coder {name!r} coded nothing that was read")
+
+
+ENTRIES = ("read", "matched", "without codes", "unmatched", "rejected")
+CODES = ("read", "unticked", "written", "doubled", "contradicting", "unmatched", "passed over")
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _shown(item: Item) -> tuple[tuple[str, Any], ...]:
+    paper = item.paper
+    return tuple((name, value) for name, value in paper._asdict().items() if value and name != "text")
+
+
+_UNMATCHED = (
+    *("entry", "name", "title", "authors", "year", "doi", "pmid", "codes", "tried"),
+    *("candidate_1", "candidate_2", "candidate_3"),
+)
+_CONFLICTS = ("kind", "record_id", "title", "coder", "basis", "labels", "values", "entries", "kept")
+_DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
+
+
+def write_imported(path: Path, imported: Imported) -> None:
+    """Write the codings as `coding_table.read_codings` reads them, and beside them what did not become one.
+
+    unmatched.csv, conflicts.csv, disagreements.csv, rejected.jsonl and codings.json are written even
+    where there is nothing to tell, so that those of an earlier run do not stay.
+    """
+    codings = [list(coding.model_dump().values()) for coding in imported.codings]
+    write_csv(path.with_name("unmatched.csv"), _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
+    write_csv(path.with_name("conflicts.csv"), _CONFLICTS, map(_conflict, imported.conflicts), bom=True)
+    write_csv(path.with_name("disagreements.csv"), _DISAGREEMENTS, map(_disagreement, imported.disagreements), bom=True)
+    write_jsonl(path.with_name("rejected.jsonl"), imported.rejected)
+    write_json(path.with_name("codings.json"), imported.summary())
+    write_csv(path, list(Coding.model_fields), codings, bom=True)
+
+
+def _unmatched(row: Unmatched) -> Sequence[object]:
+    paper, found = row.item.paper, row.found
+    near = [_cited(record) for record in found.candidates]
+    codes = (f"{code.label or 'decision'}: {_value(code.value)}" for code in row.item.codes)
+    cells = (
+        *(row.place, "; ".join(paper.names), paper.title, "; ".join(paper.authors), paper.year),
+        *(paper.doi, paper.pmid, "; ".join(codes), "; ".join(found.tried), *near),
+    )
+    return [excel_cell(str(cell)) if cell is not None else None for cell in (*cells, *[""] * (3 - len(near)))]
+
+
+def _cited(record: Record) -> str:
+    author = record.authors[0].split(",")[0] if record.authors else "no author"
+    return f"{record.record_id} | {author} ({record.year or 'no year'}) | {record.title}"
+
+
+def _value(value: int | None) -> str:
+    return "not judged" if value is None else str(value)
+
+
+def _conflict(row: Conflict) -> Sequence[object]:
+    first = row.rows[0]
+    return [
+        excel_cell(cell)
+        for cell in (
+            row.kind,
+            first.record.record_id,
+            first.record.title,
+            first.coder,
+            first.basis,
+            "; ".join(dict.fromkeys(one.label for one in row.rows)),
+            "; ".join(_value(one.value) for one in row.rows),
+            "; ".join(one.place for one in row.rows),
+            "one row" if row.kind == "doubled" else "none",
+        )
+    ]
+
+
+def _disagreement(row: Disagreement) -> Sequence[object]:
+    cells = row.record.record_id, row.record.title, row.label, row.basis, "; ".join(row.yes), "; ".join(row.no)
+    return [excel_cell(cell) for cell in cells]
+
+
+def tell(imported: Imported) -> Iterator[str]:
+    """Say what was read, and what became of it, in lines whose counts add up."""
+    for file, form in imported.files:
+        yield f"{file}: {form}"
+    counts = imported.entries
+    ways = ", ".join(f"{count} by {way}" for way, count in imported.found_by.items())
+    yield (
+        f"Entries: {counts['read']} read = {counts['matched']} matched{f' ({ways})' if ways else ''} + "
+        f"{counts['without codes']} without codes + {counts['unmatched']} unmatched + {counts['rejected']} rejected"
+    )
+    codes = imported.codes
+    unticked = f" + {codes['unticked']} not ticked, which means no" if codes["unticked"] else ""
+    yield (
+        f"Codes: {codes['read']} read{unticked} = {codes['written']} written + {codes['doubled']} doubled or joined + "
+        f"{codes['contradicting']} contradicting + {codes['unmatched']} of unmatched entries + "
+        f"{codes['passed over']} passed over"
+    )
+    values = [coding.value for coding in imported.codings]
+    yield f"Written: {values.count(1)} yes + {values.count(0)} no + {values.count(None)} not judged"
+    records = len({coding.record_id for coding in imported.codings})
+    coders = sorted({coding.coder for coding in imported.codings})
+    yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
+    if imported.disagreements:
+        yield f"Coders differ, and what each said is kept: {len(imported.disagreements)} times (disagreements.csv)"

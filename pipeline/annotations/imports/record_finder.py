@@ -1,0 +1,203 @@
+"""Finding the record of a paper that a file of codings names."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from rapidfuzz import fuzz, process
+
+from mechtag.core.records import Record, normalise_doi, normalise_title
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.imports.formats.base import Paper
+from mechtag.pipeline.dedupe.comparable import Traits, traits
+from mechtag.pipeline.dedupe.rules import compare
+
+# Titles of one paper in two databases are more alike than this, those of two papers hardly ever.
+_ALIKE = 80.0
+_NEAR, _CANDIDATES = 60.0, 3
+_LONG_NAME, _TITLE = 5, 300
+
+
+class Found(NamedTuple):
+    """What became of the search for a record.
+
+    Attributes
+    ----------
+    record
+        ``None`` where there is none, or more than one.
+    by
+        By what it was found.
+    tried
+        What was looked up, and what came of it, where it was not found.
+    candidates
+        The most similar records, best first, where it was not found.
+    """
+
+    record: Record | None
+    by: str = ""
+    tried: tuple[str, ...] = ()
+    candidates: tuple[Record, ...] = ()
+
+
+class Finder:
+    """Finds records by record id, DOI, PubMed id, key, title with authors and year, or the text shown.
+
+    Parameters
+    ----------
+    records
+        No paper twice.
+    settings
+        How much titles, and years, of one paper may differ.
+    given
+        Record id for the name, DOI, PubMed id or title of a paper, as the user says it.
+    """
+
+    def __init__(self, records: Sequence[Record], settings: DedupeSettings, given: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._given = {normalise_title(name): record_id for name, record_id in given.items()}
+        self._traits = {record.record_id: traits(record) for record in records}
+        self._ids = {record.record_id: record for record in records}
+        self._dois = _index((record.doi, record) for record in records)
+        self._pmids = _index((record.pmid, record) for record in records)
+        self._keys = _index((str(dict(record.raw).get("key") or "") or None, record) for record in records)
+        self._titles = _index((self._traits[record.record_id].compact or None, record) for record in records)
+        self._texts = _index((text, record) for record in records for text in _texts(record))
+        self._cache: dict[Paper, Found] = {}
+
+    def find(self, paper: Paper) -> Found:
+        """Find the one record that a paper is; one that contradicts what is known of it is not taken."""
+        if paper not in self._cache:
+            self._cache[paper] = self._find(paper)
+        return self._cache[paper]
+
+    def _find(self, paper: Paper) -> Found:
+        for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
+            if record_id := self._given.get(normalise_title(name)):
+                record = self._ids.get(record_id)
+                return Found(record, "map file", () if record else (f"map file: {record_id} is none of the records",))
+        seen = _seen(paper)
+        # Some lists name papers by their titles, and some tasks show nothing else.
+        long = [name for name in (*paper.names, paper.text) if name.count(" ") >= _LONG_NAME and len(name) <= _TITLE]
+        titled = seen if paper.title or not long else _seen(paper._replace(title=long[0]))
+        tried = []
+        for way, value, records in self._ways(paper, titled):
+            if not value:
+                continue
+            fitting = [record for record in records if not self._differs(seen, record)]
+            if len(fitting) == 1:
+                return Found(fitting[0], way)
+            if fitting:
+                tried.append(f"{way} {value!r}: {len(fitting)} records")
+                return Found(None, "", tuple(tried), tuple(fitting[:_CANDIDATES]))
+            differ = f"is that of {records[0].record_id}, which is another paper" if records else "none"
+            tried.append(f"{way} {value!r}: {differ}")
+        return Found(None, "", tuple(tried) or ("the entry names no paper",), self._candidates(titled))
+
+    def _ways(self, paper: Paper, titled: Traits) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
+        """Look up what the entry tells, the surest first, with the records that bear it."""
+        for name in paper.names:
+            yield "record id", name, [self._ids[name]] if name in self._ids else []
+        for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
+            yield "DOI", doi, self._dois.get(doi, [])
+        yield "PubMed id", paper.pmid, self._pmids.get(paper.pmid, [])
+        for name in paper.names:
+            yield "key", name, self._keys.get(name, [])
+        yield "title", titled.title, self._by_title(titled)
+        yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
+
+    def _by_title(self, seen: Traits) -> list[Record]:
+        """Find records of this title whose authors and year do not contradict; else those of nearly this title."""
+        same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
+        if same or not seen.telling:
+            return same
+        return [
+            record
+            for record in self._near(seen, fuzz.ratio, 100 * self._settings.title_similarity)
+            if compare(seen, self._traits[record.record_id], self._settings).same
+        ]
+
+    def _agrees(self, seen: Traits, record: Record) -> bool:
+        """Whether author and year agree; a title alone is enough where it can belong to one work only."""
+        other = self._traits[record.record_id]
+        if seen.notice != other.notice:
+            return False
+        years = None if None in (seen.year, other.year) else abs((seen.year or 0) - (other.year or 0))
+        if years is not None and years > self._settings.year_gap:
+            return False
+        authors = _share_author(seen, other)
+        if authors is None and years is None:
+            return seen.telling and not seen.recurring
+        return authors is not False
+
+    def _differs(self, seen: Traits, record: Record) -> bool:
+        """Whether an identifier of the entry must be wrong: what else it tells is of another paper."""
+        other = self._traits[record.record_id]
+        titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
+        identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
+        clash = any(left and right and left != right for left, right in identifiers)
+        shared = any(left and left == right for left, right in identifiers)
+        return bool(titles) or (clash and not shared and seen.compact != other.compact)
+
+    def _near(self, seen: Traits, scorer: Callable[..., float], cutoff: float) -> list[Record]:
+        titles = {name: one.title for name, one in self._traits.items()}
+        found = process.extract(seen.title, titles, scorer=scorer, limit=_CANDIDATES, score_cutoff=cutoff)
+        return [self._ids[name] for _, _, name in found]
+
+    def _candidates(self, seen: Traits) -> tuple[Record, ...]:
+        # Subtitles, which databases leave out, do not count against a candidate.
+        near = self._near(seen, fuzz.token_set_ratio, _NEAR) if seen.title else []
+        if not near and seen.authors and seen.year:
+            near = [
+                self._ids[name]
+                for name, other in self._traits.items()
+                if other.year == seen.year and other.authors[:1] == seen.authors[:1]
+            ]
+        return tuple(near[:_CANDIDATES])
+
+
+def _seen(paper: Paper) -> Traits:
+    """Make what is known of a paper comparable with records."""
+    return traits(
+        Record(
+            record_id="",
+            title=paper.title,
+            authors=paper.authors,
+            year=paper.year,
+            doi=paper.doi,
+            pmid=paper.pmid,
+        )
+    )
+
+
+def _share_author(left: Traits, right: Traits) -> bool | None:
+    if not left.authors or not right.authors:
+        return None
+    return left.authors[0] in right.authors or right.authors[0] in left.authors
+
+
+def _index(pairs: Iterable[tuple[Hashable | None, Record]]) -> dict[Hashable, list[Record]]:
+    found: dict[Hashable, list[Record]] = defaultdict(list)
+    for name, record in pairs:
+        if name is not None:
+            found[name].append(record)
+    return dict(found)
+
+
+def _texts(record: Record) -> set[str]:
+    """Texts that stand for a record by themselves: its abstract, and that with the title before it."""
+    if not record.abstract:
+        return set()
+    return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}
+
+
+def shows_part(text: str, record: Record) -> bool | None:
+    """Whether a text is a part of title and abstract, not all of it; ``None`` where it is neither.
+
+    A no to a part is no word on the paper.
+    """
+    shown = normalise_title(text)
+    if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):
+        return False
+    return True if shown in normalise_title(f"{record.title} {record.abstract}") else None

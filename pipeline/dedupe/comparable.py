@@ -1,0 +1,230 @@
+"""What of a record is compared with another, in a form that compares well across databases."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from typing import NamedTuple
+
+from mechtag.core.records import Record, normalise_title
+
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
+_GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
+# Databases append where a correction stands; the record is still that of the article.
+_ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
+# Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
+# But '[Part 2]', '[second part]' and '[II]' tell one paper from another.
+_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
+_BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
+# What stands before a word at the end that says what a paper is.
+_SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
+# Papers about a paper often bear its title. Web of Science names a correction by what it
+# corrects: '... (vol 33, pg 151, 2018)'.
+_NOTICES = {
+    "correction": re.compile(
+        r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"|^\W*(?:berichtigung|fe de err)"
+        r"|^\W*publisher['\u2019]?s['\u2019]? note"
+        r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
+        rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
+        re.I,
+    ),
+    "reply": re.compile(
+        r"^\W*(?:(?:the )?authors?'?s?'? |invited |editorial |guest |in )?"
+        r"(?:re:|reply|respon[sd]|rebuttal|rejoinder|correspondence|comment|discussion|letter|editorial|review of"
+        r"|summar|journal club|video abstract)"
+        rf"|{_SET_OFF}(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"
+        r"[\])\s.]*$",
+        re.I,
+    ),
+    "protocol": re.compile(r"\bprotocol\b", re.I),
+}
+_CORRECTION_TYPE = re.compile(r"errat|corrigend|^correct|retraction", re.I)
+# Registries of trials; a registration often bears the title of the paper that comes of it.
+_REGISTRY = re.compile(r"clinical ?trials\.gov|ictrp|trialsearch|isrctn|clinical trials? regist|trial regist", re.I)
+_REGISTRATION = re.compile(
+    r"\b(?:NCT ?\d{8}|ISRCTN ?\d{8}|EUCTR ?\d{4}-\d{6}-\d\d|\d{4}-\d{6}-\d\d|ACTRN ?\d{14}|ChiCTR[-\w]{6,20}"
+    r"|UMIN\d{9}|jRCT\w{10}|DRKS\d{8}|NTR\d{3,4}|CTRI/\d{4}/\d\d/\d{6}|IRCT\w{10,20}|KCT\d{7})",
+    re.I,
+)
+# Titles that a journal prints again and again over different pieces.
+_RECURRING = re.compile(
+    r"^(?:comment|commentary|letters?|reply|response|introduction|notes?|index|contents|abstracts?|correction|news"
+    r"|untitled|no title)\b"
+    r"|\b(?:editors?|editorials?|foreword|preface|obituary|memoriam|erratum|corrigendum|proceedings|abstracts"
+    r"|announcements?|reviewers|correspondence|this issue|special (?:issue|section)|book reviews?"
+    r"|annual|yearly|year in review|statistics)\b"
+)
+_RECURRING_WORDS = 8
+# Words enough that two papers bear them by chance only where one speaks of the other.
+_TELLING_WORDS = 6
+_ROMAN = re.compile(r"\b(?:i{2,3}|iv|vi{1,3}|ix|(?:(?<=part )|(?<=type )|(?<=phase )|(?<=study ))[ivx])\b")
+_SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les of on the to und y".split())
+_NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed", "no author"))
+# What programs write where they know nothing.
+_NOTHING = frozenset(("unknown", "na", "nan", "n a", "none", "null", "not available", "missing"))
+_PAGE = re.compile(r"([A-Za-z]*)[\s.-]*0*(\d+)(?:\s*[-\u2010-\u2015]+\s*[A-Za-z]*0*(\d+))?")
+_SUPPLEMENT = re.compile(r"supp|abstract", re.I)
+_PREPRINT_DOI = re.compile(
+    r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"
+)
+_KINDS = {
+    # Reference managers call a preprint unpublished (UNPB), Crossref 'posted-content'.
+    "preprint": re.compile(r"rxiv|preprint|ssrn|research\W?square|^unp(?:b|ublished)|^posted.content", re.I),
+    "thesis": re.compile(r"thes[ie]s|dissertation|^thes$", re.I),
+    "dataset": re.compile(r"^data(?:set)?$", re.I),
+    "conference": re.compile(r"conf|cpaper|proceeding|meeting|\babst", re.I),
+    "book": re.compile(r"book|chap|edited", re.I),
+    "article": re.compile(r"jour|article|review", re.I),
+}
+# Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
+_MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
+_MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
+# Many a first author stands for the whole consortium.
+_AUTHORS = 20
+# Longer values come from broken files, and would take their time.
+_TITLE, _JOURNAL, _PLACE = 1000, 300, 40
+
+
+class Traits(NamedTuple):
+    """A record, prepared for comparison.
+
+    Attributes
+    ----------
+    title, compact
+        Folded words, and the same without spaces, so that hyphens do not matter.
+    numbers
+        All digits and Roman numerals of the title: part 1 is not part 2.
+    notice
+        Whether it is a correction, reply, protocol or registration of a paper with this
+        title, or ``""``; a registration with its number.
+    recurring
+        Whether journals print this title over many pieces, as 'Editorial'.
+    telling
+        Whether the title is long enough to belong to one piece of work.
+    authors, names
+        Family names in order; whole names in order.
+    prefix
+        Letters before the first page, as in S12 or e1001.
+    supplement
+        Whether it stands in a supplement, where most pieces are meeting abstracts, or is
+        said to be of a meeting.
+    abstract
+        As it is in the record; prepared by those few rules that read it.
+    """
+
+    doi: str | None
+    pmid: str | None
+    title: str
+    compact: str
+    numbers: str
+    notice: str
+    recurring: bool
+    telling: bool
+    authors: tuple[str, ...]
+    names: tuple[str, ...]
+    year: int | None
+    kind: str | None
+    journal: tuple[str, ...]
+    volume: str | None
+    issue: str | None
+    prefix: str
+    page: str | None
+    last_page: str | None
+    supplement: bool
+    abstract: str
+
+
+def _family(author: str) -> str:
+    name = normalise_title(author.split(",")[0])
+    words = [word for word in name.split() if len(word) > 1] or name.split()
+    return "" if name in _NOBODY else " ".join(words)
+
+
+def _volume(value: str) -> str | None:
+    """First number; ``None`` for a year, or the torn end of '63 (Suppl 1)'."""
+    if not value or (")" in value and "(" not in value):
+        return None
+    match = re.match(r"\D{0,6}0*(\d+)", value.split("(")[0])
+    return match[1] if match and not re.fullmatch(r"(?:19|20)\d\d", match[1]) else None
+
+
+def _journal(value: str) -> tuple[str, ...]:
+    """Words of the name without its subtitle, place, or the meeting that Embase adds to it."""
+    if value.startswith("http") or normalise_title(value) in _NOTHING:
+        return ()
+    name = _MEETING_IN_JOURNAL.split(re.split(r"[:=(\[]", value)[0])[0] or value
+    words = [word for word in normalise_title(html.unescape(name)).split() if word not in _SMALL_WORDS]
+    return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
+
+
+def _kind(record: Record) -> str | None:
+    place = record.journal or record.url or ""
+    if _PREPRINT_DOI.match(record.doi or "") or _KINDS["preprint"].search(place):
+        return "preprint"
+    return next((kind for kind, pattern in _KINDS.items() if pattern.search(record.type or "")), None)
+
+
+def _notice(title: str, record: Record) -> str:
+    if _CORRECTION_TYPE.search(record.type or ""):
+        return "correction"
+    place = f"{record.journal or record.url or ''} {record.type or ''}"[:_JOURNAL]
+    if _REGISTRY.search(place):
+        number = _REGISTRATION.search(" ".join((place, title, *record.authors[:3])))
+        return f"registration {number[0].replace(' ', '').upper()}" if number else "registration"
+    return next((notice for notice, pattern in _NOTICES.items() if pattern.search(title)), "")
+
+
+def _last_page(first: str, last: str | None) -> str | None:
+    """Write out the last page of '123-9'."""
+    return first[: -len(last)] + last if last and len(last) < len(first) else last
+
+
+def traits(record: Record) -> Traits:
+    """Prepare a record for comparison."""
+    text = record.title[:_TITLE]
+    if "&" in text:
+        text = html.unescape(text).replace("&", " and ")
+    if "<" in text:
+        text = _MARKUP.sub("", text)
+    notice = _notice(text, record)
+    text = _BRACKETED.sub("", _ANNOTATION.sub("", text))
+    lower = text.lower()
+    title = normalise_title(lower if lower.isascii() else lower.translate(_GREEK))
+    title = re.sub(r"^(?:the|an?) ", "", title)
+    words = title.count(" ") + 1
+    volume, issue, pages = ((value or "")[:_PLACE] for value in (record.volume, record.issue, record.pages))
+    # Ovid writes 'Suppl-29' for pages S17 to S29.
+    supplement = bool(_SUPPLEMENT.search(f"{volume} {issue} {pages}"))
+    page = None if _SUPPLEMENT.search(pages) else _PAGE.search(pages)
+    prefix = page[1] if page else ""
+    meeting = bool(_MEETING_IN_JOURNAL.search((record.journal or "")[:_JOURNAL]))
+    meeting = meeting or bool(_MEETING_ABSTRACT.search(record.type or ""))
+    supplement = supplement or meeting or prefix in ("S", "s", "A", "P")
+    kind = _kind(record)
+    named = [(family, name) for name in record.authors[:_AUTHORS] if (family := _family(name))]
+    issue = normalise_title(issue)
+    return Traits(
+        doi=record.doi,
+        pmid=record.pmid,
+        title=title,
+        compact=title.replace(" ", ""),
+        numbers="".join(re.findall(r"\d", title)) + " ".join(_ROMAN.findall(title)),
+        notice=notice,
+        recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
+        telling=words >= _TELLING_WORDS,
+        authors=tuple(family for family, _ in named),
+        names=tuple(name for _, name in named),
+        year=record.year,
+        # Most databases call the abstracts of a meeting articles.
+        kind=None if kind == "article" and supplement else kind,
+        journal=_journal((record.journal or "")[:_JOURNAL]),
+        volume=_volume(volume),
+        issue=None if issue in _NOTHING else issue or None,
+        prefix=prefix,
+        page=page[2] if page else None,
+        last_page=_last_page(page[2], page[3]) if page else None,
+        supplement=supplement,
+        abstract=record.abstract,
+    )

@@ -1,0 +1,248 @@
+"""From records to unique records: group records that describe one paper, and merge each group."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record, normalise_title
+from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.dedupe.clustering import cluster
+from mechtag.pipeline.dedupe.comparable import traits
+from mechtag.pipeline.dedupe.results import Decision, Deduped, Filled, Group, Reference, Uncertain, refer
+from mechtag.pipeline.dedupe.rules import Verdict
+
+# What is taken from another record where the kept one has nothing.
+FIELDS = (
+    *("abstract", "authors", "year", "journal", "volume", "issue", "pages"),
+    *("doi", "pmid", "keywords", "type", "language", "url"),
+)
+
+
+def fullness(record: Record) -> tuple[int, int, int]:
+    """Order records by how many fields they fill, then by the length of abstract and list of authors."""
+    filled = sum(bool(getattr(record, name)) for name in FIELDS)
+    return filled, len(record.abstract), len(record.authors)
+
+
+def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
+    """Fill what the first member lacks.
+
+    Parameters
+    ----------
+    members
+        The record to keep first, the others in the order in which they are asked. None of
+        its own values changes, and ``raw`` stays as it was read.
+    """
+    kept, *others = members
+    values: dict[str, Any] = {}
+    filled = []
+    for field in FIELDS:
+        giver = None if getattr(kept, field) else next((other for other in others if getattr(other, field)), None)
+        if giver:
+            values[field] = getattr(giver, field)
+            filled.append(Filled(field, giver))
+    return (kept.model_copy(update=values) if values else kept), tuple(filled)
+
+
+# A DOI names a paper better than a PubMed id, and that better than its title.
+_RANKS = {"pmid": 1, "text": 2}
+
+
+def _content(record: Record) -> tuple[object, ...]:
+    """List what a record says, wherever it was read, so that like titles sort together."""
+    fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
+    return (
+        normalise_title(record.title),
+        record.title,
+        record.authors,
+        record.year or 0,
+        *(value or "" for value in fields),
+        record.abstract,
+    )
+
+
+def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
+    """Put the papers of an earlier run beside the records.
+
+    A paper whose own record was read again is represented by that, without what an earlier
+    run filled in: so a group can be taken apart again. `_as_before` gives the rest back.
+
+    Returns
+    -------
+    records
+        With the existing ones behind.
+    owners
+        Index of a record, and index in ``existing`` of the paper that it is the record of.
+    """
+    names = Counter(paper.record_id for paper in existing)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise MechtagError(f"existing records: {twice[0]} stands more than once; give what 'mechtag dedupe' wrote")
+    together, owners = list(records), {}
+    read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}
+    for number, paper in enumerate(existing):
+        index = read_again.get((paper.source_file, paper.source_index))
+        if index is None or (records[index].title, records[index].raw) != (paper.title, paper.raw):
+            index = len(together)
+            together.append(paper)
+        owners[index] = number
+    return together, owners
+
+
+def _resolve(
+    decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
+) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
+    """Find the positions of the records that decisions speak of, and the decisions on others."""
+    decisions = list(decisions)
+    spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
+    places: dict[Reference, int] = {}
+    for position, index in enumerate(order if spoken_of else ()):
+        reference = refer(records[index])
+        if reference in spoken_of:
+            places[reference] = position
+    found, ignored = [], []
+    for decision in decisions:
+        if decision.left in places and decision.right in places:
+            found.append((places[decision.left], places[decision.right], decision.same, decision.place))
+        else:
+            ignored.append(decision.place)
+    return found, tuple(ignored)
+
+
+def _digest(record: Record) -> str:
+    return hashlib.sha256(repr(_content(record)).encode()).hexdigest()[:8]
+
+
+def _best_id(members: Sequence[Record]) -> str:
+    """Choose the id that rests on the best identifier, whichever record has it."""
+    return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
+
+
+def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
+    """Give new papers ids that no other paper has.
+
+    Different papers may share an identifier, as abstracts of one meeting do. Each such
+    paper gets a suffix made from what it says, whatever the order of the input.
+    """
+    wanted = {index: _best_id(members) for index, members in papers.items()}
+    sharing = Counter(wanted.values())
+    names = {}
+    for index in sorted(papers, key=lambda index: _order(papers[index][0])):
+        name = wanted[index]
+        if sharing[name] > 1 or name in taken:
+            name = suffixed = f"{name}#{_digest(papers[index][0])}"
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{suffixed}-{number}"
+        taken.add(name)
+        names[index] = name
+    return names
+
+
+def _order(record: Record) -> tuple[object, ...]:
+    return (*_content(record), record.source_file, record.source_index)
+
+
+def dedupe(
+    records: Sequence[Record],
+    settings: DedupeSettings,
+    *,
+    existing: Sequence[Record] = (),
+    decisions: Iterable[Decision] = (),
+) -> Deduped:
+    """Find the records that describe one paper, and make one record of them.
+
+    Nothing is deleted: every record is in ``unique`` or a member of a group. The groups
+    do not depend on the order of ``records``. No two unique records share a ``record_id``.
+
+    Parameters
+    ----------
+    records
+        Of any number of sources; what ``ingest`` returns.
+    settings
+        See `settings.DedupeSettings`.
+    existing
+        Unique records of an earlier run. They keep their ids and stay apart from each other,
+        unless a decision joins them.
+    decisions
+        Of people, which stand above the rules; see `review_tables.read_decisions`.
+
+    Raises
+    ------
+    MechtagError
+        Decisions contradict each other, or existing records share an id.
+    """
+    together, owners = _add_existing(records, existing)
+    contents = [_content(record) for record in together]
+    order = sorted(
+        range(len(together)),
+        key=lambda index: (contents[index], together[index].source_file, together[index].source_index),
+    )
+    found, ignored = _resolve(decisions, together, order)
+    clusters, doubts = cluster(
+        [traits(together[index]) for index in order],
+        [contents[index] for index in order],
+        settings,
+        known=frozenset(position for position, index in enumerate(order) if index in owners),
+        decisions=found,
+    )
+    indices: dict[int, list[int]] = defaultdict(list)
+    for position, index in enumerate(order):
+        indices[clusters.find(position)].append(index)
+    # The record of an existing paper stands for it still: it may have been screened.
+    for members in indices.values():
+        members.sort(key=lambda index: fullness(together[index]), reverse=True)
+        members.sort(key=lambda index: owners.get(index, len(existing)))
+    papers = {root: tuple(together[index] for index in members) for root, members in indices.items()}
+    owner = {root: owners[members[0]] for root, members in indices.items() if members[0] in owners}
+    names = {root: existing[number].record_id for root, number in owner.items()}
+    names |= _new_ids({root: papers[root] for root in papers if root not in names}, set(names.values()))
+
+    groups, unique = [], {}
+    for root, paper in papers.items():
+        kept, filled = merge(paper)
+        if root in owner:
+            split = [member for other in clusters.apart_from(root) for member in papers[other]]
+            kept = _as_before(kept, existing[owner[root]], split)
+        if kept.record_id != names[root]:
+            kept = kept.model_copy(update={"record_id": names[root]})
+        unique[root] = kept
+        if len(paper) > 1:
+            groups.append(Group(kept, paper, filled, *_confidence(clusters.links[root])))
+    ranks = {root: (owner.get(root, len(existing)), indices[root][0]) for root in papers}
+    in_order = sorted(papers, key=ranks.__getitem__)
+    # One copy a record: a title that many papers bear stands in many pairs.
+    named = {
+        position: together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
+        for doubt in doubts
+        for position in (doubt.left, doubt.right)
+    }
+    doubtful = [
+        Uncertain(named[doubt.left], named[doubt.right], doubt.verdict.confidence, doubt.verdict.reason)
+        for doubt in doubts
+    ]
+    return Deduped(
+        groups=tuple(groups),
+        unique=tuple(unique[root] for root in in_order),
+        new=tuple(unique[root] for root in in_order if root not in owner),
+        uncertain=tuple(doubtful),
+        read=len(together),
+        ignored=ignored,
+    )
+
+
+def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
+    """Fill in what an earlier run took from records not here now, but from none that a person split off."""
+    lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
+    values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
+    return kept.model_copy(update=values) if values else kept
+
+
+def _confidence(links: Iterable[Verdict]) -> tuple[float, str]:
+    """Confidence of the weakest link, and what all of them rest on."""
+    reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
+    return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

@@ -1,0 +1,242 @@
+"""What of two records agrees, field by field."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from rapidfuzz import fuzz
+from rapidfuzz.distance import Indel
+
+from mechtag.core.records import normalise_title
+from mechtag.pipeline.dedupe.comparable import Traits
+
+_PART = re.compile(r"(?:part|phase|study(?! protocol)|volume|chapter|section|paper|no|number|[ivx]+|\d+)\b")
+_NUMBER = re.compile(r"[ivx]+|.*\d.*")
+_MEETING = frozenset("conference conferences congress symposium workshop meeting".split())
+_MEETING_WORDS = frozenset(
+    "annual proceedings proc vol vols acm ieee international"
+    " first second third fourth fifth sixth seventh eighth ninth tenth".split()
+)
+# Words that many a family name begins with.
+_PARTICLES = frozenset("al bin da de del den der di do dos du el la le san ten ter van von y".split())
+# A title with a part left out must still be this long to be anything but chance.
+_SHORT_TITLE = 20
+# No database cuts titles shorter than this.
+_CUT_TITLE = 60
+# A shorter abstract is often a stock phrase.
+SHORT_ABSTRACT = 150
+# The start of an abstract tells enough.
+_ABSTRACT = 400
+
+
+class Evidence(NamedTuple):
+    """Agreement of each field: ``True``, ``False``, or ``None`` where it is unknown.
+
+    ``title`` is as `compare_titles` returns it, ``years`` how many years lie between the two.
+    """
+
+    title: str
+    authors: bool | None
+    journal: bool | None
+    volume: bool | None
+    issue: bool | None
+    page: bool | None
+    years: int | None
+
+    @property
+    def contradicted(self) -> int:
+        """How many parts of the place of publication differ."""
+        return (self.journal, self.volume, self.issue, self.page).count(False)
+
+    def describe(self) -> str:
+        """Say what agrees and what differs, for the person who decides."""
+        fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
+        fields["year"] = None if self.years is None else not self.years
+        alike = ", ".join(name for name, agrees in fields.items() if agrees)
+        unlike = ", ".join(name for name, agrees in fields.items() if agrees is False)
+        title = "same title" if self.title == "same" else "similar title"
+        return title + (f"; same {alike}" if alike else "") + (f"; other {unlike}" if unlike else "")
+
+    @property
+    def placed(self) -> bool:
+        """Whether both stand on the same page of the same volume."""
+        return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
+
+
+def agree(left: str | None, right: str | None) -> bool | None:
+    """Whether two values are equal; ``None`` where either is unknown."""
+    return None if left is None or right is None else left == right
+
+
+def compare_titles(left: Traits, right: Traits, similarity: float) -> str:
+    """Compare titles.
+
+    Returns
+    -------
+    str
+        ``same``, ``near`` (in spelling), ``cut`` (in the middle of a word), ``shorter`` (no
+        subtitle), ``led`` (by a running title) or ``""``.
+    """
+    if left.compact == right.compact:
+        return "same"
+    short, long = sorted((left.title, right.title), key=len)
+    if len(short) >= _CUT_TITLE and long.startswith(short) and long[len(short)] != " ":
+        # But 'part i' is not the start of 'part ii'.
+        word = long[short.rfind(" ") + 1 :].split(" ", 1)[0]
+        if not _NUMBER.fullmatch(word):
+            return "cut"
+    if fuzz.ratio(left.compact, right.compact, score_cutoff=100 * similarity):
+        return "near"
+    if short.count(" ") >= 3 and len(short) >= _SHORT_TITLE:
+        if long.startswith(short + " ") and not _PART.match(long[len(short) + 1 :]):
+            return "shorter"
+        if long.endswith(" " + short):
+            return "led"
+    return ""
+
+
+def _slip(one: str, other: str) -> bool:
+    """Whether a letter, not the first, is missing in a word: 'toleance', but not 'typical' for 'atypical'."""
+    return min(len(one), len(other)) > 4 and one[0] == other[0] and Indel.distance(one, other, score_cutoff=1) == 1
+
+
+def _spelling(one: str, other: str) -> bool:
+    """Whether two words begin alike and end nearly so: 'labour' and 'labor'."""
+    return min(len(one), len(other)) > 4 and one[:4] == other[:4] and fuzz.ratio(one, other) >= 80
+
+
+def spelt_alike(left: str, right: str) -> bool:
+    """'labour' and 'labor', but neither 'men' and 'women' nor 'hypertension' and 'hypotension'."""
+    return left.count(" ") == right.count(" ") and all(
+        one == other or _slip(one, other) or _spelling(one, other)
+        for one, other in zip(left.split(), right.split(), strict=True)
+    )
+
+
+def _words(names: tuple[str, ...]) -> set[str]:
+    return {word for name in names for word in normalise_title(name).split() if len(word) > 2} - _PARTICLES
+
+
+def _clash(one: str, other: str) -> bool:
+    """Whether names that share a word cannot be one person's: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
+    words, others = (set(normalise_title(name).split()) for name in (one, other))
+    return bool(words - others and others - words) and not (
+        {word[0] for word in words - others} & {word[0] for word in others - words}
+    )
+
+
+def _authors(left: Traits, right: Traits) -> bool | None:
+    """First authors may be one person, or half of the shorter list stands in the other."""
+    if not left.authors or not right.authors:
+        return None
+    first, other = left.authors[0], right.authors[0]
+    fewer = min(len(left.authors), len(right.authors))
+    if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
+        if not _clash(left.names[0], right.names[0]):
+            return True
+        # Many share a family name, or 'Study Group'; that one given name may be wrong, their co-authors tell.
+        return True if 2 * len(set(left.authors[1:]) & set(right.authors[1:])) >= fewer else None
+    # Family and given names change places in some exports.
+    shared = len(_words(left.names) & _words(right.names))
+    if 2 * len(set(left.authors) & set(right.authors)) >= fewer or shared >= max(2, fewer):
+        return True
+    return None if shared else False
+
+
+def _abbreviates(short: str, long: str) -> bool:
+    """'natl' for 'national': the same first letter, the others in the same order."""
+    if len(short) > len(long):
+        short, long = long, short
+    letters = iter(long)
+    return short[0] == long[0] and all(letter in letters for letter in short)
+
+
+def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
+    if not left or not right:
+        return None
+    if len(left) > len(right):
+        left, right = right, left
+    if len(left) == 1 and left[0] == "".join(word[0] for word in right):
+        return True
+    if (len(left) == len(right) or len(left) >= 4) and all(map(_abbreviates, left, right)):
+        return True
+    if _MEETING & set(left) & set(right):
+        one, other = ({word for word in words if not word[0].isdigit()} - _MEETING_WORDS for words in (left, right))
+        return one <= other or other <= one
+    return fuzz.ratio(" ".join(left), " ".join(right)) >= 90
+
+
+def _issues(left: str | None, right: str | None) -> bool | None:
+    """Supplements are named in too many ways to tell that two differ."""
+    if left is None or right is None or left == right:
+        return agree(left, right)
+    return False if left.isdigit() and right.isdigit() else None
+
+
+def _pages(left: Traits, right: Traits) -> bool | None:
+    """First pages; unlike numberings, as 969 in print and a1754 online, cannot be compared."""
+    if left.page is None or right.page is None:
+        return None
+    if left.page == right.page:
+        return True
+    if bool(left.prefix) != bool(right.prefix) and not (left.supplement or right.supplement):
+        return None
+    # An article published online starts on page 1 until it gets its pages; others are often one off.
+    return None if "1" in (left.page, right.page) or abs(int(left.page) - int(right.page)) == 1 else False
+
+
+def same_pages(left: Traits, right: Traits) -> bool:
+    """Whether both fill the same pages, more than one, which two papers cannot, unless each begins on page 1."""
+    pages = left.page, left.last_page
+    return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
+
+
+_folded = lru_cache(maxsize=1024)(normalise_title)
+
+
+def same_abstract(left: Traits, right: Traits) -> bool:
+    """Whether two abstracts, neither of them a stock phrase, begin alike."""
+    if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
+        return False
+    return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
+
+
+def continues_abstract(left: Traits, right: Traits) -> bool:
+    """Whether two abstracts are the same word for word, as far as both go."""
+    short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
+    return long.startswith(short)
+
+
+def same_extent(left: Traits, right: Traits) -> bool:
+    """Whether both fill as many pages, and at least three."""
+    if None in (left.page, left.last_page, right.page, right.last_page):
+        return False
+    one, other = (int(item.last_page or 0) - int(item.page or 0) for item in (left, right))
+    return one == other >= 2
+
+
+def _other_kinds(left: Traits, right: Traits) -> bool:
+    """Whether they are other kinds of publication; what is not known to be a preprint, thesis or data is none."""
+    kinds = {left.kind, right.kind}
+    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis", "dataset")))
+
+
+def gather(left: Traits, right: Traits, title: str) -> Evidence:
+    """Compare all fields but the title, which was compared before."""
+    page = _pages(left, right)
+    if page and left.page == "1" and title != "same":
+        # Many journals begin each article there.
+        page = None
+    # Another kind of publication is another place, unless it stands on the same page.
+    other_kind = _other_kinds(left, right) and not page
+    return Evidence(
+        title=title,
+        authors=_authors(left, right),
+        journal=False if other_kind else _journals(left.journal, right.journal),
+        volume=agree(left.volume, right.volume),
+        issue=_issues(left.issue, right.issue),
+        page=page,
+        years=abs(left.year - right.year) if left.year and right.year else None,
+    )

@@ -1,0 +1,150 @@
+"""What the rules found about duplicates, for a person to read and to overrule.
+
+``groups.csv`` lists the records that were taken for one paper, ``uncertain.csv`` pairs that
+were left apart. In both, a person can write ``same`` or ``different`` in the column
+``decision`` and hand the file back.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv
+from mechtag.core.records import Record, normalise_title
+from mechtag.pipeline.annotations.coded_records import read_text
+from mechtag.pipeline.dedupe.results import Decision, Deduped, Reference
+
+GROUPS = (
+    *("group", "decision", "kept", "confidence", "reason", "gave"),
+    *("record_id", "source_file", "source_index", "title", "authors", "year", "journal", "doi", "pmid"),
+)
+_SHOWN = (
+    *("record_id", "source_file", "source_index", "title", "authors", "year", "journal"),
+    *("volume", "issue", "pages", "doi", "pmid", "type", "abstract"),
+)
+UNCERTAIN = ("pair", "decision", "confidence", "reason", *(f"{name}_{side}" for name in _SHOWN for side in (1, 2)))
+# As much of an abstract as two are told apart by.
+_ABSTRACT = 500
+_DECISIONS = {"same": True, "different": False}
+
+
+def _cell(record: Record, name: str) -> object:
+    value = getattr(record, name)
+    if name == "authors":
+        return "; ".join(value)
+    return value[:_ABSTRACT] if name == "abstract" else value
+
+
+def write_groups(path: str | Path, deduped: Deduped) -> None:
+    """Write one row a member of each group (CSV), the least certain groups first.
+
+    The kept record comes first in its group. ``gave`` names the fields that were taken from
+    a record because the kept one lacked them.
+    """
+    rows = []
+    groups = sorted(deduped.groups, key=lambda group: group.confidence)
+    for number, group in enumerate(groups, start=1):
+        for member in group.members:
+            kept = member is group.members[0]
+            gave = " ".join(filled.field for filled in group.filled if filled.giver is member)
+            record_id = group.kept.record_id if kept else member.record_id
+            others = (_cell(member, name) for name in GROUPS[GROUPS.index("source_file") :])
+            state = "yes" if kept else "no"
+            rows.append((number, "", state, group.confidence, group.reason, gave, record_id, *others))
+    write_csv(path, GROUPS, rows, bom=True)
+
+
+def write_uncertain(path: str | Path, deduped: Deduped) -> None:
+    """Write one row a pair (CSV), both records side by side, the most likely pairs first."""
+    rows = (
+        (
+            *(number, "", pair.confidence, pair.reason),
+            *(_cell(record, name) for name in _SHOWN for record in (pair.left, pair.right)),
+        )
+        for number, pair in enumerate(deduped.uncertain, start=1)
+    )
+    write_csv(path, UNCERTAIN, rows, bom=True)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Rows of a CSV, with where each stands; Excel may have put semicolons or tabs for commas."""
+    text = read_text(path, "groups.csv or uncertain.csv with decisions filled in")
+    heading = text.split("\n", 1)[0]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))
+    names = set(reader.fieldnames or ())
+    if not {"decision", "title_1", "title_2"} <= names and not {"decision", "group", "title"} <= names:
+        raise MechtagError(
+            f"{path}: not a file of decisions; expected the columns of groups.csv or uncertain.csv as "
+            f"'mechtag dedupe' writes them, found {', '.join(reader.fieldnames or ('none',))}"
+        )
+    for number, row in enumerate(reader, start=1):
+        yield f"{path}: row {number}", {name: (row.get(name) or "").strip() for name in names}
+
+
+def _reference(row: Mapping[str, str], side: str = "") -> Reference:
+    names = (f"{name}{side}" for name in ("source_file", "source_index", "title"))
+    file, number, title = (row.get(name, "") for name in names)
+    return Reference(file, number, normalise_title(title))
+
+
+def _decision(place: str, row: Mapping[str, str]) -> bool | None:
+    word = row["decision"].lower()
+    if word and word not in _DECISIONS:
+        raise MechtagError(f"{place}: decision {row['decision']!r}; write same, different or nothing")
+    return _DECISIONS.get(word)
+
+
+def _on_pairs(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
+    for place, row in rows:
+        same = _decision(place, row)
+        if same is not None:
+            yield Decision(_reference(row, "_1"), _reference(row, "_2"), same, place)
+
+
+def _on_groups(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
+    """Decisions on members and their kept record; who takes one out of a group leaves the others in it."""
+    kept: dict[str, Reference] = {}
+    members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
+    for place, row in rows:
+        group, same = row["group"], _decision(place, row)
+        if row.get("kept") == "yes":
+            kept[group] = _reference(row)
+            if same is not None:
+                raise MechtagError(
+                    f"{place}: the decision stands beside the kept record; write it beside the record "
+                    "that is, or is not, of the same paper"
+                )
+        elif group in kept:
+            members[group].append((_reference(row), same, place))
+        elif same is not None:
+            raise MechtagError(f"{place}: group {group} has no kept record above this row")
+    for group, found in members.items():
+        split = any(same is False for _, same, _ in found)
+        for member, same, place in found:
+            if split or same:
+                yield Decision(kept[group], member, same is not False, place)
+
+
+def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
+    """Read what people wrote in ``groups.csv`` or ``uncertain.csv``.
+
+    In ``uncertain.csv`` a row without a decision says nothing. In ``groups.csv`` a decision
+    is on the record of its row and the kept record of its group; ``different`` takes the
+    record out of the group, and those without a decision stay in it.
+
+    Raises
+    ------
+    MechtagError
+        A file is missing or has other columns, or a decision is neither ``same`` nor
+        ``different``, or stands beside a kept record.
+    """
+    decisions: list[Decision] = []
+    for path in map(Path, paths):
+        rows = list(_rows(path))
+        decisions += (_on_groups if rows and "group" in rows[0][1] else _on_pairs)(rows)
+    return decisions

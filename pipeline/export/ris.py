@@ -1,0 +1,173 @@
+"""``tagged.ris``: the records as they came, with tags as keywords and evidence as notes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mechtag.core.files import replacing
+from mechtag.core.records import Prediction, Record, normalise_doi
+
+_NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
+_TAG = re.compile(r"[A-Z][A-Z0-9]")
+_WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings
+
+# Anything that some program takes for a line end, before text that would then read as a field.
+_FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[\s\ufeff]*(?=[A-Za-z][A-Za-z0-9]\s+-)")
+
+# What other formats call the type of a reference: BibTeX, CSL, Crossref, PubMed, Web of Science.
+_TYPES = {
+    "article": "JOUR",
+    "article-journal": "JOUR",
+    "journal article": "JOUR",
+    "journal-article": "JOUR",
+    "review": "JOUR",
+    "book": "BOOK",
+    "monograph": "BOOK",
+    "book chapter": "CHAP",
+    "book-chapter": "CHAP",
+    "chapter": "CHAP",
+    "inbook": "CHAP",
+    "incollection": "CHAP",
+    "conference paper": "CPAPER",
+    "inproceedings": "CPAPER",
+    "paper-conference": "CPAPER",
+    "proceedings-article": "CPAPER",
+    "proceedings paper": "CPAPER",
+    "dissertation": "THES",
+    "mastersthesis": "THES",
+    "phdthesis": "THES",
+    "thesis": "THES",
+    "report": "RPRT",
+    "techreport": "RPRT",
+    "posted-content": "UNPB",
+    "preprint": "UNPB",
+}
+_RIS_TYPES = frozenset(
+    "ABST ADVS AGGR ANCIENT ART BILL BLOG BOOK CASE CHAP CHART CLSWK COMP CONF CPAPER CTLG DATA DBASE DICT EBOOK "
+    "ECHAP EDBOOK EJOUR ELEC ENCYC EQUA FIGURE GEN GOVDOC GRANT HEAR ICOMM INPR JFULL JOUR LEGAL MANSCPT MAP MGZN "
+    "MPCT MULTI MUSIC NEWS PAMP PAT PCOMM RPRT SER SLIDE SOUND STAND STAT STD THES UNBILL UNPB VIDEO WEB".split()
+)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _from_ris(record: Record) -> bool:
+    """Whether ``raw`` holds RIS fields; a record whose TY line was lost has only tags of two letters to tell by."""
+    tags = [tag for tag, _ in record.raw]
+    return bool(tags) and all(map(_TAG.fullmatch, tags)) and (tags[0] == "TY" or _WEB_OF_SCIENCE.isdisjoint(tags))
+
+
+def _type(record: Record) -> str:
+    kind = (record.type or "").strip()
+    if kind.upper() in _RIS_TYPES:
+        return kind.upper()
+    return _TYPES.get(kind.lower(), "JOUR" if record.journal else "GEN")
+
+
+def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
+    """Fields of a record that was read from another format."""
+    start, _, end = (record.pages or "").replace("–", "-").partition("-")
+    yield "TY", _type(record)
+    yield "TI", _one_line(record.title)
+    yield from (("AU", _one_line(author)) for author in record.authors)
+    for tag, value in (
+        ("PY", record.year),
+        ("T2", record.journal),
+        ("VL", record.volume),
+        ("IS", record.issue),
+        ("SP", start.strip()),
+        ("EP", end.strip(" -")),
+        ("DO", record.doi),
+        ("AN", record.pmid),
+        ("DB", "PubMed" if record.pmid else None),
+        ("LA", record.language),
+        ("UR", record.url),
+        ("AB", record.abstract),
+    ):
+        if value:
+            yield tag, _one_line(str(value))
+    yield from (("KW", _one_line(keyword)) for keyword in record.keywords)
+
+
+def _filled(record: Record) -> Iterator[tuple[str, str]]:
+    """DOI and abstract that the fields as read do not hold: a duplicate had them, or they were fetched."""
+    values = [str(value) for _, value in record.raw]
+    if record.doi and record.doi not in map(normalise_doi, values):
+        yield "DO", record.doi
+    if record.abstract and not any(tag in ("AB", "N2") for tag, _ in record.raw):
+        yield "AB", _one_line(record.abstract)
+
+
+def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Keywords of what was decided, then notes with the evidence, the strongest first."""
+    tagged = [
+        (key, name, prediction)
+        for key, name in labels
+        if (prediction := predictions.get(key)) and prediction.decision != "no"
+    ]
+    if any(prediction.score is None for prediction in predictions.values()):
+        yield "N1", _NOT_SCORED
+    for key, _, prediction in tagged:
+        yield "KW", f"mechtag:{key}" + ("?" if prediction.decision == "refer" else "")
+    for _, name, prediction in tagged:
+        sure = "" if prediction.probability is None else f" (probability {prediction.probability:.2f})"
+        for evidence in sorted(prediction.evidence, key=lambda evidence: -evidence.score):
+            yield "N1", _one_line(f'mechtag evidence for {name}{sure}: "{evidence.text}"')
+
+
+def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
+    """Whether an earlier run of mechtag wrote this field; the new tags take its place."""
+    if tag == "KW":
+        return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
+    return tag == "N1" and value.startswith(
+        (_NOT_SCORED, *(f"mechtag evidence for {_one_line(name)}" for _, name in labels))
+    )
+
+
+def _field(tag: str, value: str) -> str:
+    """One field; lines after the first stay lines unless a reader could take them for a field."""
+    value = _FORGED_FIELD.sub(" ", value)
+    return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+
+
+def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> str:
+    if _from_ris(record):
+        pairs = ((tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
+        fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
+        if record.raw[0][0] != "TY":
+            fields.insert(0, ("TY", _type(record)))
+        fields += _filled(record)
+    else:
+        fields = list(_from_contract(record))
+    fields += _additions(predictions, labels)
+    return "".join(f"{_field(tag, value)}\n" for tag, value in fields) + "ER  - \n"
+
+
+@contextmanager
+def writing(
+    labels: Sequence[tuple[str, str]], path: Path
+) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
+    """Write RIS (UTF-8), records in the order given.
+
+    A record that was read from RIS keeps every field as it was, and gets the DOI and the
+    abstract of a duplicate where it had none; others are written from the fields of the
+    contract. Added are ``KW  - mechtag:KEY`` for each label decided
+    ``yes``, ``KW  - mechtag:KEY?`` for ``refer``, and their evidence as ``N1``; those of
+    an earlier run, for the same labels, are replaced. Parameters as in
+    `export.Exporter`.
+    """
+    # No byte order mark: rispy would miss the first record. A lone surrogate, which no file can hold, becomes "?".
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
+        between = ""
+
+        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+            nonlocal between
+            file.write(between + _block(record, predictions, labels))
+            between = "\n"
+
+        yield add

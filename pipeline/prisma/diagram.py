@@ -1,0 +1,357 @@
+"""A PRISMA 2020 flow diagram as SVG, with its counts as a table.
+
+It has two shapes: wide, with the panels side by side as in the template, and narrow, with the panels below one another
+for small screens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from pathlib import Path
+from typing import TypeAlias
+from xml.sax.saxutils import escape
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv, write_text
+from mechtag.pipeline.prisma.flow import CITATION, HEADER, STAGES, Box, Flow, Panel, boxes, plain_text, rows, titles
+
+# Widths in em that no common sans-serif font exceeds; DejaVu Sans and Verdana are the widest of them.
+_WIDTHS = {
+    char: em
+    for chars, em in (
+        ("ijl'., \u00a0", 0.37),
+        ("frtI:;|!()[]/\\-", 0.46),
+        ("csz", 0.56),
+        ("DGHNOQU&+<=>#~^", 0.85),
+        ("mwMW@", 1.0),
+        ("%", 1.08),
+    )
+    for char in chars
+}
+_LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
+# A word too long for its line is rather broken after one of these.
+_BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
+
+
+def _em(char: str) -> float:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0.0
+    if char in _WIDTHS:
+        return _WIDTHS[char]
+    if char.isascii():
+        return _UPPER_EM if char.isupper() else _LOWER_EM
+    return _PICTURE_EM if unicodedata.category(char) == "So" else _UNKNOWN_EM
+
+
+def text_width(text: str, size: float) -> float:
+    """Estimate the width of one line, rather too much than too little, in the unit of ``size``."""
+    # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
+    return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
+
+
+def _cut(word: str, room: float, size: float) -> int:
+    """Find how many characters of a long word go on a line: at least one, and no mark without its base."""
+    fits = 1
+    while fits < len(word) and text_width(word[: fits + 1], size) <= room:
+        fits += 1
+    if (match := _BREAK_AFTER.match(word[:fits] + ".")) and match.end() > fits // 2:
+        return min(match.end(), fits)
+    while 1 < fits < len(word) and _em(word[fits]) == 0:
+        fits -= 1
+    return fits
+
+
+def wrap(text: str, room: float, size: float) -> list[str]:
+    """Break text at spaces into lines no wider than ``room``; a word wider than that is cut.
+
+    Parameters
+    ----------
+    text
+        Words set apart by single spaces; a no-break space does not break.
+    room, size
+        Width of a line and size of the font, in the same unit.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if text_width(longer, size) <= room:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while text_width(word, size) > room and len(word) > 1:
+            cut = _cut(word, room, size)
+            lines.append(word[:cut])
+            word = word[cut:]
+        line = word
+    return [*lines, line]
+
+
+# Lengths in units of the drawing: pixels at full size.
+_FONT, _LINE = 14, 18
+_SMALL, _SMALL_LINE = 11, 14
+_PAD, _INDENT, _HANG = 10, 12, 8
+_BELOW, _BESIDE, _MARGIN, _RAIL, _LANE = 30, 22, 8, 24, 12
+_WIDE_BOX, _NARROW_BOX = 220, 178
+# Tints that print as good as white; every shape has a black outline, so nothing rests on colour.
+_WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
+_BOLD = 1.15  # how much wider bold text runs
+_MIDDLE, _HEAVY = ' text-anchor="middle"', ' font-weight="bold"'
+_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+#: Lets a diagram shrink with the page; a page that allows no style of elements takes it out.
+RESPONSIVE = ' style="max-width:100%;height:auto"'
+
+_Point: TypeAlias = tuple[float, float]
+_Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's heading), side box
+
+
+@dataclass
+class _Shape:
+    """Lines of text (indent, text) in a rectangle; ``row_top`` and ``y`` are set once all heights are known."""
+
+    lines: Sequence[tuple[float, str]]
+    x: float
+    width: float
+    heading: bool = False
+    row_top: float = 0.0
+    y: float = 0.0
+    height: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.height = len(self.lines) * _LINE + 2 * _PAD
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    @property
+    def centre(self) -> _Point:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+
+def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
+    room = width - 2 * _PAD
+    if box.heading:
+        yield from ((0, text) for text in wrap(box.heading, room, _FONT))
+    for line in box.lines:
+        # No-break spaces hold the count together.
+        count = "(n\u00a0not\u00a0known)" if line.n is None else f"(n\u00a0=\u00a0{line.n:,})"
+        indent = line.level * _INDENT
+        for number, text in enumerate(wrap(f"{line.text} {count}", room - indent - _HANG, _FONT)):
+            yield indent + (_HANG if number else 0), text
+
+
+class _Layout:
+    """Places boxes in columns, columns in rows, and rows below one another."""
+
+    def __init__(self, flow: Flow, narrow: bool) -> None:
+        self.narrow = narrow
+        self._flow = flow
+        self._boxes = boxes(flow)
+        self._box_width = _NARROW_BOX if narrow else _WIDE_BOX
+        # In the narrow shape, lines that pass by a panel run in lanes on its left.
+        self._lanes = flow.updated + flow.other_methods if narrow else 0
+        self._left = _MARGIN + _RAIL + _BESIDE / 2 + self._lanes * _LANE
+        self.shapes = {**self._headings(), **self._filled()}
+        self.rails: list[tuple[str, float, float]] = []
+        self.width = max(shape.x + shape.width for shape in self.shapes.values()) + _MARGIN
+        self.bottom = self._place()
+
+    def _column(self, panel: Panel, side: bool) -> float:
+        """Left edge of a panel's main or side boxes."""
+        column = int(side)
+        if not self.narrow and panel != "previous":
+            column += self._flow.updated + 2 * (panel == "other")
+        return self._left + column * (self._box_width + _BESIDE)
+
+    def _filled(self) -> dict[_Key, _Shape]:
+        return {
+            (box.panel, box.step, box.side): _Shape(
+                list(_lines(box, self._box_width)), self._column(box.panel, box.side), self._box_width
+            )
+            for box in self._boxes
+        }
+
+    def _headings(self) -> dict[_Key, _Shape]:
+        shapes: dict[_Key, _Shape] = {}
+        for panel, title in titles(self._flow).items():
+            two = self.narrow or any(box.panel == panel and box.side for box in self._boxes)
+            width = self._box_width + two * (self._box_width + _BESIDE)
+            text = [(0.0, line) for line in wrap(title, width - 2 * _PAD, _FONT * _BOLD)]
+            shapes[panel, "", False] = _Shape(text, self._column(panel, False), width, heading=True)
+        return shapes
+
+    def _place(self) -> float:
+        """Set ``y`` of every shape, and the rails along rows of one stage; return the lowest edge."""
+        steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
+        rows: dict[tuple[int, int], list[_Shape]] = {}
+        for (panel, step, _), shape in self.shapes.items():
+            rows.setdefault((panels.index(panel) if self.narrow else 0, steps.index(step)), []).append(shape)
+        bottom: float = _MARGIN - _BELOW
+        for stage, places in groupby(sorted(rows), key=lambda place: STAGES.get(steps[place[1]], "")):
+            top = bottom + _BELOW
+            for place in places:
+                height = max(shape.height for shape in rows[place])
+                for shape in rows[place]:
+                    shape.row_top = bottom + _BELOW
+                    shape.height = height if shape.heading else shape.height
+                    shape.y = shape.row_top + (height - shape.height) / 2
+                bottom += _BELOW + height
+            if stage:
+                bottom = max(bottom, top + text_width(stage, _FONT * _BOLD) + _PAD)
+                self.rails.append((stage, top, bottom))
+        return bottom
+
+    def arrows(self) -> Iterator[list[_Point]]:
+        """Corners of the lines from box to box; each ends in an arrowhead."""
+        main: dict[Panel, list[_Shape]] = {}
+        for (panel, step, side), shape in self.shapes.items():
+            if side:
+                start = self.shapes[panel, step, False]
+                yield [(start.x + start.width, start.centre[1]), (shape.x, shape.centre[1])]
+            elif step:
+                main.setdefault(panel, []).append(shape)
+        for chain in main.values():
+            yield from (self._straight(start, end) for start, end in pairwise(chain))
+        target = (main.get("together") or main["included"])[0]
+        if "together" in main:
+            yield self._straight(main["together"][-1], main["included"][0])
+        if self.narrow and "other" in main:
+            yield self._past(main["databases"][-1], target, self._left - _LANE)
+            yield self._straight(main["other"][-1], target)
+        else:
+            yield self._straight(main["databases"][-1], target)
+            if "other" in main:
+                yield self._across(main["other"][-1], target)
+        if "previous" in main:
+            previous, total = main["previous"][0], main["included"][-1]
+            if self.narrow:
+                yield self._past(previous, total, self._left - self._lanes * _LANE)
+            else:
+                yield self._across(previous, total)
+
+    def _straight(self, start: _Shape, end: _Shape) -> list[_Point]:
+        return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
+
+    def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
+        """Go down, then sideways in the gap above the row of ``end``."""
+        x = start.centre[0]
+        return [(x, start.bottom), *self._enter(x, end)]
+
+    def _enter(self, x: float, end: _Shape) -> list[_Point]:
+        turn = end.row_top - _BELOW / 2
+        return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
+
+    def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
+        """Go down in a lane on the left of what stands between."""
+        leave = start.bottom + _BELOW / 2
+        return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _text(x: float, y: float, text: str, size: int, more: str = "") -> str:
+    return f'<text x="{_number(x)}" y="{_number(y)}" font-size="{size}"{more}>{escape(text)}</text>'
+
+
+def _rectangle(x: float, y: float, width: float, height: float, fill: str) -> str:
+    place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
+    return f'<rect {place} fill="{fill}" stroke="#000000"/>'
+
+
+def _draw_shape(shape: _Shape) -> Iterator[str]:
+    yield _rectangle(shape.x, shape.y, shape.width, shape.height, _HEADING_FILL if shape.heading else _WHITE)
+    top = shape.centre[1] - len(shape.lines) * _LINE / 2
+    for number, (indent, text) in enumerate(shape.lines):
+        # The baseline of a line lies about a third of the font's size below its middle.
+        y = top + (number + 0.5) * _LINE + 0.35 * _FONT
+        if shape.heading:
+            yield _text(shape.centre[0], y, text, _FONT, _MIDDLE + _HEAVY)
+        else:
+            yield _text(shape.x + _PAD + indent, y, text, _FONT)
+
+
+def _draw_rail(stage: str, top: float, bottom: float) -> Iterator[str]:
+    yield _rectangle(_MARGIN, top, _RAIL, bottom - top, _RAIL_FILL)
+    x, y = _number(_MARGIN + _RAIL / 2 + 0.35 * _FONT), _number((top + bottom) / 2)
+    turn = f'transform="translate({x} {y}) rotate(-90)"'
+    yield f'<text {turn} font-size="{_FONT}"{_MIDDLE}{_HEAVY}>{escape(stage)}</text>'
+
+
+def _draw_arrow(corners: Sequence[_Point]) -> Iterator[str]:
+    (_, y0), (x, y) = corners[-2:]
+    points = " ".join(f"{_number(a)},{_number(b)}" for a, b in corners)
+    yield f'<polyline points="{points}" fill="none" stroke="#000000"/>'
+    wings = ((x - 8, y - 4), (x - 8, y + 4)) if y == y0 else ((x - 4, y - 8), (x + 4, y - 8))
+    points = " ".join(f"{_number(a)},{_number(b)}" for a, b in ((x, y), *wings))
+    yield f'<polygon points="{points}" fill="#000000"/>'
+
+
+def draw(flow: Flow, narrow: bool = False) -> str:
+    """Draw a flow diagram.
+
+    Parameters
+    ----------
+    flow
+        Counts; see `flow.join`.
+    narrow
+        Panels below one another instead of side by side.
+
+    Returns
+    -------
+    str
+        SVG: text as text, a title and a description for screen readers, no script, no style
+        sheet, nothing loaded from elsewhere; the same for the same counts.
+    """
+    layout = _Layout(flow, narrow)
+    width = layout.width
+    parts = [part for rail in layout.rails for part in _draw_rail(*rail)]
+    parts += [part for corners in layout.arrows() for part in _draw_arrow(corners)]
+    parts += [part for shape in layout.shapes.values() for part in _draw_shape(shape)]
+    y = layout.bottom + _BELOW / 2
+    for line in wrap(CITATION, width - 2 * _MARGIN, _SMALL):
+        y += _SMALL_LINE
+        parts.append(_text(_MARGIN, y, line, _SMALL))
+    height = y + _MARGIN
+    title = "PRISMA 2020 flow diagram" + (f": {flow.title}" if flow.title else "")
+    description = ". ".join(line.strip() for line in plain_text(flow) if line) + "."
+    # Several diagrams may stand in one page, so each needs names of its own.
+    name = f"prisma-{hashlib.sha256((title + description + str(narrow)).encode()).hexdigest()[:8]}"
+    size = f"{_number(width)} {_number(height)}"
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{_number(width)}" '
+            f'height="{_number(height)}"{RESPONSIVE} role="img" lang="en" '
+            f'aria-labelledby="{name}-title {name}-desc" font-family="{_FAMILY}" fill="#000000" direction="ltr">',
+            f'<title id="{name}-title">{escape(title)}</title>',
+            f'<desc id="{name}-desc">{escape(description)}</desc>',
+            f'<rect width="{_number(width)}" height="{_number(height)}" fill="{_WHITE}"/>',
+            *parts,
+            "</svg>\n",
+        ]
+    )
+
+
+def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
+    """Write the diagram, and its counts as ``NAME_counts.csv`` beside it; return the path of the table.
+
+    Raises
+    ------
+    MechtagError
+        ``path`` does not end in ``.svg``.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".svg":
+        raise MechtagError(f"{path}: the diagram is an SVG file; give a name that ends in .svg")
+    table = path.with_name(f"{path.stem}_counts.csv")
+    write_text(path, draw(flow, narrow))
+    write_csv(table, HEADER, rows(flow), bom=True)
+    return table

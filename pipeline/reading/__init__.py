@@ -1,0 +1,1 @@
+"""Search exports to records."""

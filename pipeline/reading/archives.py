@@ -1,0 +1,151 @@
+"""Files in archives: zip and gzip, opened in memory, never unpacked to the disk.
+
+Archives come from anywhere, so what they claim is not believed: sizes are limited before
+and while they are read, and names of members serve for messages only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.reading.source import Source, Watched
+
+_ZIP, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
+# Text shrinks to a tenth or so; what shrinks to less than this is made to fill a memory.
+_HIGHEST_RATIO, _UNSUSPECTED = 200, 16 << 20
+_LARGEST, _MOST_MEMBERS = 8 << 30, 1000
+_ENCRYPTED = 0x1
+_FAULTS = (
+    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError),
+)
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _FAULTS as error:
+        raise MechtagError(
+            f"{path}: the archive is damaged or cut short ({error}); fetch it again, or unpack it and give the files"
+        ) from None
+    except OSError as error:
+        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def _refuse_bomb(path: Path, size: int, packed: int) -> None:
+    if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
+        raise MechtagError(
+            f"{path}: unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, as no export does; "
+            "if it is one, unpack it and give the files"
+        )
+
+
+def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
+    """Watch a member while it is unpacked, for what the archive says of its size need not be true."""
+    size = 0
+
+    def on_read(count: int) -> None:
+        nonlocal size
+        size += count
+        _refuse_bomb(path, size, packed)
+
+    return io.BufferedReader(Watched(stream, partial(_archive, path), on_read))
+
+
+def _document(archive: zipfile.ZipFile) -> bool:
+    """Whether a zip file is a document of an office program, which has a reader of its own or none."""
+    return not {"[Content_Types].xml", "mimetype"}.isdisjoint(archive.namelist())
+
+
+def unpack(source: Source) -> Iterator[tuple[str, Source]]:
+    """Give the files in an archive one after the other, or the file itself if it is none.
+
+    Yields
+    ------
+    tuple of str and Source
+        The member's name, ``""`` for the file itself or the one in a gzip file. A member
+        that cannot be read raises only when it is.
+
+    Raises
+    ------
+    MechtagError
+        The archive is damaged, empty, or has too many or too large members.
+    """
+    if source.start.startswith(_GZIP):
+        packed = source.path.stat().st_size
+        yield "", Source(source.path, opener=partial(_open_gzip, source, packed), packed=packed, on_read=source.on_read)
+    elif source.start.startswith(_ZIP):
+        yield from _unzip(source)
+    else:
+        yield "", source
+
+
+def _open_gzip(source: Source, packed: int) -> BinaryIO:
+    return _unpacked(gzip.GzipFile(source.path), source.path, packed)
+
+
+def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
+    with _archive(source.path):
+        archive = zipfile.ZipFile(source.path)
+    with archive:
+        if _document(archive):
+            yield "", source
+            return
+        members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
+        if not members:
+            raise MechtagError(f"{source.path}: the archive holds no files")
+        if len(members) > _MOST_MEMBERS:
+            raise MechtagError(
+                f"{source.path}: the archive holds {len(members)} files, more than {_MOST_MEMBERS}; give them unpacked"
+            )
+        _refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
+        for info in sorted(members, key=lambda info: info.filename):
+            name = _shown(info.filename)
+            path = source.path / name
+            opener = partial(_open_member, archive, info, path)
+            yield name, Source(path, opener=opener, packed=info.compress_size, on_read=source.on_read)
+
+
+def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> BinaryIO:
+    if info.flag_bits & _ENCRYPTED:
+        raise MechtagError(f"{path}: encrypted; unpack it with its password and give the file")
+    with _archive(path):
+        return _unpacked(archive.open(info), path, info.compress_size)
+
+
+def refuse_nested(member: Source) -> None:
+    """Refuse an archive within an archive: unpacking could go on for ever.
+
+    Raises
+    ------
+    MechtagError
+        The member is a gzip file, or a zip file that is no document.
+    """
+    packed = member.start.startswith(_GZIP)
+    if member.start.startswith(_ZIP):
+        with _archive(member.path), zipfile.ZipFile(io.BytesIO(member.data)) as archive:
+            packed = not _document(archive)
+    if packed:
+        raise MechtagError(f"{member.path}: an archive within an archive; unpack it and give the files")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
+
+
+def _shown(name: str) -> str:
+    """Give the name without steps out of the archive and without control characters."""
+    parts = name.replace("\\", "/").split("/")
+    kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
+    return "/".join(kept) or "unnamed"

@@ -1,0 +1,138 @@
+"""From the cleaned fields of an entry to a record, or to the reason why it is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
+from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry
+from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, join_keywords
+
+_T = TypeVar("_T", covariant=True)
+
+# Journals begin in 1665; whatever claims to be later than 2100 is no year.
+_FIRST_YEAR, _LAST_YEAR = 1600, 2100
+_LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
+_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
+# 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
+_INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
+_LONGEST_CACHED, _MOST_CACHED = 200, 1 << 15
+_OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
+
+
+class _Cleaner(Protocol[_T]):
+    def __call__(self, value: Any, told: list[str] | None = None) -> _T: ...
+
+
+class _Once(Generic[_T]):
+    """Cleans a text once, and keeps it once in memory: journals, years and names come again and again."""
+
+    def __init__(self, clean: _Cleaner[_T]) -> None:
+        self._clean = clean
+        self._known: dict[str | None, _T] = {}
+
+    def each(self, values: Sequence[Any], told: list[str] | None = None) -> list[_T]:
+        """Clean values one by one."""
+        known = self._known
+        try:
+            return [known[value] for value in values]
+        except (KeyError, TypeError):  # a value that is new, or cannot be kept
+            return [self._one(value, told) for value in values]
+
+    def _one(self, value: Any, told: list[str] | None) -> _T:
+        # Numbers are not kept, for a dictionary takes 1 and True for the same, nor is anything that may need
+        # mending, which would be told only the first time.
+        if not (value is None or (type(value) is str and len(value) <= _LONGEST_CACHED and value.isascii())):
+            return self._clean(value, told)
+        if value not in self._known:
+            if len(self._known) >= _MOST_CACHED:
+                self._known.clear()
+            self._known[value] = self._clean(value)
+        return self._known[value]
+
+
+def clean_year(value: Any, told: list[str] | None = None) -> int | None:
+    """Return the first number that can be a year of publication."""
+    years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
+    return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
+
+
+def clean_author(value: Any, told: list[str] | None = None) -> str:
+    """``Family, Given``, where a comma or initials at the end tell the two apart."""
+    name = clean_text(value, told).strip(" ,;")[:_LONGEST_IDENTIFIER]
+    family, comma, given = name.partition(",")
+    if comma:
+        return f"{family.rstrip()}, {given.strip()}"
+    initials = _INITIALS.fullmatch(name) if len(name) < _LONGEST_NAME else None
+    return f"{initials[1]}, {initials[2]}" if initials else name
+
+
+def _text_or_none(value: Any, told: list[str] | None = None) -> str | None:
+    return clean_text(value, told) or None
+
+
+_texts, _years, _authors = _Once(_text_or_none), _Once(clean_year), _Once(clean_author)
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()  # half the time that a union takes
+
+
+def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[str] | None = None) -> Record | Rejected:
+    """Build the record, or say why there is none.
+
+    Parameters
+    ----------
+    entry
+        Its fields become ``raw``.
+    cleaned
+        What `Format.clean` made of them.
+    file
+        Name under which the file is known.
+    told
+        Gets what was odd about the texts, though they were cleaned.
+    """
+    raw = tuple(entry.fields)
+    get = cleaned.get
+    title = clean_text(get("title"), told)
+    abstract, listed = clean_abstract(get("abstract"), told)
+    reason = entry.fault
+    if not reason and not title:
+        reason = "no title"
+    elif len(title) + len(abstract) > LONGEST_ENTRY:
+        reason = f"title and abstract have {len(title) + len(abstract):,} characters, more than {LONGEST_ENTRY:,}"
+        raw = (("title", title[:_LONGEST_IDENTIFIER]),)
+    if reason:
+        return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)
+    [year] = _years.each([get("year")])
+    doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
+    pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
+    # Co-authors may have the same name; a keyword stands for one thing.
+    authors = tuple(filter(None, _authors.each(_list(get("authors")), told)))
+    words = _list(get("keywords"))
+    keywords = join_keywords(filter(None, _texts.each(words, told)), listed) if words or listed else ()
+    journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], told)
+    return Record.unchecked(
+        {
+            "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
+            "title": title,
+            "abstract": abstract,
+            "authors": authors,
+            "year": year,
+            "journal": journal,
+            "volume": volume,
+            "issue": issue,
+            "pages": pages,
+            "doi": doi,
+            "pmid": pmid,
+            "keywords": keywords,
+            "type": kind,
+            "language": language,
+            "url": url,
+            "source_file": file,
+            "source_index": entry.number,
+            "raw": raw,
+        }
+    )

@@ -1,0 +1,149 @@
+"""JSON in one piece: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain names.
+
+The items are read one by one, so that a file that is cut short loses no more than its last.
+Names of CSL: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading import columns
+from mechtag.pipeline.reading.source import Entry, Format, Source
+
+# A list of objects, or one object over several lines.
+_START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')
+# The list of Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}}, or OpenAlex's {"results": [...]}.
+_WRAPPED = re.compile(r'\s*\{(?:(?!"title")[^\[]){0,9999}?"(?:items|records|results?|data)"\s*:\s*\[\s*(?=\{)')
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_LIST = re.compile(r"\s*\[")
+# Lists that were put together follow one another.
+_GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
+_FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
+# Python counts lines from the start of the file for each.
+_MOST_BROKEN = 100
+# Others, Pydantic among them, read no more than 200 levels.
+_DEEPEST = 190
+_TOO_DEEP = "nested too deeply"
+# Programs leave line ends and tabs in texts as they are.
+_decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
+
+
+def recognise(source: Source) -> bool:
+    """Whether the file opens a list of objects, perhaps within an object, or an object over several lines."""
+    return bool(_START.match(source.head) or _WRAPPED.match(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read one object a record; a broken one ends where the next begins with the same name."""
+    text = source.text
+    opened = _WRAPPED.match(text) or _LIST.match(text)
+    place = opened.end() if opened else 0
+    number, line, counted, broken = 0, 1, 0, 0
+    while True:
+        gap = _GAP.match(text, place)
+        place = gap.end() if gap else place
+        if place >= len(text) or text[place] == "]":
+            if opened and "{" in text[place:]:
+                source.notes.append("what follows the list of records was not read")
+            return
+        number, line, counted = number + 1, line + text.count("\n", counted, place), place
+        try:
+            item, end = _decoder.raw_decode(text, place)
+            if text.count("[", place, end) + text.count("{", place, end) > _DEEPEST:
+                _refuse_deep(item)
+        except (ValueError, RecursionError) as error:
+            broken += 1
+            end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
+            follows = "" if end < len(text) else ", nor is what follows"
+            fault = f"not readable as JSON{follows}: {_TOO_DEEP if isinstance(error, RecursionError) else error}"
+            yield Entry(number, line, [("json", text[place:end])], fault=fault)
+            place = end
+            continue
+        if isinstance(item, dict):
+            yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
+        else:
+            yield Entry(number, line, [("json", item)], fault="not a JSON object")
+        place = end
+
+
+def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
+    """Put a question mark for each half of a character pair that the text of an object names."""
+    if _SURROGATE.search(text):
+        item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
+    return item
+
+
+def _refuse_deep(item: Any) -> None:
+    level = [item]
+    for _ in range(_DEEPEST):
+        level = [
+            value
+            for node in level
+            for value in (node.values() if isinstance(node, dict) else node)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError(_TOO_DEEP)
+
+
+def _next_item(text: str, place: int) -> int:
+    """Where the item after a broken one begins, or the end of the text; objects within items have other names."""
+    opened = _FIRST_NAME.match(text, place)
+    begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
+    return begins.end() if begins else len(text)
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map CSL's names to attributes of a record; names that are not CSL's are read as those of columns."""
+    item = dict(fields)
+    plain = columns.clean([(name, text) for name, value in fields if (text := _text(value))])
+    authors = item.get("author", item.get("authors"))
+    return {
+        **plain,
+        "title": _text(item.get("title")) or plain.get("title"),
+        "authors": [_name(author) for author in authors] if isinstance(authors, list) else plain["authors"],
+        "year": _date(item.get("issued")) or plain.get("year"),
+        "journal": _text(item.get("container-title")) or plain.get("journal"),
+        "pages": _text(item.get("page")) or plain.get("pages"),
+        "keywords": _words(item.get("keyword", item.get("keywords"))) or plain["keywords"],
+    }
+
+
+def _text(value: Any) -> str:
+    """One text; Crossref puts titles in lists."""
+    if isinstance(value, list):
+        return "; ".join(filter(None, map(_text, value)))
+    return "" if value is None or isinstance(value, dict | bool) else str(value)
+
+
+def _name(author: Any) -> str:
+    if not isinstance(author, dict):
+        return _text(author)
+    family = " ".join(filter(None, (_text(author.get(part)) for part in ("non-dropping-particle", "family"))))
+    given = " ".join(filter(None, (_text(author.get(part)) for part in ("given", "dropping-particle"))))
+    parts = (family, given, _text(author.get("suffix")))
+    return ", ".join(filter(None, parts)) or _text(author.get("literal") or author.get("name"))
+
+
+def _date(value: Any) -> str:
+    """Year of a CSL date; its parts are numbers or texts."""
+    if not isinstance(value, dict):
+        return _text(value)
+    parts = value.get("date-parts")
+    while isinstance(parts, list) and parts:
+        parts = parts[0]
+    return _text(parts) or _text(value.get("raw") or value.get("literal"))
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [_text(word) for word in value]
+    return re.split(r"[;,\n]", value) if isinstance(value, str) else []
+
+
+FORMAT = Format("CSL-JSON", recognise, read, clean)

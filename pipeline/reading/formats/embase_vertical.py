@@ -1,0 +1,66 @@
+"""Embase's CSV with one field a row, a record below the other.
+
+    "TITLE","Sharing the lead"
+    "AUTHOR NAMES","Marchetti L.","O'Neill P.J."
+
+No library reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading import columns
+from mechtag.pipeline.reading.formats.delimited import rows
+from mechtag.pipeline.reading.source import Entry, Format, Source
+
+_TITLE = re.compile(r'^\ufeff?"?TITLE"?([,;\t])"?(?!"?AUTHOR NAMES)[^,;\t"\n]', re.M)
+_OTHER = re.compile(r'^"?(?:AUTHOR NAMES|SOURCE|SOURCE TITLE|PUBLICATION YEAR|ABSTRACT)"?[,;\t]', re.M)
+_NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
+
+
+def recognise(source: Source) -> bool:
+    """Whether lines begin with names of fields in capitals, and that of the title goes on with a title."""
+    return bool(_TITLE.search(source.head) and _OTHER.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read rows until a field comes again; the search above the first title is left out."""
+    title = _TITLE.search(source.head)
+    if title is None:
+        return
+    above = source.head.count("\n", 0, title.start())
+    number, opened, fault = 0, 0, ""
+    fields: list[tuple[str, Any]] = []
+    known: set[str] = set()
+    for line, row, broken in rows(source.lines(), above, title[1]):
+        cells = [cell for cell in row if cell.strip()]
+        if not _NAME.fullmatch(cells[0].strip()) and fields and not broken:
+            # A row without a name: a line end within a value.
+            name, value = fields[-1]
+            if not isinstance(value, list):
+                fields[-1] = (name, value := [value])
+            value += cells
+            continue
+        name = cells[0].strip()
+        if fields and (name == "TITLE" or name in known):
+            number += 1
+            yield Entry(number, opened, fields, fault=fault)
+            fields, fault = [], ""
+            known.clear()
+        known.add(name)
+        opened = opened if fields else line
+        fault = fault or broken
+        fields.append((name, cells[1] if len(cells) == 2 else cells[1:]))
+    if fields:
+        yield Entry(number + 1, opened, fields, fault=fault)
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map names of fields, which are those of Embase's tables, to attributes of a record."""
+    return columns.clean([(name, "; ".join(value) if isinstance(value, list) else value) for name, value in fields])
+
+
+FORMAT = Format("Embase CSV, one field a row", recognise, read, clean)

@@ -1,0 +1,67 @@
+"""EndNote's import format (.enw), 'refer' by origin: '%A name' on each line.
+
+No library on PyPI reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of
+
+_TAG = re.compile(r"\ufeff?%([0-9A-Z@!#$&*()+^<>=\[~?])(?:[ \t]+(.*)|$)")
+_START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
+
+
+def recognise(source: Source) -> bool:
+    """Whether the file begins with a tag, or a line tells the type of a record."""
+    return bool(_START.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Cut a file into records at %0, the type; one that begins without is kept, with a note, up to an empty line."""
+    draft: Draft | None = None
+    after_gap = typed = False
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
+        found = _TAG.match(line)
+        if not found:
+            if draft:
+                draft.continue_with(line)
+            after_gap = after_gap or not line
+            continue
+        if draft is None or (found[1] == "0" if typed else after_gap):
+            if draft:
+                yield draft.entry()
+            typed = found[1] == "0"
+            notes = [] if typed else ["no %0 line at its start"]
+            draft = Draft(draft.number + 1 if draft else 1, line_number, notes)
+        draft.add(f"%{found[1]}", (found[2] or "").strip())
+        after_gap = False
+    if draft:
+        yield draft.entry()
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map tags to attributes of a record."""
+    values = by_tag(fields)
+    return {
+        "title": first(values, "%T"),
+        "abstract": first(values, "%X"),
+        "authors": lines_of(values.get("%A", [])),
+        "year": first(values, "%D", "%8"),
+        "journal": first(values, "%J", "%B"),
+        "volume": first(values, "%V"),
+        "issue": first(values, "%N"),
+        "pages": first(values, "%P"),
+        "doi": first(values, "%R"),
+        "keywords": lines_of(values.get("%K", [])),
+        "type": first(values, "%0"),
+        "language": first(values, "%G"),
+        "url": first(values, "%U"),
+    }
+
+
+FORMAT = Format("EndNote import (enw)", recognise, read, clean)

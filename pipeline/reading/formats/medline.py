@@ -1,0 +1,94 @@
+"""PubMed's own tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
+
+Bio.Medline is not used to read: it tells neither line numbers nor the order of tags, drops what
+stands before the first PubMed id, and brings all of Biopython along. Tests compare with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.tagged import Draft, by_tag, first
+
+# Up to four letters, filled with spaces, and a hyphen; what is continued stands six spaces in.
+_TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
+# Tags that may begin a record after an empty line.
+_OPENING = ("PMID", "PMC", "PMCR", "OWN")
+_START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S", re.M)
+_NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
+_MARKED_DOI = re.compile(r"(10\.\d{4,9}/\S+)(?: \[doi\]|$)|^doi:(\S+)", re.I | re.M)
+_LONGEST_DOI = 500
+# 'J Care. 2017 Sep;12(3):45-58': the year, where no date of publication is given.
+_SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
+
+
+def recognise(source: Source) -> bool:
+    """Whether a line starts a record with its PubMed id."""
+    return bool(_START.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Cut a file into records: at each PubMed id, and at other identifiers that stand after an empty line."""
+    draft: Draft | None = None
+    after_gap = True
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
+        if not line.strip():
+            after_gap = True
+            continue
+        found = _TAG.match(line)
+        if found:
+            tag = found[1]
+            if draft is None or tag == "PMID" or (after_gap and tag in _OPENING):
+                if draft:
+                    yield draft.entry()
+                draft = Draft(draft.number + 1 if draft else 1, line_number)
+            draft.add(tag, found[2].strip())
+        elif draft:
+            if not line.startswith(" "):
+                draft.notes.append(f"line {line_number} has no tag; it was read as part of the field above")
+            draft.continue_with(line)
+        after_gap = False
+    if draft:
+        yield draft.entry()
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map tags to attributes of a record; full names are preferred to initials."""
+    values = by_tag(fields)
+    titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
+    # The source line ends with a DOI that may be of a comment on the article.
+    dois = (_MARKED_DOI.search(value[:_LONGEST_DOI]) for tag in ("LID", "AID") for value in values.get(tag, ()))
+    doi = next(filter(None, dois), None)
+    source = _SOURCE_YEAR.search(first(values, "SO") or "")
+    return {
+        "title": " ".join(titles) or first(values, "BTI", "TT"),
+        "abstract": " ".join(values.get("AB") or values.get("OAB") or ()),
+        "authors": _authors(fields),
+        "year": first(values, "DP", "DEP", "DA") or (source and source[1]),
+        "journal": first(values, "JT", "TA", "BTI" if titles else "CTI"),
+        "volume": first(values, "VI"),
+        "issue": first(values, "IP"),
+        "pages": first(values, "PG"),
+        "doi": doi and (doi[1] or doi[2]),
+        "pmid": (first(values, "PMID") or "").split("\n")[0],
+        "keywords": [*values.get("OT", ()), *values.get("MH", ())],
+        "type": "; ".join(values.get("PT", ())),
+        "language": "; ".join(values.get("LA", ())),
+    }
+
+
+def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
+    """Full names, groups among them; a name that is given only with initials counts too."""
+    names: list[str] = []
+    full = False
+    for tag, value in fields:
+        if tag in ("FAU", "CN") or (tag == "AU" and not full):
+            names.append(value)
+        full = tag == "FAU"
+    return names
+
+
+FORMAT = Format("PubMed/MEDLINE (nbib)", recognise, read, clean)

@@ -1,0 +1,102 @@
+"""Ovid's labelled text (.cgi, .txt): '<1>', names of fields in full, values two spaces in.
+
+No library reads it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.tagged import Draft, by_tag, first
+
+_NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
+_START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
+# '... fractures.[Article]', '... care. [Review] [33 refs]'; a title that is all in brackets is a translation.
+_KINDS = re.compile(r"(?<=[.?!\]])\s*(?:\[[^\[\]]{1,40}\](?:\s*\.)?\s*)+$")
+# Marks of affiliations and degrees behind a name.
+_DEGREE = (
+    r"(?:MD|M\.D\.|PhD|Ph\.D\.|RN|FAAN|MSc|MSN|MPH|MBBS|MBA|MHS|MHA|MEd|MA|MS|BA|BS|BSc|BSN|DPhil|ScD|DrPH|EdD|DNP|PharmD"
+    r"|PsyD|DO|DDS|DMD|DVM|JD|FRCP|FRCS|FACS|FACP|FRCPC|FRCSC|MRCP|PT|DPT|OTR|CNM|CRNA|NP|PA-C)"
+)
+_BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2021\u00a7]|\s*\[[^\[\]]*\])+\s*$")
+_LONGEST_NAME, _LONGEST_KINDS = 300, 500
+_ONLY_DEGREE = re.compile(rf"\s*{_DEGREE}[\s\d*+]*")
+# 'Ecology.   8(6):1048-1064, September 2015.', 'J Care. 12(3):45-58, 2017 Sep.', 'J Care. Vol 28(2) May 2015, 103-106.'
+_SOURCE = re.compile(
+    r"(?P<journal>\S.*?)\.(?:\s+(?:Vol\.?\s*)?(?P<volume>\w+)(?:\((?P<issue>[^()]+)\))?(?:\s*:\s*(?P<pages>[^,;.\s]+)"
+    r"|\s[^,]*\d{4}, (?P<late>[\w-]+))?[,;.\s]|\s*$)"
+)
+
+_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+_KEYWORDS = (
+    *("author keywords", "keywords", "keyword heading", "key concepts"),
+    *("mesh subject headings", "subject headings", "subject heading"),
+)
+
+
+def recognise(source: Source) -> bool:
+    """Whether a record number is followed by the name of a field and an indented value."""
+    return bool(_START.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Cut a file into records at their numbers."""
+    draft: Draft | None = None
+    number = 0
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
+        if _NUMBER.match(line):
+            if draft:
+                yield draft.entry()
+            number += 1
+            draft = Draft(number, line_number)
+        elif draft and line[:1].isspace():
+            draft.continue_with(line)
+        elif draft and line:
+            draft.add(line.strip(), "")
+    if draft:
+        yield draft.entry()
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map names of fields to attributes of a record."""
+    values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
+    title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
+    source = first(values, "source") or ""
+    place = _SOURCE.match(" ".join(source.split()))
+    names = first(values, "authors full name", "author full name", "full name", "author", "authors") or ""
+    found = place.groupdict() if place else {}
+    keywords = [word for name in _KEYWORDS for text in values.get(name, ()) for word in re.split(r"[;\n]", text)]
+    return {
+        "title": title[:-_LONGEST_KINDS] + _KINDS.sub("", title[-_LONGEST_KINDS:]),
+        "abstract": first(values, "abstract"),
+        "authors": split_names(names),
+        "year": first(values, "year of publication", "publication year", "year") or _last_year(source, values),
+        "journal": first(values, "journal name", "journal", "journal title") or found.get("journal"),
+        "volume": first(values, "volume", "journal volume") or found.get("volume"),
+        "issue": first(values, "issue", "issue part", "journal issue") or found.get("issue"),
+        "pages": first(values, "page", "pages", "pagination") or found.get("pages") or found.get("late"),
+        "doi": first(values, "doi number", "doi", "digital object identifier"),
+        "pmid": first(values, "pmid", "unique identifier"),
+        "keywords": [word.strip().rstrip(".") for word in keywords],
+        "type": (first(values, "publication type", "document type") or "").strip(".-"),
+        "language": (first(values, "language") or "").rstrip("."),
+    }
+
+
+def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
+    """Year at the end of the source, or in the status of what is not printed yet."""
+    years = _YEAR.findall(source) or _YEAR.findall(first(values, "status", "date of publication") or "")
+    return years[-1] if years else None
+
+
+def split_names(text: str) -> list[str]:
+    """Names without the marks of their affiliations and their degrees."""
+    parts = re.split(r";\s\s+|\n", text) if re.search(r";\s\s", text) else re.split(r"[;\n]", text)
+    parts = [part[:_LONGEST_NAME] for part in parts if not _ONLY_DEGREE.fullmatch(part)]
+    return [_BEHIND_NAME.sub("", part).strip() for part in parts]
+
+
+FORMAT = Format("Ovid (labelled)", recognise, read, clean)

@@ -1,0 +1,53 @@
+"""Parquet tables of records: what `mechtag` itself writes, and tables with the usual column names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.core.parquet import read_table
+from mechtag.pipeline.reading import columns
+from mechtag.pipeline.reading.source import Entry, Format, Source
+
+# Columns that tables of records have, and no others.
+_OWN = frozenset(("record_id", "source_index", "raw"))
+
+
+def recognise(source: Source) -> bool:
+    """Whether the file begins as parquet does."""
+    return source.start.startswith(b"PAR1")
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Read one row a record; empty cells are left out.
+
+    Raises
+    ------
+    MechtagError
+        The file is damaged, or no column holds titles.
+    """
+    names, rows = read_table(source.path, source.data)
+    columns.require_titles(source, names)
+    for number, row in enumerate(rows, start=1):
+        fields = [(name, value) for name, value in row.items() if value not in (None, "", [])]
+        yield Entry(number, number, fields)
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    r"""Map columns to attributes of a record; lists stay lists.
+
+    In a table that mechtag wrote, each line end in an abstract is meant; in any other it may wrap the text.
+    """
+    if _OWN <= {name for name, _ in fields}:
+        fields = [(name, _apart(value) if name == "abstract" else value) for name, value in fields]
+    lists = {name: value for name, value in fields if isinstance(value, list)}
+    cleaned = columns.clean([(name, str(value)) for name, value in fields if not isinstance(value, list | dict)])
+    known = columns.attributes(lists)
+    return {**cleaned, **{attribute: lists[name] for name, (attribute, _) in known.items()}}
+
+
+def _apart(value: Any) -> Any:
+    return value.replace("\n", "\n\n") if isinstance(value, str) else value
+
+
+FORMAT = Format("Parquet", recognise, read, clean)

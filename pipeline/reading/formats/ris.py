@@ -1,0 +1,156 @@
+"""RIS, in the dialects of databases and reference managers.
+
+rispy is not used to read: it drops what stands before TY, joins records where ER is
+missing, and tells neither line numbers nor the order of tags. Tests compare with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
+
+# Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
+# stand in the middle of a file that was put together from several.
+_TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9])(?:[ \t]{2,}|\t)-(.*)")
+# Only where the whole file is written so: 'AB - ' may begin any line of an abstract.
+_NARROW_TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9]) ?-(.*)")
+_START = re.compile(r"^[ \t\ufeff]*TY(?:[ \t]{2,}|\t)-", re.M)
+_NARROW_START = re.compile(r"^[ \t\ufeff]*TY ?-[ \t]*[A-Z]{3,}[ \t]*$", re.M)
+_HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9](?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{2,}|\t)-", re.M | re.S)
+
+_DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
+_MARKED_PMID = re.compile(
+    r"(?:\b(?:PubMed|PMID)\s*(?::\s*)?|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
+    r"|\b(\d{4,9})\s*\[pmid\]",
+    re.I,
+)
+# Ovid cuts 'No Pagination Specified' in two.
+_NO_PAGES = ("No", "Specified", "No Pagination Specified")
+_DIGITS = re.compile(r"\d{4,8}")
+_FOUR_DIGITS = re.compile(r"\d{4}")
+_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be cut short"
+_TITLES = frozenset(("TI", "T1"))
+
+
+def recognise(source: Source) -> bool:
+    """Whether a line starts a RIS record, or the file is a record without its first line."""
+    head = source.head
+    return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Cut a file into records; those without TY or ER are kept, with a note."""
+    head = source.head
+    match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
+    known: dict[str, str] = {}
+    draft: Draft | None = None
+    # Tags between ER and the next TY: of the record before, or, if they have a title or an ER of their own, a record.
+    stray: Draft | None = None
+    number = 0
+    for line_number, line in enumerate(source.lines(), start=1):
+        # Nearly all lines are like this; the pattern takes three times as long.
+        tag = known.get(line[:2]) if line[2:5] == "  -" else None
+        if tag:
+            value = line[5:].strip()
+        elif found := match(line):
+            tag, value = known.setdefault(found[1], found[1]), found[2].strip()
+        else:
+            # Between records stand numbers and headings of the database.
+            if draft and not draft.ended:
+                draft.continue_with(line)
+            continue
+        if tag == "ER":
+            if draft and stray:
+                yield from _finished(draft)
+                draft, stray, number = stray, None, number + 1
+            if draft:
+                draft.ended = True
+        elif tag == "TY" or draft is None:
+            if draft:
+                yield from (finished := _finished(draft, stray))
+                number += len(finished) - 1
+            number, stray = number + 1, None
+            draft = Draft(number, line_number, [] if tag == "TY" else [_NO_START])
+            draft.add(tag, value)
+        elif draft.ended:
+            stray = stray or Draft(number + 1, line_number, [_NO_START])
+            stray.add(tag, value)
+        else:
+            draft.add(tag, value)
+    if draft:
+        yield from _finished(draft, stray)
+
+
+def _finished(draft: Draft, stray: Draft | None = None) -> list[Entry]:
+    if not draft.ended:
+        draft.notes.append(_NO_END)
+    if stray and not _TITLES.isdisjoint(stray.tags()):
+        stray.notes.append(_NO_END)
+        return [draft.entry(), stray.entry()]
+    return [draft.entry(stray)]
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map tags to attributes of a record; where tags compete, the more specific one wins."""
+    values = by_tag(fields)
+    start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
+    years = [*values.get("PY", ()), *values.get("Y1", ()), *values.get("DA", ())]
+    return {
+        "title": first(values, "TI", "T1", "CT", "BT"),
+        # Some systems give each section a tag of its own.
+        "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
+        "authors": lines_of(_authors(fields, values)),
+        "year": next(filter(_FOUR_DIGITS.search, years), None),
+        "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
+        "volume": first(values, "VL"),
+        "issue": first(values, "IS", "CP"),
+        # Scopus and Web of Science number articles instead of pages.
+        "pages": page_range(None if start in _NO_PAGES else start, None if end in _NO_PAGES else end),
+        "doi": _doi(values),
+        "pmid": _pmid(values),
+        "keywords": lines_of(values.get("KW", [])),
+        "type": first(values, "TY"),
+        "language": first(values, "LA"),
+        "url": (first(values, "UR") or "").split(" ")[0],
+    }
+
+
+def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
+    """Names of both tags in their order; some systems write the same list, or its start, under the other tag too."""
+    authors, primary = values.get("AU", []), values.get("A1", [])
+    if set(primary) <= set(authors):
+        return authors
+    if set(authors) <= set(primary):
+        return primary
+    return [value for tag, value in fields if tag in ("AU", "A1")]
+
+
+def _doi(values: Mapping[str, list[str]]) -> str | None:
+    """EBSCO writes the DOI to L3, others to M3 or only as a link."""
+    for tag in ("DO", "DI", "L3", "M3"):
+        for value in values.get(tag, ()):
+            if "10." in value:
+                return value
+    links = (value for tag in ("UR", "L2", "LK") for value in values.get(tag, ()))
+    return next((link for link in links if _DOI_LINK.search(link)), None)
+
+
+def _pmid(values: Mapping[str, list[str]]) -> str | None:
+    """Find a number that is marked as a PubMed id, or stands where the named database puts it."""
+    for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):
+        for value in values.get(tag, ()):
+            if marked := _MARKED_PMID.search(value):
+                return marked[1] or marked[2]
+    database = " ".join([*values.get("DB", ()), *values.get("DP", ())]).lower()
+    if not database:
+        return None
+    embase, medline = "embase" in database, any(name in database for name in ("medline", "pubmed", "nlm"))
+    tags = ("C5",) * (embase or medline) + ("AN",) * (medline and not embase)
+    return next((value for tag in tags for value in values.get(tag, ()) if _DIGITS.fullmatch(value)), None)
+
+
+FORMAT = Format("RIS", recognise, read, clean)

@@ -1,0 +1,417 @@
+"""What all readers share: the text of a file in its encoding, the entries in it, and the interface of a reader."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from mechtag.core.errors import MechtagError
+
+# UTF-32 first: the mark of its little-endian form begins with that of UTF-16.
+_MARKS = (
+    *((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
+    *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
+)
+_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_HIGH = re.compile(rb"[\x80-\xff]")
+# What no Western text has: a capital with an accent after a small letter ('cafŽ'), a symbol inside a
+# word ('S‡nchez'), a byte that stands for nothing. Apostrophes and dashes do stand inside words.
+_ODD = re.compile(r"(?<=[a-z])[À-ÖØ-ÞŒŠŽŸ](?![A-Z])|(?<=[A-Za-z])[‡†‰ˆ˜‹›¸¨¯´¬±µ¶∑∏π∫Ω√∂∆˙˚˝˛ˇ](?=[a-z])|\ufffd")
+_FEWEST_ODD, _TIMES = 2, 10
+_FEWEST_NULS = 8
+
+
+class Encoding(NamedTuple):
+    """How to decode a file.
+
+    Attributes
+    ----------
+    name, errors
+        For `bytes.decode`.
+    mark
+        Length of the byte order mark, which is no text.
+    note
+        What to tell the user, or ``""``.
+    """
+
+    name: str
+    errors: str = "strict"
+    mark: int = 0
+    note: str = ""
+
+
+def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
+    """Tell the encoding of a file.
+
+    A byte order mark decides; else a NUL in every other byte means UTF-16; else the file
+    is UTF-8 if all of it can be. Otherwise it is an old 8-bit encoding, or a mixture: as
+    Windows-1252 (of which Latin-1 is a part), unless that reading puts capitals and
+    symbols into the middle of words and MacRoman does not.
+
+    Parameters
+    ----------
+    start
+        The first bytes, 64K or all there are.
+    chunks
+        The whole file; read only as far as needed.
+    """
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            # Exports that were put together from several files are damaged in places.
+            errors = "mechtag-cp1252" if name == "utf-8" else "replace"
+            bad = _first_bad_line(chunks) if name == "utf-8" else None
+            note = f"not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
+            return Encoding(name, errors, len(mark), note)
+    if name := _utf16(start):
+        return Encoding(name, "replace", 0, f"no byte order mark; read as {name.upper()}, for every other byte is NUL")
+    bad = _first_bad_line(chunks)
+    return _eight_bit(*bad) if bad else Encoding("utf-8")
+
+
+_AS_CP1252 = "the bytes that are not were read as Windows-1252"
+
+
+def _utf16(start: bytes) -> str:
+    """Name of the form of UTF-16 without a mark, or ``""``; tags, commas and line ends give the NULs."""
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
+        return ""
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(start)
+    except UnicodeDecodeError:
+        return ""
+    return "" if re.search(r"[\x01-\x08\x0e-\x1f]", text) else name
+
+
+def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
+    """Line of the first byte that is not UTF-8, and the bytes around it, a chunk after it among them."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    pending = b""
+    feed = iter(chunks)
+    for chunk in feed:
+        try:
+            decoder.decode(chunk)
+        except UnicodeDecodeError as error:
+            # ``error`` counts from bytes that the decoder had kept back, which hold no line end.
+            return line + error.object[: error.start].count(b"\n"), pending + chunk + next(feed, b"")
+        line += chunk.count(b"\n")
+        pending = decoder.getstate()[0]
+    return (line, pending) if pending else None
+
+
+def _eight_bit(line: int, sample: bytes) -> Encoding:
+    multibyte = len(_MULTIBYTE.findall(sample))
+    single = len(_HIGH.findall(_MULTIBYTE.sub(b"", sample)))
+    if multibyte * _TIMES > single:
+        return Encoding("utf-8", "mechtag-cp1252", 0, f"not UTF-8 from line {line} on; {_AS_CP1252}")
+    windows, mac = (
+        _ODD.findall(sample.decode(name, errors="replace").replace("\xad", "")) for name in ("cp1252", "mac_roman")
+    )
+    if len(windows) >= _FEWEST_ODD and len(mac) * _TIMES <= len(windows):
+        return Encoding(
+            *("mac_roman", "strict", 0),
+            f"not UTF-8; read as MacRoman, because as Windows-1252 {len(windows)} words would have "
+            "capitals or symbols in the middle; if names look wrong, export again as UTF-8",
+        )
+    return Encoding("cp1252", "replace", 0, f"not UTF-8 from line {line} on; {_AS_CP1252}")
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
+
+
+codecs.register_error("mechtag-cp1252", _as_cp1252)
+
+
+# Control characters that no text has; tab, line ends, form feed and DOS end-of-file are harmless.
+_BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
+_SHARE_OF_BINARY, _FEW = 0.01, 8
+_WEB_PAGE = re.compile(
+    r"[\s\ufeff]*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+_HEAD = 65536
+# Small enough to stay in the processor's cache, and below what makes Python ask the system for memory.
+_CHUNK = 1 << 16
+#: Bytes of a file that must be in memory as a whole, and of a line in one that is read by lines.
+LARGEST_WHOLE = 1 << 30
+#: Characters of an entry; nothing but a broken file has more.
+LONGEST_ENTRY = 10_000_000
+_SHOWN = 1000
+
+
+class Entry(NamedTuple):
+    """One record as it stands in a file.
+
+    Attributes
+    ----------
+    number, line
+        Of the record in the file and of its first line, from 1.
+    fields
+        Names and values in file order; a repeated field is a repeated pair. Values are
+        whatever JSON can hold.
+    fault
+        Why the entry cannot be read at all, or ``""``.
+    notes
+        What was odd about it, though it was read.
+    """
+
+    number: int
+    line: int
+    fields: Sequence[tuple[str, Any]]
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def overlong(number: int, line: int, start: str) -> Entry:
+    """Refuse an entry of more than `LONGEST_ENTRY` characters; ``start`` is its text, of which the first are kept."""
+    fault = (
+        f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
+        "export it again"
+    )
+    return Entry(number, line, [("start", start[:_SHOWN])], fault=fault)
+
+
+@dataclass(frozen=True)
+class Format:
+    r"""How one file format is told from others, read, and mapped to the record contract.
+
+    Attributes
+    ----------
+    recognise
+        Whether a file is of this format, by its content.
+    read
+        Cut the file into entries without judging them.
+    clean
+        Map the fields of an entry to attributes of `records.Record`; lists for
+        ``authors`` and ``keywords``, text or ``None`` for the others. Markup, entities and
+        spaces are cleaned after it. Line ends in ``abstract`` that only wrap the text may
+        stay; a blank line (``\n\n``) is a paragraph, and a heading on its own line is kept so.
+    """
+
+    name: str
+    recognise: Callable[[Source], bool]
+    read: Callable[[Source], Iterator[Entry]]
+    clean: Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
+
+
+class Watched(io.RawIOBase):
+    """A stream that tells how much was read of it, and whose faults are errors for the user."""
+
+    def __init__(
+        self, stream: Any, guard: Callable[[], AbstractContextManager[None]], on_read: Callable[[int], None]
+    ) -> None:
+        self._stream, self._guard, self._on_read = stream, guard, on_read
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as the stream goes."""
+        with self._guard():
+            count: int = self._stream.readinto(buffer)
+        self._on_read(count)
+        return count
+
+    def close(self) -> None:
+        """Close the stream too."""
+        self._stream.close()
+        super().close()
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the errors of reading ``path`` into ones that users can act on."""
+    try:
+        yield
+    except OSError as error:
+        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+class Survey(NamedTuple):
+    """What one pass over a file tells: its encoding, its bytes unpacked, and how many NULs are no text."""
+
+    encoding: Encoding
+    size: int
+    nuls: int
+
+
+@dataclass
+class Source:
+    """A file to read, or one in an archive.
+
+    Attributes
+    ----------
+    path
+        Where it is; that of an archive has the name of the member after it.
+    notes
+        What was odd about the file as a whole; complete when it was read to its end.
+    opener
+        Opens it, if it is no file of its own.
+    packed
+        Bytes that it takes in an archive; ``None`` for a file.
+    on_read
+        Called as its text is read, with the number of bytes on the disk that this was.
+    """
+
+    path: Path
+    notes: list[str] = field(default_factory=list)
+    opener: Callable[[], BinaryIO] | None = None
+    packed: int | None = None
+    on_read: Callable[[int], None] = lambda _: None
+
+    def open(self) -> BinaryIO:
+        """Open it anew, at its first byte."""
+        with readable(self.path):
+            return self.opener() if self.opener else self.path.open("rb", buffering=0)
+
+    def _chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
+        with (
+            self.open() as stream,
+            io.BufferedReader(Watched(stream, partial(readable, self.path), lambda _: None), size) as watched,
+        ):
+            while chunk := watched.read(size):
+                yield chunk
+
+    @cached_property
+    def start(self) -> bytes:
+        """The first 64K bytes, enough to recognise a binary format."""
+        return next(self._chunks(_HEAD), b"")
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file's bytes, for formats that cannot be read by lines.
+
+        Raises
+        ------
+        MechtagError
+            It cannot be read, or has more than `LARGEST_WHOLE` bytes.
+        """
+        chunks, size = [], 0
+        for chunk in self._chunks():
+            size += len(chunk)
+            self._refuse_large(size)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _refuse_large(self, size: int) -> None:
+        if size > LARGEST_WHOLE:
+            raise MechtagError(
+                f"{self.path}: larger than {LARGEST_WHOLE >> 20} MB, which is the most that is read of a format "
+                "that cannot be read by lines; export the results in parts"
+            )
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What the whole file looks like; what is odd about that is noted.
+
+        Raises
+        ------
+        MechtagError
+            The file is empty or is not text.
+        """
+        size = nuls = run = 0
+        blank = True
+
+        def surveyed() -> Iterator[bytes]:
+            nonlocal size, nuls, run, blank
+            for chunk in self._chunks():
+                size, blank = size + len(chunk), blank and chunk.isspace()
+                nuls += chunk.count(0) if 0 in chunk else 0  # to look for the first is faster
+                run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
+                if run > LARGEST_WHOLE:
+                    raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB; no export has such")
+                yield chunk
+
+        chunks = surveyed()
+        encoding = find_encoding(self.start, chunks)
+        self._refuse_foreign(encoding)
+        for _ in chunks:  # the encoding may be known before the end
+            pass
+        if blank:
+            raise MechtagError(f"{self.path}: the file is empty; export the search results again")
+        nuls = 0 if encoding.name.startswith(("utf-16", "utf-32")) else nuls
+        if encoding.note:
+            self.notes.append(encoding.note)
+        if nuls:
+            self.notes.append(f"{nuls} NUL bytes, which no text has, were left out; the file may be damaged")
+        return Survey(encoding, size, nuls)
+
+    def _refuse_foreign(self, encoding: Encoding) -> None:
+        head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
+        if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
+            raise MechtagError(
+                f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
+                "export the search results as RIS, CSV, TSV or JSONL"
+            )
+        if _WEB_PAGE.match(head):
+            raise MechtagError(
+                f"{self.path}: a web page (HTML), not an export, even if records show in it; it may be a page to log "
+                "in. Use the database's export or download button, or save the page as text"
+            )
+
+    def _decoded(self) -> Iterator[str]:
+        """Give the text in pieces, with line ends as in `text`."""
+        encoding, size, nuls = self.survey
+        share = 1 if self.packed is None else self.packed / size
+        decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder(encoding.name)(encoding.errors), translate=True
+        )
+        mark = encoding.mark
+        for chunk in chain(self._chunks(), [b""]):
+            self.on_read(round(len(chunk) * share))
+            text = decoder.decode(chunk[mark:], final=not chunk)
+            yield text.replace("\0", "") if nuls else text
+            mark = 0
+
+    def lines(self) -> Iterator[str]:
+        r"""Lines, each with ``\n`` at its end except perhaps the last; only some are in memory at a time.
+
+        Raises
+        ------
+        MechtagError
+            As `survey`.
+        """
+        begun: list[str] = []
+        for text in self._decoded():
+            *lines, rest = text.split("\n")
+            if lines:
+                lines[0] = "".join((*begun, lines[0]))
+                begun.clear()
+            for line in lines:
+                yield line + "\n"
+            begun.append(rest)
+        if last := "".join(begun):
+            yield last
+
+    @cached_property
+    def text(self) -> str:
+        r"""The file as text with ``\n`` line ends, for formats that cannot be read by lines.
+
+        Raises
+        ------
+        MechtagError
+            As `survey`, or the file has more than `LARGEST_WHOLE` bytes.
+        """
+        self._refuse_large(self.survey.size)
+        return "".join(self._decoded())
+
+    @cached_property
+    def head(self) -> str:
+        """The first 64K bytes as text, enough to recognise a format; raises as `survey`."""
+        encoding = self.survey.encoding
+        decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
+        head = decoder.decode(self.start[encoding.mark :])
+        return head.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")

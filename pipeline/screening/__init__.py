@@ -1,0 +1,1 @@
+"""Which record to read next, and when to stop."""

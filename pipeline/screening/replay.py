@@ -1,0 +1,96 @@
+"""What a replay of a finished review leaves behind: figures, and the course of each reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv, write_json
+from mechtag.core.records import Record
+from mechtag.pipeline.screening.decisions import Judgements
+from mechtag.pipeline.screening.ranking import RULES
+from mechtag.pipeline.screening.simulation import Labels, Replay
+
+_HEADER = ("run", "place", "record_id", "relevant", "known_before", "recall")
+
+
+def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[list[Record], Labels]:
+    """Keep the records with a decision: a replay can only read those.
+
+    Returns
+    -------
+    list of Record, ndarray
+        And their labels, 1 or 0.
+
+    Raises
+    ------
+    MechtagError
+        As `Judgements.labels`; or no record has a decision.
+    """
+    labels = judgements.labels(records)
+    judged = np.flatnonzero(~np.isnan(labels))
+    if not len(judged):
+        raise MechtagError(f"{judgements.path}: every decision is empty; a replay needs 1 or 0 for each record")
+    return [records[int(row)] for row in judged], labels[judged].astype(np.int64)
+
+
+def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
+    """Say of each rule how often it reached the wanted recall, and at what cost; means over the replays."""
+    found: dict[str, dict[str, float]] = {}
+    for rule in RULES:
+        stops = [run.stops[rule] for run in replays]
+        found[rule] = {
+            "reached": float(np.mean([stop.recall >= recall - 1e-9 for stop in stops])),
+            "recall": float(np.mean([stop.recall for stop in stops])),
+            "work_saved": float(np.mean([stop.work_saved for stop in stops])),
+        }
+    return found
+
+
+def write_replays(
+    folder: Path,
+    records: Sequence[Record],
+    labels: Labels,
+    replays: Sequence[Replay],
+    content: Mapping[str, Any],
+) -> None:
+    """Write ``simulation.json`` and ``reading.csv``, which has one row a record and run.
+
+    Parameters
+    ----------
+    content
+        Figures to put before the stops of each run.
+    """
+    rows = []
+    for number, run in enumerate(replays, start=1):
+        recall = np.cumsum(labels[run.order]) / labels.sum()
+        for place, row in enumerate(run.order, start=1):
+            known = int(place <= run.priors)
+            rows.append(
+                (number, place, records[row].record_id, int(labels[row]), known, round(float(recall[place - 1]), 6))
+            )
+    write_csv(folder / "reading.csv", _HEADER, rows)
+    runs = [{rule: asdict(stop) for rule, stop in run.stops.items()} for run in replays]
+    write_json(folder / "simulation.json", {**content, "runs": runs})
+
+
+def tell(content: Mapping[str, Any]) -> list[str]:
+    """Say in words what ``simulation.json`` holds."""
+    figures, stopping = content["figures"], content["stopping"]
+    shown = {"wss_95": "WSS@95", "mean_time_to_discovery": "mean time to discovery", "recall_10": "recall at 10%"}
+    lines = [f"{content['records']} records, {content['relevant']} relevant, {content['replays']} replays"]
+    lines += [
+        f"  {name}: {figures[key]['mean']:.3f} ({figures[key]['min']:.3f} to {figures[key]['max']:.3f})"
+        for key, name in {"loss": "loss", **shown}.items()
+    ]
+    lines += [
+        f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: recall reached in "
+        f"{found['reached']:.0%} of the replays, {found['recall']:.3f} on average, work saved {found['work_saved']:.0%}"
+        for rule, found in stopping.items()
+    ]
+    return lines

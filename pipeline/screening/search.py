@@ -1,0 +1,224 @@
+"""The records of a search with what ranking needs: texts, and vectors that are computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mechtag.core.arrays import Array
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import replacing
+from mechtag.core.parquet import read_records
+from mechtag.core.records import Record
+from mechtag.core.settings import EncoderSettings, Settings
+from mechtag.models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
+from mechtag.models.model_folder import load_model
+from mechtag.pipeline.reading.ingest import Note, ingest
+from mechtag.pipeline.screening.ranker import Ranker
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.text.sentences import split
+
+# Texts that are encoded between two savings: what an interrupted run can lose.
+_CHUNK = 512
+_DIGEST = 16
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:_DIGEST]
+
+
+def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
+    """Read kept vectors; a file that is missing, damaged or of another encoder holds none."""
+    try:
+        # Opened here, for numpy leaves a file open that it cannot read.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            digests, vectors = file["digests"], file["vectors"]
+            known_id = str(file["encoder"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+    sound = digests.dtype == np.uint8 and digests.shape == (len(vectors), _DIGEST)
+    if known_id != encoder_id or not sound or vectors.dtype != np.float32 or vectors.ndim != 2:
+        return {}
+    return {digest.tobytes(): vector for digest, vector in zip(digests, vectors, strict=True)}
+
+
+def _save(path: Path, encoder_id: str, known: dict[bytes, Vectors]) -> None:
+    digests = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(-1, _DIGEST)
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, encoder=np.array(encoder_id), digests=digests, vectors=np.stack(list(known.values())))
+
+
+def encode_cached(
+    load_encoder: Callable[[], Encoder],
+    encoder_id: str,
+    texts: Sequence[str],
+    path: Path,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Vectors:
+    """Encode texts, taking from ``path`` what was encoded before, and adding the rest to it.
+
+    Parameters
+    ----------
+    load_encoder
+        Called only if there is something to encode.
+    encoder_id
+        Names the weights and whatever else changes a vector; vectors of another id are dropped.
+    texts
+        At least one.
+    path
+        File of vectors; it is saved every few hundred texts, so that an interrupted run goes on
+        where it was. A damaged file is made anew.
+    on_progress
+        Called with the number of texts done since the last call.
+
+    Returns
+    -------
+    ndarray, shape (n_texts, size)
+        In the order of ``texts``.
+    """
+    digests = [_digest(text) for text in texts]
+    known = _load(path, encoder_id)
+    missing = list({digest: text for digest, text in zip(digests, texts, strict=True) if digest not in known}.items())
+    on_progress(len(texts) - len(missing))
+    if missing:
+        encoder = load_encoder()
+        # Texts of like length stand together, so that little of a batch is padding.
+        missing.sort(key=lambda item: len(item[1]))
+        for start in range(0, len(missing), _CHUNK):
+            chunk = missing[start : start + _CHUNK]
+            vectors = encoder.encode([text for _, text in chunk])
+            known.update({digest: vector for (digest, _), vector in zip(chunk, vectors, strict=True)})
+            _save(path, encoder_id, known)
+            on_progress(len(chunk))
+    return np.stack([known[digest] for digest in digests])
+
+
+def read_sources(path: Path, on_note: Callable[[str], None]) -> list[Record]:
+    """Read records from a parquet table, or from a search export.
+
+    Parameters
+    ----------
+    on_note
+        Called where an export holds what could not be read, which is then among no records.
+
+    Raises
+    ------
+    MechtagError
+        Nothing can be read, or a paper stands twice.
+    """
+    records = list(map(clean_record, read_records(path))) if path.suffix == ".parquet" else _ingest(path, on_note)
+    first: dict[str, Record] = {}
+    for record in records:
+        other = first.setdefault(record.record_id, record)
+        if other is not record:
+            raise MechtagError(
+                f"{path}: record {record.source_index} is the same paper as record {other.source_index} "
+                f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and give what they write"
+            )
+    if not records:
+        raise MechtagError(f"{path}: no records in it")
+    return records
+
+
+def _ingest(path: Path, on_note: Callable[[str], None]) -> list[Record]:
+    ingested = ingest([path])
+    lost = [Note(one.file, one.reason, one.record, one.line) for one in ingested.rejected] + list(ingested.unread)
+    if lost:
+        on_note(
+            f"note: {path}: {len(lost)} entries could not be read and are left out, the first is {lost[0]}; "
+            "'mechtag ingest' lists them all in rejected.jsonl"
+        )
+    return list(ingested.records)
+
+
+@dataclass(frozen=True)
+class Search:
+    """Records to rank.
+
+    Attributes
+    ----------
+    texts
+        Title and abstract of each.
+    vectors
+        Shape (n_records, size).
+    definition
+        Vector of the codebook's definition of relevance, shape (size,).
+    """
+
+    records: Sequence[Record]
+    texts: Sequence[str]
+    vectors: Vectors
+    definition: Vectors
+
+    @cached_property
+    def ranker(self) -> Ranker:
+        """What learns from decisions."""
+        return Ranker(self.texts, self.vectors)
+
+    def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
+        """Score records by what is known: decisions of both kinds, relevant records alone, or nothing.
+
+        Parameters
+        ----------
+        labels
+            1, 0, or NaN for not judged, shape (n_records,).
+        cold
+            Gives scores where no record is known to be relevant; by default, the likeness to the
+            definition of relevance.
+        """
+        relevant = labels == 1
+        if relevant.any() and (labels == 0).any():
+            return self.ranker.scores(labels)
+        if cold is not None and not relevant.any():
+            return cold()
+        example = self.vectors[relevant].mean(axis=0) if relevant.any() else self.definition
+        likeness: Array = (self.vectors @ example).astype(np.float64)
+        return likeness
+
+
+def load_search(
+    records: Sequence[Record],
+    definition: str,
+    settings: EncoderSettings,
+    cache: Path,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Search:
+    """Encode records, or take their vectors from the file ``cache``; see `encode_cached`.
+
+    Raises
+    ------
+    MechtagError
+        As `encoder.locate_encoder`.
+    """
+    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
+
+    def load() -> TransformerEncoder:
+        return TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+
+    texts = [f"{record.title}\n{record.abstract}".strip() for record in records]
+    name = f"{source.sha256}/{settings.max_tokens}"
+    vectors = encode_cached(load, name, [*texts, definition], cache, on_progress)
+    return Search(records, texts, vectors[:-1], vectors[-1])
+
+
+def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
+    """Give what scores records by the relevance that a trained model sees in them, for `Search.scores`.
+
+    The model is loaded when it is called, which raises as `model_folder.load_model`.
+    """
+
+    def scores() -> Array:
+        model = load_model(folder, codebook, runtime=settings.tag.runtime, threads=settings.tag.threads)
+        sentences = split(search.records, settings.sentences)
+        predictions = predict(model.tagger, model.config.model_id, search.records, sentences, evidence_sentences=1)
+        return np.array([row.score for row in predictions if row.label == codebook.relevance.key])
+
+    return scores

@@ -1,0 +1,1 @@
+"""Records to predictions, for batches of any size."""

@@ -1,0 +1,295 @@
+"""What there is to tag: records read from search exports or from a table, and what became of the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_jsonl
+from mechtag.core.parquet import RecordTable, iterate_records, iterate_sentences, write_records
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import Settings
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.dedupe.results import Deduped
+from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
+from mechtag.pipeline.prisma.counts import Identification
+from mechtag.pipeline.reading.ingest import Ingested, Note, SourceCounts, ingest
+from mechtag.pipeline.tagging.chunks import Frozen
+from mechtag.pipeline.tagging.storage import Place, is_remote, locate
+from mechtag.pipeline.text.cleaning import clean_abstract, clean_record
+from mechtag.pipeline.text.sections import is_cut
+
+_PARQUET = ".parquet"
+RECORDS = "records.parquet"
+# Above this share, a search as a whole counts as unlike the training texts.
+MOSTLY = 0.5
+
+
+class Intake(Frozen):
+    """Counts up to tagging.
+
+    Attributes
+    ----------
+    records, without_abstract, abstracts_cut
+        How many there are to tag, one a paper; how many of them have no abstract, or one that ends in
+        mid-sentence.
+    sources
+        What was read, by file; ``None`` where it is not known.
+    notes, unread
+        What is odd about the sources, and files that could not be read.
+    """
+
+    records: int
+    without_abstract: int
+    sources: tuple[SourceCounts, ...] | None
+    notes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    abstracts_cut: int = 0
+
+    @property
+    def identification(self) -> Identification:
+        """Counts up to screening, as PRISMA 2020 wants them reported."""
+        if self.sources is None:
+            return Identification(screened=self.records, without_abstract=self.without_abstract)
+        return Identification(
+            identified_by_source={source.file: source.read for source in self.sources},
+            duplicates_removed=sum(source.kept for source in self.sources) - self.records,
+            removed_for_other_reasons=sum(source.rejected for source in self.sources),
+            screened=self.records,
+            without_abstract=self.without_abstract,
+        )
+
+    def summary(
+        self, model_id: str, codebook: Codebook, decisions: Mapping[str, Mapping[str, int]], unlike: int
+    ) -> dict[str, Any]:
+        """Give the content of ``summary.json``; a count that is not known is ``None``.
+
+        Parameters
+        ----------
+        decisions
+            How many records were decided how, by label; see `chunks.Part`.
+        unlike
+            How many of the records that are not clearly irrelevant are unlike the texts that the model learned from.
+        """
+        found, sources = self.identification, self.sources
+        return {
+            "model_id": model_id,
+            "codebook": codebook.name,
+            "read": found.identified,
+            "kept": None if sources is None else sum(source.kept for source in sources),
+            "rejected": found.removed_for_other_reasons,
+            "duplicates": found.duplicates_removed,
+            "unique": found.screened,
+            "without_abstract": found.without_abstract,
+            "abstracts_cut": self.abstracts_cut,
+            "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
+            "notes": [*self.notes, *self._unlike_note(decisions.get(codebook.relevance.key, {}), unlike)],
+            "unlike": unlike,
+            "prisma": found.model_dump(mode="json"),
+            "decisions": {
+                label: {
+                    decision: decisions.get(label, {}).get(decision, 0)
+                    for decision in ("yes", "refer", "no", "not_scored")
+                }
+                for label in codebook.all_keys
+            },
+        }
+
+    @staticmethod
+    def _unlike_note(relevance: Mapping[str, int], unlike: int) -> Iterator[str]:
+        likely = relevance.get("yes", 0) + relevance.get("refer", 0)
+        if unlike > MOSTLY * likely:
+            yield (
+                f"{unlike} of the {likely} records that may be relevant read unlike the texts that the model learned "
+                "from; its probabilities and decisions may not hold for them: code some of them, and retrain"
+            )
+
+
+def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:
+    """Tell whether the source is a table of records, not search exports.
+
+    Raises
+    ------
+    MechtagError
+        A table is given with other sources, something other than a table has a URI, or
+        sentences are given with exports.
+    """
+    tables = [source for source in sources if source.endswith(_PARQUET)]
+    if tables and len(sources) > 1:
+        raise MechtagError(
+            f"{tables[0]}: a parquet table must be the only source; give the exports themselves together"
+        )
+    if sentences and not tables:
+        raise MechtagError(f"{sentences}: sentences go with a parquet table of records, not with exports")
+    if not tables and (remote := [source for source in sources if is_remote(source)]):
+        raise MechtagError(
+            f"{remote[0]}: only a table of records (.parquet) may have a URI; make one with 'mechtag ingest' and "
+            "'mechtag dedupe'"
+        )
+    return locate(tables[0]) if tables else None
+
+
+def fingerprints(sources: Sequence[str], table: Place | None, sentences: Path | None) -> dict[str, str]:
+    """Tell the content of each source, by its name; see `Place.fingerprint`."""
+    if table:
+        found = {table.name: table.fingerprint()}
+        return found | ({str(sentences): locate(sentences).sha256()} if sentences else {})
+    return {str(path): locate(path).sha256() for source in sources for path in _files(Path(source))}
+
+
+def _files(source: Path) -> Iterable[Path]:
+    return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
+
+
+def take_in_exports(sources: Sequence[str], settings: Settings, folder: Path) -> Intake:
+    """Read search exports, remove duplicates, and write the records and what became of the others.
+
+    Raises
+    ------
+    MechtagError
+        As `ingest.ingest`.
+    """
+    ingested = ingest(sources)
+    deduped = dedupe(ingested.records, settings.dedupe)
+    _write(folder, deduped.unique, deduped, ingested)
+    return Intake(
+        records=len(deduped.unique),
+        without_abstract=sum(not record.abstract for record in deduped.unique),
+        abstracts_cut=sum(is_cut(record.abstract) for record in deduped.unique),
+        sources=ingested.sources,
+        notes=tuple(map(str, ingested.notes)),
+        unread=tuple(map(str, ingested.unread)),
+    )
+
+
+def survey(place: Place) -> Intake:
+    """Count the records of a table, by their abstracts as they are after cleaning.
+
+    Raises
+    ------
+    MechtagError
+        As `parquet.read_records`; or a record stands in it twice.
+    """
+    without_abstract = abstracts_cut = 0
+    files, ids = set(), array("q")
+    with RecordTable(place.open(), str(place)) as table:
+        for row in table.rows(["record_id", "abstract", "source_file"]):
+            ids.append(_number(row["record_id"]))
+            abstract, _ = clean_abstract(row["abstract"], wrapped=False)
+            without_abstract += not abstract
+            abstracts_cut += is_cut(abstract)
+            files.add(row["source_file"])
+        _check_ids(ids, table, place)
+    sources, notes = _sources_beside(place.local, files, len(ids)) if place.local else (None, ())
+    return Intake(
+        records=len(ids),
+        without_abstract=without_abstract,
+        abstracts_cut=abstracts_cut,
+        sources=sources,
+        notes=tuple(map(str, notes)),
+    )
+
+
+def take_in_table(place: Place, folder: Path) -> None:
+    """Copy a table of records, cleaned, and write that nothing became of others.
+
+    What mechtag wrote is clean and stays as it is. Offsets of evidence are into the abstracts of the copy.
+    """
+    assert place.local
+    _write(
+        folder, map(clean_record, iterate_records(place.local)), Deduped((), (), (), (), 0), Ingested((), (), (), ())
+    )
+
+
+def _write(folder: Path, records: Iterable[Record], deduped: Deduped, ingested: Ingested) -> None:
+    write_records(folder / RECORDS, records)
+    write_groups(folder / "groups.csv", deduped)
+    write_uncertain(folder / "uncertain.csv", deduped)
+    write_jsonl(folder / "rejected.jsonl", ingested.rejected)
+
+
+def _number(record_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(str(record_id).encode(), digest_size=8).digest(), signed=True)
+
+
+def _check_ids(ids: Sequence[int], table: RecordTable, place: Place) -> None:
+    """Look for records that stand twice, holding eight bytes a record."""
+    ordered = np.sort(np.asarray(ids, dtype=np.int64))
+    repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not repeated:
+        return
+    names = (row["record_id"] for row in table.rows(["record_id"]))
+    counts = Counter(name for name in names if _number(name) in repeated)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise MechtagError(f"{place}: record {twice[0]} stands more than once; run 'mechtag dedupe' first")
+
+
+def _sources_beside(
+    table: Path, files: set[str], records: int
+) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
+    """Tell what was read to make a table of records, from the ``ingest.json`` beside it where there is one."""
+    path = table.with_name("ingest.json")
+    if not path.is_file():
+        return None, ()
+    try:
+        sources = TypeAdapter(tuple[SourceCounts, ...]).validate_python(read_json(path).get("sources"))
+    except ValidationError as error:
+        raise MechtagError(
+            f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or remove the file"
+        ) from None
+    if files - {source.file for source in sources} or sum(source.kept for source in sources) < records:
+        text = f"tells of other records than {table.name}; how many records were identified is not known"
+        return None, (Note(str(path), text),)
+    return sources, ()
+
+
+class GivenSentences:
+    """Sentences that were cut before, in the order of the records they are of."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._groups: Iterator[tuple[str, Iterator[Sentence]]] = groupby(
+            iterate_sentences(path), key=lambda sentence: sentence.record_id
+        )
+        self._next = next(self._groups, None)
+
+    def of(self, records: Iterable[Record]) -> list[Sentence]:
+        """Give the sentences of records that follow those asked for before.
+
+        Raises
+        ------
+        MechtagError
+            A sentence is not in the abstract of its record.
+        """
+        found: list[Sentence] = []
+        for record in records:
+            if self._next is None or self._next[0] != record.record_id:
+                continue
+            for sentence in self._next[1]:
+                if record.abstract[sentence.start : sentence.end] != sentence.text:
+                    raise self._strange(sentence)
+                found.append(sentence)
+            self._next = next(self._groups, None)
+        return found
+
+    def end(self) -> None:
+        """Look that none is left; raises as `of`."""
+        if self._next is not None:
+            raise self._strange(next(self._next[1]))
+
+    def _strange(self, sentence: Sentence) -> MechtagError:
+        return MechtagError(
+            f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in its abstract, or "
+            "not in the order of the records; cut the sentences of these records again: mechtag sentences"
+        )

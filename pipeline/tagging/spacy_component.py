@@ -1,0 +1,184 @@
+"""The tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
+
+spaCy finds the factory by the entry point in ``pyproject.toml``, so nothing has to be imported.
+It does so whenever any pipeline is made, so what is heavy is imported when the component is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spacy.language import Language
+from spacy.tokens import Doc, Span
+
+from mechtag.core.records import Prediction, Record, Sentence
+from mechtag.core.settings import SentenceSettings, TagSettings
+from mechtag.pipeline.text.sections import find_content
+from mechtag.pipeline.text.sentences import section_of, split
+
+if TYPE_CHECKING:
+    from mechtag.models.model_folder import Model
+
+SPANS = "mechtag"
+SENTENCE_SPANS = "mechtag_sentences"
+
+
+@Language.factory(
+    "mechtag",
+    assigns=["doc.cats", "doc.spans", "doc._.mechtag", "span._.mechtag_scores"],
+    default_config={"model": "models/trained", "evidence_sentences": TagSettings().evidence_sentences},
+)
+def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -> MechtagComponent:
+    """Make the component from its settings, which are all that spaCy saves of it.
+
+    Parameters
+    ----------
+    model
+        Model folder; a relative path is looked up from the working directory.
+    evidence_sentences
+        How many sentences to give for each label.
+
+    Raises
+    ------
+    MechtagError
+        As `model_folder.load_model`.
+    """
+    from mechtag.models.model_folder import load_model
+
+    checked = TagSettings(evidence_sentences=evidence_sentences)
+    return MechtagComponent(load_model(Path(model)), checked.evidence_sentences)
+
+
+class MechtagComponent:
+    """Tags documents, many at a time.
+
+    A document is the abstract; its title is ``doc._.title``, or ``title`` in the context that
+    ``nlp.pipe(..., as_tuples=True)`` is given. Sentences are those of the pipeline; where it finds
+    none, they are cut as 'mechtag tag' does, and the evidence is the same. The text is not cleaned, because
+    offsets are into it, but keywords and notices at its ends, which 'mechtag tag' cuts off, are not scored.
+    What is set:
+
+    - ``doc.cats``: probability of relevance and of each label;
+    - ``doc._.mechtag``: for each label ``score``, ``probability``, ``threshold``, ``decision`` and
+      ``evidence`` with exact offsets into ``doc.text``;
+    - ``doc.spans["mechtag"]``: evidence of what was not decided ``no``, labelled with the code, the
+      strongest first; a sentence that is no whole number of tokens is widened to them;
+    - ``doc.spans["mechtag_sentences"]``: all sentences that were scored, with ``span._.mechtag_scores``,
+      the score of each label; ``sent._.mechtag_scores`` has them too if the pipeline found the sentences.
+    """
+
+    def __init__(self, model: Model, evidence_sentences: int) -> None:
+        self._model = model
+        self._limit = evidence_sentences
+        for kind, extension, default in ((Doc, "title", ""), (Doc, "mechtag", None), (Span, "mechtag_scores", None)):
+            if not kind.has_extension(extension):
+                kind.set_extension(extension, default=default)
+
+    def __call__(self, doc: Doc) -> Doc:
+        """Tag one document."""
+        self._tag([doc])
+        return doc
+
+    def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
+        """Tag a stream of documents, ``batch_size`` of them together."""
+        stream = iter(stream)
+        while docs := list(islice(stream, batch_size)):
+            self._tag(docs)
+            yield from docs
+
+    def _tag(self, docs: Sequence[Doc]) -> None:
+        from mechtag.pipeline.tagging.predict import predict
+
+        # Numbers as names: what users call their records may occur twice.
+        records = [
+            Record(record_id=str(number), title=_title(doc), abstract=doc.text) for number, doc in enumerate(docs)
+        ]
+        sentences = [sentence for record, doc in zip(records, docs, strict=True) for sentence in _cut(record, doc)]
+        # All sentences are asked for as evidence, because their scores are wanted too.
+        longest = max((sentence.sentence + 1 for sentence in sentences), default=1)
+        model_id = self._model.config.model_id
+        made = predict(self._model.tagger, model_id, records, sentences, evidence_sentences=longest)
+        for doc, (_, rows) in zip(docs, groupby(made, key=lambda row: row.record_id), strict=True):
+            self._set(doc, list(rows))
+
+    def _set(self, doc: Doc, predictions: Sequence[Prediction]) -> None:
+        # Other components may have set theirs.
+        doc.cats.update({row.label: row.probability for row in predictions if row.probability is not None})
+        doc._.mechtag = {
+            row.label: {
+                "score": row.score,
+                "probability": row.probability,
+                "threshold": row.threshold,
+                "decision": row.decision,
+                "evidence": tuple(sentence.model_dump() for sentence in row.evidence[: self._limit]),
+            }
+            for row in predictions
+        }
+        doc.spans[SPANS] = [
+            _span(doc, sentence.start, sentence.end, row.label)
+            for row in predictions
+            if row.decision != "no"
+            for sentence in row.evidence[: self._limit]
+        ]
+        scores: dict[tuple[int, int], dict[str, float]] = {}
+        for row in predictions:
+            for sentence in sorted(row.evidence, key=lambda found: found.sentence):
+                scores.setdefault((sentence.start, sentence.end), {})[row.label] = sentence.score
+        scored = {place: _span(doc, *place) for place in scores}
+        doc.spans[SENTENCE_SPANS] = list(scored.values())
+        for place, span in scored.items():
+            span._.mechtag_scores = scores[place]
+            if doc.has_annotation("SENT_START"):
+                span.sent._.mechtag_scores = scores[place]
+
+
+def _title(doc: Doc) -> str:
+    # spaCy keeps the context of as_tuples here while the components run.
+    context = doc._context
+    given = context.get("title") if isinstance(context, Mapping) else None
+    return str(doc._.title or given or "")
+
+
+def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
+    """Give the sentences of the abstract itself: the pipeline's own, or if it has none, those that we cut.
+
+    The text of a `Doc` cannot be cleaned, because offsets are into it. Keywords and notices at its ends, which
+    cleaning cuts off, are left out instead.
+    """
+    content = find_content(doc.text)
+    found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())
+    number = 0
+    for sentence in found:
+        # The pipeline may have taken the label of the keywords into the last sentence.
+        start, end = max(sentence.start, content.start), min(sentence.end, content.end)
+        if not doc.text[start:end].strip():
+            continue
+        if (start, end) != (sentence.start, sentence.end):
+            sentence = sentence.model_copy(update={"start": start, "end": end, "text": doc.text[start:end]})
+        yield sentence.model_copy(update={"sentence": number})
+        number += 1
+
+
+def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
+    """Give the pipeline's own sentences, without the spaces around them."""
+    found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
+    for number, (offset, text) in enumerate(found):
+        start = offset + len(text) - len(text.lstrip())
+        text = text.strip()
+        yield Sentence(
+            record_id=record.record_id,
+            sentence=number,
+            section=section_of(text),
+            start=start,
+            end=start + len(text),
+            text=text,
+        )
+
+
+def _span(doc: Doc, start: int, end: int, label: str = "") -> Span:
+    span = doc.char_span(start, end, label=label, alignment_mode="expand")
+    assert span is not None, "offsets are into this text"
+    return span

@@ -1,0 +1,1 @@
+"""The text of an abstract: cleaning, headings, notes, sentences."""

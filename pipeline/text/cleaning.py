@@ -1,0 +1,266 @@
+"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices, keywords.
+
+`clean_record` does it for a record, however it came; the readers of exports use the same functions.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import ftfy
+
+from mechtag.core.records import Record
+from mechtag.pipeline.text.headings import find_headings
+from mechtag.pipeline.text.sections import LONGEST, find_content
+
+_PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
+# A semicolon is asked for: 'R&D' and '?a=1&copy=2' are no entities.
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_NESTED_ENTITIES = 3
+
+# Only names of HTML, JATS and MathML are tags; 'p <0.05 and n> 30' and '<Rotarod>' are text.
+_BLOCKS = "p br div li ul ol tr table section sec abstract abstracttext blockquote article para".split()
+_TITLES = "title label h1 h2 h3 h4 h5 h6".split()
+_INLINE = (
+    "i b u s em strong sub sup inf span font small big a tt code italic bold sc scp underline roman monospace "
+    "td th tbody thead tfoot html body xref ext-link named-content styled-content inline-formula tex-math math msub "
+    "msup mrow mi mn mo mtext mfrac msqrt mover munder semantics annotation list list-item"
+).split()
+_ATTRIBUTES = r"(?:\s+[\w:.-]{1,40}\s?=\s?(?:\"[^\"<>]{0,500}\"|'[^'<>]{0,500}'|[^\s\"'<>=]{1,200})){0,20}"
+_TAG = re.compile(
+    rf"<(?P<close>/?)(?:(?:jats|mml|m|xhtml|html):(?P<foreign>[a-z][a-z0-9-]{{0,30}})|"
+    rf"(?P<name>{'|'.join(sorted(_BLOCKS + _TITLES + _INLINE, key=len, reverse=True))}))"
+    rf"{_ATTRIBUTES}\s*/?>",
+    re.IGNORECASE,
+)
+_CLOSED_LETTER = re.compile(r"</([a-z])>")
+_SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
+_RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+_BLANK_LINE = re.compile(r"\n\s*\n")
+_LONGEST_HEADING = 100
+# Cleaning may bring to light what must be cleaned, such as a tag within a tag. What is not clean after so many
+# rounds was made to be so, and loses the characters that markup is made of.
+_ROUNDS = 4
+_MARKUP = str.maketrans("", "", "<>&")
+
+# UTF-8 read as Windows-1252, Latin-1 or MacRoman: a letter that begins a character in UTF-8, before one
+# of those that go on ('Ã©', 'â€™'). Whether it is that, ftfy judges by all of the text.
+_SUSPECT = re.compile(r"[\xc2-\xf4][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|[√¬‚][^\x00-\x7f\s]")
+#: What is noted of a record in which `mend_mojibake` changed something.
+MENDED = "letters that were decoded wrongly (as in 'cafÃ©') were mended; the field 'raw' has them as they were"
+# Capitals before a closing quotation mark: 'IRMÃ”' is Portuguese.
+_CAPITALS = re.compile(r"(?<=[A-ZÀ-ÖØ-Þ])[À-ÖØ-Þ][’”…–—»](?!\w)")
+# A text with a lost character in it stays as it is, and letters stay apart as they were written.
+_MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
+
+
+def mend_mojibake(text: str) -> str:
+    """Undo a wrong decoding where it is certain ('Ã©', 'â€™'); otherwise the same text.
+
+    The judgement is that of ftfy, which knows sequences that no language writes:
+    https://ftfy.readthedocs.io/en/latest/heuristic.html.
+    """
+    if len(text) > LONGEST or not _SUSPECT.search(_CAPITALS.sub("", text)):
+        return text
+    mended: str = ftfy.fix_encoding(text, _MENDING)
+    return mended
+
+
+def _is_plain(text: str) -> bool:
+    """Whether there is nothing to clean: no markup, entity, control character, double space or loose accent."""
+    return (
+        text.isprintable()
+        and "<" not in text
+        and "&" not in text
+        and "  " not in text
+        and not any(map(unicodedata.combining, text))
+        and unicodedata.is_normalized("NFC", text)
+    )
+
+
+def _examine(text: str, told: list[str] | None) -> tuple[str, bool]:
+    """Mend a text, and tell whether it is one line with nothing else to clean in it."""
+    # Plain characters are dropped as bytes, ten times as fast as one by one.
+    encoded = text.encode("utf-8", "replace")
+    if rest := encoded.translate(None, _PLAIN_ASCII):
+        special = rest.decode()
+        if _SUSPECT.search(special) and (mended := mend_mojibake(text)) != text:
+            if told is not None and MENDED not in told:
+                told.append(MENDED)
+            return mended, _is_plain(mended)
+        if not _is_plain(special):
+            return text, False
+    return text, encoded.rfind(b"  ") < 0  # which is faster than to search forward
+
+
+def _without_comments(text: str) -> str:
+    first, *others = text.replace("<![CDATA[", "").replace("]]>", "").split("<!--")
+    return first + "".join(
+        after if end else f"<!--{part}" for part in others for _, end, after in [part.partition("-->")]
+    )
+
+
+def strip_markup(text: str) -> str:
+    """Resolve entities and drop tags; paragraphs and titles are set apart by blank lines.
+
+    Superscript numbers become characters (10<sup>6</sup> is not 106). A tag of one letter
+    counts as one only where it is closed somewhere in the text.
+    """
+    for _ in range(_NESTED_ENTITIES):
+        resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
+        if resolved == text:
+            break
+        text = resolved
+    if "<" not in text and "]]>" not in text:
+        return text
+    text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _without_comments(text))
+    closed = set(_CLOSED_LETTER.findall(text.lower()))
+
+    def replace(match: re.Match[str]) -> str:
+        name = (match["foreign"] or match["name"]).lower()
+        if len(name) == 1 and not match["foreign"] and name not in closed and match.start() > 0:
+            return match.group()
+        return "\n\n" if name in _BLOCKS or name in _TITLES else ""
+
+    return _TAG.sub(replace, text)
+
+
+def clean_text(value: Any, told: list[str] | None = None) -> str:
+    """Make a value one line of composed Unicode without markup, mojibake or control characters.
+
+    Parameters
+    ----------
+    value
+        Text or a number; anything else gives ``""``.
+    told
+        Gets `MENDED` if that is true of the text.
+    """
+    if type(value) is str:
+        text: str = value
+    elif type(value) is int:
+        text = str(value)
+    elif type(value) is float and math.isfinite(value):
+        text = str(int(value)) if value.is_integer() else str(value)
+    else:
+        return ""
+    return _settled(text, partial(_line, told=told))
+
+
+def _settled(text: str, clean: Callable[[str], str]) -> str:
+    """Clean until nothing changes any more, so that what was cleaned once stays as it is."""
+    for _ in range(_ROUNDS):
+        cleaned = clean(text)
+        if cleaned == text:
+            return text
+        text = cleaned
+    return clean(text.translate(_MARKUP))
+
+
+def _line(text: str, told: list[str] | None) -> str:
+    text, plain = _examine(text, told)
+    return text.strip(" ") if plain else _one_line(strip_markup(text))
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    if not text.isprintable():
+        text = " ".join(_UNPRINTABLE.sub("", text).split())
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _heads(line: str) -> tuple[bool, bool]:
+    """Whether a line begins with a heading, and whether it is nothing else."""
+    if not line or not (line[0].isupper() or line[0] in "[("):
+        return False, False
+    headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
+    begins = bool(headings) and headings[0].start == 0
+    return begins, begins and len(line) <= _LONGEST_HEADING and headings[0].end >= len(line)
+
+
+def _paragraphs(text: str, wrapped: bool) -> str:
+    """Keep line ends that mean something, at blank lines and headings; others only wrap the text."""
+    if not wrapped:
+        return "\n".join(filter(None, map(_one_line, text.split("\n"))))
+    parts: list[str] = []
+    for block in _BLANK_LINE.split(text):
+        joins = False
+        for line in filter(None, map(_one_line, block.split("\n"))):
+            begins, whole = _heads(line)
+            if joins and not begins:
+                parts[-1] += f" {line}"
+            else:
+                parts.append(line)
+            joins = not whole
+    return "\n".join(parts)
+
+
+def _body(text: str, told: list[str] | None, wrapped: bool) -> str:
+    text, plain = _examine(text, told)
+    if plain:
+        return text.strip(" ")
+    text = strip_markup(
+        text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2029", "\n\n").replace("\u2028", "\n")
+    )
+    return _paragraphs(text, wrapped) if "\n" in text and len(text) <= LONGEST else _one_line(text)
+
+
+def clean_abstract(value: Any, told: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
+    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines.
+
+    Notices at its ends are cut, and so are lists of keywords at its end.
+
+    Parameters
+    ----------
+    value, told
+        As in `clean_text`.
+    wrapped
+        Whether a line end may only wrap the text, as in an export. A single ``\n`` then stays where the
+        source had a blank line, a paragraph or a heading of its own line; all other line ends become spaces.
+
+    Returns
+    -------
+    tuple
+        The abstract, and the keywords that were listed at its end, each once.
+    """
+    if type(value) is not str:
+        return clean_text(value), ()
+    text = _settled(_body(value, told, wrapped), partial(_body, told=told, wrapped=False))
+    keywords: tuple[str, ...] = ()
+    # A text may be judged otherwise when its end is gone.
+    while (content := find_content(text))[:2] != (0, len(text)):
+        keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
+        text = _settled(text[content.start : content.end], partial(_body, told=told, wrapped=False))
+    return text, join_keywords((), keywords)
+
+
+def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Give the first keywords, then those of the others that are not among them in some other case."""
+    found = dict.fromkeys(first)
+    known = {keyword.casefold() for keyword in found}
+    for keyword in others:
+        if keyword.casefold() not in known:
+            known.add(keyword.casefold())
+            found[keyword] = None
+    return tuple(found)
+
+
+def clean_record(record: Record) -> Record:
+    r"""Clean title, abstract and keywords of a record as the readers of exports do; all else stays as it is.
+
+    A record that a reader made, or that was cleaned before, is given back unchanged. Line ends in the
+    abstract are taken for meant, as in every `Record`. Offsets of sentences and evidence are into the
+    abstract of the record that is cut into sentences, so clean first, and keep what this returns.
+    """
+    title = clean_text(record.title)
+    abstract, listed = clean_abstract(record.abstract, wrapped=False)
+    keywords = join_keywords(filter(None, map(clean_text, record.keywords)), listed)
+    if (title, abstract, keywords) == (record.title, record.abstract, record.keywords):
+        return record
+    return record.model_copy(update={"title": title, "abstract": abstract, "keywords": keywords})

@@ -1,0 +1,306 @@
+"""Abstracts into sentences: headings set apart, offsets exact, no model to download.
+
+spaCy does the work, either with the rules below or with an installed model; it is
+imported only when the first abstract is split, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record, Sentence
+from mechtag.core.settings import SentenceSettings
+from mechtag.pipeline.text.headings import OPENERS, Heading, find_headings
+from mechtag.pipeline.text.sections import NOTICE, Tail, find_content, is_keywords, is_note, keywords_of, note_of
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
+
+# After these a sentence goes on, whatever follows.
+_GOES_ON = frozenset(
+    "approx. assoc. avg. ca. capt. cf. col. dept. dr. drs. e.g. eg. eq. eqs. esp. excl. fig. figs. gen. gov. hon. "
+    "i.e. ie. incl. lt. maj. messrs. mr. mrs. ms. mt. prof. ref. refs. rev. sen. sgt. st. univ. v. viz. "
+    "vs.".split()
+)
+# After these it goes on if a number follows ("No. 5", "Sept. 2019"); "no." may also be the last word.
+_BEFORE_NUMBER = frozenset(
+    "apr. aug. ch. chap. dec. feb. jan. jul. jun. mar. max. min. n. no. nos. nov. nr. oct. p. pp. pt. sec. sect. "
+    "sep. sept. vol. vols.".split()
+)
+# After these, as after U.K. and Ph.D., it ends only where the next word is one that opens sentences.
+_MAY_END = frozenset("al. assn. bros. co. corp. ed. eds. etc. inc. jr. ltd. plc. pty. resp. sp. spp. sr.".split())
+_ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.){2,}")
+_INITIAL = re.compile(r"[^\W\d_a-z]\.")  # "24 h. Staff" ends, "J. Smith" does not
+# After these a single letter is a name, not an initial: "hepatitis B. Patients were".
+_LETTERED = frozenset(
+    "appendix arm arms category class cohort condition factor figure grade group groups hepatitis influenza level "
+    "model option panel part phase plan scenario site stage table theory type types version virus vitamin".split()
+)
+
+_OPENING = "\"'‘“„«([{¿¡"
+_CLOSING = "\"'’”»)\\]};"  # ".;" joins the parts of structured abstracts in some exports
+_MARKER = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]")
+_SIGNS = frozenset("•·▪■●*–—-©")  # a bullet, or the mark before a publisher
+_LINE_END = re.compile(r"[\n\r\u2029]\s*")
+_BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r|\u2029")
+# A full stop may carry reference numbers: "at any time.1,2", "was found.[3]".
+_END = re.compile(
+    rf"(?P<stop>[.!?…]+|[。！？])(?:(?<=[^\W\d_]{{4}}\.)\d{{1,3}}(?:[,–-]\d{{1,3}})*|\[[\d,–-]+\])?[{_CLOSING}]*$"
+)
+# Exports lose the space between sentences ("of care.The nurses"). Cut only where no name or address
+# looks so: a word, acronym, number or bracket, a full stop, and a capitalised word of letters.
+_GLUED = re.compile(
+    r"(?<=[A-Za-z][a-z][.!?])(?=[A-Z](?!\.)[A-Za-z]*+(?!\.?\w|[/@]))"
+    r"|(?<=[A-Z]{2}[.!?])(?=[A-Z][a-z]++(?!\.?\w|[/@]))"
+    r"|(?<=[\d%)\]][.!?])(?=[A-Z][a-z]++(?!\.?\w|[/@]))"
+    r"|(?<=[a-z]{3}\.)(?=\d{1,2}\.$)"  # "of care.2. The nurses"
+    rf"|(?<=[。！？])(?![{_CLOSING}])"
+)
+_ADDRESS = re.compile(r"://|www\.|@")
+
+
+def _ends(earlier: str, word: str, following: str) -> bool:
+    """Whether a sentence ends after ``word``, seen with its neighbours; all with their punctuation."""
+    tail = word[-40:]  # enough for every rule, and keeps the search short in a text without spaces
+    match = _END.search(tail)
+    if not match:
+        return False
+    if match["stop"] in "。！？":
+        return True
+    first = next((char for char in following if char.isalnum()), "")
+    if not first:
+        return following in _SIGNS
+    listed = following.endswith(")") and _MARKER.fullmatch(following)
+    if first.islower() and not listed and not any(map(str.isupper, following)):  # "mHealth" may open a sentence
+        return False
+    if match["stop"] != ".":
+        return not (first.isdigit() and "?" not in match["stop"] and "!" not in match["stop"])
+    cased = re.split(r"[(\[/;,<=>–—-]", tail[: match.end("stop")].lstrip(_OPENING))[-1]
+    bare = cased.lower()
+    letters = re.search(r"[^\W\d_]+", following)
+    opener = letters is not None and letters.group() in OPENERS
+    if bare in _GOES_ON or (bare == "0." and first.isdigit()):
+        return False
+    if bare in _BEFORE_NUMBER:
+        return not first.isdigit() and not re.match(r"[IVXLC]+\b", following)
+    if bare in _MAY_END:
+        return opener
+    if _ACRONYM.fullmatch(cased):
+        return opener or (cased.islower() and not first.isdigit())
+    if _INITIAL.fullmatch(cased):
+        return opener or earlier.lower() in _LETTERED
+    return True
+
+
+def _mark_sentences(doc: Doc) -> Doc:
+    """Set where sentences start; the component of the rule pipeline."""
+    earlier = word = ""
+    opening = True
+    starts = np.full(len(doc), -1, dtype=np.int64)
+    # Arrays, in and out: making spaCy's tokens one by one would take longer than all the rest.
+    strings = doc.vocab.strings
+    for index, orth in enumerate(doc.to_array("ORTH").tolist()):
+        text = strings[orth]
+        if text.isspace():
+            continue
+        # A list marker ("1.", "(a)") belongs to what it marks.
+        marks = opening and _MARKER.fullmatch(word) is not None
+        opening = not word or (not marks and _ends(earlier, word, text))
+        if opening and word:
+            starts[index] = 1
+        earlier, word = word, text
+    return doc.from_array(["SENT_START"], starts.astype(np.uint64))  # type: ignore[arg-type]
+
+
+def _load_rules() -> Language:
+    import spacy
+    from spacy.language import Language
+    from spacy.tokenizer import Tokenizer  # type: ignore[import-not-found]
+
+    nlp = spacy.blank("en")
+    # Words between spaces are all the rules need. The English tokenizer peels punctuation off one
+    # character at a time, which takes half a minute for a line of 20,000 brackets.
+    nlp.tokenizer = Tokenizer(nlp.vocab, infix_finditer=_GLUED.finditer, token_match=_ADDRESS.search)
+    Language.component("mechtag_sentences", func=_mark_sentences)
+    nlp.add_pipe("mechtag_sentences")
+    return nlp
+
+
+def _load_model(name: str) -> Language:
+    import spacy
+
+    try:
+        nlp = spacy.load(name, exclude=["ner", "tagger", "morphologizer", "attribute_ruler", "lemmatizer"])
+    except (OSError, ValueError, ImportError) as error:
+        raise MechtagError(
+            f"sentences.spacy_model: {name!r} is neither an installed spaCy package nor a folder with a model that "
+            f"loads ({' '.join(str(error).split())[:200]}); install it with 'python -m spacy download {name}', or set "
+            "it to '' for the built-in rules"
+        ) from None
+    if not nlp("One sentence. Another one.").has_annotation("SENT_START"):
+        raise MechtagError(
+            f"sentences.spacy_model: {name!r} has no component that finds sentences (its components: "
+            f"{', '.join(nlp.pipe_names) or 'none'}); name a model with parser, senter or sentencizer, or set it to '' "
+            "for the built-in rules"
+        )
+    return nlp
+
+
+def prepare(settings: SentenceSettings) -> None:
+    """Load what `split` needs, which takes a second or two; raises as it does."""
+    _pipeline(settings.spacy_model)
+
+
+@lru_cache(maxsize=2)
+def _pipeline(name: str) -> Language:
+    nlp = _load_model(name) if name else _load_rules()
+    nlp.max_length = sys.maxsize  # spaCy would stop with an error at 1,000,000 characters
+    return nlp
+
+
+def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
+    """Line ends that end a sentence.
+
+    The readers leave line ends only where the source had paragraphs or headings, so each is meant. But exports
+    break sentences too: before a small letter only a blank line counts.
+    """
+    for gap in _LINE_END.finditer(abstract, start, stop):
+        if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
+            yield gap
+
+
+def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
+    """Give headings, and what cleaning would cut off the ends, which is a section of its own whatever is in it.
+
+    Each with where what precedes it ends, and where the text below it starts.
+    """
+    content = find_content(abstract)
+    ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
+    breaks: list[tuple[int, int, Heading | Tail]] = [(end.start, end.start, end) for end in ends]
+    if content.start:
+        breaks.append((content.start, content.start, Heading(0, 0, "")))
+    starts = [end.start for end in ends]
+    for heading in find_headings(abstract):
+        place = bisect_right(starts, heading.start) - 1
+        inside = place >= 0 and heading.start < ends[place].end
+        breaks.append((heading.start, heading.end, ends[place] if inside else heading))
+    last = 0
+    for place, below, above in sorted(breaks, key=lambda one: one[:2]):
+        place, last = max(place, last), max(below, last)
+        yield place, last, above
+
+
+def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
+    """Give what is above, offset and text of what lies between headings and line ends."""
+    above: Heading | Tail = Heading(0, 0, "")
+    start = 0
+    for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
+        for gap in [*_gaps(abstract, start, place), None]:
+            stop = gap.start() if gap else place
+            if not abstract[start:stop].isspace() and start < stop:
+                yield above, start, abstract[start:stop]
+            start = gap.end() if gap else below
+        above = part
+
+
+def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
+    """Name the section of a sentence.
+
+    A sentence that is nothing but a note has the name of that note (`sections.note_of`), whatever
+    heading is above it. A heading of notes holds for the sentence after it, and for none that is no note:
+    exports print "Trial registration: ..." in the middle of an abstract, too.
+
+    Parameters
+    ----------
+    heading
+        The one above it, or ``""``.
+    first
+        Whether it is the first sentence below that heading.
+    """
+    note = note_of(sentence)
+    if not is_note(heading):
+        # What protocols say of approval below their own heading is part of it.
+        return heading if not note or "ethics" in heading else note
+    if first:
+        return heading if not is_keywords(heading) or keywords_of(sentence) is not None else note
+    return note
+
+
+def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
+    """Offsets of the sentences of a passage, without the spaces around them."""
+    opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
+    bounds = [*offsets[(opens == 1) & (offsets > 0)].tolist(), len(passage)]
+    spans: list[tuple[int, int]] = []
+    begin = 0
+    for stop in bounds:
+        text = passage[begin:stop]
+        start, end = stop - len(text.lstrip()), begin + len(text.rstrip())
+        begin = stop
+        if start >= end:
+            continue
+        # What has no letter ("2.", "***") is no sentence: it joins the one before it.
+        if spans and not any(map(str.isalpha, text)):
+            spans[-1] = (spans[-1][0], end)
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
+    """Cut abstracts into sentences, one record after the other as they come.
+
+    Headings are no sentences; they become the ``section`` of those below them, but see `section_of`. Every
+    other character that is not a space is in exactly one sentence. Offsets are into the abstract as given.
+    What cleaning would cut off its ends is in the sections ``keywords`` and ``notice``.
+
+    Parameters
+    ----------
+    records
+        Those without an abstract give no sentence.
+
+    Yields
+    ------
+    Sentence
+        In the order of records, and of the text.
+
+    Raises
+    ------
+    MechtagError
+        ``settings.spacy_model`` is not installed, or does not find sentences.
+    """
+    nlp = _pipeline(settings.spacy_model)
+    passages = (
+        (text, (index, record.record_id, above, offset, text))
+        for index, record in enumerate(records)
+        for above, offset, text in _passages(record.abstract)
+    )
+    current, number = -1, 0
+    last: Heading | Tail | None = None
+    # The text goes along, for spaCy would join it anew from its tokens.
+    for doc, (index, record_id, above, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
+        if index != current:
+            current, number, last = index, 0, None
+        for start, end in _spans(doc, passage):
+            if isinstance(above, Tail):
+                section = above.kind
+            else:
+                section = section_of(passage[start:end], above.name, first=last is not above)
+            last = above
+            yield Sentence(
+                record_id=record_id,
+                sentence=number,
+                section=section,
+                start=offset + start,
+                end=offset + end,
+                text=passage[start:end],
+            )
+            number += 1

@@ -1,0 +1,298 @@
+"""Coded records and exemplars as tables, and the arrays that training works on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import Encoder, Vectors
+from mechtag.models.features import Definitions, cues
+from mechtag.models.scoring import pool
+from mechtag.models.sentence_roles import read_roles
+from mechtag.models.tagger import Document, score_documents, units_of
+from mechtag.models.text import clauses
+from mechtag.pipeline.annotations.coded_records import CodedRecord, Exemplar
+from mechtag.pipeline.tagging.predict import document_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+from mechtag.core.arrays import Array, Index, Mask
+
+NO_DOCUMENT = -1
+
+
+@dataclass(frozen=True)
+class CodedDocument:
+    """A document with what people said of it.
+
+    Attributes
+    ----------
+    codes
+        Code of the whole paper a label: 1, 0, or ``None`` for not judged. The codes of an
+        irrelevant paper count as not judged.
+    sentence_labels
+        Labels of each sentence, or ``None`` where only the paper was coded.
+    recoded, added, hard
+        As in `coded_records.CodedRecord`.
+    source
+        Name of the set that the document belongs to, such as the file that it came from.
+    """
+
+    record_id: str
+    document: Document
+    relevant: bool
+    codes: Mapping[str, int | None]
+    sentence_labels: tuple[tuple[str, ...], ...] | None = None
+    recoded: tuple[str, ...] = ()
+    added: bool = False
+    hard: bool | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts and documents as arrays: title and sentences of each document in turn, then the exemplars, all in parts.
+
+    A unit is a title, a sentence or an exemplar; a text is a part of one, see `text.clauses`.
+
+    The label axis is relevance, then the codebook's order; NaN is 'not judged' and never
+    a negative.
+
+    Attributes
+    ----------
+    texts : tuple of str, length n_texts
+    vectors : ndarray, shape (n_texts, size)
+    likenesses : ndarray, shape (n_texts, n_labels, 2)
+    counts : ndarray of bool, shape (n_texts,)
+    reports : ndarray, shape (n_texts,)
+        See `tagger.Units`; exemplars count.
+    n_parts : ndarray, shape (n_units,)
+        Texts of each unit.
+    whole_texts : tuple of str, length n_documents
+    wholes : ndarray, shape (n_documents, size)
+        Vectors of the whole texts.
+    unit_targets : ndarray, shape (n_texts, 1 + n_labels)
+        NaN for titles, for sentences nobody coded, for relevance, which is a document's, and for the parts of a
+        sentence that carries a label, for it is not known which of them does.
+    document : ndarray, shape (n_texts,)
+        Row of the text's document; ``NO_DOCUMENT`` for exemplars.
+    document_targets : ndarray, shape (n_documents, 1 + n_labels)
+    source : ndarray of int, shape (n_documents,)
+        Number of the set that a document belongs to; see `CodedDocument`.
+    hard : ndarray of bool, shape (n_documents,)
+        Whether an irrelevant document is known to be easily taken for a relevant one.
+    """
+
+    texts: tuple[str, ...]
+    vectors: Vectors
+    likenesses: Array
+    counts: Mask
+    reports: Array
+    n_parts: Index
+    whole_texts: tuple[str, ...]
+    wholes: Vectors
+    unit_targets: Array
+    document: Index
+    document_targets: Array
+    source: Index
+    hard: NDArray[np.bool_]
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents there are."""
+        return len(self.document_targets)
+
+    @property
+    def cues(self) -> Array:
+        """See `features.cues`, shape (n_units, n_labels, 3)."""
+        return cues(self.likenesses, self.reports)
+
+    @property
+    def lengths(self) -> Index:
+        """Number of texts of each document."""
+        return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
+
+    def rows(self) -> list[Index]:
+        """Texts of each document."""
+        ends = np.cumsum(self.lengths)
+        return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
+
+    def without(self, document: int) -> Corpus:
+        """Give the corpus that is left when a document and its units are taken out."""
+        return self.keep(np.arange(self.n_documents) != document)
+
+    def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
+        """Give the corpus of some documents, and of the exemplars.
+
+        Parameters
+        ----------
+        documents : ndarray of bool, shape (n_documents,)
+        """
+        exemplar = self.document == NO_DOCUMENT
+        kept = np.where(exemplar, exemplars, documents[self.document])
+        return Corpus(
+            texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
+            vectors=self.vectors[kept],
+            likenesses=self.likenesses[kept],
+            counts=self.counts[kept],
+            reports=self.reports[kept],
+            n_parts=self.n_parts[kept[np.cumsum(self.n_parts) - 1]],
+            whole_texts=tuple(text for text, keep in zip(self.whole_texts, documents, strict=True) if keep),
+            wholes=self.wholes[documents],
+            unit_targets=self.unit_targets[kept],
+            document=np.where(exemplar, NO_DOCUMENT, (np.cumsum(documents) - 1)[self.document])[kept],
+            document_targets=self.document_targets[documents],
+            source=self.source[documents],
+            hard=self.hard[documents],
+        )
+
+    def whole_targets(self) -> Array:
+        """Codes of the papers that were coded only as a whole, shape (n_documents, 1 + n_labels).
+
+        A label of a paper whose sentences were coded for it is NaN: the sentences say more. Unless the label is only
+        at sentences of several parts, which say nothing of their own.
+        """
+        own = self.document != NO_DOCUMENT
+        judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
+        for seen, texts in ((judged, ~np.isnan(self.unit_targets)), (carried, self.unit_targets == 1)):
+            rows, columns = np.nonzero(texts & own[:, None])
+            seen[self.document[rows], columns] = True
+        left = (self.document_targets == 1) & ~carried
+        return np.where(judged & ~left, np.nan, self.document_targets)
+
+    def score_units(self, scores: Array) -> Array:
+        """Pool the scores of each unit's content, shape (n_units, 1 + n_labels).
+
+        Parameters
+        ----------
+        scores : ndarray, shape (n_texts, 1 + n_labels)
+        """
+        return pool(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
+
+    def score_documents(self, relevance: Array, scores: Array) -> Array:
+        """Pool the scores of each document's content, shape (n_documents, 1 + n_labels).
+
+        Parameters
+        ----------
+        relevance : ndarray, shape (n_documents,)
+        scores : ndarray, shape (n_texts, 1 + n_labels)
+        """
+        own = self.document != NO_DOCUMENT
+        content = np.where(self.counts[:, None], scores, -np.inf)[own]
+        return score_documents(relevance, content, self.lengths)
+
+
+def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
+    """Take from coded records what training needs."""
+    return [
+        CodedDocument(
+            record_id=record.record.record_id,
+            document=document_of(record.record.title, record.sentences),
+            relevant=record.relevant,
+            codes={key: record.code(key) for key in label_keys},
+            sentence_labels=record.sentence_labels,
+            recoded=record.recoded,
+            added=record.added,
+            hard=record.hard,
+            source=record.set_name,
+        )
+        for record in records
+    ]
+
+
+def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar], label_keys: Sequence[str]) -> Dataset:
+    """One row a unit: text, multi-hot targets in codebook order, and the row of its document.
+
+    Returns
+    -------
+    datasets.Dataset
+        ``text`` (string), ``targets`` (1 + n_labels floats, NaN for not judged),
+        ``document`` (int; ``NO_DOCUMENT`` for exemplars).
+    """
+    from datasets import Dataset, Features, List, Value
+
+    unknown = [np.nan] * (1 + len(label_keys))
+    texts: list[str] = []
+    targets: list[list[float]] = []
+    owners: list[int] = []
+    for row, coded in enumerate(documents):
+        texts.extend(coded.document.units)
+        targets.append(unknown)
+        if coded.sentence_labels is None:
+            targets.extend([unknown] * len(coded.document.sentences))
+        else:
+            targets.extend([np.nan, *_multi_hot(labels, label_keys, coded.recoded)] for labels in coded.sentence_labels)
+        owners.extend([row] * len(coded.document.units))
+    for exemplar in exemplars:
+        texts.append(exemplar.text)
+        targets.append([np.nan, *_multi_hot(exemplar.labels, label_keys)])
+        owners.append(NO_DOCUMENT)
+    features = Features(
+        {"text": Value("string"), "targets": List(Value("float64"), length=len(unknown)), "document": Value("int64")}
+    )
+    return Dataset.from_dict({"text": texts, "targets": targets, "document": owners}, features=features)
+
+
+def build_corpus(
+    documents: Sequence[CodedDocument],
+    exemplars: Sequence[Exemplar],
+    label_keys: Sequence[str],
+    encoder: Encoder,
+    definitions: Definitions,
+) -> Corpus:
+    """Encode all units and lay out their targets.
+
+    Raises
+    ------
+    MechtagError
+        No document is relevant: only relevant ones are judged for the labels.
+    """
+    if not any(document.relevant for document in documents):
+        raise MechtagError(
+            f"{len(documents)} coded records, none of them relevant; training needs records that carry the labels"
+        )
+    table = unit_table(documents, exemplars, label_keys).with_format("numpy")
+    units = units_of([coded.document for coded in documents])
+    made_up = [clauses(exemplar.text) for exemplar in exemplars]
+    exemplary = [part for parts in made_up for part in parts]
+    texts, whole_texts = (*units.parts, *exemplary), tuple(units.whole_texts())
+    n_parts = np.append(units.n_parts, [len(parts) for parts in made_up]).astype(np.int64)
+    targets = np.asarray(table["targets"], dtype=np.float64)
+    targets[(n_parts > 1)[:, None] & (targets == 1)] = np.nan
+    vectors, wholes = encoder.encode(texts), encoder.encode(whole_texts)
+    document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
+    for row, coded in enumerate(documents):
+        document_targets[row, 0] = coded.relevant
+        if coded.relevant:
+            codes = [coded.codes.get(key) for key in label_keys]
+            document_targets[row, 1:] = [np.nan if code is None else float(code) for code in codes]
+    return Corpus(
+        texts=texts,
+        vectors=vectors,
+        likenesses=definitions.likenesses(vectors),
+        counts=np.append(units.counts, np.ones(len(exemplary), dtype=bool)),
+        reports=np.append(units.reports, read_roles(exemplary).reports),
+        n_parts=n_parts,
+        whole_texts=whole_texts,
+        wholes=wholes,
+        unit_targets=np.repeat(targets, n_parts, axis=0),
+        document=np.repeat(np.asarray(table["document"], dtype=np.int64), n_parts),
+        document_targets=document_targets,
+        source=np.unique([coded.source for coded in documents], return_inverse=True)[1],
+        hard=np.array([not coded.relevant and coded.hard is True for coded in documents]),
+    )
+
+
+def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
+    """Give the corpus with the vectors and likenesses of another encoder."""
+    vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
+    return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors), wholes=wholes)
+
+
+def _multi_hot(labels: Sequence[str], label_keys: Sequence[str], unknown: Sequence[str] = ()) -> list[float]:
+    return [np.nan if key in unknown else float(key in labels) for key in label_keys]

@@ -1,0 +1,355 @@
+"""Fitting the heads, and everything after them out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+from sklearn.svm import SVC
+
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import TrainSettings
+from mechtag.models.features import N_CUES, fit_words
+from mechtag.models.scoring import GAMMA, Calibration, RelevanceHead, no_relevance
+from mechtag.models.tagger import Heads
+from mechtag.training.calibration import fit_calibration
+from mechtag.training.dataset import NO_DOCUMENT, Corpus
+from mechtag.training.finetuning.trainers import Encoded, Trainer
+from mechtag.training.multiple_instance import Wholes, fit_units
+
+# Share of the training texts that count as unlike the others.
+UNFAMILIAR = 0.05
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Scores from heads that did not see the document; label axis: relevance, then codebook order.
+
+    Attributes
+    ----------
+    units : ndarray, shape (n_units, 1 + n_labels)
+        NaN for exemplars, minus infinity for what is no content.
+    documents : ndarray, shape (n_documents, 1 + n_labels)
+    """
+
+    units: Array
+    documents: Array
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Encoder, heads and calibration, with the out-of-fold scores that the calibration was fitted on.
+
+    Attributes
+    ----------
+    encoded
+        The encoder of the heads, and the whole corpus as it encodes it.
+    fold : ndarray, shape (n_documents,)
+    held_out : HeldOut
+    """
+
+    encoded: Encoded
+    heads: Heads
+    calibration: Calibration
+    fold: Index
+    held_out: HeldOut
+
+
+def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
+    """Fit encoder and heads on all documents; probability curves and thresholds on out-of-fold scores.
+
+    Parameters
+    ----------
+    added
+        How many documents, the last ones, came in by retraining; see `assign_folds`.
+
+    Raises
+    ------
+    MechtagError
+        No label has ``min_positives`` examples, or there are fewer relevant or
+        irrelevant records than folds.
+    """
+    fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
+    everything = np.ones(corpus.n_documents, dtype=bool)
+    scores = held_out_scores(corpus, trainer, fold, everything, settings, seed)
+    calibration = calibrate(corpus, scores.documents, everything, settings)
+    encoded = trainer.encode(corpus, everything, seed)
+    heads = fit_heads(encoded.corpus, everything, settings)
+    return Fitted(encoded, heads, calibration, fold, scores)
+
+
+def held_out_scores(
+    corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
+) -> HeldOut:
+    """Score each fold by heads that learnt from the documents of the other folds; parameters as in `fit_folds`."""
+    return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
+
+
+def fit_folds(
+    corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
+) -> Iterator[tuple[Encoded, Heads]]:
+    """Fit heads for each fold, the first one first, on the documents of the other folds.
+
+    Parameters
+    ----------
+    documents : ndarray of bool, shape (n_documents,)
+        Those that may be learnt from.
+    """
+    for held_out in range(settings.folds):
+        learnt = documents & (fold != held_out)
+        encoded = trainer.encode(corpus, learnt, seed)
+        yield encoded, fit_heads(encoded.corpus, learnt, settings)
+
+
+def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
+    """Score the documents of each fold by what `fit_folds` gave for it."""
+    scores = np.full(corpus.unit_targets.shape, np.nan)
+    relevance = np.full(corpus.n_documents, np.nan)
+    for held_out, (encoded, heads) in enumerate(fitted):
+        rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
+        scores[rows] = score_texts(encoded.corpus, heads, rows)
+        relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
+    return HeldOut(corpus.score_units(scores), corpus.score_documents(relevance, scores))
+
+
+def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
+    """Fit curves and thresholds on out-of-fold scores of some documents.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+    """
+    return fit_calibration(
+        scores[documents],
+        corpus.document_targets[documents],
+        settings,
+        corpus.hard[documents],
+        corpus.source[documents],
+    )
+
+
+def cross_calibrate(
+    corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
+) -> Iterator[tuple[Index, Array, Calibration]]:
+    """Fit curves and thresholds for each fold on the others, so that no paper has a say in its own.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+    documents : ndarray of bool, shape (n_documents,), optional
+        Those that have a say; all by default.
+
+    Yields
+    ------
+    rows : ndarray
+        Documents of the fold.
+    scores : ndarray, shape (n_rows, 1 + n_labels)
+    calibration : Calibration
+    """
+    chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
+    for held_out in np.unique(fold):
+        calibration = calibrate(corpus, scores, chosen & (fold != held_out), settings)
+        rows = np.flatnonzero(fold == held_out)
+        yield rows, scores[rows], calibration
+
+
+def assign_folds(
+    relevant: Array,
+    folds: int,
+    seed: int,
+    added: int = 0,
+    source: Index | None = None,
+    hard: Mask | None = None,
+) -> Index:
+    """Deal documents into folds, relevant, irrelevant and hard ones evenly; a paper is never split.
+
+    Each source (a file of coded records) is dealt on its own, so that its papers stay in their folds
+    when other files are added: models before and after are then compared on the same folds. A source
+    with too few papers for that fills up the folds that have the fewest of a kind. For the same
+    reason, documents that were added by retraining are dealt in turn, after all others.
+
+    Parameters
+    ----------
+    relevant : ndarray, shape (n_documents,)
+        1 or 0; all may be 1.
+    added
+        How many of the last documents were added later, in the order in which they came.
+    source : ndarray of int, shape (n_documents,), optional
+        Which source each document came from; one for all by default.
+    hard : ndarray of bool, shape (n_documents,), optional
+        Which of the irrelevant documents are hard; none by default.
+
+    Raises
+    ------
+    MechtagError
+        There are fewer relevant or irrelevant documents than folds.
+    """
+    known = np.arange(len(relevant)) < len(relevant) - added
+    rarest = int(np.unique(relevant[known], return_counts=True)[1].min())
+    if rarest < folds:
+        raise MechtagError(
+            f"{folds} folds need at least {folds} relevant and, if there are any, {folds} irrelevant records; "
+            f"the rarer kind has {rarest}; code more records or lower train.folds in params.yaml"
+        )
+    fold = np.full(len(relevant), -1, dtype=np.int64)
+    kind = relevant.astype(np.int64)
+    if hard is not None:
+        kind[(kind == 0) & hard] = 2
+    own = np.zeros(len(relevant), dtype=np.int64) if source is None else source
+    small = []
+    for number in np.unique(own[known]):
+        rows = np.flatnonzero(known & (own == number))
+        if np.unique(kind[rows], return_counts=True)[1].min() < folds:
+            small.append(rows)
+            continue
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        for place, (_, held_out) in enumerate(splitter.split(rows, kind[rows])):
+            fold[rows[held_out]] = place
+    for rows in small:
+        for row in np.random.default_rng(seed).permutation(rows):
+            same = fold[(relevant == relevant[row]) & (fold >= 0)]
+            fold[row] = np.bincount(same, minlength=folds).argmin()
+    for value in (0, 1):
+        rows = np.flatnonzero(~known & (relevant == value))
+        fold[rows] = np.arange(len(rows)) % folds
+    return fold
+
+
+def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
+    """Fit relevance, and two logistic regressions for each label, one on vectors, one on words.
+
+    The scores of the two are added. What a label is learnt on says `LabelExamples`.
+
+    Parameters
+    ----------
+    documents : ndarray of bool, shape (n_documents,)
+        Those to learn from; exemplars are always learnt from.
+    """
+    n_labels = corpus.unit_targets.shape[1] - 1
+    weights, cue_weights = np.zeros((n_labels, corpus.vectors.shape[1])), np.zeros((n_labels, N_CUES))
+    intercept = np.zeros(n_labels)
+    usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
+    words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
+    counts = words.features(corpus.texts)
+    word_weights = np.zeros((n_labels, len(words.terms)))
+    own_cues = corpus.cues
+
+    coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)[1:]
+    examples = [_label_examples(corpus, usable, documents, 1 + label) for label in range(n_labels)]
+    learnt = [
+        label
+        for label, own in enumerate(examples)
+        if own.positives + coded_whole[label] >= settings.min_positives and (len(own.lengths) or not own.targets.all())
+    ]
+    if not learnt:
+        raise MechtagError(
+            f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives), and "
+            "others that do not carry it; code more or add exemplars"
+        )
+    if len(learnt) < n_labels:
+        shared = _fit_shared([examples[label] for label in learnt], [own_cues[:, label] for label in learnt], settings)
+        cue_weights[:], intercept[:] = shared
+    for label in learnt:
+        features = np.hstack([corpus.vectors, own_cues[:, label]])
+        coefficients, intercept[label] = examples[label].fit(features, settings.regularisation)
+        weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])
+        word_weights[label], shift = examples[label].fit(counts, settings.word_regularisation)
+        intercept[label] += shift
+    return Heads(fit_relevance(corpus, documents, settings), weights, cue_weights, words, word_weights, intercept)
+
+
+def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> RelevanceHead:
+    """Fit the support vector machine on whole texts; without irrelevant documents there is nothing to learn."""
+    relevant = corpus.document_targets[documents, 0]
+    if len(np.unique(relevant)) < 2:
+        return no_relevance(corpus.wholes.shape[1])
+    # Rounded first, so that the machine is fitted on what is kept of it.
+    wholes = corpus.wholes[documents].astype(np.float16)
+    machine = SVC(C=settings.relevance_regularisation, kernel="rbf", gamma=GAMMA).fit(
+        wholes.astype(np.float64), relevant
+    )
+    kept = wholes[machine.support_]
+    cosines = wholes.astype(np.float64) @ kept.astype(np.float64).T
+    cosines[machine.support_, np.arange(len(kept))] = -1.0  # each with the others
+    familiar = float(np.quantile(cosines.max(axis=1), UNFAMILIAR))
+    return RelevanceHead(kept, machine.dual_coef_[0].copy(), float(machine.intercept_[0]), familiar)
+
+
+@dataclass(frozen=True)
+class LabelExamples:
+    """What a label is learnt on: the sentences coded for it, the exemplars, and the papers that were judged for it.
+
+    A paper whose sentences were coded teaches as a whole too: where each sentence is judged
+    alone, nothing says that the score of the paper is what has to be right in the end.
+
+    Attributes
+    ----------
+    units : ndarray of int
+        Rows of the units that were coded one by one.
+    targets : ndarray
+    whole_units : ndarray of int
+        Rows of the content of the papers, paper by paper.
+    lengths : ndarray
+        How many units each of those papers has.
+    whole_targets : ndarray
+    positives : int
+        How many sentences and exemplars carry the label.
+    """
+
+    units: Index
+    targets: Array
+    whole_units: Index
+    lengths: Index
+    whole_targets: Array
+    positives: int
+
+    def wholes(self, features: Any) -> Wholes:
+        """Give the papers with some features of their units."""
+        return Wholes(features[self.whole_units], self.lengths, self.whole_targets)
+
+    def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
+        """Fit weights and intercept; see `multiple_instance.fit_units`."""
+        return fit_units(features[self.units], self.targets, regularisation, self.wholes(features))
+
+
+def _fit_shared(
+    examples: Sequence[LabelExamples], features: Sequence[Array], settings: TrainSettings
+) -> tuple[Array, float]:
+    """Fit one regression on the examples of several labels, each with its own features."""
+    parts = [each.wholes(own) for each, own in zip(examples, features, strict=True)]
+    wholes = Wholes(
+        np.vstack([part.features for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+    )
+    units = np.vstack([own[each.units] for each, own in zip(examples, features, strict=True)])
+    targets = np.concatenate([each.targets for each in examples])
+    return fit_units(units, targets, settings.regularisation, wholes)
+
+
+def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> LabelExamples:
+    units = ~np.isnan(corpus.unit_targets[:, column]) & usable
+    whole_targets = corpus.document_targets[:, column]
+    wholes = documents & ~np.isnan(whole_targets)
+    # Units of a document are neighbours, and documents in order, so their rows are too.
+    content = corpus.counts & (corpus.document != NO_DOCUMENT)
+    whole_units = np.flatnonzero(content & wholes[corpus.document])
+    targets = corpus.unit_targets[units, column]
+    return LabelExamples(
+        units=np.flatnonzero(units),
+        targets=targets,
+        whole_units=whole_units,
+        lengths=np.bincount(corpus.document[whole_units], minlength=corpus.n_documents)[wholes],
+        whole_targets=whole_targets[wholes],
+        positives=int(targets.sum()),
+    )
+
+
+def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
+    """Score texts from the vectors at hand, shape (n_rows, 1 + n_labels)."""
+    texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
+    return heads.score_parts(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))

@@ -1,0 +1,94 @@
+"""The learning curve: how tagging fares when a part of the coded papers is all there is to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mechtag.core.arrays import Index, Mask
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings
+from mechtag.training.dataset import Corpus
+from mechtag.training.finetuning.trainers import Frozen, Progress
+from mechtag.training.heads import assign_folds, cross_calibrate, held_out_scores
+from mechtag.training.train import predictions_of, read_material
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+
+
+def learning_curve(
+    settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
+) -> dict[int, list[Prediction]]:
+    """Tag all coded papers out of fold, by models that learnt from a quarter, a half, three quarters and all others.
+
+    The folds are those of training. Smaller parts lie within larger ones, and pooling, calibration
+    and thresholds are chosen on the same part. Exemplars are learnt from throughout. The encoder
+    stays as it is, whatever trainer the settings name: to tune it so often would take hours.
+
+    Parameters
+    ----------
+    on_progress
+        Called with 1 after each of ``SHARES``.
+
+    Returns
+    -------
+    dict
+        Predictions by the number of papers that a model learnt from (the mean over folds, rounded);
+        a part that holds too little to learn from is left out.
+
+    Raises
+    ------
+    MechtagError
+        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+    """
+    coded, encoder, definitions, corpus = read_material(settings, codebook)
+    added = sum(record.added for record in coded)
+    fold = assign_folds(
+        corpus.document_targets[:, 0], settings.train.folds, settings.seed, added, corpus.source, corpus.hard
+    )
+    record_ids = [row.record.record_id for row in coded]
+    curve = {}
+    for share, part in parts(corpus, fold, settings.seed).items():
+        papers = round(float(np.mean([(part & (fold != held_out)).sum() for held_out in np.unique(fold)])))
+        try:
+            curve[papers] = _tag(
+                corpus, Frozen(encoder, definitions), fold, part, settings, codebook, record_ids, f"learning-{share}"
+            )
+        except MechtagError:
+            if share == max(SHARES):
+                raise
+        on_progress(1)
+    return curve
+
+
+def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
+    """Draw the papers of each share, as many relevant and irrelevant ones of each fold as it says, at least one."""
+    generator = np.random.default_rng(seed)
+    relevant = corpus.document_targets[:, 0]
+    drawn = {share: np.zeros(len(fold), dtype=bool) for share in SHARES}
+    for number in np.unique(fold):
+        for kind in np.unique(relevant):
+            rows = generator.permutation(np.flatnonzero((fold == number) & (relevant == kind)))
+            for share, part in drawn.items():
+                part[rows[: int(np.ceil(share * len(rows)))]] = True
+    return drawn
+
+
+def _tag(
+    corpus: Corpus,
+    trainer: Frozen,
+    fold: Index,
+    part: Mask,
+    settings: Settings,
+    codebook: Codebook,
+    record_ids: list[str],
+    name: str,
+) -> list[Prediction]:
+    scores = held_out_scores(corpus, trainer, fold, part, settings.train, settings.seed)
+    made: list[Prediction] = []
+    for rows, pooled, calibration in cross_calibrate(corpus, scores.documents, fold, settings.train, part):
+        made += predictions_of([record_ids[row] for row in rows], codebook, pooled, calibration, name)
+    return made

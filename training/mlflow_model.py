@@ -1,0 +1,167 @@
+"""The model as MLflow serves it: a table of records in, probabilities, decisions and evidence out.
+
+MLflow keeps this file with each logged model and runs it to load the model ("models from code"), so that
+nothing is pickled; see `mlflow_runs.log_model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature, set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc.model import PythonModel
+from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction, Record
+from mechtag.core.settings import SentenceSettings, TagSettings
+from mechtag.models.model_folder import load_model
+from mechtag.pipeline.tagging.predict import tag_records
+
+MODEL = "model"
+# Packages that the carried code imports, and that loading a model needs; the encoder's comes on top.
+PACKAGES = (
+    "ftfy",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "PyYAML",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "spacy",
+    "torch",
+    "transformers",
+)
+EXAMPLE = (
+    {
+        "record_id": "example-1",
+        "title": "Sharing the lead in joint care teams",
+        "abstract": "Managers of both services agreed on one aim. They met each month and decided together.",
+    },
+    {"record_id": "example-2", "title": "Growth of beans in shade", "abstract": ""},
+)
+
+
+def signature(labels: Sequence[str]) -> ModelSignature:
+    """Say what a served model takes and gives.
+
+    Parameters
+    ----------
+    labels
+        Relevance first, then the labels in codebook order.
+    """
+    text, number, count = DataType.string, DataType.double, DataType.long
+    evidence = Array(
+        Object(
+            [
+                Property("sentence", count),
+                Property("start", count),
+                Property("end", count),
+                Property("text", text),
+                Property("score", number),
+            ]
+        )
+    )
+    inputs = [ColSpec(text, "title"), ColSpec(text, "abstract", False), ColSpec(text, "record_id", False)]
+    outputs = [ColSpec(text, "record_id", False), ColSpec(text, "model_id"), ColSpec(text, "abstract")]
+    for label in labels:
+        outputs += [ColSpec(number, f"{label}_probability"), ColSpec(text, f"{label}_decision")]
+        outputs += [ColSpec(evidence, f"{label}_evidence")]
+    return ModelSignature(inputs=Schema([*inputs]), outputs=Schema([*outputs]))
+
+
+class ServedTagger(PythonModel):
+    """A model folder behind MLflow's interface."""
+
+    def load_context(self, context: Any) -> None:
+        """Load the model folder that was logged."""
+        self._model = load_model(Path(context.artifacts[MODEL]))
+        self._sentences = SentenceSettings.model_validate(context.model_config["sentences"])
+        self._tag = TagSettings.model_validate(context.model_config["tag"])
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Tag records.
+
+        Parameters
+        ----------
+        model_input
+            One row a record: ``title``, and perhaps ``abstract`` and ``record_id``. MLflow has checked names
+            and types. Texts are cleaned as `mechtag tag` cleans them.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a record, in the order of the input: ``record_id`` as given; ``model_id``; ``abstract`` as it
+            was tagged, which the offsets of evidence are into; and for each label ``<label>_probability``,
+            ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
+
+        Raises
+        ------
+        MlflowException
+            A record has no title, or a value is no text. A server answers with status 400.
+        """
+        try:
+            records = list(_records(model_input))
+            ids = [record_id for record_id, _ in records]
+            cleaned, made = tag_records(
+                self._model.tagger,
+                self._model.config.model_id,
+                [record for _, record in records],
+                self._sentences,
+                evidence_sentences=self._tag.evidence_sentences,
+            )
+        except MechtagError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        labels = self._model.tagger.codebook.all_keys
+        width = len(labels)
+        rows = [
+            _row(ids[row], record.abstract, made[row * width : (row + 1) * width]) for row, record in enumerate(cleaned)
+        ]
+        return pd.DataFrame(rows, columns=signature(labels).outputs.input_names())
+
+
+def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
+    """Give the name of each record in the input, and the record under a name that no other one has."""
+    columns = ("record_id", "title", "abstract")
+    for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
+        record_id, title, abstract = (
+            _text(cell, f"record {number}: {name}") for name, cell in zip(columns, cells, strict=True)
+        )
+        if not title or not title.strip():
+            raise MechtagError(f"record {number}: no title; every record needs one, an abstract may be left out")
+        yield record_id, Record(record_id=str(number), title=title, abstract=abstract or "")
+
+
+def _cells(table: pd.DataFrame, name: str) -> Sequence[Any]:
+    return list(table[name]) if name in table else [None] * len(table)
+
+
+def _text(cell: Any, place: str) -> str | None:
+    if cell is None or cell != cell:  # pandas writes an empty cell as NaN
+        return None
+    if not isinstance(cell, str):
+        raise MechtagError(f"{place} is {type(cell).__name__} {cell!r:.40}; expected text")
+    try:
+        cell.encode()
+    except UnicodeEncodeError as error:
+        raise MechtagError(f"{place} is no text: {error.reason} at character {error.start}") from None
+    return cell
+
+
+def _row(record_id: str | None, abstract: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    row: dict[str, Any] = {"record_id": record_id, "model_id": predictions[0].model_id, "abstract": abstract}
+    for prediction in predictions:
+        row[f"{prediction.label}_probability"] = prediction.probability
+        row[f"{prediction.label}_decision"] = prediction.decision
+        row[f"{prediction.label}_evidence"] = [sentence.model_dump() for sentence in prediction.evidence]
+    return row
+
+
+set_model(ServedTagger())

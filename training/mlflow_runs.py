@@ -1,0 +1,308 @@
+"""MLflow: each training run with settings, figures, hashes and model, its evaluation, and the model registry."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import mechtag
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.settings import Settings
+from mechtag.models.encoder import PACKAGE_PREFIX
+from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
+
+RUN_FILE = "mlflow_run.json"
+EXPERIMENT = "mechtag"
+_LOCAL_STORE = "sqlite:///mlflow.db"
+# Packages of this project whose code a logged model brings with it.
+_CARRIED = ("core", "models", "pipeline")
+_NOT_CODE = ("trained", "kept", ".*", "__pycache__")
+
+
+def log_run(
+    config: ModelConfig,
+    folder: str | Path,
+    settings: Settings,
+    metrics: Mapping[str, float],
+    losses: Sequence[float] = (),
+) -> str:
+    """Log a finished training run and write its id into the model folder.
+
+    The store is ``mlflow.db`` in the working directory unless ``MLFLOW_TRACKING_URI`` says
+    otherwise. The id stands in a file of its own, because it differs from run to run and the
+    model must not.
+
+    Parameters
+    ----------
+    settings
+        Logged as ``block.key``.
+    metrics
+        Out-of-fold figures by name.
+    losses
+        Of tuning, on held-out papers: before the first epoch and after each.
+
+    Returns
+    -------
+    str
+        The run id.
+
+    Raises
+    ------
+    MechtagError
+        The store does not answer, or refuses.
+    """
+    import mlflow
+
+    with tracking_store(), mlflow.start_run() as run:
+        mlflow.log_params(_flat(settings.model_dump(mode="json")))
+        mlflow.log_metrics(dict(metrics))
+        for epoch, loss in enumerate(losses):
+            mlflow.log_metric("tuning_loss", loss, step=epoch)
+        mlflow.set_tags(
+            {
+                "model_id": config.model_id,
+                "codebook": config.codebook.name,
+                "codebook_sha256": config.codebook_sha256,
+                "encoder_sha256": config.encoder.sha256,
+                **{f"data_sha256.{name}": digest for name, digest in config.data.items()},
+            }
+        )
+        run_id: str = run.info.run_id
+        uri = log_model(folder, settings)
+        write_json(Path(folder) / RUN_FILE, {"run_id": run_id, "model_id": config.model_id, "model_uri": uri})
+    return run_id
+
+
+@contextmanager
+def tracking_store() -> Iterator[None]:
+    """Choose the store of runs and the experiment, made where they are missing; say so if it does not answer."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    store = os.environ.get("MLFLOW_TRACKING_URI")
+    # Said each time, because MLflow remembers the last store of the process and then ignores the variable.
+    mlflow.set_tracking_uri(store or _LOCAL_STORE)
+    try:
+        if not store and mlflow.get_experiment_by_name(EXPERIMENT) is None:
+            mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
+        mlflow.set_experiment(EXPERIMENT)
+        yield
+    except MlflowException as error:
+        raise MechtagError(
+            f"MLflow store {store or _LOCAL_STORE}: {' '.join(error.message.split())[:300]}; what was written to files "
+            "stands. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
+        ) from None
+
+
+def log_model(folder: str | Path, settings: Settings) -> str:
+    """Log a model folder to the active run as a model that MLflow loads and serves; see `training.mlflow_model`.
+
+    It carries the code that it needs, so it runs where mechtag is not installed. The encoder is not in it:
+    it is a package among the requirements, or what ``encoder.name`` says.
+
+    Parameters
+    ----------
+    settings
+        How texts are cut into sentences, and how many of them are given as evidence.
+
+    Returns
+    -------
+    str
+        Address of the model, ``models:/...``; ``runs:/<run id>/model`` is the same one.
+    """
+    import mlflow
+
+    from mechtag.training.mlflow_model import EXAMPLE, MODEL, signature
+
+    config = read_config(folder)
+    with tempfile.TemporaryDirectory() as name, _same_import_path():
+        parts = Path(name)
+        # Not the whole folder: what else lies in it is no part of the model.
+        (parts / "model").mkdir()
+        for file in (CONFIG, WEIGHTS, TUNED):
+            shutil.copy(Path(folder) / file, parts / "model")
+        code = parts / "mechtag"
+        code.mkdir()
+        shutil.copy(mechtag.__file__, code)
+        for package in _CARRIED:
+            shutil.copytree(
+                Path(mechtag.__file__).with_name(package), code / package, ignore=shutil.ignore_patterns(*_NOT_CODE)
+            )
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(Path(__file__).with_name("mlflow_model.py")),
+            artifacts={MODEL: str(parts / "model")},
+            code_paths=[str(code)],
+            model_config=settings.model_dump(mode="json", include={"sentences", "tag"}),
+            signature=signature(config.codebook.all_keys),
+            input_example=list(EXAMPLE),
+            pip_requirements=requirements(config),
+            metadata={"model_id": config.model_id},
+        )
+    return str(logged.model_uri)
+
+
+def requirements(config: ModelConfig) -> list[str]:
+    """Name the packages that a served model needs, at the versions installed here."""
+    from mechtag.training.mlflow_model import PACKAGES
+
+    encoder = config.encoder.name
+    packages = [*PACKAGES, encoder.removeprefix(PACKAGE_PREFIX)] if encoder.startswith(PACKAGE_PREFIX) else PACKAGES
+    # Without the build ("2.13.0+cpu"), which registries do not know.
+    return [f"{package}=={importlib.metadata.version(package).split('+')[0]}" for package in packages]
+
+
+@contextmanager
+def _same_import_path() -> Iterator[None]:
+    """Take the folder of carried code, which MLflow puts first to try the model, off the import path."""
+    before = list(sys.path)
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def log_evaluation(
+    folder: str | Path, reports: str | Path, settings: Settings, figures: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
+
+    Where the store has no run of the model, because it came from a DVC remote, a run is made for it.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    reports
+        Folder that 'mechtag evaluate' wrote ``metrics.json`` to; its files, and those of its ``plots``,
+        are logged under ``evaluation``. Figures keep the names that they have in ``metrics.json``; those
+        of single labels are left out.
+    figures
+        Matplotlib figures by name, logged as pictures beside the plots.
+
+    Returns
+    -------
+    str
+        The run id.
+
+    Raises
+    ------
+    MechtagError
+        The folder is no model, there are no metrics, or the store does not answer.
+    """
+    import mlflow
+
+    config = read_config(folder)
+    metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
+    with tracking_store():
+        run_id = find_run(config, Path(folder))
+    run_id = run_id or log_run(config, folder, settings, {})
+    with tracking_store(), mlflow.start_run(run_id=run_id):
+        mlflow.log_metrics(metrics)
+        for name, figure in figures.items():
+            mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
+        for part in ("", "plots"):  # not all below it, for the store itself may lie there
+            for file in sorted((Path(reports) / part).glob("*")):
+                if file.is_file():
+                    mlflow.log_artifact(str(file), artifact_path=f"evaluation/{part}".rstrip("/"))
+    return run_id
+
+
+def find_run(config: ModelConfig, folder: Path) -> str | None:
+    """Id of the run that logged a model: the one its folder names, else the newest."""
+    import mlflow
+
+    path = folder / RUN_FILE
+    named = read_json(path).get("run_id") if path.is_file() else None
+    found = mlflow.search_runs(filter_string=f"tags.model_id = '{config.model_id}'", output_format="list")
+    ids = [run.info.run_id for run in found]
+    return named if named in ids else next(iter(ids), None)
+
+
+def _pooled(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in metrics.items():
+        if not isinstance(value, Mapping) or key == "labels":
+            continue
+        if value.get("value") is not None:
+            yield f"{prefix}{key}", float(value["value"])
+        else:
+            yield from _pooled(value, f"{prefix}{key}.")
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value) if isinstance(value, list | tuple) else value
+    return flat
+
+
+REGISTERED = "mechtag"
+CHAMPION, PREVIOUS = "champion", "previous"
+
+
+@contextmanager
+def tolerated(tell: Callable[[str], None]) -> Iterator[None]:
+    """Go on where MLflow fails: no store, network or server may cost the model that was trained."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        tell(
+            f"note: MLflow failed ({type(error).__name__}: {reason}). The model in use is what the model folder says; "
+            "the registry is brought in line by the next 'mechtag retrain'"
+        )
+
+
+def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
+    """Give the model in a folder a version in the registry, unless it has one, and let aliases point to it.
+
+    Parameters
+    ----------
+    settings
+        To log the model under, where the store has no run of it.
+    tags
+        Of the version, beside ``model_id`` and ``codebook_sha256``.
+
+    Raises
+    ------
+    MechtagError
+        The store does not answer, or refuses.
+    """
+    import mlflow
+    from mlflow import MlflowClient
+
+    config = read_config(folder)
+    with tracking_store():
+        run_id = find_run(config, Path(folder))
+    run_id = run_id or log_run(config, folder, settings, {})
+    with tracking_store():
+        client = MlflowClient()
+        found = client.search_model_versions(f"name = '{REGISTERED}' and tag.model_id = '{config.model_id}'")
+        made = found[0] if found else mlflow.register_model(f"runs:/{run_id}/model", REGISTERED)
+        for key, value in {**tags, "model_id": config.model_id, "codebook_sha256": config.codebook_sha256}.items():
+            client.set_model_version_tag(REGISTERED, made.version, key, value)
+        for alias in aliases:
+            client.set_registered_model_alias(REGISTERED, alias, made.version)
+
+
+def drop_alias(alias: str) -> None:
+    """Take an alias away, where it points to a model; raises as `register`."""
+    from mlflow import MlflowClient
+
+    with tracking_store():
+        client = MlflowClient()
+        if alias in client.get_registered_model(REGISTERED).aliases:
+            client.delete_registered_model_alias(REGISTERED, alias)

@@ -1,0 +1,1 @@
+"""A new model from new annotations, compared with the one in use."""

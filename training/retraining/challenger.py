@@ -1,0 +1,133 @@
+"""The challenger: trained on a version of the annotations, set beside the model in use on the same papers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.core.parquet import read_predictions, write_predictions
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings
+from mechtag.models.model_folder import Model, load_model
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.tagging.predict import predict
+from mechtag.training.finetuning.trainers import Progress
+from mechtag.training.train import data_hashes, save_model, train
+
+MODEL, OUT_OF_FOLD = "model", "out-of-fold"
+DOCUMENTS, SENTENCES = "documents.parquet", "sentences.parquet"
+_FINISHED = "finished.json"
+
+
+@dataclass(frozen=True)
+class Challenger:
+    """A model that may take the place of the one in use.
+
+    Attributes
+    ----------
+    folder
+        Holds its ``model`` and what it said ``out-of-fold``.
+    documents
+        Out of fold; see `train.Trained`.
+    figures, losses
+        As in `train.Trained`.
+    """
+
+    folder: Path
+    model: Model
+    documents: list[Prediction]
+    figures: dict[str, float]
+    losses: tuple[float, ...]
+
+
+def train_challenger(
+    settings: Settings,
+    codebook: Codebook,
+    version: str,
+    folder: Path,
+    *,
+    work: Path | None = None,
+    on_progress: Progress = lambda _: None,
+) -> Challenger:
+    """Train on a version of the annotations, unless that was done and finished before.
+
+    Parameters
+    ----------
+    folder
+        To write to; nothing else is touched.
+    work, on_progress
+        See `trainers.make_trainer`.
+
+    Raises
+    ------
+    MechtagError
+        As `train.train`.
+    """
+    key = _key(settings, codebook, version)
+    finished = folder / _FINISHED
+    if not finished.is_file() or read_json(finished)["key"] != key:
+        trained = train(settings, codebook, version=version, work=work, on_progress=on_progress)
+        finished.unlink(missing_ok=True)
+        save_model(trained, folder / MODEL)
+        write_predictions(folder / OUT_OF_FOLD / DOCUMENTS, trained.documents)
+        write_predictions(folder / OUT_OF_FOLD / SENTENCES, trained.sentences)
+        # Last, so that what was interrupted is done again.
+        write_json(finished, {"key": key, "figures": trained.figures, "losses": trained.losses})
+    notes = read_json(finished)
+    return Challenger(
+        folder=folder,
+        model=load_model(folder / MODEL, codebook),
+        documents=read_predictions(folder / OUT_OF_FOLD / DOCUMENTS),
+        figures=notes["figures"],
+        losses=tuple(notes["losses"]),
+    )
+
+
+def _key(settings: Settings, codebook: Codebook, version: str) -> str:
+    """Hash of all that the challenger depends on."""
+    chosen = settings.model_dump(mode="json", include={"seed", "encoder", "sentences", "train"})
+    text = json.dumps([chosen, codebook.sha256, data_hashes(settings, version)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def champion_predictions(
+    champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
+) -> tuple[list[Prediction], list[CodedRecord]]:
+    """Give what the model in use says of each coded record without having learnt from it.
+
+    Of the records that it was trained on, that is what it said out of fold; the others it
+    tags as it would any new record.
+
+    Returns
+    -------
+    predictions
+    new
+        Those of ``coded`` that it was not trained on.
+
+    Raises
+    ------
+    MechtagError
+        ``out_of_fold`` holds the out-of-fold predictions of another model.
+    """
+    path = out_of_fold / DOCUMENTS
+    documents = read_predictions(path)
+    makers = {row.model_id.split(":")[0] for row in documents}
+    if makers != {champion.config.model_id}:
+        raise MechtagError(
+            f"{path}: out-of-fold predictions of {', '.join(sorted(makers)) or 'no model'}, but the model in use is "
+            f"{champion.config.model_id}; there is nothing fair to compare with. Restore both from one run "
+            "('dvc checkout'), or train anew with 'mechtag train'"
+        )
+    learnt = {row.record_id for row in documents}
+    new = [record for record in coded if record.record.record_id not in learnt]
+    sentences = [sentence for record in new for sentence in record.sentences]
+    found = predict(
+        champion.tagger, champion.config.model_id, [record.record for record in new], sentences, evidence_sentences=1
+    )
+    return [*documents, *found], new

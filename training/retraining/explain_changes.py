@@ -1,0 +1,356 @@
+"""What a new model decides differently from the previous one, and which part of it made the difference.
+
+A probability is computed in steps: sentences are scored, pooled and put through a curve, and multiplied by the
+probability of relevance; then it meets the bounds of yes and no. The steps of the old model are replaced by those of
+the new one in that order, so the probabilities in between are exact, and the step that moved it most in the direction
+of the change is named.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.special import expit, softmax
+
+from mechtag.core.arrays import Array, Index
+from mechtag.core.files import write_csv, write_text
+from mechtag.core.records import Record, Sentence
+from mechtag.models.features import N_LIKENESSES, cues
+from mechtag.models.scoring import SHARPNESS, Decision, decide
+from mechtag.models.tagger import Tagger, Units, score_documents, units_of
+from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.tagging.predict import document_of, documents_of
+
+STEPS = ("sentences", "calibration", "relevance")
+BOUNDS = "bounds"
+_WORDS_SHOWN = 3
+# A word that moved a score by less says nothing.
+_WORD_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Change:
+    """One label of one record that is decided otherwise.
+
+    Attributes
+    ----------
+    probabilities
+        By the old model; then with the scores of sentences, with pooling and curve, and with the
+        chance of relevance of the new one, which makes it that of the new model.
+    cause
+        One of `STEPS`, or `BOUNDS` where the old bounds would still give the old decision.
+    why
+        In words.
+    """
+
+    record_id: str
+    title: str
+    label: str
+    old: Decision
+    new: Decision
+    probabilities: tuple[float, float, float, float]
+    cause: str
+    why: str
+
+
+@dataclass(frozen=True)
+class _Dissected:
+    """Documents as one model sees them; label axis: relevance, then codebook order.
+
+    Attributes
+    ----------
+    wholes : ndarray, shape (n_documents, size)
+        Vectors of the whole texts.
+    words : csr_matrix, shape (n_parts, n_terms)
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+    part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
+        The score of each part, minus infinity where it is no content, and which part of it comes from the words and
+        from the likeness to the definition.
+    """
+
+    tagger: Tagger
+    wholes: NDArray[np.float32]
+    words: csr_matrix
+    scores: Array
+    part_scores: Array
+    from_words: Array
+    from_definitions: Array
+
+
+def find_changes(
+    old: Tagger, new: Tagger, records: Sequence[Record], sentences: Iterable[Sentence], learnt: Sequence[CodedRecord]
+) -> list[Change]:
+    """Tag records with both models, and explain each decision that differs.
+
+    Labels that only one of the codebooks has are passed over.
+
+    Parameters
+    ----------
+    sentences
+        Those of a record stand together, in order.
+    learnt
+        Records that only the new model has learnt from.
+    """
+    units = units_of([document for document, _ in documents_of(records, sentences)])
+    if not units.parts:
+        return []
+    before, after = _dissect(old, units), _dissect(new, units)
+    neighbours = _Neighbours(new, learnt)
+    shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
+    chains = {key: _chain(before, after, key) for key in shared}
+    relevance = [side.tagger.calibration.relevance(side.scores[:, 0]) for side in (before, after)]
+    rows = np.split(np.arange(len(units.parts)), np.cumsum(units.parts_of_documents)[:-1])
+    changes = []
+    for number, record in enumerate(records):
+        for key in shared:
+            chances = [float(chance) for chance in chains[key][number]]
+            relevant = [float(each[number]) for each in relevance]
+            first, last = _decide(old, key, chances[0], relevant[0]), _decide(new, key, chances[-1], relevant[1])
+            if first == last:
+                continue
+            cause = BOUNDS if _decide(old, key, chances[-1], relevant[1]) == first else _largest(chances)
+            why = _explain(cause, before, after, key, chances, rows[number], units.parts)
+            learnt_from = new.codebook.relevance.key if cause == "relevance" else key
+            near = neighbours.describe(record.record_id, after.wholes[number], learnt_from, chances[-1] > chances[0])
+            changes.append(
+                Change(
+                    record_id=record.record_id,
+                    title=record.title,
+                    label=key,
+                    old=first,
+                    new=last,
+                    probabilities=(chances[0], chances[1], chances[2], chances[3]),
+                    cause=cause,
+                    why="; ".join(filter(None, (why, _definition(old, new, key), "" if cause == BOUNDS else near))),
+                )
+            )
+    return changes
+
+
+def _dissect(tagger: Tagger, units: Units) -> _Dissected:
+    vectors, wholes = tagger.encoder.encode(units.parts), tagger.encoder.encode(units.whole_texts())
+    own_cues = cues(tagger.definitions.likenesses(vectors), units.reports)
+    words = tagger.heads.words.features(units.parts)
+    scored = np.where(units.counts[:, None], tagger.heads.score_parts(vectors, own_cues, words), -np.inf)
+    relevance = tagger.heads.relevance.score(wholes)
+    from_definitions = np.einsum("nlk,lk->nl", own_cues[..., :N_LIKENESSES], tagger.heads.cue_weights[:, :N_LIKENESSES])
+    nothing = np.zeros((len(units.parts), 1))
+    return _Dissected(
+        tagger=tagger,
+        wholes=wholes,
+        words=words,
+        scores=score_documents(relevance, scored, units.parts_of_documents),
+        part_scores=scored,
+        from_words=np.hstack([nothing, words @ tagger.heads.word_weights.T]),
+        from_definitions=np.hstack([nothing, from_definitions]),
+    )
+
+
+def _column(tagger: Tagger, key: str) -> int:
+    return tagger.codebook.all_keys.index(key)
+
+
+def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
+    """Probabilities of one label, one step of the old model replaced after the other, shape (n_documents, 4)."""
+    sides = (before, after)
+    columns = [_column(side.tagger, key) for side in sides]
+
+    def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
+        """Chance of a label among relevant records, scored by one model and calibrated by another."""
+        calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
+        scores = sides[scored].scores[:, key_columns[scored]]
+        chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
+        return chance
+
+    steps = [own(0, 0, columns), own(1, 0, columns), own(1, 1, columns)]
+    if columns == [0, 0]:
+        return np.stack([*steps, steps[-1]], axis=1)
+    gate = [own(side, side, (0, 0)) for side in (0, 1)]
+    return np.stack([*(step * gate[0] for step in steps), steps[-1] * gate[1]], axis=1)
+
+
+def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
+    """Decide as `Calibration.decide` does, where ``relevant`` is the probability of relevance."""
+    column = _column(tagger, key)
+    if relevant < tagger.calibration.low[0]:
+        return "no"
+    return decide(chance, float(tagger.calibration.low[column]), float(tagger.calibration.high[column]))
+
+
+def _largest(chances: Sequence[float]) -> str:
+    """Name the step that moved the odds most in the direction of the change."""
+    logs = np.log(np.clip(chances, 1e-12, 1.0))
+    return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
+
+
+def _explain(
+    cause: str,
+    before: _Dissected,
+    after: _Dissected,
+    key: str,
+    chances: Sequence[float],
+    rows: Index,
+    parts: Sequence[str],
+) -> str:
+    if cause == BOUNDS:
+        bounds = []
+        for side in (before, after):
+            calibration, column = side.tagger.calibration, _column(side.tagger, key)
+            bounds.append(f"no below {calibration.low[column]:.2f}, yes from {calibration.high[column]:.2f}")
+        return f"the bounds moved: before, {bounds[0]}; now, {bounds[1]}"
+    step = STEPS.index(cause)
+    moved = f"{chances[step]:.2f} to {chances[step + 1]:.2f}"
+    if cause == "relevance":
+        return f"the chance that the record is relevant changed, which takes it from {moved}"
+    if cause == "calibration":
+        return f"the same sentence scores now mean another probability, which takes it from {moved}"
+    if _column(before.tagger, key) == 0:
+        return f"its text as a whole scores differently, which takes it from {moved}"
+    sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
+    return f"its sentences score differently, which takes it from {moved}: {sentence}"
+
+
+def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
+    """Say which sentence moved the record most in the direction of the change, and what moved it.
+
+    A sentence's part in the change of a pooled score is its own change times its share in the
+    pooling, the mean of the share before and after.
+    """
+    columns = _column(before.tagger, key), _column(after.tagger, key)
+    rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
+    scores = [side.part_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
+    shares = np.mean([softmax(SHARPNESS * each) for each in scores], axis=0)
+    row = int(rows[np.argmax((1 if up else -1) * (scores[1] - scores[0]) * shares)])
+    words = after.from_words[row, columns[1]] - before.from_words[row, columns[0]]
+    definitions = after.from_definitions[row, columns[1]] - before.from_definitions[row, columns[0]]
+    meaning = after.part_scores[row, columns[1]] - before.part_scores[row, columns[0]] - words - definitions
+    terms = _terms(after, row, columns[1])
+    for term, share in _terms(before, row, columns[0]).items():
+        terms[term] = terms.get(term, 0.0) - share
+    telling = sorted(
+        (term for term in terms if words * terms[term] > _WORD_SHARE * abs(words)), key=lambda term: -abs(terms[term])
+    )
+    named = f" ({', '.join(telling[:_WORDS_SHOWN])})" if telling else ""
+    return (
+        f'most "{parts[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
+        f"its likeness to the definition {definitions:+.2f}"
+    )
+
+
+def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
+    """Give the part of each term in the score of a unit."""
+    own = side.words[row]
+    weights = side.tagger.heads.word_weights[column - 1]
+    return {
+        side.tagger.heads.words.terms[term]: float(value * weights[term])
+        for term, value in zip(own.indices, own.data, strict=True)
+    }
+
+
+def _definition(old: Tagger, new: Tagger, key: str) -> str:
+    changed = old.codebook.definitions[key] != new.codebook.definitions[key]
+    return "the definition of the label was changed" if changed else ""
+
+
+class _Neighbours:
+    """Newly coded records, to find the nearest to a record."""
+
+    def __init__(self, tagger: Tagger, learnt: Sequence[CodedRecord]) -> None:
+        self._learnt = learnt
+        self._relevance = tagger.codebook.relevance.key
+        documents = [document_of(row.record.title, row.sentences) for row in learnt]
+        self._wholes = tagger.encoder.encode(units_of(documents).whole_texts())
+
+    def _code(self, record: CodedRecord, key: str) -> int | None:
+        return int(record.relevant) if key == self._relevance else record.code(key)
+
+    def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
+        """Name the new coding of the record itself, or the nearest new one that speaks for the change."""
+        names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
+        for row in self._learnt:
+            if row.record.record_id == record_id:
+                return f"the record is among the newly coded ones: {key} {names[self._code(row, key)]}"
+        agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
+        if not agreeing:
+            return ""
+        cosines = self._wholes[agreeing] @ whole
+        best = int(cosines.argmax())
+        title = self._learnt[agreeing[best]].record.title
+        return f"nearest new record coded {key} {names[int(up)]}: {title} (cosine {cosines[best]:.2f})"
+
+
+_HEADER = (
+    "record_id",
+    "title",
+    "label",
+    "before",
+    "probability_before",
+    "after",
+    "probability_after",
+    "cause",
+    "why",
+    *(f"probability_with_new_{step}" for step in STEPS),
+)
+_CAUSES = {
+    "sentences": "sentences score otherwise (what was learnt from the new annotations, or a new definition)",
+    "calibration": "the same sentence scores mean another probability",
+    "relevance": "the chance that the record is relevant changed",
+    BOUNDS: "the probability from which yes or no is said moved",
+}
+# Decisions that are listed in the text; the table has all.
+_SHOWN = 100
+
+
+def write_change_log(folder: Path, changes: Sequence[Change], records: int, champion: str, challenger: str) -> None:
+    """Write ``changes.csv``, every decision that differs, and ``changes.md``, an account of them.
+
+    Parameters
+    ----------
+    records
+        How many records both models tagged.
+    champion, challenger
+        Their model ids.
+    """
+    write_csv(folder / "changes.csv", _HEADER, [_cells(change) for change in changes], bom=True)
+    touched = len({change.record_id for change in changes})
+    lines = [
+        "# Change log",
+        "",
+        f"Model {champion} (before) and model {challenger} (after) tagged the same {records} records. "
+        f"{len(changes)} decisions on {touched} of them differ.",
+        "",
+    ]
+    turns = Counter((change.label, change.old, change.new) for change in changes)
+    if turns:
+        lines += ["| label | before | after | decisions |", "|---|---|---|---|"]
+        lines += [f"| {label} | {old} | {new} | {count} |" for (label, old, new), count in sorted(turns.items())]
+        causes = Counter(change.cause for change in changes)
+        lines += ["", "Why, by the step that moved most in the direction of the change:", ""]
+        lines += [f"- {count}: {_CAUSES[cause]}" for cause, count in causes.most_common()]
+        lines.append("")
+    for change in changes[:_SHOWN]:
+        lines.append(
+            f"- **{_plain(change.title)}** ({_plain(change.record_id)}), {change.label}: {change.old} "
+            f"({change.probabilities[0]:.2f}) to {change.new} ({change.probabilities[-1]:.2f}): {_plain(change.why)}"
+        )
+    if len(changes) > _SHOWN:
+        lines += ["", f"The other {len(changes) - _SHOWN} are in changes.csv."]
+    write_text(folder / "changes.md", "\n".join(lines).rstrip() + "\n")
+
+
+def _cells(change: Change) -> list[object]:
+    first, *between, last = (round(chance, 4) for chance in change.probabilities)
+    before = [change.record_id, change.title, change.label, change.old, first]
+    return [*before, change.new, last, change.cause, change.why, *between, last]
+
+
+def _plain(text: str) -> str:
+    """Text from exports as Markdown shows it, without what Markdown or HTML would act on."""
+    kept = " ".join(text.split())
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|" else char for char in kept)

@@ -1,0 +1,128 @@
+"""A version of the annotations with new codings, kept clear of the papers that accuracy is measured on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv
+from mechtag.core.records import Record, Row
+from mechtag.core.settings import Settings
+from mechtag.pipeline.annotations.additions import SetAside, Stale, extend, find_stale, match, read_given
+from mechtag.pipeline.annotations.coding_table import read_base, read_codings
+from mechtag.pipeline.annotations.versions import (
+    BASE,
+    Additions,
+    list_versions,
+    read_additions,
+    read_history,
+    version_in_use,
+)
+from mechtag.training.retraining.leakage import Leak, find_leaks
+from mechtag.training.train import load_encoder
+
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What new codings add.
+
+    Attributes
+    ----------
+    additions
+        All that was ever added, with the new codings.
+    set_aside
+        Records whose codings are not learnt from.
+    stale
+        Codes, of all annotations, that were given under another definition than today's.
+    counts
+        As `additions.extend` gives them.
+    """
+
+    additions: Additions
+    set_aside: list[SetAside]
+    stale: list[Stale]
+    counts: Counter[str]
+
+    def describe(self) -> str:
+        """Say in a line what came in."""
+        return (
+            f"{self.counts['new']} codes new, {self.counts['corrected']} corrected, {self.counts['known']} known, "
+            f"{self.counts['set_aside']} set aside"
+        )
+
+
+def add_annotations(
+    settings: Settings,
+    codebook: Codebook,
+    codings: Sequence[Path],
+    records: Sequence[Path],
+    base_definitions: Mapping[str, str],
+    onto: str | None,
+    leave_out_leaks: bool,
+) -> Addition:
+    """Read new codings and add them to those before; nothing is written.
+
+    Parameters
+    ----------
+    codings
+        Tables as `coding_table.read_codings` reads them.
+    records
+        What they are about: exports, or Parquet tables of records.
+    base_definitions
+        What the labels meant when the model in use was trained; counts where nothing was ever added.
+    onto
+        Version to add to, empty for none; by default that of the last retraining or rollback.
+    leave_out_leaks
+        Whether records that may be test papers are set aside instead of refused.
+
+    Raises
+    ------
+    MechtagError
+        A table is faulty, or about records that are not known; a record may be a test paper.
+    """
+    base = read_base(settings, codebook.keys, codebook.relevance.key)
+    history = read_history(settings.train.added)
+    last = str(history[-1]["version"]) if history else version_in_use(settings.train.added)
+    before = read_additions(settings.train.added, last if onto is None else onto)
+    if first := list_versions(settings.train.added)[:1]:
+        base_definitions = read_additions(settings.train.added, first[0]).definitions[BASE]
+    rows = [row for path in codings for row in read_codings(path, codebook.all_keys)]
+    known = [*(record.record for record in base), *before.records]
+    place = ", ".join(str(path) for path in codings)
+    incoming = match(rows, read_given(records), known, settings.dedupe, place)
+    leaks = _leaks([*before.records, *incoming.records], settings)
+    if leaks and not leave_out_leaks:
+        named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
+        raise MechtagError(
+            f"{place or settings.train.added}: {len(leaks)} records may be papers that accuracy is measured on "
+            f"({settings.retrain.test_records}), and must not be learnt from:\n{named}"
+            f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
+            "take their codings out, or set them aside with --leave-out-leaks"
+        )
+    refused = {leak.record_id: leak.reason for leak in leaks}
+    additions, set_aside, counts = extend(before, incoming, base, codebook, base_definitions, refused)
+    return Addition(additions, set_aside, find_stale(additions, base, codebook), counts)
+
+
+def _leaks(records: Sequence[Record], settings: Settings) -> list[Leak]:
+    if not settings.retrain.test_records or not records:
+        return []
+    test = read_given([Path(settings.retrain.test_records)])
+    return find_leaks(records, test, load_encoder(settings), settings)
+
+
+def write_notes(folder: Path, addition: Addition) -> None:
+    """Write ``set_aside.csv`` and ``stale.csv``; a table without rows says that there was nothing."""
+    for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
+        _write(folder / f"{name}.csv", kind, rows)
+
+
+def _write(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    header = list(kind.model_fields)
+    write_csv(path, header, [list(row.model_dump().values()) for row in rows], bom=True)
