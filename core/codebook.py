@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
 
 
 class Strict(BaseModel):
@@ -113,7 +114,7 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def load_codebook(path: str | Path) -> Codebook:
+def load_codebook(path: StrPath) -> Codebook:
     """Read and check a codebook file (YAML).
 
     Raises
@@ -131,7 +132,7 @@ def load_codebook(path: str | Path) -> Codebook:
 
 
 def read_yaml(
-    path: str | Path,
+    path: StrPath,
     model: type[_File],
     *,
     missing: str,

@@ -16,6 +16,9 @@ from pydantic import BaseModel
 
 from mechtag.core.errors import MechtagError
 
+# What names a file.
+StrPath = str | os.PathLike[str]
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import replacing
+from mechtag.core.files import StrPath, replacing
 from mechtag.core.records import Prediction, Record, Sentence
 
 # Rows that are read or written at a time.
@@ -100,7 +100,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
-def open_table(source: Any, name: str | Path, schema: pa.Schema, what: str) -> pq.ParquetFile:
+def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
     """Open a parquet table and look that it has the columns; raises as `read_records` does."""
     try:
         file = pq.ParquetFile(source)
@@ -114,7 +114,7 @@ def open_table(source: Any, name: str | Path, schema: pa.Schema, what: str) -> p
     return file
 
 
-def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
+def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
     with open_table(path, path, schema, what) as file:
         try:
             for batch in file.iter_batches(BATCH, columns=schema.names):
@@ -123,7 +123,7 @@ def _read(path: str | Path, schema: pa.Schema, what: str) -> Iterator[dict[str, 
             raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
-def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
+def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
     """Read any parquet table: names of its columns, and its rows, a few at a time.
 
     Values are whatever JSON can hold; dates and the like become text.
@@ -145,7 +145,7 @@ def read_table(path: str | Path, data: bytes) -> tuple[list[str], Iterator[dict[
     return list(file.schema_arrow.names), _table_rows(path, file)
 
 
-def _table_rows(path: str | Path, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
+def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
     try:
         for batch in file.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
@@ -154,9 +154,7 @@ def _table_rows(path: str | Path, file: pq.ParquetFile) -> Iterator[dict[str, An
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
-def parse_rows(
-    path: str | Path, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1
-) -> Iterator[RowT]:
+def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
     """Check rows, the first of which is number ``first`` of the table; raises as `read_records` does."""
     for number, row in enumerate(rows, start=first):
         try:
@@ -176,7 +174,7 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
     )
 
 
-def read_records(path: str | Path) -> list[Record]:
+def read_records(path: StrPath) -> list[Record]:
     """Read what `write_records` wrote.
 
     Raises
@@ -187,12 +185,12 @@ def read_records(path: str | Path) -> list[Record]:
     return list(iterate_records(path))
 
 
-def iterate_records(path: str | Path) -> Iterator[Record]:
+def iterate_records(path: StrPath) -> Iterator[Record]:
     """Read what `write_records` wrote, a few records at a time; raises as `read_records` does."""
     return parse_records(path, _read(path, RECORDS, "records"))
 
 
-def parse_records(path: str | Path, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
+def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
     """Check rows of a table of records; see `parse_rows`."""
     return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
 

@@ -2,16 +2,71 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator
+from pydantic_core import CoreSchema, core_schema
 
 from mechtag.core.codebook import Strict, read_yaml
 
 Margin = Annotated[float, Field(gt=0, lt=1)]
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
 RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
+
+
+class ProjectPath(os.PathLike[str]):
+    """A path as the settings write it, which is resolved from the folder of the project.
+
+    ``str`` returns what the settings say, so that it can be stored and logged. Wherever a path is expected (``open``,
+    ``Path``), it is the path from the working directory. An empty one is false.
+
+    Parameters
+    ----------
+    text
+        What the settings say.
+    root
+        Folder of the project; empty for the working directory.
+    """
+
+    __slots__ = ("root", "text")
+
+    def __init__(self, text: str, root: Path = Path()) -> None:
+        self.text, self.root = text, root
+
+    def __fspath__(self) -> str:
+        return str(self.root / self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"ProjectPath({self.text!r})"
+
+    def __bool__(self) -> bool:
+        return bool(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ProjectPath) and (self.text, self.root) == (other.text, other.root)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.root))
+
+    @classmethod
+    def _validate(cls, value: Any, info: ValidationInfo) -> ProjectPath:
+        if isinstance(value, cls) and not info.context:
+            return value
+        text = value.text if isinstance(value, cls) else value
+        if not isinstance(text, str):
+            raise ValueError("Input should be a valid string")
+        return cls(text, (info.context or {}).get("root", Path()))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            cls._validate, serialization=core_schema.to_string_ser_schema()
+        )
 
 
 class DedupeSettings(Strict):
@@ -115,10 +170,10 @@ class TrainSettings(Strict):
         labels; what lies between is referred to a person. See `calibration.fit_calibration`.
     """
 
-    records: str = "data/annotated/coded"
-    exemplars: str = "data/annotated/exemplars.jsonl"
-    texts: str = ""
-    added: str = Field(default="data/annotated/added", min_length=1)
+    records: ProjectPath = ProjectPath("data/annotated/coded")
+    exemplars: ProjectPath = ProjectPath("data/annotated/exemplars.jsonl")
+    texts: ProjectPath = ProjectPath("")
+    added: ProjectPath = ProjectPath("data/annotated/added")
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2)
@@ -130,6 +185,13 @@ class TrainSettings(Strict):
     relevance_loss: float = Field(default=0.02, gt=0, lt=1)
     relevance_precision: float = Field(default=0.8, ge=0.5, lt=1)
     decided_precision: float = Field(default=0.85, ge=0.5, lt=1)
+
+    @field_validator("added")
+    @classmethod
+    def _named(cls, added: ProjectPath) -> ProjectPath:
+        if not added:
+            raise ValueError("name a folder; it need not exist yet")
+        return added
 
 
 class TagSettings(Strict):
@@ -182,8 +244,8 @@ class EvaluateSettings(Strict):
         A label that fewer papers carry gets no figures of its own.
     """
 
-    gold: str = "data/annotated/table2.csv"
-    second_coder: str = "data/annotated/second_coder"
+    gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
+    second_coder: ProjectPath = ProjectPath("data/annotated/second_coder")
     baseline_query: str = "leadership"
     bootstrap: int = Field(default=2000, ge=100)
     permutations: int = Field(default=2000, ge=100)
@@ -209,7 +271,7 @@ class RetrainSettings(Strict):
         Resamples of the comparison.
     """
 
-    test_records: str = "data/raw/gold_records.jsonl"
+    test_records: ProjectPath = ProjectPath("data/raw/gold_records.jsonl")
     group_field: str = "study"
     paraphrase: float = Field(default=0.63, gt=0, le=1)
     margins: dict[str, Margin] = Field(
@@ -222,8 +284,8 @@ class Settings(Strict):
     """All of ``params.yaml``."""
 
     seed: int = Field(default=2021, ge=0)
-    codebook: str = "data/annotated/codebook.yaml"
-    sources: dict[str, str] = Field(default_factory=dict)
+    codebook: ProjectPath = ProjectPath("data/annotated/codebook.yaml")
+    sources: dict[str, ProjectPath] = Field(default_factory=dict)
     dedupe: DedupeSettings = DedupeSettings()
     sentences: SentenceSettings = SentenceSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -232,15 +294,23 @@ class Settings(Strict):
     evaluate: EvaluateSettings = EvaluateSettings()
     retrain: RetrainSettings = RetrainSettings()
 
+    @property
+    def root(self) -> Path:
+        """Folder of the project, which all paths are relative to."""
+        return self.codebook.root
 
-def load_settings(path: str | Path = "params.yaml") -> Settings:
-    """Read settings; a missing file means the defaults.
+
+def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
+    """Read settings; a missing file means the defaults. Paths in it are relative to its folder.
 
     Raises
     ------
     MechtagError
-        The file is no YAML mapping, or holds an unknown key or a value out of range.
+        The file is not a YAML mapping, or has an unknown key or a value out of range.
     """
-    if not Path(path).exists():
-        return Settings()
-    return read_yaml(path, Settings, missing="no such file", expected="settings are a mapping of blocks", empty={})
+    path = Path(path)
+    found = Settings()
+    if path.exists():
+        found = read_yaml(path, Settings, missing="no such file", expected="settings are a mapping of blocks", empty={})
+    # Defaults are paths too; they are resolved like those in the file.
+    return Settings.model_validate(found.model_dump(), context={"root": path.parent})

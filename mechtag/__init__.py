@@ -1,1 +1,26 @@
-"""Tag search exports for evidence reviews with the mechanisms of a codebook."""
+"""Tag search exports for evidence reviews with the mechanisms of a codebook.
+
+The public names are in `mechtag.api`; they are imported when they are first used, so that ``import mechtag`` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mechtag.api import Project, Records, Tagger, dedupe, evaluate, rank, read
+
+__all__ = ["Project", "Records", "Tagger", "__version__", "dedupe", "evaluate", "rank", "read"]
+
+try:
+    __version__ = version("mechtag")
+except PackageNotFoundError:  # A logged model carries this package, and may run where it is not installed.
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("mechtag.api"), name)
+    raise AttributeError(f"module 'mechtag' has no attribute {name!r}")

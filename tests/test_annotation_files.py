@@ -12,10 +12,9 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.coded_records import files_of, read_about, read_coded, read_codes
-from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.pipeline.text.headings import find_headings, heading_name
 from mechtag.training.dataset import coded_documents
-from mechtag.training.train import data_hashes
 from tests.conftest import ROOT
 
 LABELS = ("trust", "money")

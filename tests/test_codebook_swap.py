@@ -15,7 +15,7 @@ import yaml
 from mechtag.core.codebook import load_codebook
 from mechtag.core.parquet import read_predictions
 from mechtag.core.settings import Settings
-from mechtag.training.train import data_hashes
+from mechtag.pipeline.annotations.coding_table import data_hashes
 from tests.conftest import ROOT
 from tests.test_cli import call
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +26,16 @@ from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, ModelConfig, rea
 
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
-_LOCAL_STORE = "sqlite:///mlflow.db"
+# In the folder of the project.
+_STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
+# Where MLflow's database has the absolute addresses of artifacts.
+_STORED_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 # Packages of this project whose code a logged model brings with it.
 _CARRIED = ("core", "models", "pipeline")
 _NOT_CODE = ("trained", "kept", ".*", "__pycache__")
@@ -38,9 +50,8 @@ def log_run(
 ) -> str:
     """Log a finished training run and write its id into the model folder.
 
-    The store is ``mlflow.db`` in the working directory unless ``MLFLOW_TRACKING_URI`` says
-    otherwise. The id stands in a file of its own, because it differs from run to run and the
-    model must not.
+    See `tracking_store` for the store. The id is in a file of its own, because it differs from run to run and the model
+    must not.
 
     Parameters
     ----------
@@ -63,7 +74,8 @@ def log_run(
     """
     import mlflow
 
-    with tracking_store(), mlflow.start_run() as run:
+    name = f"train {_slug(config.codebook.name)} {date.today().isoformat()}"
+    with tracking_store(settings), mlflow.start_run(run_name=name, description=_describe(config)) as run:
         mlflow.log_params(_flat(settings.model_dump(mode="json")))
         mlflow.log_metrics(dict(metrics))
         for epoch, loss in enumerate(losses):
@@ -83,25 +95,71 @@ def log_run(
     return run_id
 
 
+def _slug(name: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
+
+
+def _describe(config: ModelConfig) -> str:
+    """Describe a run in a sentence for people who browse the store."""
+    files = ", ".join(sorted(config.data))
+    return (
+        f"Model {config.model_id} for the codebook {config.codebook.name} ({len(config.codebook.keys)} labels), "
+        f"trained by `{config.settings['trainer']}` on {files}."
+    )
+
+
 @contextmanager
-def tracking_store() -> Iterator[None]:
-    """Choose the store of runs and the experiment, made where they are missing; say so if it does not answer."""
+def tracking_store(settings: Settings) -> Iterator[None]:
+    """Select the store of runs and the experiment, and create them if necessary.
+
+    The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names another.
+
+    Raises
+    ------
+    MechtagError
+        The store does not respond.
+    """
     import mlflow
     from mlflow.exceptions import MlflowException
 
     store = os.environ.get("MLFLOW_TRACKING_URI")
-    # Said each time, because MLflow remembers the last store of the process and then ignores the variable.
-    mlflow.set_tracking_uri(store or _LOCAL_STORE)
+    root = settings.root.absolute()
+    local = f"sqlite:///{root / _STORE}"
+    if not store:
+        _relocate(root)
+    # Set each time, because MLflow remembers the last store of the process and then ignores the variable.
+    mlflow.set_tracking_uri(store or local)
     try:
         if not store and mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            mlflow.create_experiment(EXPERIMENT, artifact_location=Path("mlartifacts").absolute().as_uri())
+            mlflow.create_experiment(EXPERIMENT, artifact_location=(root / _ARTIFACTS).as_uri())
         mlflow.set_experiment(EXPERIMENT)
         yield
     except MlflowException as error:
         raise MechtagError(
-            f"MLflow store {store or _LOCAL_STORE}: {' '.join(error.message.split())[:300]}; what was written to files "
-            "stands. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
+            f"MLflow store {store or local}: {' '.join(error.message.split())[:300]}; what was written to files "
+            "is complete. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
         ) from None
+
+
+def _relocate(root: Path) -> None:
+    """Correct the places of artifacts in the store of a project that was moved: MLflow stores absolute ones."""
+    path = root / _STORE
+    if not path.is_file():
+        return
+    now = (root / _ARTIFACTS).as_uri()
+    with closing(sqlite3.connect(path)) as store, store:
+        tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if "experiments" not in tables:
+            return
+        row = store.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
+        if row is None or row[0] == now:
+            return
+        for table, column in _STORED_PLACES:
+            if table in tables:
+                store.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                    (now, len(row[0]) + 1, len(row[0]), row[0]),
+                )
 
 
 def log_model(folder: str | Path, settings: Settings) -> str:
@@ -204,10 +262,10 @@ def log_evaluation(
 
     config = read_config(folder)
     metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
-    with tracking_store():
+    with tracking_store(settings):
         run_id = find_run(config, Path(folder))
     run_id = run_id or log_run(config, folder, settings, {})
-    with tracking_store(), mlflow.start_run(run_id=run_id):
+    with tracking_store(settings), mlflow.start_run(run_id=run_id):
         mlflow.log_metrics(metrics)
         for name, figure in figures.items():
             mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
@@ -285,10 +343,10 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
     from mlflow import MlflowClient
 
     config = read_config(folder)
-    with tracking_store():
+    with tracking_store(settings):
         run_id = find_run(config, Path(folder))
     run_id = run_id or log_run(config, folder, settings, {})
-    with tracking_store():
+    with tracking_store(settings):
         client = MlflowClient()
         found = client.search_model_versions(f"name = '{REGISTERED}' and tag.model_id = '{config.model_id}'")
         made = found[0] if found else mlflow.register_model(f"runs:/{run_id}/model", REGISTERED)
@@ -298,11 +356,11 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
             client.set_registered_model_alias(REGISTERED, alias, made.version)
 
 
-def drop_alias(alias: str) -> None:
+def drop_alias(alias: str, settings: Settings) -> None:
     """Take an alias away, where it points to a model; raises as `register`."""
     from mlflow import MlflowClient
 
-    with tracking_store():
+    with tracking_store(settings):
         client = MlflowClient()
         if alias in client.get_registered_model(REGISTERED).aliases:
             client.delete_registered_model_alias(REGISTERED, alias)

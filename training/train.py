@@ -30,9 +30,8 @@ from mechtag.models.model_folder import (
 from mechtag.models.scoring import Calibration, probabilities
 from mechtag.models.tagger import Tagger
 from mechtag.models.weight_changes import Arrays, pack_tuned
-from mechtag.pipeline.annotations.coded_records import CodedRecord, files_of, read_exemplars
-from mechtag.pipeline.annotations.coding_table import is_table, read_annotations
-from mechtag.pipeline.annotations.versions import version_files
+from mechtag.pipeline.annotations.coded_records import CodedRecord, read_exemplars
+from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from mechtag.training.finetuning.trainers import Progress, make_trainer
 from mechtag.training.heads import Fitted, cross_calibrate, fit
@@ -174,18 +173,6 @@ def _config(
         versions={library: installed(library) for library in ("mechtag", *LIBRARIES)},
     )
     return with_model_id(config, pack(tagger))
-
-
-def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
-    """SHA-256 of each file that training reads, by name; ``version`` as in `train`."""
-    chosen = settings.train
-    texts = chosen.texts if is_table(chosen.records) else ""
-    files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}
-    records = Path(chosen.records)
-    for path in files_of(records, "coded records"):
-        files[f"{records.name}/{path.name}" if records.is_dir() else path.name] = path
-    files |= version_files(chosen.added, version)
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def _document_predictions(

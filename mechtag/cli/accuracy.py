@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import MODEL, PARAMS, Params, load, say
+from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
 
 def evaluate(
@@ -29,7 +29,7 @@ def evaluate(
     varied: Annotated[
         Path | None, typer.Option("--variations", help="Folder that 'variations' wrote.", show_default=False)
     ] = None,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Compare predictions with human coding.
 
@@ -37,23 +37,20 @@ def evaluate(
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
-    from mechtag.evaluation.evaluate import evaluate_files
+    from mechtag.workflows.evaluate import evaluate as evaluate_predictions
 
-    settings, codebook = load(params)
-    evaluate_files(
+    evaluate_predictions(
+        open_project(project),
         predictions,
         gold,
-        records or predictions.with_name("records.parquet"),
         output,
-        label_keys=codebook.keys,
-        relevance_key=codebook.relevance.key,
-        settings=settings,
+        records=records,
         baselines=others,
         out_of_fold=out_of_fold,
         curve=curve,
         variations=varied,
     )
-    say(f"{output}: written, with tables beside it")
+    say(f"{output}: written, with tables next to it")
 
 
 def agreement(
@@ -79,7 +76,7 @@ def agreement(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write all figures as JSON.", show_default=False)
     ] = None,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Tell how far coders agree with one another and with the model, and which codes to settle first.
 
@@ -87,61 +84,60 @@ def agreement(
     """
     from rich.console import Console
 
-    from mechtag.core.files import write_json
-    from mechtag.evaluation.evaluate import agreement_of_files
     from mechtag.evaluation.report.accuracy_table import agreement_sections, terminal
+    from mechtag.workflows.evaluate import compare_coders
 
-    settings, codebook = load(params)
-    found = agreement_of_files(codings, codebook.all_keys, settings, predictions, records)
-    if output is not None:
-        write_json(output, found)
+    found = compare_coders(open_project(project), codings, predictions, records, output)
     Console().print(terminal(agreement_sections(found)))
 
 
 def report(
-    metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="What 'evaluate' wrote.")] = Path(
-        "reports/metrics.json"
-    ),
+    metrics: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[METRICS]", help="What 'evaluate' wrote. Default: reports/metrics.json.", show_default=False
+        ),
+    ] = None,
     outputs: Annotated[
         list[Path] | None,
         typer.Option("-o", "--output", help="Also write it, as .html or .md; may be given twice.", show_default=False),
     ] = None,
-    model: Annotated[Path, typer.Option("--model", help="Model folder, for settings, versions and hashes.")] = MODEL,
+    model: Model = None,
     summary: Annotated[
-        Path, typer.Option("--summary", help="summary.json that 'tag' wrote, for the PRISMA counts.")
-    ] = Path("data/work/update/tagged/summary.json"),
+        Path | None,
+        typer.Option(
+            "--summary",
+            help="summary.json that 'tag' wrote, for the PRISMA counts. Default: that of the search named update.",
+            show_default=False,
+        ),
+    ] = None,
     mlflow_run: Annotated[
         Path | None,
         typer.Option("--mlflow-run", help="mlflow_run.json of the model folder; its id differs each time."),
     ] = None,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Print the accuracy table, and write the report: one page (HTML) with everything, or the table (Markdown).
 
-    The HTML report takes the tables, the plot points and `methods.md` that stand beside METRICS. A part
-    whose file is missing says so.
+    The HTML report includes the tables, the plot points and `methods.md` that are next to METRICS. If one of these
+    files is missing, the report says so.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """
     from rich.console import Console
 
-    from mechtag.core.files import read_json, write_text
-    from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
-    from mechtag.evaluation.report.html import Sources, write_report
+    from mechtag.evaluation.report.accuracy_table import accuracy_sections, terminal
+    from mechtag.workflows.evaluate import report as write_reports
 
-    content = read_json(metrics)
-    wrong = [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]
-    if wrong:
-        raise typer.BadParameter(f"{', '.join(wrong)}: a report is written as .html or .md; give such a name to -o")
-    for output in outputs or ():
-        if output.suffix.lower() == ".md":
-            write_text(output, accuracy_markdown(content))
-            continue
-        settings, codebook = load(params)
-        beside = metrics.parent
-        comparison = beside / f"predictions_vs_{Path(settings.evaluate.gold).stem}.csv"
-        sources = Sources(comparison, beside / "plots", beside / "methods.md", model, summary, mlflow_run)
-        write_report(output, metrics, sources, codebook=codebook.model_dump(mode="json"))
+    opened = open_project(project)
+    content = write_reports(
+        opened,
+        metrics or opened.reports / "metrics.json",
+        outputs or (),
+        model=model,
+        summary=summary,
+        mlflow_run=mlflow_run,
+    )
     Console().print(terminal(accuracy_sections(content)))
     for output in outputs or ():
         say(f"{output}: written")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import PARAMS, Params, load, say
+from mechtag.cli.options import ProjectFolder, open_project, say
 
 
 class ReadBasis(StrEnum):
@@ -42,7 +42,7 @@ def codings(
     map_file: Annotated[
         Path | None, typer.Option("--map", help="YAML: what names of labels, coders and papers stand for.")
     ] = None,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Read codings of Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
@@ -59,12 +59,12 @@ def codings(
     from mechtag.pipeline.annotations.imports.label_names import read_map
     from mechtag.pipeline.screening.search import read_sources
 
-    settings, codebook = load(params)
+    opened = open_project(project)
     imported = read_codings_from(
         sources,
         read_sources(records, say),
-        codebook,
-        settings.dedupe,
+        opened.codebook,
+        opened.settings.dedupe,
         coder=coder.strip(),
         basis=basis.value if basis else None,
         unticked=unticked.value if unticked else None,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, report
 from mechtag.cli.annotations import codings
-from mechtag.cli.bench import bench
 from mechtag.cli.options import say
+from mechtag.cli.project import init, status
 from mechtag.cli.records import dedupe, ingest, prisma, sentences
 from mechtag.cli.retraining import retrain
 from mechtag.cli.screening import rank, simulate
@@ -23,12 +25,11 @@ from mechtag.cli.writing import methods
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order of the work, which is that of the help.
 COMMANDS = (
-    *(ingest, dedupe, sentences, tag, export, bench, rank, simulate, prisma),
+    *(init, status, tag, ingest, dedupe, sentences, export, rank, simulate, prisma),
     *(codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(
-    help="Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,6 +38,21 @@ app = typer.Typer(
 
 for command in COMMANDS:
     app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mechtag {mechtag.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tag search exports with relevance and the mechanisms of a codebook, and say how far to trust the tags."""
 
 
 def main() -> None:
@@ -53,7 +69,3 @@ def main() -> None:
     except OSError as error:
         say(f"mechtag: {error.filename or ''}: {error.strerror or error}")
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

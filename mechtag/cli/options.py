@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from mechtag.core.codebook import Codebook
-    from mechtag.core.settings import Settings
+from mechtag.workflows.reporter import Reporter
 
-PARAMS = Path("params.yaml")
-MODEL = Path("models/trained")
-CHECKPOINTS = Path("data/work/checkpoints")
+if TYPE_CHECKING:
+    from mechtag.project import Project
 
 
 class RuntimeChoice(StrEnum):
@@ -40,24 +37,45 @@ Runtime = Annotated[
     ),
 ]
 Threads = Annotated[int | None, typer.Option("--threads", min=0, help="Threads to encode with; 0: one for each core.")]
-Params = Annotated[Path, typer.Option("--params", help="Settings file; a missing one means the defaults.")]
-Checkpoints = Annotated[
-    Path, typer.Option("--checkpoints", help="Folder for what tuning goes on from; it may be deleted at any time.")
+ProjectFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        help="Folder of the review. Default: the nearest folder, from here upwards, that 'mechtag init' made; "
+        "if there is none, the codebook and model that come with mechtag.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    Path | None, typer.Option("--model", help="Model folder. Default: the model of the project.", show_default=False)
 ]
 
 
-def load(params: Path) -> tuple[Settings, Codebook]:
-    """Read the settings, and the codebook they name."""
-    from mechtag.core.codebook import load_codebook
-    from mechtag.core.settings import load_settings
+def open_project(folder: Path | None) -> Project:
+    """Open the project that a command works on, and say so if it is none of the user's."""
+    from mechtag import project
 
-    settings = load_settings(params)
-    return settings, load_codebook(settings.codebook)
+    found = project.open_project(folder)
+    if found.is_shipped:
+        say("note: not in a project; using the codebook and model that come with mechtag ('mechtag init' makes one)")
+    return found
 
 
 def say(message: str) -> None:
-    """Tell the user, beside what the command gives to a pipe."""
+    """Print a message to standard error, which does not go into a pipe."""
     typer.echo(message, err=True)
+
+
+class Terminal(Reporter):
+    """Prints notes, and shows progress bars on a terminal."""
+
+    def note(self, message: str) -> None:
+        """Print a note."""
+        say(message)
+
+    def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
+        """Show a progress bar."""
+        return progress(what, total, done=done)
 
 
 @contextmanager

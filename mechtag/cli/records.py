@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import PARAMS, Params, Sources, progress, say
+from mechtag.cli.options import ProjectFolder, Sources, open_project, progress, say
 
 
 def ingest(
@@ -53,7 +53,7 @@ def dedupe(
         list[Path] | None,
         typer.Option("--decisions", help="groups.csv or uncertain.csv with decisions filled in.", show_default=False),
     ] = None,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Group records of the same paper and make one record of each group.
 
@@ -67,11 +67,10 @@ def dedupe(
     """
     from mechtag.core.errors import MechtagError
     from mechtag.core.parquet import read_records, write_records
-    from mechtag.core.settings import load_settings
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
     from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
 
-    settings = load_settings(params)
+    settings = open_project(project).settings
     groups = groups or output.with_name("groups.csv")
     uncertain, new_papers = output.with_name("uncertain.csv"), output.with_name("new.parquet")
     # What a person wrote, and the records that are set aside, must not be lost under a file of the same name.
@@ -105,18 +104,17 @@ def dedupe(
 def sentences(
     records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Cut abstracts into sentences, with the section of each. Records are cleaned first, as 'tag' does.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
     from mechtag.core.parquet import read_records, write_sentences
-    from mechtag.core.settings import load_settings
     from mechtag.pipeline.text.cleaning import clean_record
     from mechtag.pipeline.text.sentences import split
 
-    settings = load_settings(params)
+    settings = open_project(project).settings
     found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
     say(f"{output}: {len(found)} sentences")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import PARAMS, Params, load, progress, say
-
-if TYPE_CHECKING:
-    from mechtag.core.records import Record
-    from mechtag.pipeline.screening.decisions import Judgements
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 
 
 class StoppingRule(StrEnum):
@@ -36,7 +31,7 @@ def rank(
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
     rule: Annotated[StoppingRule, typer.Option("--rule", help="When to stop; docs/ranking.md.")] = StoppingRule.sample,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Rank records by relevance, learn from decisions, and say whether reading may stop.
 
@@ -45,28 +40,20 @@ def rank(
 
     Example: `mechtag rank unique.parquet -o ranking.csv --labels ranking.csv`
     """
-    from mechtag.pipeline.screening.decisions import read_judgements
-    from mechtag.pipeline.screening.ranking import Target, course_path, read_course, refuse_loss, tell, write_ranking
-    from mechtag.pipeline.screening.ranking import rank as rank_records
-    from mechtag.pipeline.screening.search import cold_scores, load_search, read_sources
+    from mechtag.workflows.screen import rank as rank_records
 
-    settings, codebook = load(params)
-    target = Target(rule=rule.value, recall=recall, confidence=confidence)
-    judgements = read_judgements(labels, codebook.relevance.key) if labels else None
-    course = read_course(course_path(output))
-    if course.target not in (None, target):
-        say(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
-    records = read_sources(source, say)
-    refuse_loss(output, records, judgements, codebook.relevance.key)
-    cache = output.with_suffix(".vectors.npz")
-    with progress("encoding", len(records)) as advance:
-        search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
-    cold = cold_scores(model, search, settings, codebook) if model else None
-    if judgements and labels:
-        _say_unknown(judgements, records, labels)
-    ranking = rank_records(search, judgements, course, target, cold=cold, seed=settings.seed)
-    write_ranking(output, ranking)
-    for line in tell(ranking):
+    lines = rank_records(
+        open_project(project),
+        source,
+        output,
+        labels,
+        model=model,
+        recall=recall,
+        confidence=confidence,
+        rule=rule.value,
+        reporter=Terminal(),
+    )
+    for line in lines:
         typer.echo(line)
     say(f"{output}: written; decisions go into its column 'decision'")
 
@@ -79,7 +66,7 @@ def simulate(
     batch: Annotated[int, typer.Option("--batch", min=1, help="Records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review: when would `rank` have found what was included, and when would it have stopped.
 
@@ -87,43 +74,19 @@ def simulate(
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """
-    from mechtag.pipeline.screening.decisions import read_judgements
-    from mechtag.pipeline.screening.metrics import summary
-    from mechtag.pipeline.screening.replay import judged_records, summarise_stops, tell, write_replays
-    from mechtag.pipeline.screening.search import load_search, read_sources
-    from mechtag.pipeline.screening.simulation import replay
+    from mechtag.workflows.screen import simulate as replay
 
-    settings, codebook = load(params)
-    judgements = read_judgements(labels, codebook.relevance.key)
-    given = read_sources(source, say)
-    records, decided = judged_records(given, judgements)
-    _say_unknown(judgements, given, labels)
-    cache = output / "vectors.npz"
-    with progress("encoding", len(records)) as advance:
-        search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
-    with progress("relevant records found", runs * (int(decided.sum()) - 1)) as advance:
-        replays = replay(
-            search.ranker,
-            decided,
-            runs=runs,
-            batch=batch,
-            recall=recall,
-            confidence=confidence,
-            seed=settings.seed,
-            on_progress=advance,
-        )
-    content = {
-        **{"records": len(records), "relevant": int(decided.sum()), "replays": runs, "batch": batch},
-        **{"recall": recall, "confidence": confidence, "seed": settings.seed},
-        "figures": summary([decided[run.order[run.priors :]] for run in replays]),
-        "stopping": summarise_stops(replays, recall),
-    }
-    write_replays(output, records, decided, replays, content)
-    for line in tell(content):
+    lines = replay(
+        open_project(project),
+        source,
+        labels,
+        output,
+        runs=runs,
+        batch=batch,
+        recall=recall,
+        confidence=confidence,
+        reporter=Terminal(),
+    )
+    for line in lines:
         typer.echo(line)
     say(f"{output}: simulation.json and reading.csv written")
-
-
-def _say_unknown(judgements: Judgements, records: Sequence[Record], labels: Path) -> None:
-    for name in judgements.unknown(records):
-        say(f"note: {labels}: {name} is none of the records; its decision is left out")

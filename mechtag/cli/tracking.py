@@ -7,26 +7,30 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import MODEL, PARAMS, Params, load, say
+from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
 
 def track(
     reports: Annotated[
-        Path, typer.Argument(metavar="REPORTS", help="Folder that 'evaluate' wrote metrics.json to.")
-    ] = Path("reports"),
-    model: Annotated[Path, typer.Option("--model", help="Model folder that was evaluated.")] = MODEL,
-    params: Params = PARAMS,
+        Path | None,
+        typer.Argument(
+            metavar="[REPORTS]",
+            help="Folder that 'evaluate' wrote metrics.json to. Default: reports in the project.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Model = None,
+    project: ProjectFolder = None,
 ) -> None:
     """Add an evaluation to the MLflow run of its model: figures, plots, tables and the report.
 
-    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in
-    the working directory, or the server that MLFLOW_TRACKING_URI names.
+    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in the
+    project, or the server that MLFLOW_TRACKING_URI names.
 
     Example: `mechtag track reports/`
     """
-    from mechtag.evaluation.curves import draw_curves
-    from mechtag.training.mlflow_runs import log_evaluation
+    from mechtag.workflows.track import track as log
 
-    settings, _ = load(params)
-    run_id = log_evaluation(model, reports, settings, draw_curves(reports / "plots"))
-    say(f"{reports}: logged to MLflow run {run_id}, under evaluation")
+    opened = open_project(project)
+    run_id = log(opened, reports, model)
+    say(f"{reports or opened.reports}: logged to MLflow run {run_id}, under evaluation")

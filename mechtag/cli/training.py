@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import CHECKPOINTS, MODEL, PARAMS, Checkpoints, Params, load, progress, say
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 
 
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="Model folder to write.")] = MODEL,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Model folder to write. Default: that of the project.", show_default=False),
+    ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -19,100 +22,75 @@ def train(
         ),
     ] = None,
     out_of_fold: Annotated[
-        Path, typer.Option("--out-of-fold", help="Folder for the predictions of the cross-validation.")
-    ] = Path("data/work/train"),
-    checkpoints: Checkpoints = CHECKPOINTS,
-    params: Params = PARAMS,
+        Path | None,
+        typer.Option(
+            "--out-of-fold",
+            help="Folder for the predictions of the cross-validation. Default: data/work/train in the project.",
+            show_default=False,
+        ),
+    ] = None,
+    project: ProjectFolder = None,
 ) -> None:
     """Train a model on coded records and exemplars, and log the run to MLflow.
 
-    Where the encoder is tuned (`train.trainer` in the settings), a run that was interrupted goes on where it
-    was: call it again.
+    If the encoder is fine-tuned (`train.trainer` in the settings), an interrupted run resumes: run the command again.
 
     Example: `mechtag train --annotations data/annotated/coded/coded_records.jsonl`
     """
-    from mechtag.core.parquet import write_predictions
-    from mechtag.training.finetuning.trainers import count_epochs
-    from mechtag.training.mlflow_runs import log_run
-    from mechtag.training.train import save_model
-    from mechtag.training.train import train as fit_model
+    from mechtag.workflows.train import train as train_model
 
-    settings, codebook = load(params)
+    opened = open_project(project)
     if annotations is not None:
-        chosen = settings.train.model_copy(update={"records": str(annotations)})
-        settings = settings.model_copy(update={"train": chosen})
-    with progress("tuning", count_epochs(settings.train)) as advance:
-        trained = fit_model(settings, codebook, work=checkpoints, on_progress=advance)
-    save_model(trained, output)
-    write_predictions(out_of_fold / "documents.parquet", trained.documents)
-    write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
-    run_id = log_run(trained.config, output, settings, trained.figures, trained.losses)
-    say(f"{output}: model {trained.config.model_id}, MLflow run {run_id}")
+        opened = opened.with_annotations(annotations)
+    model_id, run_id = train_model(opened, output, out_of_fold, reporter=Terminal())
+    say(f"{output or opened.own_model}: model {model_id}, MLflow run {run_id}")
 
 
 def baselines(
     records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
     sentence_table: Annotated[Path, typer.Argument(metavar="SENTENCES", help="Parquet table of their sentences.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
-    checkpoints: Checkpoints = CHECKPOINTS,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
     """Run the leave-one-paper-out protocol and the naive baselines on the gold papers.
 
     Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
     """
-    from mechtag.core.parquet import read_records, read_sentences, write_predictions
-    from mechtag.training.baselines import prepare, run_all
+    from mechtag.workflows.train import run_baselines
 
-    settings, codebook = load(params)
-    bench = prepare(settings, codebook, read_records(records), read_sentences(sentence_table), checkpoints)
-    with progress("leave-one-out", len(bench.gold)) as advance:
-        made = run_all(bench, advance)
-    for name, predictions in made.items():
-        write_predictions(output / f"{name}.parquet", predictions)
+    made = run_baselines(open_project(project), records, sentence_table, output, reporter=Terminal())
     say(f"{output}: {', '.join(made)}")
 
 
 def curve(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
-    """Tag the coded records by models that learnt from a part of them: points of the learning curve.
+    """Measure the learning curve: tag the coded records by models that learned from some of them.
 
-    Each file is named by the number of papers that its models learnt from. 'evaluate --curve' turns them into
+    Each file is named by the number of papers that its models learned from. 'evaluate --curve' turns them into
     figures.
 
     Example: `mechtag curve -o data/work/curve`
     """
-    from mechtag.core.parquet import write_predictions
-    from mechtag.training.learning_curve import SHARES, learning_curve
+    from mechtag.workflows.train import learning_curve
 
-    settings, codebook = load(params)
-    with progress("learning curve", len(SHARES)) as advance:
-        made = learning_curve(settings, codebook, advance)
-    for papers, predictions in made.items():
-        write_predictions(output / f"{papers}.parquet", predictions)
-    say(f"{output}: learnt from {', '.join(map(str, made))} papers")
+    made = learning_curve(open_project(project), output, reporter=Terminal())
+    say(f"{output}: learned from {', '.join(map(str, made))} papers")
 
 
 def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
-    checkpoints: Checkpoints = CHECKPOINTS,
-    params: Params = PARAMS,
+    project: ProjectFolder = None,
 ) -> None:
-    """Tag the coded records as they are and told a little differently, by models that have not seen them.
+    """Measure invariance: tag the coded records as they are and slightly rewritten, by models that have not seen them.
 
     Each file is named by what was changed: sentences on methods added, headings taken out, British spelling.
     'evaluate --variations' turns them into figures.
 
     Example: `mechtag variations -o data/work/variations`
     """
-    from mechtag.core.parquet import write_predictions
-    from mechtag.training.invariance import tag_varied
+    from mechtag.workflows.train import tag_variations
 
-    settings, codebook = load(params)
-    with progress("variations", settings.train.folds) as advance:
-        made = tag_varied(settings, codebook, work=checkpoints, on_progress=advance)
-    for name, predictions in made.items():
-        write_predictions(output / f"{name}.parquet", predictions)
+    made = tag_variations(open_project(project), output, reporter=Terminal())
     say(f"{output}: {', '.join(made)}")

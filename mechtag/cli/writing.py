@@ -7,32 +7,38 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import MODEL, say
+from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
 
 def methods(
-    metrics: Annotated[Path, typer.Argument(metavar="METRICS", help="What 'evaluate' wrote.")] = Path(
-        "reports/metrics.json"
-    ),
-    model: Annotated[Path, typer.Option("--model", help="Model folder; its README.md is written.")] = MODEL,
+    metrics: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[METRICS]", help="What 'evaluate' wrote. Default: reports/metrics.json.", show_default=False
+        ),
+    ] = None,
+    model: Model = None,
     tagged: Annotated[
         Path | None,
         typer.Option("--tagged", help="summary.json that 'tag' wrote for the search.", show_default=False),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Text for the paper to write.")] = Path(
-        "reports/methods.md"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Text for the paper to write. Default: reports/methods.md.", show_default=False
+        ),
+    ] = None,
+    project: ProjectFolder = None,
 ) -> None:
     """Write methods and results for the paper, and the model card, from the figures of a run.
 
-    What only the authors can tell stands in square brackets.
+    What only the authors know is left in square brackets. The model card is README.md in the model folder.
 
     Example: `mechtag methods reports/metrics.json --tagged out/summary.json -o methods.md`
     """
-    from mechtag.core.files import read_json, write_text
-    from mechtag.evaluation.report.paper import paper_texts
+    from mechtag.workflows.evaluate import write_texts
 
-    texts = paper_texts(read_json(metrics), read_json(model / "config.json"), read_json(tagged) if tagged else None)
-    write_text(output, texts["methods"])
-    write_text(model / "README.md", texts["model_card"])
+    opened = open_project(project)
+    model, output = model or opened.own_model, output or opened.reports / "methods.md"
+    write_texts(metrics or opened.reports / "metrics.json", model, output, tagged)
     say(f"{output} and {model / 'README.md'}: written")

@@ -14,6 +14,7 @@ from pydantic import AliasChoices, Field, RootModel, StrictBool, ValidationError
 
 from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
 from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
 from mechtag.pipeline.text.headings import heading_name
 
@@ -41,7 +42,7 @@ class _Abouts(RootModel[dict[str, About]]):
     """Content of ``about.yaml``: by name of the file, without its ending."""
 
 
-def files_of(path: str | Path, what: str) -> list[Path]:
+def files_of(path: StrPath, what: str) -> list[Path]:
     """List the files that a setting names: the file itself, or all ``*.jsonl`` of a folder in alphabetical order.
 
     Parameters
@@ -74,7 +75,7 @@ def files_of(path: str | Path, what: str) -> list[Path]:
     return found
 
 
-def read_about(path: str | Path, what: str) -> dict[str, tuple[str, Texts]]:
+def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     """Read title and kind of text of each file, by its name without the ending, in the order of `files_of`.
 
     They are in ``about.yaml`` in the same folder. A file that is not described there goes by its name,
@@ -357,7 +358,7 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
     return CodedRecord(**codes, record=record, sentences=tuple(sentences), hard=line.hard, set_name=path.stem)
 
 
-def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]:
+def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
 
     Where only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
@@ -389,7 +390,7 @@ def read_coded(path: str | Path, label_keys: Sequence[str]) -> list[CodedRecord]
     return coded
 
 
-def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
+def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
     """Read a further coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
 
     ``sentences`` is left out where only the record was coded.
@@ -405,7 +406,7 @@ def read_codes(path: str | Path, label_keys: Sequence[str]) -> list[Codes]:
     return rows
 
 
-def read_exemplars(path: str | Path, label_keys: Sequence[str]) -> list[Exemplar]:
+def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
     """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()

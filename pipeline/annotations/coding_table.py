@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -12,11 +13,12 @@ from pydantic import ValidationError
 
 from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
 from mechtag.core.parquet import read_records
 from mechtag.core.records import Coding, Record
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, read_coded, read_text
-from mechtag.pipeline.annotations.versions import Additions, read_additions
+from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded, read_text
+from mechtag.pipeline.annotations.versions import Additions, read_additions, version_files
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
@@ -65,12 +67,12 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     return [record.model_copy(update={"set_name": path.stem}) for record in coded]
 
 
-def is_table(path: str | Path) -> bool:
+def is_table(path: StrPath) -> bool:
     """Whether the name of an annotation file is that of a table of codings."""
     return Path(path).suffix.lower() == _TABLE
 
 
-def read_codings(path: str | Path, all_keys: Sequence[str]) -> list[Coding]:
+def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
     """Read a table of codings: CSV with one row a record, coder and label.
 
     Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
@@ -222,7 +224,9 @@ def add_codings(
         for record in base
     ]
     others = [coding for coding in additions.codings if coding.record_id not in known]
-    added = coded_from(others, additions.records, label_keys, relevance_key, settings.sentences, settings.train.added)
+    added = coded_from(
+        others, additions.records, label_keys, relevance_key, settings.sentences, str(settings.train.added)
+    )
     return [*recoded, *(record.model_copy(update={"added": True, "set_name": ADDED}) for record in added)]
 
 
@@ -266,3 +270,15 @@ def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
 def _agreed(codings: Sequence[Coding], label: str) -> int | None:
     values = {coding.value for coding in codings if coding.label == label and coding.value is not None}
     return values.pop() if len(values) == 1 else None
+
+
+def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
+    """Return the SHA-256 of each file that training reads, by name; ``version`` as in `read_annotations`."""
+    chosen = settings.train
+    texts = chosen.texts if is_table(chosen.records) else ""
+    files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}
+    records = Path(chosen.records)
+    for path in files_of(records, "coded records"):
+        files[f"{records.name}/{path.name}" if records.is_dir() else path.name] = path
+    files |= version_files(chosen.added, version)
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from mechtag.core.codebook import read_yaml
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
 from mechtag.core.records import Coding, Record, Row
 from mechtag.pipeline.annotations.coded_records import Basis, read_text, refuse_doubled
 
@@ -98,7 +99,7 @@ class GoldNotes(Row):
     notes: tuple[str, ...] = ()
 
 
-def load_matrix(path: str | Path) -> Matrix:
+def load_matrix(path: StrPath) -> Matrix:
     """Read a coding matrix: CSV with a column ``key``, perhaps ``paper``, and one column a code.
 
     Raises

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import read_json, write_json, write_jsonl, write_text
+from mechtag.core.files import StrPath, read_json, write_json, write_jsonl, write_text
 from mechtag.core.parquet import read_records, write_records
 from mechtag.core.records import Coding, Record
 from mechtag.pipeline.annotations.coded_records import json_lines
@@ -81,7 +81,7 @@ class Additions:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def read_additions(folder: str | Path, name: str | None = None) -> Additions:
+def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     """Read a version, by default the one in use; none are in use where the folder is not there.
 
     Raises
@@ -126,13 +126,13 @@ def write_additions(folder: str | Path, additions: Additions) -> str:
     return name
 
 
-def list_versions(folder: str | Path) -> list[str]:
+def list_versions(folder: StrPath) -> list[str]:
     """Names of all versions, the oldest first."""
     found = [path.name for path in Path(folder).glob("*/") if _NAME.fullmatch(path.name)]
     return sorted(found, key=_number)
 
 
-def version_in_use(folder: str | Path) -> str:
+def version_in_use(folder: StrPath) -> str:
     """Name the version that training reads; empty for none."""
     path = Path(folder) / IN_USE
     if not path.is_file():
@@ -152,13 +152,13 @@ def use_version(folder: str | Path, name: str) -> None:
     write_json(Path(folder) / IN_USE, {"version": name})
 
 
-def version_files(folder: str | Path, name: str | None = None) -> dict[str, Path]:
+def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
     """Files of a version, by default the one in use, by the name that a model's configuration gives them."""
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
 
 
-def read_history(folder: str | Path) -> list[dict[str, Any]]:
+def read_history(folder: StrPath) -> list[dict[str, Any]]:
     """Read what was decided about challengers, the oldest first."""
     path = Path(folder) / HISTORY
     if not path.is_file():
@@ -184,7 +184,7 @@ def _number(name: str) -> int:
     return int(name.split("-")[0])
 
 
-def _version_folder(folder: str | Path, name: str) -> Path:
+def _version_folder(folder: StrPath, name: str) -> Path:
     path = Path(folder) / name
     if not _NAME.fullmatch(name) or not path.is_dir():
         raise MechtagError(

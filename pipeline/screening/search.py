@@ -60,7 +60,7 @@ def encode_cached(
     load_encoder: Callable[[], Encoder],
     encoder_id: str,
     texts: Sequence[str],
-    path: Path,
+    path: Path | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
     """Encode texts, taking from ``path`` what was encoded before, and adding the rest to it.
@@ -74,7 +74,7 @@ def encode_cached(
     texts
         At least one.
     path
-        File of vectors; it is saved every few hundred texts, so that an interrupted run goes on
+        File of vectors, or ``None``; it is saved every few hundred texts, so that an interrupted run goes on
         where it was. A damaged file is made anew.
     on_progress
         Called with the number of texts done since the last call.
@@ -85,7 +85,7 @@ def encode_cached(
         In the order of ``texts``.
     """
     digests = [_digest(text) for text in texts]
-    known = _load(path, encoder_id)
+    known = _load(path, encoder_id) if path else {}
     missing = list({digest: text for digest, text in zip(digests, texts, strict=True) if digest not in known}.items())
     on_progress(len(texts) - len(missing))
     if missing:
@@ -96,7 +96,8 @@ def encode_cached(
             chunk = missing[start : start + _CHUNK]
             vectors = encoder.encode([text for _, text in chunk])
             known.update({digest: vector for (digest, _), vector in zip(chunk, vectors, strict=True)})
-            _save(path, encoder_id, known)
+            if path:
+                _save(path, encoder_id, known)
             on_progress(len(chunk))
     return np.stack([known[digest] for digest in digests])
 
@@ -188,10 +189,10 @@ def load_search(
     records: Sequence[Record],
     definition: str,
     settings: EncoderSettings,
-    cache: Path,
+    cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Search:
-    """Encode records, or take their vectors from the file ``cache``; see `encode_cached`.
+    """Encode records, or take their vectors from the file ``cache``, if there is one; see `encode_cached`.
 
     Raises
     ------

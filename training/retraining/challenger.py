@@ -16,9 +16,10 @@ from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.models.model_folder import Model, load_model
 from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coding_table import data_hashes
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.training.finetuning.trainers import Progress
-from mechtag.training.train import data_hashes, save_model, train
+from mechtag.training.train import save_model, train
 
 MODEL, OUT_OF_FOLD = "model", "out-of-fold"
 DOCUMENTS, SENTENCES = "documents.parquet", "sentences.parquet"

@@ -46,7 +46,7 @@ class Places:
     model: Path
     out_of_fold: Path
     kept: Path
-    added: str
+    added: Path
 
 
 def keep(places: Places, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:

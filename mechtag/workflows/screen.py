@@ -1,0 +1,132 @@
+"""Rank records by relevance, learn from decisions, and replay finished reviews."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mechtag.core.records import Record
+from mechtag.pipeline.screening.decisions import Judgements, read_judgements
+from mechtag.pipeline.screening.search import load_search, read_sources
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+
+def rank(
+    project: Project,
+    source: Path,
+    output: Path,
+    labels: Path | None = None,
+    *,
+    model: Path | None = None,
+    recall: float = 0.95,
+    confidence: float = 0.95,
+    rule: str = "sample",
+    reporter: Reporter = SILENT,
+) -> list[str]:
+    """Rank records, and say whether reading may stop.
+
+    Parameters
+    ----------
+    source
+        Records without duplicates: parquet, or an export.
+    output
+        Table to write, what to read next first.
+    labels
+        Decisions so far: the table filled in, or another table.
+    model
+        Model folder that ranks until a relevant record is known.
+    recall, confidence, rule
+        See `screening.ranking.Target`.
+
+    Returns
+    -------
+    list of str
+        What to tell the reader.
+    """
+    from mechtag.pipeline.screening import ranking
+    from mechtag.pipeline.screening.search import cold_scores
+
+    settings, codebook = project.settings, project.codebook
+    target = ranking.Target(rule=rule, recall=recall, confidence=confidence)
+    judgements = read_judgements(labels, codebook.relevance.key) if labels else None
+    course = ranking.read_course(ranking.course_path(output))
+    if course.target not in (None, target):
+        reporter.note(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
+    records = read_sources(source, reporter.note)
+    ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
+    cache = output.with_suffix(".vectors.npz")
+    with reporter.progress("encoding", len(records)) as advance:
+        search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
+    cold = cold_scores(model, search, settings, codebook) if model else None
+    if judgements and labels:
+        _note_unknown(judgements, records, labels, reporter)
+    found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)
+    ranking.write_ranking(output, found)
+    return list(ranking.tell(found))
+
+
+def simulate(
+    project: Project,
+    source: Path,
+    labels: Path,
+    output: Path,
+    *,
+    runs: int = 5,
+    batch: int = 10,
+    recall: float = 0.95,
+    confidence: float = 0.95,
+    reporter: Reporter = SILENT,
+) -> list[str]:
+    """Replay a finished review; write ``simulation.json`` and ``reading.csv``.
+
+    Parameters
+    ----------
+    source, labels
+        The records of the review, and the decision on each.
+    output
+        Folder to write to.
+    runs, batch
+        Replays, each from two other known records, and records read between two rankings.
+
+    Returns
+    -------
+    list of str
+        What was found, in sentences.
+    """
+    from mechtag.pipeline.screening.metrics import summary
+    from mechtag.pipeline.screening.replay import judged_records, summarise_stops, tell, write_replays
+    from mechtag.pipeline.screening.simulation import replay
+
+    settings, codebook = project.settings, project.codebook
+    judgements = read_judgements(labels, codebook.relevance.key)
+    given = read_sources(source, reporter.note)
+    records, decided = judged_records(given, judgements)
+    _note_unknown(judgements, given, labels, reporter)
+    cache = output / "vectors.npz"
+    with reporter.progress("encoding", len(records)) as advance:
+        search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
+    with reporter.progress("relevant records found", runs * (int(decided.sum()) - 1)) as advance:
+        replays = replay(
+            search.ranker,
+            decided,
+            runs=runs,
+            batch=batch,
+            recall=recall,
+            confidence=confidence,
+            seed=settings.seed,
+            on_progress=advance,
+        )
+    content = {
+        **{"records": len(records), "relevant": int(decided.sum()), "replays": runs, "batch": batch},
+        **{"recall": recall, "confidence": confidence, "seed": settings.seed},
+        "figures": summary([decided[run.order[run.priors :]] for run in replays]),
+        "stopping": summarise_stops(replays, recall),
+    }
+    write_replays(output, records, decided, replays, content)
+    return list(tell(content))
+
+
+def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
+    for name in judgements.unknown(records):
+        reporter.note(f"note: {labels}: {name} is not among the records; its decision is left out")

@@ -1,0 +1,137 @@
+"""Say where a review is: its records, codes and model, what is out of date, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json
+from mechtag.models.model_folder import ModelConfig, read_config
+from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
+from mechtag.pipeline.annotations.versions import version_in_use
+from mechtag.project import SHIPPED, Project
+
+
+def describe(project: Project) -> list[str]:
+    """Describe a project in lines for people; the last line says what to do next.
+
+    Raises
+    ------
+    MechtagError
+        The codebook cannot be read. Other faults are described.
+    """
+    codebook = project.codebook
+    where = "what comes with mechtag, not in a project" if project.is_shipped else project.root.resolve()
+    lines = [f"Project:   {where}", f"Codebook:  {codebook.name}, {len(codebook.keys)} labels"]
+    if project.is_shipped:
+        model = read_config(project.model)
+        return [
+            *lines,
+            f"Model:     {model.model_id}",
+            "Next:      make a folder for your review: mechtag init my-review",
+        ]
+    files = _search_files(project)
+    tagged = _tagged(project)
+    lines.append(f"Records:   {_count(files, 'search file')}{f'; tagged: {tagged}' if tagged else ''}")
+    codes, coded = _codes(project)
+    lines.append(f"Codes:     {codes}")
+    found = _model(project)
+    lines.append(f"Model:     {_describe_model(project, found)}")
+    stale = list(_out_of_date(project, found)) if coded else []
+    lines += [f"Outdated:  {reason}" for reason in stale]
+    return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale)}"]
+
+
+def _count(items: list[Path], what: str) -> str:
+    return f"{len(items)} {what}{'' if len(items) == 1 else 's'}"
+
+
+def _search_files(project: Project) -> list[Path]:
+    """Files of all searches that the settings name."""
+    found = []
+    for source in map(Path, project.settings.sources.values()):
+        found += [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _tagged(project: Project) -> str:
+    """Describe the newest search that was tagged in the project; empty if none was."""
+    summaries = [
+        path for pattern in ("*/summary.json", "*/*/summary.json") for path in (project.root / "data").glob(pattern)
+    ]
+    summaries += (project.root / "data/work").glob("*/tagged/summary.json")
+    if not summaries:
+        return ""
+    newest = max(summaries, key=lambda path: path.stat().st_mtime)
+    try:
+        content = read_json(newest)
+        return f"{content['unique']} records ({newest.parent.relative_to(project.root)})"
+    except (MechtagError, KeyError):
+        return f"unreadable ({newest})"
+
+
+def _codes(project: Project) -> tuple[str, bool]:
+    """Describe what people coded, and say whether there is anything to learn from."""
+    settings, codebook = project.settings, project.codebook
+    if not Path(settings.train.records).exists() and not version_in_use(settings.train.added):
+        return f"none yet ({settings.train.records} does not exist)", False
+    try:
+        coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
+    except MechtagError as error:
+        return f"cannot be read: {error}", False
+    relevant = sum(bool(record.relevant) for record in coded)
+    added = sum(record.added for record in coded)
+    counts = f"{len(coded)} records coded, {relevant} of them relevant"
+    return counts + (f"; {added} added by retraining" if added else ""), bool(coded)
+
+
+def _model(project: Project) -> ModelConfig | None:
+    try:
+        return read_config(project.model)
+    except MechtagError:
+        return None
+
+
+def _describe_model(project: Project, model: ModelConfig | None) -> str:
+    if model is None:
+        return "none yet"
+    return model.model_id + (" (comes with mechtag)" if project.model.is_relative_to(SHIPPED) else "")
+
+
+def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
+    """Yield what the model has not learned from, or learned from in another form."""
+    if model is None or project.model.is_relative_to(SHIPPED):
+        return
+    if model.codebook_sha256 != project.codebook.sha256:
+        yield "the codebook has changed since the model was trained"
+    now = data_hashes(project.settings)
+    changed = sorted(name for name in now.keys() | model.data.keys() if now.get(name) != model.data.get(name))
+    if changed:
+        yield f"the model was trained on other annotations than there are now: {', '.join(changed)}"
+    if model.settings != project.settings.train.model_dump(mode="json") or model.seed != project.settings.seed:
+        yield "the settings of training have changed since the model was trained"
+
+
+def _next(
+    project: Project, files: list[Path], tagged: str, coded: bool, model: ModelConfig | None, stale: list[str]
+) -> str:
+    raw = next((str(source) for source in project.settings.sources.values()), "data/raw")
+    if not files:
+        return f"put search exports into {raw}"
+    if coded and model is None:
+        return "train a model: mechtag train"
+    if coded and stale:
+        return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
+    if model is None:
+        return (
+            "code some records, read the codes with 'mechtag codings FILE --records RECORDS -o "
+            f"{project.settings.train.records}', then train: mechtag train"
+        )
+    if not tagged:
+        return f"tag the search: mechtag tag {raw} -o data/tagged"
+    if not coded or project.model.is_relative_to(SHIPPED):
+        return (
+            f"review data/tagged/tagged.csv; bring codes in with 'mechtag codings' ({project.settings.train.records})"
+        )
+    return "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"

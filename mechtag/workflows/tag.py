@@ -1,0 +1,129 @@
+"""Tag search exports: read, remove duplicates, score, write the tables to review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.tagging.prefetch import ahead, directly
+from mechtag.pipeline.text.sentences import prepare
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from mechtag.core.settings import RuntimeName
+    from mechtag.pipeline.tagging.inputs import Intake
+    from mechtag.pipeline.tagging.storage import Place
+
+Engine = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A finished run.
+
+    Attributes
+    ----------
+    intake
+        What was read, and how many records were left out for which reason.
+    summary
+        Content of ``summary.json``.
+    output
+        Where the results are.
+    chunks
+        Folder of the prediction files if the results are in an object store; they are then not joined into one table.
+    """
+
+    intake: Intake
+    summary: dict[str, Any]
+    output: Place
+    chunks: Place
+
+
+def tag(
+    project: Project,
+    sources: Sequence[str],
+    output: str,
+    *,
+    model: Path | None = None,
+    sentences: Path | None = None,
+    runtime: RuntimeName | None = None,
+    threads: int | None = None,
+    score_all: bool = False,
+    resume: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
+    reporter: Reporter = SILENT,
+) -> Tagged:
+    """Tag search exports, or one table of records, and write the results to a folder.
+
+    Parameters
+    ----------
+    sources
+        Exports, folders or zip files of them; or one parquet table of records, or its URI.
+    output
+        Folder; for a table of records it may be a URI.
+    model
+        Model folder; by default that of the project.
+    sentences
+        Table of the sentences of the records; by default they are split here.
+    runtime, threads, score_all
+        In place of the settings; see `TagSettings`.
+    resume
+        Continue an interrupted run if there is one.
+    engine, workers
+        ``ray`` scores on the cluster that ``RAY_ADDRESS`` names, in as many processes as it has cores by default.
+
+    Raises
+    ------
+    MechtagError
+        Nothing could be read, the model does not belong to the codebook, or another run is in the output folder.
+    """
+    codebook = project.codebook
+    model = model or project.model
+    tagging = project.settings.tag.chosen(runtime, threads, score_all)
+    settings = project.settings.model_copy(update={"tag": tagging})
+    if engine == "local" and workers:
+        raise MechtagError("workers are for the engine ray; on one machine the encoder uses all cores by itself")
+    with ExitStack() as stack:
+        run = directly
+        if engine == "local" and not sentences:
+            # It gets ready while the model is loaded here.
+            run = stack.enter_context(ahead("cuts sentences", prepare, settings.sentences))
+        from mechtag.models.model_folder import load_model
+        from mechtag.pipeline.reading.ingest import cut_note
+        from mechtag.pipeline.tagging.run import finish, run_local
+        from mechtag.pipeline.tagging.start import Request, opened
+
+        loaded = load_model(
+            model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
+        )
+        chosen = loaded.choice.runtime
+        if tagging.runtime != "torch":
+            reporter.note(f"runtime {loaded.choice.reason}")
+        request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)
+        job = stack.enter_context(opened(request, resume=resume))
+        intake = job.intake
+        for note in (*intake.notes, *intake.unread, *filter(None, [cut_note(intake.abstracts_cut)])):
+            reporter.note(f"note: {note}")
+        if job.finished:
+            reporter.note(f"resuming: {len(job.finished)} of {job.manifest.parts} chunks already done")
+        with reporter.progress("tagging", job.manifest.records, done=job.done) as advance:
+            if engine == "ray":
+                from mechtag.pipeline.tagging.ray_engine import run_ray
+
+                # Each worker has one core.
+                load_one = partial(
+                    load_model, model.absolute(), codebook, runtime=chosen, threads=1, score_all=tagging.score_all
+                )
+                run_ray(job, load_one, settings, workers, advance)
+            else:
+                run_local(job, loaded, settings, advance, run)
+        with reporter.progress("writing tables", job.manifest.records) as advance:
+            summary = finish(job, codebook, advance)
+    return Tagged(intake, summary, job.output, job.parts.folder)

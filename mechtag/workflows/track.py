@@ -1,0 +1,16 @@
+"""Log an evaluation to MLflow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechtag.project import Project
+
+
+def track(project: Project, reports: Path | None = None, model: Path | None = None) -> str:
+    """Add an evaluation to the MLflow run of its model; return the run's id."""
+    from mechtag.evaluation.curves import draw_curves
+    from mechtag.training.mlflow_runs import log_evaluation
+
+    reports = reports or project.reports
+    return log_evaluation(model or project.model, reports, project.settings, draw_curves(reports / "plots"))

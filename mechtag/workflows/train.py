@@ -1,0 +1,87 @@
+"""Train a model, and run the baselines and the checks of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechtag.core.parquet import read_records, read_sentences, write_predictions
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+
+def train(
+    project: Project, output: Path | None = None, out_of_fold: Path | None = None, *, reporter: Reporter = SILENT
+) -> tuple[str, str]:
+    """Train on the annotations that the settings name, write the model folder, and log the run.
+
+    Parameters
+    ----------
+    output, out_of_fold
+        Folders of the model and of the predictions of its cross-validation; by default those of the project.
+
+    Returns
+    -------
+    model_id, run_id : str
+        Of the model, and of its MLflow run.
+    """
+    from mechtag.training.finetuning.trainers import count_epochs
+    from mechtag.training.mlflow_runs import log_run
+    from mechtag.training.train import save_model
+    from mechtag.training.train import train as fit_model
+
+    project.require_own()
+    settings, output = project.settings, output or project.own_model
+    out_of_fold = out_of_fold or project.out_of_fold
+    with reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
+        trained = fit_model(settings, project.codebook, work=project.checkpoints, on_progress=advance)
+    save_model(trained, output)
+    write_predictions(out_of_fold / "documents.parquet", trained.documents)
+    write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
+    return trained.config.model_id, log_run(trained.config, output, settings, trained.figures, trained.losses)
+
+
+def run_baselines(
+    project: Project, records: Path, sentences: Path, output: Path, *, reporter: Reporter = SILENT
+) -> list[str]:
+    """Run the leave-one-paper-out protocol and the naive baselines on the gold papers; return their names.
+
+    Parameters
+    ----------
+    records, sentences
+        Parquet tables of the gold records and of their sentences.
+    output
+        Folder for one table of predictions for each system.
+    """
+    from mechtag.training.baselines import prepare, run_all
+
+    bench = prepare(
+        project.settings, project.codebook, read_records(records), read_sentences(sentences), project.checkpoints
+    )
+    with reporter.progress("leave-one-out", len(bench.gold)) as advance:
+        made = run_all(bench, advance)
+    for name, predictions in made.items():
+        write_predictions(output / f"{name}.parquet", predictions)
+    return list(made)
+
+
+def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
+    """Tag the coded records by models that learned from some of them; return how many papers each learned from."""
+    from mechtag.training.learning_curve import SHARES
+    from mechtag.training.learning_curve import learning_curve as tag_by_shares
+
+    with reporter.progress("learning curve", len(SHARES)) as advance:
+        made = tag_by_shares(project.settings, project.codebook, advance)
+    for papers, predictions in made.items():
+        write_predictions(output / f"{papers}.parquet", predictions)
+    return list(made)
+
+
+def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
+    """Tag the coded records as they are and slightly rewritten, by models that have not seen them; return the names."""
+    from mechtag.training.invariance import tag_varied
+
+    with reporter.progress("variations", project.settings.train.folds) as advance:
+        made = tag_varied(project.settings, project.codebook, work=project.checkpoints, on_progress=advance)
+    for name, predictions in made.items():
+        write_predictions(output / f"{name}.parquet", predictions)
+    return list(made)
