@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.support.layout import closure, imported, named_modules, own_modules
+from tests.support.paths import ROOT
 
 # What each folder may import, beside itself.
 LAYERS = {
@@ -37,41 +38,9 @@ OPTIONS = ROOT / "mechtag/cli/options.py"
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py") if not path.parent.is_symlink())
 
 
-def module_file(name: str) -> Path | None:
-    """Give the file of a module of this project, where it lies in the repository."""
-    base = ROOT.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path.resolve()
-    return None
-
-
 def layer_of(path: Path) -> str:
     """Name the folder of the repository that a module lies in."""
     return path.relative_to(ROOT).parts[0]
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names of the modules that code imports, inside functions too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if module_file(name) else node.module
-
-
-def named_modules(tree: ast.AST) -> set[Path]:
-    """Files of this project that code imports by name."""
-    return {path for name in imported(tree) if name.split(".")[0] == "mechtag" and (path := module_file(name))}
-
-
-def own_modules(tree: ast.AST) -> set[Path]:
-    """Files of this project that code imports, and the ``__init__`` of their packages that do something."""
-    found = named_modules(tree)
-    packages = {parent / "__init__.py" for path in found for parent in path.parents if ROOT in parent.parents}
-    return found | {path for path in packages if path.is_file() and len(ast.parse(path.read_text()).body) > 1}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -90,20 +59,20 @@ def test_imports_run_one_way(path: Path) -> None:
             assert str(relative).startswith(homes), f"{relative} imports {library}, which only {homes} may"
 
 
-def closure(start: set[Path]) -> set[Path]:
-    """Files that are imported from ``start``, directly or through others."""
-    todo, done = set(start), set[Path]()
-    while todo:
-        path = todo.pop()
-        done.add(path)
-        todo |= own_modules(ast.parse(path.read_text(encoding="utf-8"))) - done
-    return done
-
-
 def test_no_module_imports_itself_through_others() -> None:
     graph = {path: named_modules(ast.parse(path.read_text(encoding="utf-8"))) - {path} for path in SOURCES}
     order = TopologicalSorter(graph)
     order.prepare()  # Raises CycleError, which names the cycle.
+
+
+def test_tests_import_only_what_is_made_to_be_shared() -> None:
+    """A helper that two test modules need lies in ``tests/support``; a test module can be moved or deleted alone."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        names = {
+            name for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name.split(".")[0] == "tests"
+        }
+        wrong = {name for name in names if not name.startswith("tests.support.")}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
 def stages() -> Iterator[tuple[str, dict[str, object]]]:

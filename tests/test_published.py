@@ -15,7 +15,7 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.settings import Settings
 from mechtag.training.train import save_model, train
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 # Of gold papers: the DOI as databases write it, another spelling of the title and no DOI, and one without synopsis.
 FOUND = {
