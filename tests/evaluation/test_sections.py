@@ -34,6 +34,10 @@ def test_confidence_is_the_share_of_the_way_to_certainty():
     np.testing.assert_allclose(confidence(case), [[0.5, 0.5, 0.0], [1.0, 1.0, 0.6]])
 
 
+def test_what_reaches_a_threshold_of_one_is_certain():
+    np.testing.assert_allclose(confidence(judged([[1.0, 0.5]], [[1, 0]], threshold=1.0)), [[1.0, 0.5]])
+
+
 def test_risk_rises_where_the_unsure_are_wrong():
     case = judged([[0.9], [0.8], [0.6], [0.45], [0.1]], [[1], [1], [0], [1], [0]])
     assert risk_by_coverage(case) == [

@@ -12,9 +12,9 @@ import pytest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Prediction
+from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import RetrainSettings, SentenceSettings
-from mechtag.evaluation.model_comparison import compare, judge
+from mechtag.evaluation.model_comparison import Difference, compare, judge
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import load_model
 from mechtag.models.scoring import Calibration
@@ -80,24 +80,30 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     assert {(each.ci_low, each.ci_high) for each in same if each.difference is not None} == {(0.0, 0.0)}
 
 
-def test_the_rule_asks_for_the_lower_end_of_the_interval(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "promoted"),
+    [
+        (-0.01, -0.019, 0.0, True),
+        (-0.01, -0.02, 0.0, False),  # Lower by the margin is too low.
+        (0.01, -0.021, 0.04, False),  # Higher on these papers, and yet it may be worse.
+        (-0.03, -0.04, -0.02, False),
+    ],
+)
+def test_the_rule_asks_for_the_lower_end_of_the_interval(
+    difference: float, low: float, high: float, promoted: bool
+) -> None:
+    found = Difference("across_auc", 0.8, 0.8 + difference, difference, low, high)
+    settings = RetrainSettings(margins={"across_auc": 0.02})
+    assert judge({"all": [found]}, settings).promote == promoted
+
+
+def test_figures_that_cannot_be_compared(project: Project) -> None:
     coded, fruit = project.coded, project.fruit
     scores = np.random.default_rng(4).normal(size=(len(coded), len(fruit.all_keys)))
     systems = [system(name, coded, each, list(fruit.all_keys)) for name, each in (("a", scores), ("b", -scores))]
-
-    def verdict(**margins: float) -> bool:
-        settings = RetrainSettings(bootstrap=200, margins=margins)
-        generator = np.random.default_rng(1)
-        differences = compare(*systems, coded, fruit.keys, fruit.relevance.key, settings, generator)
-        (low,) = (each.ci_low for each in differences if each.figure == "across_auc")
-        assert low is not None
-        assert low < 0
-        settings = RetrainSettings(margins={"across_auc": -low * (1 + margins["across_auc"] / 100)})
-        return judge({"all": differences}, settings).promote
-
-    assert verdict(across_auc=0.9)
+    settings = RetrainSettings(bootstrap=200, margins={"across_auc": 0.1, "hamming_loss": 0.1})
     with pytest.raises(MechtagError, match="'hamming_loss' is no figure of which more is better"):
-        verdict(across_auc=0.1, hamming_loss=0.1)
+        compare(*systems, coded, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
     only_relevant = [record for record in coded if record.relevant]
     settings = RetrainSettings(bootstrap=200, margins={"relevance_auc": 0.1})
     nothing = compare(*systems, only_relevant, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
@@ -156,6 +162,27 @@ def test_the_step_that_made_the_difference_is_named(project: Project, cause: str
             assert "the record is among the newly coded ones" in change.why
     if cause == "calibration":
         assert {label for _, label in found} == {"apple"}
+
+
+def test_words_that_hardly_moved_the_score_are_not_named(project: Project) -> None:
+    tagger = load_model(project.places.model).tagger
+    row, terms = tagger.codebook.keys.index("apple"), list(tagger.heads.words.terms)
+    record = Record(record_id="text:one", title="", abstract="Apple pear fruit town.")
+    sentences = list(split([record], SentenceSettings()))
+    before = predict(tagger, "m", [record], sentences, evidence_sentences=1)
+    (chance,) = (one.probability for one in before if one.label == "apple")
+    bounds = np.array([0.0, *[chance / 2] * len(tagger.codebook.keys)])
+    old = with_calibration(tagger, lambda own: replace(own, low=bounds, high=bounds))
+    # What each word takes from the score of the sentence.
+    taken = {"apple": 60, "pear": 0.06, "fruit": 0.04, "town": 0.04}
+    values = old.heads.words.features(["apple pear fruit town"]).toarray()[0]
+    weights = old.heads.word_weights.copy()
+    for word, share in taken.items():
+        weights[row, terms.index(word)] -= share / values[terms.index(word)]
+    new = replace(old, heads=replace(old.heads, word_weights=weights))
+    (found,) = find_changes(old, new, [record], sentences, [])
+    assert (found.label, found.cause) == ("apple", "sentences")
+    assert "by its words -60.14 (apple, pear)" in found.why
 
 
 def test_the_change_log_can_be_read_and_holds_no_markup(project: Project, tmp_path: Path) -> None:

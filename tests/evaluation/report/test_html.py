@@ -160,6 +160,26 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
     assert np.trapezoid([y for _, y in written], [x for x, _ in written]) == pytest.approx(area, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("name", "across", "up"),
+    [
+        ("roc", "share of papers without it, ranked as high", "share of papers with it"),
+        ("precision_recall", "recall: share of ticks found", "precision: share right"),
+        ("reliability", "probability the tool gave", "share that people ticked"),
+        ("coverage_risk", "share of decisions taken, surest first", "share of them that is wrong"),
+        ("learning_curve", "papers learnt from", "figure, out of fold"),
+    ],
+)
+def test_axes_are_named_for_what_is_drawn_along_them(finished: Path, name: str, across: str, up: str) -> None:
+    metrics = read_json(finished / "reports/metrics.json")
+    made = figures(finished / "reports/plots", metrics, {"pests": "Pests"}, {"transfer": "new"})
+    ((_, drawing),) = made[name].panels
+    *_, below, beside = re.findall(r"<text ([^>]*)>([^<]*)</text>", drawing)
+    assert (below[1], beside[1]) == (across, up)
+    assert "rotate" not in below[0]
+    assert "rotate(-90)" in beside[0]
+
+
 def test_matrix_has_every_paper_and_marks_every_disagreement(finished: Path, text: str, page: Page) -> None:
     with (finished / "reports/predictions_vs_gold.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -35,6 +35,10 @@ SAME: dict[str, tuple[Record, Record]] = {
     "no place known": (bare(year=2017), bare(year=2017, doi="10.5555/a.1")),
     "one place known": (bare(year=2017), record()),
     "authors missing": (record(authors=()), record(pages=None)),
+    "authors in another order, of whom the third and fourth tell": (
+        record(authors=("Doe, Ann", "Roe, Bob", "Ito, K.", "Marchetti, L."), pages=None),
+        record(authors=("Ito, K.", "Marchetti, L.", "Poe, Eve"), pages=None),
+    ),
     "issue wrong": (record(pages="45"), record(issue="12", pages="45")),
     "issue and DOI wrong": (record(doi="10.5555/a.1"), record(doi="10.5555/a.2", issue="12")),
     "a word misspelt, abstract cut": (

@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Vectors
 from mechtag.pipeline.screening.ranker import Ranker, word_weights
-from mechtag.pipeline.screening.search import encode_cached
+from mechtag.pipeline.screening.search import Search, encode_cached
 from mechtag.pipeline.screening.simulation import draw_priors, rank_unread, reading_order
 from tests.support.toy import WordEncoder
 
@@ -74,6 +74,13 @@ def test_score_is_the_sum_of_two_standardised_classifiers() -> None:
         scores = model.decision_function(view)
         expected += (scores - scores[~judged].mean()) / scores[~judged].std()
     assert Ranker(texts, vectors).scores(seen) == pytest.approx(expected, abs=0.02)
+
+
+def test_relevant_records_alone_rank_by_the_mean_likeness_to_them() -> None:
+    vectors = WordEncoder().encode(["apple", "pear", "apple orchard", "pear perry", "stone"])
+    search = Search([], [], vectors, vectors[4])
+    expected = np.mean([vectors @ vectors[0], vectors @ vectors[1]], axis=0)
+    assert search.scores(np.array([1, 1, np.nan, np.nan, np.nan])) == pytest.approx(expected, abs=1e-6)
 
 
 def test_one_kind_of_label_is_refused(search: tuple[Ranker, np.ndarray]) -> None:
