@@ -64,7 +64,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("annotate", [by_sentence, table_of_codings, pytest.param(as_a_whole, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("annotate", [by_sentence, table_of_codings, as_a_whole])
 def test_all_stages_run_with_another_codebook(
     annotate: Callable[[Path, list[Sentences]], dict[str, str]],
     runs: Path,

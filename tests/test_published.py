@@ -60,6 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_measure_on_the_exported_abstracts(project: Path) -> None:
     text = (ROOT / "data/README.md").read_text(encoding="utf-8").split("## Measuring on the published abstracts")[1]
     (commands,) = re.findall(r"```\n(.*?)```", text, re.DOTALL)

@@ -118,6 +118,7 @@ def test_run_id_stands_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Pa
     assert {Path(name).name for name in names} == {"config.json", "model.safetensors", "encoder.safetensors"}
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_model(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from mechtag.training.train import save_model, train
 

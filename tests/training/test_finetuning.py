@@ -199,6 +199,7 @@ def words_in(corpus: Corpus, fruit: Codebook) -> np.ndarray:
     return np.array([[np.nan, *(float(key in text.split()) for key in fruit.keys)] for text in corpus.texts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUNERS)
 def test_tuning_helps_on_papers_it_has_not_seen(
     name: str, corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
@@ -222,6 +223,7 @@ def test_label_without_examples_is_near_its_definition(
     assert likenesses[0, plum, 0] > likenesses[1, plum, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUNERS)
 def test_same_seed_same_weights_and_no_other_random_state(
     name: str, corpus: Corpus, encoder: TransformerEncoder, fruit: Codebook
@@ -253,6 +255,7 @@ def test_tuning_leaves_its_encoder_alone(
     assert not any("embed" in key for key in encoded.tuned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUNERS)
 def test_papers_that_may_not_be_learnt_from_have_no_influence(
     name: str, encoder: TransformerEncoder, fruit: Codebook, trainer: Callable[..., Trainer]
@@ -275,6 +278,7 @@ def test_papers_that_may_not_be_learnt_from_have_no_influence(
         np.testing.assert_array_equal(array, found[1][0][key])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TUNERS)
 def test_tuning_that_was_interrupted_goes_on_to_the_same_end(
     name: str, corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path

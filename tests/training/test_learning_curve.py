@@ -97,6 +97,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(seed=1, train=TRAIN.model_copy(update={"records": str(tmp_path / "coded")}))
 
 
+@pytest.mark.slow
 def test_all_papers_give_what_training_gives(
     settings: Settings,
     fruit: Codebook,

@@ -127,6 +127,7 @@ def test_the_run_holds_the_model_and_no_pickle(folder: Path, store: str, run: di
         assert (root / "code/mechtag" / name).read_bytes() == (ROOT / "mechtag" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_mechtag_tag(folder: Path, settings: Settings, served: Any) -> None:
     model = load_model(folder / "model")
     records = ingest([UPDATE]).records

@@ -105,6 +105,7 @@ def test_encoder_that_is_no_safetensors_is_told(folder: Path) -> None:
         load_model(folder)
 
 
+@pytest.mark.slow
 def test_train_command_tunes_logs_and_keeps_checkpoints(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,7 @@ def test_killed_at_random_moments_and_resumed(
     assert 7 <= len(log.read_text().splitlines()) <= 7 + 2 * kills
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert outputs(tmp_path / "out") == whole
 
 
+@pytest.mark.slow
 def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
     words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
     process = start(*words, seconds=0.4)

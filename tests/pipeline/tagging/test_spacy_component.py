@@ -57,6 +57,7 @@ def tagger(model: Path) -> Tagger:
     return load_model(model).tagger
 
 
+@pytest.mark.slow
 def test_add_pipe_needs_no_import(model: Path, tmp_path: Path) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     (name, target) = next(iter(declared["spacy_factories"].items()))
@@ -80,6 +81,7 @@ def test_add_pipe_needs_no_import(model: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() == "working_with_power"
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_mechtag_tag(model: Path, nlp: Language) -> None:
     records = ingest([UPDATE]).records
     sentences = list(split(records, SentenceSettings()))

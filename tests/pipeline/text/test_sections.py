@@ -294,6 +294,7 @@ def seconds(work: Callable[[str], object], text: str) -> float:
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE)
 @pytest.mark.parametrize(
     "work", [find_headings, find_content, is_cut, note_of, is_note.__wrapped__, clean_abstract, cut]

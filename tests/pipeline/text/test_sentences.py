@@ -296,6 +296,7 @@ def test_records_stream() -> None:
     assert drawn < 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", [")" * 20_000, "word " * 250_000, "x" * 1_100_000, "aa.Bb" * 20_000, "Methods, " * 20_000]
 )
