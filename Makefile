@@ -1,7 +1,9 @@
-# The two commands of a newcomer are `make run` and `make test`; each sets up all it needs.
+# The two commands of a newcomer are `make run` and `make test`; each sets up all it needs. `make check` is the part of
+# `make test` to run before each commit: without the slow tests, in a few minutes.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Nothing leaves the machine: no usage statistics of any library.
 export DVC_NO_ANALYTICS := 1
@@ -9,7 +11,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint types clean
+.PHONY: run test check lint types clean
 
 run: .venv/run.stamp
 	$(BIN)/dvc repro
@@ -22,7 +24,10 @@ run: .venv/run.stamp
 	@echo "Text for the paper:    reports/methods.md (model card: models/trained/README.md)"
 
 test: .venv/test.stamp lint types
-	$(BIN)/pytest -m 'slow or not slow' -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'slow or not slow'
+
+check: .venv/test.stamp lint types
+	$(PYTEST)
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .

@@ -24,10 +24,9 @@ from mechtag.pipeline.reading.ingest import Ingested, ingest
 from mechtag.pipeline.tagging import prefetch as ahead
 from mechtag.training.dataset import Corpus, build_corpus
 from mechtag.training.finetuning.trainers import Frozen
-from tests.exports import Reader
-from tests.toy import WordEncoder, fruit_documents
-
-ROOT = Path(__file__).parent.parent
+from tests.support.exports import Reader
+from tests.support.paths import ROOT
+from tests.support.toy import WordEncoder, fruit_documents
 
 
 @pytest.fixture(scope="session", autouse=True)

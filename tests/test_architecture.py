@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from mechtag.core.codebook import Strict
+from mechtag.core.settings import Settings, TrainSettings
+from tests.support.layout import closure, imported, named_modules, own_modules
+from tests.support.paths import ROOT
 
 # What each folder may import, beside itself.
 LAYERS = {
@@ -33,45 +36,21 @@ HOMES = {
     "openvino": ("models/runtimes/",),
     "nncf": ("models/runtimes/openvino_encoder.py",),
 }
+# Blocks of settings by their key in params.yaml, and all by the name of their class.
+BLOCKS = {
+    name: field.annotation
+    for block in (Settings, TrainSettings)
+    for name, field in block.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Strict)
+}
+NAMED = {block.__name__: block for block in (Settings, *BLOCKS.values())}
 OPTIONS = ROOT / "mechtag/cli/options.py"
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py") if not path.parent.is_symlink())
-
-
-def module_file(name: str) -> Path | None:
-    """Give the file of a module of this project, where it lies in the repository."""
-    base = ROOT.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path.resolve()
-    return None
 
 
 def layer_of(path: Path) -> str:
     """Name the folder of the repository that a module lies in."""
     return path.relative_to(ROOT).parts[0]
-
-
-def imported(tree: ast.AST) -> Iterator[str]:
-    """Dotted names of the modules that code imports, inside functions too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                yield name if module_file(name) else node.module
-
-
-def named_modules(tree: ast.AST) -> set[Path]:
-    """Files of this project that code imports by name."""
-    return {path for name in imported(tree) if name.split(".")[0] == "mechtag" and (path := module_file(name))}
-
-
-def own_modules(tree: ast.AST) -> set[Path]:
-    """Files of this project that code imports, and the ``__init__`` of their packages that do something."""
-    found = named_modules(tree)
-    packages = {parent / "__init__.py" for path in found for parent in path.parents if ROOT in parent.parents}
-    return found | {path for path in packages if path.is_file() and len(ast.parse(path.read_text()).body) > 1}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -90,20 +69,20 @@ def test_imports_run_one_way(path: Path) -> None:
             assert str(relative).startswith(homes), f"{relative} imports {library}, which only {homes} may"
 
 
-def closure(start: set[Path]) -> set[Path]:
-    """Files that are imported from ``start``, directly or through others."""
-    todo, done = set(start), set[Path]()
-    while todo:
-        path = todo.pop()
-        done.add(path)
-        todo |= own_modules(ast.parse(path.read_text(encoding="utf-8"))) - done
-    return done
-
-
 def test_no_module_imports_itself_through_others() -> None:
     graph = {path: named_modules(ast.parse(path.read_text(encoding="utf-8"))) - {path} for path in SOURCES}
     order = TopologicalSorter(graph)
     order.prepare()  # Raises CycleError, which names the cycle.
+
+
+def test_tests_import_only_what_is_made_to_be_shared() -> None:
+    """A helper that two test modules need lies in ``tests/support``; a test module can be moved or deleted alone."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        names = {
+            name for name in imported(ast.parse(path.read_text(encoding="utf-8"))) if name.split(".")[0] == "tests"
+        }
+        wrong = {name for name in names if not name.startswith("tests.support.")}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
 def stages() -> Iterator[tuple[str, dict[str, object]]]:
@@ -145,43 +124,75 @@ def test_stage_that_reads_annotations_sees_those_that_were_added(name: str, stag
     assert ("${train.records}" in deps) == ("${train.added}/in_use.json" in deps), name
 
 
-def settings_reads() -> set[str]:
-    """Names of all attributes that the project's code reads."""
-    return {
-        node.attr
-        for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-    }
+class Reads(ast.NodeVisitor):
+    """Collects which keys of which block of settings a module reads.
+
+    A block is known by the annotation of a name, by what the name was set to, or as an attribute: ``settings.train``.
+    """
+
+    def __init__(self) -> None:
+        self.found: set[tuple[type[Strict], str]] = set()
+        self._names: dict[str, type[Strict] | None] = {"settings": Settings}
+        self._attributes: dict[str, type[Strict] | None] = {}
+
+    def _block(self, node: ast.AST) -> type[Strict] | None:
+        """Which block an expression is, if it is one."""
+        if isinstance(node, ast.Attribute):
+            return BLOCKS.get(node.attr) if self._block(node.value) else self._attributes.get(node.attr)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return self._block(node.func.value)
+        if isinstance(node, ast.Call):
+            return self._block(node.func)
+        return self._names.get(node.id, NAMED.get(node.id)) if isinstance(node, ast.Name) else None
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        outside = dict(self._names)
+        self.generic_visit(node)
+        self._names = outside
+
+    def visit_arg(self, node: ast.arg) -> None:
+        if node.annotation is not None:
+            self._names[node.arg] = NAMED.get(ast.unparse(node.annotation))
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if isinstance(node.target, ast.Name):
+            # A field of a class, as a rule.
+            self._attributes[node.target.id] = NAMED.get(ast.unparse(node.annotation))
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        self.generic_visit(node)
+        for target in node.targets:
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=True))
+            for name, value in pairs:
+                if (block := self._block(value)) and isinstance(name, ast.Name):
+                    self._names[name.id] = block
+                elif block and isinstance(name, ast.Attribute):
+                    self._attributes[name.attr] = block
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load) and (block := self._block(node.value)):
+            self.found.add((block, node.attr))
 
 
 def test_every_setting_is_read() -> None:
-    from pydantic import BaseModel
-
-    from mechtag.core.settings import Settings
-
-    read = settings_reads()
     # DVC reads the sources: they make its stages.
     assert "${sources}" in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    read.add("sources")
-    blocks = {name: field.annotation for name, field in Settings.model_fields.items()}
-    for name, block in blocks.items():
-        assert name in read, f"params.yaml: nothing reads {name}"
-        if isinstance(block, type) and issubclass(block, BaseModel):
-            for key in block.model_fields:
-                assert key in read, f"params.yaml: nothing reads {name}.{key}"
+    read = {(Settings, "sources")}
+    for path in SOURCES:
+        reads = Reads()
+        reads.visit(ast.parse(path.read_text(encoding="utf-8")))
+        read |= reads.found
+    for block in NAMED.values():
+        for key in block.model_fields:
+            assert (block, key) in read, f"nothing reads {key} of {block.__name__}"
 
 
 def test_every_block_of_settings_is_watched_by_a_stage() -> None:
-    from pydantic import BaseModel
-
-    from mechtag.core.settings import Settings
-
     watched = {key.split(".")[0] for _, stage in stages() for key in stage.get("params", [])}
-    blocks = {
-        name
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    }
+    blocks = BLOCKS.keys() & Settings.model_fields.keys()
     # Retraining is no stage: it decides what the stages start from.
     assert blocks - {"retrain"} | {"seed", "codebook"} <= watched

@@ -15,7 +15,7 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.settings import Settings
 from mechtag.training.train import save_model, train
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 # Of gold papers: the DOI as databases write it, another spelling of the title and no DOI, and one without synopsis.
 FOUND = {
@@ -60,6 +60,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_measure_on_the_exported_abstracts(project: Path) -> None:
     text = (ROOT / "data/README.md").read_text(encoding="utf-8").split("## Measuring on the published abstracts")[1]
     (commands,) = re.findall(r"```\n(.*?)```", text, re.DOTALL)

@@ -17,10 +17,10 @@ import yaml
 from mechtag.core.parquet import read_predictions
 from mechtag.models.model_folder import load_model, read_config
 from mechtag.pipeline.annotations.versions import list_versions, read_additions, read_history, version_in_use
-from tests.conftest import ROOT
-from tests.reports import Page, said, value_at
-from tests.test_cli import call
-from tests.test_codebook_swap import CODEBOOK, LABELS, Sentences, by_sentence, carried, export, papers, title
+from tests.support.command import call
+from tests.support.garden import CODEBOOK, LABELS, Sentences, by_sentence, carried, export, papers, title
+from tests.support.paths import ROOT
+from tests.support.reports import Page, said, value_at
 
 ADDED = Path("data/annotated/added")
 METRICS = Path("reports/metrics.json")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from sklearn.metrics import cohen_kappa_score
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 DATA = ROOT / "data/annotated"
 CODED, SECOND = DATA / "coded", DATA / "second_coder"

@@ -31,7 +31,7 @@ STEPS = ("sentences", "calibration", "relevance")
 BOUNDS = "bounds"
 _WORDS_SHOWN = 3
 # A word that moved a score by less says nothing.
-_WORD_SHARE = 0.05
+_TELLING = 0.05
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
     for term, share in _terms(before, row, columns[0]).items():
         terms[term] = terms.get(term, 0.0) - share
     telling = sorted(
-        (term for term in terms if words * terms[term] > _WORD_SHARE * abs(words)), key=lambda term: -abs(terms[term])
+        (term for term in terms if words * terms[term] > _TELLING * abs(words)), key=lambda term: -abs(terms[term])
     )
     named = f" ({', '.join(telling[:_WORDS_SHOWN])})" if telling else ""
     return (

@@ -1,0 +1,76 @@
+"""The command that measures the machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import bench as measuring
+from benchmarks.bench import bench, varied
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Record
+from mechtag.core.settings import SentenceSettings, Settings, TagSettings
+from mechtag.models.model_folder import load_model
+from tests.support.command import call
+from tests.support.tuned import model_folder, settings
+
+__all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+RECORDS = [
+    Record(record_id=f"text:{number}", title=f"apple {number}", abstract="Pear perry. Plum jam.") for number in range(4)
+]
+
+
+@pytest.fixture(autouse=True)
+def small_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.peak._SIDE", 128)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "fp32"])
+def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
+    model = load_model(model_folder, runtime=runtime)  # type: ignore[arg-type]
+    found = bench(model, RECORDS, SentenceSettings(), TagSettings(threads=1), repeats=1)
+    assert (found.runtime, found.records) == (runtime, 4)
+    assert found.sentences == 6  # four titles, and two sentences that come again and again
+    lengths = [
+        len(ids) for ids in model.reference().tokens([*(row.title for row in RECORDS), "Pear perry.", "Plum jam."])
+    ]
+    assert found.tokens == sum(lengths)
+    work = measuring.encoder_work(model.reference(), lengths)
+    assert found.share == pytest.approx(work * found.tokens_per_second / found.tokens / found.peak)
+    assert 0 < found.splitting < 1
+    assert found.records_per_second > 0
+    assert 50 < found.megabytes < 50_000
+
+
+def test_nothing_to_measure_with_is_told(model_folder: Path) -> None:
+    with pytest.raises(MechtagError, match="no record to measure with"):
+        bench(load_model(model_folder), [], SentenceSettings(), TagSettings())
+
+
+def test_generated_records_differ_and_are_the_same_each_time() -> None:
+    base = [Record(record_id="text:a", title="A title", abstract=" ".join(map(str, range(200))))]
+    found = list(varied(base, 5, np.random.default_rng(0)))
+    assert len({record.record_id for record in found}) == len({record.abstract for record in found}) == 5
+    assert all(150 < len(record.abstract.split()) < 200 for record in found)
+    assert found == list(varied(base, 5, np.random.default_rng(0)))
+
+
+def test_command_measures_the_coded_records_or_an_export(
+    model_folder: Path, settings: Settings, tmp_path: Path
+) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text(json.dumps({"codebook": settings.codebook, "train": {"records": settings.train.records}}))
+    (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - Pear perry. Plum jam.\nER  - \n")
+    shared = ("--model", model_folder, "--params", params, "--repeats", "1", "--threads", "1")
+    status, out, said = call("bench", "--records", "7", "--json", "--runtime", "fp32", *shared)
+    assert (status, said) == (0, "runtime fp32: as asked for\n")
+    assert json.loads(out)["records"] == 7
+    status, out, _ = call("bench", tmp_path / "one.ris", *shared)
+    assert status == 0
+    assert out.startswith("1 records, 3 different sentences and titles, ")
+    assert "of the matrix peak:" in out

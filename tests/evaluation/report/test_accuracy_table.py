@@ -1,0 +1,142 @@
+"""The accuracy table of each set of coded records, and what it says that the figures rest on."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mechtag.evaluation.gold_benchmark import evaluate
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
+from mechtag.evaluation.report.wording import describe_coverage, describe_texts
+from tests.support.gold import LABELS, SET_SETTINGS, random_sets
+
+
+@pytest.fixture
+def metrics(gold, systems) -> dict:
+    coded = random_sets({"a": (8, 0, 0, 9), "b": (7, 6, 5, 0)})
+    about = {"a": ("first 168 real papers", "synopses"), "b": ("144 invented abstracts in journal prose", "invented")}
+    return evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=replace(coded, about=about))
+
+
+def row(text: str, section: str, start: str) -> list[str]:
+    """Give the cells of a row of the Markdown table under a heading."""
+    (part,) = [part for part in text.split("\n## ") if part.startswith(section)]
+    (line,) = [line for line in part.splitlines() if line.startswith(f"| {start}")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def said(figure: dict) -> str:
+    return f"{figure['value']:.2f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})"
+
+
+def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
+    text = accuracy_markdown(metrics)
+    for name, start in (("a", "first 168 real papers"), ("b", "144 invented abstracts")):
+        own = metrics["coded_records"]["sets"][name]
+        ranked = row(text, "Each set of coded records: is relevance ranked well?", start)
+        assert ranked[1:3] == [f"{own['relevant']}/{own['records']}", said(own["relevance"]["roc_auc"])]
+        hard = "–" if name == "a" else said(own["relevance"]["roc_auc_hard"])
+        assert ranked[3] == hard
+        kept = row(text, "Each set of coded records: which records does it keep?", start)
+        lost = own["relevance"]["decisions"]["relevant"]["no"]
+        assert kept[1:4] == [
+            f"{lost}/{own['relevant']}",
+            *(said(own["relevance"][key]) for key in ("kept", "yes_right")),
+        ]
+        labels = row(text, "Each set of coded records: labels of the relevant ones", start)
+        names = ("across_auc", "within_auc", "kappa", "yes_right", "kept")
+        expected = [said(own["mechanisms"][key]) for key in names]
+        assert labels[1:] == [*expected, said(own["evidence"]["precision_at_1"])]
+        again = row(text, "Each set of coded records: agreement with a second coder", start)
+        assert again[1] == str(own["second_coder"]["records"])
+        assert again[3:] == [said(own["second_coder"][key]["cohen_kappa"]) for key in ("papers", "sentences")]
+
+
+def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
+    text = accuracy_markdown(metrics)
+    title = "The project's own coded records, out of fold"
+    (part,) = [part for part in text.split("\n## ") if part.startswith(title)]
+    rows = [line.split(" | ")[0].strip("| ") for line in part.splitlines() if line.startswith("|")][2:]
+    assert rows == [
+        "records",
+        "sentences",
+        *("first 168 real papers", "first 168 real papers, sentences"),
+        *("144 invented abstracts in journal prose", "144 invented abstracts in journal prose, sentences"),
+    ]
+    assert "The first rows are over all sets of records together, the others over one set each." in part
+    own = metrics["coded_records"]["sets"]["a"]["documents"]
+    # Its interval is that of average precision, whose p-value nobody asks for in a set.
+    cells = row(text, title, "first 168 real papers |")
+    assert cells[1] == "17"
+    assert cells[4] == said(own["across_auc"])
+
+
+def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict) -> None:
+    text = accuracy_markdown(metrics)
+    note = (
+        "The texts are 17 synopses of abstracts in other words and 18 invented abstracts. None is a published "
+        "abstract, and on those the figures may be lower."
+    )
+    parts = {part.split("\n")[0]: part for part in text.split("\n## ")}
+    assert note in parts["The project's own coded records, out of fold"]
+    assert note in parts["Relevance"]
+    again = metrics["agreement"]["records"]
+    agreement = note.replace("17 synopses", "9 synopses").replace("18 invented", "9 invented")
+    assert (again, agreement in parts["How far people agree with one another, and with the model"]) == (18, True)
+    assert "For 5 of the 7 papers that were read, the text is a synopsis in other words" in text
+    assert row(text, "Each set of coded records: which", "first 168")[0] == "first 168 real papers (synopses)"
+
+
+def test_the_tables_fit_a_terminal(metrics: dict) -> None:
+    console = Console(width=100, no_color=True, record=True, file=io.StringIO())
+    console.print(terminal(accuracy_sections(metrics)))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert not any("…" in line for line in lines)
+
+
+def test_metrics_of_an_earlier_version_have_no_sets(metrics: dict) -> None:
+    earlier = copy.deepcopy(metrics)
+    for name in ("sets", "texts"):
+        earlier["coded_records"].pop(name)
+    earlier["agreement"].pop("texts")
+    text = accuracy_markdown(earlier)
+    assert "Each set of coded records" not in text
+    assert "The project's own coded records, out of fold" in text
+    assert "published abstract, and on those" not in text
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({}, ""),
+        ({"unknown": 4}, ""),
+        ({"published": 4}, ""),
+        (
+            {"synopses": 1},
+            "The texts are 1 synopsis of an abstract in other words. None is a published abstract, and on those the "
+            "figures may be lower.",
+        ),
+        (
+            {"invented": 2, "published": 1, "synopses": 3},
+            "The texts are 3 synopses of abstracts in other words, 2 invented abstracts and 1 published abstract. On "
+            "published abstracts alone the figures may differ.",
+        ),
+        (
+            {"invented": 2, "unknown": 5},
+            "The texts are 2 invented abstracts and 5 texts of unknown kind. On published abstracts alone the figures "
+            "may differ.",
+        ),
+    ],
+)
+def test_kinds_of_text_in_words(texts: dict[str, int], expected: str) -> None:
+    assert describe_texts(texts) == expected
+
+
+def test_a_gold_standard_of_published_abstracts_needs_no_word() -> None:
+    assert describe_coverage({"abstract": 30, "synopsis": 0, "title_only": 3, "none": 1}) == ""

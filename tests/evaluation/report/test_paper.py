@@ -1,0 +1,338 @@
+"""Texts for the paper and the model card: every number is one of the run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mechtag.core.errors import MechtagError
+from mechtag.evaluation.report.paper import cell, figure, paper_texts, percent
+from tests.support.command import call
+from tests.support.paths import ROOT
+
+
+def found(value, low=None, high=None, p_value=None):
+    return {"value": value, "ci_low": low, "ci_high": high, "p_value": p_value}
+
+
+POOLED = {
+    "across_auc": found(0.591, 0.517, 0.663, 0.02),
+    "within_auc": found(0.613, 0.524, 0.687, 0.01),
+    "kappa": found(0.181, 0.077, 0.292),
+    "macro_f1": found(0.359, 0.251, 0.441),
+    "referred": found(0.101, 0.05, 0.15),
+    "yes_right": found(0.772, 0.571, 0.957),
+    "no_right": found(0.567, 0.478, 0.662),
+}
+LABEL = {
+    "papers": 34,
+    "support": 22,
+    "confusion": {"tp": 7, "fp": 3, "fn": 15, "tn": 9},
+    "kappa": found(0.055, -0.211, 0.323),
+    "roc_auc": found(0.432, 0.242, 0.627),
+    "precision": found(0.701, 0.397, 0.893),
+    "recall": found(0.318, 0.164, 0.527),
+}
+
+
+def one_set(title, texts, hard):
+    """Figures of a set of coded records; nobody said which are hard where ``hard`` is nothing."""
+    of_hard = found(None) if hard is None else found(0.876, 0.801, 0.931)
+    relevance = {"roc_auc": found(0.912, 0.855, 0.952), "roc_auc_hard": of_hard, "hard_yes": of_hard}
+    relevance["kept"] = found(0.967, 0.919, 0.991)
+    relevance["decisions"] = {"relevant": {"yes": 30, "refer": 9, "no": 2}, "hard": {"yes": 6, "refer": 0, "no": 15}}
+    return {"title": title, "texts": texts, "records": 84, "relevant": 41, "hard": hard, "relevance": relevance}
+
+
+@pytest.fixture
+def metrics():
+    rare = {**LABEL, "support": 1, "note": "too few: 1 of 34 carry the label, 5 are needed for figures"}
+    pair = {"unit": "records", "pooled": {"n": 490, "cohen_kappa": found(0.84, 0.77, 0.91), "gwet_ac1": found(0.89)}}
+    content = {
+        "coverage": {"abstract": 0, "synopsis": 31, "title_only": 3, "none": 2},
+        "transfer": {"papers": 34, "model_id": "m1", "pooled": POOLED, "labels": {"trust": LABEL, "rare": rare}},
+        "baselines": {
+            "all_positive": {"pooled": {**POOLED, "across_auc": found(0.5), "macro_f1": found(0.64, 0.55, 0.72)}},
+            "tfidf": {"pooled": {**POOLED, "across_auc": found(0.48)}},
+        },
+        "coded_records": {
+            "records": 168,
+            "relevant": 79,
+            "sentences": {"sentences": 1317},
+            "texts": {"synopses": 118, "invented": 50},
+            "sets": {"real": one_set("Real | ones", "synopses", None), "made": one_set("Made up", "invented", 21)},
+        },
+        "relevance": {
+            "coded_records": {
+                "papers": 168,
+                "support": 79,
+                "roc_auc": found(0.974, 0.951, 0.991),
+                "recall": found(0.949, 0.877, 0.982),
+            },
+            "gold": {"included": 36, "papers": 34, "kept": 30, "no": 4},
+        },
+        "agreement": {
+            "records": 70,
+            "texts": {"synopses": 60, "invented": 10},
+            "coders": [{"name": "ann", "kind": "human"}, {"name": "mechtag", "kind": "model"}],
+            "pairs": [
+                {"a": "ann", "b": "bob", "kind": "human-human", **pair},
+                {"a": "ann", "b": "mechtag", "kind": "human-model", **pair},
+            ],
+        },
+        "gold_standard": {"source": "A review, Table 9", "papers": 36, "faults": ["a fault of the table."]},
+        "resampling": {"bootstrap": 2000, "permutations": 1999, "min_positives": 5},
+    }
+    return copy.deepcopy(content)
+
+
+@pytest.fixture
+def model():
+    return {
+        "model_id": "m1",
+        "codebook": {
+            "name": "toy",
+            "title": "Toys",
+            "relevance": {"key": "relevant", "definition": "Is it about toys?"},
+            "labels": [
+                {"key": "trust", "name": "Trust | faith", "definition": "Someone trusts."},
+                {"key": "rare", "name": "Rare", "definition": "Hardly\nseen."},
+            ],
+        },
+        "codebook_sha256": "c" * 64,
+        "encoder": {"name": "some/encoder", "sha256": "e" * 64},
+        "seed": 2021,
+        "settings": {"decided_precision": 0.8, "trainer": "frozen", "folds": 5},
+        "data": {"coded.jsonl": "d" * 64},
+        "versions": {"mechtag": "0.1.0", "torch": "2.13.0"},
+    }
+
+
+@pytest.fixture
+def summary():
+    return {
+        "model_id": "m1",
+        "read": 33,
+        "rejected": 1,
+        "duplicates": 6,
+        "unique": 26,
+        "without_abstract": 8,
+        "sources": [{"file": "search.ris", "kept": 32}],
+        "decisions": {"relevant": {"yes": 11, "refer": 12, "no": 14}},
+    }
+
+
+def numbers(data):
+    """All numbers in some JSON, as the texts may write them."""
+    if isinstance(data, dict):
+        return set().union(*map(numbers, data.values()))
+    if isinstance(data, list):
+        return {str(len(data))}.union(*map(numbers, data))
+    if isinstance(data, bool) or data is None:
+        return set()
+    if isinstance(data, int | float):
+        return {f"{data:.2f}", f"{data:.0%}", str(data)}
+    return set(re.findall(r"-?\d+(?:\.\d+)*%?", data))
+
+
+def written(text):
+    return set(re.findall(r"(?<![\w.:/-])-?\d+(?:\.\d+)*%?(?![\w/-])", text))
+
+
+def run_part(text):
+    """The text without what is the same for every run: headings, references, and chance."""
+    text = re.sub(r"(?m)^#.*$", "", text.split("## References")[0])
+    return text.replace("0.5 is chance", "").replace("| 0.5 |", "").replace("| 0 |", "").replace("95% intervals", "")
+
+
+def shipped():
+    """The files of the last run in this folder."""
+    paths = ("reports/metrics.json", "models/trained/config.json", "data/work/update/tagged/summary.json")
+    files = [ROOT / path for path in paths]
+    if not all(path.exists() for path in files):
+        pytest.skip("no run in this folder; 'dvc repro' makes one")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in files]
+
+
+def test_every_number_is_one_of_the_run(metrics, model, summary):
+    texts = paper_texts(metrics, model, summary)
+    allowed = numbers([metrics, model, summary]) | {str(len(model["codebook"]["labels"]))}
+    for name, text in texts.items():
+        assert written(run_part(text)) - allowed == set(), name
+        assert len(written(run_part(text))) > 20, name
+
+
+def test_every_number_of_the_shipped_run_is_one_of_its_files():
+    metrics, model, summary = shipped()
+    if metrics["transfer"].get("model_id") != model["model_id"]:
+        pytest.skip("the figures are older than the model; 'dvc repro' makes new ones")
+    allowed = numbers([metrics, model, summary])
+    for name, text in paper_texts(metrics, model, summary).items():
+        assert written(run_part(text)) - allowed - {str(len(model["codebook"]["labels"]))} == set(), name
+
+
+def test_the_figures_stand_where_they_belong(metrics, model, summary):
+    text = paper_texts(metrics, model, summary)["methods"]
+    assert "ranked above one without it with probability 0.59 (0.52 to 0.66)" in text
+    assert "Naive methods reached 0.48 to 0.50" in text
+    assert "It left 10% of decisions to people" in text
+    assert "| Trust \\| faith | 22 of 34 | 7 | 3 | 0.06 (-0.21 to 0.32) |" in text
+    assert "| Rare | 1 of 34 | 7 | 3 | too few |" in text
+    assert "Of the 36 papers that people included, 34 could be scored and 30 would have been kept; 4 would" in text
+    assert "read 33 records (32 from search.ris); 1 could not be read" in text
+    assert "suggested 11 as relevant and 14 as not, and left 12 to people; 8 had no abstract" in text
+    assert "ann and mechtag (the tool) agreed at Cohen's kappa 0.84 (0.77 to 0.91), Gwet's AC1 0.89." in text
+    assert "saw a synopsis of the abstract of 31, only the title of 3, nothing of 2" in text
+
+
+def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(metrics, model, summary):
+    note = (
+        "The texts are 118 synopses of abstracts in other words and 50 invented abstracts. None is a published "
+        "abstract, and on those the figures may be lower."
+    )
+    gold = "For 31 of the 34 papers that were read, the text is a synopsis in other words"
+    texts = paper_texts(metrics, model, summary)
+    parts = {part.split("\n")[0]: part for text in texts.values() for part in text.split("\n## ")}
+    for name in ("Methods: data collection process (PRISMA 2020, item 9)", "Accuracy"):
+        assert gold in parts[name]
+    told = ("Methods: data collection process (PRISMA 2020, item 9)", "Statement on the use of automation (RAISE)")
+    results = "Results: how far the tool agrees with people"
+    for name in (*told, results, "Training", "Relevance on each set of coded records"):
+        assert note in parts[name], name
+    for name in (results, "Agreement of people, beside that of the model"):
+        assert note.replace("118", "60").replace("50", "10") in parts[name], name
+    metrics["coded_records"]["texts"] = metrics["agreement"]["texts"] = {"published": 168}
+    metrics["coverage"] = {"abstract": 31, "synopsis": 0, "title_only": 3, "none": 2}
+    for text in paper_texts(metrics, model, summary).values():
+        assert "None is a published abstract" not in text
+        assert "is a synopsis in other words" not in text
+
+
+def test_each_set_has_its_figures_in_both_texts(metrics, model):
+    texts = paper_texts(metrics, model)
+    assert (
+        "- Made up (invented abstracts), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95), against the 21 hard "
+        "irrelevant records alone 0.88 (0.80 to 0.93), of which 6 were called relevant; 2 relevant records would"
+    ) in texts["methods"]
+    assert (
+        "- Real | ones (synopses of abstracts in other words), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95); 2"
+    ) in texts["methods"]
+    assert (
+        "| Made up | invented abstracts | 41 of 84 | 0.91 (0.85 to 0.95) | 0.88 (0.80 to 0.93) | 0.97 (0.92 to 0.99) "
+        "| 0.88 (0.80 to 0.93) |"
+    ) in texts["model_card"]
+    assert "| Real \\| ones | synopses" in texts["model_card"]
+    del metrics["coded_records"]["sets"]
+    for text in paper_texts(metrics, model).values():
+        assert "Made up" not in text
+        assert "each set of coded records" not in text
+
+
+@pytest.mark.parametrize("path", ["across_auc", "within_auc", "kappa", "macro_f1", "yes_right"])
+def test_another_figure_changes_both_texts(metrics, model, path):
+    before = paper_texts(metrics, model)
+    changed = copy.deepcopy(metrics)
+    changed["transfer"]["pooled"][path] = found(0.123, 0.111, 0.135)
+    after = paper_texts(changed, model)
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_all_that_guidelines_ask_for_is_answered(metrics, model, summary):
+    text = paper_texts(metrics, model, summary)["methods"]
+    for part in ("item 8", "item 9", "item 16a"):
+        assert part in text
+    asked = ("Tool and version", "Purpose", "Training data", "Validation data", "Checks by people", "Limits")
+    for part in (*asked, "Interests", "Availability", "Responsibility"):
+        assert f"- **{part}**: " in text
+    # What only the authors know is left to them.
+    assert len(re.findall(r"\[[^\]]+\]", text)) >= 8
+
+
+def test_model_card_has_a_header_that_the_hub_reads(metrics, model):
+    text = paper_texts(metrics, model)["model_card"]
+    _, header, body = text.split("---\n", 2)
+    head = yaml.safe_load(header)
+    assert (head["library_name"], head["pipeline_tag"]) == ("mechtag", "text-classification")
+    (result,) = head["model-index"][0]["results"]
+    assert {one["type"]: one["value"] for one in result["metrics"]} == {
+        "roc_auc": 0.591,
+        "f1": 0.359,
+        "cohen_kappa": 0.181,
+    }
+    assert result["dataset"]["name"] == "A review, Table 9"
+    for heading in ("Uses", "Training", "Accuracy", "Limits", "Licence"):
+        assert f"\n## {heading}\n" in body
+    tables = [block for block in body.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 5
+    for table in tables:
+        rows = [re.sub(r"\\\|", "", line) for line in table.strip().splitlines()]
+        assert len({row.count("|") for row in rows}) == 1, table
+
+
+def test_what_there_is_no_figure_for_is_left_out(metrics, model):
+    for name in ("coded_records", "relevance", "agreement"):
+        del metrics[name]
+    metrics["baselines"] = {}
+    metrics["transfer"]["pooled"]["yes_right"] = found(None)
+    texts = paper_texts(metrics, model)
+    assert "agreed with – of yes" in texts["methods"]
+    assert "Naive methods" not in texts["methods"]
+    for text in texts.values():
+        assert not re.search(r"\bNone\b(?! of)", text)
+        assert "study selection" not in text
+
+
+def test_figures_of_another_model_are_refused(metrics, model, summary):
+    with pytest.raises(MechtagError, match="metrics: made with model m1, the model given is m2"):
+        paper_texts(metrics, {**model, "model_id": "m2"})
+    with pytest.raises(MechtagError, match="tagged search: made with model m0, the model given is m1"):
+        paper_texts(metrics, model, {**summary, "model_id": "m0"})
+    del metrics["transfer"]
+    with pytest.raises(MechtagError, match="no protocol 'transfer' in them; run 'mechtag evaluate'"):
+        paper_texts(metrics, model)
+
+
+def test_files_that_lack_something_are_refused(metrics, model, summary):
+    for files in (
+        (metrics, {}, summary),
+        (metrics, model, {}),
+        (metrics, model, {"model_id": "m1"}),
+        (metrics, {**model, "settings": {}}, summary),
+        ({**metrics, "gold_standard": {}}, model, summary),
+        ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
+    ):
+        with pytest.raises(MechtagError, match=r"lack something: .*; write them again with this version of mechtag"):
+            paper_texts(*files)
+
+
+def test_small_parts():
+    assert figure(found(0.5)) == "0.50"
+    assert figure(found(None)) == percent(None) == "–"
+    assert cell("a | b\nc") == "a \\| b c"
+
+
+def test_command_writes_the_text_and_the_card(metrics, model, summary, tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    files = {"metrics.json": metrics, "model/config.json": model, "summary.json": summary}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    words = ("--model", tmp_path / "model", "--tagged", tmp_path / "summary.json", "-o", tmp_path / "methods.md")
+    status, _, message = call("methods", tmp_path / "metrics.json", *words)
+    assert status == 0, message
+    texts = paper_texts(metrics, model, summary)
+    assert (tmp_path / "methods.md").read_text(encoding="utf-8") == texts["methods"]
+    assert (tmp_path / "model/README.md").read_text(encoding="utf-8") == texts["model_card"]
+
+
+def test_templates_are_shipped():
+    import tomllib
+
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (pattern,) = settings["tool"]["setuptools"]["package-data"]["mechtag.evaluation.report"]
+    folder = ROOT / "evaluation/report"
+    assert set(folder.glob(pattern)) == {path for path in (folder / "templates").iterdir() if path.is_file()} != set()

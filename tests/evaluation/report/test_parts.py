@@ -1,0 +1,168 @@
+"""The report where parts are missing, belong to something else, or are damaged; and its two forms."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+from mechtag.evaluation.report.html import Sources, blocks, two_decimals, write_report
+from tests.support.command import call
+from tests.support.reports import CODEBOOK, Page, finished, value_at, write
+
+__all__ = ["finished"]  # a fixture, which pytest finds by its name here
+
+
+def without(*keys: str) -> Callable[[dict[str, Any]], None]:
+    def change(metrics: dict[str, Any]) -> None:
+        for key in keys:
+            del metrics[key]
+
+    return change
+
+
+def all_too_few(metrics: dict[str, Any]) -> None:
+    for protocol in ("transfer", "leave_one_out"):
+        for own in metrics[protocol]["labels"].values():
+            own["note"] = "too few: 2 of 15 carry the label, 5 are needed for figures"
+            for found in own.values():
+                if isinstance(found, dict) and "ci_low" in found:
+                    found |= {"value": None, "ci_low": None, "ci_high": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (without("baselines"), ["No naive methods were run, so nothing says how much of this comes for free."]),
+        (
+            without("coded_records", "learning_curve", "relevance"),
+            ["There are no figures of the records that the tool"],
+        ),
+        (without("invariance"), ["Nothing says whether its decisions hold when the same paper is told differently"]),
+        (without("agreement"), ["no figures of agreement between people and the tool"]),
+        (without("leave_one_out"), ["Only one of the two ways of testing was run."]),
+        (without("transfer"), ["Only one of the two ways of testing was run.", "Having learnt from all papers but"]),
+        (
+            without("transfer", "leave_one_out", "baselines", "coverage", "gold_standard", "resampling"),
+            ["There is no gold standard in the metrics", "Neither of the two ways of testing was run."],
+        ),
+        (all_too_few, ["Too few papers for a curve: Watering", "too few papers carry it"]),
+    ],
+)
+def test_blocks_that_are_missing_are_told(
+    finished: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], words: list[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    metrics = copy.deepcopy(read_json(finished / "reports/metrics.json"))
+    change(metrics)
+    metrics.get("relevance", {}).pop("gold", None)
+    write_json(tmp_path / "copy/reports/metrics.json", metrics)
+    shown = Page(write(tmp_path / "copy"))
+    for expected in words:
+        assert expected in " ".join(shown.text.split())
+    for path, _ in shown.having("data-metric"):
+        if "resampling" not in path:
+            assert [value_at(metrics, one) for one in path.split("+")]
+
+
+@pytest.mark.parametrize("place", ["metrics", "tagged search"])
+def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, place: str) -> None:
+    """After a retraining or a rollback, figures of the former model would stand under the name of the new one."""
+    shutil.copytree(finished, tmp_path / "copy")
+    path = tmp_path / "copy" / ("reports/metrics.json" if place == "metrics" else "summary.json")
+    content = read_json(path)
+    (content["transfer"] if place == "metrics" else content)["model_id"] = "former"
+    write_json(path, content)
+    words = ("--model", tmp_path / "copy/model", "--summary", tmp_path / "copy/summary.json")
+    status, _, message = call(
+        *("report", tmp_path / "copy/reports/metrics.json", "-o", tmp_path / "page.html"),
+        *("--params", finished / "params.yaml", *words),
+    )
+    assert (status, (tmp_path / "page.html").exists()) == (1, False)
+    assert message == f"{place}: made with model former, the model given is abc; run it again"
+
+
+def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    for name in ("reports/metrics.json", "params.yaml"):
+        shutil.copy(finished / name, tmp_path / name)
+    shown = " ".join(Page(write(tmp_path)).text.split())
+    for words in (
+        "The table of all predictions (predictions_vs_gold.csv) does not stand beside the metrics",
+        "There are no points to draw: 'mechtag curve' was not run",
+        "No tagged batch was named",
+        "No model folder was named",
+        "there is no methods.md beside the metrics",
+    ):
+        assert words in shown
+
+
+def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> None:
+    metrics = finished / "reports/metrics.json"
+    status, _, message = call("report", metrics, "-o", tmp_path / "report.docx")
+    assert status == 2
+    # The message stands in a box, broken where its lines end.
+    assert "report.docx:areportiswrittenas.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
+    write_json(tmp_path / "metrics.json", {"read": 3, "baselines": {}})
+    sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
+    with pytest.raises(MechtagError, match="no accuracy in it; name the file that 'mechtag evaluate' wrote"):
+        write_report(tmp_path / "r.html", tmp_path / "metrics.json", sources, codebook=CODEBOOK)
+    shutil.copytree(finished / "reports", tmp_path / "reports")
+    broken = tmp_path / "reports/predictions_vs_gold.csv"
+    broken.write_text("key,paper\np1,Roe\n", encoding="utf-8")
+    words = [
+        "report",
+        tmp_path / "reports/metrics.json",
+        "-o",
+        tmp_path / "r.html",
+        "--params",
+        finished / "params.yaml",
+        *("--model", finished / "model", "--summary", finished / "summary.json"),
+    ]
+    status, _, message = call(*words)
+    assert status == 1
+    assert "predictions_vs_gold.csv: line 2: 'text'; run 'mechtag evaluate' again" in message
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_markdown_and_page_can_be_written_at_once(finished: Path, tmp_path: Path) -> None:
+    words = ["report", finished / "reports/metrics.json", "--params", finished / "params.yaml"]
+    words += ["--model", finished / "model", "--summary", finished / "summary.json"]
+    status, shown, _ = call(*words, "-o", tmp_path / "a.md", "-o", tmp_path / "b.HTML")
+    assert status == 0
+    assert "How far mechtag agrees with human coding" in shown
+    assert (tmp_path / "a.md").read_text(encoding="utf-8").startswith("# How far")
+    assert (tmp_path / "b.HTML").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copy(finished / "curve/6.parquet", tmp_path / "six.parquet")
+    status, _, message = call(
+        *("evaluate", finished / "tagged/predictions.parquet", finished / "gold.csv", "-o", tmp_path / "metrics.json"),
+        *("--params", finished / "params.yaml", "--out-of-fold", finished / "oof", "--curve", tmp_path),
+    )
+    assert status == 1
+    assert "found six.parquet; expected files that 'mechtag curve' wrote" in message
+
+
+@pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "-0.21"), (1, "1.00")])
+def test_two_decimals(value: float, expected: str) -> None:
+    assert two_decimals(value) == expected
+
+
+def test_markdown_blocks() -> None:
+    text = "# One\nMore of it\nover lines.\r\n\r\n- a\n- b\n\n\n## Two\n\nLast."
+    assert blocks(text) == [
+        ("heading", ["One"]),
+        ("paragraph", ["More of it over lines."]),
+        ("list", ["a", "b"]),
+        ("heading", ["Two"]),
+        ("paragraph", ["Last."]),
+    ]

@@ -1,0 +1,323 @@
+"""What a user of the command line sees, bad input above all."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mechtag.cli.main import app, main
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.settings import Settings, load_settings
+from mechtag.models.model_folder import load_model
+from tests.support.command import call
+from tests.support.paths import ROOT, UPDATE
+
+RIS = "TY  - JOUR\nTI  - Sharing the lead in joint teams\nAU  - Roe, R.\nPY  - 2020\nAB  - Managers led.\nER  - \n"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A model trained on a part of the shipped records, and the settings it was made with."""
+    folder = tmp_path_factory.mktemp("trained")
+    lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    kept = [row for row in rows if row["relevant"]][:20] + [row for row in rows if not row["relevant"]][:20]
+    records = folder / "coded.jsonl"
+    records.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    params = folder / "params.yaml"
+    params.write_text(
+        yaml.safe_dump(
+            {
+                "codebook": str(ROOT / "data/annotated/codebook.yaml"),
+                "train": {
+                    "records": str(records),
+                    "exemplars": str(ROOT / "data/annotated/exemplars.jsonl"),
+                    "folds": 3,
+                },
+            }
+        ),
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.chdir(folder)
+        status, _, message = call("train", "-o", folder / "model", "--out-of-fold", folder / "oof", "--params", params)
+    assert status == 0, message
+    return folder / "model", params
+
+
+@pytest.fixture(scope="module")
+def tagged(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model, params = trained
+    folder = tmp_path_factory.mktemp("tagged")
+    status, output, message = call("tag", UPDATE, "-o", folder, "--model", model, "--params", params)
+    assert status == 0, message
+    assert "30 records identified (search_update.ris 30)" in output
+    assert "4 duplicates, 0 by automation, 0 that could not be read" in output
+    assert "26 records to screen" in output
+    return folder
+
+
+def test_every_evidence_offset_cuts_its_text_out_of_the_abstract(tagged: Path) -> None:
+    abstracts = {record.record_id: record.abstract for record in read_records(tagged / "records.parquet")}
+    predictions = read_predictions(tagged / "predictions.parquet")
+    assert len(predictions) == 26 * 8
+    quoted = [(row.record_id, evidence) for row in predictions for evidence in row.evidence]
+    assert len(quoted) >= len(predictions)
+    for record_id, evidence in quoted:
+        assert abstracts[record_id][evidence.start : evidence.end] == evidence.text
+
+
+def test_labels_stand_in_codebook_order(tagged: Path) -> None:
+    keys = load_codebook(ROOT / "data/annotated/codebook.yaml").all_keys
+    predictions = read_predictions(tagged / "predictions.parquet")
+    assert [row.label for row in predictions] == list(keys) * 26
+    with (tagged / "tagged.csv").open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file))
+    assert [name.removesuffix("_decision") for name in header if name.endswith("_decision")] == list(keys)
+
+
+@pytest.mark.parametrize("form", ["csv", "ris"])
+def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], tmp_path: Path, form: str) -> None:
+    output = tmp_path / f"again.{form}"
+    words = ["export", tagged / "predictions.parquet", "--to", form, "-o", output, "--params", trained[1]]
+    assert call(*words)[0] == 0
+    assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
+    status, _, message = call(*words[:3], "docx", *words[4:])
+    assert status == 1
+    assert "'docx' is no export format; known are csv, ris" in message
+
+
+def test_counts_of_the_summary_add_up(tagged: Path) -> None:
+    summary = json.loads((tagged / "summary.json").read_text(encoding="utf-8"))
+    assert summary["read"] == summary["kept"] + summary["rejected"] == 30
+    assert summary["kept"] == summary["unique"] + summary["duplicates"]
+    for counts in summary["decisions"].values():
+        assert counts["yes"] + counts["refer"] + counts["no"] == 26
+        assert counts["not_scored"] <= counts["no"]
+
+
+def test_run_id_stands_in_the_model_folder_and_in_mlflow(trained: tuple[Path, Path]) -> None:
+    import mlflow
+
+    model, _ = trained
+    run = json.loads((model / "mlflow_run.json").read_text(encoding="utf-8"))
+    mlflow.set_tracking_uri(f"sqlite:///{model.parent}/mlflow.db")
+    logged = mlflow.get_run(run["run_id"])
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    assert logged.data.tags["model_id"] == run["model_id"] == config["model_id"]
+    assert logged.data.params["train.folds"] == "3"
+    assert 0.5 < logged.data.metrics["relevance_roc_auc"] <= 1
+    names = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "model/artifacts/model")}
+    assert {Path(name).name for name in names} == {"config.json", "model.safetensors", "encoder.safetensors"}
+
+
+@pytest.mark.slow
+def test_training_twice_gives_the_same_model(trained: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from mechtag.training.train import save_model, train
+
+    model, params = trained
+    settings = load_settings(params)
+    again = train(settings, load_codebook(settings.codebook))
+    save_model(again, model.parent / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (model.parent / "again" / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_parquet_and_its_sentences_give_the_same_predictions(
+    trained: tuple[Path, Path], tagged: Path, tmp_path: Path
+) -> None:
+    model, params = trained
+    options = ["--params", params]
+    assert call("sentences", tagged / "records.parquet", "-o", tmp_path / "s.parquet", *options)[0] == 0
+    words = ["tag", tagged / "records.parquet", "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out"]
+    assert call(*words, "--model", model, *options)[0] == 0
+    assert (tmp_path / "out/predictions.parquet").read_bytes() == (tagged / "predictions.parquet").read_bytes()
+
+
+def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagged: Path, tmp_path: Path) -> None:
+    model, params = trained
+    (tmp_path / "one.ris").write_text(RIS, encoding="utf-8")
+    assert call("ingest", tmp_path / "one.ris", "-o", tmp_path / "one.parquet")[0] == 0
+    assert call("sentences", tagged / "records.parquet", "-o", tmp_path / "s.parquet")[0] == 0
+    words = ["tag", tmp_path / "one.parquet", "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out"]
+    status, _, message = call(*words, "--model", model, "--params", params)
+    assert status == 1
+    assert "is not in its abstract" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.ris", b"", "empty.ris: the file is empty"),
+        ("picture.ris", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "picture.ris: a binary file"),
+        ("prose.txt", b"just some words\n", "prose.txt: of no known format"),
+        ("table.csv", b"author,year\nRoe,2020\n", "table.csv"),
+    ],
+)
+def test_files_that_cannot_be_read_are_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    status, _, error = call("ingest", tmp_path / name, "-o", tmp_path / "records.parquet")
+    assert status == 1
+    assert message in error
+    assert not (tmp_path / "records.parquet").exists()
+
+
+def test_records_that_cannot_be_used_are_rejected_or_noted(tmp_path: Path) -> None:
+    """Without title: rejected. Without abstract: kept. Without ER: kept, with a note."""
+    source = tmp_path / "export.ris"
+    source.write_text(
+        RIS
+        + "TY  - JOUR\nAU  - Doe, D.\nAB  - No title here.\nER  - \n"
+        + "TY  - JOUR\nTI  - No abstract here\nER  - \n"
+        + "TY  - JOUR\nTI  - The end is missing\nAB  - Cut off.\n",
+        encoding="utf-8",
+    )
+    status, _, message = call("ingest", source, "-o", tmp_path / "records.parquet")
+    assert status == 0
+    titles = [record.title for record in read_records(tmp_path / "records.parquet")]
+    assert titles == ["Sharing the lead in joint teams", "No abstract here", "The end is missing"]
+    (rejected,) = [json.loads(line) for line in (tmp_path / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (rejected["file"], rejected["record"], rejected["line"]) == ("export.ris", 2, 7)
+    assert "title" in rejected["reason"]
+    assert ["AB", "No title here."] in rejected["raw"]
+    assert "export.ris: record 4, line 14" in message
+    counts = json.loads((tmp_path / "ingest.json").read_text(encoding="utf-8"))
+    assert (counts["read"], counts["kept"], counts["rejected"]) == (4, 3, 1)
+    assert counts["sources"][0]["without_abstract"] == 1
+
+
+def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, params = trained
+    (tmp_path / "bare.ris").write_text("TY  - JOUR\nTI  - Leading joint care teams\nER  - \n", encoding="utf-8")
+    status, output, _ = call("tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--params", params)
+    assert status == 0
+    assert "1 records to screen, 1 of them without abstract" in output
+    assert all(row.evidence == () for row in read_predictions(tmp_path / "out/predictions.parquet"))
+
+
+def test_stray_key_in_the_settings_is_refused(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("train:\n  foldz: 5\n", encoding="utf-8")
+    status, _, message = call("train", "-o", tmp_path / "m", "--params", params)
+    assert status == 1
+    assert "params.yaml: train.foldz: unknown key" in message
+
+
+def test_codebook_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    book = tmp_path / "codebook.yaml"
+    content = yaml.safe_load((ROOT / "data/annotated/codebook.yaml").read_text(encoding="utf-8"))
+    content["labels"][0]["colour"] = "red"
+    book.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"codebook": str(book)}), encoding="utf-8")
+    status, _, message = call("train", "-o", tmp_path / "m", "--params", tmp_path / "params.yaml")
+    assert status == 1
+    assert "codebook.yaml: labels.0.colour: unknown key" in message
+
+
+def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, _ = trained
+    content = yaml.safe_load((ROOT / "data/annotated/codebook.yaml").read_text(encoding="utf-8"))
+    content["labels"][0]["definition"] = "Something else."
+    book = tmp_path / "codebook.yaml"
+    book.write_text(yaml.safe_dump(content), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"codebook": str(book)}), encoding="utf-8")
+    words = ["tag", UPDATE, "-o", tmp_path / "out", "--model", model, "--params", tmp_path / "params.yaml"]
+    status, _, message = call(*words)
+    assert status == 1
+    assert "this model was trained for codebook sims-2021" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("config.json", lambda text: text.replace('"format_version": 4', '"format_version": 9'), "model format 9"),
+        (
+            "config.json",
+            lambda text: text.replace('"decided_precision": 0.85', '"decided_precision": 0.7'),
+            "do not belong together",
+        ),
+        ("config.json", lambda text: text[:-20], "not readable as JSON"),
+        ("config.json", lambda text: text.replace('"seed"', '"sead"'), "sead: unknown key"),
+    ],
+)
+def test_altered_model_is_refused(trained: tuple[Path, Path], tmp_path: Path, name: str, change, message: str) -> None:
+    model, _ = trained
+    for file in model.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    assert change(text) != text
+    (tmp_path / name).write_text(change(text), encoding="utf-8")
+    with pytest.raises(MechtagError, match=message):
+        load_model(tmp_path)
+
+
+def test_damaged_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    model, _ = trained
+    (tmp_path / "config.json").write_bytes((model / "config.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(MechtagError, match="not readable as model weights"):
+        load_model(tmp_path)
+
+
+def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
+    status, _, message = call("tag", UPDATE, "-o", tmp_path / "out", "--model", tmp_path)
+    assert status == 1
+    assert "Run 'mechtag train' first" in message
+
+
+def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
+    assert call("ingest")[0] == 2
+    assert call("nonsense")[0] == 2
+    assert call("ingest", UPDATE)[0] == 2
+
+
+def test_every_command_shows_an_example() -> None:
+    for command in app.registered_commands:
+        status, output, _ = call(command.callback.__name__, "--help")
+        assert status == 0
+        assert "Example" in output
+        assert f"mechtag {command.callback.__name__}" in output
+
+
+def test_main_prints_the_message_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["mechtag", "ingest", str(tmp_path / "none.ris"), "-o", str(tmp_path / "r.parquet")]
+    )
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    error = capsys.readouterr().err
+    assert error.startswith("mechtag: ")
+    assert "no such file" in error
+    assert "Traceback" not in error
+
+
+def test_shipped_settings_are_the_defaults_but_for_sources_and_hash() -> None:
+    shipped = load_settings(ROOT / "params.yaml")
+    encoder = shipped.encoder.model_copy(update={"sha256": ""})
+    assert shipped.model_copy(update={"sources": {}, "encoder": encoder}) == Settings()
+
+
+def test_rank_without_decisions_follows_the_model(trained: tuple[Path, Path], tagged: Path, tmp_path: Path) -> None:
+    model, params = trained
+    output = tmp_path / "ranking.csv"
+    status, said, message = call("rank", tagged / "records.parquet", "-o", output, "--model", model, "--params", params)
+    assert status == 0, message
+    assert "0 of 26 records judged" in said
+    relevance = load_codebook(ROOT / "data/annotated/codebook.yaml").relevance.key
+    scores = {
+        row.record_id: row.score for row in read_predictions(tagged / "predictions.parquet") if row.label == relevance
+    }
+    with output.open(encoding="utf-8-sig", newline="") as file:
+        ranked = [row["record_id"] for row in csv.DictReader(file)]
+    assert ranked == sorted(scores, key=lambda name: -scores[name])

@@ -1,0 +1,66 @@
+"""``mechtag codings``: from what reviewers have to a table that training reads."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mechtag.core.codebook import load_codebook
+from mechtag.core.parquet import write_records
+from mechtag.core.settings import load_settings
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.reading.ingest import ingest
+from tests.support.coded_papers import CODINGS
+from tests.support.command import call
+
+OUTPUTS = {"codings.csv", "codings.json", "conflicts.csv", "disagreements.csv", "rejected.jsonl", "unmatched.csv"}
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    """Settings that train on what the command writes, about records in parquet."""
+    write_records(tmp_path / "records.parquet", ingest([CODINGS / "records.jsonl"]).records)
+    train = {"records": str(tmp_path / "out/codings.csv"), "texts": str(tmp_path / "records.parquet")}
+    settings = {"codebook": str(CODINGS / "codebook.yaml"), "train": train}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return tmp_path / "params.yaml"
+
+
+def test_codings_of_several_programs_become_one_table_that_training_reads(params: Path) -> None:
+    folder = params.parent
+    words = ["codings", CODINGS / "rayyan.csv", CODINGS / "matrix.csv", "--records", folder / "records.parquet"]
+    words += ["-o", folder / "out/codings.csv", "--params", params, "--coder", "team", "--basis", "abstract"]
+    status, output, told = call(*words, "--unticked", "not-judged")
+    assert status == 0, told
+    assert {path.name for path in (folder / "out").iterdir()} == OUTPUTS
+    # Of the matrix two papers with three labels each; of Rayyan three decisions and two labels, one of them doubled.
+    assert "Entries: 6 read = 4 matched (1 by DOI, 1 by title, 2 by key) + 1 without codes + 1 unmatched" in output
+    assert "Codes: 14 read = 9 written + 2 doubled or joined + 0 contradicting + 3 of unmatched entries" in output
+    assert "unmatched.csv: 1 to look at" in told
+    assert "note: matrix.csv: columns passed over: setting" in told
+    with (folder / "out/codings.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 9
+    settings, book = load_settings(params), load_codebook(CODINGS / "codebook.yaml")
+    coded = {one.key: one for one in read_annotations(settings, book.keys, book.relevance.key)}
+    assert set(coded) == {"marchetti-2017", "brandt-2019", "okafor-2015"}
+    assert coded["marchetti-2017"].labels == ("trust", "money", "sharing_power")
+    assert [coded["brandt-2019"].code(label) for label in book.keys] == [0, 1, None]
+    assert coded["okafor-2015"].not_judged == book.keys
+
+
+def test_what_users_do_wrong(params: Path) -> None:
+    folder = params.parent
+    words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--params", params]
+    output = folder / "out/codings.csv"
+    assert "an empty cell; say what that means" in call(*words, "-o", output, "--coder", "us", "--basis", "abstract")[2]
+    assert not output.exists()
+    assert call(*words, "-o", output, "--basis", "hearsay")[0] == 2
+    status, _, message = call(*words, "-o", output, "--map", folder / "none.yaml")
+    assert (status, "no such map file" in message) == (1, True)
+
+
+def test_help_has_an_example() -> None:
+    assert "Example" in call("codings", "--help")[1]

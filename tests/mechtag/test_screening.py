@@ -1,0 +1,313 @@
+"""`mechtag rank` and `mechtag simulate`, as reviewers use them, on made-up records."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechtag.core.parquet import read_records, write_records
+from mechtag.core.records import Record
+from tests.support.command import call
+from tests.support.paths import ROOT
+
+TEAMS = ("Managers shared the lead with nurses and doctors", "Leaders of a joint team built trust between services")
+OTHERS = ("Rats were fed a diet rich in fat", "The alloy was heated to a thousand degrees", "Bridges under wind load")
+COUNT, RELEVANT = 160, 10
+
+
+def truth(record_id: str) -> int:
+    return int(int(record_id.split("/")[1]) < RELEVANT)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("records") / "unique.parquet"
+    rows = []
+    for number in range(COUNT):
+        texts = TEAMS if number < RELEVANT else OTHERS
+        title = f"{texts[number % len(texts)]}, part {number}"
+        rows.append(Record(record_id=f"doi:10.5555/{number}", title=title, source_file="made", source_index=number))
+    write_records(path, [rows[row] for row in np.random.default_rng(0).permutation(COUNT)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("params") / "params.yaml"
+    path.write_text(f"codebook: {ROOT / 'data/annotated/codebook.yaml'}\n", encoding="utf-8")
+    return path
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()  # No cell here holds a line end.
+    return list(csv.DictReader(lines, delimiter=";" if ";" in lines[0] else ","))
+
+
+def decide(path: Path, count: int) -> None:
+    """Judge the topmost unread records, as a reviewer does in a spreadsheet."""
+    rows = table(path)
+    for row in [row for row in rows if not row["decision"]][:count]:
+        row["decision"] = str(truth(row["record_id"]))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # As Excel does in half of Europe.
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def split_rows(path: Path) -> tuple[list[str], list[str]]:
+    """Ids of the unread and of the judged records, in the order of the table."""
+    rows = table(path)
+    return [row["record_id"] for row in rows if not row["decision"]], [
+        row["record_id"] for row in rows if row["decision"]
+    ]
+
+
+def course(path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["course"]
+    return found
+
+
+def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, records: Path, params: Path) -> None:
+    output = tmp_path / "ranking.csv"
+    words = ("rank", records, "-o", output, "--params", params, "--recall", "0.8", "--confidence", "0.8")
+    status, said, _ = call(*words)
+    assert status == 0
+    assert f"0 of {COUNT} records judged, 0 of them relevant; {COUNT} to read" in said
+    assert "too early to say" in said
+    # Nothing is known but the codebook's definition of relevance, to which teams are likest.
+    unread, judged = split_rows(output)
+    assert sum(map(truth, unread[:10])) >= 8
+    assert [row["rank"] for row in table(output)] == [str(place) for place in range(1, COUNT + 1)]
+
+    read: list[str] = []
+    for _ in range(8):
+        top = split_rows(output)[0][:15]
+        decide(output, 15)
+        read += top
+        status, said, _ = call(*words, "--labels", output)
+        assert status == 0
+        unread, judged = split_rows(output)
+        assert judged == read
+        assert sorted(unread + judged) == sorted(record.record_id for record in read_records(records))
+        if "Stopping" in said and "not yet" in said:
+            break
+    # 100 in a row were irrelevant: the random sample is drawn, and is what to read next.
+    assert "At most" in said
+    sample = course(output)["sample"]
+    assert unread == sample
+    assert sorted(sample) == sorted(set(sample))
+
+    while "you may stop." not in said:
+        decide(output, 5)
+        _, said, _ = call(*words, "--labels", output)
+        unread, judged = split_rows(output)
+        assert course(output)["sample"] == sample
+        assert unread, "the sample of a review whose relevant records are all found ends before the last record"
+        if "not yet" in said:
+            assert unread == sample[len(sample) - len(unread) :]
+    assert sum(map(truth, judged)) == RELEVANT
+    verdict = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["verdict"]
+    assert verdict["stop"]
+    assert verdict["recall_at_least"] >= 0.8
+
+
+@pytest.fixture
+def begun(tmp_path: Path, records: Path, params: Path) -> tuple[Path, tuple[object, ...]]:
+    """A review with 20 decisions, and the command to go on with."""
+    output = tmp_path / "ranking.csv"
+    words = ("rank", records, "-o", output, "--params", params)
+    assert call(*words)[0] == 0
+    decide(output, 20)
+    return output, (*words, "--labels", output)
+
+
+def test_ranking_learns_from_decisions(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    rows = table(output)
+    for row in rows:  # This reviewer wants metals, of which the codebook knows nothing.
+        if row["decision"]:
+            row["decision"] = "0"
+    metals = [row for row in rows if "alloy" in row["title"]]
+    metals[0]["decision"] = "1"
+    with output.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert call(*words)[0] == 0
+    titles = [row["title"] for row in table(output) if not row["decision"]]
+    assert all("alloy" in title for title in titles[:20])
+
+
+def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    status, said, message = call(*words, "--rule", "ranked", "--recall", "0.7", "--confidence", "0.7")
+    assert status == 0
+    assert "this review began with rule sample, recall 0.95, confidence 0.95" in message
+    assert "by rank is relevant, you may stop then" in said or "you may stop." in said
+    assert course(output)["sample"] is None
+
+
+def test_another_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> None:
+    assert call(*begun[1], "--rule", "fifty-in-a-row")[0] == 2
+
+
+def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records: Path, params: Path) -> None:
+    output = tmp_path / "ranking.csv"
+    words = ("-o", output, "--params", params)
+    call("rank", records, *words)
+    decide(output, 140)
+    call("rank", records, *words, "--labels", output)
+    assert course(output)["sample"]
+    more = [*read_records(records), Record(record_id="doi:10.5555/999", title="New")]
+    write_records(tmp_path / "more.parquet", more)
+    before = output.read_bytes()
+    status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
+    assert status == 1
+    assert "0 of its records have gone and 1 unread records have come" in message
+    assert output.read_bytes() == before
+
+
+def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path, records: Path, params: Path) -> None:
+    output = tmp_path / "ranking.csv"
+    words = ("rank", records, "-o", output, "--params", params, "--labels", output)
+    call(*words[:-2])
+    decide(output, 140)
+    call(*words)
+    judged = split_rows(output)[1]
+    text = output.read_text(encoding="utf-8-sig")
+    output.write_text(text.replace(f",{judged[7]},{truth(judged[7])},", f",{judged[7]},,"), encoding="utf-8")
+    status, _, message = call(*words)
+    assert status == 1
+    assert f"the first is {judged[7]}; a decision that was taken out" in message
+
+
+def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
+    output, words = begun
+    before = output.read_bytes()
+    status, _, message = call(*words[: words.index("--labels")])
+    assert status == 1
+    assert "holds 20 decisions that would be lost" in message
+    other = tmp_path / "other.csv"
+    other.write_text(f"record_id,decision\n{split_rows(output)[1][0]},1\n", encoding="utf-8")
+    status, _, message = call(*words, "--labels", other)
+    assert status == 1
+    assert "holds 19 decisions that would be lost" in message
+    assert output.read_bytes() == before
+
+
+def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
+    other = tmp_path / "budget.csv"
+    other.write_text("item,cost\ntea,1\n", encoding="utf-8")
+    status, _, message = call(*begun[1], "-o", other)
+    assert status == 1
+    assert "no column names the record" in message
+    for name in (tmp_path / "ranking.json", "."):
+        status, _, message = call(*begun[1], "-o", name)
+        assert status == 1
+        assert "a name that ends in .csv" in message
+
+
+def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    with output.open("a", encoding="utf-8") as file:
+        file.write(";doi:10.1/none;1;;;;;;;;\n")
+    status, _, message = call(*words)
+    assert status == 0
+    assert "doi:10.1/none is none of the records" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("{}", "course"), ('{"course": {"read": 1}}', "read"), ("[]", "expected one JSON object")]
+)
+def test_a_broken_course_is_refused(begun: tuple[Path, tuple[object, ...]], content: str, message: str) -> None:
+    output, words = begun
+    output.with_suffix(".json").write_text(content, encoding="utf-8")
+    status, _, said = call(*words)
+    assert status == 1
+    assert str(output.with_suffix(".json")) in said
+    assert message in said
+
+
+def test_impossible_targets_are_refused(begun: tuple[Path, tuple[object, ...]]) -> None:
+    status, _, message = call(*begun[1], "--recall", "95")
+    assert status == 1
+    assert "recall 95 is out of range" in message
+
+
+def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) -> None:
+    twice = tmp_path / "twice.ris"
+    record = "TY  - JOUR\nTI  - Same paper\nDO  - 10.5555/same\nER  - \n"
+    twice.write_text(record * 2, encoding="utf-8")
+    status, _, message = call("rank", twice, "-o", tmp_path / "r.csv", "--params", params)
+    assert status == 1
+    assert "record 2 is the same paper as record 1" in message
+    write_records(tmp_path / "none.parquet", [])
+    status, _, message = call("rank", tmp_path / "none.parquet", "-o", tmp_path / "r.csv", "--params", params)
+    assert status == 1
+    assert "no records in it" in message
+
+
+def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, params: Path) -> None:
+    source = tmp_path / "search.ris"
+    entries = ("TI  - Garden teams", "AB  - No title.", "AB  - No title again.")
+    source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")
+    status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--params", params)
+    assert status == 0
+    assert "0 of 1 records judged" in said
+    assert (
+        "2 entries could not be read and are left out, the first is search.ris: record 2, line 4: no title" in message
+    )
+
+
+def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Path) -> None:
+    source = tmp_path / "evil.ris"
+    source.write_text(
+        "TY  - JOUR\nTI  - =HYPERLINK(1)\nAB  - +1\nJO  - @SUM(A1)\nDO  - 10.5555/x\nER  - \n", encoding="utf-8"
+    )
+    assert call("rank", source, "-o", tmp_path / "r.csv", "--params", params)[0] == 0
+    row = table(tmp_path / "r.csv")[0]
+    assert (row["title"], row["abstract"], row["journal"]) == ("'=HYPERLINK(1)", "'+1", "'@SUM(A1)")
+
+
+def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, params: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    names = [record.record_id for record in read_records(records)]
+    judged = "".join(f"{name},{truth(name)}\n" for name in names[:-1])
+    labels.write_text(f"record_id,included\n{judged}{names[-1]},\n", encoding="utf-8")
+    words = ("simulate", records, "--labels", labels, "--runs", 2, "--batch", 1, "--params", params)
+    status, said, _ = call(*words, "-o", tmp_path / "a")
+    assert status == 0
+    content = json.loads((tmp_path / "a/simulation.json").read_text(encoding="utf-8"))
+    relevant = sum(truth(name) for name in names[:-1])
+    assert (content["records"], content["relevant"], content["replays"]) == (COUNT - 1, relevant, 2)
+    assert f"{COUNT - 1} records, {relevant} relevant, 2 replays" in said
+    assert content["figures"]["loss"]["max"] < 0.1
+    for rule in ("sample", "ranked"):
+        assert content["stopping"][rule]["recall"] >= 0.95
+        assert content["runs"][0][rule]["work_saved"] == pytest.approx(
+            1 - content["runs"][0][rule]["read"] / (COUNT - 1)
+        )
+    rows = table(tmp_path / "a/reading.csv")
+    assert len(rows) == 2 * (COUNT - 1)
+    second = rows[COUNT - 1 :]
+    assert {row["record_id"] for row in second} == set(names[:-1])
+    assert [row["known_before"] for row in second[:3]] == ["1", "1", "0"]
+    found = np.cumsum([truth(row["record_id"]) for row in second]) / relevant
+    assert [float(row["recall"]) for row in second] == pytest.approx(found, abs=1e-6)
+
+    assert call(*words, "-o", tmp_path / "b")[0] == 0
+    assert (tmp_path / "b/reading.csv").read_bytes() == (tmp_path / "a/reading.csv").read_bytes()
+
+
+def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    for cells, message in (("", "every decision is empty"), ("1", "at least two of each kind")):
+        labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
+        words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--params", params)
+        status, _, said = call(*words)
+        assert status == 1
+        assert message in said

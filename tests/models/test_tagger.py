@@ -1,0 +1,260 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit, logsumexp
+
+from mechtag.core.codebook import Codebook
+from mechtag.models.features import LIKENESS_SCALE, Definitions, cues
+from mechtag.models.scoring import SHARPNESS, Calibration, mean, pool, probabilities
+from mechtag.models.tagger import Document, Tagger, score_documents
+from tests.support.batches import WORDS, toy_model
+from tests.support.toy import WordEncoder
+
+
+def test_pooling_one_unit_gives_its_score() -> None:
+    np.testing.assert_allclose(pool(np.array([[-2.0, 7.0]]), [1]), [[-2.0, 7.0]])
+
+
+def test_pooling_keeps_documents_apart() -> None:
+    scores, lengths = np.random.default_rng(1).normal(size=(9, 3)), [4, 1, 3, 1]
+    alone = [pool(part, [len(part)])[0] for part in np.split(scores, np.cumsum(lengths)[:-1])]
+    np.testing.assert_allclose(pool(scores, lengths), alone)
+    assert pool(scores[:0], []).shape == (0, 3)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, SHARPNESS, 4.0])
+def test_pooling_is_scipys_logsumexp(sharpness: float) -> None:
+    scores = np.random.default_rng(2).normal(scale=5, size=(6, 2))
+    expected = logsumexp(scores * sharpness, axis=0) / sharpness
+    np.testing.assert_allclose(pool(scores, [6], sharpness)[0], expected)
+    if sharpness == SHARPNESS:
+        np.testing.assert_allclose(pool(scores, [6])[0], expected)
+
+
+def test_pooling_survives_extreme_scores() -> None:
+    np.testing.assert_allclose(pool(np.array([[1e4], [-1e4]]), [2], 4.0), [[1e4]])
+    np.testing.assert_allclose(pool(np.array([[-1e4], [-1e4]]), [2], 1.0), [[np.log(2) - 1e4]])
+
+
+SCORES = arrays(np.float64, st.tuples(st.integers(1, 30), st.just(2)), elements=st.floats(-15, 15))
+
+
+@given(SCORES)
+def test_pooling_is_never_below_the_best_unit_nor_far_above(scores: np.ndarray) -> None:
+    pooled = pool(scores, [len(scores)])[0]
+    best = scores.max(axis=0)
+    assert (pooled >= best - 1e-9).all()
+    assert (pooled <= best + np.log(len(scores)) / SHARPNESS + 1e-9).all()
+
+
+@given(SCORES, st.integers(0, 30))
+def test_units_that_do_not_count_and_clearly_lower_ones_change_nothing(scores: np.ndarray, place: int) -> None:
+    alone = pool(scores, [len(scores)])
+    silent = np.insert(scores, min(place, len(scores)), -np.inf, axis=0)
+    np.testing.assert_allclose(pool(silent, [len(silent)]), alone, rtol=0, atol=1e-12)
+    # Twenty neutral sentences of methods cannot outvote, nor lift, the one that speaks.
+    weak = np.vstack([scores, np.repeat(scores.max(axis=0, keepdims=True) - 20, 20, axis=0)])
+    np.testing.assert_allclose(pool(weak, [len(weak)]), alone, rtol=0, atol=1e-6)
+
+
+def test_mean_is_numpys_document_by_document() -> None:
+    values = np.random.default_rng(3).normal(size=(8, 2))
+    expected = [part.mean(axis=0) for part in np.split(values, [4, 5])]
+    np.testing.assert_allclose(mean(values, [4, 1, 3]), expected)
+    assert mean(values[:0], []).shape == (0, 2)
+
+
+def test_pooling_parts_into_units_and_these_into_documents_is_pooling_all_at_once() -> None:
+    parts = np.random.default_rng(4).normal(size=(9, 2))
+    parts[[2, 3, 6]] = -np.inf  # The second of the units has nothing that counts.
+    units = pool(parts, [2, 2, 1, 1, 3])
+    assert np.isneginf(units[1]).all()
+    assert np.isfinite(units[[0, 2, 3, 4]]).all()
+    np.testing.assert_allclose(pool(units, [3, 2]), pool(parts, [5, 4]))
+    assert np.isneginf(pool(parts[2:4], [2])).all()
+
+
+def test_documents_are_scored_by_their_whole_text_and_their_units() -> None:
+    units = np.random.default_rng(5).normal(size=(5, 3))
+    units[[1, 4]] = -np.inf
+    found = score_documents(np.array([7.0, -7.0]), units, np.array([3, 2]))
+    labels = [logsumexp(SHARPNESS * own[:, 1:], axis=0) / SHARPNESS for own in (units[[0, 2]], units[[3]])]
+    np.testing.assert_allclose(found, np.hstack([[[7.0], [-7.0]], labels]))
+
+
+def test_probability_of_a_label_includes_relevance() -> None:
+    chances, given_relevant = probabilities(np.array([[0.0, 0.0], [0.0, np.nan]]), np.ones(2), np.array([0, np.log(3)]))
+    np.testing.assert_allclose(chances, [[0.5, 0.5 * 0.75], [0.5, np.nan]])
+    np.testing.assert_allclose(given_relevant, [[0.75], [np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("chances", "expected"),
+    [
+        ((0.9, 0.9, 0.5, 0.1), ("yes", "yes", "refer", "no")),
+        # Not surely relevant: what its labels say still stands.
+        ((0.5, 0.9, 0.5, 0.1), ("refer", "yes", "refer", "no")),
+        # Surely irrelevant, whatever the labels say.
+        ((0.1, 0.9, 0.5, 0.1), ("no", "no", "no", "no")),
+        ((0.9, np.nan, 0.9, np.nan), ("yes", "no", "yes", "no")),
+        ((0.1, np.nan, np.nan, np.nan), ("no", "no", "no", "no")),
+    ],
+)
+def test_where_relevance_is_a_no_so_is_every_label(chances: tuple[float, ...], expected: tuple[str, ...]) -> None:
+    third = np.full(4, 1 / 3)
+    calibration = Calibration(np.ones(4), np.zeros(4), third, third, 2 * third)
+    assert calibration.decide(np.array(chances)) == expected
+
+
+def test_likeness_compares_with_definition_and_best_rule() -> None:
+    vectors = np.eye(3, dtype=np.float32)
+    # Label 0: definition x, rules y and z. Label 1: definition y alone.
+    definitions = Definitions(vectors[[0, 1, 2, 1]], np.array([0, 0, 0, 1]))
+    found = definitions.likenesses(np.array([[0.6, 0.8, 0.0]], dtype=np.float32))
+    expected = LIKENESS_SCALE * np.array([[[0.6, 0.8], [0.8, 0.8]]])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_cues_are_both_likenesses_and_the_role() -> None:
+    likenesses = np.array([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
+    found = cues(likenesses, np.array([3.0, -1.0]))
+    np.testing.assert_array_equal(found[..., :2], likenesses)
+    # The role is the same for each label, and rises with the odds of results.
+    np.testing.assert_allclose(found[0, :, 2], -3 * found[1, :, 2])
+    assert (found[0, :, 2] == found[0, 0, 2]).all()
+    assert found[0, 0, 2] > 0
+
+
+def some_documents() -> list[Document]:
+    rng = np.random.default_rng(0)
+    return [Document(" ".join(rng.choice(WORDS, 6)), (" ".join(rng.choice(WORDS, 9)),)) for _ in range(60)]
+
+
+class Rough:
+    """An encoder that is a little off."""
+
+    size = WordEncoder.size
+
+    def encode(self, texts):  # type: ignore[no-untyped-def]
+        return WordEncoder().encode(texts) + np.float32(0.003)
+
+
+def test_only_documents_near_a_bound_are_scored_again_by_the_finer_encoder(fruit: Codebook) -> None:
+    documents = some_documents()
+    fine = toy_model(codebook=fruit).tagger
+    rough = replace(fine, encoder=Rough())
+    asked: list[int] = []
+    found = replace(rough, finer=lambda: asked.append(1) or fine.encoder).tag(documents)  # type: ignore[func-returns-value]
+    # Bounds of the toy model: a third and two thirds.
+    chances = np.array([one.probabilities for one in rough.tag(documents)])
+    near = (np.minimum(abs(chances - 1 / 3), abs(chances - 2 / 3)) <= 0.05).any(axis=1)
+    assert 5 < near.sum() < 55
+    by_fine = dict(zip(np.flatnonzero(near), fine.tag([documents[row] for row in np.flatnonzero(near)]), strict=True))
+    for row, (one, by_rough) in enumerate(zip(found, rough.tag(documents), strict=True)):
+        expected = by_fine.get(row, by_rough)
+        np.testing.assert_array_equal(one.probabilities, expected.probabilities)
+        np.testing.assert_array_equal(one.unit_scores, expected.unit_scores)
+        assert one.decisions == expected.decisions
+    assert asked == [1]
+
+
+def test_the_finer_encoder_is_not_made_where_no_document_is_close(fruit: Codebook) -> None:
+    tagger = toy_model(codebook=fruit).tagger
+    far = replace(tagger.calibration, low=np.full(4, -1.0), high=np.full(4, 2.0))
+    sure = replace(tagger, calibration=far, finer=lambda: pytest.fail("made"))
+    found = sure.tag([Document("apple"), Document("pear")])
+    assert [one.decisions for one in found] == [("refer",) * 4] * 2
+
+
+@pytest.fixture
+def divided(fruit: Codebook) -> Tagger:
+    """A toy model that says of about half of `some_documents` that they are irrelevant."""
+    tagger = toy_model(codebook=fruit).tagger
+    chances = [one.probabilities[0] for one in tagger.tag(some_documents())]
+    low = tagger.calibration.low.copy()
+    low[0] = np.median(chances)
+    return replace(tagger, calibration=replace(tagger.calibration, low=low))
+
+
+def test_labels_of_clearly_irrelevant_documents_are_left_out_and_nothing_else_changes(divided: Tagger) -> None:
+    documents = some_documents()
+    everything, quick = divided.tag(documents), replace(divided, score_all=False).tag(documents)
+    irrelevant = 0
+    for whole, part in zip(everything, quick, strict=True):
+        assert (part.scores[0], part.probabilities[0]) == (whole.scores[0], whole.probabilities[0])
+        assert (part.decisions, part.unlike) == (whole.decisions, whole.unlike)
+        if whole.probabilities[0] < divided.calibration.low[0]:
+            irrelevant += 1
+            assert part.decisions == ("no",) * 4
+            assert np.isnan([*part.scores[1:], *part.probabilities[1:], *part.given_relevant]).all()
+            assert part.unit_scores.shape == (0, 4)
+            assert not np.isnan([*whole.scores, *whole.probabilities, *whole.given_relevant]).any()
+            assert whole.unit_scores.shape == (2, 4)
+            continue
+        for name in ("scores", "probabilities", "given_relevant", "unit_scores"):
+            np.testing.assert_allclose(getattr(part, name), getattr(whole, name), rtol=1e-12)
+    assert 20 < irrelevant < 40
+
+
+def test_where_all_documents_are_clearly_irrelevant_no_sentence_is_encoded(
+    divided: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    encode = type(divided.encoder).encode
+    monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
+    low = divided.calibration.low.copy()
+    low[0] = 1.0
+    strict = replace(divided, calibration=replace(divided.calibration, low=low), score_all=False)
+    found = strict.tag([Document("apple orchard", ("pear perry",)), Document("plum")])
+    assert seen == ["apple orchard. pear perry", "plum"]
+    assert [one.decisions for one in found] == [("no",) * 4] * 2
+    assert [one.unit_scores.shape for one in found] == [(0, 4)] * 2
+    assert strict.tag([]) == []
+
+
+def test_first_words_far_from_relevant_settle_a_text(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    encode = type(divided.encoder).encode
+    monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_WORDS", 2)
+    chance = {
+        text: divided.calibration.relevance(divided.heads.relevance.score(encode(divided.encoder, [text])))[0]
+        for text in ("apple orchard", "pear perry")
+    }
+    (far, _), (near, bound) = sorted(chance.items(), key=lambda item: item[1])
+    low = divided.calibration.low.copy()
+    low[0] = bound  # The far text is below this share of it, the near one is not.
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_SHARE", (chance[far] + bound) / 2 / bound)
+    quick = replace(divided, calibration=replace(divided.calibration, low=low), score_all=False)
+    documents = [Document(f"{far} plum"), Document(f"{near} plum"), Document(far), Document(near)]
+    found = quick.tag(documents)
+    assert seen[:5] == [far, near, far, near, f"{near} plum"]
+    assert f"{far} plum" not in seen
+    assert found[0].scores[0] == found[2].scores[0]  # Of the first words, with which the text was settled.
+    everything = replace(quick, score_all=True).tag(documents)
+    assert [one.scores[0] for one in found[1:]] == [one.scores[0] for one in everything[1:]]
+    assert found[0].decisions == ("no",) * 4
+    assert found[1].scores[0] != found[3].scores[0]
+
+
+def test_no_text_is_read_twice_where_no_record_is_called_no(divided: Tagger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mechtag.models.tagger.GLANCE_WORDS", 1)
+    seen: list[str] = []
+    encode = type(divided.encoder).encode
+    monkeypatch.setattr(type(divided.encoder), "encode", lambda own, texts: seen.extend(texts) or encode(own, texts))
+    low = divided.calibration.low.copy()
+    low[0] = 0.0
+    replace(divided, calibration=replace(divided.calibration, low=low), score_all=False).tag([Document("apple pear")])
+    assert seen == ["apple pear", "apple pear"]  # The whole text, then the title as a unit.
+
+
+def test_a_label_has_the_chance_of_relevance_times_its_own(divided: Tagger) -> None:
+    own = divided.calibration
+    for one in divided.tag(some_documents()):
+        relevance, *labels = expit(own.slope * one.scores + own.intercept)
+        np.testing.assert_allclose(one.given_relevant, labels)
+        np.testing.assert_allclose(one.probabilities, [relevance, *(relevance * np.array(labels))])

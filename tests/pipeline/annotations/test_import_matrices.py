@@ -1,0 +1,153 @@
+"""Matrices of papers by codes, and files and entries that no form of codings reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.annotations.gold_table import read_matrix
+from mechtag.pipeline.annotations.imports.label_names import MapFile
+from tests.support.coded_papers import brief, check_counts, fixture, import_from, rows, write
+
+
+def test_matrix_with_ticks() -> None:
+    imported = fixture("matrix.csv", coder="us", basis="full-text", unticked="not-judged")
+    assert rows(imported) == [
+        ("marchetti-2017", "us", "trust", 1, "full-text"),
+        ("marchetti-2017", "us", "money", None, "full-text"),
+        ("marchetti-2017", "us", "sharing_power", 1, "full-text"),
+        ("brandt-2019", "us", "trust", 0, "full-text"),
+        ("brandt-2019", "us", "money", 1, "full-text"),
+        ("brandt-2019", "us", "sharing_power", None, "full-text"),
+    ]
+    assert imported.notes == ("matrix.csv: columns passed over: setting",)
+    (row,) = imported.unmatched
+    assert (row.place, row.item.paper.names) == ("matrix.csv: entry 3", ("unknown-2001", "Unknown (2001)"))
+    assert brief(fixture("matrix.csv", coder="us", unticked="no"))[1] == "marchetti-2017 us money=0"
+
+
+def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: an empty cell; .* --unticked no"):
+        fixture("matrix.csv", coder="us")
+    undecided = write(tmp_path / "m.csv", "key,included,trust\nlind-2020,,1\nbrandt-2019,0,0\n")
+    assert brief(import_from(undecided, coder="us", unticked="no")) == [
+        "brandt-2019 us relevant=0",
+        "brandt-2019 us trust=0",
+        "lind-2020 us relevant=?",
+        "lind-2020 us trust=1",
+    ]
+
+
+def test_remarks_are_no_lists_of_labels(tmp_path: Path) -> None:
+    long = "trust," * 2_000
+    path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
+    imported = import_from(path, coder="us")
+    assert brief(imported) == ["brandt-2019 us money=0", "lind-2020 us money=1"]
+    assert imported.notes == ("m.csv: columns passed over: remark, more",)
+
+
+def test_cells_that_look_like_another_format_do_not_make_a_table_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "key,trust\n@SUM(1),1\nTY  - JOUR,1\nlind-2020,1\n")
+    imported = import_from(path, coder="us")
+    assert (brief(imported), imported.entries["unmatched"]) == (["lind-2020 us trust=1"], 2)
+
+
+def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["Coding of the included papers"])
+    book.active.append([])
+    book.active.append(["key", "title", "year", "Building trust", "coder"])
+    book.active.append(["lind-2020", None, None, True, "ann"])
+    other = book.create_sheet("more")
+    other.append(["key", "Sharing power", "reviewer"])
+    other.append(["lind-2020", 0.0, "bob"])
+    book.create_sheet("remarks").append(["Nothing", "here"])
+    book.save(tmp_path / "matrix.xlsx")
+    imported = import_from(tmp_path / "matrix.xlsx")
+    assert brief(imported) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
+    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': a header but no codings below it")
+
+
+def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
+    from mechtag.core.codebook import load_codebook
+    from mechtag.core.settings import DedupeSettings
+    from mechtag.pipeline.annotations.imports.importer import read_codings_from
+    from mechtag.pipeline.reading.ingest import ingest
+    from tests.support.paths import ROOT
+
+    book = load_codebook(ROOT / "data/annotated/codebook.yaml")
+    table = ROOT / "data/annotated/table2.csv"
+    passed_over = dict.fromkeys(("fostering_resilience", "general_contexts", "general_outcomes"))
+    imported = read_codings_from(
+        [table],
+        ingest([ROOT / "data/raw/gold_records.jsonl"]).records,
+        book,
+        DedupeSettings(),
+        coder="reviewers",
+        basis="full-text",
+        mapped=MapFile(labels=passed_over),
+    )
+    found = {(row.key, row.label, row.value) for row in imported.codings}
+    lost = {name for row in imported.unmatched for name in row.item.paper.names}
+    expected = {(row.key, row.label, row.value) for row in read_matrix(table, book.keys) if row.key not in lost}
+    assert found == expected
+    assert len(found) == 7 * (36 - len(imported.unmatched)) >= 7 * 34
+
+
+def deep_tree(depth: int) -> str:
+    """A report of EPPI-Reviewer whose codes are nested."""
+    tree = '{"AttributeId": 1, "AttributeName": "x", "Attributes": {"AttributesList": [' * depth + "]}}" * depth
+    return '{"CodeSets": [{"Attributes": {"AttributesList": [' + tree + ']}}], "References": []}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "colour,size\nred,1\n", "no codings that are known; columns or keys found: colour, size"),
+        ("a.csv", "key,comment\nlind-2020,good\n", "no column is named like a label"),
+        ("a.csv", "key,trust,trust\nlind-2020,1,0\n", "the column 'trust' stands more than once"),
+        ("a.json", '{"CodeSets": [], "References": []}', "no codes under CodeSets"),
+        ("a.json", '{"CodeSets": [', "not readable as JSON"),
+        ("a.jsonl", '{"colour": "red"}\n', "no codings that are known"),
+        ("a.csv", "", "empty"),
+        ("a.jsonl", '{"key": "lind-2020", "la\n', "nothing in it could be read; line 1: not a JSON object"),
+        ("a.csv", "key,trust\n", "a header but no codings below it"),
+        ("a.json", deep_tree(60), "codes nested more than 50 deep"),
+        ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),
+        ("a.xml", '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><xml><records>&a;</records></xml>', "a.xml"),
+        ("a.csv", "<!DOCTYPE html><html><body>log in</body></html>", "a web page"),
+        ("a.csv", "key,trust\nlind-2020,1\n", "does not say who coded"),
+    ],
+)
+def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    with pytest.raises(MechtagError, match=message):
+        import_from(write(tmp_path / name, content))
+
+
+def test_basis_is_never_guessed() -> None:
+    with pytest.raises(MechtagError, match=r"covidence_tags\.csv: entry 1: .* what was read; .* --basis full-text"):
+        fixture("covidence_tags.csv", coder="us", basis=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is no code"),
+        ("a.csv", "key,label,value\nlind-2020,,1\n", "the label is empty"),
+        ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "basis 'hearsay'"),
+        ("a.csv", "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n", "the row has 4 cells, the header 3"),
+        ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is no tick"),
+        ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is no tick"),
+        ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "answer 'perhaps'"),
+        ("a.jsonl", '{"key": "a", "label": "trust", "value": 1}\n{"key": "lind-2020", "la\n', "not a JSON object"),
+    ],
+)
+def test_entries_that_are_rejected(tmp_path: Path, name: str, content: str, reason: str) -> None:
+    imported = import_from(write(tmp_path / name, content), coder="us")
+    check_counts(imported)
+    (rejected,) = imported.rejected
+    assert reason in rejected.reason
+    assert rejected.file == name

@@ -1,0 +1,385 @@
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import rispy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Decision, Evidence, Prediction, Record
+from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.reading.build_record import construct
+from mechtag.pipeline.reading.formats import ris
+from mechtag.pipeline.reading.source import Source
+from tests.support.paths import UPDATE
+
+LABELS = [("relevant", "Relevant"), ("trust", "Building trust"), ("power", "Sharing power")]
+
+# Unknown tags (X9, UT), repeated tags (AU, KW, T2), an abstract over lines, odd spacing, other scripts.
+ODD = """TY  - JOUR
+AU  - Ødegård, Åse
+AU  - 王, 小明
+TI  - Who leads?
+  and who follows
+T2  - First name of the journal
+T2  - Second name of the journal
+AB  - Teams - and others - shared the work.
+Line two of it: T2-weighted, as they say.
+      Line three is indented.
+KW  - teams
+KW  - trust; power
+X9  - unknown one
+X9  - unknown two
+UT  - WOS:1
+LK  - https://example.org/?a=1&b=2
+N1  - note of the library
+SP  -
+DO  - 10.1234/ABC.5
+ER  -
+"""
+
+
+def read_ris(path: Path) -> list[Record]:
+    """Records as the reader gives them; numbered, for the sources repeat some papers."""
+    records = []
+    for entry in ris.FORMAT.read(Source(path)):
+        record = construct(entry, ris.FORMAT.clean(entry.fields), path.name)
+        assert isinstance(record, Record)
+        records.append(record.model_copy(update={"record_id": f"text:{entry.number}"}))
+    return records
+
+
+def odd(tmp_path: Path, text: str = ODD) -> list[Record]:
+    path = tmp_path / "odd.ris"
+    path.write_text(text, encoding="utf-8")
+    return read_ris(path)
+
+
+def predict(
+    record_id: str, label: str, decision: Decision = "yes", probability: float | None = 0.714, texts: Sequence[str] = ()
+) -> Prediction:
+    evidence = tuple(
+        Evidence(sentence=i, start=0, end=len(text), text=text, score=float(i)) for i, text in enumerate(texts)
+    )
+    return Prediction(
+        record_id=record_id,
+        label=label,
+        score=0.0,
+        probability=probability,
+        threshold=0.5,
+        decision=decision,
+        evidence=evidence,
+        model_id="m",
+    )
+
+
+def unscored(record_id: str, labels: Sequence[str] = ("trust", "power")) -> list[Prediction]:
+    """Predictions of a record that is clearly not relevant: only relevance has a score."""
+    return [
+        predict(record_id, "relevant", "no", 0.0125),
+        *(
+            predict(record_id, label, "no", None).model_copy(update={"score": None, "given_relevant": None})
+            for label in labels
+        ),
+    ]
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_additions(entry: dict[str, object]) -> dict[str, object]:
+    """What rispy read, less the keywords and notes that the export added."""
+    left = dict(entry)
+    for key in ("keywords", "notes"):
+        values = [v for v in left.pop(key, []) if not v.startswith(("mechtag:", "mechtag evidence for "))]  # type: ignore[attr-defined]
+        if values:
+            left[key] = values
+    return left
+
+
+@pytest.mark.parametrize("source", [UPDATE.read_text(encoding="utf-8"), ODD, ODD.replace("\n", "\r\n") + "\n" + ODD])
+def test_ris_is_unchanged_but_for_the_additions(source: str, tmp_path: Path) -> None:
+    records = odd(tmp_path, source)
+    source = source.replace("\r\n", "\n")
+    predictions = [
+        predict(record.record_id, key, decision, texts=["Staff decide together."])
+        for record in records
+        for (key, _), decision in zip(LABELS, ("yes", "no", "refer"), strict=True)
+    ]
+    export("ris", tmp_path / "tagged.ris", records, predictions, LABELS)
+
+    before, after = rispy.loads(source), rispy.load(tmp_path / "tagged.ris", encoding="utf-8")
+    assert len(before) == len(after) == len(records)
+    assert [without_additions(entry) for entry in after] == before
+    for old, new in zip(before, after, strict=True):
+        assert new["keywords"] == [*old.get("keywords", []), "mechtag:relevant", "mechtag:power?"]
+        assert new["notes"] == [
+            *old.get("notes", []),
+            'mechtag evidence for Relevant (probability 0.71): "Staff decide together."',
+            'mechtag evidence for Sharing power (probability 0.71): "Staff decide together."',
+        ]
+    # rispy joins lines and drops some repeated tags, so the lines themselves are compared too.
+    written = [line.rstrip() for line in (tmp_path / "tagged.ris").read_text(encoding="utf-8").splitlines()]
+    kept = [line for line in written if "mechtag:" not in line and "mechtag evidence for" not in line]
+    assert [line for line in kept if line] == [line.strip() for line in source.splitlines() if line.strip()]
+
+
+def test_ris_replaces_the_tags_of_an_earlier_run(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.ris"
+    first = odd(tmp_path, ODD.replace("KW  - teams", "KW  - mechtag:other\nKW  - teams"))
+    export("ris", path, first, [predict("text:1", "trust", texts=["A."]), predict("text:1", "power", "refer")], LABELS)
+    export("ris", path, read_ris(path), [predict("text:1", "power", texts=["B."])], LABELS)
+    (entry,) = rispy.load(path, encoding="utf-8")
+    # 'mechtag:other' is no label of this codebook, so it is the user's.
+    assert entry["keywords"] == ["mechtag:other", "teams", "trust; power", "mechtag:power"]
+    assert entry["notes"] == [
+        "note of the library",
+        'mechtag evidence for Sharing power (probability 0.71): "B."',
+    ]
+
+
+NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
+
+
+def test_ris_tells_once_that_labels_were_not_scored(tmp_path: Path) -> None:
+    path = tmp_path / "tagged.ris"
+    found = odd(tmp_path)
+    for _ in range(3):
+        export("ris", path, found, unscored("text:1"), LABELS)
+        (entry,) = rispy.load(path, encoding="utf-8")
+        assert entry["notes"] == ["note of the library", NOT_SCORED]
+        assert entry["keywords"] == ["teams", "trust; power"]
+        found = read_ris(path)
+    # One label that was not scored is enough, and where all were, the note goes.
+    export("ris", path, found, [predict("text:1", "trust", texts=["A."]), *unscored("text:1", ["power"])], LABELS)
+    (entry,) = rispy.load(path, encoding="utf-8")
+    note = 'mechtag evidence for Building trust (probability 0.71): "A."'
+    assert entry["notes"] == ["note of the library", NOT_SCORED, note]
+    scored = [predict("text:1", "relevant", "no", 0.0125), predict("text:1", "trust", "no", 0.01)]
+    export("ris", path, read_ris(path), scored, LABELS)
+    (entry,) = rispy.load(path, encoding="utf-8")
+    assert entry["notes"] == ["note of the library"]
+
+
+def test_ris_notes_run_from_the_strongest_evidence_and_tell_no_probability_where_there_is_none(tmp_path: Path) -> None:
+    prediction = predict("text:1", "trust", probability=None, texts=["Weak.", "Strong\nand long."])
+    export("ris", tmp_path / "a.ris", odd(tmp_path), [prediction], LABELS)
+    (entry,) = rispy.load(tmp_path / "a.ris", encoding="utf-8")
+    assert entry["notes"][1:] == [
+        'mechtag evidence for Building trust: "Strong and long."',
+        'mechtag evidence for Building trust: "Weak."',
+    ]
+
+
+def test_ris_of_another_format_is_written_from_the_contract(tmp_path: Path) -> None:
+    record = Record(
+        record_id="pmid:12",
+        title="Leading\ncare",
+        abstract="One line.\nER  - \nTY  - BOOK",
+        authors=("Berg,\nAda", "Li, Bo"),
+        year=2020,
+        journal="Journal of Care",
+        volume="3",
+        issue="4",
+        pages="12–19",
+        doi="10.1/x",
+        pmid="12",
+        keywords=("team\nwork", "trust"),
+        type="Journal Article",
+        language="eng",
+        url="https://example.org",
+        raw=(("TY", "a column, not a tag"), ("Some Column", 3)),
+    )
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    (entry,) = rispy.load(tmp_path / "a.ris", encoding="utf-8")
+    assert entry == {
+        "type_of_reference": "JOUR",
+        "title": "Leading care",
+        "authors": ["Berg, Ada", "Li, Bo"],
+        "year": "2020",
+        "secondary_title": "Journal of Care",
+        "volume": "3",
+        "number": "4",
+        "start_page": "12",
+        "end_page": "19",
+        "doi": "10.1/x",
+        "accession_number": "12",
+        "name_of_database": "PubMed",
+        "language": "eng",
+        "urls": ["https://example.org"],
+        "abstract": "One line. ER - TY - BOOK",
+        "keywords": ["team work", "trust"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "journal", "expected"),
+    [
+        ("inproceedings", None, "CPAPER"),
+        ("Book chapter", None, "CHAP"),
+        ("jour", None, "JOUR"),
+        ("rare thing", "Care", "JOUR"),
+        ("rare thing\nER  - ", None, "GEN"),
+        (None, None, "GEN"),
+    ],
+)
+def test_ris_type(kind: str | None, journal: str | None, expected: str, tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="T", type=kind, journal=journal)
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    assert rispy.load(tmp_path / "a.ris", encoding="utf-8")[0]["type_of_reference"] == expected
+
+
+def test_ris_without_a_type_line_keeps_its_fields_and_gets_one(tmp_path: Path) -> None:
+    source = ODD.replace("UT  - WOS:1\n", "")
+    (record,) = odd(tmp_path, source.removeprefix("TY  - JOUR\n"))
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    assert rispy.load(tmp_path / "a.ris", encoding="utf-8") == rispy.loads(source)
+
+
+def test_ris_does_not_take_tags_of_web_of_science_for_its_own(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="T", raw=(("PT", "J"), ("TI", "T"), ("SO", "CARE"), ("PD", "MAY")))
+    export("ris", tmp_path / "a.ris", [record], [], LABELS)
+    assert rispy.load(tmp_path / "a.ris") == [{"type_of_reference": "GEN", "title": "T"}]
+
+
+def test_ris_has_one_line_end_and_one_end_a_record(tmp_path: Path) -> None:
+    raw = (("TY", "JOUR"), ("TI", "T"), ("AB", "One\r\nTwo\rThree\n"), ("M1", None), ("C1", 7), ("ER", ""))
+    export("ris", tmp_path / "a.ris", [Record(record_id="text:1", title="T", raw=raw)], [], LABELS)
+    expected = b"TY  - JOUR\nTI  - T\nAB  - One\nTwo\nThree\nM1  - \nC1  - 7\nER  - \n"
+    assert (tmp_path / "a.ris").read_bytes() == expected
+
+
+@pytest.mark.parametrize("to", sorted(EXPORTERS))
+def test_half_a_character_does_not_stop_the_export(to: str, tmp_path: Path) -> None:
+    title = "a\ud800b" + "x" * 33_000
+    export(to, tmp_path / "out", [Record(record_id="text:1", title=title)], [], LABELS)
+    assert b"a?bxxx" in (tmp_path / "out").read_bytes()
+
+
+HOSTILE = st.lists(
+    st.sampled_from(
+        ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", " ", "ER  - ", "\ufeff", "TY  - JOUR", "KW  - x", "TI  -", "a"]
+    )
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(HOSTILE, HOSTILE, HOSTILE)
+def test_ris_fields_cannot_be_forged(tmp_path_factory: pytest.TempPathFactory, a: str, b: str, c: str) -> None:
+    path = tmp_path_factory.mktemp("forged") / "a.ris"
+    records = [
+        Record(record_id="text:1", title="T", raw=(("TY", "JOUR"), ("TI", "T"), ("AB", a), ("X9", b))),
+        Record(record_id="text:2", title=f"T{b}", abstract=c, keywords=(f"k{a}",), authors=(f"n{c}",)),
+    ]
+    export("ris", path, records, [predict("text:1", "trust", texts=[c])], [*LABELS[:1], ("trust", f"Trust{a}")])
+    lines = path.read_bytes().decode("utf-8").splitlines()  # by every line end that Python knows
+    tags = [match[1] for line in lines if (match := re.match(r"[\s\ufeff]*([A-Z][A-Z0-9])\s+-", line))]
+    second = ["TY", "TI", "AU", *(["AB"] if c else []), "KW", "ER"]
+    assert tags == ["TY", "TI", "AB", "X9", "KW", "N1", "ER", *second]
+
+
+def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
+    records = [
+        Record(
+            record_id="text:b", title="Low", authors=("Berg, Ada", "Li, Bo"), year=2020, journal="Care", doi="10.1/x"
+        ),
+        Record(record_id="text:a", title="Tie", abstract="Nurses met. They shared the"),
+        Record(record_id="text:d", title="Unscored", pmid="7"),
+        Record(record_id="text:c", title="Top", abstract="Nurses met. They shared the lead"),
+    ]
+    predictions = [
+        predict("text:b", "relevant", "refer", 0.25, ["Weak.", "Strong\nand long."]),
+        predict("text:a", "relevant", "no", 0.25),
+        predict("text:c", "relevant", "yes", 0.98765),
+        predict("text:c", "power", "yes", None),
+    ]
+    export("csv", tmp_path / "tagged.csv", records, predictions, LABELS)
+    assert (tmp_path / "tagged.csv").read_bytes().startswith(b"\xef\xbb\xbfrecord_id,")
+    rows = read_table(tmp_path / "tagged.csv")
+    assert [row["title"] for row in rows] == ["Top", "Tie", "Low", "Unscored"]
+    assert [row["abstract_note"] for row in rows] == ["", "cut off", "none", "none"]
+    assert list(rows[0]) == [
+        *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note"),
+        *("relevant_probability", "relevant_decision", "relevant_evidence"),
+        *("trust_probability", "trust_decision", "trust_evidence"),
+        *("power_probability", "power_decision", "power_evidence"),
+    ]
+    assert list(rows[2].values())[:11] == [
+        *("text:b", "Low", "Berg, Ada; Li, Bo", "2020", "Care", "10.1/x", "", "none"),
+        *("0.25", "refer", "“Strong and long.” “Weak.”"),
+    ]
+    assert rows[0]["relevant_probability"] == "0.9877"
+    assert (rows[0]["power_probability"], rows[0]["power_decision"]) == ("", "yes")
+    assert rows[3]["pmid"] == "7"
+    assert set(list(rows[3].values())[8:]) == {""}
+
+
+def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
+    records = [Record(record_id=f"text:{name}", title=name) for name in "ab"]
+    scored = [predict("text:b", key, "no", 0.0001) for key, _ in LABELS]
+    export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
+    first, second = (list(row.values())[8:] for row in read_table(tmp_path / "tagged.csv"))
+    # A no that was scored stays a no, and rows run by relevance, which is always scored.
+    assert first == ["0.0125", "no", "", "", "not scored", "", "", "not scored", ""]
+    assert second == ["0.0001", "no", ""] * 3
+
+
+def test_table_neutralises_formulas(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="\n=HYPERLINK(1)", authors=("+Berg",), journal="@care")
+    export("csv", tmp_path / "a.csv", [record], [predict("text:1", "trust", texts=["=1+1"])], LABELS)
+    (row,) = read_table(tmp_path / "a.csv")
+    assert (row["title"], row["authors"], row["journal"]) == ("'=HYPERLINK(1)", "'+Berg", "'@care")
+    assert row["trust_evidence"] == "“=1+1”"
+
+
+@pytest.mark.parametrize("text", ["x" * 40_000, "=" * 40_000, "𝔘" * 20_000, "a" + "𝔘" * 20_000])
+def test_table_cuts_openly_what_excel_would_cut_silently(text: str, tmp_path: Path) -> None:
+    export("csv", tmp_path / "a.csv", [Record(record_id="text:1", title=text)], [], LABELS)
+    title = read_table(tmp_path / "a.csv")[0]["title"]
+    assert title.endswith(" [cut: a cell holds 32,767 characters]")
+    assert 32_764 <= len(title.encode("utf-16-le")) // 2 <= 32_767
+    assert set(title.split(" [cut")[0]) <= {*text, "'"}
+
+
+def test_table_does_not_cut_what_fits(tmp_path: Path) -> None:
+    export("csv", tmp_path / "a.csv", [Record(record_id="text:1", title="x" * 32_766)], [], LABELS)
+    assert read_table(tmp_path / "a.csv")[0]["title"] == "x" * 32_766
+
+
+@pytest.mark.parametrize("to", sorted(EXPORTERS))
+def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    export(to, path, [], [], LABELS)
+    assert rispy.load(path) == [] if to == "ris" else read_table(path) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "records", "predictions", "message"),
+    [
+        ("docx", ["a"], [], "'docx' is no export format; known are csv, ris"),
+        ("csv", ["a", "b", "a"], [], "record a stands more than once"),
+        ("csv", ["a"], [("a", "joy")], r"'joy' for record a: the codebook has no such label .it has relevant, trust"),
+        ("ris", ["a"], [("z", "trust")], "'trust' for record z: there is no such record"),
+        ("ris", ["a"], [("a", "trust"), ("a", "trust")], "'trust' for record a: stands more than once"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    to: str, records: list[str], predictions: list[tuple[str, str]], message: str, tmp_path: Path
+) -> None:
+    rows = [Record(record_id=record_id, title="T") for record_id in records]
+    with pytest.raises(MechtagError, match=message):
+        export(to, tmp_path / "out", rows, [predict(*pair) for pair in predictions], LABELS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_authors_of_one_name_are_both_written(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="One", authors=("Li, J.", "Ito, K.", "Li, J."))
+    export("ris", tmp_path / "tagged.ris", [record], [], LABELS)
+    assert read_ris(tmp_path / "tagged.ris")[0].authors == record.authors
+    export("csv", tmp_path / "tagged.csv", [record], [], LABELS)
+    assert read_table(tmp_path / "tagged.csv")[0]["authors"] == "Li, J.; Ito, K.; Li, J."

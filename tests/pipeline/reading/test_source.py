@@ -1,0 +1,64 @@
+"""Encodings, and files that are no export."""
+
+import pytest
+
+from mechtag.core.errors import MechtagError
+from tests.support.exports import Reader
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "text", ["TY  - JOUR\nTI  - Führung – “à deux”\nER  - \n", "title,year\nFührung – “à deux”,2001\n"]
+)
+def test_encodings(read: Reader, encoding: str, text: str) -> None:
+    found = read(text.encode(encoding))
+    assert found.records[0].title == "Führung – “à deux”"
+    assert [note.text for note in found.notes] == (
+        ["not UTF-8 from line 2 on; the bytes that are not were read as Windows-1252"] if encoding == "cp1252" else []
+    )
+
+
+def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
+    found = read(
+        "TY  - JOUR\nTI  - Führung\nER  - \nTY  - JOUR\nTI  - Führung ".encode() + b"\xe9t\x81\xe2\x80\nER  - \n"
+    )
+    assert [record.title for record in found.records] == ["Führung", "Führung ét\ufffdâ€"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b" \r\n\t\n", "the file is empty"),
+        (b"\xef\xbb\xbf", "of no known format"),
+        (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
+        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or cut short"),
+        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or cut short"),
+        (
+            b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
+            "XML that is neither EndNote's nor PubMed's",
+        ),
+        (b"Dear colleague,\nhere are the results.\n", "of no known format"),
+    ],
+)
+def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:
+    with pytest.raises(MechtagError, match=rf"export\.txt: {message}"):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'<?xml version="1.0"?>\n<mods xmlns="http://www.loc.gov/mods/v3"/>', "MODS, a library's catalogue format"),
+        (b'<?xml version="1.0"?>\n<CitaviExchangeData Version="6"/>', "a Citavi project; in Citavi"),
+        (b'<?xml version="1.0"?>\n<feed/>', "XML that is neither EndNote's nor PubMed's"),
+        (b"cff-version: 1.2.0\ntitle: x\n", "a CITATION.cff"),
+        (b"From: a\nSubject: nep.repec.org\n\nhello\n", "a RePEc newsletter"),
+        (b"<!DOCTYPE html>\n<html><body>Results</body></html>", "a web page"),
+        (b"{\\rtf1 hello}", "a Word document"),
+        (b"\nScore\n  *****\nAccession Number\n  1\nTitle\n  One\n", "Ovid text without the record numbers"),
+    ],
+)
+def test_files_that_are_no_export_are_named(read: Reader, content: bytes, message: str) -> None:
+    with pytest.raises(MechtagError, match=rf"export\.txt: {message}"):
+        read(content)

@@ -1,0 +1,15 @@
+"""The command line, called in this process."""
+
+from typer.testing import CliRunner, Result
+
+from mechtag.cli.main import app
+from mechtag.core.errors import MechtagError
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    """Run the command line as a shell would: exit status, standard output, standard error."""
+    result: Result = CliRunner().invoke(app, [str(word) for word in words])
+    if isinstance(result.exception, MechtagError):
+        return 1, result.stdout, str(result.exception)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr

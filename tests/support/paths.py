@@ -1,0 +1,6 @@
+"""Where the files of the repository lie that tests read."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+UPDATE = ROOT / "data/raw/search_update.ris"

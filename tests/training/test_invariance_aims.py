@@ -1,0 +1,61 @@
+"""The aims of invariance, on coded records that the model has not seen. Takes some minutes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.records import Prediction
+from mechtag.core.settings import Settings, load_settings
+from mechtag.evaluation.invariance import invariance_section
+from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.training.invariance import fold_taggers, tag_fold
+from tests.support.paths import ROOT
+from tests.support.themes import share_apart, theme_pairs
+
+pytestmark = pytest.mark.slow
+
+MOST_CELLS = 0.02
+MOST_PAIRS = 0.15
+FEWEST_PAPERS = 10
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """The shipped settings, whose files are found from any folder."""
+    shipped = load_settings(ROOT / "params.yaml")
+    names = ("records", "exemplars", "added")
+    train = shipped.train.model_copy(update={name: str(ROOT / getattr(shipped.train, name)) for name in names})
+    return shipped.model_copy(update={"train": train})
+
+
+@pytest.fixture(scope="module")
+def measured(settings: Settings, codebook: Codebook) -> tuple[dict[str, dict[str, Any]], list[float]]:
+    """Figures of all coded records, each tagged by a model that has not seen it; and the shares of those models."""
+    predictions: dict[str, list[Prediction]] = {}
+    apart = []
+    for records, tagger in fold_taggers(settings, codebook):
+        for name, rows in tag_fold(records, tagger, settings).items():
+            predictions.setdefault(name, []).extend(rows)
+        apart.append(share_apart(tagger, theme_pairs()))
+    assert predictions[AS_IT_IS]
+    generator = np.random.default_rng(settings.seed)
+    return invariance_section(predictions, codebook.keys, codebook.relevance.key, 100, generator), apart
+
+
+@pytest.mark.parametrize("name", list(VARIATIONS))
+def test_decisions_hold(measured: tuple[dict[str, dict[str, Any]], list[float]], name: str) -> None:
+    own = measured[0][name]
+    if own["papers"] < FEWEST_PAPERS:
+        pytest.skip(f"{name} changes {own['papers']} of the coded records, too few to tell")
+    assert own["changed_cells"] <= MOST_CELLS * own["cells"], own
+    assert own["relevance_reversed"] == 0, own
+
+
+def test_a_list_of_themes_counts_as_its_told_form_does(
+    measured: tuple[dict[str, dict[str, Any]], list[float]],
+) -> None:
+    assert np.mean(measured[1]) <= MOST_PAIRS, measured[1]

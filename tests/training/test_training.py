@@ -1,0 +1,501 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import expit, logsumexp
+from scipy.stats import beta
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_auc_score
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import TrainSettings
+from mechtag.models.features import Definitions, fit_words
+from mechtag.models.scoring import SHARPNESS
+from mechtag.models.tagger import Document, Tagger
+from mechtag.pipeline.annotations.coded_records import Exemplar
+from mechtag.training.calibration import (
+    MIN_HARD,
+    f1_threshold,
+    fit_calibration,
+    fit_curve,
+    recall_threshold,
+    refer_band,
+    safe_no,
+)
+from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
+from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.heads import assign_folds, fit, fit_heads, score_texts
+from mechtag.training.multiple_instance import Wholes, fit_units
+from tests.support.toy import WordEncoder, fruit_documents
+
+SETTINGS = TrainSettings(folds=4)
+
+
+def test_targets_are_multi_hot_in_codebook_order(fruit: Codebook) -> None:
+    document = fruit_documents(4)[3]
+    exemplar = Exemplar(id="e", text="pear and apple", labels=("apple", "pear"))
+    table = unit_table([document], [exemplar], fruit.keys)
+    title, first, second = table["targets"][0], table["targets"][2], table["targets"][3]
+    assert np.isnan(title).all()
+    np.testing.assert_array_equal(first[1:], [1, 0, 0])
+    np.testing.assert_array_equal(second[1:], [0, 1, 0])
+    np.testing.assert_array_equal(table["targets"][-1][1:], [1, 1, 0])
+    assert np.isnan([row[0] for row in table["targets"]]).all()
+    assert table["document"][-1] == NO_DOCUMENT
+
+
+def test_not_judged_is_never_a_negative(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    documents = fruit_documents(8)
+    documents[1] = replace(documents[1], codes={"apple": 1, "pear": None, "plum": 0}, sentence_labels=None)
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    np.testing.assert_array_equal(corpus.document_targets[1], [1, 1, np.nan, 0])
+    np.testing.assert_array_equal(corpus.document_targets[0], [0, np.nan, np.nan, np.nan])
+    assert np.isnan(corpus.unit_targets[corpus.document == 1]).all()
+
+
+def test_labels_that_nobody_judged_do_not_move_the_heads(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, fruit_corpus: Corpus
+) -> None:
+    codes = dict.fromkeys(fruit.keys)
+    stone = fruit_documents(1)[0]
+    extra: CodedDocument = replace(stone, record_id="text:x", relevant=True, codes=codes, sentence_labels=None)
+    exemplars = [Exemplar(id="e1", text="apple cider again", labels=("apple",))]
+    larger = build_corpus([*fruit_documents(), extra], exemplars, fruit.keys, word_encoder, fruit_definitions)
+    before = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
+    after = fit_heads(larger, np.ones(larger.n_documents, bool), SETTINGS)
+    np.testing.assert_allclose(after.weights, before.weights, atol=1e-6)
+    some = fruit_corpus.wholes
+    assert not np.allclose(after.relevance.score(some), before.relevance.score(some), atol=1e-3)
+
+
+def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_corpus: Corpus) -> None:
+    of_papers = fruit_corpus.document_targets.copy()
+    of_papers[:, 1:] = np.nan  # Sentences alone are learnt from.
+    fruit_corpus = replace(fruit_corpus, document_targets=of_papers)
+    heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
+    rows = ~np.isnan(fruit_corpus.unit_targets[:, 1])
+    targets = fruit_corpus.unit_targets[rows, 1]
+    features = np.hstack([fruit_corpus.vectors[rows], fruit_corpus.cues[rows, 0]])
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(fruit_corpus.texts)
+    counts = vectorizer.transform([text for text, use in zip(fruit_corpus.texts, rows, strict=True) if use])
+    by_vectors = LogisticRegression(C=SETTINGS.regularisation, max_iter=2000).fit(features, targets)
+    by_words = LogisticRegression(C=SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
+    expected = by_vectors.decision_function(features) + by_words.decision_function(counts)
+    found = score_texts(fruit_corpus, heads, rows)
+    np.testing.assert_allclose(found[:, 1], expected, atol=1e-6)
+    np.testing.assert_array_equal(found[:, 0], heads.relevance.score(fruit_corpus.vectors[rows]))
+
+
+def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Corpus) -> None:
+    kept = np.arange(fruit_corpus.n_documents) % 5 > 0
+    heads = fit_heads(fruit_corpus, kept, SETTINGS)
+    features = np.hstack([fruit_corpus.vectors, fruit_corpus.cues[:, 0]])
+    coded = [
+        row
+        for row, document in enumerate(fruit_corpus.document)
+        if not np.isnan(fruit_corpus.unit_targets[row, 1]) and (document == NO_DOCUMENT or kept[document])
+    ]
+    judged = [row for row in np.flatnonzero(kept) if fruit_corpus.document_targets[row, 0] == 1]
+    papers = [fruit_corpus.rows()[row] for row in judged]
+    wholes = Wholes(
+        features[np.concatenate(papers)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
+    )
+    expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], SETTINGS.regularisation, wholes)
+    np.testing.assert_allclose(np.append(heads.weights[0], heads.cue_weights[0]), expected, atol=1e-6)
+
+
+def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> None:
+    """What is no content is not among the units from which a paper's code is learnt."""
+    counts = fruit_corpus.counts.copy()
+    counts[[rows[-1] for rows in fruit_corpus.rows()]] = False
+    whole = replace(fruit_corpus, counts=counts, unit_targets=np.full_like(fruit_corpus.unit_targets, np.nan))
+    vectors, likenesses = fruit_corpus.vectors.copy(), fruit_corpus.likenesses.copy()
+    vectors[~counts], likenesses[~counts] = vectors[~counts][::-1], 9.0
+    everything = np.ones(fruit_corpus.n_documents, bool)
+    one, other = (
+        fit_heads(corpus, everything, SETTINGS)
+        for corpus in (whole, replace(whole, vectors=vectors, likenesses=likenesses))
+    )
+    for name in ("weights", "cue_weights", "word_weights", "intercept"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    counted = fit_heads(replace(whole, counts=np.ones_like(counts)), everything, SETTINGS)
+    assert not np.allclose(counted.weights, one.weights, atol=1e-3)
+
+
+def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: Frozen) -> None:
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
+    held_out = fitted.fold == 2
+    heads = fit_heads(fruit_corpus, ~held_out, SETTINGS)
+    rows = np.isin(fruit_corpus.document, np.flatnonzero(held_out))
+    found = score_texts(fruit_corpus, heads, rows)
+    # In these papers each text is a unit, and all of them count.
+    assert (fruit_corpus.n_parts == 1).all()
+    assert fruit_corpus.counts.all()
+    np.testing.assert_allclose(fitted.held_out.units[rows], found)
+    assert np.isnan(fitted.held_out.units[fruit_corpus.document == NO_DOCUMENT]).all()
+    relevance = heads.relevance.score(fruit_corpus.wholes[held_out])
+    np.testing.assert_allclose(fitted.held_out.documents[held_out, 0], relevance)
+    labels = [
+        logsumexp(SHARPNESS * own, axis=0) / SHARPNESS
+        for own in np.split(found[:, 1:], np.cumsum(fruit_corpus.lengths[held_out])[:-1])
+    ]
+    np.testing.assert_allclose(fitted.held_out.documents[held_out, 1:], labels)
+    assert not np.isnan(fitted.held_out.documents).any()
+
+
+def test_parts_of_sentences_and_methods_in_a_corpus(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    sentences = ("apple cider; stone", "Participants were randomly assigned to two groups.", "pear perry")
+    document = Document("pear; study", sentences, ("", "", "note"))
+    coded = CodedDocument("text:1", document, True, dict.fromkeys(fruit.keys, 1), (("apple",), (), ("pear",)))
+    exemplars = [Exemplar(id="e1", text="plum; jam", labels=("plum",))]
+    corpus = build_corpus([coded], exemplars, fruit.keys, word_encoder, fruit_definitions)
+    methods = "Participants were randomly assigned to two groups"
+    assert corpus.texts == ("pear; study", "apple cider", "stone", methods, "pear perry", "plum", "jam")
+    assert corpus.n_parts.tolist() == [1, 2, 1, 1, 2]
+    assert corpus.counts.tolist() == [True, True, True, False, False, True, True]
+    assert corpus.document.tolist() == [0] * 5 + [NO_DOCUMENT] * 2
+    assert corpus.whole_texts == ("pear; study. apple cider. stone",)
+    np.testing.assert_array_equal(corpus.wholes, word_encoder.encode(corpus.whole_texts))
+    # Which part of a sentence carries its label is not known; that none carries another is.
+    nan = np.nan
+    expected = [[nan] * 3, [nan, 0, 0], [nan, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, nan], [0, 0, nan]]
+    np.testing.assert_array_equal(corpus.unit_targets[:, 1:], expected)
+    scores = np.arange(14.0).reshape(7, 2)
+    units = corpus.score_units(scores)
+    assert np.isneginf(units[[2, 3]]).all()
+    for unit, rows in ((0, [0]), (1, [1, 2]), (4, [5, 6])):
+        np.testing.assert_allclose(units[unit], logsumexp(SHARPNESS * scores[rows], axis=0) / SHARPNESS)
+    pooled = logsumexp(SHARPNESS * scores[:3, 1]) / SHARPNESS
+    np.testing.assert_allclose(corpus.score_documents(np.array([5.0]), scores), [[5.0, pooled]])
+
+
+def test_words_of_held_out_documents_are_unknown(fruit_corpus: Corpus) -> None:
+    """The vocabulary too is collected without the documents that are to be scored."""
+    kept = np.arange(fruit_corpus.n_documents) % 2 == 0
+    heads = fit_heads(fruit_corpus, kept, SETTINGS)
+    seen = " ".join(
+        text
+        for text, row in zip(fruit_corpus.texts, fruit_corpus.document, strict=True)
+        if row == NO_DOCUMENT or kept[row]
+    )
+    assert set(heads.words.terms) <= set(CountVectorizer(ngram_range=(1, 2)).fit([seen]).get_feature_names_out())
+    assert set(heads.words.terms) < set(fit_words(fruit_corpus.texts).terms)
+
+
+def test_texts_without_a_common_word_give_no_terms() -> None:
+    words = fit_words(["one two", "three four"])
+    assert words.terms == ()
+    assert words.features(["one two"]).shape == (1, 0)
+
+
+def test_what_the_words_say_is_learnt(
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    documents = fruit_documents(60)[40:]
+    scored = tagger.tag([coded.document for coded in documents])
+    relevant = [coded.relevant for coded in documents]
+    assert roc_auc_score(relevant, [result.scores[0] for result in scored]) > 0.95
+    for column, key in enumerate(["apple", "pear"], start=1):
+        assert roc_auc_score([coded.codes[key] for coded in documents], [r.scores[column] for r in scored]) > 0.95
+
+
+def test_label_without_examples_is_scored_by_its_definition(
+    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
+    plum = fruit.keys.index("plum")
+    assert not fitted.heads.weights[plum].any()
+    assert not fitted.heads.word_weights[plum].any()
+    assert fitted.heads.cue_weights[plum].any()
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    documents = [replace(fruit_documents(1)[0].document, sentences=(text,)) for text in ("plum jam", "slate roof")]
+    jam, roof = tagger.tag(documents)
+    assert jam.scores[1 + plum] > roof.scores[1 + plum]
+
+
+def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus, frozen: Frozen) -> None:
+    first, second = (fit(fruit_corpus, frozen, SETTINGS, seed=1) for _ in range(2))
+    np.testing.assert_array_equal(first.held_out.units, second.held_out.units)
+    np.testing.assert_array_equal(first.held_out.documents, second.held_out.documents)
+    np.testing.assert_array_equal(first.calibration.threshold, second.calibration.threshold)
+    assert (fit(fruit_corpus, frozen, SETTINGS, seed=2).fold != first.fold).any()
+
+
+def test_folds_share_out_both_kinds() -> None:
+    relevant = np.array([1.0] * 12 + [0.0] * 8)
+    fold = assign_folds(relevant, 4, seed=0)
+    assert [int(relevant[fold == number].sum()) for number in range(4)] == [3, 3, 3, 3]
+    assert np.bincount(fold).tolist() == [5, 5, 5, 5]
+
+
+def test_too_few_records_for_the_folds_are_told() -> None:
+    with pytest.raises(MechtagError, match="the rarer kind has 3"):
+        assign_folds(np.array([1.0] * 3 + [0.0] * 9), 4, seed=0)
+
+
+def test_records_of_which_none_is_relevant_are_refused(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    documents = [document for document in fruit_documents(8) if not document.relevant]
+    with pytest.raises(MechtagError, match="2 coded records, none of them relevant"):
+        build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+
+
+def test_where_all_records_are_relevant_relevance_is_left_out(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    documents = [document for document in fruit_documents(60) if document.relevant]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    assert not len(fitted.heads.relevance.weights)
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    scored = tagger.tag([fruit_documents(4)[1].document, fruit_documents(4)[2].document])
+    assert [result.probabilities[0] for result in scored] == pytest.approx([46 / 47, 46 / 47])
+    assert scored[0].probabilities[1] > 0.5 > scored[1].probabilities[1]
+
+
+def test_papers_coded_only_as_a_whole_teach_their_labels(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+) -> None:
+    """No sentence is coded, and still the sentence that carries a label gets the highest score."""
+    documents = [replace(document, sentence_labels=None) for document in fruit_documents(80)]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    targets = np.array(
+        [
+            [np.nan, *[float(key in own) for key in fruit.keys]]
+            for document in fruit_documents(80)
+            for own in ((), *(document.sentence_labels or ()))
+        ]
+    )
+    for column in (1, 2):
+        assert roc_auc_score(targets[:, column], fitted.held_out.units[:, column]) > 0.95
+
+
+def test_papers_coded_as_a_whole_have_an_intercept_of_their_own(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    """That most papers carry a label must not raise the score of every sentence."""
+    documents = fruit_documents(40)
+    whole = [
+        replace(document, record_id=f"text:w{row}", sentence_labels=None)
+        for row, document in enumerate(document for document in documents if document.codes["apple"])
+    ]
+    corpora = [
+        build_corpus(rows, [], fruit.keys, word_encoder, fruit_definitions)
+        for rows in (documents, documents + whole * 3)
+    ]
+    bare = [row for row, text in enumerate(corpora[0].texts) if "apple" not in text]
+    means = []
+    for corpus in corpora:
+        heads = fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+        means.append(score_texts(corpus, heads, np.isin(np.arange(len(corpus.texts)), bare))[:, 1].mean())
+    assert means[1] < means[0] + 1
+
+
+def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
+    settings = TrainSettings(folds=4, min_positives=500)
+    with pytest.raises(MechtagError, match="no label has 500 coded example sentences or papers"):
+        fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
+
+
+def test_a_label_that_all_examples_carry_is_not_learnt(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    uncoded = [replace(document, codes={}, sentence_labels=None) for document in fruit_documents(8)]
+    exemplars = [Exemplar(id=f"e{row}", text=f"apple cider {row}", labels=("apple",)) for row in range(9)]
+    corpus = build_corpus(uncoded, exemplars, fruit.keys, word_encoder, fruit_definitions)
+    with pytest.raises(MechtagError, match="and others that do not carry it"):
+        fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+
+
+def test_without_takes_one_document_out(fruit_corpus: Corpus) -> None:
+    smaller = fruit_corpus.without(3)
+    assert smaller.n_documents == fruit_corpus.n_documents - 1
+    for kept, row in ((2, 2), (3, 4), (smaller.n_documents - 1, fruit_corpus.n_documents - 1)):
+        np.testing.assert_array_equal(
+            smaller.vectors[smaller.document == kept], fruit_corpus.vectors[fruit_corpus.document == row]
+        )
+        np.testing.assert_array_equal(smaller.document_targets[kept], fruit_corpus.document_targets[row])
+        np.testing.assert_array_equal(smaller.wholes[kept], fruit_corpus.wholes[row])
+        assert smaller.whole_texts[kept] == fruit_corpus.whole_texts[row]
+    assert (smaller.document == NO_DOCUMENT).sum() == 1
+    assert [len(each) for each in (smaller.counts, smaller.reports, smaller.n_parts)] == [len(smaller.texts)] * 3
+
+
+def test_f1_threshold_is_the_best_of_all_cuts() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(20):
+        chances = generator.choice(np.linspace(0.05, 0.95, 10), 30)
+        targets = (generator.random(30) < chances).astype(float)
+        chosen = f1_threshold(chances, targets)
+        best = max(f1_score(targets, chances >= cut, zero_division=0) for cut in np.unique(chances))
+        assert f1_score(targets, chances >= chosen) == pytest.approx(best)
+        assert chosen not in chances
+
+
+def test_f1_threshold_by_hand() -> None:
+    assert f1_threshold(np.array([0.9, 0.6, 0.4, 0.2]), np.array([1.0, 1, 0, 0])) == pytest.approx(0.5)
+    assert f1_threshold(np.array([0.9, 0.6]), np.array([0.0, 0])) == 0.5
+    assert f1_threshold(np.array([0.9, 0.6]), np.array([1.0, 1])) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(("recall", "kept"), [(1.0, 4), (0.75, 3), (0.7, 3), (0.5, 2)])
+def test_recall_threshold_keeps_the_share_asked_for(recall: float, kept: int) -> None:
+    chances = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
+    targets = np.array([1.0, 0, 1, 0, 1, 0, 1])
+    threshold = recall_threshold(chances, targets, recall)
+    assert int(targets[chances >= threshold].sum()) == kept
+    assert threshold not in chances or recall == 1.0
+
+
+def test_curve_never_turns_the_order_round() -> None:
+    scores = np.arange(10.0)
+    slope, intercept = fit_curve(scores, (scores < 5).astype(float))
+    assert slope == 0
+    assert intercept == pytest.approx(0.0)
+    slope, _ = fit_curve(scores, (scores > 5).astype(float))
+    assert slope > 0
+
+
+def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:
+    generator = np.random.default_rng(0)
+    targets = np.column_stack([np.tile([1.0, 0.0], 50), generator.integers(0, 2, (100, 2))]).astype(float)
+    targets[targets[:, 0] == 0, 1:] = np.nan
+    targets[:, 2] = np.where(np.isnan(targets[:, 2]), np.nan, 0.0)
+    scores = np.nan_to_num(targets) + generator.normal(size=(100, 3))
+    calibration = fit_calibration(scores, targets, SETTINGS)
+    judged = ~np.isnan(targets[:, 1:])
+    shared = fit_curve(scores[:, 1:][judged], targets[:, 1:][judged])
+    assert (calibration.slope[2], calibration.intercept[2]) == pytest.approx(shared)
+    assert calibration.slope[1] != pytest.approx(shared[0])
+
+
+@pytest.mark.parametrize(("positives", "lost"), [(100, 1), (220, 6), (44, None), (45, 0)])
+def test_a_safe_no_loses_as_many_as_the_published_bound_allows(positives: int, lost: int | None) -> None:
+    """Clopper and Pearson: the upper bound of the lost share, one-sided, is a quantile of a beta distribution."""
+    share, certainty = 0.05, 0.9
+    chances = np.random.default_rng(positives).permutation(np.linspace(0.01, 0.99, positives))
+    cut = safe_no(chances, share)
+    bounds = [beta.ppf(certainty, below + 1, positives - below) for below in range(positives)]
+    if lost is None:
+        assert min(bounds) > share
+        lost = 0
+        assert (chances < cut).sum() == lost
+        return
+    assert (chances < cut).sum() == lost
+    assert bounds[lost] <= share < bounds[lost + 1]
+
+
+def test_a_safe_no_does_not_part_equal_chances() -> None:
+    assert safe_no(np.full(100, 0.3), 0.05) == 0.3
+    assert safe_no(np.repeat([0.1, 0.5], [2, 98]), 0.05) == 0.1
+
+
+def test_the_chance_of_losing_more_than_promised_is_small() -> None:
+    """Whatever the share truly lost to the cut, it is above what was promised in one case of ten."""
+    generator = np.random.default_rng(8)
+    cuts = np.array([safe_no(generator.random(220), 0.05) for _ in range(2000)])
+    # Chances of positives are even here, so that the cut is the share that it loses.
+    assert 0.05 < (cuts > 0.05).mean() < 0.12
+
+
+def records_of_sets(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, targets, which are hard, and sets: two with hard records, one with few, one with easy ones alone."""
+    generator = np.random.default_rng(seed)
+    kinds = {0: (120, 60, 40), 1: (80, 30, 60), 2: (30, MIN_HARD - 1, 30), 3: (40, 0, 400)}
+    source, relevant, hard, level = (
+        np.concatenate(parts)
+        for parts in zip(
+            *(
+                (
+                    np.full(sum(counts), number),
+                    np.repeat([True, False, False], counts),
+                    np.repeat([False, True, False], counts),
+                    np.repeat([2.0, 0.5 if number else 0.0, -4.0], counts),
+                )
+                for number, counts in kinds.items()
+            ),
+            strict=True,
+        )
+    )
+    targets = np.full((len(source), 3), np.nan)
+    targets[:, 0] = relevant
+    targets[relevant, 1:] = generator.random((relevant.sum(), 2)) < [0.75, 0.6]
+    scores = np.nan_to_num(targets, nan=0.3) * 2.5 + generator.normal(size=targets.shape)
+    scores[:, 0] = level + generator.normal(size=len(source))
+    return scores, targets, hard.astype(bool), source
+
+
+def test_relevance_keeps_its_promise_on_the_hard_records_of_each_set() -> None:
+    scores, targets, hard, source = records_of_sets()
+    calibration = fit_calibration(scores, targets, SETTINGS, hard, source)
+    chances = expit(calibration.slope[0] * scores[:, 0] + calibration.intercept[0])
+    relevant = targets[:, 0] == 1
+    bands = [
+        refer_band(chances[own & (relevant | hard)], targets[own & (relevant | hard), 0], SETTINGS.relevance_precision)
+        for own in (source == 0, source == 1)
+    ]
+    assert calibration.high[0] == max(high for _, high in bands)
+    assert bands[0][1] != bands[1][1]
+    for own in (source == 0, source == 1):
+        said = own & (relevant | hard) & (chances >= calibration.high[0])
+        right = int(targets[said, 0].sum())
+        assert beta.ppf(0.1, right, said.sum() - right + 1) >= SETTINGS.relevance_precision - 1e-9
+    assert calibration.low[0] == min(safe_no(chances[relevant], 0.02), calibration.threshold[0], *(x for x, _ in bands))
+    assert (chances[relevant] < calibration.low[0]).mean() <= 0.05
+    # Easy records, and sets that know too few hard ones, would make the yes look better than it is.
+    assert fit_calibration(scores, targets, SETTINGS).high[0] < calibration.high[0]
+    few = hard & np.isin(source, (2, 3))
+    for nothing in (few, np.zeros_like(hard)):
+        again = fit_calibration(scores, targets, SETTINGS, nothing, source)
+        np.testing.assert_array_equal(again.high, fit_calibration(scores, targets, SETTINGS).high)
+    # Of one set, the hard records of all count together.
+    one = fit_calibration(scores, targets, SETTINGS, hard)
+    rows = relevant | hard
+    assert one.high[0] == max(refer_band(chances[rows], targets[rows, 0], 0.8)[1], one.threshold[0])
+
+
+def test_no_of_labels_is_judged_on_relevant_papers_and_yes_on_hard_ones_too() -> None:
+    scores, targets, hard, source = records_of_sets()
+    calibration = fit_calibration(scores, targets, SETTINGS, hard, source)
+    curves = expit(calibration.slope * scores + calibration.intercept)
+    chances = curves[:, :1] * curves[:, 1:]
+    relevant = targets[:, 0] == 1
+    low, _ = refer_band(chances[relevant].ravel(), targets[relevant, 1:].ravel(), SETTINGS.decided_precision)
+    np.testing.assert_array_equal(calibration.low[1:], low)
+    said = chances[relevant] < low
+    wrong = int(targets[relevant, 1:][said].sum())
+    assert beta.ppf(0.1, said.sum() - wrong, wrong + 1) >= SETTINGS.decided_precision - 1e-9
+    telling = (relevant | hard) & np.isin(source, (0, 1))
+    _, high = refer_band(
+        chances[telling].ravel(),
+        np.where(relevant[:, None], targets[:, 1:], 0.0)[telling].ravel(),
+        SETTINGS.decided_precision,
+    )
+    np.testing.assert_array_equal(calibration.high[1:], high)
+    assert (0 < calibration.low).all()
+    assert (calibration.low < calibration.threshold).all()
+    assert (calibration.threshold < calibration.high).all()
+    assert (calibration.high < 1).all()
+    # All irrelevant records are right to be a no, and would let much more be one.
+    easier = np.where(relevant[:, None], targets[:, 1:], 0.0)
+    assert refer_band(chances.ravel(), easier.ravel(), SETTINGS.decided_precision)[0] > low
+
+
+def test_where_relevance_is_a_no_no_label_is_suggested() -> None:
+    scores, targets, hard, source = records_of_sets()
+    calibration = fit_calibration(scores, targets, SETTINGS, hard, source)
+    strong = np.full(3, 1.0)
+    assert calibration.decide(strong) == ("yes", "yes", "yes")
+    strong[0] = calibration.low[0] - 1e-9
+    assert calibration.low[0] > 0
+    assert calibration.decide(strong) == ("no", "no", "no")
