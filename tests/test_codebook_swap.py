@@ -78,11 +78,11 @@ def test_all_stages_run_with_another_codebook(
     codebook.write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
     known, new = papers(48, seed=1), papers(16, seed=2)
     params = settings(tmp_path, codebook, annotate(tmp_path, known))
-    status, _, message = call("train", "-o", "model", "--out-of-fold", "oof", "--params", params)
+    status, _, message = call("train", "-o", "model", "--out-of-fold", "oof", "--project", params.parent)
     assert status == 0, message
 
     export(tmp_path / "new.jsonl", new, 100)
-    status, _, message = call("tag", "new.jsonl", "-o", "tagged", "--model", "model", "--params", params)
+    status, _, message = call("tag", "new.jsonl", "-o", "tagged", "--model", "model", "--project", params.parent)
     assert status == 0, message
     rows = read_predictions(tmp_path / "tagged/predictions.parquet")
     assert {row.label for row in rows} == {"about_gardens", *LABELS}
@@ -101,16 +101,24 @@ def test_all_stages_run_with_another_codebook(
         ),
         encoding="utf-8",
     )
-    assert call("sentences", "tagged/records.parquet", "-o", "sentences.parquet", "--params", params)[0] == 0
+    assert call("sentences", "tagged/records.parquet", "-o", "sentences.parquet", "--project", params.parent)[0] == 0
     status, _, message = call(
-        *("baselines", "tagged/records.parquet", "sentences.parquet", "-o", "baselines", "--params", params)
+        *("baselines", "tagged/records.parquet", "sentences.parquet", "-o", "baselines", "--project", params.parent)
     )
     assert status == 0, message
     made = {path.stem for path in Path("baselines").iterdir()}
     assert "vegetable_garden_cosine" in made
     assert "relevance_tfidf_svm" not in made
     status, _, message = call(
-        *("evaluate", "tagged/predictions.parquet", "gold.csv", "-o", "reports/metrics.json", "--params", params),
+        *(
+            "evaluate",
+            "tagged/predictions.parquet",
+            "gold.csv",
+            "-o",
+            "reports/metrics.json",
+            "--project",
+            params.parent,
+        ),
         *("--baselines", "baselines", "--out-of-fold", "oof"),
     )
     assert status == 0, message
@@ -123,7 +131,7 @@ def test_all_stages_run_with_another_codebook(
     assert ("sentences" in coded) == (annotate is by_sentence)
     assert coded["documents"]["labels"]["shade"]["papers"] == (47 if annotate is table_of_codings else 48)
     status, _, message = call(
-        *("report", "reports/metrics.json", "-o", "accuracy.md", "-o", "report.html", "--params", params)
+        *("report", "reports/metrics.json", "-o", "accuracy.md", "-o", "report.html", "--project", params.parent)
     )
     assert status == 0, message
     shown = Path("accuracy.md").read_text(encoding="utf-8")

@@ -31,6 +31,7 @@ PACKAGES = (
     "numpy",
     "pandas",
     "pydantic",
+    "pydantic_core",
     "PyYAML",
     "safetensors",
     "scikit-learn",

@@ -129,6 +129,8 @@ def report(
     from mechtag.evaluation.report.accuracy_table import accuracy_sections, terminal
     from mechtag.workflows.evaluate import report as write_reports
 
+    if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
+        raise typer.BadParameter(f"{', '.join(wrong)}: a report is written as .html or .md; choose such a file name")
     opened = open_project(project)
     content = write_reports(
         opened,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json, write_text
 from mechtag.project import Project
 
@@ -66,7 +65,7 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the report as HTML and the accuracy table as Markdown, by the suffix of each output.
+    """Write the accuracy table to outputs that end in ``.md``, and the report as HTML to the others.
 
     Parameters
     ----------
@@ -84,14 +83,12 @@ def report(
     Raises
     ------
     MechtagError
-        An output is neither .html nor .md, or a file cannot be read.
+        A file cannot be read.
     """
     from mechtag.evaluation.report.accuracy_table import accuracy_markdown
     from mechtag.evaluation.report.html import Sources, write_report
 
     content = read_json(metrics)
-    if wrong := [str(path) for path in outputs if path.suffix.lower() not in (".html", ".md")]:
-        raise MechtagError(f"{', '.join(wrong)}: a report is written as .html or .md; choose such a file name")
     for output in outputs:
         if output.suffix.lower() == ".md":
             write_text(output, accuracy_markdown(content))

@@ -66,7 +66,7 @@ def test_command_measures_the_coded_records_or_an_export(
     params = tmp_path / "params.yaml"
     params.write_text(json.dumps({"codebook": settings.codebook, "train": {"records": settings.train.records}}))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - Pear perry. Plum jam.\nER  - \n")
-    shared = ("--model", model_folder, "--params", params, "--repeats", "1", "--threads", "1")
+    shared = ("--model", model_folder, "--project", params.parent, "--repeats", "1", "--threads", "1")
     status, out, said = call("bench", "--records", "7", "--json", "--runtime", "fp32", *shared)
     assert (status, said) == (0, "runtime fp32: as asked for\n")
     assert json.loads(out)["records"] == 7

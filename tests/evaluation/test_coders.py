@@ -250,7 +250,7 @@ def table(tmp_path):
 
 def agreement(table, *words):
     output = table.with_name("agreement.json")
-    settings = ("--params", ROOT / "params.yaml")
+    settings = ("--project", ROOT)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         status, printed, message = call("agreement", table, "-o", output, *settings, *words)

@@ -47,7 +47,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.chdir(folder)
-        status, _, message = call("train", "-o", folder / "model", "--out-of-fold", folder / "oof", "--params", params)
+        status, _, message = call(
+            "train", "-o", folder / "model", "--out-of-fold", folder / "oof", "--project", params.parent
+        )
     assert status == 0, message
     return folder / "model", params
 
@@ -56,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def tagged(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, params = trained
     folder = tmp_path_factory.mktemp("tagged")
-    status, output, message = call("tag", UPDATE, "-o", folder, "--model", model, "--params", params)
+    status, output, message = call("tag", UPDATE, "-o", folder, "--model", model, "--project", params.parent)
     assert status == 0, message
     assert "30 records identified (search_update.ris 30)" in output
     assert "4 duplicates, 0 by automation, 0 that could not be read" in output
@@ -86,7 +88,7 @@ def test_labels_stand_in_codebook_order(tagged: Path) -> None:
 @pytest.mark.parametrize("form", ["csv", "ris"])
 def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], tmp_path: Path, form: str) -> None:
     output = tmp_path / f"again.{form}"
-    words = ["export", tagged / "predictions.parquet", "--to", form, "-o", output, "--params", trained[1]]
+    words = ["export", tagged / "predictions.parquet", "--to", form, "-o", output, "--project", trained[1].parent]
     assert call(*words)[0] == 0
     assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
     status, _, message = call(*words[:3], "docx", *words[4:])
@@ -134,7 +136,7 @@ def test_parquet_and_its_sentences_give_the_same_predictions(
     trained: tuple[Path, Path], tagged: Path, tmp_path: Path
 ) -> None:
     model, params = trained
-    options = ["--params", params]
+    options = ["--project", params.parent]
     assert call("sentences", tagged / "records.parquet", "-o", tmp_path / "s.parquet", *options)[0] == 0
     words = ["tag", tagged / "records.parquet", "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out"]
     assert call(*words, "--model", model, *options)[0] == 0
@@ -147,7 +149,7 @@ def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagg
     assert call("ingest", tmp_path / "one.ris", "-o", tmp_path / "one.parquet")[0] == 0
     assert call("sentences", tagged / "records.parquet", "-o", tmp_path / "s.parquet")[0] == 0
     words = ["tag", tmp_path / "one.parquet", "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out"]
-    status, _, message = call(*words, "--model", model, "--params", params)
+    status, _, message = call(*words, "--model", model, "--project", params.parent)
     assert status == 1
     assert "is not in its abstract" in message
     assert not (tmp_path / "out").exists()
@@ -197,7 +199,9 @@ def test_records_that_cannot_be_used_are_rejected_or_noted(tmp_path: Path) -> No
 def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Path], tmp_path: Path) -> None:
     model, params = trained
     (tmp_path / "bare.ris").write_text("TY  - JOUR\nTI  - Leading joint care teams\nER  - \n", encoding="utf-8")
-    status, output, _ = call("tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--params", params)
+    status, output, _ = call(
+        "tag", tmp_path / "bare.ris", "-o", tmp_path / "out", "--model", model, "--project", params.parent
+    )
     assert status == 0
     assert "1 records to screen, 1 of them without abstract" in output
     assert all(row.evidence == () for row in read_predictions(tmp_path / "out/predictions.parquet"))
@@ -206,7 +210,7 @@ def test_record_without_abstract_is_tagged_by_its_title(trained: tuple[Path, Pat
 def test_stray_key_in_the_settings_is_refused(tmp_path: Path) -> None:
     params = tmp_path / "params.yaml"
     params.write_text("train:\n  foldz: 5\n", encoding="utf-8")
-    status, _, message = call("train", "-o", tmp_path / "m", "--params", params)
+    status, _, message = call("train", "-o", tmp_path / "m", "--project", params.parent)
     assert status == 1
     assert "params.yaml: train.foldz: unknown key" in message
 
@@ -217,7 +221,7 @@ def test_codebook_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     content["labels"][0]["colour"] = "red"
     book.write_text(yaml.safe_dump(content), encoding="utf-8")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"codebook": str(book)}), encoding="utf-8")
-    status, _, message = call("train", "-o", tmp_path / "m", "--params", tmp_path / "params.yaml")
+    status, _, message = call("train", "-o", tmp_path / "m", "--project", tmp_path)
     assert status == 1
     assert "codebook.yaml: labels.0.colour: unknown key" in message
 
@@ -229,7 +233,7 @@ def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_pa
     book = tmp_path / "codebook.yaml"
     book.write_text(yaml.safe_dump(content), encoding="utf-8")
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"codebook": str(book)}), encoding="utf-8")
-    words = ["tag", UPDATE, "-o", tmp_path / "out", "--model", model, "--params", tmp_path / "params.yaml"]
+    words = ["tag", UPDATE, "-o", tmp_path / "out", "--model", model, "--project", tmp_path]
     status, _, message = call(*words)
     assert status == 1
     assert "this model was trained for codebook sims-2021" in message
@@ -305,13 +309,15 @@ def test_main_prints_the_message_without_a_traceback(
 def test_shipped_settings_are_the_defaults_but_for_sources_and_hash() -> None:
     shipped = load_settings(ROOT / "params.yaml")
     encoder = shipped.encoder.model_copy(update={"sha256": ""})
-    assert shipped.model_copy(update={"sources": {}, "encoder": encoder}) == Settings()
+    assert shipped.model_copy(update={"sources": {}, "encoder": encoder}).model_dump() == Settings().model_dump()
 
 
 def test_rank_without_decisions_follows_the_model(trained: tuple[Path, Path], tagged: Path, tmp_path: Path) -> None:
     model, params = trained
     output = tmp_path / "ranking.csv"
-    status, said, message = call("rank", tagged / "records.parquet", "-o", output, "--model", model, "--params", params)
+    status, said, message = call(
+        "rank", tagged / "records.parquet", "-o", output, "--model", model, "--project", params.parent
+    )
     assert status == 0, message
     assert "0 of 26 records judged" in said
     relevance = load_codebook(ROOT / "data/annotated/codebook.yaml").relevance.key

@@ -32,7 +32,7 @@ def params(tmp_path: Path) -> Path:
 def test_codings_of_several_programs_become_one_table_that_training_reads(params: Path) -> None:
     folder = params.parent
     words = ["codings", CODINGS / "rayyan.csv", CODINGS / "matrix.csv", "--records", folder / "records.parquet"]
-    words += ["-o", folder / "out/codings.csv", "--params", params, "--coder", "team", "--basis", "abstract"]
+    words += ["-o", folder / "out/codings.csv", "--project", params.parent, "--coder", "team", "--basis", "abstract"]
     status, output, told = call(*words, "--unticked", "not-judged")
     assert status == 0, told
     assert {path.name for path in (folder / "out").iterdir()} == OUTPUTS
@@ -53,7 +53,7 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
 
 def test_what_users_do_wrong(params: Path) -> None:
     folder = params.parent
-    words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--params", params]
+    words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--project", params.parent]
     output = folder / "out/codings.csv"
     assert "an empty cell; say what that means" in call(*words, "-o", output, "--coder", "us", "--basis", "abstract")[2]
     assert not output.exists()

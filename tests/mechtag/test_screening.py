@@ -73,7 +73,7 @@ def course(path: Path) -> dict[str, list[str]]:
 
 def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, records: Path, params: Path) -> None:
     output = tmp_path / "ranking.csv"
-    words = ("rank", records, "-o", output, "--params", params, "--recall", "0.8", "--confidence", "0.8")
+    words = ("rank", records, "-o", output, "--project", params.parent, "--recall", "0.8", "--confidence", "0.8")
     status, said, _ = call(*words)
     assert status == 0
     assert f"0 of {COUNT} records judged, 0 of them relevant; {COUNT} to read" in said
@@ -119,7 +119,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
 def begun(tmp_path: Path, records: Path, params: Path) -> tuple[Path, tuple[object, ...]]:
     """A review with 20 decisions, and the command to go on with."""
     output = tmp_path / "ranking.csv"
-    words = ("rank", records, "-o", output, "--params", params)
+    words = ("rank", records, "-o", output, "--project", params.parent)
     assert call(*words)[0] == 0
     decide(output, 20)
     return output, (*words, "--labels", output)
@@ -157,7 +157,7 @@ def test_another_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> 
 
 def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records: Path, params: Path) -> None:
     output = tmp_path / "ranking.csv"
-    words = ("-o", output, "--params", params)
+    words = ("-o", output, "--project", params.parent)
     call("rank", records, *words)
     decide(output, 140)
     call("rank", records, *words, "--labels", output)
@@ -173,7 +173,7 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
 
 def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path, records: Path, params: Path) -> None:
     output = tmp_path / "ranking.csv"
-    words = ("rank", records, "-o", output, "--params", params, "--labels", output)
+    words = ("rank", records, "-o", output, "--project", params.parent, "--labels", output)
     call(*words[:-2])
     decide(output, 140)
     call(*words)
@@ -217,7 +217,7 @@ def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, 
         file.write(";doi:10.1/none;1;;;;;;;;\n")
     status, _, message = call(*words)
     assert status == 0
-    assert "doi:10.1/none is none of the records" in message
+    assert "doi:10.1/none is not among the records" in message
 
 
 @pytest.mark.parametrize(
@@ -242,11 +242,11 @@ def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) ->
     twice = tmp_path / "twice.ris"
     record = "TY  - JOUR\nTI  - Same paper\nDO  - 10.5555/same\nER  - \n"
     twice.write_text(record * 2, encoding="utf-8")
-    status, _, message = call("rank", twice, "-o", tmp_path / "r.csv", "--params", params)
+    status, _, message = call("rank", twice, "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 1
     assert "record 2 is the same paper as record 1" in message
     write_records(tmp_path / "none.parquet", [])
-    status, _, message = call("rank", tmp_path / "none.parquet", "-o", tmp_path / "r.csv", "--params", params)
+    status, _, message = call("rank", tmp_path / "none.parquet", "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 1
     assert "no records in it" in message
 
@@ -255,7 +255,7 @@ def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, param
     source = tmp_path / "search.ris"
     entries = ("TI  - Garden teams", "AB  - No title.", "AB  - No title again.")
     source.write_text("".join(f"TY  - JOUR\n{entry}\nER  - \n" for entry in entries), encoding="utf-8")
-    status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--params", params)
+    status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 0
     assert "0 of 1 records judged" in said
     assert (
@@ -268,7 +268,7 @@ def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Pa
     source.write_text(
         "TY  - JOUR\nTI  - =HYPERLINK(1)\nAB  - +1\nJO  - @SUM(A1)\nDO  - 10.5555/x\nER  - \n", encoding="utf-8"
     )
-    assert call("rank", source, "-o", tmp_path / "r.csv", "--params", params)[0] == 0
+    assert call("rank", source, "-o", tmp_path / "r.csv", "--project", params.parent)[0] == 0
     row = table(tmp_path / "r.csv")[0]
     assert (row["title"], row["abstract"], row["journal"]) == ("'=HYPERLINK(1)", "'+1", "'@SUM(A1)")
 
@@ -278,7 +278,7 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
     names = [record.record_id for record in read_records(records)]
     judged = "".join(f"{name},{truth(name)}\n" for name in names[:-1])
     labels.write_text(f"record_id,included\n{judged}{names[-1]},\n", encoding="utf-8")
-    words = ("simulate", records, "--labels", labels, "--runs", 2, "--batch", 1, "--params", params)
+    words = ("simulate", records, "--labels", labels, "--runs", 2, "--batch", 1, "--project", params.parent)
     status, said, _ = call(*words, "-o", tmp_path / "a")
     assert status == 0
     content = json.loads((tmp_path / "a/simulation.json").read_text(encoding="utf-8"))
@@ -307,7 +307,7 @@ def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, param
     labels = tmp_path / "labels.csv"
     for cells, message in (("", "every decision is empty"), ("1", "at least two of each kind")):
         labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
-        words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--params", params)
+        words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--project", params.parent)
         status, _, said = call(*words)
         assert status == 1
         assert message in said

@@ -41,11 +41,18 @@ def own_modules(tree: ast.AST) -> set[Path]:
     return found | {path for path in packages if path.is_file() and len(ast.parse(path.read_text()).body) > 1}
 
 
+class _AtRunTime(ast.NodeTransformer):
+    """Takes out what is imported for type checkers alone."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+
 def closure(start: set[Path]) -> set[Path]:
-    """Files that are imported from ``start``, directly or through others."""
+    """Files that are imported from ``start`` when it runs, directly or through others."""
     todo, done = set(start), set[Path]()
     while todo:
         path = todo.pop()
         done.add(path)
-        todo |= own_modules(ast.parse(path.read_text(encoding="utf-8"))) - done
+        todo |= own_modules(_AtRunTime().visit(ast.parse(path.read_text(encoding="utf-8")))) - done
     return done

@@ -184,7 +184,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     counts |= {"removed_for_other_reasons": 0, "screened": 26, "without_abstract": 0}
     write_json(folder / "summary.json", {"prisma": counts})
     status, _, message = call(
-        *("evaluate", folder / "tagged/predictions.parquet", folder / "gold.csv", "--params", folder / "params.yaml"),
+        *("evaluate", folder / "tagged/predictions.parquet", folder / "gold.csv", "--project", folder),
         *("-o", folder / "reports/metrics.json", "--baselines", folder / "baselines"),
         *("--out-of-fold", folder / "oof", "--curve", folder / "curve", "--variations", folder / "told"),
     )
@@ -202,8 +202,8 @@ def write(folder: Path, *options: object) -> str:
         folder / "reports/metrics.json",
         "-o",
         folder / "report.html",
-        "--params",
-        folder / "params.yaml",
+        "--project",
+        folder,
     ]
     words += ["--model", folder / "model", "--summary", folder / "summary.json", *options]
     status, _, message = call(*words)

@@ -219,7 +219,7 @@ def test_evaluation_goes_to_the_run_of_the_model(
     (tmp_path / "report.html").write_text("<p>Fine</p>", encoding="utf-8")
     params = tmp_path / "params.yaml"
     params.write_text(f"codebook: {settings.codebook}\n", encoding="utf-8")
-    status, _, message = call("track", tmp_path, "--model", "model", "--params", params)
+    status, _, message = call("track", tmp_path, "--model", "model", "--project", params.parent)
     assert status == 0, message
     assert run["run_id"] in message
     logged = mlflow.get_run(run["run_id"])
@@ -272,7 +272,7 @@ def test_a_store_that_does_not_answer_is_named(
     write_json(tmp_path / "metrics.json", {})
     with pytest.raises(MechtagError, match=r"MLflow store http://127\.0\.0\.1:9: .*Check MLFLOW_TRACKING_URI"):
         log_evaluation(folder / "model", tmp_path, settings)
-    with pytest.raises(MechtagError, match="what was written to files stands"):
+    with pytest.raises(MechtagError, match="what was written to files is complete"):
         log_run(read_config(folder / "model"), folder / "model", settings, {})
 
 

@@ -117,7 +117,7 @@ def test_train_command_tunes_logs_and_keeps_checkpoints(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(chosen.model_dump(mode="json")), encoding="utf-8")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
-    words = ["train", "-o", "model", "--out-of-fold", "oof", "--checkpoints", "checkpoints", "--params", "params.yaml"]
+    words = ["train", "-o", "model", "--out-of-fold", "oof", "--project", "."]
     status, _, message = call(*words)
     assert status == 0, message
     first = read_config(tmp_path / "model").model_id

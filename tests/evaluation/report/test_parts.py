@@ -83,7 +83,7 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
     words = ("--model", tmp_path / "copy/model", "--summary", tmp_path / "copy/summary.json")
     status, _, message = call(
         *("report", tmp_path / "copy/reports/metrics.json", "-o", tmp_path / "page.html"),
-        *("--params", finished / "params.yaml", *words),
+        *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
     assert message == f"{place}: made with model former, the model given is abc; run it again"
@@ -122,8 +122,8 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
         tmp_path / "reports/metrics.json",
         "-o",
         tmp_path / "r.html",
-        "--params",
-        finished / "params.yaml",
+        "--project",
+        finished,
         *("--model", finished / "model", "--summary", finished / "summary.json"),
     ]
     status, _, message = call(*words)
@@ -133,7 +133,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
 
 
 def test_markdown_and_page_can_be_written_at_once(finished: Path, tmp_path: Path) -> None:
-    words = ["report", finished / "reports/metrics.json", "--params", finished / "params.yaml"]
+    words = ["report", finished / "reports/metrics.json", "--project", finished]
     words += ["--model", finished / "model", "--summary", finished / "summary.json"]
     status, shown, _ = call(*words, "-o", tmp_path / "a.md", "-o", tmp_path / "b.HTML")
     assert status == 0
@@ -146,7 +146,7 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
     shutil.copy(finished / "curve/6.parquet", tmp_path / "six.parquet")
     status, _, message = call(
         *("evaluate", finished / "tagged/predictions.parquet", finished / "gold.csv", "-o", tmp_path / "metrics.json"),
-        *("--params", finished / "params.yaml", "--out-of-fold", finished / "oof", "--curve", tmp_path),
+        *("--project", finished, "--out-of-fold", finished / "oof", "--curve", tmp_path),
     )
     assert status == 1
     assert "found six.parquet; expected files that 'mechtag curve' wrote" in message

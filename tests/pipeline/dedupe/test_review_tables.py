@@ -383,7 +383,7 @@ def test_no_file_is_written_over_another(
     write_groups(tmp_path / "groups.csv", dedupe([FULL, WITH_DOI], SETTINGS))
     write_uncertain(tmp_path / "uncertain.csv", dedupe([FULL], SETTINGS))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    status, _, message = call("dedupe", "records.parquet", *words, "--params", ROOT / "params.yaml")
+    status, _, message = call("dedupe", "records.parquet", *words, "--project", ROOT)
     assert status != 0
     assert f"{file}: would be written over" in message
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

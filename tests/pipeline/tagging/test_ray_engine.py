@@ -32,10 +32,10 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_ray_gives_what_the_local_engine_gives_though_a_worker_is_killed(tmp_path: Path) -> None:
     records, params = project(tmp_path, COUNT)
-    assert call("tag", records, "-o", tmp_path / "local", "--params", params)[0] == 0
+    assert call("tag", records, "-o", tmp_path / "local", "--project", params.parent)[0] == 0
     expected = outputs(tmp_path / "local")
     log = tmp_path / "log"
-    words = ("tag", records, "-o", tmp_path / "ray", "--params", params, "--engine", "ray", "--workers", 2)
+    words = ("tag", records, "-o", tmp_path / "ray", "--project", params.parent, "--engine", "ray", "--workers", 2)
     process = start(*words, seconds=1.0, TOY_LOG=str(log))
     deadline = time.monotonic() + 200
     while not log.exists() or log.read_text().count("\n") < 2:
@@ -57,7 +57,7 @@ def test_errors_of_ray_workers_reach_the_user(tmp_path: Path) -> None:
     records, params = project(tmp_path, COUNT)
     with params.open("a", encoding="utf-8") as file:
         file.write("sentences: {spacy_model: no_such_model}\n")
-    words = ("tag", records, "-o", tmp_path / "out", "--params", params, "--engine", "ray", "--workers", 1)
+    words = ("tag", records, "-o", tmp_path / "out", "--project", params.parent, "--engine", "ray", "--workers", 1)
     status, _, message = finish(start(*words))
     assert status == 1
     assert message.startswith("mechtag: sentences.spacy_model: 'no_such_model' is neither")
@@ -66,7 +66,7 @@ def test_errors_of_ray_workers_reach_the_user(tmp_path: Path) -> None:
 
 def test_ray_that_is_not_installed_or_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records, params = project(tmp_path, 1)
-    words = ("tag", records, "-o", tmp_path / "out", "--params", params, "--engine", "ray")
+    words = ("tag", records, "-o", tmp_path / "out", "--project", params.parent, "--engine", "ray")
     monkeypatch.setitem(sys.modules, "ray", None)
     status, _, message = call(*words)
     assert status == 1
@@ -95,10 +95,10 @@ def test_records_and_parts_may_lie_in_an_object_store(
     store: fs.FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records, params = project(tmp_path, COUNT)
-    assert call("tag", records, "-o", tmp_path / "local", "--params", params)[0] == 0
+    assert call("tag", records, "-o", tmp_path / "local", "--project", params.parent)[0] == 0
     (tmp_path / "store/in").mkdir()
     (tmp_path / "store/in/records.parquet").write_bytes(records.read_bytes())
-    words = ("tag", "store://in/records.parquet", "-o", "store://results/run1", "--params", params)
+    words = ("tag", "store://in/records.parquet", "-o", "store://results/run1", "--project", params.parent)
 
     really = Place.write
 
@@ -136,7 +136,7 @@ def test_records_and_parts_may_lie_in_an_object_store(
 
 def test_errors_of_an_object_store_name_the_place(store: fs.FileSystem, tmp_path: Path) -> None:
     _, params = project(tmp_path, 1)
-    status, _, message = call("tag", "store://none.parquet", "-o", tmp_path / "out", "--params", params)
+    status, _, message = call("tag", "store://none.parquet", "-o", tmp_path / "out", "--project", params.parent)
     assert status == 1
     assert "store://none.parquet: no such file" in message
     (tmp_path / "store/file").write_text("x")

@@ -56,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     records, params = project(folder, COUNT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mechtag.models.model_folder, "load_model", toy_model)
-        status, _, message = call("tag", records, "-o", folder / "out", "--params", params)
+        status, _, message = call("tag", records, "-o", folder / "out", "--project", params.parent)
     assert status == 0, message
     found = outputs(folder / "out")
     assert set(found) == {
@@ -105,7 +105,7 @@ def test_killed_at_random_moments_and_resumed(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     rng, log = np.random.default_rng(11), tmp_path / "log"
-    words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1], "--resume")
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent, "--resume")
     kills = 0
     while True:
         process = start(*words, seconds=0.2, TOY_LOG=str(log))
@@ -133,7 +133,7 @@ def test_killed_at_random_moments_and_resumed(
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     process = start(*words, seconds=0.4)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out/parts/predictions-00001.json").exists():
@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
 def test_a_full_disk_keeps_what_is_finished(
     name: str, table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     really = Path.replace
 
     def replace(path: Path, target: Path) -> Path:
@@ -177,13 +177,13 @@ def test_a_full_disk_keeps_what_is_finished(
     assert not list(tmp_path.rglob("*.part"))
     status, _, message = call(*words, "--resume")
     assert status == 0, message
-    assert "going on: " in message
+    assert "resuming: " in message
     assert outputs(tmp_path / "out") == whole
 
 
 @pytest.mark.slow
 def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
-    words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     process = start(*words, seconds=0.4)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out/parts/manifest.json").exists():
@@ -213,7 +213,7 @@ def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
 @pytest.fixture
 def stopped(table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, ...]:
     """A run with two finished parts, and the command to go on with."""
-    words = ("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     with monkeypatch.context() as patch:
         fail_at(patch, 2, KeyboardInterrupt())
         status, _, message = call(*words)
@@ -326,7 +326,7 @@ def test_exports_are_resumed_without_reading_them_into_records_again(
     entry += "AU  - Roe, R.\nDO  - 10.1000/{0}\nPY  - 20{0}\nAB  - Apple {0} grew. Pears did not.\nER  - \n"
     (source / "a.ris").write_text("".join(entry.format(number) for number in range(10, 36)), encoding="utf-8")
     (source / "b.ris").write_text(entry.format(10) + "TY  - JOUR\nAU  - Doe, D.\nER  - \n", encoding="utf-8")
-    words = ("tag", source, "--params", params, "-o")
+    words = ("tag", source, "--project", params.parent, "-o")
     assert call(*words, tmp_path / "whole")[0] == 0
     expected = outputs(tmp_path / "whole")
     assert (json.loads(expected["summary.json"])["read"], json.loads(expected["summary.json"])["unique"]) == (28, 26)
@@ -350,7 +350,7 @@ def test_exports_are_resumed_without_reading_them_into_records_again(
 @pytest.mark.parametrize("count", [0, 1, 10, 11])
 def test_any_number_of_records(count: int, tmp_path: Path) -> None:
     records, params = project(tmp_path, count)
-    status, _, message = call("tag", records, "-o", tmp_path / "out", "--params", params)
+    status, _, message = call("tag", records, "-o", tmp_path / "out", "--project", params.parent)
     assert status == 0, message
     found = read_predictions(tmp_path / "out/predictions.parquet")
     assert [row.record_id for row in found[::3]] == [record.record_id for record in papers(count)]
@@ -360,7 +360,7 @@ def test_any_number_of_records(count: int, tmp_path: Path) -> None:
 def test_records_without_abstract_are_scored_by_their_title(tmp_path: Path) -> None:
     records, params = project(tmp_path, 1)
     write_records(records, [Record(record_id=f"text:{n}", title=f"Pear {n}") for n in range(25)])
-    assert call("tag", records, "-o", tmp_path / "out", "--params", params)[0] == 0
+    assert call("tag", records, "-o", tmp_path / "out", "--project", params.parent)[0] == 0
     found = read_predictions(tmp_path / "out/predictions.parquet")
     assert len(found) == 25 * 3
     assert not any(row.evidence for row in found)
@@ -369,7 +369,7 @@ def test_records_without_abstract_are_scored_by_their_title(tmp_path: Path) -> N
 def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     records, params = project(tmp_path, 1)
     write_records(records, [*papers(4000), papers(4000)[17]])
-    status, _, message = call("tag", records, "-o", tmp_path / "a/out", "--params", params)
+    status, _, message = call("tag", records, "-o", tmp_path / "a/out", "--project", params.parent)
     assert status == 1
     assert "record text:003983 stands more than once" in message
     assert not (tmp_path / "a").exists()
@@ -381,7 +381,7 @@ def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     monkeypatch.setattr(mechtag.pipeline.tagging.prefetch, "ahead", ahead)
     with table[1].open("a", encoding="utf-8") as file:
         file.write("sentences: {spacy_model: no_such_model}\n")
-    status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--params", table[1])
+    status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     assert status == 1
     assert "sentences.spacy_model: 'no_such_model' is neither" in message
 
@@ -397,7 +397,7 @@ def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
         for number, abstract in enumerate(abstracts)
     ]
     write_records(tmp_path / "raw.parquet", records)
-    words = ("tag", tmp_path / "raw.parquet", "--params", table[1])
+    words = ("tag", tmp_path / "raw.parquet", "--project", table[1].parent)
     status, _, said = call(*words, "-o", tmp_path / "out")
     assert status == 0, said
     assert "note: 1 abstract ends in mid-sentence: the export cut it off" in said
@@ -412,7 +412,9 @@ def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
     for row in predictions:
         assert all(by_id[row.record_id][found.start : found.end] == found.text for found in row.evidence)
     # Sentences that were cut by 'mechtag sentences' are of the same texts.
-    assert call("sentences", tmp_path / "raw.parquet", "-o", tmp_path / "s.parquet", "--params", table[1])[0] == 0
+    assert (
+        call("sentences", tmp_path / "raw.parquet", "-o", tmp_path / "s.parquet", "--project", table[1].parent)[0] == 0
+    )
     assert call(*words, "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "again")[0] == 0
     assert outputs(tmp_path / "again") == outputs(tmp_path / "out")
 
@@ -422,7 +424,16 @@ def test_sentences_cut_before_are_taken_part_by_part(
 ) -> None:
     sentences = list(split(read_records(table[0]), load_settings(table[1]).sentences))
     write_sentences(tmp_path / "s.parquet", sentences)
-    words = ("tag", table[0], "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out", "--params", table[1])
+    words = (
+        "tag",
+        table[0],
+        "--sentences",
+        tmp_path / "s.parquet",
+        "-o",
+        tmp_path / "out",
+        "--project",
+        table[1].parent,
+    )
     with monkeypatch.context() as patch:
         fail_at(patch, 3, KeyboardInterrupt())
         assert call(*words)[0] == 1
@@ -430,7 +441,7 @@ def test_sentences_cut_before_are_taken_part_by_part(
     assert outputs(tmp_path / "out") == whole
     for wrong in (sentences[1:] + sentences[:1], [*sentences, sentences[0]]):
         write_sentences(tmp_path / "s.parquet", wrong)
-        status, _, message = call(*words[:-4], "-o", tmp_path / "other", "--params", table[1])
+        status, _, message = call(*words[:-4], "-o", tmp_path / "other", "--project", table[1].parent)
         assert status == 1
         assert "cut the sentences of these records again" in message
         assert not (tmp_path / "other").exists()
@@ -440,7 +451,7 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     """What is left out is what scoring everything calls a no for its relevance, and nothing else differs."""
-    words = ("tag", table[0], "--params", table[1], "-o")
+    words = ("tag", table[0], "--project", table[1].parent, "-o")
     status, said, _ = call(*words, tmp_path / "some")
     assert status == 0
     assert outputs(tmp_path / "some") == whole
@@ -491,7 +502,7 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
 
 
 def test_score_all_may_stand_in_the_settings(table: tuple[Path, Path], tmp_path: Path) -> None:
-    words = ("tag", table[0], "--params", table[1], "-o")
+    words = ("tag", table[0], "--project", table[1].parent, "-o")
     assert call(*words, tmp_path / "option", "--score-all")[0] == 0
     params = table[1].read_text(encoding="utf-8")
     table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 10\n  score_all: true"), encoding="utf-8")
@@ -500,7 +511,7 @@ def test_score_all_may_stand_in_the_settings(table: tuple[Path, Path], tmp_path:
 
 
 def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path: Path) -> None:
-    words = ("tag", table[0], "--params", table[1], "-o")
+    words = ("tag", table[0], "--project", table[1].parent, "-o")
     assert call(*words, tmp_path / "some")[0] == call(*words, tmp_path / "all", "--score-all")[0] == 0
     some, every = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("some", "all"))
     first = next(row for row in some if row.score is None)
@@ -515,7 +526,7 @@ def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path
 def test_records_unlike_the_training_texts_are_counted_and_told(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("tag", table[0], "--params", table[1], "-o")
+    words = ("tag", table[0], "--project", table[1].parent, "-o")
     usual = json.loads(whole["summary.json"])
     assert (usual["unlike"], usual["notes"]) == (0, [])
     status, _, message = call(*words, tmp_path / "usual")
@@ -567,7 +578,7 @@ def test_note_where_most_that_may_be_relevant_is_unlike(
 
 def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path) -> None:
     output = tmp_path / "out"
-    status, said, message = call("tag", table[0].as_uri(), "-o", output.as_uri(), "--params", table[1])
+    status, said, message = call("tag", table[0].as_uri(), "-o", output.as_uri(), "--project", table[1].parent)
     assert status == 0, message
     assert f"{output.as_uri()}/tagged.csv" in said
     assert outputs(output) == whole
@@ -580,7 +591,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* may have a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be reached"),
         (["a.parquet", "b.ris", "-o", "out"], "a parquet table must be the only source"),
-        (["a.parquet", "-o", "out", "--workers", "2"], "--workers is for --engine ray"),
+        (["a.parquet", "-o", "out", "--workers", "2"], "workers are for the engine ray"),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
 )
@@ -589,7 +600,7 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     _, params = project(tmp_path, 1)
     monkeypatch.chdir(tmp_path)
-    status, _, error = call("tag", *words, "--params", params)
+    status, _, error = call("tag", *words, "--project", params.parent)
     assert status == 1
     assert re.search(message, error)
     assert not (tmp_path / "out").exists()
