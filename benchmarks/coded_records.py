@@ -47,7 +47,7 @@ TRAINERS = ("full", "lora", "contrastive")
 # Tuned weights of each fold, so that a run that was cut short goes on.
 WORK = ROOT / "data/work/benchmarks/coded_records"
 REFERENCE = "vectors and words (shipped)"
-# The rules of ARCHITECTURE.md: what decides, and the least that it must gain.
+# The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
 DECIDES, LEAST = "sentence AP", 0.01
 GAIN, RELEVANCE_GAIN, POOLING_GAIN = "gain in sentence AP", "gain in AUC", "gain in AUC across"
 AREA = "relevance AUC"
