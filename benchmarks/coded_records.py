@@ -57,38 +57,39 @@ DECIDED_BY = {GAIN: DECIDES, RELEVANCE_GAIN: AREA, POOLING_GAIN: "AUC across"}
 TEXT = """## What each part of the tagger is worth
 
 Cross-validation on the project's own coded records, {counts}.
-The first two sets are synopses, the third is invented prose as journals print it, so each set has its own rows. Each
-paper is scored by a model that learnt from the other four of five folds, dealt as training deals them. All figures are
-means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference to what mechtag does
-(*shipped*), on the same resamples. The gold standard has no part in any of this.
+The first two sets are synopses, the third is invented prose in journal style, so each set has its own rows. Each
+paper is scored by a model that learned from the other four of five folds, assigned as in training. All figures are
+means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference from what mechtag does
+(*shipped*), on the same resamples. The gold standard plays no part in any of this.
 
 The rule was written down before the first run: the macro average precision over sentences of all records (*sentence
-AP*) decides what a label is scored from. A part is taken when it adds at least 0.01 and the interval of the
-gain lies above 0; it is dropped when leaving it out costs less than 0.01. Pooling is chosen by *AUC across*,
+AP*) decides what a label is scored from. A part is adopted if it adds at least 0.01 and the interval of the
+gain lies above 0; it is dropped if leaving it out costs less than 0.01. Pooling is chosen by *AUC across*,
 calibration by log loss.
 
-**Relevance.** *AUC, hard* sets the relevant records against the hard ones among the irrelevant, those that are easily
-taken for relevant; the first set says of none whether it is hard. *recall* and *spared* are the shares of relevant
+**Relevance.** *AUC, hard* compares the relevant records with the hard ones among the irrelevant, which are easily
+mistaken for relevant; in the first set nobody marked hard records. *recall* and *spared* are the shares of relevant
 records above, and of irrelevant ones below, the threshold that keeps 95% of the relevant records in the other folds.
-*From ... to* means learnt from all texts of one style and judged on the other.
+*From ... to* means trained on all texts of one style and tested on the other.
 
-**Labels.** Sentences that mechtag counts as methods or notes rank last, whatever people coded. *evidence P@1* is how
-often the highest sentence of a paper that carries a label was coded for it; *across* and *within* are explained in
-[metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the papers lose their
-codes, or only those of their sentences.
+**Labels.** Sentences that mechtag classifies as methods or notes rank last, whatever people coded. *evidence P@1* is
+how often the highest-ranked sentence of a paper that carries a label was coded for it; *across* and *within* are
+explained in [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the
+papers lose their codes, or only those of their sentences.
 {trainers}
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
-**Pooling** makes the score of a paper from those of its sentences. **Decisions**: a label is decided by the
+**Pooling** computes the score of a paper from those of its sentences. **Decisions**: a label is decided by the
 probability that the paper is relevant and carries it, or by the probability that it carries it if it is relevant, each
-with its own bounds from the other folds. *yes right* is the share of yes that people say too, over all records; *yes or
-needs review* the share of carried labels that one of the two finds; *needs review* the share of the labels of relevant
-papers left to a person. **Calibration**: log loss and Brier score over all records, lower is better."""
-_WITHOUT_TRAINERS = """The trainers that tune the encoder are not in the table: they take hours and run only with
+with its own bounds from the other folds. *yes right* is the share of the tool's yes with which people agree, over all
+records; *yes or needs review* the share of carried labels that one of the two finds; *needs review* the share of the
+labels of relevant papers left to a person. **Calibration**: log loss and Brier score over all records, lower is
+better."""
+_WITHOUT_TRAINERS = """The trainers that fine-tune the encoder are not in the table: they take hours and run only with
 `--trainers`."""
-_WITH_TRAINERS = """The trainers that tune the encoder ran under the first seed alone, for they take hours; their gain
-is over what is shipped under that seed."""
+_WITH_TRAINERS = """The trainers that fine-tune the encoder ran under the first seed only, because they take hours;
+their gain is over what is shipped under that seed."""
 
 
 class Sample:
@@ -269,7 +270,7 @@ class Table:
                 taken.append(f"{system} (+{gain[0]:.3f})")
             elif system in FEATURES and gain[0] > -LEAST:
                 spare.append(f"{system} ({gain[0]:+.3f})")
-        told = f"Beyond what is shipped, the rule takes {', '.join(taken) or 'nothing'}."
+        told = f"the rule adopts {', '.join(taken) or 'nothing'} beyond what is shipped."
         if spare:
             told += f" Less than {LEAST} is lost {', '.join(spare)}."
         return f"Outcome: {told}"

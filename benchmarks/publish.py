@@ -15,8 +15,9 @@ from mechtag.core.files import write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 _HEAD = (
-    "# Benchmarks\n\nEach section is written by the command it names, together with `docs/benchmarks/<name>.json`, "
-    "which holds the same figures unrounded. Peers ran in the same run, on the same machine. "
+    "# Benchmarks\n\nHow mechtag compares with other tools, and how it scales. Each section is written by the command "
+    "it names, together with `docs/benchmarks/<name>.json`, which holds the same figures unrounded. "
+    "Other tools ran in the same run, on the same machine. "
     "[How to repeat them](../benchmarks/README.md).\n"
 )
 

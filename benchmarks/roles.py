@@ -39,10 +39,11 @@ _MIN_SENTENCES, _MAX_SHARE = 30, 0.5
 METHODS = ROLES.index("methods")
 TEXT = """## What a sentence does in its abstract
 
-Sentences of methods carry no mechanism, and must not outvote those that do. Where an abstract prints no headings,
-the words of a sentence decide whether it is background, methods or results. Learned from the structured abstracts of
-eight public reviews; each row is of texts that the model behind it has not seen. *Called methods*: share of the
-sentences above the cut, of those under a methods heading and of those under a results or conclusions heading.
+Methods sentences carry no mechanism, and must not outvote those that do. Where an abstract prints no headings, the
+words of a sentence decide whether it is background, methods or results. The role model was trained on the structured
+abstracts of eight public reviews; each row is for texts that the model behind it has not seen. *Called methods*: share
+of the sentences above the threshold, among those under a methods heading and those under a results or conclusions
+heading.
 """
 
 Texts = list[str]

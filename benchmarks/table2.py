@@ -27,19 +27,19 @@ FIGURES = ("across_auc", "within_auc", "macro_f1", "kappa", "referred", "yes_rig
 
 TEXT = """## Table 2
 
-The {papers} papers of Table 2 whose title or abstract could be found, from titles and synopses of abstracts, while
+The {papers} papers of Table 2 whose title or abstract could be found, tagged from titles and synopses of abstracts;
 people coded from full texts. `transfer`: no paper of Table 2 was used in training. `leave_one_out`: each paper was
-tagged by a model that also learnt from the others. Intervals are bootstrapped over papers; differences under about
-0.08 are noise, so this table chooses nothing: choices are made on the coded records and the other benchmarks.
-Earlier versions had been measured here too; that with heads on vectors alone had 0.625 and 0.625, within the noise of
+tagged by a model that also learned from the others. Intervals are bootstrapped over papers; differences under about
+0.08 are noise, so this table decides nothing: choices are made on the coded records and the other benchmarks.
+Earlier versions were measured here too; the one with heads on vectors alone had 0.625 and 0.625, within the noise of
 this one. `across` and `within` are explained in [metrics.md](metrics.md); chance is 0.5 in both.
 
 Two strong readers who coded blind from the same abstracts reached 0.65 and 0.66 across papers, 0.63 and 0.64 within
 (measured once for the design of mechtag, not in this run): they agree with each other at kappa 0.80, and with
-Table 2 at 0.24 and 0.28. That is what limits the figures: much of what Table 2 ticks does not stand in the abstract.
+Table 2 at 0.24 and 0.28. That limits the figures: much of what Table 2 ticks is not in the abstract.
 
 `seconds` and `MB` are those of `mechtag train` on the shipped annotations with the default settings, cross-validation
-and logging to MLflow included: medians of {trainings} runs, each a process of its own. The aim is at most 300 seconds
+and logging to MLflow included: medians of {trainings} runs, each in its own process. The target is at most 300 seconds
 on two cores."""
 
 
