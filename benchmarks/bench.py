@@ -19,16 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peak import encoder_work, matrix_peak
-from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
-from mechtag.core.settings import SentenceSettings, TagSettings, load_settings
+from mechtag.core.settings import SentenceSettings, TagSettings
 from mechtag.models.model_folder import Model, load_model
 from mechtag.models.runtimes.choice import RUNTIMES, Runtime
 from mechtag.pipeline.annotations.coded_records import read_coded
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
+from mechtag.project import open_project
 
 COMMAND = "python -m benchmarks.bench"
 
@@ -144,16 +144,16 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--records", type=int, default=500, help="number of records to tag (default: 500)")
     parser.add_argument("--repeats", type=int, default=3, help="number of runs; the median is reported (default: 3)")
-    parser.add_argument("--model", type=Path, default=Path("models/trained"), help="model folder")
-    parser.add_argument("--runtime", choices=RUNTIMES, help="runtime of the encoder (default: tag.runtime in params)")
-    parser.add_argument("--threads", type=int, help="encoder threads; 0: one per core (default: tag.threads in params)")
+    parser.add_argument("--model", type=Path, help="model folder (default: the model of the project)")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="runtime of the encoder (default: tag.runtime)")
+    parser.add_argument("--threads", type=int, help="encoder threads; 0: one per core (default: tag.threads)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="settings file")
+    parser.add_argument("--project", type=Path, help="folder of the review (default: the nearest one)")
     chosen = parser.parse_args(words)
-    settings = load_settings(chosen.params)
-    codebook = load_codebook(settings.codebook)
+    project = open_project(chosen.project)
+    settings, codebook = project.settings, project.codebook
     tagging = settings.tag.chosen(chosen.runtime, chosen.threads)
-    model = load_model(chosen.model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+    model = load_model(chosen.model or project.model, codebook, runtime=tagging.runtime, threads=tagging.threads)
     sys.stderr.write(f"runtime {model.choice.reason}\n")
     if chosen.sources:
         records = list(ingest(chosen.sources).records)[: chosen.records]

@@ -63,9 +63,10 @@ def test_script_measures_the_coded_records_or_an_export(
     model_folder: Path, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params = tmp_path / "params.yaml"
-    params.write_text(json.dumps({"codebook": settings.codebook, "train": {"records": settings.train.records}}))
+    named = {"codebook": str(settings.codebook), "train": {"records": str(settings.train.records)}}
+    params.write_text(json.dumps(named))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - Pear perry. Plum jam.\nER  - \n")
-    shared = [f"--model={model_folder}", f"--params={params}", "--repeats=1", "--threads=1"]
+    shared = [f"--model={model_folder}", f"--project={tmp_path}", "--repeats=1", "--threads=1"]
     main(["--records=7", "--json", "--runtime=fp32", *shared])
     printed = capsys.readouterr()
     assert printed.err == "runtime fp32: as asked for\n"
