@@ -1,6 +1,6 @@
 """Which way of tagging is best, by cross-validation on the coded records.
 
-The gold standard has no part in this. ``python -m benchmarks.coded_records`` writes
+The gold standard plays no part in this. ``python -m benchmarks.coded_records`` writes
 ``docs/benchmarks/coded_records.json`` and its section of ``docs/benchmarks.md``.
 """
 
@@ -93,7 +93,7 @@ their gain is over what is shipped under that seed."""
 
 
 class Sample:
-    """Some of the papers, and resamples of them; the first entry of the weights takes each as it is."""
+    """A subset of the papers, and resamples of it; the first row of the weights is the subset itself."""
 
     def __init__(self, papers: Mask, seed: int) -> None:
         self.papers = np.flatnonzero(papers)
@@ -133,7 +133,7 @@ def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
 
 
 def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
-    """Set the labels' scores against the codes of the relevant papers; shape of scores (n_documents, n_labels)."""
+    """Pair the labels' scores with the codes of the relevant papers; shape of scores (n_documents, n_labels)."""
     targets = ground.corpus.document_targets[sample.papers]
     own = scores[sample.papers]
     return Judged(
@@ -226,24 +226,24 @@ class Table:
         self._papers: dict[str, int] = {}
 
     def add(self, dataset: str, system: str, figures: Figures, papers: int) -> None:
-        """Take the figures of one seed in."""
+        """Add the figures of one seed."""
         self._found.setdefault((dataset, system), []).append(figures)
         self._papers[dataset] = papers
 
     def gain(self, dataset: str, system: str, metric: str, shipped: str) -> Array:
-        """Give the mean difference to what is shipped, under the same seeds and with the same resamples."""
+        """Return the mean difference from what is shipped, under the same seeds and with the same resamples."""
         own, others = self._found[dataset, system], self._found[dataset, shipped]
         gains = [one[metric] - other[metric] for one, other in zip(own, others, strict=False)]
         mean: Array = np.mean(gains, axis=0)
         return mean
 
     def bounds(self, dataset: str, values: Array) -> tuple[float, float] | None:
-        """Give the interval of a figure, whose first entry is the figure itself."""
+        """Return the interval of a figure, whose first entry is the figure itself."""
         low, high, _ = interval(values[1:], self._papers[dataset])
         return None if low is None or high is None else (low, high)
 
     def results(self) -> list[dict[str, Any]]:
-        """Give what `publish` takes, with the gains."""
+        """Return the rows for `publish`, with the gains."""
         rows = []
         for dataset, system in sorted(self._found, key=lambda key: list(self._papers).index(key[0])):
             own = self._found[dataset, system]
@@ -258,7 +258,7 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Tell what the rule says of the labels."""
+        """Say what the rule decides on the label features."""
         dataset = "labels, all records"
         taken, spare = [], []
         for own, system in self._found:
@@ -277,7 +277,7 @@ class Table:
 
 
 def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, Any]], str]:
-    """Score in every way, and tell the outcome of the rule in words."""
+    """Score in every way, and say the outcome of the rule in words."""
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
     table = Table()
@@ -343,7 +343,7 @@ def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--trainers", action="store_true", help="also tune the encoder in three ways, which takes hours"
+        "--trainers", action="store_true", help="also fine-tune the encoder in three ways, which takes hours"
     )
     trainers = parser.parse_args().trainers
     ground = load_ground()

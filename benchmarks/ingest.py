@@ -1,7 +1,7 @@
-"""What ingest costs beside the library that only parses the file: rispy, Python's csv and json.
+"""What ingest costs compared with libraries that only parse the file: rispy, Python's csv and json.
 
-The records are those of the set digital_work, repeated under new titles; where one has no
-abstract it gets that of another, as exports of databases have one nearly always.
+The records are those of the set digital_work, repeated under new titles; a record without an
+abstract gets that of another, because nearly all records of database exports have one.
 """
 
 from __future__ import annotations

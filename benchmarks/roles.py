@@ -1,10 +1,10 @@
-"""Fit the words that say whether a sentence is background, methods or results, and count how often they are right.
+"""Train the model of sentence roles (background, methods, results) on words, and measure its accuracy.
 
     python -m benchmarks.roles
 
-Structured abstracts of the screening benchmark say it themselves, by their headings. The model that ships
-(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are of reviews that a
-model has not seen, and of the invented abstracts in journals' prose, of which no model has seen any.
+Structured abstracts of the screening benchmark provide the roles by their headings. The model that ships
+(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are for reviews that a
+model has not seen, and for the invented abstracts in journal style, which no model has seen.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Roles = NDArray[np.str_]
 
 
 def review_sentences(name: str) -> tuple[Texts, Roles]:
-    """Sentences of a review's structured abstracts, and the role that the heading above each gives it."""
+    """Sentences of a review's structured abstracts, and the role that the heading above each implies."""
     rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
     records = [
         Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])

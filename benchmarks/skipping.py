@@ -1,10 +1,10 @@
-"""How fast a search is tagged of which nine in ten records are irrelevant, with and without their labels.
+"""How fast a search with nine irrelevant records in ten is tagged, with and without their labels.
 
     python -m benchmarks.skipping [--before FOLDER]
 
 ``FOLDER`` is a checkout of an earlier version with a model that it trained (``make run``): it tags the same search in
 the same run. Each way runs three times in turn, as a user would start it; the median counts. The irrelevant records
-are real abstracts of the screening benchmark, the relevant ones invented abstracts in journals' prose.
+are real abstracts of the screening benchmark, the relevant ones invented abstracts in journal style.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Accuracy against the gold standard, beside the naive baselines, and what training costs.
+"""Accuracy against the gold standard, compared with the naive baselines, and the cost of training.
 
-``python -m benchmarks.table2`` runs the pipeline as far as it is out of date, and writes
+``python -m benchmarks.table2`` runs the stages of the pipeline that are out of date, and writes
 ``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the figures.
 """
 
@@ -44,7 +44,7 @@ on two cores."""
 
 
 def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the figures of one system; those that it does not have are left out."""
+    """Return the figures of one system; those that it does not have are left out."""
     rows = []
     for figure in FIGURES:
         found = section["pooled"][figure]
@@ -55,7 +55,7 @@ def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _train() -> Cost:
-    """Train in a folder of its own, so that neither the model in use nor the store of runs is touched."""
+    """Train in a separate folder, so that neither the model in use nor the store of runs is touched."""
     with TemporaryDirectory() as folder:
         for name in ("data", "params.yaml"):
             (Path(folder) / name).symlink_to(ROOT / name)
