@@ -1,4 +1,4 @@
-"""Tagging in bulk: memory and time as records grow, runs that are killed, Ray, and what PubMed would cost."""
+"""Tagging in bulk: memory and time as the number of records grows, killed runs, Ray, and the cost of PubMed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _papers() -> list[tuple[str, str]]:
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
-    """Repeat papers as often as it takes, each time with other words changed."""
+    """Repeat papers as often as needed, each time with other words changed."""
     papers, rng = _papers(), np.random.default_rng(seed)
     words = [word for _, abstract in papers[:500] for word in abstract.split()]
     for number in range(count):
@@ -108,7 +108,7 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
-    """Wait to the end of a run; give its seconds, and the most memory that its processes held together from now on."""
+    """Wait for a run to end; return its seconds and the peak memory of its processes together from now on."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(_tree(process)))
@@ -123,7 +123,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Measure, unless that was done before."""
+    """Measure, unless there are figures already."""
     path = WORK / f"{name}.json"
     if not path.exists():
         sys.stderr.write(f"{name}\n")
@@ -132,7 +132,7 @@ def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
-    """Tag on this machine; the outputs stay, to be compared with."""
+    """Tag on this machine; the outputs are kept for comparison."""
     output = WORK / f"whole_{count}"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -141,7 +141,7 @@ def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
 
 
 def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
-    """Kill a run at a moment drawn evenly from its whole time, and resume it."""
+    """Kill a run at a moment drawn uniformly from its duration, and resume it."""
     output = WORK / "killed"
     shutil.rmtree(output, ignore_errors=True)
     process = _start(_table(count), output, chunk=_KILLED_CHUNK)
@@ -154,7 +154,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> dict[str, Any]:
-    """Tag with Ray, compare with the local engine, and kill a worker on the way if asked to."""
+    """Tag with Ray, compare with the local engine, and kill a worker meanwhile if asked to."""
     output = WORK / "ray"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, nargs="+", default=RECORDS, help="sizes; a trial is not published")
     parser.add_argument("--kills", type=int, default=KILLS, help="runs to kill; a trial is not published")
     parser.add_argument("--price", type=float, default=0.05, help="of a core-hour, in any currency")
-    parser.add_argument("--anew", action="store_true", help="measure what was measured before, too")
+    parser.add_argument("--anew", action="store_true", help="repeat finished measurements")
     chosen = parser.parse_args(arguments)
     if chosen.anew:
         shutil.rmtree(WORK, ignore_errors=True)

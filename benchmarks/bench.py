@@ -1,11 +1,18 @@
-"""How fast this machine tags."""
+"""How fast this machine tags, and how near its limit that is.
+
+``python -m benchmarks.bench --runtime auto`` tags search exports, or the coded records if none are named,
+and prints the figures.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -15,15 +22,20 @@ from benchmarks.peak import encoder_work, matrix_peak
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.core.settings import SentenceSettings, TagSettings
-from mechtag.models.model_folder import Model
-from mechtag.models.runtimes.choice import Runtime
+from mechtag.models.model_folder import Model, load_model
+from mechtag.models.runtimes.choice import RUNTIMES, Runtime
+from mechtag.pipeline.annotations.coded_records import read_coded
+from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
+from mechtag.project import open_project
+
+COMMAND = "python -m benchmarks.bench"
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured, the median of several runs.
+    """The figures of a measurement, each the median of several runs.
 
     Attributes
     ----------
@@ -32,12 +44,12 @@ class Speed:
     records_per_second
         From records in memory to predictions.
     tokens_per_second, peak, share
-        The encoder alone; the operations a second that matrix products reach on this machine
-        in the same arithmetic; and which share of them the encoder reaches.
+        Throughput of the encoder alone; the operations per second that matrix products reach on this
+        machine in the same arithmetic; and the share of that peak that the encoder reaches.
     splitting
-        Share of the time that goes into cutting abstracts into sentences.
+        Share of the time spent splitting abstracts into sentences.
     megabytes
-        The most memory the process has held, 10^6 bytes.
+        Peak memory of the process, in units of 10^6 bytes.
     """
 
     runtime: Runtime
@@ -53,7 +65,7 @@ class Speed:
 
 
 def varied(records: Sequence[Record], count: int, rng: np.random.Generator) -> Iterator[Record]:
-    """Give as many records as wanted: those given, again and again, each time with a word left out here and there."""
+    """Yield ``count`` records: the given ones repeated, each time with about one word in twenty left out."""
     for number in range(count):
         base = records[number % len(records)]
         words = base.abstract.split()
@@ -63,7 +75,7 @@ def varied(records: Sequence[Record], count: int, rng: np.random.Generator) -> I
 
 
 def peak_memory() -> float:
-    """Give the most memory this process has held, in megabytes (10^6 bytes); NaN where the system does not tell."""
+    """Return the peak memory of this process in megabytes (10^6 bytes), or NaN if the system does not report it."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux, whose getrusage counts the process that started this one too
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"))
@@ -83,12 +95,12 @@ def bench(
     *,
     repeats: int = 3,
 ) -> Speed:
-    """Tag records several times, and measure.
+    """Tag records several times and measure the speed.
 
     Raises
     ------
     MechtagError
-        There is no record; or as `benchmarks.peak`.
+        There are no records, or `benchmarks.peak` cannot measure this encoder or machine.
     """
     if not records:
         raise MechtagError("no record to measure with; name an export that has some")
@@ -122,3 +134,45 @@ def bench(
         splitting=float(np.median(splitting) / np.median(whole)),
         megabytes=memory,
     )
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure as asked on the command line, and print the figures."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument(
+        "sources", nargs="*", type=Path, metavar="SRC", help="search exports to measure with; default: coded records"
+    )
+    parser.add_argument("--records", type=int, default=500, help="number of records to tag (default: 500)")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs; the median is reported (default: 3)")
+    parser.add_argument("--model", type=Path, help="model folder (default: the model of the project)")
+    parser.add_argument("--runtime", choices=RUNTIMES, help="runtime of the encoder (default: tag.runtime)")
+    parser.add_argument("--threads", type=int, help="encoder threads; 0: one per core (default: tag.threads)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--project", type=Path, help="folder of the review (default: the nearest one)")
+    chosen = parser.parse_args(words)
+    project = open_project(chosen.project)
+    settings, codebook = project.settings, project.codebook
+    tagging = settings.tag.chosen(chosen.runtime, chosen.threads)
+    model = load_model(chosen.model or project.model, codebook, runtime=tagging.runtime, threads=tagging.threads)
+    sys.stderr.write(f"runtime {model.choice.reason}\n")
+    if chosen.sources:
+        records = list(ingest(chosen.sources).records)[: chosen.records]
+    else:
+        coded = [item.record for item in read_coded(settings.train.records, codebook.keys)]
+        records = list(varied(coded, chosen.records, np.random.default_rng(settings.seed)))
+    speed = bench(model, records, settings.sentences, tagging, repeats=chosen.repeats)
+    if chosen.json:
+        sys.stdout.write(json.dumps(asdict(speed), indent=2) + "\n")
+        return
+    sys.stdout.write(
+        f"{speed.records:,} records, {speed.sentences:,} different sentences and titles, {speed.tokens:,} tokens\n"
+        f"  records a second:   {speed.records_per_second:10,.1f}   from records to predictions\n"
+        f"  tokens a second:    {speed.tokens_per_second:10,.0f}   the encoder alone\n"
+        f"  of the matrix peak: {speed.share:10.0%}   which is {speed.peak / 1e9:,.0f} billion operations a second\n"
+        f"  cutting sentences:  {speed.splitting:10.1%}   of the time\n"
+        f"  peak memory:        {speed.megabytes:10,.0f}   MB\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Ways of making probabilities and decisions of them, compared on out-of-fold scores of the coded records."""
+"""Calibration and decision methods, compared on out-of-fold scores of the coded records."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from mechtag.training.calibration import MIN_HARD, f1_threshold, fit_curve, refe
 from mechtag.training.dataset import Corpus
 from mechtag.training.heads import cross_calibrate
 
-# Scores and targets that were learnt on, then the scores asked about; gives their probabilities.
+# From training scores, training targets and new scores to the probabilities of the new scores.
 Method = Callable[[Array, Array, Array], Array]
 
 
 def platt(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit a rising logistic curve (Platt 1999)."""
+    """Fit an increasing logistic curve (Platt 1999)."""
     slope, intercept = fit_curve(scores, targets)
     return np.asarray(expit(slope * asked + intercept))
 
 
 def isotonic(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit the best rising steps (Zadrozny and Elkan 2002)."""
+    """Fit an isotonic regression (Zadrozny and Elkan 2002)."""
     return np.asarray(IsotonicRegression(out_of_bounds="clip").fit(scores, targets).predict(asked))
 
 
 def venn_abers(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit steps with the case itself taken for a no and for a yes, and merge the two (Vovk and Petej 2014)."""
+    """Fit isotonic regressions with the case itself as a no and as a yes, and merge both (Vovk and Petej 2014)."""
     merged = []
     for score in asked:
         low, high = (
@@ -109,7 +109,7 @@ def _mean(loss: Callable[[Array, Array], float], coded: Array, found: Array) -> 
 def decide_both_ways(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings
 ) -> dict[str, NDArray[np.str_]]:
-    """Decide labels by their probability in any case, as mechtag does, and by that given relevance.
+    """Decide labels by their unconditional probability, as mechtag does, and by that given relevance.
 
     Curves and bounds are those of the other folds; either way a record that is a clear no has no label.
 
@@ -138,7 +138,7 @@ def decide_both_ways(
 def _bounds_given_relevant(
     corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
 ) -> Calibration:
-    """Fit bounds for probabilities given relevance in the way of `calibration.fit_calibration`."""
+    """Fit bounds for probabilities given relevance, as `calibration.fit_calibration` does."""
     targets = corpus.document_targets
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]

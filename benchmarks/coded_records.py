@@ -1,6 +1,6 @@
 """Which way of tagging is best, by cross-validation on the coded records.
 
-The gold standard has no part in this. ``python -m benchmarks.coded_records`` writes
+The gold standard plays no part in this. ``python -m benchmarks.coded_records`` writes
 ``docs/benchmarks/coded_records.json`` and its section of ``docs/benchmarks.md``.
 """
 
@@ -47,7 +47,7 @@ TRAINERS = ("full", "lora", "contrastive")
 # Tuned weights of each fold, so that a run that was cut short goes on.
 WORK = ROOT / "data/work/benchmarks/coded_records"
 REFERENCE = "vectors and words (shipped)"
-# The rules of ARCHITECTURE.md: what decides, and the least that it must gain.
+# The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
 DECIDES, LEAST = "sentence AP", 0.01
 GAIN, RELEVANCE_GAIN, POOLING_GAIN = "gain in sentence AP", "gain in AUC", "gain in AUC across"
 AREA = "relevance AUC"
@@ -57,42 +57,43 @@ DECIDED_BY = {GAIN: DECIDES, RELEVANCE_GAIN: AREA, POOLING_GAIN: "AUC across"}
 TEXT = """## What each part of the tagger is worth
 
 Cross-validation on the project's own coded records, {counts}.
-The first two sets are synopses, the third is invented prose as journals print it, so each set has its own rows. Each
-paper is scored by a model that learnt from the other four of five folds, dealt as training deals them. All figures are
-means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference to what mechtag does
-(*shipped*), on the same resamples. The gold standard has no part in any of this.
+The first two sets are synopses, the third is invented prose in journal style, so each set has its own rows. Each
+paper is scored by a model that learned from the other four of five folds, assigned as in training. All figures are
+means over three seeds, with 95% intervals bootstrapped over papers. A *gain* is the difference from what mechtag does
+(*shipped*), on the same resamples. The gold standard plays no part in any of this.
 
 The rule was written down before the first run: the macro average precision over sentences of all records (*sentence
-AP*) decides what a label is scored from. A part is taken when it adds at least 0.01 and the interval of the
-gain lies above 0; it is dropped when leaving it out costs less than 0.01. Pooling is chosen by *AUC across*,
+AP*) decides what a label is scored from. A part is adopted if it adds at least 0.01 and the interval of the
+gain lies above 0; it is dropped if leaving it out costs less than 0.01. Pooling is chosen by *AUC across*,
 calibration by log loss.
 
-**Relevance.** *AUC, hard* sets the relevant records against the hard ones among the irrelevant, those that are easily
-taken for relevant; the first set says of none whether it is hard. *recall* and *spared* are the shares of relevant
+**Relevance.** *AUC, hard* compares the relevant records with the hard ones among the irrelevant, which are easily
+mistaken for relevant; in the first set nobody marked hard records. *recall* and *spared* are the shares of relevant
 records above, and of irrelevant ones below, the threshold that keeps 95% of the relevant records in the other folds.
-*From ... to* means learnt from all texts of one style and judged on the other.
+*From ... to* means trained on all texts of one style and tested on the other.
 
-**Labels.** Sentences that mechtag counts as methods or notes rank last, whatever people coded. *evidence P@1* is how
-often the highest sentence of a paper that carries a label was coded for it; *across* and *within* are explained in
-[metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the papers lose their
-codes, or only those of their sentences.
+**Labels.** Sentences that mechtag classifies as methods or notes rank last, whatever people coded. *evidence P@1* is
+how often the highest-ranked sentence of a paper that carries a label was coded for it; *across* and *within* are
+explained in [metrics.md](metrics.md), here over relevant papers. Two rows show what coding is worth: half of the
+papers lose their codes, or only those of their sentences.
 {trainers}
 
 {outcome} Definitions stay whatever they add here: a label without examples is scored from nothing else.
 
-**Pooling** makes the score of a paper from those of its sentences. **Decisions**: a label is decided by the
+**Pooling** computes the score of a paper from those of its sentences. **Decisions**: a label is decided by the
 probability that the paper is relevant and carries it, or by the probability that it carries it if it is relevant, each
-with its own bounds from the other folds. *yes right* is the share of yes that people say too, over all records; *yes or
-needs review* the share of carried labels that one of the two finds; *needs review* the share of the labels of relevant
-papers left to a person. **Calibration**: log loss and Brier score over all records, lower is better."""
-_WITHOUT_TRAINERS = """The trainers that tune the encoder are not in the table: they take hours and run only with
+with its own bounds from the other folds. *yes right* is the share of the tool's yes with which people agree, over all
+records; *yes or needs review* the share of carried labels that one of the two finds; *needs review* the share of the
+labels of relevant papers left to a person. **Calibration**: log loss and Brier score over all records, lower is
+better."""
+_WITHOUT_TRAINERS = """The trainers that fine-tune the encoder are not in the table: they take hours and run only with
 `--trainers`."""
-_WITH_TRAINERS = """The trainers that tune the encoder ran under the first seed alone, for they take hours; their gain
-is over what is shipped under that seed."""
+_WITH_TRAINERS = """The trainers that fine-tune the encoder ran under the first seed only, because they take hours;
+their gain is over what is shipped under that seed."""
 
 
 class Sample:
-    """Some of the papers, and resamples of them; the first entry of the weights takes each as it is."""
+    """A subset of the papers, and resamples of it; the first row of the weights is the subset itself."""
 
     def __init__(self, papers: Mask, seed: int) -> None:
         self.papers = np.flatnonzero(papers)
@@ -132,7 +133,7 @@ def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
 
 
 def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
-    """Set the labels' scores against the codes of the relevant papers; shape of scores (n_documents, n_labels)."""
+    """Pair the labels' scores with the codes of the relevant papers; shape of scores (n_documents, n_labels)."""
     targets = ground.corpus.document_targets[sample.papers]
     own = scores[sample.papers]
     return Judged(
@@ -225,24 +226,24 @@ class Table:
         self._papers: dict[str, int] = {}
 
     def add(self, dataset: str, system: str, figures: Figures, papers: int) -> None:
-        """Take the figures of one seed in."""
+        """Add the figures of one seed."""
         self._found.setdefault((dataset, system), []).append(figures)
         self._papers[dataset] = papers
 
     def gain(self, dataset: str, system: str, metric: str, shipped: str) -> Array:
-        """Give the mean difference to what is shipped, under the same seeds and with the same resamples."""
+        """Return the mean difference from what is shipped, under the same seeds and with the same resamples."""
         own, others = self._found[dataset, system], self._found[dataset, shipped]
         gains = [one[metric] - other[metric] for one, other in zip(own, others, strict=False)]
         mean: Array = np.mean(gains, axis=0)
         return mean
 
     def bounds(self, dataset: str, values: Array) -> tuple[float, float] | None:
-        """Give the interval of a figure, whose first entry is the figure itself."""
+        """Return the interval of a figure, whose first entry is the figure itself."""
         low, high, _ = interval(values[1:], self._papers[dataset])
         return None if low is None or high is None else (low, high)
 
     def results(self) -> list[dict[str, Any]]:
-        """Give what `publish` takes, with the gains."""
+        """Return the rows for `publish`, with the gains."""
         rows = []
         for dataset, system in sorted(self._found, key=lambda key: list(self._papers).index(key[0])):
             own = self._found[dataset, system]
@@ -257,7 +258,7 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Tell what the rule says of the labels."""
+        """Say what the rule decides on the label features."""
         dataset = "labels, all records"
         taken, spare = [], []
         for own, system in self._found:
@@ -269,14 +270,14 @@ class Table:
                 taken.append(f"{system} (+{gain[0]:.3f})")
             elif system in FEATURES and gain[0] > -LEAST:
                 spare.append(f"{system} ({gain[0]:+.3f})")
-        told = f"Beyond what is shipped, the rule takes {', '.join(taken) or 'nothing'}."
+        told = f"the rule adopts {', '.join(taken) or 'nothing'} beyond what is shipped."
         if spare:
             told += f" Less than {LEAST} is lost {', '.join(spare)}."
         return f"Outcome: {told}"
 
 
 def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, Any]], str]:
-    """Score in every way, and tell the outcome of the rule in words."""
+    """Score in every way, and say the outcome of the rule in words."""
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
     table = Table()
@@ -342,7 +343,7 @@ def main() -> None:
     """Measure and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--trainers", action="store_true", help="also tune the encoder in three ways, which takes hours"
+        "--trainers", action="store_true", help="also fine-tune the encoder in three ways, which takes hours"
     )
     trainers = parser.parse_args().trainers
     ground = load_ground()

@@ -1,4 +1,4 @@
-"""Records as another database would give them, and records of other papers that look like them."""
+"""Records as another database would export them, and records of other papers that look like them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Change = dict[str, Any]
 
 
 def change(record: Record, **values: Any) -> Record:
-    """Copy a record with other values, and the id that goes with them."""
+    """Copy a record with other values, and the matching id."""
     changed = record.model_copy(update=values)
     names = {name: getattr(changed, name) for name in ("doi", "pmid", "title", "year", "authors")}
     return changed.model_copy(update={"record_id": make_record_id(**names)})
@@ -88,7 +88,7 @@ def _abbreviate(journal: str, rng: np.random.Generator) -> str:
 
 
 def corrupt(record: Record, rng: np.random.Generator) -> Record:
-    """Give a record as another database would: less of it, and otherwise spelt."""
+    """Return a record as another database would export it: less complete, and spelled differently."""
     values: Change = {"title": _title(record.title, rng), "authors": _authors(record, rng)}
     if rng.random() < 0.35:
         values["doi"] = None
@@ -169,13 +169,13 @@ def _registration(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _of_others(record: Record, rng: np.random.Generator) -> Record:
-    """Give a paper of other people with the same title."""
+    """Return a paper by other people with the same title."""
     names = tuple(f"{_pick(rng, 'Okafor', 'Lindqvist', 'Marchetti', 'Quiroga')}, {_pick(rng, 'A', 'B')}." for _ in "12")
     return change(record, **_moved(record, rng, 2), authors=names, journal="Annals of Invented Research", abstract="")
 
 
 def _next_year(record: Record, rng: np.random.Generator) -> Record:
-    """Give what a body prints a year later under one title."""
+    """Return the report that the same body publishes a year later under one title."""
     return change(record, **_moved(record, rng, 1), abstract=record.abstract[::-1])
 
 
@@ -186,5 +186,5 @@ NEAR_MISSES: tuple[Callable[[Record, np.random.Generator], Record], ...] = (
 
 
 def near_miss(record: Record, rng: np.random.Generator) -> Record:
-    """Give a record of another paper that has most in common with this one."""
+    """Return a record of another paper that closely resembles this one."""
     return NEAR_MISSES[rng.integers(len(NEAR_MISSES))](record, rng)

@@ -1,7 +1,7 @@
 """Duplicates found by mechtag, bib-dedupe, splink and ASReview, counted as BibDedupe's benchmark counts.
 
-In each true group all records but one should go: each that goes is right, each that stays
-is missed, and where the last one goes too, that removal is wrong.
+In each true group all records but one should be removed: each removal is right, each other record that stays
+is missed, and if the last one is removed too, that removal is wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
 class Counts(NamedTuple):
-    """Records that went rightly and wrongly, and those that should have gone."""
+    """Records that were removed rightly and wrongly, and those that should have been removed."""
 
     right: int
     wrong: int
@@ -62,7 +62,7 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Put errata, corrections and retractions, told by their titles, into groups without the papers they are of."""
+    """Separate errata, corrections and retractions, recognised by their titles, from the groups of their papers."""
     return [
         f"{group}, erratum" if _ERRATUM.match(title) else group for title, group in zip(titles, groups, strict=True)
     ]
@@ -101,7 +101,7 @@ _WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe, "splink": _splink}
 
 
 def _asreview() -> str:
-    """Give the Python of ASReview; the first call sets up an environment for it."""
+    """Return the Python of ASReview; the first call sets up an environment for it."""
     python = _ENVIRONMENT / "bin/python"
     ready = _ENVIRONMENT / "ready"
     if not ready.exists():
@@ -125,7 +125,7 @@ def _kept(target: Path) -> set[int]:
 
 
 def _share(hits: int, of: int) -> tuple[float, tuple[float, float]]:
-    from scipy.stats import binomtest  # Here, for it would weigh on the workers.
+    from scipy.stats import binomtest  # Here, so that the workers do not load it.
 
     interval = binomtest(hits, of).proportion_ci(method="wilson")
     return hits / of, (float(interval.low), float(interval.high))

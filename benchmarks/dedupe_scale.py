@@ -52,7 +52,7 @@ def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record
 
 
 def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
-    """Give records, and the paper that each is of; copies come anywhere after their paper."""
+    """Yield records, each with the number of its paper; copies come anywhere after their paper."""
     rng = np.random.default_rng(seed)
     base = papers()
     recent: list[tuple[Record, str]] = []
@@ -77,7 +77,7 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
 
 
 def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
-    """Write generated records as a CSV, and give the paper of each row, from 1."""
+    """Write generated records as a CSV, and return the paper of each row, from 1."""
     groups = {}
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")

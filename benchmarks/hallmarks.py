@@ -46,7 +46,7 @@ class Hallmarks:
         return [" ".join(coded.document.sentences) for coded in self.documents]
 
     def coded(self, rows: Index, *, sentences: bool) -> list[CodedDocument]:
-        """Give some documents, with or without the labels of their sentences."""
+        """Return some documents, with or without the labels of their sentences."""
         chosen = [self.documents[row] for row in rows]
         return chosen if sentences else [replace(coded, sentence_labels=None) for coded in chosen]
 
@@ -76,7 +76,7 @@ def load_hallmarks() -> Hallmarks:
 
 @dataclass(frozen=True)
 class Task:
-    """Documents to learn from, to choose on, and to decide for.
+    """Documents for training, validation and testing.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Task:
 
 
 def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Task:
-    """Deal documents 70/10/20; few shots are drawn from the 70, the same for all systems."""
+    """Split documents 70/10/20; few-shot samples are drawn from the 70, the same for all systems."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))
     ends = np.cumsum([int(_LEARNT * len(order)), int(_VALID * len(order))])

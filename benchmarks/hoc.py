@@ -1,4 +1,4 @@
-"""Labels of whole abstracts on the Hallmarks of Cancer, beside a linear SVM, SetFit and fine-tuning.
+"""Labels of whole abstracts on the Hallmarks of Cancer, compared with a linear SVM, SetFit and fine-tuning.
 
 ``python -m benchmarks.hoc`` runs what has not been run yet, system by system, and then
 writes ``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
@@ -69,7 +69,7 @@ class KeptVectors:
         return self._encoder.size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Give one vector a text; see `Encoder.encode`."""
+        """Return one vector per text; see `Encoder.encode`."""
         new = [text for text in texts if text not in self._vectors]
         self._vectors.update(zip(new, self._encoder.encode(new), strict=True))
         return np.stack([self._vectors[text] for text in texts])
@@ -89,7 +89,7 @@ class Bench:
         return self.transformer.source.folder
 
     def texts(self, rows: Index) -> Texts:
-        """Give whole documents."""
+        """Return whole documents."""
         return Texts(self.hallmarks.texts, self.hallmarks.targets).take(rows)
 
 
@@ -154,7 +154,7 @@ SYSTEMS = PEERS | OURS | TUNED
 
 
 def _fingerprint(system: str) -> str:
-    """Name what a run depends on beside its task."""
+    """Hash everything a run depends on, apart from its task."""
     what: Any = None
     if system in PEERS:
         what = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}.get(system)
@@ -221,7 +221,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] |
 
 
 def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[float, float]]]]:
-    """Give all figures in the form of `publish`, and the lines of the learning curve."""
+    """Return all figures in the form of `publish`, and the lines of the learning curve."""
     rows: list[dict[str, Any]] = []
     lines: dict[str, list[tuple[float, float]]] = {}
     for shots in (None, *SHOTS):

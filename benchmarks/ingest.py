@@ -1,7 +1,7 @@
-"""What ingest costs beside the library that only parses the file: rispy, Python's csv and json.
+"""What ingest costs compared with libraries that only parse the file: rispy, Python's csv and json.
 
-The records are those of the set digital_work, repeated under new titles; where one has no
-abstract it gets that of another, as exports of databases have one nearly always.
+The records are those of the set digital_work, repeated under new titles; a record without an
+abstract gets that of another, because nearly all records of database exports have one.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _TEXT = f"""
 ## Ingest
 
 {_RECORDS:,} records (bibliographic data and abstracts of `digital_work`, each abstract kept or borrowed) in three
-formats: seconds of processor time to read the file, the median of {_RUNS} runs in processes of their own, taken in
-turn. The peers only parse; mechtag also tells the format and encoding, cleans every field, builds each record, and
-keeps what was read. `times` is mechtag's median divided by the peer's; the aim is at most {_TIMES}.
+formats: seconds of processor time to read the file, the median of {_RUNS} runs in separate processes, systems in
+turn. The peers only parse; mechtag also detects the format and encoding, cleans every field, builds each record, and
+keeps what was read. `times` is mechtag's median divided by the peer's; the target is at most {_TIMES}.
 
-rispy is written in Python, as mechtag is. Python's `csv` and `json` are written in C and take about 10 microseconds a
-record, which leaves 20 for all else, and beside them the aim is not met. Of what mechtag takes for a record of the CSV
-file, a quarter is that parser, and a seventh a first look at all bytes for the encoding and the cutting of lines, by
-which a broken row is told with its number and costs only itself. A sixth goes into the search of each abstract for
-markup, entities, wrongly decoded letters, double spaces and publishers' notices, a sixth into authors, journal,
-identifiers and the record's id, an eighth into finding out which column is what, and the rest into making the record
-with all fields as they were read.
+rispy is written in Python, like mechtag. Python's `csv` and `json` are written in C and take about 10 microseconds per
+record, which leaves 20 for everything else; compared with them the target is not met. Of the time that mechtag spends
+on a record of the CSV file, a quarter is that parser, and a seventh a first pass over all bytes that detects the
+encoding and splits lines, so that a broken row is reported with its number and does not affect the others. A sixth is
+spent on searching each abstract for markup, entities, wrongly decoded letters, double spaces and publishers' notices,
+a sixth on authors, journal, identifiers and the record id, an eighth on recognising the columns, and the rest on
+building the record with all fields as they were read.
 """
 # Processor time, for other programs on the machine would count in any other.
 _TIMED = "import time; begun = time.process_time(); {code}; print(time.process_time() - begun)"

@@ -1,4 +1,4 @@
-"""Time and peak memory of a command, which runs in a process of its own."""
+"""Time and peak memory of a command, which runs in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.core.errors import MechtagError
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time in seconds, and the most memory held at once in megabytes (10^6 bytes)."""
+    """Wall time in seconds, and peak memory in megabytes (10^6 bytes)."""
 
     seconds: float
     megabytes: float

@@ -1,4 +1,4 @@
-"""What the machine can do at most, to hold the encoder's speed against."""
+"""The peak throughput of the machine, to compare the encoder's speed with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PRODUCTS, _ROUNDS = 4, 5
 def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
     """Measure how many operations a second large matrix products reach here, in the arithmetic of a runtime.
 
-    An operation is an addition or a multiplication. The best of some rounds is given, for
+    An operation is an addition or a multiplication. The best of some rounds is returned, because
     other work on the machine only ever slows it down.
 
     Raises
@@ -66,7 +66,7 @@ def _openvino(runtime: Any, threads: int) -> tuple[int, Callable[[], None]]:
         low, high = np.float32(-5), np.float32(5)
         left = ops.fake_quantize(left, low, high, low, high, 256)
         right = ops.fake_quantize(right, low, high, low, high, 255)
-    # Only the largest element is given back: copying the product is not what is measured.
+    # Only the largest element is returned: copying the product is not what is measured.
     largest = ops.reduce_max(ops.matmul(left, right, False, True), ops.constant([0, 1]), False)
     queue = openvino.AsyncInferQueue(compile_graph(openvino.Model([largest], [given]), runtime, threads))
     products = _PRODUCTS * len(queue)
@@ -93,7 +93,7 @@ def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
     config = encoder.model.config
     layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))
     if not layers or not width:
-        raise MechtagError(f"encoder {encoder.source.name}: its work cannot be counted; its layers are not told")
+        raise MechtagError(f"encoder {encoder.source.name}: cannot estimate FLOPs: unknown architecture")
     import torch
 
     linear = sum(

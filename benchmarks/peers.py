@@ -39,7 +39,7 @@ class Texts:
     targets: Ticks
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """Give some of the documents."""
+        """Return some of the documents."""
         return Texts([self.texts[row] for row in rows], self.targets[rows])
 
 
@@ -56,7 +56,7 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class SetFit:
-    """How long SetFit learns from pairs, and after how many steps it is looked at; the rest is as SetFit has it."""
+    """How long SetFit learns from pairs, and how often it is evaluated; the rest are its defaults."""
 
     steps: int = 160
     batch: int = 8
@@ -64,7 +64,7 @@ class SetFit:
 
 
 def judge(decided: Ticks, targets: Ticks) -> Judged:
-    """Set decisions beside the codes."""
+    """Compare decisions with the codes."""
     ticks = decided.astype(np.float64)
     unknown = np.full(ticks.shape, np.nan)
     return Judged(
@@ -83,7 +83,7 @@ def _score(decided: Ticks, targets: Ticks) -> float:
 
 
 def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
-    """Choose among one half, one threshold for all labels, and one a label: what gives the best example-based F1.
+    """Choose among one half, one threshold for all labels, and one per label: the best example-based F1 decides.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """TF-IDF of words and word pairs with one linear SVM a label.
+    """TF-IDF of words and word pairs with one linear SVM per label.
 
     C, class weights and thresholds are those with the best cross-validated F1 on all
     documents learnt from.
@@ -138,7 +138,7 @@ def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: st
 
 
 class _Classifier(torch.nn.Module):
-    """The encoder with mean pooling, and a linear layer a label."""
+    """The encoder with mean pooling, and one linear output per label."""
 
     def __init__(self, folder: Path, n_labels: int) -> None:
         from transformers import AutoModel, AutoTokenizer
@@ -157,7 +157,7 @@ class _Classifier(torch.nn.Module):
         return logits
 
     def chances(self, texts: Sequence[str], batch: int) -> Array:
-        """Give the probability of each label, shape (n_texts, n_labels)."""
+        """Return the probability of each label, shape (n_texts, n_labels)."""
         self.eval()
         with torch.inference_mode():
             parts = [torch.sigmoid(self(list(texts[at : at + batch]))) for at in range(0, len(texts), batch)]
@@ -207,9 +207,9 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """SetFit (Tunstall et al. 2022) with a logistic regression a label; best look and thresholds on ``valid``.
+    """SetFit (Tunstall et al. 2022) with one logistic regression per label; best step and thresholds on ``valid``.
 
-    In float32: bfloat16, in which fine-tuning gets by, takes a third of its F1.
+    In float32: bfloat16, which is enough for fine-tuning, costs it a third of its F1.
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

@@ -15,8 +15,9 @@ from mechtag.core.files import write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 _HEAD = (
-    "# Benchmarks\n\nEach section is written by the command it names, together with `docs/benchmarks/<name>.json`, "
-    "which holds the same figures unrounded. Peers ran in the same run, on the same machine. "
+    "# Benchmarks\n\nHow mechtag compares with other tools, and how it scales. Each section is written by the command "
+    "it names, together with `docs/benchmarks/<name>.json`, which holds the same figures unrounded. "
+    "Other tools ran in the same run, on the same machine. "
     "[How to repeat them](../benchmarks/README.md).\n"
 )
 
@@ -29,7 +30,7 @@ def result(
     interval: tuple[float, float] | None = None,
     runs: int = 1,
 ) -> dict[str, Any]:
-    """Put one figure into the form in which all benchmarks keep them."""
+    """Return one figure in the form that all benchmarks share."""
     low, high = interval or (None, None)
     return {
         **{"dataset": dataset, "system": system, "metric": metric, "value": value},
@@ -71,7 +72,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """One table for all data sets of which the same is told."""
+    """One table for all data sets with the same metrics."""
     told: dict[str, set[str]] = {}
     for found in results:
         told.setdefault(found["dataset"], set()).add(found["metric"])
@@ -86,7 +87,7 @@ def _tables(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row a data set and system, one column a metric, all in the order of the results."""
+    """One row per data set and system, one column per metric, in the order of the results."""
     metrics = list(dict.fromkeys(found["metric"] for found in results))
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for found in results:
@@ -100,7 +101,7 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def provenance(command: str, versions: Iterable[str]) -> dict[str, Any]:
-    """Tell what made figures: the command, the commit, the machine and the versions; see `publish`."""
+    """Return the origin of figures: command, commit, machine and versions; see `publish`."""
     found = {}
     for package in versions:
         label, _, version = package.partition(" ")

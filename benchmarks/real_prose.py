@@ -1,8 +1,8 @@
-"""What the trained model makes of real abstracts that are hardly ever about its subject.
+"""What the trained model decides on real abstracts that are hardly ever about its subject.
 
 ``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
 ``models/trained``. Those called relevant are written to ``data/work/benchmarks/real_prose/``, the likeliest of them
-also to the terminal, so that they can be read and sorted by kind; published are counts alone.
+also to the terminal, so that they can be read and sorted by kind; only counts are published.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CHUNK, _SHOWN = 1000, 40
 
 
 def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
-    """Give the records with an abstract of each data set, each abstract once over all sets."""
+    """Return the records of each data set that have an abstract, each abstract once over all sets."""
     if not bench.is_dir():
         raise MechtagError(f"{bench}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
     seen: set[str] = set()
@@ -67,7 +67,7 @@ def _texts(bench: Path) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
 
 
 def _references(folder: Path) -> Iterator[tuple[str, str]]:
-    """Titles and abstracts of the exports; files that mechtag does not read are passed over."""
+    """Titles and abstracts of the exports; files that mechtag does not read are skipped."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SOURCE.txt"):
         try:
             records = ingest([path]).records
@@ -108,7 +108,7 @@ def shares(
 def called_relevant(
     records: Mapping[str, Sequence[Record]], decided: Mapping[str, Sequence[Prediction]], relevance_key: str
 ) -> list[tuple[str, float, str, str]]:
-    """Give data set, probability, title (or the start of the abstract) and labels of those called relevant."""
+    """Return data set, probability, title (or the start of the abstract) and labels of those called relevant."""
     found = []
     for name, rows in decided.items():
         text = {record.record_id: record.title or record.abstract[:120] for record in records[name]}
@@ -125,7 +125,7 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Give the table of kinds, if it was made of what this model called relevant."""
+    """Return the table of kinds, if it is about the records that this model called relevant."""
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
         return f"Those that model {model_id} calls relevant have not been read and sorted by kind."
@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_csv(WORK / "relevant.csv", ("data set", "probability", "title", "labels"), found)
     for name, probability, title, labels in found[:_SHOWN]:
         console.print(f"{probability:.2f}  {name}: {title} [{labels}]", markup=False, highlight=False)
-    console.print(f"{len(found)} called relevant; all stand in {WORK / 'relevant.csv'}", markup=False)
+    console.print(f"{len(found)} called relevant; all are listed in {WORK / 'relevant.csv'}", markup=False)
     for one in results:
         if one["dataset"] == TOTAL or one["metric"] == "relevant":
             console.print(f"{one['dataset']}, {one['metric']}: {one['value']:,.4f}".removesuffix(".0000"), markup=False)

@@ -1,4 +1,4 @@
-"""Every public reference file, read: what came of it, and whether systems tell the same of the same papers."""
+"""Every public reference file, read: the outcome, and whether systems agree on the same papers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _START, _END = "<!-- files -->\n", "<!-- /files -->\n"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a file.
+    """The outcome of reading a file.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def files(folder: Path) -> list[Path]:
-    """Paths of all files that a user could give.
+    """Paths of all files that a user could name.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class Pair:
     records: tuple[Record, Record]
 
     def differs(self) -> Iterator[str]:
-        """Names of what the two tell differently; what only one tells is no difference."""
+        """Names of the fields in which the two differ; a field that only one has is not a difference."""
         for name in _COMPARED:
             first, second = (_value(record, name) for record in self.records)
             if first and second and first != second:
@@ -100,7 +100,7 @@ def _value(record: Record, name: str) -> object:
 
 
 def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
-    """Find papers that stand in two files, by their DOI or, where one has none, their title."""
+    """Find papers that are in two files, by their DOI or, where one has none, their title."""
     found: dict[object, list[tuple[str, Record]]] = defaultdict(list)
     for outcome in outcomes:
         for record in outcome.records:
@@ -115,7 +115,7 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Share of a system's pairs with all others that tell the same, by what they tell."""
+    """Share of a system's pairs with all others that agree, by field."""
     found = pairs(outcomes)
     results = []
     for outcome in outcomes:
@@ -149,9 +149,9 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     read_ = [outcome for outcome in outcomes if not outcome.refused]
     entries = sum(len(outcome.records) + outcome.rejected for outcome in read_)
     return (
-        f"{len(read_)} of {len(outcomes)} files are read, with {entries:,} entries, of which "
-        f"{sum(outcome.rejected for outcome in read_)} are rejected. Of {len(found):,} pairs of one paper from two "
-        f"systems (by DOI or title), so many differ in: {told}."
+        f"{len(read_)} of {len(outcomes)} files are read, with {entries:,} entries; "
+        f"{sum(outcome.rejected for outcome in read_)} of these are rejected. {len(found):,} pairs are one paper from "
+        f"two systems (matched by DOI or title); number of pairs that differ in each field: {told}."
     )
 
 

@@ -1,10 +1,10 @@
-"""Fit the words that say whether a sentence is background, methods or results, and count how often they are right.
+"""Train the model of sentence roles (background, methods, results) on words, and measure its accuracy.
 
     python -m benchmarks.roles
 
-Structured abstracts of the screening benchmark say it themselves, by their headings. The model that ships
-(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are of reviews that a
-model has not seen, and of the invented abstracts in journals' prose, of which no model has seen any.
+Structured abstracts of the screening benchmark provide the roles by their headings. The model that ships
+(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are for reviews that a
+model has not seen, and for the invented abstracts in journal style, which no model has seen.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _MIN_SENTENCES, _MAX_SHARE = 30, 0.5
 METHODS = ROLES.index("methods")
 TEXT = """## What a sentence does in its abstract
 
-Sentences of methods carry no mechanism, and must not outvote those that do. Where an abstract prints no headings,
-the words of a sentence decide whether it is background, methods or results. Learned from the structured abstracts of
-eight public reviews; each row is of texts that the model behind it has not seen. *Called methods*: share of the
-sentences above the cut, of those under a methods heading and of those under a results or conclusions heading.
+Methods sentences carry no mechanism, and must not outvote those that do. Where an abstract prints no headings, the
+words of a sentence decide whether it is background, methods or results. The role model was trained on the structured
+abstracts of eight public reviews; each row is for texts that the model behind it has not seen. *Called methods*: share
+of the sentences above the threshold, among those under a methods heading and those under a results or conclusions
+heading.
 """
 
 Texts = list[str]
@@ -50,7 +51,7 @@ Roles = NDArray[np.str_]
 
 
 def review_sentences(name: str) -> tuple[Texts, Roles]:
-    """Sentences of a review's structured abstracts, and the role that the heading above each gives it."""
+    """Sentences of a review's structured abstracts, and the role that the heading above each implies."""
     rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
     records = [
         Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])

@@ -1,4 +1,4 @@
-"""Order of reading by mechtag and by ASReview 3 over finished reviews, from the same records known beforehand."""
+"""Order of reading by mechtag and by ASReview 3 on finished reviews, starting from the same known records."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mechtag.pipeline.screening.search import encode_cached
 from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order
 
 COMMAND = "python -m benchmarks.screening"
-# Reviews that are one and the same stand together: nagtegaal_2019 is nudging before its cleaning.
+# Reviews that are really one are grouped: nagtegaal_2019 is nudging before its cleaning.
 GROUPS = (
     *(("ace",), ("jeyaraman_2020",), ("menon_2022",), ("nagtegaal_2019", "nudging")),
     *(("oud_2018",), ("virus",), ("wilson",)),
@@ -137,7 +137,7 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {"mechtag": _mechtag, "ASR
 
 
 def _fingerprint(system: str) -> str:
-    """Name what an order depends on, so that a changed ranker does not find the old one's orders."""
+    """Name what an order depends on, so that a changed ranker does not reuse the orders of the old one."""
     if system != "mechtag":
         return _ASREVIEW.replace("==", "-")
     code = (ROOT / "pipeline/screening/ranker.py").read_bytes()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.sections journal_style.jsonl
 
-The file has one abstract a line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are put
-together anew with another joining each time; the third column is of abstracts without headings, in which none
+The file has one abstract per line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are
+put together again with each way of joining; the third column is for abstracts without headings, in which none
 must be found.
 """
 
@@ -31,7 +31,7 @@ JOININGS = {
 
 
 def name_of(section: str) -> str:
-    """Give a printed heading without its punctuation."""
+    """Return a printed heading without its punctuation."""
     return section.strip().rstrip(".:–- ")
 
 

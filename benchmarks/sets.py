@@ -47,7 +47,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Give a record as a row of such a table."""
+    """Return a record as a row of such a table."""
     return {
         **{"ENTRYTYPE": record.type, "title": record.title, "author": " and ".join(record.authors)},
         **{"year": record.year, "journal": record.journal, "volume": record.volume, "number": record.issue},
@@ -56,7 +56,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> Rows:
-    """Read a CSV, perhaps compressed, as it is; raises `MechtagError` where it is missing."""
+    """Read a CSV, optionally compressed, without changes; raises `MechtagError` if it is missing."""
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
@@ -72,7 +72,7 @@ def _split_authors(cell: str) -> str:
 
 
 def labelled(name: str) -> tuple[Rows, list[str]]:
-    """Rows of a labelled set as given, and the group of each; only the authors of diabetes are told apart."""
+    """Rows of a labelled set, and the group of each; only the authors of diabetes are split."""
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
         rows = read_table(folder / "diabetes_records_with_group.csv.gz")
@@ -89,7 +89,7 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
 
 
 def _frames() -> list[Record]:
-    """Give the fullest record of each paper of the medical sets that has authors and a place of publication."""
+    """Return the most complete record of each paper of the medical sets that has authors and a place of publication."""
     frames = []
     for name in ("cytology_screening", "diabetes"):
         rows, groups = labelled(name)

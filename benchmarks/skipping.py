@@ -1,10 +1,10 @@
-"""How fast a search is tagged of which nine in ten records are irrelevant, with and without their labels.
+"""How fast a search with nine irrelevant records in ten is tagged, with and without their labels.
 
     python -m benchmarks.skipping [--before FOLDER]
 
 ``FOLDER`` is a checkout of an earlier version with a model that it trained (``make run``): it tags the same search in
 the same run. Each way runs three times in turn, as a user would start it; the median counts. The irrelevant records
-are real abstracts of the screening benchmark, the relevant ones invented abstracts in journals' prose.
+are real abstracts of the screening benchmark, the relevant ones invented abstracts in journal style.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from mechtag.training.heads import calibrate, fit_folds, score_folds
 
 RECORDS, RELEVANT, RUNS = 700, 70, 3
 _REVIEWS = ("nagtegaal_2019", "nudging", "oud_2018", "wilson", "ace", "virus", "menon_2022")
-TEXT = """## Searches of which most records are irrelevant
+TEXT = """## Searches with mostly irrelevant records
 
-700 records, nine in ten of them real abstracts on other subjects: seconds from the command to its end, start-up
-included, and records a second. *all labels* is `--score-all`; *default* leaves out the labels of records whose
+700 records, nine in ten of them real abstracts on other subjects: seconds from the start of the command to its end,
+start-up included, and records per second. *all labels* is `--score-all`; *default* skips the labels of records whose
 relevance is a clear no, most of them after the first {words} words of their text. The earlier version scored every
 sentence of every record.
 
-What the first words cost is counted on the coded records, each judged by a model that learned from the other folds:
-relevant records called no, and irrelevant ones that are settled without the rest of their text.
+The cost of reading only the first words is counted on the coded records, each judged by a model that learned from the
+other folds: relevant records called no, and irrelevant ones that are settled without the rest of their text.
 """
 
 

@@ -22,7 +22,7 @@ _STEM = 30
 
 
 def _prepared(source: Path) -> pd.DataFrame:
-    """One column for each thing compared, in lower case without punctuation; nothing where nothing is known."""
+    """One column for each compared field, in lower case without punctuation; empty where unknown."""
     records = pd.read_csv(source, dtype=str, keep_default_na=False)
     plain = records.map(lambda text: " ".join(re.findall(r"\w+", text.lower())))
     columns = {
@@ -61,7 +61,7 @@ def _settings() -> Any:
 
 
 def find(source: Path) -> list[int]:
-    """Read a table as `benchmarks.sets.write_rows` writes it, and give the numbers of the records that stay."""
+    """Read a table as `benchmarks.sets.write_rows` writes it, and return the numbers of the records that stay."""
     from splink import DuckDBAPI, Linker, block_on
 
     database = DuckDBAPI()

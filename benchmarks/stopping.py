@@ -34,7 +34,7 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Put just so many relevant records last that without them the recall is missed.
+    """Put just enough relevant records last that the recall is missed without them.
 
     This is the hardest case for a rule: fewer would do no harm, more would be found out sooner.
     """

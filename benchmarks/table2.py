@@ -1,6 +1,6 @@
-"""Accuracy against the gold standard, beside the naive baselines, and what training costs.
+"""Accuracy against the gold standard, compared with the naive baselines, and the cost of training.
 
-``python -m benchmarks.table2`` runs the pipeline as far as it is out of date, and writes
+``python -m benchmarks.table2`` runs the stages of the pipeline that are out of date, and writes
 ``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the figures.
 """
 
@@ -27,24 +27,24 @@ FIGURES = ("across_auc", "within_auc", "macro_f1", "kappa", "referred", "yes_rig
 
 TEXT = """## Table 2
 
-The {papers} papers of Table 2 whose title or abstract could be found, from titles and synopses of abstracts, while
+The {papers} papers of Table 2 whose title or abstract could be found, tagged from titles and synopses of abstracts;
 people coded from full texts. `transfer`: no paper of Table 2 was used in training. `leave_one_out`: each paper was
-tagged by a model that also learnt from the others. Intervals are bootstrapped over papers; differences under about
-0.08 are noise, so this table chooses nothing: choices are made on the coded records and the other benchmarks.
-Earlier versions had been measured here too; that with heads on vectors alone had 0.625 and 0.625, within the noise of
+tagged by a model that also learned from the others. Intervals are bootstrapped over papers; differences under about
+0.08 are noise, so this table decides nothing: choices are made on the coded records and the other benchmarks.
+Earlier versions were measured here too; the one with heads on vectors alone had 0.625 and 0.625, within the noise of
 this one. `across` and `within` are explained in [metrics.md](metrics.md); chance is 0.5 in both.
 
 Two strong readers who coded blind from the same abstracts reached 0.65 and 0.66 across papers, 0.63 and 0.64 within
 (measured once for the design of mechtag, not in this run): they agree with each other at kappa 0.80, and with
-Table 2 at 0.24 and 0.28. That is what limits the figures: much of what Table 2 ticks does not stand in the abstract.
+Table 2 at 0.24 and 0.28. That limits the figures: much of what Table 2 ticks is not in the abstract.
 
 `seconds` and `MB` are those of `mechtag train` on the shipped annotations with the default settings, cross-validation
-and logging to MLflow included: medians of {trainings} runs, each a process of its own. The aim is at most 300 seconds
+and logging to MLflow included: medians of {trainings} runs, each in its own process. The target is at most 300 seconds
 on two cores."""
 
 
 def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the figures of one system; those that it does not have are left out."""
+    """Return the figures of one system; those that it does not have are left out."""
     rows = []
     for figure in FIGURES:
         found = section["pooled"][figure]
@@ -55,7 +55,7 @@ def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _train() -> Cost:
-    """Train in a folder of its own, so that neither the model in use nor the store of runs is touched."""
+    """Train in a separate folder, so that neither the model in use nor the store of runs is touched."""
     with TemporaryDirectory() as folder:
         for name in ("data", "params.yaml"):
             (Path(folder) / name).symlink_to(ROOT / name)

@@ -1,9 +1,8 @@
 """How fast records are tagged: the plain way, and mechtag in each runtime, whole path and encoder alone.
 
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
-trained model. Each run is a process of its own, whose figures are kept under
-``data/work/benchmarks/throughput``: an interrupted run goes on where it was. ``--fresh``
-forgets them.
+trained model. Each run is a separate process, whose figures are kept under
+``data/work/benchmarks/throughput``: an interrupted run resumes there. ``--fresh`` discards them.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _TEXT = (ROOT / "benchmarks/throughput.md").read_text(encoding="utf-8")
 
 
 def abstracts(count: int) -> list[Record]:
-    """Give real titles and abstracts, as many from each review."""
+    """Return real titles and abstracts, equally many from each review."""
     records = []
     for name in _SETS:
         rows = [row for row in read_table(BENCH / "screening" / f"{name}.csv.gz") if row["abstract"].strip()]
@@ -194,7 +193,7 @@ def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
 
 
 def start_up() -> dict[str, float]:
-    """Time ``mechtag --help``, and the whole of tagging one record with a kept export."""
+    """Time ``mechtag --help``, and tagging one record with a cached export."""
     one = WORK / "one.parquet"
     write_records(one, abstracts(1))
     seconds = {}
@@ -216,7 +215,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Take figures of an earlier run, or make and keep them."""
+    """Return figures of an earlier run, or compute and keep them."""
     path = WORK / f"{name}.json"
     if not path.exists():
         write_json(path, make())

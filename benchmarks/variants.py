@@ -1,4 +1,4 @@
-"""Ways to tag that are compared on the coded records; nothing is scored by what has learnt from it."""
+"""Tagging methods compared on the coded records; nothing is scored by a model that has learned from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mechtag.training.train import load_encoder
 JOURNAL = "journal_style"
 # C of logistic regressions of relevance, and of labels on whole texts.
 _RELEVANCE_C, _WHOLE_C = 30.0, 10.0
-# What the score of the whole text counts beside that of the sentences.
+# Weight of the score of the whole text relative to that of the sentences.
 _WHOLE_WEIGHT = 0.5
 
 
@@ -223,7 +223,7 @@ def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, s
 
 
 def zero_shot(ground: Ground) -> Run:
-    """Score texts by their likeness to the definitions alone; nothing is learnt, and nothing said of relevance."""
+    """Score texts by their similarity to the definitions alone, without training; relevance is not scored."""
     corpus, n_units = ground.corpus, len(ground.sentences[1])
     nothing = np.zeros(corpus.n_documents)
     texts = np.hstack([np.zeros((len(corpus.document), 1)), corpus.likenesses[:, :, 0]])
@@ -232,17 +232,17 @@ def zero_shot(ground: Ground) -> Run:
 
 
 def without_definitions(ground: Ground) -> Corpus:
-    """Take the likenesses to the codebook away."""
+    """Remove the similarities to the codebook."""
     return replace(ground.corpus, likenesses=np.zeros_like(ground.corpus.likenesses))
 
 
 def without_exemplars(ground: Ground) -> Corpus:
-    """Take the exemplars away."""
+    """Remove the exemplars."""
     return ground.corpus.keep(np.ones(ground.corpus.n_documents, dtype=bool), exemplars=False)
 
 
 def without_roles(ground: Ground) -> Corpus:
-    """Do not tell whether a text reports results; methods still are no content."""
+    """Hide whether a text reports results; methods are still left out of the content."""
     return replace(ground.corpus, reports=np.zeros_like(ground.corpus.reports))
 
 

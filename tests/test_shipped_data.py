@@ -60,7 +60,7 @@ def test_labels_are_denser_in_invented_texts_than_in_synopses() -> None:
     real, invented = a_paper(["coded_records", "coded_records_2"]), a_paper(["journal_style"])
     assert (round(real, 1), round(invented, 1)) == (2.7, 4.0)
     text = (DATA / "DATASHEET.md").read_text(encoding="utf-8")
-    assert f"{invented:.1f} mechanisms a relevant paper against {real:.1f}" in text
+    assert f"{invented:.1f} mechanisms per relevant paper against {real:.1f}" in text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_data_sheet_counts_what_is_in_the_files() -> None:
     assert f"| {len(exemplars)} sentences ({sum(not row['mechanisms'] for row in exemplars)} with none) |" in text
     real = [*coded["coded_records"], *coded["coded_records_2"]]
     years = [row["year"] for row in real if row["year"]]
-    assert f"The real papers are of {min(years)} to {max(years)}" in text
+    assert f"The real papers date from {min(years)} to {max(years)}" in text
     missing = [sum(not row[name] for row in real) for name in ("doi", "year", "authors")]
     assert "{} real papers have no DOI, {} no year and {} no authors".format(*missing) in text
     for label in LABELS:

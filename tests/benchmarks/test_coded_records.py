@@ -177,7 +177,7 @@ def test_the_rule_takes_what_gains_enough_and_surely() -> None:
     unsure = np.append(0.52, np.linspace(0.4, 0.6, 40))
     table.add("labels, all records", "unsure", {DECIDES: unsure}, 40)
     assert table.outcome() == (
-        "Outcome: Beyond what is shipped, the rule takes better (+0.020). Less than 0.01 is lost without definitions "
+        "Outcome: the rule adopts better (+0.020) beyond what is shipped. Less than 0.01 is lost without definitions "
         "(-0.005)."
     )
     gains = {row["system"]: row["value"] for row in table.results() if row["metric"] == GAIN}
