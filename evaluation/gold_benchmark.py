@@ -10,7 +10,6 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, normalise_title
 from mechtag.core.settings import EvaluateSettings
-from mechtag.evaluation import gold_benchmark as gold_standards
 from mechtag.evaluation.coded_records import (
     CodedSet,
     coded_agreement,
@@ -20,9 +19,11 @@ from mechtag.evaluation.coded_records import (
     learning_section,
     relevance_section,
 )
+from mechtag.evaluation.invariance import invariance_section
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.record_sets import sets_section
 from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.results import PROTOCOLS, BaselineLabel, Results
 from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section
 from mechtag.pipeline.annotations.gold_table import GoldNotes, GoldStandard
 
@@ -104,10 +105,6 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-PROTOCOLS = ("transfer", "leave_one_out")
-BASELINE_FIGURES = ("f1", "roc_auc")
-
-
 def evaluate(
     label_keys: Sequence[str],
     gold: GoldStandard,
@@ -117,7 +114,8 @@ def evaluate(
     *,
     coded: CodedSet | None = None,
     relevance_key: str = "relevant",
-) -> dict[str, Any]:
+    variations: Mapping[str, Sequence[Prediction]] | None = None,
+) -> Results:
     """Compute all accuracy figures.
 
     Parameters
@@ -129,13 +127,8 @@ def evaluate(
         model under the two protocols; every other name is a baseline.
     generator
         Source of all resamples; the same state gives the same figures.
-
-    Returns
-    -------
-    dict
-        ``coverage``, ``transfer``, ``leave_one_out``, ``baselines``, ``coded_records``,
-        ``learning_curve``, ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no
-        predictions for is left out. Numbers are finite or ``None``.
+    variations
+        Predictions for the coded records by the variation of their texts.
 
     Raises
     ------
@@ -155,7 +148,9 @@ def evaluate(
         labels = labels_section(judged, label_keys, draws, settings.min_positives)
         if name not in PROTOCOLS:
             # The rest of a naive method's figures of each label nobody asks for.
-            labels = {key: {figure: own[figure] for figure in BASELINE_FIGURES} for key, own in labels.items()}
+            labels = {
+                key: {figure: own[figure] for figure in BaselineLabel.model_fields} for key, own in labels.items()
+            }
         sections[name]["labels"] = labels
         if name in PROTOCOLS:
             sections[name]["coverage_risk"] = coverage_risk(judged)
@@ -163,7 +158,7 @@ def evaluate(
     if len(made_by) == 1:
         sections["transfer"]["model_id"] = made_by.pop()
     metrics: dict[str, Any] = {
-        "coverage": gold_standards.coverage(gold),
+        "coverage": coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},
         "baselines": {name: section for name, section in sections.items() if name not in PROTOCOLS},
     }
@@ -181,6 +176,8 @@ def evaluate(
         # After all else is drawn, so that figures over all records do not depend on how many sets there are.
         metrics["coded_records"]["texts"] = coded.texts()
         metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
-    metrics["gold_standard"] = gold_standards.describe(gold, label_keys)
+    metrics["gold_standard"] = describe(gold, label_keys)
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
-    return metrics
+    if variations:
+        metrics["invariance"] = invariance_section(variations, label_keys, relevance_key, settings.bootstrap, generator)
+    return Results.model_validate(metrics)

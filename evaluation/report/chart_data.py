@@ -8,24 +8,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import restore
-from mechtag.evaluation.coded_records import LEARNING
 from mechtag.evaluation.report.svg import PANEL, Axis, Line, Points, draw, share_axis, swatches
+from mechtag.evaluation.results import LearningStep, Results
 
 Row = Mapping[str, str]
 
 _CHANCE = Line("chance", [(0, 0), (1, 1)], markers=False, reference=True)
-# Of these the learning curve's chart has lines; its table has all of `coded_records.LEARNING`.
+# Of these the learning curve's chart has lines; its table has all of `LearningStep`.
 _DRAWN = ("across_auc", "within_auc", "macro_average_precision")
-_FIGURES = {
-    "across_auc": "across papers (chance is 0.5)",
-    "within_auc": "within a paper (chance is 0.5)",
-    "macro_f1": "F1, mean over labels",
-    "macro_average_precision": "average precision, mean over labels",
-}
+_FIGURES = {name: words.full for name, words in LearningStep.words().items()}
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def figures(
-    folder: Path, metrics: Mapping[str, Any], names: Mapping[str, str], protocols: Mapping[str, str]
+    folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str]
 ) -> dict[str, Figure]:
     """Draw what the files of points in a folder hold, by the name of the file.
 
@@ -81,7 +75,7 @@ def figures(
             ("false_positive_rate", "share of papers without it, ranked as high"),
             ("true_positive_rate", "share of papers with it"),
             ("roc_auc", "ROC curve", "area under it"),
-            metrics,
+            results,
             names,
             protocols,
         ),
@@ -90,7 +84,7 @@ def figures(
             ("recall", "recall: share of ticks found"),
             ("precision", "precision: share right"),
             ("average_precision", "precision by recall", "average precision"),
-            metrics,
+            results,
             names,
             protocols,
         ),
@@ -118,7 +112,7 @@ def _by_label(
     x: tuple[str, str],
     y: tuple[str, str],
     figure: tuple[str, str, str],
-    metrics: Mapping[str, Any],
+    results: Results,
     names: Mapping[str, str],
     protocols: Mapping[str, str],
 ) -> Figure:
@@ -131,14 +125,14 @@ def _by_label(
     for label, said in names.items():
         lines, told = [], []
         for protocol in known:
-            own = metrics.get(protocol, {}).get("labels", {}).get(label, {})
+            own = results.protocols[protocol].labels.get(label)
             found = _points((row for row in rows if (row["protocol"], row["label"]) == (protocol, label)), x[0], y[0])
             if key == "average_precision":
                 # Where nothing is found, precision is a convention and no observation.
                 found = [point for point in found if point[0] > 0]
-            if not found or own.get(key, {}).get("value") is None:
+            if not found or own is None or (shown := own.figure(key).value) is None:
                 continue
-            value = f"{own[key]['value']:.2f}"
+            value = f"{shown:.2f}"
             corners = _corners(found)
             lines.append(Line(protocols[protocol], found, markers=False))
             told.append(f"{protocols[protocol]}: {area} {value}")
@@ -148,7 +142,7 @@ def _by_label(
         if not lines:
             few.append(said)
             continue
-        chance = [_CHANCE if key == "roc_auc" else _level(metrics[known[0]]["labels"][label]["prevalence"])]
+        chance = [_CHANCE if key == "roc_auc" else _level(results.protocols[known[0]].labels[label].prevalence or 0)]
         description = f"{'; '.join(told)}. The points stand in the table below the charts."
         title = f"{said}: {kind}"
         chart = draw([*chance, *lines], share_axis(x[1]), share_axis(y[1]), PANEL, title=title, description=description)
@@ -222,11 +216,11 @@ def _learning(rows: Sequence[Row]) -> Figure:
         title="Accuracy by the number of coded papers that the tool learnt from",
         description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
     )
-    cells = [[row["papers"], *(_with_interval(row, name) for name in LEARNING)] for row in rows]
+    cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
     return Figure(
         legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
         panels=[("", chart)],
-        header=["papers learnt from", *(_FIGURES[name] for name in LEARNING)],
+        header=["papers learnt from", *_FIGURES.values()],
         rows=cells,
     )
 

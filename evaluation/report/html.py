@@ -14,10 +14,21 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.gold_benchmark import PROTOCOLS
 from mechtag.evaluation.report.chart_data import figures, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
-from mechtag.evaluation.report.wording import KINDS
+from mechtag.evaluation.results import (
+    KINDS,
+    Block,
+    Evidence,
+    Figure,
+    Group,
+    Label,
+    PairAgreement,
+    Pooled,
+    Results,
+    SetMechanisms,
+    SetRelevance,
+)
 from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
 from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
 
@@ -35,15 +46,17 @@ class Numbers:
     a dash is written.
     """
 
-    def __init__(self, metrics: Mapping[str, Any]) -> None:
-        self._metrics = metrics
+    def __init__(self, results: Results) -> None:
+        self._results = results
 
     def get(self, path: str) -> Any:
         """Look up what stands at a path; ``None`` where there is nothing."""
-        found: Any = self._metrics
+        found: Any = self._results
         for key in path.split("/"):
-            if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
                 found = found[int(key)]
+            elif isinstance(found, Block):
+                found = getattr(found, key, None)
             elif isinstance(found, Mapping):
                 found = found.get(key)
             else:
@@ -74,15 +87,14 @@ class Numbers:
     def figure(self, path: str) -> Markup:
         """Write a figure with its interval below it and its p-value; a bare number as it is."""
         found = self.get(path)
-        if not isinstance(found, Mapping):
+        if not isinstance(found, Figure):
             return self.number(path)
         parts = [self.number(f"{path}/value")]
-        if found.get("ci_low") is not None:
+        if found.ci_low is not None:
             low, high = self.number(f"{path}/ci_low"), self.number(f"{path}/ci_high")
             parts.append(Markup('<span class="interval">{} to {}</span>').format(low, high))
-        p_value = found.get("p_value")
-        if p_value is not None:
-            said = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+        if found.p_value is not None:
+            said = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
             parts.append(Markup('<span class="interval">{}</span>').format(self._mark(f"{path}/p_value", "p", said)))
         return Markup(" ").join(parts)
 
@@ -193,14 +205,13 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     MechtagError
         A file is faulty, the metrics are none, or another model made them or the tagged batch.
     """
-    content = {"baselines": {}, **read_json(metrics)}
-    known = [name for name in PROTOCOLS if name in content]
-    if not known and "coded_records" not in content:
+    results = Results.read(metrics)
+    measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
+    if not measured:
         raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
-    measured = content[known[0]] if known else content["coded_records"]["documents"]
     names = {label["key"]: label["name"] for label in codebook["labels"]}
-    labels = {key: names.get(key, key.replace("_", " ")) for key in measured["labels"]}
-    protocols = {name: PROTOCOL_NAMES[name] for name in known}
+    labels = {key: names.get(key, key.replace("_", " ")) for key in measured[0].labels}
+    protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
@@ -208,20 +219,20 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     if config:
         # A flow may be drawn from counts of no model.
         tagged = read_json(summary) if summary else {}
-        refuse_another_model(content, read_json(config), tagged if "model_id" in tagged else None)
+        refuse_another_model(results, read_json(config), tagged if "model_id" in tagged else None)
     page = (
         _environment()
         .get_template("report.html")
         .render(
-            metrics=content,
-            n=Numbers(content),
+            metrics=results,
+            n=Numbers(results),
             codebook=codebook,
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
             protocols=protocols,
             papers=read_matrix(comparison) if comparison else [],
             comparison=sources.comparison.name,
-            figures=figures(sources.plots, content, labels, protocols),
+            figures=figures(sources.plots, results, labels, protocols),
             flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
             flow_rows=rows(flow) if flow else (),
@@ -272,6 +283,15 @@ def _environment() -> Environment:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
     environment.globals["kinds"] = KINDS
+    environment.globals["words"] = {
+        "pooled": Pooled.words(),
+        "label": Label.words(),
+        "relevance": SetRelevance.words(),
+        "mechanisms": SetMechanisms.words(),
+        "evidence": Evidence.words(),
+        "pair": PairAgreement.words(),
+        "group": Group.words(),
+    }
     environment.filters["words"] = lambda name: str(name).replace("_", " ")
     environment.filters["svg"] = lambda drawing: Markup(drawing)
     environment.filters["two"] = two_decimals

@@ -130,7 +130,7 @@ def report(
     from mechtag.workflows.evaluate import report as write_reports
 
     opened = open_project(project)
-    content = write_reports(
+    results = write_reports(
         opened,
         metrics or opened.reports / "metrics.json",
         outputs or (),
@@ -138,6 +138,6 @@ def report(
         summary=summary,
         mlflow_run=mlflow_run,
     )
-    Console().print(terminal(accuracy_sections(content)))
+    Console().print(terminal(accuracy_sections(results)))
     for output in outputs or ():
         say(f"{output}: written")

@@ -15,6 +15,7 @@ import pytest
 
 from mechtag.core.files import read_json
 from mechtag.evaluation.report.chart_data import figures
+from mechtag.evaluation.results import Results
 from tests.support.reports import ATTACK, LABELS, PAPERS, Page, finished, said, value_at, write
 
 __all__ = ["finished"]  # a fixture, which pytest finds by its name here
@@ -144,7 +145,7 @@ def test_table_of_a_chart_has_its_points(finished: Path, page: Page, name: str) 
 
 def test_curves_are_drawn_through_their_points(finished: Path) -> None:
     metrics = read_json(finished / "reports/metrics.json")
-    made = figures(finished / "reports/plots", metrics, {"pests": "Pests"}, {"transfer": "new"})
+    made = figures(finished / "reports/plots", Results.model_validate(metrics), {"pests": "Pests"}, {"transfer": "new"})
     ((caption, drawing),) = made["roc"].panels
     assert caption == "Pests"
     area = metrics["transfer"]["labels"]["pests"]["roc_auc"]["value"]
