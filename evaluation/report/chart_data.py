@@ -11,10 +11,12 @@ from pathlib import Path
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import restore
-from mechtag.evaluation.report.svg import PANEL, Axis, Line, Points, draw, share_axis, swatches
+from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, Frame, Line, Points, draw, share_axis, swatches
 from mechtag.evaluation.results import LearningStep, Results
 
 Row = Mapping[str, str]
+
+PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
 
 _CHANCE = Line("chance", [(0, 0), (1, 1)], markers=False, reference=True)
 # Of these the learning curve's chart has lines; its table has all of `LearningStep`.
@@ -55,7 +57,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def figures(
-    folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str]
+    folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Figure]:
     """Draw what the files of points in a folder hold, by the name of the file.
 
@@ -63,6 +65,8 @@ def figures(
     ----------
     names, protocols
         What people read for a label, and for a protocol.
+    frame
+        Size of each chart; a wide one names its lines itself.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -78,6 +82,7 @@ def figures(
             results,
             names,
             protocols,
+            frame,
         ),
         "precision_recall": _by_label(
             points("precision_recall"),
@@ -87,6 +92,7 @@ def figures(
             results,
             names,
             protocols,
+            frame,
         ),
         "reliability": _pooled(
             points("reliability"),
@@ -94,6 +100,7 @@ def figures(
             ("observed", "share that people ticked"),
             "Share that people ticked, by the probability that the tool gave",
             protocols,
+            frame,
             [_CHANCE],
         ),
         "coverage_risk": _pooled(
@@ -102,8 +109,20 @@ def figures(
             ("risk", "share of them that is wrong"),
             "Share of wrong decisions, by the share taken",
             protocols,
+            frame,
         ),
-        "learning_curve": _learning(points("learning_curve")),
+        "learning_curve": _learning(points("learning_curve"), frame),
+    }
+
+
+def drawings(folder: Path, results: Results) -> dict[str, str]:
+    """Draw the charts of the report as files of their own, by name: one a label where a label has its own chart."""
+    names = {label: label.replace("_", " ") for system in results.protocols.values() for label in system.labels}
+    protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
+    return {
+        f"{name}_{caption}".replace(" ", "_").rstrip("_"): drawing
+        for name, figure in figures(folder, results, names, protocols, WIDE).items()
+        for caption, drawing in figure.panels
     }
 
 
@@ -115,6 +134,7 @@ def _by_label(
     results: Results,
     names: Mapping[str, str],
     protocols: Mapping[str, str],
+    frame: Frame,
 ) -> Figure:
     """One panel a label, one line a protocol."""
     key, kind, area = figure
@@ -145,7 +165,7 @@ def _by_label(
         chance = [_CHANCE if key == "roc_auc" else _level(results.protocols[known[0]].labels[label].prevalence or 0)]
         description = f"{'; '.join(told)}. The points stand in the table below the charts."
         title = f"{said}: {kind}"
-        chart = draw([*chance, *lines], share_axis(x[1]), share_axis(y[1]), PANEL, title=title, description=description)
+        chart = draw([*chance, *lines], share_axis(x[1]), share_axis(y[1]), frame, title=title, description=description)
         panels.append((said, chart))
     legend = [Line(protocols[name], [(0, 0)], markers=False) for name in known]
     legend.append(_CHANCE)
@@ -168,6 +188,7 @@ def _pooled(
     y: tuple[str, str],
     title: str,
     protocols: Mapping[str, str],
+    frame: Frame,
     reference: Sequence[Line] = (),
 ) -> Figure:
     """One panel, one line a protocol."""
@@ -183,7 +204,7 @@ def _pooled(
     scale = share_axis(y[1])
     if not reference:
         scale = Axis(y[1], 0, high, [(mark / 10, f"{mark / 10:g}") for mark in range(round(high * 10) + 1)])
-    chart = draw([*reference, *lines], share_axis(x[1]), scale, PANEL, title=title, description=f"{told}.")
+    chart = draw([*reference, *lines], share_axis(x[1]), scale, frame, title=title, description=f"{told}.")
     legend = [*lines, *(Line("perfect", line.points, markers=False, reference=True) for line in reference)]
     return Figure(
         legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
@@ -197,7 +218,7 @@ def _pooled(
     )
 
 
-def _learning(rows: Sequence[Row]) -> Figure:
+def _learning(rows: Sequence[Row], frame: Frame) -> Figure:
     if len(rows) < 2:
         return Figure(missing="There are no points to draw: 'mechtag curve' was not run, or learnt from too little.")
     lines = []
@@ -212,7 +233,7 @@ def _learning(rows: Sequence[Row]) -> Figure:
         lines,
         Axis("papers learnt from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
         Axis("figure, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
-        PANEL,
+        frame,
         title="Accuracy by the number of coded papers that the tool learnt from",
         description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
     )

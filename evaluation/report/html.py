@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.report.chart_data import figures, read_rows
+from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, figures, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.results import (
     KINDS,
@@ -34,7 +34,6 @@ from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
-PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
 #: Parts of a model folder, as `models.model_folder` names them.
 _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
