@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_json
 from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
@@ -51,7 +52,8 @@ def evaluate_files(
     records
         Records of the gold papers.
     output
-        Metrics file; ``per_label.csv``, the comparison and the plot points go beside it.
+        Metrics file; ``headline.json``, ``per_label.csv``, the comparison and the plot points
+        are written next to it.
     baselines
         Folder of further prediction files, each named by its file; ``leave_one_out`` is the other
         protocol, those that begin with ``relevance_`` are about the coded records.
@@ -86,6 +88,7 @@ def evaluate_files(
         variations=_read_folder(variations, "variations") if variations else None,
     )
     write_outputs(output.parent, results, label_keys, standard, systems)
+    write_json(output.with_name("headline.json"), results.headline())
     results.write(output)
 
 

@@ -23,7 +23,7 @@ from mechtag.evaluation.invariance import invariance_section
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.record_sets import sets_section
 from mechtag.evaluation.resampling import draw
-from mechtag.evaluation.results import PROTOCOLS, BaselineLabel, Results
+from mechtag.evaluation.results import PROTOCOLS, BaselineLabel, Results, words_of
 from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section
 from mechtag.pipeline.annotations.gold_table import GoldNotes, GoldStandard
 
@@ -57,10 +57,6 @@ def _list(keys: Sequence[str]) -> str:
     return f"{len(keys)} paper{'' if len(keys) == 1 else 's'} ({', '.join(keys)})"
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     """Tell what is odd in the gold standard; nothing in it is mended.
 
@@ -78,7 +74,7 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         ticked = sum(value == 1 for value in matrix.values(label))
         if ticked != printed:
             faults.append(
-                f"{_words(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
+                f"{words_of(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
                 "the table is used as it is."
             )
     ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
@@ -90,7 +86,7 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
         if keys:
             filled[column] = keys
-            faults.append(f"{_words(column)}: {_list(keys)} ticked, though {why}.")
+            faults.append(f"{words_of(column)}: {_list(keys)} ticked, though {why}.")
     return {
         "source": notes.source,
         "papers": len(matrix.keys),

@@ -14,7 +14,7 @@ from mechtag.core.records import Prediction
 from mechtag.evaluation.gold_benchmark import text_basis
 from mechtag.evaluation.metrics import Judged
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, Label, LearningStep, Results
+from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, Label, LearningStep, Results, words_of
 from mechtag.evaluation.sections import risk_by_coverage
 from mechtag.pipeline.annotations.gold_table import GoldStandard
 
@@ -69,7 +69,7 @@ def write_comparison(path: str | Path, gold: GoldStandard, label_keys: Sequence[
         record = gold.records.get(key)
         for label in label_keys:
             human = codes[label][position]
-            start = [key, paper, text_basis(record).replace("_", " "), label, human]
+            start = [key, paper, words_of(text_basis(record)), label, human]
             if record is None:
                 rows.append([*start, None, None, None, None, "no text", None])
                 continue

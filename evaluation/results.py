@@ -8,7 +8,7 @@ interval lacks, by the name of the figure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -611,9 +611,49 @@ class Results(Block):
         """Coded records by the kind of their texts."""
         return self.coded_records.texts if self.coded_records else {}
 
+    def headline(self) -> dict[str, float | None]:
+        """Choose the figures that a reader wants first, by names that can be read without the file."""
+        found: dict[str, float | None] = {}
+        if self.coverage:
+            read = self.coverage.abstract + self.coverage.synopsis + self.coverage.title_only
+            found |= {"gold, papers read": read, "gold, papers without text": self.coverage.none}
+        for protocol, names in _HEADLINE.items():
+            if system := self.protocols.get(protocol):
+                found |= _named(words_of(protocol), system.pooled, names)
+        if coded := self.coded_records:
+            found |= _named("coded records", coded.documents.pooled, _CODED_HEADLINE)
+            for key, own in coded.sets.items():
+                found |= _named(f"relevance, {words_of(key)}", own.relevance, ("roc_auc",))
+        if relevance := self.relevance:
+            found |= _named("relevance", relevance.coded_records, ("recall",))
+            if relevance.gold:
+                found["relevance, gold papers lost"] = relevance.gold.no
+        if self.coded_records and self.coded_records.evidence:
+            found |= _named("evidence", self.coded_records.evidence, ("precision_at_1",))
+        if changed := [own.changed.value for own in self.invariance.values() if own.changed.value is not None]:
+            found["invariance, most decisions changed"] = max(changed)
+        return found
+
     def figures(self) -> dict[str, float]:
         """Values of all figures but those of single labels, by their dotted place in the file."""
         return dict(_figures(self, ""))
+
+
+_HEADLINE = {
+    "transfer": ("across_auc", "within_auc", "macro_f1", "kappa", "referred", "yes_right", "no_right"),
+    "leave_one_out": ("across_auc", "within_auc", "kappa"),
+}
+_CODED_HEADLINE = ("across_auc", "within_auc", "macro_average_precision")
+
+
+def words_of(name: str) -> str:
+    """Write a name of the file as words."""
+    return name.replace("_", " ")
+
+
+def _named(prefix: str, block: Block, names: Iterable[str]) -> dict[str, float | None]:
+    words = block.words()
+    return {f"{prefix}, {words[name].column}": block.figure(name).value for name in names}
 
 
 def _figures(block: Block | Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:

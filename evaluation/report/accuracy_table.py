@@ -39,6 +39,7 @@ from mechtag.evaluation.results import (
     System,
     Variation,
     describe_texts,
+    words_of,
 )
 
 NONE = "–"
@@ -52,11 +53,6 @@ class Section:
     lines: Sequence[str] = ()
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-
-
-def words(name: str) -> str:
-    """Write a name of the files as words."""
-    return name.replace("_", " ")
 
 
 def number(value: float | None, decimals: int = 2) -> str:
@@ -224,7 +220,7 @@ def accuracy_sections(results: Results) -> list[Section]:
     systems: dict[str, System | Baseline] = {
         f"model, {_PROTOCOLS[name][0]}": system for name, system in results.protocols.items()
     }
-    systems |= {f"baseline: {words(name)}": system for name, system in results.baselines.items()}
+    systems |= {f"baseline: {words_of(name)}": system for name, system in results.baselines.items()}
     sections = [
         _coverage(results.coverage, results.gold_standard)
         if results.coverage and results.gold_standard
@@ -294,9 +290,9 @@ def _labels(title: str, meaning: str, system: System) -> Section:
     for label, own in system.labels.items():
         carried = f"{own.support}/{own.papers}"
         if own.note:
-            rows.append([words(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
+            rows.append([words_of(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
         else:
-            rows.append([words(label), carried, *(cell(own.figure(name)) for name in _LABEL)])
+            rows.append([words_of(label), carried, *(cell(own.figure(name)) for name in _LABEL)])
     return Section(title, [meaning], ["label", "ticked", *_LABEL.values()], rows)
 
 
@@ -348,7 +344,7 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
                 f"Set among the {gold.irrelevant_records} irrelevant coded records, the median paper ranks "
                 f"{gold.median_rank:g}, the last {max(gold.ranks.values())} (1 is above them all)."
             )
-    systems = {"model": coded, **{f"baseline: {words(name)}": own for name, own in relevance.baselines.items()}}
+    systems = {"model": coded, **{f"baseline: {words_of(name)}": own for name, own in relevance.baselines.items()}}
     rows = [[name, *(cell(own.figure(figure)) for figure in _RELEVANCE)] for name, own in systems.items()]
     return Section("Relevance", lines, ["system", *_RELEVANCE.values()], rows)
 
@@ -361,7 +357,7 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
     ]
     rows = [
         [
-            words(name),
+            words_of(name),
             str(own.papers),
             cell(own.changed, 3),
             number(own.mean_change.value, 3),
@@ -395,11 +391,11 @@ def agreement_sections(agreement: Agreement) -> list[Section]:
         )
     ]
     if agreement.all:
-        rows = [[words(name), *(cell(own.figure(key)) for key in _TOGETHER)] for name, own in agreement.all.items()]
+        rows = [[words_of(name), *(cell(own.figure(key)) for key in _TOGETHER)] for name, own in agreement.all.items()]
         sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
     pairs = {_pair(pair): pair.labels for pair in agreement.pairs if pair.unit == "records"}
     if len(pairs) > _WIDE:
-        groups = {words(name): own.labels for name, own in agreement.all.items()}
+        groups = {words_of(name): own.labels for name, own in agreement.all.items()}
         sections.append(_kappas("Fleiss' kappa of each label", groups, "fleiss_kappa"))
     elif pairs:
         sections.append(_kappas("Cohen's kappa of each label", pairs, "cohen_kappa"))
@@ -415,7 +411,10 @@ def _kappas(
 ) -> Section:
     """One row a label, one column a pair or group of coders."""
     rows = [
-        [words(label), *("too few" if own[label].note else cell(own[label].figure(figure)) for own in coders.values())]
+        [
+            words_of(label),
+            *("too few" if own[label].note else cell(own[label].figure(figure)) for own in coders.values()),
+        ]
         for label in next(iter(coders.values()))
     ]
     return Section(title, [], ["label", *coders], rows)
@@ -436,7 +435,7 @@ def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
     rows = [
         [
             code.key or code.record_id,
-            words(code.label),
+            words_of(code.label),
             ", ".join(f"{coder} {'yes' if value else 'no'}" for coder, value in code.codes.items()),
             number(code.probability),
         ]

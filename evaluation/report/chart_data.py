@@ -12,7 +12,7 @@ from pathlib import Path
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import restore
 from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, Frame, Line, Points, draw, share_axis, swatches
-from mechtag.evaluation.results import LearningStep, Results
+from mechtag.evaluation.results import LearningStep, Results, words_of
 
 Row = Mapping[str, str]
 
@@ -117,7 +117,7 @@ def figures(
 
 def drawings(folder: Path, results: Results) -> dict[str, str]:
     """Draw the charts of the report as files of their own, by name: one a label where a label has its own chart."""
-    names = {label: label.replace("_", " ") for system in results.protocols.values() for label in system.labels}
+    names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     return {
         f"{name}_{caption}".replace(" ", "_").rstrip("_"): drawing

@@ -28,6 +28,7 @@ from mechtag.evaluation.results import (
     Results,
     SetMechanisms,
     SetRelevance,
+    words_of,
 )
 from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
 from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
@@ -209,7 +210,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     if not measured:
         raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
     names = {label["key"]: label["name"] for label in codebook["labels"]}
-    labels = {key: names.get(key, key.replace("_", " ")) for key in measured[0].labels}
+    labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
@@ -291,7 +292,7 @@ def _environment() -> Environment:
         "pair": PairAgreement.words(),
         "group": Group.words(),
     }
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.filters["words"] = words_of
     environment.filters["svg"] = lambda drawing: Markup(drawing)
     environment.filters["two"] = two_decimals
     return environment

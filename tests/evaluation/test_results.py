@@ -28,6 +28,19 @@ def test_values_are_found_by_their_place_in_the_file(finished: Path) -> None:
     assert None not in found.values()
 
 
+def test_headline_is_a_short_list_of_figures(finished: Path) -> None:
+    results = Results.read(finished / "reports/metrics.json")
+    found = read_json(finished / "reports/headline.json")
+    assert results.transfer
+    assert results.relevance
+    assert found["transfer, kappa"] == results.transfer.pooled.kappa.value
+    assert found["relevance, recall"] == results.relevance.coded_records.recall.value
+    assert found["relevance, garden, ROC AUC"] == results.sets["garden"].relevance.roc_auc.value
+    assert found["gold, papers read"] == 15
+    assert 18 <= len(found) <= 25
+    assert Results().headline() == {}
+
+
 def test_other_files_are_refused(finished: Path, tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     content = read_json(finished / "reports/metrics.json")
