@@ -28,7 +28,7 @@ from mechtag.evaluation.coders import (
 )
 from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, pooled_figures
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import Draws, draw, estimates
+from mechtag.evaluation.resampling import Draws, draw_resamples, estimates
 from mechtag.evaluation.results import LearningStep
 from mechtag.evaluation.sections import evidence_section, labels_section, pooled_section, remarks, rounded, values
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, Codes
@@ -246,7 +246,7 @@ def coded_agreement(
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
     several = everyone.of_several()
-    draws = draw(len(several.records), settings.bootstrap, 0, generator)
+    draws = draw_resamples(len(several.records), settings.bootstrap, 0, generator)
     section = agreement_section(several, relevance_key, draws, settings.min_positives)
     by_sentence = [
         (first, codes)

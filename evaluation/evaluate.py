@@ -17,7 +17,7 @@ from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicat
 from mechtag.evaluation.gold_benchmark import evaluate
 from mechtag.evaluation.output_tables import write_outputs
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.results import PROTOCOLS, Agreement
 from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import is_table, read_annotations, read_codings, records_by_name
@@ -130,7 +130,7 @@ def agreement_of_files(
         )
     several = coders.of_several()
     generator = np.random.default_rng(settings.seed)
-    draws = draw(len(several.records), settings.evaluate.bootstrap, 0, generator)
+    draws = draw_resamples(len(several.records), settings.evaluate.bootstrap, 0, generator)
     least = settings.evaluate.min_positives
     section = agreement_section(several, all_keys[0], draws, least)
     return Agreement.model_validate({**section, "adjudicate": to_adjudicate(coders, least)})

@@ -22,8 +22,8 @@ from mechtag.evaluation.coded_records import (
 from mechtag.evaluation.invariance import invariance_section
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.record_sets import sets_section
-from mechtag.evaluation.resampling import draw
-from mechtag.evaluation.results import PROTOCOLS, BaselineLabel, Results, words_of
+from mechtag.evaluation.resampling import draw_resamples
+from mechtag.evaluation.results import PROTOCOLS, BaselineLabelFigures, Results, words_of
 from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section
 from mechtag.pipeline.annotations.gold_table import GoldNotes, GoldStandard
 
@@ -46,7 +46,7 @@ def text_basis(record: Record | None) -> TextBasis:
     return "synopsis" if raw.get("text_basis") == "synopsis" and same else "abstract"
 
 
-def coverage(gold: GoldStandard) -> dict[str, int]:
+def count_coverage(gold: GoldStandard) -> dict[str, int]:
     """Count papers by what text of them there is."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
@@ -57,7 +57,7 @@ def _list(keys: Sequence[str]) -> str:
     return f"{len(keys)} paper{'' if len(keys) == 1 else 's'} ({', '.join(keys)})"
 
 
-def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
+def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     """Tell what is odd in the gold standard; nothing in it is mended.
 
     Returns
@@ -136,7 +136,7 @@ def evaluate(
         raise MechtagError(f"no predictions of the model: one of {', '.join(PROTOCOLS)} is needed; found: {found}")
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)
-    draws = draw(len(truth), settings.bootstrap, settings.permutations, generator)
+    draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
     sections: dict[str, Any] = {}
     for name, predictions in systems.items():
         judged = System(name, predictions).judged(record_ids, label_keys, truth)
@@ -145,7 +145,8 @@ def evaluate(
         if name not in PROTOCOLS:
             # The rest of a naive method's figures of each label nobody asks for.
             labels = {
-                key: {figure: own[figure] for figure in BaselineLabel.model_fields} for key, own in labels.items()
+                key: {figure: own[figure] for figure in BaselineLabelFigures.model_fields}
+                for key, own in labels.items()
             }
         sections[name]["labels"] = labels
         if name in PROTOCOLS:
@@ -154,12 +155,12 @@ def evaluate(
     if len(made_by) == 1:
         sections["transfer"]["model_id"] = made_by.pop()
     metrics: dict[str, Any] = {
-        "coverage": coverage(gold),
+        "coverage": count_coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},
         "baselines": {name: section for name, section in sections.items() if name not in PROTOCOLS},
     }
     if coded is not None:
-        draws = draw(len(coded.records), settings.bootstrap, settings.permutations, generator)
+        draws = draw_resamples(len(coded.records), settings.bootstrap, settings.permutations, generator)
         metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)
         if coded.learning:
             metrics["learning_curve"] = learning_section(coded, label_keys, draws)
@@ -172,7 +173,7 @@ def evaluate(
         # After all else is drawn, so that figures over all records do not depend on how many sets there are.
         metrics["coded_records"]["texts"] = coded.texts()
         metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
-    metrics["gold_standard"] = describe(gold, label_keys)
+    metrics["gold_standard"] = describe_gold(gold, label_keys)
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
     if variations:
         metrics["invariance"] = invariance_section(variations, label_keys, relevance_key, settings.bootstrap, generator)

@@ -14,7 +14,7 @@ from mechtag.core.records import Prediction
 from mechtag.evaluation.gold_benchmark import text_basis
 from mechtag.evaluation.metrics import Judged
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, Label, LearningStep, Results, words_of
+from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, LabelFigures, LearningStep, Results, words_of
 from mechtag.evaluation.sections import risk_by_coverage
 from mechtag.pipeline.annotations.gold_table import GoldStandard
 
@@ -37,7 +37,9 @@ def write_outputs(
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
     write_per_label(folder / "per_label.csv", results)
-    write_comparison(folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0])
+    write_predictions_vs_gold(
+        folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0]
+    )
     record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
     judged = {system.name: system.judged(record_ids, label_keys, truth) for system in protocols}
     write_curves(folder / "plots", judged, label_keys)
@@ -47,20 +49,20 @@ def write_outputs(
 def write_per_label(path: str | Path, results: Results) -> None:
     """Write one row a protocol and label: counts, then each figure with its interval."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
-    for name in Label.words():
+    for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
     rows: list[list[Any]] = []
     for protocol, system in results.protocols.items():
         for label, own in system.labels.items():
             row: list[Any] = [protocol, label, own.papers, own.support, own.prevalence]
             row += [*dict(own.confusion).values(), own.referred]
-            for name in Label.words():
+            for name in LabelFigures.words():
                 row += _with_interval(own.figure(name))
             rows.append([*row, own.note])
     write_csv(path, [*header, "note"], rows)
 
 
-def write_comparison(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
+def write_predictions_vs_gold(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
     """Write every paper and label of the gold standard, with what people coded and what the system said."""
     header = ["key", "paper", "text", "label", "human", "score", "probability", "threshold", "decision"]
     codes = {label: gold.matrix.values(label) for label in label_keys}

@@ -193,7 +193,7 @@ class Confusion(Block):
     tn: int
 
 
-class Label(Block):
+class LabelFigures(Block):
     """Counts of a label, and its figures; ``note`` says why there are none."""
 
     papers: int
@@ -215,7 +215,7 @@ class Label(Block):
     dropped_resamples: dict[str, int] = {}
 
 
-class BaselineLabel(Block):
+class BaselineLabelFigures(Block):
     """The figures of a label that a naive method is compared by."""
 
     f1: _F1
@@ -230,24 +230,24 @@ class CoverageRisk(Block):
     judgements: int
 
 
-class Baseline(Block):
+class BaselineFigures(Block):
     """Figures of a naive method."""
 
     papers: int
     pooled: Pooled
     undefined: dict[str, str] = {}
     dropped_resamples: dict[str, int] = {}
-    labels: dict[str, BaselineLabel]
+    labels: dict[str, BaselineLabelFigures]
 
 
-class System(Block):
+class SystemFigures(Block):
     """Figures of the model, under a protocol or on the coded records."""
 
     papers: int
     pooled: Pooled
     undefined: dict[str, str] = {}
     dropped_resamples: dict[str, int] = {}
-    labels: dict[str, Label]
+    labels: dict[str, LabelFigures]
     coverage_risk: tuple[CoverageRisk, ...] = ()
     model_id: str | None = None
 
@@ -281,7 +281,7 @@ class Sentences(Block):
     labels: dict[str, SentenceLabel]
 
 
-class Evidence(Block):
+class EvidenceFigures(Block):
     """How well the sentences of a paper are ranked for a label that it carries."""
 
     papers_and_labels: int
@@ -399,7 +399,7 @@ class RecordSet(Block):
     mechanisms: SetMechanisms
     documents: SetDocuments
     sentences: SetSentences | None = None
-    evidence: Evidence | None = None
+    evidence: EvidenceFigures | None = None
     second_coder: SecondCoder | None = None
 
 
@@ -410,9 +410,9 @@ class CodedRecords(Block):
     relevant: int
     coders: tuple[str, ...]
     bases: tuple[str, ...]
-    documents: System
+    documents: SystemFigures
     sentences: Sentences | None = None
-    evidence: Evidence | None = None
+    evidence: EvidenceFigures | None = None
     texts: dict[str, int]
     sets: dict[str, RecordSet]
 
@@ -446,8 +446,8 @@ class GoldRelevance(Block):
 class Relevance(Block):
     """Relevance of all coded records, of naive methods, and of the gold papers."""
 
-    coded_records: Label
-    baselines: dict[str, Label]
+    coded_records: LabelFigures
+    baselines: dict[str, LabelFigures]
     gold: GoldRelevance | None = None
 
 
@@ -458,7 +458,7 @@ class Coder(Block):
     kind: Literal["human", "model"]
 
 
-class Pair(Block):
+class CoderPair(Block):
     """Two coders of the same records or sentences."""
 
     a: str
@@ -469,7 +469,7 @@ class Pair(Block):
     pooled: PairAgreement
 
 
-class GroupLabel(Block):
+class CoderGroupLabel(Block):
     """Agreement of several coders on a label; ``note`` says why there are no figures."""
 
     n: int
@@ -481,7 +481,7 @@ class GroupLabel(Block):
     note: str | None = None
 
 
-class Group(Block):
+class CoderGroup(Block):
     """Agreement of several coders."""
 
     fleiss_kappa: _FleissKappa
@@ -489,7 +489,7 @@ class Group(Block):
     krippendorff_alpha: _KrippendorffAlpha
     undefined: dict[str, str] = {}
     dropped_resamples: dict[str, int] = {}
-    labels: dict[str, GroupLabel]
+    labels: dict[str, CoderGroupLabel]
 
 
 class OpenCode(Block):
@@ -509,8 +509,8 @@ class Agreement(Block):
 
     records: int
     coders: tuple[Coder, ...]
-    pairs: tuple[Pair, ...]
-    all: dict[Literal["humans", "with_model"], Group]
+    pairs: tuple[CoderPair, ...]
+    all: dict[Literal["humans", "with_model"], CoderGroup]
     texts: dict[str, int] = {}
     adjudicate: tuple[OpenCode, ...]
     gold: tuple[OpenCode, ...] = ()
@@ -560,9 +560,9 @@ class Results(Block):
     """The content of ``metrics.json``; a block that was not measured is not set."""
 
     coverage: Coverage | None = None
-    transfer: System | None = None
-    leave_one_out: System | None = None
-    baselines: dict[str, Baseline] = {}
+    transfer: SystemFigures | None = None
+    leave_one_out: SystemFigures | None = None
+    baselines: dict[str, BaselineFigures] = {}
     coded_records: CodedRecords | None = None
     learning_curve: dict[str, LearningStep] = {}
     relevance: Relevance | None = None
@@ -596,7 +596,7 @@ class Results(Block):
         write_json(path, self.content())
 
     @property
-    def protocols(self) -> dict[str, System]:
+    def protocols(self) -> dict[str, SystemFigures]:
         """The protocols that were run, by name."""
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}

@@ -8,26 +8,25 @@ from itertools import chain, repeat
 from statistics import fmean
 
 from rich import box
-from rich.console import Group as Rendered
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mechtag.evaluation.results import (
     KINDS,
     Agreement,
-    Baseline,
+    BaselineFigures,
     Block,
     CodedRecords,
+    CoderGroup,
+    CoderGroupLabel,
+    CoderPair,
     Coverage,
-    Evidence,
+    EvidenceFigures,
     Figure,
     GoldStandard,
-    Group,
-    GroupLabel,
-    Label,
+    LabelFigures,
     OpenCode,
-    Pair,
     PairAgreement,
     Pooled,
     RecordSet,
@@ -36,7 +35,7 @@ from mechtag.evaluation.results import (
     SentenceLabel,
     SetMechanisms,
     SetRelevance,
-    System,
+    SystemFigures,
     Variation,
     describe_texts,
     words_of,
@@ -95,7 +94,7 @@ def _narrow(block: type[Block], *names: str) -> dict[str, str]:
 _RANKED = _narrow(SetRelevance, "roc_auc", "roc_auc_hard", "roc_auc_easy")
 _DECIDED = _narrow(SetRelevance, "kept", "yes_right", "hard_yes", "easy_yes")
 _MECHANISMS = _narrow(SetMechanisms, "across_auc", "within_auc", "kappa", "yes_right", "kept")
-_TOP_SENTENCE = _narrow(Evidence, "precision_at_1")
+_TOP_SENTENCE = _narrow(EvidenceFigures, "precision_at_1")
 _OVER_ALL = _narrow(Pooled, "macro_average_precision", "across_auc", "within_auc")
 
 
@@ -184,7 +183,7 @@ def _name(own: RecordSet) -> str:
     return f"{own.title}\n{kind}"
 
 
-def _cell(block: SetRelevance | SetMechanisms | Evidence, name: str) -> str:
+def _cell(block: SetRelevance | SetMechanisms | EvidenceFigures, name: str) -> str:
     figure = block.figure(name)
     return "too few" if figure.value is None and block.undefined.get(name, "").startswith("too few") else cell(figure)
 
@@ -202,10 +201,10 @@ _PROTOCOLS = {
 _RANKING = _columns(Pooled, "across_auc", "within_auc")
 _DECISIONS = _columns(Pooled, "macro_f1", "micro_f1", "kappa", "alpha")
 _REFERRED = Pooled.words()["referred"].column
-_LABEL = _columns(Label, "precision", "recall", "f1", "kappa", "roc_auc")
+_LABEL = _columns(LabelFigures, "precision", "recall", "f1", "kappa", "roc_auc")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
-_TOGETHER = _narrow(Group, *Group.words())
-_RELEVANCE = _columns(Label, "roc_auc", "average_precision")
+_TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
+_RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
 # Pairs of coders beside one another in a table of 100 columns.
 _WIDE = 3
 # Codes to settle that are printed; the file has them all.
@@ -217,7 +216,7 @@ _NO_GOLD = (
 
 def accuracy_sections(results: Results) -> list[Section]:
     """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
-    systems: dict[str, System | Baseline] = {
+    systems: dict[str, SystemFigures | BaselineFigures] = {
         f"model, {_PROTOCOLS[name][0]}": system for name, system in results.protocols.items()
     }
     systems |= {f"baseline: {words_of(name)}": system for name, system in results.baselines.items()}
@@ -285,7 +284,7 @@ def _coverage(found: Coverage, gold: GoldStandard) -> Section:
     return Section("How far mechtag agrees with human coding", lines)
 
 
-def _labels(title: str, meaning: str, system: System) -> Section:
+def _labels(title: str, meaning: str, system: SystemFigures) -> Section:
     rows = []
     for label, own in system.labels.items():
         carried = f"{own.support}/{own.papers}"
@@ -324,7 +323,7 @@ def _coded(coded: CodedRecords) -> Section:
     return Section("The project's own coded records, out of fold", lines, header, rows)
 
 
-def _mean_prevalence(labels: Mapping[str, Label] | Mapping[str, SentenceLabel]) -> str:
+def _mean_prevalence(labels: Mapping[str, LabelFigures] | Mapping[str, SentenceLabel]) -> str:
     return number(fmean(own.prevalence for own in labels.values() if own.prevalence is not None))
 
 
@@ -407,7 +406,9 @@ def agreement_sections(agreement: Agreement) -> list[Section]:
 
 
 def _kappas(
-    title: str, coders: Mapping[str, Mapping[str, PairAgreement]] | Mapping[str, Mapping[str, GroupLabel]], figure: str
+    title: str,
+    coders: Mapping[str, Mapping[str, PairAgreement]] | Mapping[str, Mapping[str, CoderGroupLabel]],
+    figure: str,
 ) -> Section:
     """One row a label, one column a pair or group of coders."""
     rows = [
@@ -420,7 +421,7 @@ def _kappas(
     return Section(title, [], ["label", *coders], rows)
 
 
-def _pair(pair: Pair) -> str:
+def _pair(pair: CoderPair) -> str:
     sentences = ", sentences" if pair.unit == "sentences" else ""
     return f"{pair.a} and {pair.b}{sentences}"
 
@@ -449,7 +450,7 @@ def _faults(gold: GoldStandard) -> Section:
     return Section("Known faults of the gold standard, shown and not mended", lines)
 
 
-def terminal(sections: Sequence[Section]) -> Rendered:
+def terminal(sections: Sequence[Section]) -> Group:
     """Render for a terminal of 100 columns; nothing depends on colour."""
     parts: list[RenderableType] = []
     for section in sections:
@@ -461,7 +462,7 @@ def terminal(sections: Sequence[Section]) -> Rendered:
             for row in section.rows:
                 table.add_row(*map(Text, row))
             parts.append(table)
-    return Rendered(*parts)
+    return Group(*parts)
 
 
 def accuracy_markdown(results: Results) -> str:

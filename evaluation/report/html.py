@@ -14,15 +14,15 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, figures, read_rows
+from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.results import (
     KINDS,
     Block,
-    Evidence,
+    CoderGroup,
+    EvidenceFigures,
     Figure,
-    Group,
-    Label,
+    LabelFigures,
     PairAgreement,
     Pooled,
     Results,
@@ -30,8 +30,10 @@ from mechtag.evaluation.results import (
     SetRelevance,
     words_of,
 )
-from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
-from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
+from mechtag.pipeline.prisma.diagram import RESPONSIVE
+from mechtag.pipeline.prisma.diagram import draw as draw_flow
+from mechtag.pipeline.prisma.flow import HEADER, read_flow
+from mechtag.pipeline.prisma.flow import rows as count_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
@@ -109,7 +111,7 @@ def two_decimals(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """What people and the tool said of one label of one paper; cells as the comparison has them."""
 
     label: str
@@ -122,16 +124,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Paper:
+class MatrixPaper:
     """A row of the matrix; ``text`` tells what the tool could read of the paper."""
 
     key: str
     name: str
     text: str
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[MatrixCell] = field(default_factory=list)
 
 
-def read_matrix(path: Path) -> list[Paper]:
+def read_comparison(path: Path) -> list[MatrixPaper]:
     """Read ``predictions_vs_<gold>.csv`` as papers, in its order.
 
     Raises
@@ -139,11 +141,11 @@ def read_matrix(path: Path) -> list[Paper]:
     MechtagError
         The file is missing, or is no such table.
     """
-    papers: dict[str, Paper] = {}
+    papers: dict[str, MatrixPaper] = {}
     for number, row in enumerate(read_rows(path), start=2):
         try:
-            paper = papers.setdefault(row["key"], Paper(row["key"], row["paper"], row["text"]))
-            cell = Cell(
+            paper = papers.setdefault(row["key"], MatrixPaper(row["key"], row["paper"], row["text"]))
+            cell = MatrixCell(
                 label=row["label"],
                 human={"1": "yes", "0": "no"}.get(row["human"], ""),
                 decision=row["decision"],
@@ -230,12 +232,12 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
             protocols=protocols,
-            papers=read_matrix(comparison) if comparison else [],
+            papers=read_comparison(comparison) if comparison else [],
             comparison=sources.comparison.name,
-            figures=figures(sources.plots, results, labels, protocols),
-            flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
+            figures=draw_charts(sources.plots, results, labels, protocols),
+            flow=Markup(draw_flow(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
-            flow_rows=rows(flow) if flow else (),
+            flow_rows=count_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
             methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],
@@ -285,12 +287,12 @@ def _environment() -> Environment:
     environment.globals["kinds"] = KINDS
     environment.globals["words"] = {
         "pooled": Pooled.words(),
-        "label": Label.words(),
+        "label": LabelFigures.words(),
         "relevance": SetRelevance.words(),
         "mechanisms": SetMechanisms.words(),
-        "evidence": Evidence.words(),
+        "evidence": EvidenceFigures.words(),
         "pair": PairAgreement.words(),
-        "group": Group.words(),
+        "group": CoderGroup.words(),
     }
     environment.filters["words"] = words_of
     environment.filters["svg"] = lambda drawing: Markup(drawing)

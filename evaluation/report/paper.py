@@ -12,13 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedErro
 from mechtag.core.errors import MechtagError
 from mechtag.evaluation.results import (
     KINDS,
-    Baseline,
+    BaselineFigures,
     Coverage,
     Figure,
     GoldStandard,
     Pooled,
     Results,
-    System,
+    SystemFigures,
     describe_texts,
 )
 
@@ -128,7 +128,7 @@ def cell(text: str) -> str:
 
 def _content(
     results: Results,
-    transfer: System,
+    transfer: SystemFigures,
     coverage: Coverage,
     gold: GoldStandard,
     model: Mapping[str, Any],
@@ -173,7 +173,7 @@ def _coverage(coverage: Coverage) -> str:
     return ", ".join(f"{words} {counts[name]}" for name, words in _COVERAGE.items() if counts[name])
 
 
-def _range(baselines: Mapping[str, Baseline], name: str) -> str:
+def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
     values = [system.pooled.figure(name).value for system in baselines.values()]
     found = [value for value in values if value is not None]
     return f"{min(found):.2f} to {max(found):.2f}" if found else _NONE

@@ -35,7 +35,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line of a chart.
 
     Attributes
@@ -92,8 +92,8 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     values = [y for points in lines.values() for _, y in points]
     low, high = floor(min(values) / _STEP) * _STEP, ceil(max(values) / _STEP) * _STEP
     marks = [low + mark * _STEP for mark in range(round((high - low) / _STEP) + 1)]
-    return draw(
-        [Line(name, [(steps.index(x) + 0.5, y) for x, y in points]) for name, points in lines.items()],
+    return draw_chart(
+        [ChartLine(name, [(steps.index(x) + 0.5, y) for x, y in points]) for name, points in lines.items()],
         Axis(x_name, 0, len(steps), [(place + 0.5, f"{step:g}") for place, step in enumerate(steps)]),
         Axis(y_name, low, high, [(mark, f"{mark:.1f}") for mark in marks]),
         WIDE,
@@ -102,7 +102,7 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     )
 
 
-def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
+def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
     """Draw a chart.
 
     Returns
@@ -156,7 +156,7 @@ def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, d
     return drawing(attributes, caption, parts)
 
 
-def swatches(lines: Sequence[Line]) -> list[str]:
+def swatches(lines: Sequence[ChartLine]) -> list[str]:
     """Give a small sample of each line, to stand beside its name; screen readers pass over it."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
@@ -189,7 +189,7 @@ class _Style:
         return [self.mark(x + 30, y), line] if marker else [line]
 
 
-def _styles(lines: Sequence[Line]) -> list[_Style]:
+def _styles(lines: Sequence[ChartLine]) -> list[_Style]:
     places = (f"series-{number}" for number in range(len(_COLOURS)))
     own = zip(cycle(_DASHES), cycle(_MARKERS), cycle(zip(_COLOURS, places, strict=True)))
     series = iter(
@@ -199,7 +199,7 @@ def _styles(lines: Sequence[Line]) -> list[_Style]:
     return [reference if line.reference else next(series) for line in lines]
 
 
-def _draw_line(line: Line, style: _Style, places: Points) -> Iterator[str]:
+def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
     yield style.line("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places))
     if line.markers:
         yield from (style.mark(x, y) for x, y in places)

@@ -9,11 +9,11 @@ from mechtag.project import Project
 
 def track(project: Project, reports: Path | None = None, model: Path | None = None) -> str:
     """Add an evaluation to the MLflow run of its model; return the run's id."""
-    from mechtag.evaluation.report.chart_data import drawings
+    from mechtag.evaluation.report.chart_data import chart_files
     from mechtag.evaluation.results import Results
     from mechtag.training.mlflow_runs import log_evaluation
 
     reports = reports or project.reports
     results = Results.read(reports / "metrics.json")
-    charts = drawings(reports / "plots", results)
+    charts = chart_files(reports / "plots", results)
     return log_evaluation(model or project.model, reports, project.settings, results.figures(), charts)

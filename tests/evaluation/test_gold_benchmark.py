@@ -13,7 +13,7 @@ from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import DIFFER
 from mechtag.evaluation.gold_benchmark import evaluate, text_basis
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown
-from mechtag.evaluation.resampling import corrected_interval, draw
+from mechtag.evaluation.resampling import corrected_interval, draw_resamples
 from mechtag.pipeline.annotations.gold_table import gold_standard
 from tests.support.gold import LABELS, SETTINGS, predict, record, system
 
@@ -153,8 +153,8 @@ def test_coded_records_and_relevance(metrics):
 
 def test_intervals_of_sentences_draw_whole_records(metrics, coded):
     generator = np.random.default_rng(2)
-    draw(7, SETTINGS.bootstrap, SETTINGS.permutations, generator)
-    weights = draw(8, SETTINGS.bootstrap, SETTINGS.permutations, generator).weights
+    draw_resamples(7, SETTINGS.bootstrap, SETTINGS.permutations, generator)
+    weights = draw_resamples(8, SETTINGS.bootstrap, SETTINGS.permutations, generator).weights
     truth = np.array([("trust" in names) for one in coded.records for names in one.sentence_labels])
     score = np.array([row.score for row in coded.sentences if row.label == "trust"])
     values = []

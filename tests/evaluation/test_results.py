@@ -8,7 +8,7 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.evaluation.results import Figure, Label, Pooled, Results, SetMechanisms, SetRelevance
+from mechtag.evaluation.results import Figure, LabelFigures, Pooled, Results, SetMechanisms, SetRelevance
 from tests.support.reports import finished
 
 __all__ = ["finished"]  # a fixture, which pytest finds by its name here
@@ -60,7 +60,7 @@ def test_other_files_are_refused(finished: Path, tmp_path: Path) -> None:
 
 
 def test_every_figure_has_words() -> None:
-    for block in (Pooled, Label, SetRelevance, SetMechanisms):
+    for block in (Pooled, LabelFigures, SetRelevance, SetMechanisms):
         figures = [name for name, field in block.model_fields.items() if field.annotation is Figure]
         assert list(block.words()) == figures != []
     assert Pooled.words()["across_auc"].narrow == "across"

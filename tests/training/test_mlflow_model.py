@@ -25,7 +25,7 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.settings import Settings
-from mechtag.evaluation.results import Label, Pooled
+from mechtag.evaluation.results import LabelFigures, Pooled
 from mechtag.models.model_folder import load_model, read_config, with_model_id
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.predict import predict
@@ -212,7 +212,7 @@ def test_evaluation_goes_to_the_run_of_the_model(
     figure = {"value": 0.6, "ci_low": 0.5, "ci_high": 0.7, "p_value": None}
     nothing = {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
     counts = {"papers": 3, "support": 1, "prevalence": 0.333333, "referred": 0}
-    label = counts | {"confusion": {"tp": 1, "fp": 1, "fn": 0, "tn": 1}} | dict.fromkeys(Label.words(), figure)
+    label = counts | {"confusion": {"tp": 1, "fp": 1, "fn": 0, "tn": 1}} | dict.fromkeys(LabelFigures.words(), figure)
     pooled = dict.fromkeys(Pooled.words(), nothing) | {"kappa": figure}
     transfer = {"papers": 3, "pooled": pooled, "labels": {"x": label, "big_y": label}}
     write_json(tmp_path / "metrics.json", {"transfer": transfer})

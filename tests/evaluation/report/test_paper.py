@@ -14,7 +14,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.evaluation.report.paper import cell, figure, paper_texts, percent
 from mechtag.evaluation.results import (
     Figure,
-    Label,
+    LabelFigures,
     PairAgreement,
     Pooled,
     Results,
@@ -39,7 +39,7 @@ POOLED = {name: found(None) for name in Pooled.words()} | {
     "yes_right": found(0.772, 0.571, 0.957),
     "no_right": found(0.567, 0.478, 0.662),
 }
-LABEL = {name: found(None) for name in Label.words()} | {
+LABEL = {name: found(None) for name in LabelFigures.words()} | {
     "papers": 34,
     "support": 22,
     "prevalence": 0.647,
