@@ -34,7 +34,7 @@ from benchmarks.variants import (
 from mechtag.core.arrays import Array, Index, Mask
 from mechtag.evaluation.agreement import ratio
 from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, ranking, within_auc
-from mechtag.evaluation.resampling import draw, interval
+from mechtag.evaluation.resampling import draw_resamples, interval
 from mechtag.evaluation.sections import rank_evidence
 from mechtag.training.calibration import recall_threshold
 from mechtag.training.finetuning.trainers import make_trainer
@@ -97,7 +97,7 @@ class Sample:
 
     def __init__(self, papers: Mask, seed: int) -> None:
         self.papers = np.flatnonzero(papers)
-        drawn = draw(len(self.papers), BOOTSTRAP, 1, np.random.default_rng(seed)).weights
+        drawn = draw_resamples(len(self.papers), BOOTSTRAP, 1, np.random.default_rng(seed)).weights
         self.weight = np.vstack([np.ones(len(self.papers)), drawn])
 
 

@@ -18,7 +18,7 @@ from benchmarks.measure import Cost, run
 from benchmarks.publish import ROOT, publish, result
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
-from mechtag.evaluation.gold_benchmark import PROTOCOLS
+from mechtag.evaluation.results import PROTOCOLS
 
 COMMAND = "python -m benchmarks.table2"
 METRICS = ROOT / "reports/metrics.json"

@@ -28,7 +28,8 @@ from mechtag.evaluation.coders import (
 )
 from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figures, macro, pooled_figures
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import Draws, draw, estimates
+from mechtag.evaluation.resampling import Draws, draw_resamples, estimates
+from mechtag.evaluation.results import LearningStep
 from mechtag.evaluation.sections import evidence_section, labels_section, pooled_section, remarks, rounded, values
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, Codes
 from mechtag.pipeline.annotations.coding_table import records_by_name
@@ -130,18 +131,15 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
     return section
 
 
-LEARNING = ("across_auc", "within_auc", "macro_f1", "macro_average_precision")
-
-
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Figures of ``LEARNING`` on the coded records by how many papers the model learnt from, fewest first."""
+    """Figures of `LearningStep` on the coded records by how many papers the model learnt from, fewest first."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
             coded.record_ids, labels, coded.truth(labels)
         )
         figures = estimates(pooled_figures, judged, draws)
-        own = {name: figures[name][0] for name in LEARNING}
+        own = {name: figures[name][0] for name in LearningStep.words()}
         section[f"papers_{papers}"] = {"papers": papers, **values(own), **remarks(own)}
     return section
 
@@ -248,7 +246,7 @@ def coded_agreement(
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
     several = everyone.of_several()
-    draws = draw(len(several.records), settings.bootstrap, 0, generator)
+    draws = draw_resamples(len(several.records), settings.bootstrap, 0, generator)
     section = agreement_section(several, relevance_key, draws, settings.min_positives)
     by_sentence = [
         (first, codes)

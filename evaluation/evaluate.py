@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,11 +14,11 @@ from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
-from mechtag.evaluation.gold_benchmark import PROTOCOLS, evaluate
-from mechtag.evaluation.invariance import invariance_section
+from mechtag.evaluation.gold_benchmark import evaluate
 from mechtag.evaluation.output_tables import write_outputs
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
+from mechtag.evaluation.results import PROTOCOLS, Agreement
 from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import is_table, read_annotations, read_codings, records_by_name
 from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
@@ -53,7 +52,8 @@ def evaluate_files(
     records
         Records of the gold papers.
     output
-        Metrics file; ``per_label.csv``, the comparison and the plot points go beside it.
+        Metrics file; ``headline.json``, ``per_label.csv``, the comparison and the plot points
+        are written next to it.
     baselines
         Folder of further prediction files, each named by its file; ``leave_one_out`` is the other
         protocol, those that begin with ``relevance_`` are about the coded records.
@@ -77,19 +77,19 @@ def evaluate_files(
     learning = _read_curve(curve) if curve else {}
     coded = _coded_set(out_of_fold, others, learning, label_keys, relevance_key, settings) if out_of_fold else None
     generator = np.random.default_rng(settings.seed)
-    metrics = evaluate(
-        label_keys, standard, systems, settings.evaluate, generator, coded=coded, relevance_key=relevance_key
+    results = evaluate(
+        label_keys,
+        standard,
+        systems,
+        settings.evaluate,
+        generator,
+        coded=coded,
+        relevance_key=relevance_key,
+        variations=_read_folder(variations, "variations") if variations else None,
     )
-    if variations:
-        metrics["invariance"] = invariance_section(
-            _read_folder(variations, "variations"),
-            label_keys,
-            relevance_key,
-            settings.evaluate.bootstrap,
-            generator,
-        )
-    write_outputs(output.parent, metrics, label_keys, standard, systems)
-    write_json(output, metrics)
+    write_outputs(output.parent, results, label_keys, standard, systems)
+    write_json(output.with_name("headline.json"), results.headline())
+    results.write(output)
 
 
 def agreement_of_files(
@@ -98,7 +98,7 @@ def agreement_of_files(
     settings: Settings,
     predictions: Path | None = None,
     records: Path | None = None,
-) -> dict[str, Any]:
+) -> Agreement:
     """Compare the coders of a table of codings, and the model with them.
 
     Parameters
@@ -109,11 +109,6 @@ def agreement_of_files(
         Of a model that has not learnt from the records.
     records
         Table in which record ids are looked up by key; ``records.parquet`` beside the predictions where it exists.
-
-    Returns
-    -------
-    dict
-        As the block ``agreement`` of the metrics.
 
     Raises
     ------
@@ -135,10 +130,10 @@ def agreement_of_files(
         )
     several = coders.of_several()
     generator = np.random.default_rng(settings.seed)
-    draws = draw(len(several.records), settings.evaluate.bootstrap, 0, generator)
+    draws = draw_resamples(len(several.records), settings.evaluate.bootstrap, 0, generator)
     least = settings.evaluate.min_positives
     section = agreement_section(several, all_keys[0], draws, least)
-    return {**section, "adjudicate": to_adjudicate(coders, least)}
+    return Agreement.model_validate({**section, "adjudicate": to_adjudicate(coders, least)})
 
 
 def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:

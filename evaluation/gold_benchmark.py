@@ -10,7 +10,6 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, normalise_title
 from mechtag.core.settings import EvaluateSettings
-from mechtag.evaluation import gold_benchmark as gold_standards
 from mechtag.evaluation.coded_records import (
     CodedSet,
     coded_agreement,
@@ -20,9 +19,11 @@ from mechtag.evaluation.coded_records import (
     learning_section,
     relevance_section,
 )
+from mechtag.evaluation.invariance import invariance_section
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.record_sets import sets_section
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
+from mechtag.evaluation.results import PROTOCOLS, BaselineLabelFigures, Results, words_of
 from mechtag.evaluation.sections import coverage_risk, labels_section, pooled_section
 from mechtag.pipeline.annotations.gold_table import GoldNotes, GoldStandard
 
@@ -45,7 +46,7 @@ def text_basis(record: Record | None) -> TextBasis:
     return "synopsis" if raw.get("text_basis") == "synopsis" and same else "abstract"
 
 
-def coverage(gold: GoldStandard) -> dict[str, int]:
+def count_coverage(gold: GoldStandard) -> dict[str, int]:
     """Count papers by what text of them there is."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
@@ -56,11 +57,7 @@ def _list(keys: Sequence[str]) -> str:
     return f"{len(keys)} paper{'' if len(keys) == 1 else 's'} ({', '.join(keys)})"
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
+def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     """Tell what is odd in the gold standard; nothing in it is mended.
 
     Returns
@@ -77,7 +74,7 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         ticked = sum(value == 1 for value in matrix.values(label))
         if ticked != printed:
             faults.append(
-                f"{_words(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
+                f"{words_of(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
                 "the table is used as it is."
             )
     ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
@@ -89,7 +86,7 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
         if keys:
             filled[column] = keys
-            faults.append(f"{_words(column)}: {_list(keys)} ticked, though {why}.")
+            faults.append(f"{words_of(column)}: {_list(keys)} ticked, though {why}.")
     return {
         "source": notes.source,
         "papers": len(matrix.keys),
@@ -104,10 +101,6 @@ def describe(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-PROTOCOLS = ("transfer", "leave_one_out")
-BASELINE_FIGURES = ("f1", "roc_auc")
-
-
 def evaluate(
     label_keys: Sequence[str],
     gold: GoldStandard,
@@ -117,7 +110,8 @@ def evaluate(
     *,
     coded: CodedSet | None = None,
     relevance_key: str = "relevant",
-) -> dict[str, Any]:
+    variations: Mapping[str, Sequence[Prediction]] | None = None,
+) -> Results:
     """Compute all accuracy figures.
 
     Parameters
@@ -129,13 +123,8 @@ def evaluate(
         model under the two protocols; every other name is a baseline.
     generator
         Source of all resamples; the same state gives the same figures.
-
-    Returns
-    -------
-    dict
-        ``coverage``, ``transfer``, ``leave_one_out``, ``baselines``, ``coded_records``,
-        ``learning_curve``, ``relevance``, ``agreement``, ``gold_standard``, ``resampling``; what there are no
-        predictions for is left out. Numbers are finite or ``None``.
+    variations
+        Predictions for the coded records by the variation of their texts.
 
     Raises
     ------
@@ -147,7 +136,7 @@ def evaluate(
         raise MechtagError(f"no predictions of the model: one of {', '.join(PROTOCOLS)} is needed; found: {found}")
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)
-    draws = draw(len(truth), settings.bootstrap, settings.permutations, generator)
+    draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
     sections: dict[str, Any] = {}
     for name, predictions in systems.items():
         judged = System(name, predictions).judged(record_ids, label_keys, truth)
@@ -155,7 +144,10 @@ def evaluate(
         labels = labels_section(judged, label_keys, draws, settings.min_positives)
         if name not in PROTOCOLS:
             # The rest of a naive method's figures of each label nobody asks for.
-            labels = {key: {figure: own[figure] for figure in BASELINE_FIGURES} for key, own in labels.items()}
+            labels = {
+                key: {figure: own[figure] for figure in BaselineLabelFigures.model_fields}
+                for key, own in labels.items()
+            }
         sections[name]["labels"] = labels
         if name in PROTOCOLS:
             sections[name]["coverage_risk"] = coverage_risk(judged)
@@ -163,12 +155,12 @@ def evaluate(
     if len(made_by) == 1:
         sections["transfer"]["model_id"] = made_by.pop()
     metrics: dict[str, Any] = {
-        "coverage": gold_standards.coverage(gold),
+        "coverage": count_coverage(gold),
         **{name: sections[name] for name in PROTOCOLS if name in sections},
         "baselines": {name: section for name, section in sections.items() if name not in PROTOCOLS},
     }
     if coded is not None:
-        draws = draw(len(coded.records), settings.bootstrap, settings.permutations, generator)
+        draws = draw_resamples(len(coded.records), settings.bootstrap, settings.permutations, generator)
         metrics["coded_records"] = coded_section(coded, label_keys, draws, settings.min_positives)
         if coded.learning:
             metrics["learning_curve"] = learning_section(coded, label_keys, draws)
@@ -181,6 +173,8 @@ def evaluate(
         # After all else is drawn, so that figures over all records do not depend on how many sets there are.
         metrics["coded_records"]["texts"] = coded.texts()
         metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
-    metrics["gold_standard"] = gold_standards.describe(gold, label_keys)
+    metrics["gold_standard"] = describe_gold(gold, label_keys)
     metrics["resampling"] = settings.model_dump(include={"bootstrap", "permutations", "min_positives"})
-    return metrics
+    if variations:
+        metrics["invariance"] = invariance_section(variations, label_keys, relevance_key, settings.bootstrap, generator)
+    return Results.model_validate(metrics)

@@ -12,7 +12,7 @@ from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import Estimate, bootstrap, draw, of_papers
+from mechtag.evaluation.resampling import Estimate, bootstrap, draw_resamples, of_papers
 from mechtag.evaluation.sections import values
 from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
 
@@ -101,7 +101,7 @@ def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.
     def means(weights: Array) -> dict[str, Array]:
         return {name: weights @ own / papers for name, own in by_paper.items()}
 
-    found = {name: one[0] for name, one in bootstrap(means, draw(papers, resamples, 0, generator)).items()}
+    found = {name: one[0] for name, one in bootstrap(means, draw_resamples(papers, resamples, 0, generator)).items()}
     if found["changed"].value in (0, 1):
         # No resample differs from these; as a share of papers, of which there are fewer than of cells, it may.
         found["changed"] = of_papers(found["changed"], papers)

@@ -15,7 +15,7 @@ from mechtag.core.files import write_json, write_text
 from mechtag.core.settings import RetrainSettings
 from mechtag.evaluation.metrics import UNDEFINED, Judged, Resamples, as_it_is, label_figures, pooled_figures
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import Draws, Statistic, draw, interval, resample
+from mechtag.evaluation.resampling import Draws, Statistic, draw_resamples, interval, resample
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 
 RELEVANCE_AUC = "relevance_auc"
@@ -51,7 +51,7 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def compare(
+def compare_systems(
     champion: System,
     challenger: System,
     coded: Sequence[CodedRecord],
@@ -82,7 +82,7 @@ def compare(
     ids = [record.record.record_id for record in coded]
     relevant = np.array([[float(record.relevant)] for record in coded])
     codes = np.array([[record.code(label) for label in labels] for record in coded], dtype=float)
-    draws = draw(len(coded), settings.bootstrap, 0, generator)
+    draws = draw_resamples(len(coded), settings.bootstrap, 0, generator)
     found = []
     for keys, truth, statistic in (([relevance_key], relevant, _relevance), (labels, codes, pooled_figures)):
         found += _differences(statistic, champion.judged(ids, keys, truth), challenger.judged(ids, keys, truth), draws)
@@ -124,7 +124,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def judge(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
+def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
     """Apply the rule that was set beforehand: no figure chosen may be lower by its margin or more, on any set.
 
     That is asked of the lower end of the interval. A figure that has no meaning on some papers

@@ -11,15 +11,12 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from mechtag.core.files import write_csv
 from mechtag.core.records import Prediction
-from mechtag.evaluation.coded_records import LEARNING
-from mechtag.evaluation.gold_benchmark import PROTOCOLS, text_basis
+from mechtag.evaluation.gold_benchmark import text_basis
 from mechtag.evaluation.metrics import Judged
 from mechtag.evaluation.predictions import System
+from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, LabelFigures, LearningStep, Results, words_of
 from mechtag.evaluation.sections import risk_by_coverage
 from mechtag.pipeline.annotations.gold_table import GoldStandard
-
-FIGURES = ("precision", "recall", "f1", "specificity", "kappa", "mcc", "roc_auc", "average_precision", "brier")
-COUNTS = ("tp", "fp", "fn", "tn")
 
 # Points of a reliability curve: with some 240 judgements each is a mean of about 50.
 _BINS = 5
@@ -27,44 +24,45 @@ _BINS = 5
 
 def write_outputs(
     folder: str | Path,
-    metrics: Mapping[str, Any],
+    results: Results,
     label_keys: Sequence[str],
     gold: GoldStandard,
     systems: Mapping[str, Sequence[Prediction]],
 ) -> None:
-    """Write the tables and plot points that go with ``metrics``.
+    """Write the tables and plot points that go with ``metrics.json``.
 
     ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
     there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
-    write_per_label(folder / "per_label.csv", metrics)
-    write_comparison(folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0])
+    write_per_label(folder / "per_label.csv", results)
+    write_predictions_vs_gold(
+        folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0]
+    )
     record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
     judged = {system.name: system.judged(record_ids, label_keys, truth) for system in protocols}
     write_curves(folder / "plots", judged, label_keys)
-    write_learning(folder / "plots/learning_curve.csv", metrics)
+    write_learning(folder / "plots/learning_curve.csv", results)
 
 
-def write_per_label(path: str | Path, metrics: Mapping[str, Any]) -> None:
+def write_per_label(path: str | Path, results: Results) -> None:
     """Write one row a protocol and label: counts, then each figure with its interval."""
-    header = ["protocol", "label", "papers", "support", "prevalence", *COUNTS, "referred"]
-    for name in FIGURES:
+    header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
+    for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
-    rows = []
-    for protocol in PROTOCOLS:
-        for label, figures in metrics.get(protocol, {}).get("labels", {}).items():
-            row = [protocol, label, figures["papers"], figures["support"], figures["prevalence"]]
-            row += [figures["confusion"][count] for count in COUNTS]
-            row.append(figures["referred"])
-            for name in FIGURES:
-                row += [figures[name][part] for part in ("value", "ci_low", "ci_high")]
-            rows.append([*row, figures.get("note")])
+    rows: list[list[Any]] = []
+    for protocol, system in results.protocols.items():
+        for label, own in system.labels.items():
+            row: list[Any] = [protocol, label, own.papers, own.support, own.prevalence]
+            row += [*dict(own.confusion).values(), own.referred]
+            for name in LabelFigures.words():
+                row += _with_interval(own.figure(name))
+            rows.append([*row, own.note])
     write_csv(path, [*header, "note"], rows)
 
 
-def write_comparison(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
+def write_predictions_vs_gold(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
     """Write every paper and label of the gold standard, with what people coded and what the system said."""
     header = ["key", "paper", "text", "label", "human", "score", "probability", "threshold", "decision"]
     codes = {label: gold.matrix.values(label) for label in label_keys}
@@ -73,7 +71,7 @@ def write_comparison(path: str | Path, gold: GoldStandard, label_keys: Sequence[
         record = gold.records.get(key)
         for label in label_keys:
             human = codes[label][position]
-            start = [key, paper, text_basis(record).replace("_", " "), label, human]
+            start = [key, paper, words_of(text_basis(record)), label, human]
             if record is None:
                 rows.append([*start, None, None, None, None, "no text", None])
                 continue
@@ -134,13 +132,17 @@ def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
     ]
 
 
-def write_learning(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Write one row a number of papers learnt from: each figure of the learning curve with its interval."""
+def _with_interval(figure: Figure) -> list[float | None]:
+    return [figure.value, figure.ci_low, figure.ci_high]
+
+
+def write_learning(path: Path, results: Results) -> None:
+    """Write one row a number of papers learned from: each figure of the learning curve with its interval."""
     header = ["papers"]
-    for name in LEARNING:
+    for name in LearningStep.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
     rows = [
-        [step["papers"], *(step[name][part] for name in LEARNING for part in ("value", "ci_low", "ci_high"))]
-        for step in metrics.get("learning_curve", {}).values()
+        [step.papers, *(part for name in LearningStep.words() for part in _with_interval(step.figure(name)))]
+        for step in results.learning_curve.values()
     ]
     write_csv(path, header, rows)

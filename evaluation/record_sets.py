@@ -18,7 +18,7 @@ from mechtag.evaluation.coded_records import CodedSet, by_sentence, first_coding
 from mechtag.evaluation.coders import cells_of, pooled_pair
 from mechtag.evaluation.metrics import UNDEFINED, Judged, Resamples, pooled_figures, ranking
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import Draws, Estimate, bootstrap, draw, estimates, of_papers
+from mechtag.evaluation.resampling import Draws, Estimate, bootstrap, draw_resamples, estimates, of_papers
 from mechtag.evaluation.sections import evidence_section, rounded, values
 from mechtag.pipeline.annotations.coded_records import CodedRecord, Codes
 
@@ -60,7 +60,7 @@ def sets_section(
     for name in dict.fromkeys(record.set_name for record in coded.records):
         own = replace(coded, records=[record for record in coded.records if record.set_name == name])
         pairs = [(first, codes) for first, codes in again if first.set_name == name]
-        draws = draw(len(own.records), settings.bootstrap, 0, generator)
+        draws = draw_resamples(len(own.records), settings.bootstrap, 0, generator)
         title, texts = coded.described(name)
         hard = [record.hard for record in own.records if not record.relevant]
         section[name] = {
@@ -75,7 +75,7 @@ def sets_section(
             **_over_all(own, labels, draws, settings.min_positives),
         }
         if pairs:
-            drawn = draw(len(pairs), settings.bootstrap, 0, generator)
+            drawn = draw_resamples(len(pairs), settings.bootstrap, 0, generator)
             section[name]["second_coder"] = _second_coder(pairs, labels, drawn, settings.min_positives)
     return section
 
@@ -139,7 +139,7 @@ def _mechanisms(
         why = f"too few: {papers} relevant records, {settings.min_positives} are needed for the figure"
         return {"papers": papers, **_laid_out(dict.fromkeys(names, _NO_FIGURE), dict.fromkeys(names, why))}
     judged = System("coded records", own.documents).judged(own.record_ids, labels, own.truth(labels))
-    draws = draw(papers, settings.bootstrap, 0, generator)
+    draws = draw_resamples(papers, settings.bootstrap, 0, generator)
     found = {name: estimate[0] for name, estimate in estimates(_mechanism_figures, judged, draws).items()}
     return {"papers": papers, **_laid_out({name: found[name] for name in names}, {})}
 

@@ -46,7 +46,7 @@ class Draws:
     papers: int
 
 
-def draw(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
+def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
     """Draw papers with replacement, and orders of papers."""
     weights = generator.multinomial(papers, np.full(papers, 1 / papers), size=bootstrap).astype(float)
     orders = generator.permuted(np.tile(np.arange(papers), (permutations, 1)), axis=1)

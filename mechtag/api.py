@@ -509,12 +509,12 @@ def evaluate(
 
     from mechtag.evaluation.metrics import label_figures, pooled_figures
     from mechtag.evaluation.predictions import System
-    from mechtag.evaluation.resampling import draw, estimates
+    from mechtag.evaluation.resampling import draw_resamples, estimates
 
     labels = [str(name) for name in codes.columns]
     truth = codes.to_numpy(dtype=float)
     judged = System("the tagger", predictions).judged([str(name) for name in codes.index], labels, truth)
-    draws = draw(len(codes), bootstrap, 0, np.random.default_rng(seed))
+    draws = draw_resamples(len(codes), bootstrap, 0, np.random.default_rng(seed))
     found = {("all labels", name): each[0] for name, each in estimates(pooled_figures, judged, draws).items()}
     for name, each in estimates(label_figures, judged, draws).items():
         found |= {(label, name): one for label, one in zip(labels, each, strict=True)}

@@ -85,6 +85,7 @@ def test_the_whole_pipeline_runs_once_and_gives_the_same_twice(project: Path) ->
         "data/work/update/tagged/rejected.jsonl",
         "data/work/update/tagged/summary.json",
         "models/trained/config.json",
+        "reports/headline.json",
         "reports/metrics.json",
         "reports/per_label.csv",
         "reports/predictions_vs_table2.csv",
@@ -95,7 +96,12 @@ def test_the_whole_pipeline_runs_once_and_gives_the_same_twice(project: Path) ->
     assert summary["unique"] == 26
     metrics = json.loads((project / "reports/metrics.json").read_text(encoding="utf-8"))
     assert sum(metrics["coverage"].values()) == 12
-    assert "transfer.pooled.across_auc" in run(project, "dvc", "metrics", "show") or metrics["transfer"]["pooled"]
+    shown = json.loads(run(project, "dvc", "metrics", "show", "--json"))[""]["data"]
+    assert list(shown) == ["reports/headline.json"]
+    headline = shown["reports/headline.json"]["data"]
+    assert headline["transfer, across papers"] == metrics["transfer"]["pooled"]["across_auc"]["value"]
+    every = json.loads(run(project, "dvc", "metrics", "show", "--json", "reports/metrics.json"))[""]["data"]
+    assert every["reports/metrics.json"]["data"] == metrics
 
     assert len(metrics["learning_curve"]) > 1
     coded = (path.read_text(encoding="utf-8") for path in (project / "data/annotated/coded").glob("*.jsonl"))

@@ -231,7 +231,11 @@ def _same_import_path() -> Iterator[None]:
 
 
 def log_evaluation(
-    folder: str | Path, reports: str | Path, settings: Settings, figures: Mapping[str, Any] = MappingProxyType({})
+    folder: str | Path,
+    reports: str | Path,
+    settings: Settings,
+    metrics: Mapping[str, float],
+    charts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
 
@@ -242,11 +246,12 @@ def log_evaluation(
     folder
         Model folder.
     reports
-        Folder that 'mechtag evaluate' wrote ``metrics.json`` to; its files, and those of its ``plots``,
-        are logged under ``evaluation``. Figures keep the names that they have in ``metrics.json``; those
-        of single labels are left out.
-    figures
-        Matplotlib figures by name, logged as pictures beside the plots.
+        Folder that 'mechtag evaluate' wrote to; its files, and those of its ``plots``, are logged under
+        ``evaluation``.
+    metrics
+        Figures by name.
+    charts
+        SVG drawings by name, logged next to the plots.
 
     Returns
     -------
@@ -256,19 +261,18 @@ def log_evaluation(
     Raises
     ------
     MechtagError
-        The folder is no model, there are no metrics, or the store does not answer.
+        The folder is not a model, or the store does not answer.
     """
     import mlflow
 
     config = read_config(folder)
-    metrics = dict(_pooled(read_json(Path(reports) / "metrics.json")))
     with tracking_store(settings):
         run_id = find_run(config, Path(folder))
     run_id = run_id or log_run(config, folder, settings, {})
     with tracking_store(settings), mlflow.start_run(run_id=run_id):
-        mlflow.log_metrics(metrics)
-        for name, figure in figures.items():
-            mlflow.log_figure(figure, f"evaluation/plots/{name}.png")
+        mlflow.log_metrics(dict(metrics))
+        for name, chart in charts.items():
+            mlflow.log_text(chart, f"evaluation/plots/{name}.svg")
         for part in ("", "plots"):  # not all below it, for the store itself may lie there
             for file in sorted((Path(reports) / part).glob("*")):
                 if file.is_file():
@@ -285,16 +289,6 @@ def find_run(config: ModelConfig, folder: Path) -> str | None:
     found = mlflow.search_runs(filter_string=f"tags.model_id = '{config.model_id}'", output_format="list")
     ids = [run.info.run_id for run in found]
     return named if named in ids else next(iter(ids), None)
-
-
-def _pooled(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    for key, value in metrics.items():
-        if not isinstance(value, Mapping) or key == "labels":
-            continue
-        if value.get("value") is not None:
-            yield f"{prefix}{key}", float(value["value"])
-        else:
-            yield from _pooled(value, f"{prefix}{key}.")
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,28 +8,24 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import restore
-from mechtag.evaluation.coded_records import LEARNING
-from mechtag.evaluation.report.svg import PANEL, Axis, Line, Points, draw, share_axis, swatches
+from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, ChartLine, Frame, Points, draw_chart, share_axis, swatches
+from mechtag.evaluation.results import LearningStep, Results, words_of
 
 Row = Mapping[str, str]
 
-_CHANCE = Line("chance", [(0, 0), (1, 1)], markers=False, reference=True)
-# Of these the learning curve's chart has lines; its table has all of `coded_records.LEARNING`.
+PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
+
+_CHANCE = ChartLine("chance", [(0, 0), (1, 1)], markers=False, reference=True)
+# Of these the learning curve's chart has lines; its table has all of `LearningStep`.
 _DRAWN = ("across_auc", "within_auc", "macro_average_precision")
-_FIGURES = {
-    "across_auc": "across papers (chance is 0.5)",
-    "within_auc": "within a paper (chance is 0.5)",
-    "macro_f1": "F1, mean over labels",
-    "macro_average_precision": "average precision, mean over labels",
-}
+_FIGURES = {name: words.full for name, words in LearningStep.words().items()}
 
 
 @dataclass(frozen=True)
-class Figure:
+class Charts:
     """Charts of one kind, side by side, with one legend and one table.
 
     Attributes
@@ -60,15 +56,17 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise MechtagError(f"{path}: {error.strerror}; 'mechtag evaluate' writes it beside the metrics") from None
 
 
-def figures(
-    folder: Path, metrics: Mapping[str, Any], names: Mapping[str, str], protocols: Mapping[str, str]
-) -> dict[str, Figure]:
+def draw_charts(
+    folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
+) -> dict[str, Charts]:
     """Draw what the files of points in a folder hold, by the name of the file.
 
     Parameters
     ----------
     names, protocols
         What people read for a label, and for a protocol.
+    frame
+        Size of each chart; a wide one names its lines itself.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -81,18 +79,20 @@ def figures(
             ("false_positive_rate", "share of papers without it, ranked as high"),
             ("true_positive_rate", "share of papers with it"),
             ("roc_auc", "ROC curve", "area under it"),
-            metrics,
+            results,
             names,
             protocols,
+            frame,
         ),
         "precision_recall": _by_label(
             points("precision_recall"),
             ("recall", "recall: share of ticks found"),
             ("precision", "precision: share right"),
             ("average_precision", "precision by recall", "average precision"),
-            metrics,
+            results,
             names,
             protocols,
+            frame,
         ),
         "reliability": _pooled(
             points("reliability"),
@@ -100,6 +100,7 @@ def figures(
             ("observed", "share that people ticked"),
             "Share that people ticked, by the probability that the tool gave",
             protocols,
+            frame,
             [_CHANCE],
         ),
         "coverage_risk": _pooled(
@@ -108,8 +109,20 @@ def figures(
             ("risk", "share of them that is wrong"),
             "Share of wrong decisions, by the share taken",
             protocols,
+            frame,
         ),
-        "learning_curve": _learning(points("learning_curve")),
+        "learning_curve": _learning(points("learning_curve"), frame),
+    }
+
+
+def chart_files(folder: Path, results: Results) -> dict[str, str]:
+    """Draw the charts of the report as files of their own, by name: one a label where a label has its own chart."""
+    names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
+    protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
+    return {
+        f"{name}_{caption}".replace(" ", "_").rstrip("_"): drawing
+        for name, figure in draw_charts(folder, results, names, protocols, WIDE).items()
+        for caption, drawing in figure.panels
     }
 
 
@@ -118,29 +131,30 @@ def _by_label(
     x: tuple[str, str],
     y: tuple[str, str],
     figure: tuple[str, str, str],
-    metrics: Mapping[str, Any],
+    results: Results,
     names: Mapping[str, str],
     protocols: Mapping[str, str],
-) -> Figure:
+    frame: Frame,
+) -> Charts:
     """One panel a label, one line a protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
-        return Figure(missing="There are no points to draw.")
+        return Charts(missing="There are no points to draw.")
     panels, table, few = [], [], []
     for label, said in names.items():
         lines, told = [], []
         for protocol in known:
-            own = metrics.get(protocol, {}).get("labels", {}).get(label, {})
+            own = results.protocols[protocol].labels.get(label)
             found = _points((row for row in rows if (row["protocol"], row["label"]) == (protocol, label)), x[0], y[0])
             if key == "average_precision":
                 # Where nothing is found, precision is a convention and no observation.
                 found = [point for point in found if point[0] > 0]
-            if not found or own.get(key, {}).get("value") is None:
+            if not found or own is None or (shown := own.figure(key).value) is None:
                 continue
-            value = f"{own[key]['value']:.2f}"
+            value = f"{shown:.2f}"
             corners = _corners(found)
-            lines.append(Line(protocols[protocol], found, markers=False))
+            lines.append(ChartLine(protocols[protocol], found, markers=False))
             told.append(f"{protocols[protocol]}: {area} {value}")
             table.append(
                 [said, protocols[protocol], value, "; ".join(f"{left:.2f}, {right:.2f}" for left, right in corners)]
@@ -148,14 +162,16 @@ def _by_label(
         if not lines:
             few.append(said)
             continue
-        chance = [_CHANCE if key == "roc_auc" else _level(metrics[known[0]]["labels"][label]["prevalence"])]
+        chance = [_CHANCE if key == "roc_auc" else _level(results.protocols[known[0]].labels[label].prevalence or 0)]
         description = f"{'; '.join(told)}. The points stand in the table below the charts."
         title = f"{said}: {kind}"
-        chart = draw([*chance, *lines], share_axis(x[1]), share_axis(y[1]), PANEL, title=title, description=description)
+        chart = draw_chart(
+            [*chance, *lines], share_axis(x[1]), share_axis(y[1]), frame, title=title, description=description
+        )
         panels.append((said, chart))
-    legend = [Line(protocols[name], [(0, 0)], markers=False) for name in known]
+    legend = [ChartLine(protocols[name], [(0, 0)], markers=False) for name in known]
     legend.append(_CHANCE)
-    return Figure(
+    return Charts(
         legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
         panels=panels,
         header=["label", "protocol", area, f"corners of the curve ({x[1].split(':')[0]}, {y[1].split(':')[0]})"],
@@ -164,8 +180,8 @@ def _by_label(
     )
 
 
-def _level(share: float) -> Line:
-    return Line("chance", [(0, share), (1, share)], markers=False, reference=True)
+def _level(share: float) -> ChartLine:
+    return ChartLine("chance", [(0, share), (1, share)], markers=False, reference=True)
 
 
 def _pooled(
@@ -174,24 +190,25 @@ def _pooled(
     y: tuple[str, str],
     title: str,
     protocols: Mapping[str, str],
-    reference: Sequence[Line] = (),
-) -> Figure:
+    frame: Frame,
+    reference: Sequence[ChartLine] = (),
+) -> Charts:
     """One panel, one line a protocol."""
     lines = [
-        Line(said, found)
+        ChartLine(said, found)
         for name, said in protocols.items()
         if (found := _points((row for row in rows if row["protocol"] == name), x[0], y[0]))
     ]
     if not lines:
-        return Figure(missing="There are no points to draw: the tool gives no probabilities, or nothing was judged.")
+        return Charts(missing="There are no points to draw: the tool gives no probabilities, or nothing was judged.")
     told = "; ".join(f"{line.name}: {_told(line.points)}" for line in lines)
     high = max(0.5, ceil(max(across for line in lines for _, across in line.points) * 10) / 10)
     scale = share_axis(y[1])
     if not reference:
         scale = Axis(y[1], 0, high, [(mark / 10, f"{mark / 10:g}") for mark in range(round(high * 10) + 1)])
-    chart = draw([*reference, *lines], share_axis(x[1]), scale, PANEL, title=title, description=f"{told}.")
-    legend = [*lines, *(Line("perfect", line.points, markers=False, reference=True) for line in reference)]
-    return Figure(
+    chart = draw_chart([*reference, *lines], share_axis(x[1]), scale, frame, title=title, description=f"{told}.")
+    legend = [*lines, *(ChartLine("perfect", line.points, markers=False, reference=True) for line in reference)]
+    return Charts(
         legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
         panels=[("", chart)],
         header=["protocol", x[1], y[1], "judgements"],
@@ -203,30 +220,30 @@ def _pooled(
     )
 
 
-def _learning(rows: Sequence[Row]) -> Figure:
+def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     if len(rows) < 2:
-        return Figure(missing="There are no points to draw: 'mechtag curve' was not run, or learnt from too little.")
+        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or learnt from too little.")
     lines = []
     for name in _DRAWN:
         known = [row for row in rows if row[name] and row[f"{name}_ci_low"]]
         bars = [(float(row[f"{name}_ci_low"]), float(row[f"{name}_ci_high"])) for row in known]
         if known:
-            lines.append(Line(_FIGURES[name], _points(known, "papers", name), bars))
+            lines.append(ChartLine(_FIGURES[name], _points(known, "papers", name), bars))
     papers = [int(row["papers"]) for row in rows]
     low = min([0.5, *(bar[0] for line in lines for bar in line.bars)]) // 0.1 / 10
-    chart = draw(
+    chart = draw_chart(
         lines,
         Axis("papers learnt from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
         Axis("figure, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
-        PANEL,
+        frame,
         title="Accuracy by the number of coded papers that the tool learnt from",
         description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
     )
-    cells = [[row["papers"], *(_with_interval(row, name) for name in LEARNING)] for row in rows]
-    return Figure(
+    cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
+    return Charts(
         legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
         panels=[("", chart)],
-        header=["papers learnt from", *(_FIGURES[name] for name in LEARNING)],
+        header=["papers learnt from", *_FIGURES.values()],
         rows=cells,
     )
 

@@ -14,16 +14,29 @@ from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
-from mechtag.evaluation.gold_benchmark import PROTOCOLS
-from mechtag.evaluation.report.chart_data import figures, read_rows
+from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
-from mechtag.evaluation.report.wording import KINDS
-from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
-from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
+from mechtag.evaluation.results import (
+    KINDS,
+    Block,
+    CoderGroup,
+    EvidenceFigures,
+    Figure,
+    LabelFigures,
+    PairAgreement,
+    Pooled,
+    Results,
+    SetMechanisms,
+    SetRelevance,
+    words_of,
+)
+from mechtag.pipeline.prisma.diagram import RESPONSIVE
+from mechtag.pipeline.prisma.diagram import draw as draw_flow
+from mechtag.pipeline.prisma.flow import HEADER, read_flow
+from mechtag.pipeline.prisma.flow import rows as count_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
-PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
 #: Parts of a model folder, as `models.model_folder` names them.
 _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
@@ -35,15 +48,17 @@ class Numbers:
     a dash is written.
     """
 
-    def __init__(self, metrics: Mapping[str, Any]) -> None:
-        self._metrics = metrics
+    def __init__(self, results: Results) -> None:
+        self._results = results
 
     def get(self, path: str) -> Any:
         """Look up what stands at a path; ``None`` where there is nothing."""
-        found: Any = self._metrics
+        found: Any = self._results
         for key in path.split("/"):
-            if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
                 found = found[int(key)]
+            elif isinstance(found, Block):
+                found = getattr(found, key, None)
             elif isinstance(found, Mapping):
                 found = found.get(key)
             else:
@@ -74,15 +89,14 @@ class Numbers:
     def figure(self, path: str) -> Markup:
         """Write a figure with its interval below it and its p-value; a bare number as it is."""
         found = self.get(path)
-        if not isinstance(found, Mapping):
+        if not isinstance(found, Figure):
             return self.number(path)
         parts = [self.number(f"{path}/value")]
-        if found.get("ci_low") is not None:
+        if found.ci_low is not None:
             low, high = self.number(f"{path}/ci_low"), self.number(f"{path}/ci_high")
             parts.append(Markup('<span class="interval">{} to {}</span>').format(low, high))
-        p_value = found.get("p_value")
-        if p_value is not None:
-            said = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+        if found.p_value is not None:
+            said = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
             parts.append(Markup('<span class="interval">{}</span>').format(self._mark(f"{path}/p_value", "p", said)))
         return Markup(" ").join(parts)
 
@@ -97,7 +111,7 @@ def two_decimals(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MatrixCell:
     """What people and the tool said of one label of one paper; cells as the comparison has them."""
 
     label: str
@@ -110,16 +124,16 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Paper:
+class MatrixPaper:
     """A row of the matrix; ``text`` tells what the tool could read of the paper."""
 
     key: str
     name: str
     text: str
-    cells: list[Cell] = field(default_factory=list)
+    cells: list[MatrixCell] = field(default_factory=list)
 
 
-def read_matrix(path: Path) -> list[Paper]:
+def read_comparison(path: Path) -> list[MatrixPaper]:
     """Read ``predictions_vs_<gold>.csv`` as papers, in its order.
 
     Raises
@@ -127,11 +141,11 @@ def read_matrix(path: Path) -> list[Paper]:
     MechtagError
         The file is missing, or is no such table.
     """
-    papers: dict[str, Paper] = {}
+    papers: dict[str, MatrixPaper] = {}
     for number, row in enumerate(read_rows(path), start=2):
         try:
-            paper = papers.setdefault(row["key"], Paper(row["key"], row["paper"], row["text"]))
-            cell = Cell(
+            paper = papers.setdefault(row["key"], MatrixPaper(row["key"], row["paper"], row["text"]))
+            cell = MatrixCell(
                 label=row["label"],
                 human={"1": "yes", "0": "no"}.get(row["human"], ""),
                 decision=row["decision"],
@@ -193,14 +207,13 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     MechtagError
         A file is faulty, the metrics are none, or another model made them or the tagged batch.
     """
-    content = {"baselines": {}, **read_json(metrics)}
-    known = [name for name in PROTOCOLS if name in content]
-    if not known and "coded_records" not in content:
+    results = Results.read(metrics)
+    measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
+    if not measured:
         raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
-    measured = content[known[0]] if known else content["coded_records"]["documents"]
     names = {label["key"]: label["name"] for label in codebook["labels"]}
-    labels = {key: names.get(key, key.replace("_", " ")) for key in measured["labels"]}
-    protocols = {name: PROTOCOL_NAMES[name] for name in known}
+    labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
+    protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
     comparison, methods = _existing(sources.comparison), _existing(sources.methods)
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
@@ -208,23 +221,23 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     if config:
         # A flow may be drawn from counts of no model.
         tagged = read_json(summary) if summary else {}
-        refuse_another_model(content, read_json(config), tagged if "model_id" in tagged else None)
+        refuse_another_model(results, read_json(config), tagged if "model_id" in tagged else None)
     page = (
         _environment()
         .get_template("report.html")
         .render(
-            metrics=content,
-            n=Numbers(content),
+            metrics=results,
+            n=Numbers(results),
             codebook=codebook,
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
             protocols=protocols,
-            papers=read_matrix(comparison) if comparison else [],
+            papers=read_comparison(comparison) if comparison else [],
             comparison=sources.comparison.name,
-            figures=figures(sources.plots, content, labels, protocols),
-            flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
+            figures=draw_charts(sources.plots, results, labels, protocols),
+            flow=Markup(draw_flow(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
-            flow_rows=rows(flow) if flow else (),
+            flow_rows=count_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
             methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],
@@ -272,7 +285,16 @@ def _environment() -> Environment:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
     environment.globals["kinds"] = KINDS
-    environment.filters["words"] = lambda name: str(name).replace("_", " ")
+    environment.globals["words"] = {
+        "pooled": Pooled.words(),
+        "label": LabelFigures.words(),
+        "relevance": SetRelevance.words(),
+        "mechanisms": SetMechanisms.words(),
+        "evidence": EvidenceFigures.words(),
+        "pair": PairAgreement.words(),
+        "group": CoderGroup.words(),
+    }
+    environment.filters["words"] = words_of
     environment.filters["svg"] = lambda drawing: Markup(drawing)
     environment.filters["two"] = two_decimals
     return environment

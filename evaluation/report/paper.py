@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,17 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from mechtag.core.errors import MechtagError
-from mechtag.evaluation.report.wording import KINDS, describe_coverage, describe_texts
+from mechtag.evaluation.results import (
+    KINDS,
+    BaselineFigures,
+    Coverage,
+    Figure,
+    GoldStandard,
+    Pooled,
+    Results,
+    SystemFigures,
+    describe_texts,
+)
 
 # What a reader is told was seen of a paper.
 _COVERAGE = {
@@ -22,15 +32,11 @@ _COVERAGE = {
 _NONE = "–"
 
 
-def paper_texts(
-    metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None = None
-) -> dict[str, str]:
+def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Fill the templates.
 
     Parameters
     ----------
-    metrics
-        Content of ``metrics.json``.
     model
         Content of the model's ``config.json``.
     summary
@@ -50,13 +56,14 @@ def paper_texts(
         The figures or the search are those of another model, the protocol `transfer` is not among the figures, or
         a file lacks something.
     """
-    if "transfer" not in metrics:
+    transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
+    if transfer is None or coverage is None or gold is None:
         raise MechtagError(
             "metrics: no protocol 'transfer' in them; run 'mechtag evaluate' on predictions of the model"
         )
     try:
-        refuse_another_model(metrics, model, summary)
-        content = _content(metrics, model, summary)
+        refuse_another_model(results, model, summary)
+        content = _content(results, transfer, coverage, gold, model, summary)
         names = ("methods", "model_card")
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
@@ -66,22 +73,20 @@ def paper_texts(
         ) from None
 
 
-def refuse_another_model(
-    metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None
-) -> None:
+def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
     """Refuse figures, or a tagged search, that another model made than the one they are told of.
 
     Parameters
     ----------
-    metrics, model, summary
-        Contents of ``metrics.json``, of the model's ``config.json`` and of ``summary.json``.
+    model, summary
+        Contents of the model's ``config.json`` and of ``summary.json``.
 
     Raises
     ------
     MechtagError
         One of them names another model; those that name none are taken.
     """
-    others = {"metrics": metrics.get("transfer", {}).get("model_id")}
+    others = {"metrics": results.transfer.model_id if results.transfer else None}
     if summary is not None:
         others["tagged search"] = summary["model_id"]
     for place, model_id in others.items():
@@ -102,13 +107,13 @@ def _environment() -> Environment:
     return environment
 
 
-def figure(found: Mapping[str, float | None]) -> str:
+def figure(found: Figure) -> str:
     """Write a figure with its interval."""
-    if found["value"] is None:
+    if found.value is None:
         return _NONE
-    if found["ci_low"] is None:
-        return f"{found['value']:.2f}"
-    return f"{found['value']:.2f} ({found['ci_low']:.2f} to {found['ci_high']:.2f})"
+    if found.ci_low is None or found.ci_high is None:
+        return f"{found.value:.2f}"
+    return f"{found.value:.2f} ({found.ci_low:.2f} to {found.ci_high:.2f})"
 
 
 def percent(share: float | None) -> str:
@@ -121,12 +126,18 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _content(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> dict[str, Any]:
+def _content(
+    results: Results,
+    transfer: SystemFigures,
+    coverage: Coverage,
+    gold: GoldStandard,
+    model: Mapping[str, Any],
+    summary: Mapping[str, Any] | None,
+) -> dict[str, Any]:
     labels = model["codebook"]["labels"]
-    agreement = metrics.get("agreement", {"pairs": []})
-    baselines = metrics["baselines"]
+    agreement, baselines = results.agreement, results.baselines
     return {
-        "metrics": metrics,
+        "metrics": results,
         "model": model,
         "version": model["versions"]["mechtag"],
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
@@ -134,44 +145,43 @@ def _content(metrics: Mapping[str, Any], model: Mapping[str, Any], summary: Mapp
         "encoder": f"{model['encoder']['name']}, SHA-256 {model['encoder']['sha256'][:12]}",
         "labels": labels,
         "names": "; ".join(label["name"] for label in labels),
-        "gold": metrics["gold_standard"],
-        "source": metrics["gold_standard"]["source"] or "a gold standard",
-        "coverage": _coverage(metrics["coverage"]),
-        "transfer": metrics["transfer"],
-        "pooled": metrics["transfer"]["pooled"],
+        "gold": gold,
+        "source": gold.source or "a gold standard",
+        "coverage": _coverage(coverage),
+        "transfer": transfer,
+        "pooled": transfer.pooled,
         "baselines": {name: _range(baselines, name) for name in ("across_auc", "within_auc")},
-        "all_positive": figure(baselines["all_positive"]["pooled"]["macro_f1"]) if "all_positive" in baselines else "",
-        "coded": metrics.get("coded_records"),
-        "coded_texts": describe_texts(metrics.get("coded_records", {}).get("texts", {})),
-        "agreement_texts": describe_texts(agreement.get("texts", {})),
-        "gold_texts": describe_coverage(metrics["coverage"]),
-        "sets": metrics.get("coded_records", {}).get("sets", {}),
+        "all_positive": figure(baselines["all_positive"].pooled.macro_f1) if "all_positive" in baselines else "",
+        "coded": results.coded_records,
+        "coded_texts": describe_texts(results.texts),
+        "agreement_texts": describe_texts(agreement.texts) if agreement else "",
+        "gold_texts": coverage.describe(),
+        "sets": results.sets,
         "kinds": {kind: many for kind, (_, many) in KINDS.items()},
-        "relevance": metrics.get("relevance"),
+        "relevance": results.relevance,
         "agreement": agreement,
-        "pairs": [pair for pair in agreement["pairs"] if pair["unit"] == "records"],
+        "pairs": [pair for pair in agreement.pairs if pair.unit == "records"] if agreement else [],
         "summary": summary,
         "sources": ", ".join(f"{one['kept']} from {one['file']}" for one in summary["sources"]) if summary else "",
         "found": summary["decisions"][model["codebook"]["relevance"]["key"]] if summary else None,
-        "header": _header(metrics, model),
+        "header": _header(transfer.pooled, gold, model),
     }
 
 
-def _coverage(counts: Mapping[str, int]) -> str:
-    parts = [f"{words} {counts[name]}" for name, words in _COVERAGE.items() if counts[name]]
-    return ", ".join(parts)
+def _coverage(coverage: Coverage) -> str:
+    counts = dict(coverage)
+    return ", ".join(f"{words} {counts[name]}" for name, words in _COVERAGE.items() if counts[name])
 
 
-def _range(baselines: Mapping[str, Any], name: str) -> str:
-    found: Sequence[float] = [
-        system["pooled"][name]["value"] for system in baselines.values() if system["pooled"][name]["value"] is not None
-    ]
+def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
+    values = [system.pooled.figure(name).value for system in baselines.values()]
+    found = [value for value in values if value is not None]
     return f"{min(found):.2f} to {max(found):.2f}" if found else _NONE
 
 
-def _header(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any]) -> str:
     """YAML that the Hugging Face hub reads; see its documentation of model cards."""
-    pooled = metrics["transfer"]["pooled"]
+    words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
     header = {
         "library_name": "mechtag",
@@ -184,13 +194,13 @@ def _header(metrics: Mapping[str, Any], model: Mapping[str, Any]) -> str:
                 "results": [
                     {
                         "task": {"type": "text-classification"},
-                        "dataset": {"type": "table", "name": metrics["gold_standard"]["source"] or "gold standard"},
+                        "dataset": {"type": "table", "name": gold.source or "gold standard"},
                         "metrics": [
-                            {"type": kind, "name": title, "value": pooled[key]["value"]}
+                            {"type": kind, "name": title, "value": pooled.figure(key).value}
                             for kind, title, key in (
-                                ("roc_auc", "ROC AUC across papers, mean of labels", "across_auc"),
-                                ("f1", "macro F1", "macro_f1"),
-                                ("cohen_kappa", "Cohen's kappa", "kappa"),
+                                ("roc_auc", f"ROC AUC {words['across_auc'].column}, mean of labels", "across_auc"),
+                                ("f1", words["macro_f1"].column, "macro_f1"),
+                                ("cohen_kappa", words["kappa"].full, "kappa"),
                             )
                         ],
                     }

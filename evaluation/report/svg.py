@@ -6,16 +6,15 @@ it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle, islice
 from math import ceil, floor
 
+from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening
+
 _GAP = 18
 _STEP = 0.1
-_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 # Six, five and six: no two of thirty lines are drawn alike.
 _DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
 _MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
@@ -36,7 +35,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Line:
+class ChartLine:
     """A line of a chart.
 
     Attributes
@@ -93,8 +92,8 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     values = [y for points in lines.values() for _, y in points]
     low, high = floor(min(values) / _STEP) * _STEP, ceil(max(values) / _STEP) * _STEP
     marks = [low + mark * _STEP for mark in range(round((high - low) / _STEP) + 1)]
-    return draw(
-        [Line(name, [(steps.index(x) + 0.5, y) for x, y in points]) for name, points in lines.items()],
+    return draw_chart(
+        [ChartLine(name, [(steps.index(x) + 0.5, y) for x, y in points]) for name, points in lines.items()],
         Axis(x_name, 0, len(steps), [(place + 0.5, f"{step:g}") for place, step in enumerate(steps)]),
         Axis(y_name, low, high, [(mark, f"{mark:.1f}") for mark in marks]),
         WIDE,
@@ -103,7 +102,7 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     )
 
 
-def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
+def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
     """Draw a chart.
 
     Returns
@@ -120,26 +119,29 @@ def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, d
             frame.top + height * (y.high - point[1]) / (y.high - y.low),
         )
 
-    # Several charts may stand in one page, so each needs names of its own.
-    name = f"chart-{hashlib.sha256((title + description).encode()).hexdigest()[:8]}"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {frame.width} {frame.height}" role="img" '
-        f'aria-labelledby="{name}-title {name}-desc" font-family="{_FAMILY}" font-size="14">',
-        f'<title id="{name}-title">{escape(title)}</title>',
-        f'<desc id="{name}-desc">{escape(description)}</desc>',
-        f'<rect class="paper" width="{frame.width}" height="{frame.height}" fill="#ffffff"/>',
-    ]
+    caption = Caption("chart", title, description)
+    attributes = {
+        "class": "chart",
+        "viewBox": f"0 0 {frame.width} {frame.height}",
+        "role": "img",
+        "aria-labelledby": caption.ids,
+        "font-family": FONT_FAMILY,
+        "font-size": 14,
+    }
+    size = {"width": frame.width, "height": frame.height}
+    parts = [element("rect", {"class": "paper", **size, "fill": "#ffffff"})]
     for value, text in y.marks:
         _, down = place((x.low, value))
-        parts.append(f'<path class="grid" d="M{frame.left},{down:.1f}h{width}" stroke="#cccccc"/>')
-        parts.append(f'<text x="{frame.left - 8}" y="{down + 5:.1f}" text-anchor="end">{text}</text>')
+        parts.append(element("path", {"class": "grid", "d": f"M{frame.left},{down:.1f}h{width}", "stroke": "#cccccc"}))
+        parts.append(element("text", {"x": frame.left - 8, "y": f"{down + 5:.1f}", "text-anchor": "end"}, text))
     for value, text in x.marks:
         across, _ = place((value, y.low))
-        parts.append(f'<text x="{across:.1f}" y="{frame.top + height + 22}" text-anchor="middle">{text}</text>')
+        below = {"x": f"{across:.1f}", "y": frame.top + height + 22}
+        parts.append(element("text", {**below, "text-anchor": "middle"}, text))
+    middle, turned = f"{frame.left + width / 2:.1f}", f"translate(18 {frame.top + height / 2:.1f}) rotate(-90)"
     parts.append(
-        f'<text x="{frame.left + width / 2:.1f}" y="{frame.height - 10}" text-anchor="middle">{escape(x.name)}</text>'
-        f'<text transform="translate(18 {frame.top + height / 2:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y.name)}</text>"
+        element("text", {"x": middle, "y": frame.height - 10, "text-anchor": "middle"}, x.name)
+        + element("text", {"transform": turned, "text-anchor": "middle"}, y.name)
     )
     spots = _apart([place(line.points[-1])[1] for line in lines])
     end = frame.left + width + 16
@@ -147,23 +149,18 @@ def draw(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame, *, title: str, d
         parts += _draw_line(line, style, [place(point) for point in line.points])
         for (across, _), bar in zip(line.points, line.bars, strict=bool(line.bars)):
             (left, bottom), (_, top) = (place((across, value)) for value in bar)
-            parts.append(f'<path d="M{left:.1f},{bottom:.1f}V{top:.1f}" {style.stroke}/>')
+            parts.append(element("path", {"d": f"M{left:.1f},{bottom:.1f}V{top:.1f}", **style.stroke}))
         if frame is WIDE:
             parts += style.sample(line.markers, end, spot)
-            parts.append(f'<text x="{end + 68}" y="{spot + 5:.1f}">{escape(line.name)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+            parts.append(element("text", {"x": end + 68, "y": f"{spot + 5:.1f}"}, line.name))
+    return drawing(attributes, caption, parts)
 
 
-def swatches(lines: Sequence[Line]) -> list[str]:
+def swatches(lines: Sequence[ChartLine]) -> list[str]:
     """Give a small sample of each line, to stand beside its name; screen readers pass over it."""
+    attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
-        "".join(
-            [
-                '<svg class="swatch" viewBox="0 0 64 16" width="64" height="16" aria-hidden="true">',
-                *style.sample(line.markers, 2, 8),
-                "</svg>",
-            ]
-        )
+        "".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"])
         for line, style in zip(lines, _styles(lines), strict=True)
     ]
 
@@ -178,18 +175,21 @@ class _Style:
     css: str
 
     @property
-    def stroke(self) -> str:
-        return f'class="{self.css}" fill="none" stroke="{self.colour}" stroke-width="2"'
+    def stroke(self) -> dict[str, str]:
+        return {"class": self.css, "fill": "none", "stroke": self.colour, "stroke-width": "2"}
+
+    def line(self, path: str) -> str:
+        return element("path", {"d": path, **self.stroke, "stroke-dasharray": self.dash})
 
     def mark(self, x: float, y: float) -> str:
-        return f'<path transform="translate({x:.1f} {y:.1f})" d="{self.marker}" {self.stroke}/>'
+        return element("path", {"transform": f"translate({x:.1f} {y:.1f})", "d": self.marker, **self.stroke})
 
     def sample(self, marker: bool, x: float, y: float) -> list[str]:
-        line = f'<path d="M{x},{y:.1f}h60" {self.stroke} stroke-dasharray="{self.dash}"/>'
+        line = self.line(f"M{x},{y:.1f}h60")
         return [self.mark(x + 30, y), line] if marker else [line]
 
 
-def _styles(lines: Sequence[Line]) -> list[_Style]:
+def _styles(lines: Sequence[ChartLine]) -> list[_Style]:
     places = (f"series-{number}" for number in range(len(_COLOURS)))
     own = zip(cycle(_DASHES), cycle(_MARKERS), cycle(zip(_COLOURS, places, strict=True)))
     series = iter(
@@ -199,9 +199,8 @@ def _styles(lines: Sequence[Line]) -> list[_Style]:
     return [reference if line.reference else next(series) for line in lines]
 
 
-def _draw_line(line: Line, style: _Style, places: Points) -> Iterator[str]:
-    path = "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    yield f'<path d="{path}" {style.stroke} stroke-dasharray="{style.dash}"/>'
+def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
+    yield style.line("M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places))
     if line.markers:
         yield from (style.mark(x, y) for x, y in places)
 

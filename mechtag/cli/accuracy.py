@@ -132,7 +132,7 @@ def report(
     if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
         raise typer.BadParameter(f"{', '.join(wrong)}: a report is written as .html or .md; choose such a file name")
     opened = open_project(project)
-    content = write_reports(
+    results = write_reports(
         opened,
         metrics or opened.reports / "metrics.json",
         outputs or (),
@@ -140,6 +140,6 @@ def report(
         summary=summary,
         mlflow_run=mlflow_run,
     )
-    Console().print(terminal(accuracy_sections(content)))
+    Console().print(terminal(accuracy_sections(results)))
     for output in outputs or ():
         say(f"{output}: written")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mechtag.core.files import read_json, write_json, write_text
 from mechtag.project import Project
+
+if TYPE_CHECKING:
+    from mechtag.evaluation.results import Agreement, Results
 
 
 def evaluate(
@@ -46,13 +49,13 @@ def compare_coders(
     predictions: Path | None = None,
     records: Path | None = None,
     output: Path | None = None,
-) -> dict[str, Any]:
+) -> Agreement:
     """Compare coders with one another and with a model; write the figures as JSON if ``output`` is given."""
     from mechtag.evaluation.evaluate import agreement_of_files
 
     found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
     if output is not None:
-        write_json(output, found)
+        write_json(output, found.content())
     return found
 
 
@@ -64,7 +67,7 @@ def report(
     model: Path | None = None,
     summary: Path | None = None,
     mlflow_run: Path | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Write the accuracy table to outputs that end in ``.md``, and the report as HTML to the others.
 
     Parameters
@@ -77,7 +80,7 @@ def report(
 
     Returns
     -------
-    dict
+    Results
         Content of ``metrics``.
 
     Raises
@@ -87,11 +90,12 @@ def report(
     """
     from mechtag.evaluation.report.accuracy_table import accuracy_markdown
     from mechtag.evaluation.report.html import Sources, write_report
+    from mechtag.evaluation.results import Results
 
-    content = read_json(metrics)
+    results = Results.read(metrics)
     for output in outputs:
         if output.suffix.lower() == ".md":
-            write_text(output, accuracy_markdown(content))
+            write_text(output, accuracy_markdown(results))
             continue
         folder = metrics.parent
         comparison = folder / f"predictions_vs_{Path(project.settings.evaluate.gold).stem}.csv"
@@ -104,7 +108,7 @@ def report(
             mlflow_run,
         )
         write_report(output, metrics, sources, codebook=project.codebook.model_dump(mode="json"))
-    return content
+    return results
 
 
 def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = None) -> None:
@@ -116,7 +120,9 @@ def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = 
         ``summary.json`` of the search.
     """
     from mechtag.evaluation.report.paper import paper_texts
+    from mechtag.evaluation.results import Results
 
-    texts = paper_texts(read_json(metrics), read_json(model / "config.json"), read_json(tagged) if tagged else None)
+    results, config = Results.read(metrics), read_json(model / "config.json")
+    texts = paper_texts(results, config, read_json(tagged) if tagged else None)
     write_text(output, texts["methods"])
     write_text(model / "README.md", texts["model_card"])

@@ -11,7 +11,7 @@ import numpy as np
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
-from mechtag.evaluation.model_comparison import compare, judge, write_comparison
+from mechtag.evaluation.model_comparison import compare_systems, decide_promotion, write_comparison
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import load_model, read_config
 from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -239,14 +239,14 @@ class Retraining:
         earlier = [row for row in coded if row.record.record_id not in added]
         papers = {"all papers": coded, "earlier papers": earlier, _NEW: new}
         figures = {
-            name: compare(
+            name: compare_systems(
                 *systems, rows, labels, codebook.relevance.key, settings.retrain, np.random.default_rng(settings.seed)
             )
             for name, rows in papers.items()
             if rows
         }
         # New papers alone do not decide: they are few, and whoever coded them wrongly did so for both models.
-        verdict = judge({name: each for name, each in figures.items() if name != _NEW}, settings.retrain)
+        verdict = decide_promotion({name: each for name, each in figures.items() if name != _NEW}, settings.retrain)
         report = self._project.reports / "retrain" / version
         heading = {
             "champion": ids[0],

@@ -9,8 +9,11 @@ from mechtag.project import Project
 
 def track(project: Project, reports: Path | None = None, model: Path | None = None) -> str:
     """Add an evaluation to the MLflow run of its model; return the run's id."""
-    from mechtag.evaluation.curves import draw_curves
+    from mechtag.evaluation.report.chart_data import chart_files
+    from mechtag.evaluation.results import Results
     from mechtag.training.mlflow_runs import log_evaluation
 
     reports = reports or project.reports
-    return log_evaluation(model or project.model, reports, project.settings, draw_curves(reports / "plots"))
+    results = Results.read(reports / "metrics.json")
+    charts = chart_files(reports / "plots", results)
+    return log_evaluation(model or project.model, reports, project.settings, results.figures(), charts)

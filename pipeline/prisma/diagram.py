@@ -6,92 +6,17 @@ for small screens.
 
 from __future__ import annotations
 
-import hashlib
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
-from xml.sax.saxutils import escape
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
+from mechtag.core.svg import FONT_FAMILY, Caption, coordinate, drawing, element, text_width, wrap
 from mechtag.pipeline.prisma.flow import CITATION, HEADER, STAGES, Box, Flow, Panel, boxes, plain_text, rows, titles
-
-# Widths in em that no common sans-serif font exceeds; DejaVu Sans and Verdana are the widest of them.
-_WIDTHS = {
-    char: em
-    for chars, em in (
-        ("ijl'., \u00a0", 0.37),
-        ("frtI:;|!()[]/\\-", 0.46),
-        ("csz", 0.56),
-        ("DGHNOQU&+<=>#~^", 0.85),
-        ("mwMW@", 1.0),
-        ("%", 1.08),
-    )
-    for char in chars
-}
-_LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
-# A word too long for its line is rather broken after one of these.
-_BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
-
-
-def _em(char: str) -> float:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0.0
-    if char in _WIDTHS:
-        return _WIDTHS[char]
-    if char.isascii():
-        return _UPPER_EM if char.isupper() else _LOWER_EM
-    return _PICTURE_EM if unicodedata.category(char) == "So" else _UNKNOWN_EM
-
-
-def text_width(text: str, size: float) -> float:
-    """Estimate the width of one line, rather too much than too little, in the unit of ``size``."""
-    # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
-    return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
-
-
-def _cut(word: str, room: float, size: float) -> int:
-    """Find how many characters of a long word go on a line: at least one, and no mark without its base."""
-    fits = 1
-    while fits < len(word) and text_width(word[: fits + 1], size) <= room:
-        fits += 1
-    if (match := _BREAK_AFTER.match(word[:fits] + ".")) and match.end() > fits // 2:
-        return min(match.end(), fits)
-    while 1 < fits < len(word) and _em(word[fits]) == 0:
-        fits -= 1
-    return fits
-
-
-def wrap(text: str, room: float, size: float) -> list[str]:
-    """Break text at spaces into lines no wider than ``room``; a word wider than that is cut.
-
-    Parameters
-    ----------
-    text
-        Words set apart by single spaces; a no-break space does not break.
-    room, size
-        Width of a line and size of the font, in the same unit.
-    """
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        longer = f"{line} {word}" if line else word
-        if text_width(longer, size) <= room:
-            line = longer
-            continue
-        if line:
-            lines.append(line)
-        while text_width(word, size) > room and len(word) > 1:
-            cut = _cut(word, room, size)
-            lines.append(word[:cut])
-            word = word[cut:]
-        line = word
-    return [*lines, line]
-
 
 # Lengths in units of the drawing: pixels at full size.
 _FONT, _LINE = 14, 18
@@ -102,10 +27,10 @@ _WIDE_BOX, _NARROW_BOX = 220, 178
 # Tints that print as good as white; every shape has a black outline, so nothing rests on colour.
 _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
 _BOLD = 1.15  # how much wider bold text runs
-_MIDDLE, _HEAVY = ' text-anchor="middle"', ' font-weight="bold"'
-_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+_CENTRED = {"text-anchor": "middle", "font-weight": "bold"}
+_SHRINKING = "max-width:100%;height:auto"
 #: Lets a diagram shrink with the page; a page that allows no style of elements takes it out.
-RESPONSIVE = ' style="max-width:100%;height:auto"'
+RESPONSIVE = f' style="{_SHRINKING}"'
 
 _Point: TypeAlias = tuple[float, float]
 _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's heading), side box
@@ -254,17 +179,13 @@ class _Layout:
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
 
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _text(x: float, y: float, text: str, size: int, more: str = "") -> str:
-    return f'<text x="{_number(x)}" y="{_number(y)}" font-size="{size}"{more}>{escape(text)}</text>'
+def _text(x: float, y: float, text: str, size: int, more: Mapping[str, str] = MappingProxyType({})) -> str:
+    return element("text", {"x": coordinate(x), "y": coordinate(y), "font-size": size, **more}, text)
 
 
 def _rectangle(x: float, y: float, width: float, height: float, fill: str) -> str:
-    place = f'x="{_number(x)}" y="{_number(y)}" width="{_number(width)}" height="{_number(height)}"'
-    return f'<rect {place} fill="{fill}" stroke="#000000"/>'
+    place = {"x": coordinate(x), "y": coordinate(y), "width": coordinate(width), "height": coordinate(height)}
+    return element("rect", {**place, "fill": fill, "stroke": "#000000"})
 
 
 def _draw_shape(shape: _Shape) -> Iterator[str]:
@@ -274,25 +195,27 @@ def _draw_shape(shape: _Shape) -> Iterator[str]:
         # The baseline of a line lies about a third of the font's size below its middle.
         y = top + (number + 0.5) * _LINE + 0.35 * _FONT
         if shape.heading:
-            yield _text(shape.centre[0], y, text, _FONT, _MIDDLE + _HEAVY)
+            yield _text(shape.centre[0], y, text, _FONT, _CENTRED)
         else:
             yield _text(shape.x + _PAD + indent, y, text, _FONT)
 
 
 def _draw_rail(stage: str, top: float, bottom: float) -> Iterator[str]:
     yield _rectangle(_MARGIN, top, _RAIL, bottom - top, _RAIL_FILL)
-    x, y = _number(_MARGIN + _RAIL / 2 + 0.35 * _FONT), _number((top + bottom) / 2)
-    turn = f'transform="translate({x} {y}) rotate(-90)"'
-    yield f'<text {turn} font-size="{_FONT}"{_MIDDLE}{_HEAVY}>{escape(stage)}</text>'
+    x, y = coordinate(_MARGIN + _RAIL / 2 + 0.35 * _FONT), coordinate((top + bottom) / 2)
+    turn = {"transform": f"translate({x} {y}) rotate(-90)"}
+    yield element("text", {**turn, "font-size": _FONT, **_CENTRED}, stage)
 
 
 def _draw_arrow(corners: Sequence[_Point]) -> Iterator[str]:
     (_, y0), (x, y) = corners[-2:]
-    points = " ".join(f"{_number(a)},{_number(b)}" for a, b in corners)
-    yield f'<polyline points="{points}" fill="none" stroke="#000000"/>'
+    yield element("polyline", {"points": _points(corners), "fill": "none", "stroke": "#000000"})
     wings = ((x - 8, y - 4), (x - 8, y + 4)) if y == y0 else ((x - 4, y - 8), (x + 4, y - 8))
-    points = " ".join(f"{_number(a)},{_number(b)}" for a, b in ((x, y), *wings))
-    yield f'<polygon points="{points}" fill="#000000"/>'
+    yield element("polygon", {"points": _points(((x, y), *wings)), "fill": "#000000"})
+
+
+def _points(corners: Sequence[_Point]) -> str:
+    return " ".join(f"{coordinate(x)},{coordinate(y)}" for x, y in corners)
 
 
 def draw(flow: Flow, narrow: bool = False) -> str:
@@ -323,21 +246,20 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     height = y + _MARGIN
     title = "PRISMA 2020 flow diagram" + (f": {flow.title}" if flow.title else "")
     description = ". ".join(line.strip() for line in plain_text(flow) if line) + "."
-    # Several diagrams may stand in one page, so each needs names of its own.
-    name = f"prisma-{hashlib.sha256((title + description + str(narrow)).encode()).hexdigest()[:8]}"
-    size = f"{_number(width)} {_number(height)}"
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size}" width="{_number(width)}" '
-            f'height="{_number(height)}"{RESPONSIVE} role="img" lang="en" '
-            f'aria-labelledby="{name}-title {name}-desc" font-family="{_FAMILY}" fill="#000000" direction="ltr">',
-            f'<title id="{name}-title">{escape(title)}</title>',
-            f'<desc id="{name}-desc">{escape(description)}</desc>',
-            f'<rect width="{_number(width)}" height="{_number(height)}" fill="{_WHITE}"/>',
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    caption = Caption("prisma", title, description, str(narrow))
+    size = {"width": coordinate(width), "height": coordinate(height)}
+    attributes = {
+        "viewBox": f"0 0 {coordinate(width)} {coordinate(height)}",
+        **size,
+        "style": _SHRINKING,
+        "role": "img",
+        "lang": "en",
+        "aria-labelledby": caption.ids,
+        "font-family": FONT_FAMILY,
+        "fill": "#000000",
+        "direction": "ltr",
+    }
+    return drawing(attributes, caption, [element("rect", {**size, "fill": _WHITE}), *parts])
 
 
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:

@@ -78,4 +78,4 @@ def systems(gold):
 
 @pytest.fixture
 def metrics(gold, systems, coded):
-    return evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded)
+    return evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded).content()

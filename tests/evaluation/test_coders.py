@@ -24,7 +24,7 @@ from mechtag.evaluation.coders import (
     with_model,
 )
 from mechtag.evaluation.predictions import System
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -116,7 +116,7 @@ def test_the_model_is_one_more_coder_and_must_know_every_record():
 
 def test_pairs_are_those_of_scikit_learn_on_what_both_judged():
     found = random_coders(np.random.default_rng(1))
-    section = agreement_section(found, "relevant", draw(40, 50, 0, np.random.default_rng(2)), 1)
+    section = agreement_section(found, "relevant", draw_resamples(40, 50, 0, np.random.default_rng(2)), 1)
     assert [(pair["a"], pair["b"]) for pair in section["pairs"]] == [("x", "y"), ("x", "z"), ("y", "z")]
     for pair in section["pairs"]:
         first, second = (found.codes[found.names.index(pair[side])] for side in "ab")
@@ -141,7 +141,7 @@ def test_intervals_draw_whole_records():
     # Two labels that say the same are no more evidence than one.
     generator = np.random.default_rng(3)
     one = (generator.random((2, 50, 1)) < 0.5).astype(float)
-    draws = draw(50, 200, 0, generator)
+    draws = draw_resamples(50, 200, 0, generator)
     single = agreement_section(coders(one, labels=("a",)), "", draws, 1)["pairs"][0]["pooled"]
     double = agreement_section(coders(np.repeat(one, 2, axis=2), labels=("a", "b")), "", draws, 1)["pairs"][0]["pooled"]
     assert double["n"] == 2 * single["n"]
@@ -150,7 +150,7 @@ def test_intervals_draw_whole_records():
 
 def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
     apart = coders([[[1, 1, 0], [NAN] * 3], [[NAN] * 3, [1, 0, 0]]])
-    section = agreement_section(apart, "relevant", draw(2, 20, 0, np.random.default_rng(1)), 1)
+    section = agreement_section(apart, "relevant", draw_resamples(2, 20, 0, np.random.default_rng(1)), 1)
     assert section["pairs"] == []
     assert section["all"]["humans"]["fleiss_kappa"]["value"] is None
     assert section["all"]["humans"]["undefined"]["gwet_ac1"] == "no item was judged by two coders"
@@ -158,7 +158,7 @@ def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
 
 def test_too_few_and_undefined_say_so():
     same = coders([[[1, 0, 0]] * 6, [[1, 0, 1]] * 6])
-    (pair,) = agreement_section(same, "relevant", draw(6, 20, 0, np.random.default_rng(1)), 5)["pairs"]
+    (pair,) = agreement_section(same, "relevant", draw_resamples(6, 20, 0, np.random.default_rng(1)), 5)["pairs"]
     assert pair["labels"]["a"]["note"] == "too few: 0 coded yes by anyone, 5 are needed for figures"
     assert pair["labels"]["a"]["agreement"] == {"value": None, "ci_low": None, "ci_high": None}
     assert pair["labels"]["relevant"]["gwet_ac1"]["value"] == 1

@@ -13,7 +13,7 @@ from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import DIFFER
 from mechtag.evaluation.gold_benchmark import evaluate, text_basis
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown
-from mechtag.evaluation.resampling import corrected_interval, draw
+from mechtag.evaluation.resampling import corrected_interval, draw_resamples
 from mechtag.pipeline.annotations.gold_table import gold_standard
 from tests.support.gold import LABELS, SETTINGS, predict, record, system
 
@@ -71,12 +71,12 @@ def test_keys_are_those_of_the_contract(metrics):
 
 
 def test_numbers_are_finite_and_the_same_seed_gives_the_same_file(metrics, gold, systems, coded):
-    again = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded)
+    again = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=coded).content()
     text = json.dumps(metrics, allow_nan=False)
     assert json.dumps(again) == text
     assert len(numbers(metrics)) > 200
     assert all(math.isfinite(number) for number in numbers(metrics))
-    other = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(5), coded=coded)
+    other = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(5), coded=coded).content()
     assert all(other[name] != metrics[name] for name in ("transfer", "coded_records", "relevance"))
 
 
@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_papers_with_a_record(gold, systems):
     systems["transfer"] = [
         predict(*unjudged, 0.5) if (row.record_id, row.label) == unjudged else row for row in systems["transfer"]
     ]
-    metrics = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2))
+    metrics = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2)).content()
     label = metrics["transfer"]["labels"]["hard_money"]
     # p3 is not judged and p7 has no record.
     assert (label["papers"], label["support"], sum(label["confusion"].values())) == (6, 4, 6)
@@ -124,7 +124,7 @@ def test_shares_of_papers_have_the_interval_of_their_counts(metrics):
 
 def test_undefined_figures_have_a_reason_and_dropped_resamples_are_counted(gold, systems):
     never = [row.model_copy(update={"decision": "no"}) for row in systems["leave_one_out"]]
-    metrics = evaluate(LABELS, gold, {"transfer": never}, SETTINGS, np.random.default_rng(2))
+    metrics = evaluate(LABELS, gold, {"transfer": never}, SETTINGS, np.random.default_rng(2)).content()
     label = metrics["transfer"]["labels"]["trust"]
     assert label["precision"]["value"] is None
     assert label["undefined"]["precision"] == "the label was suggested for no paper"
@@ -153,8 +153,8 @@ def test_coded_records_and_relevance(metrics):
 
 def test_intervals_of_sentences_draw_whole_records(metrics, coded):
     generator = np.random.default_rng(2)
-    draw(7, SETTINGS.bootstrap, SETTINGS.permutations, generator)
-    weights = draw(8, SETTINGS.bootstrap, SETTINGS.permutations, generator).weights
+    draw_resamples(7, SETTINGS.bootstrap, SETTINGS.permutations, generator)
+    weights = draw_resamples(8, SETTINGS.bootstrap, SETTINGS.permutations, generator).weights
     truth = np.array([("trust" in names) for one in coded.records for names in one.sentence_labels])
     score = np.array([row.score for row in coded.sentences if row.label == "trust"])
     values = []
@@ -205,7 +205,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
 
 def test_agreement_with_one_coder_is_that_with_the_model(gold, systems, coded):
     alone = CodedSet(coded.records, coded.documents, coded.sentences)
-    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=alone)["agreement"]
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=alone).content()["agreement"]
     assert agreement["records"] == 8
     assert [(pair["a"], pair["b"]) for pair in agreement["pairs"]] == [("c", "mechtag")]
     assert set(agreement["all"]) == {"with_model"}
@@ -216,12 +216,14 @@ def test_coders_of_a_table_are_taken_one_by_one(gold, systems, coded):
     table = [row.model_copy(update={"coder": name}) for name in ("x", "y", "z") for row in rows]
     whole = [one.model_copy(update={"sentence_labels": None}) for one in coded.records]
     several = CodedSet(whole, coded.documents, coded.sentences, table=table)
-    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=several)["agreement"]
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=several).content()[
+        "agreement"
+    ]
     assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "mechtag"]
     assert agreement["all"]["humans"]["fleiss_kappa"]["value"] == 1
     # A second coder's file is one more coder, whose sentences have nothing to stand beside.
     more = CodedSet(whole, coded.documents, coded.sentences, second=coded.second, table=table)
-    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=more)["agreement"]
+    agreement = evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=more).content()["agreement"]
     assert [one["name"] for one in agreement["coders"]] == ["x", "y", "z", "d", "mechtag"]
     assert {pair["unit"] for pair in agreement["pairs"]} == {"records"}
 
@@ -238,7 +240,7 @@ def test_rank_of_gold_papers_among_irrelevant_records(gold, systems, coded):
     )
     transfer = [row for row in systems["transfer"] if row.label != "relevant"]
     transfer += [predict(record_id, "relevant", value) for record_id, value in probabilities.items()]
-    found = evaluate(LABELS, gold, {"transfer": transfer}, SETTINGS, np.random.default_rng(2), coded=coded)
+    found = evaluate(LABELS, gold, {"transfer": transfer}, SETTINGS, np.random.default_rng(2), coded=coded).content()
     assert found["relevance"]["gold"] == {
         "included": 8,
         "papers": 7,
@@ -274,7 +276,8 @@ def test_a_gold_standard_without_notes(gold):
     found = evaluate(
         LABELS, bare, {"transfer": system(gold, np.random.default_rng(1))}, SETTINGS, np.random.default_rng(2)
     )
-    assert len(found["gold_standard"]["faults"]) == 1
+    assert found.gold_standard is not None
+    assert len(found.gold_standard.faults) == 1
     assert "p3" in accuracy_markdown(found)
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from mechtag.evaluation.coders import all_section, cells_of, pair_section
 from mechtag.evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
-from mechtag.evaluation.resampling import Draws, draw
+from mechtag.evaluation.resampling import Draws, draw_resamples
 from mechtag.evaluation.sections import labels_section, pooled_section
 
 PREVALENCE = np.array([0.65, 0.62, 0.62, 0.47, 0.38, 0.38, 0.29])
@@ -45,7 +45,7 @@ def covered(count, runs, signal, seed):
     held = {name: [] for name in true}
     for _ in range(runs):
         judged = papers(count, generator, signal)
-        for name, found in pooled_section(judged, draw(count, RESAMPLES, 1, generator))["pooled"].items():
+        for name, found in pooled_section(judged, draw_resamples(count, RESAMPLES, 1, generator))["pooled"].items():
             held[name].append(found["ci_low"] - ROUNDING <= true[name] <= found["ci_high"] + ROUNDING)
     return {name: float(np.mean(hits)) for name, hits in held.items()}
 
@@ -59,7 +59,7 @@ def label_covered(count, runs, signal, seed):
     held = {name: [] for name in true}
     for _ in range(runs):
         judged = papers(count, generator, signal)
-        section = labels_section(judged, labels, draw(count, RESAMPLES, 1, generator), 5)
+        section = labels_section(judged, labels, draw_resamples(count, RESAMPLES, 1, generator), 5)
         for column, label in enumerate(labels):
             for name, values in true.items():
                 found = section[label][name]
@@ -91,7 +91,7 @@ def agreement_covered(count, runs, seed):
     names = [name for name, found in true.items() if isinstance(found, dict) and "value" in found]
     held = {name: [] for name in names}
     for _ in range(runs):
-        found = agreement_figures(codes(count, generator), draw(count, RESAMPLES, 0, generator))
+        found = agreement_figures(codes(count, generator), draw_resamples(count, RESAMPLES, 0, generator))
         for name in names:
             held[name].append(found[name]["ci_low"] <= true[name]["value"] <= found[name]["ci_high"])
     return {name: float(np.mean(hits)) for name, hits in held.items()}

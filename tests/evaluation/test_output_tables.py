@@ -12,6 +12,7 @@ from mechtag.core.records import Evidence
 from mechtag.evaluation.output_tables import reliability_points, write_outputs
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
+from mechtag.evaluation.results import Results
 from tests.support.gold import (
     LABELS,
     predict,
@@ -21,7 +22,7 @@ from tests.support.gold import (
 def test_files_beside_the_metrics(tmp_path, gold, systems, metrics):
     quote = Evidence(sentence=0, start=0, end=5, text="=cmd()", score=1.0)
     systems["transfer"] = [row.model_copy(update={"evidence": (quote,)}) for row in systems["transfer"]]
-    write_outputs(tmp_path / "out", metrics, LABELS, gold, systems)
+    write_outputs(tmp_path / "out", Results.model_validate(metrics), LABELS, gold, systems)
 
     def read(name):
         with (tmp_path / "out" / name).open(encoding="utf-8-sig", newline="") as file:
@@ -70,7 +71,7 @@ def test_reliability_points_by_hand(gold):
 
 def test_terminal_table_fits_100_columns_without_colour(metrics):
     console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(terminal(accuracy_sections(metrics)))
+    console.print(terminal(accuracy_sections(Results.model_validate(metrics))))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
@@ -81,7 +82,7 @@ def test_terminal_table_fits_100_columns_without_colour(metrics):
 
 
 def test_markdown_says_what_the_terminal_says(metrics):
-    text = accuracy_markdown(metrics)
+    text = accuracy_markdown(Results.model_validate(metrics))
     figure = metrics["transfer"]["pooled"]["within_auc"]
     row = next(line for line in text.splitlines() if line.startswith("| model, transfer | 7 |"))
     assert f"{figure['value']:.2f} p={figure['p_value']:.3f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})" in row
@@ -96,7 +97,7 @@ def test_markdown_says_what_the_terminal_says(metrics):
 def test_paper_names_cannot_break_the_tables(metrics):
     metrics = copy.deepcopy(metrics)
     metrics["transfer"]["labels"]["[red]a|b[/]"] = metrics["transfer"]["labels"].pop("trust")
-    assert "[red]a\\|b[/]" in accuracy_markdown(metrics)
+    assert "[red]a\\|b[/]" in accuracy_markdown(Results.model_validate(metrics))
     console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(terminal(accuracy_sections(metrics)))
+    console.print(terminal(accuracy_sections(Results.model_validate(metrics))))
     assert "[red]a|b[/]" in console.export_text()

@@ -178,7 +178,7 @@ def test_figures_over_all_sets_do_not_depend_on_how_they_are_divided(gold, syste
         coded, records=[record.model_copy(update={"set_name": "one"}) for record in coded.records], about={}
     )
     divided, whole = (
-        evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=each)
+        evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=each).content()
         for each in (coded, together)
     )
     for metrics in (divided, whole):
@@ -190,7 +190,7 @@ def test_figures_over_all_sets_do_not_depend_on_how_they_are_divided(gold, syste
 
 def test_one_set_has_the_figures_of_all_records(coded: CodedSet, gold, systems) -> None:
     one = replace(coded, records=[record for record in coded.records if record.set_name == "b"], second=())
-    metrics = evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=one)
+    metrics = evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=one).content()
     own, whole = metrics["coded_records"]["sets"]["b"], metrics["coded_records"]
     assert own["relevance"]["roc_auc"]["value"] == metrics["relevance"]["coded_records"]["roc_auc"]["value"]
     for name in ("macro_average_precision", "across_auc", "within_auc"):

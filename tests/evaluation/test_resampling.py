@@ -12,7 +12,7 @@ from mechtag.evaluation.metrics import Judged, as_it_is, label_figures, pooled_f
 from mechtag.evaluation.resampling import (
     Estimate,
     corrected_interval,
-    draw,
+    draw_resamples,
     estimates,
     interval,
     of_papers,
@@ -33,7 +33,7 @@ def noise(generator, papers=30, labels=3, signal=0.0):
 
 
 def test_draws_are_papers_with_replacement_and_orders_without():
-    draws = draw(12, 50, 60, np.random.default_rng(1))
+    draws = draw_resamples(12, 50, 60, np.random.default_rng(1))
     assert draws.weights.shape == (50, 12)
     assert (draws.weights.sum(axis=1) == 12).all()
     assert draws.weights.max() > 1
@@ -45,7 +45,7 @@ def test_draws_are_papers_with_replacement_and_orders_without():
 def test_same_seed_same_figures_and_another_seed_others():
     judged = noise(np.random.default_rng(2))
     runs = [
-        estimates(pooled_figures, judged, draw(30, 200, 200, np.random.default_rng(seed)), PERMUTED)
+        estimates(pooled_figures, judged, draw_resamples(30, 200, 200, np.random.default_rng(seed)), PERMUTED)
         for seed in (3, 3, 4)
     ]
     assert runs[0] == runs[1]
@@ -54,7 +54,7 @@ def test_same_seed_same_figures_and_another_seed_others():
 
 def test_blocks_do_not_change_figures(monkeypatch):
     judged = noise(np.random.default_rng(2))
-    draws = draw(30, 150, 150, np.random.default_rng(3))
+    draws = draw_resamples(30, 150, 150, np.random.default_rng(3))
     whole = estimates(pooled_figures, judged, draws, PERMUTED)
     monkeypatch.setattr(resampling, "_BLOCK", judged.truth.size * 7)
     assert estimates(pooled_figures, judged, draws, PERMUTED) == whole
@@ -62,11 +62,11 @@ def test_blocks_do_not_change_figures(monkeypatch):
 
 def test_values_are_those_of_the_sample_and_only_some_are_permuted():
     judged = noise(np.random.default_rng(5))
-    found = estimates(pooled_figures, judged, draw(30, 100, 100, np.random.default_rng(6)), PERMUTED)
+    found = estimates(pooled_figures, judged, draw_resamples(30, 100, 100, np.random.default_rng(6)), PERMUTED)
     for name, value in pooled_figures(judged, as_it_is(judged.truth)).items():
         assert found[name][0].value == value[0]
         assert (found[name][0].p_value is not None) == (name in PERMUTED)
-    per_label = estimates(label_figures, judged, draw(30, 100, 100, np.random.default_rng(6)))
+    per_label = estimates(label_figures, judged, draw_resamples(30, 100, 100, np.random.default_rng(6)))
     assert [len(found) for found in per_label.values()] == [3] * len(per_label)
 
 
@@ -130,13 +130,13 @@ def test_interval_as_scipy():
     expected = stats.bootstrap(
         (np.arange(40),), hamming, vectorized=False, method="percentile", n_resamples=4000, rng=generator
     ).confidence_interval
-    found = estimates(pooled_figures, judged, draw(40, 4000, 1, generator))["hamming_loss"][0]
+    found = estimates(pooled_figures, judged, draw_resamples(40, 4000, 1, generator))["hamming_loss"][0]
     assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high), abs=0.03)
 
 
 def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
     generator = np.random.default_rng(8)
-    draws = draw(30, 1, 99, generator)
+    draws = draw_resamples(30, 1, 99, generator)
     null: dict[str, list[float]] = {name: [] for name in PERMUTED}
     for _ in range(200):
         for name, found in estimates(pooled_figures, noise(generator), draws, PERMUTED).items():
@@ -151,7 +151,9 @@ def test_p_values_are_uniform_where_there_is_nothing_and_small_where_there_is():
 def test_undefined_figure_has_no_value_no_interval_and_no_p():
     judged = noise(np.random.default_rng(9), papers=8, labels=1)
     one_class = replace(judged, truth=np.ones((8, 1)))
-    found = estimates(pooled_figures, one_class, draw(8, 50, 50, np.random.default_rng(1)), PERMUTED)["across_auc"][0]
+    found = estimates(pooled_figures, one_class, draw_resamples(8, 50, 50, np.random.default_rng(1)), PERMUTED)[
+        "across_auc"
+    ][0]
     assert (found.value, found.ci_low, found.ci_high, found.p_value) == (None, None, None, None)
 
 
@@ -160,7 +162,7 @@ def test_rare_label_drops_resamples_and_counts_them():
     truth = np.zeros((20, 1))
     truth[:2] = 1
     rare = replace(judged, truth=truth)
-    draws = draw(20, 1000, 1, np.random.default_rng(11))
+    draws = draw_resamples(20, 1000, 1, np.random.default_rng(11))
     found = estimates(label_figures, rare, draws)["roc_auc"][0]
     assert found.dropped == int((draws.weights[:, :2].sum(axis=1) == 0).sum()) > 50
     assert found.ci_low is not None

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score
 
 from mechtag.evaluation.metrics import Judged, as_it_is, pooled_figures
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.sections import confidence, evidence_section, rank_evidence, risk_by_coverage
 from mechtag.models.scoring import decide
 from mechtag.training.calibration import refer_band
@@ -96,14 +96,16 @@ def test_first_sentence_is_right_or_wrong_or_half_right_on_a_tie():
     found = rank_evidence(truth, score, [0, 0, 1, 1, 2, 2])
     assert found.precision_at_1.tolist() == [1.0, 0.0, 0.5]
     assert found.chance.tolist() == [0.5, 0.5, 0.5]
-    section = evidence_section(truth, score, [0, 0, 1, 1, 2, 2], draw(3, 200, 1, np.random.default_rng(0)))
+    section = evidence_section(truth, score, [0, 0, 1, 1, 2, 2], draw_resamples(3, 200, 1, np.random.default_rng(0)))
     assert section["papers_and_labels"] == 3
     assert section["precision_at_1"]["value"] == pytest.approx(0.5)
     assert section["precision_at_1"]["ci_low"] < 0.5 < section["precision_at_1"]["ci_high"]
 
 
 def test_evidence_where_no_sentence_was_coded_says_so():
-    section = evidence_section(np.zeros((2, 1)), np.zeros((2, 1)), [0, 1], draw(2, 100, 1, np.random.default_rng(0)))
+    section = evidence_section(
+        np.zeros((2, 1)), np.zeros((2, 1)), [0, 1], draw_resamples(2, 100, 1, np.random.default_rng(0))
+    )
     assert section["precision_at_1"]["value"] is None
     assert section["undefined"]["precision_at_1"] == "no sentence carries any label"
 

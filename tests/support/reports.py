@@ -49,19 +49,24 @@ def agreement() -> dict[str, Any]:
         "gwet_ac1": figure(None),
         "krippendorff_alpha": figure(0.7, 0.6, 0.8),
     }
-    counts = {"n": 10, "both_yes": 4, "both_no": 5, "only_a": 1, "only_b": 0}
+    counts = {"n": 10, "both_yes": 4, "only_a": 1, "only_b": 0, "both_no": 5}
     pairs = [
         {"a": "Ada", "b": other, "kind": kind, "unit": "records", "labels": {"pests": {**counts, **measures}}}
         | {"pooled": {**counts, **measures}}
         for other, kind in ((f"Bo {ATTACK}", "human-human"), ("mechtag", "human-model"))
     ]
-    chance = {"fleiss_kappa": figure(0.5, 0.4, 0.6), "gwet_ac1": figure(0.6), "krippendorff_alpha": figure(0.55)}
+    chance = {
+        "fleiss_kappa": figure(0.5, 0.4, 0.6),
+        "gwet_ac1": figure(0.6),
+        "krippendorff_alpha": figure(0.55),
+        "labels": {},
+    }
     return {
         "records": 10,
-        "texts": {"synopses": 8, "published": 2},
         "coders": [{"name": "Ada", "kind": "human"}, {"name": "mechtag", "kind": "model"}],
         "pairs": pairs,
         "all": {"humans": chance, "with_model": chance},
+        "texts": {"synopses": 8, "published": 2},
         "adjudicate": [
             {"record_id": "text:1", "key": "p1", "label": "pests", "reason": f"they differ {ATTACK}", "score": 0.876}
             | {"codes": {"Ada": 1, f"Bo {ATTACK}": 0}, "probability": 0.432}

@@ -14,7 +14,7 @@ from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import RetrainSettings, SentenceSettings
-from mechtag.evaluation.model_comparison import Difference, compare, judge
+from mechtag.evaluation.model_comparison import Difference, compare_systems, decide_promotion
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import load_model
 from mechtag.models.scoring import Calibration
@@ -56,7 +56,8 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     systems = [system(name, coded, scores, keys) for name, scores in zip("ab", signals, strict=True)]
     settings = RetrainSettings(bootstrap=300, margins={"across_auc": 0.05, "relevance_auc": 0.05, "kappa": 0.05})
     found = {
-        each.figure: each for each in compare(*systems, coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
+        each.figure: each
+        for each in compare_systems(*systems, coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
     }
     # Nobody has coded a plum.
     labels = [column for column in range(1, len(keys)) if len(np.unique(truth[:, column])) == 2]
@@ -70,13 +71,13 @@ def test_the_comparison_agrees_with_scikit_learn(project: Project) -> None:
     for each in (found["across_auc"], found["relevance_auc"]):
         assert each.difference == pytest.approx(each.challenger - each.champion)
         assert each.ci_low < each.difference < each.ci_high
-    assert judge({"all": list(found.values())}, settings).promote
-    back = compare(*systems[::-1], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
-    assert not judge({"all": back}, settings).promote
+    assert decide_promotion({"all": list(found.values())}, settings).promote
+    back = compare_systems(*systems[::-1], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
+    assert not decide_promotion({"all": back}, settings).promote
     # One set of papers on which it may be worse is enough to stay.
-    assert not judge({"all": list(found.values()), "earlier": back}, settings).promote
+    assert not decide_promotion({"all": list(found.values()), "earlier": back}, settings).promote
     # The papers are drawn alike for both: a system does not differ from itself, in any resample.
-    same = compare(systems[0], systems[0], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
+    same = compare_systems(systems[0], systems[0], coded, fruit.keys, keys[0], settings, np.random.default_rng(1))
     assert {(each.ci_low, each.ci_high) for each in same if each.difference is not None} == {(0.0, 0.0)}
 
 
@@ -94,7 +95,7 @@ def test_the_rule_asks_for_the_lower_end_of_the_interval(
 ) -> None:
     found = Difference("across_auc", 0.8, 0.8 + difference, difference, low, high)
     settings = RetrainSettings(margins={"across_auc": 0.02})
-    assert judge({"all": [found]}, settings).promote == promoted
+    assert decide_promotion({"all": [found]}, settings).promote == promoted
 
 
 def test_figures_that_cannot_be_compared(project: Project) -> None:
@@ -103,11 +104,13 @@ def test_figures_that_cannot_be_compared(project: Project) -> None:
     systems = [system(name, coded, each, list(fruit.all_keys)) for name, each in (("a", scores), ("b", -scores))]
     settings = RetrainSettings(bootstrap=200, margins={"across_auc": 0.1, "hamming_loss": 0.1})
     with pytest.raises(MechtagError, match="'hamming_loss' is no figure of which more is better"):
-        compare(*systems, coded, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
+        compare_systems(*systems, coded, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
     only_relevant = [record for record in coded if record.relevant]
     settings = RetrainSettings(bootstrap=200, margins={"relevance_auc": 0.1})
-    nothing = compare(*systems, only_relevant, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
-    refused = judge({"all": nothing}, settings)
+    nothing = compare_systems(
+        *systems, only_relevant, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1)
+    )
+    refused = decide_promotion({"all": nothing}, settings)
     assert (refused.promote, "not compared (all papers or none are relevant" in refused.reasons[0]) == (False, True)
 
 

@@ -14,6 +14,7 @@ from mechtag.core.records import Decision, Prediction
 from mechtag.core.settings import Settings
 from mechtag.evaluation.invariance import invariance_section
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown
+from mechtag.evaluation.results import Results
 from mechtag.models.tagger import Tagger
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
@@ -164,7 +165,7 @@ def test_predictions_are_those_of_the_record_tagged_alone(settings: Settings, fr
 def test_table_for_people_has_every_variation_with_its_counts() -> None:
     base = rows({"a": "yyn", "b": "n?n"})
     found = section(as_it_is=base, methods_added=rows({"a": "nyn", "b": "nnn"}), headings_removed=[])
-    page = accuracy_markdown({"invariance": found})
+    page = accuracy_markdown(Results.model_validate({"invariance": found}))
     table = [line.split(" | ") for line in page.splitlines() if line.startswith(("| methods added", "| headings"))]
     assert [line[:2] for line in table] == [["| methods added", "2"], ["| headings removed", "0"]]
     assert table[0][2].startswith("0.250 (")

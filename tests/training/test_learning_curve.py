@@ -14,7 +14,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings, TrainSettings
 from mechtag.evaluation.coded_records import CodedSet, learning_section
-from mechtag.evaluation.resampling import draw
+from mechtag.evaluation.resampling import draw_resamples
 from mechtag.models.features import Definitions
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training import train
@@ -129,7 +129,7 @@ def test_all_papers_give_what_training_gives(
     few = {(row.record_id, row.label): row.score for row in curve[min(curve)]}
     assert any(few[row.record_id, row.label] != row.score for row in curve[27])
 
-    draws = draw(40, 50, 50, np.random.default_rng(3))
+    draws = draw_resamples(40, 50, 50, np.random.default_rng(3))
     measured = learning_section(CodedSet(coded, (), (), learning=curve), fruit.keys, draws)
     assert list(measured) == [f"papers_{papers}" for papers in curve]
     by_row = {(row.record_id, row.label): row.score for row in curve[27]}

@@ -25,7 +25,7 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.settings import Settings
-from mechtag.evaluation.curves import draw_curves
+from mechtag.evaluation.results import LabelFigures, Pooled
 from mechtag.models.model_folder import load_model, read_config, with_model_id
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.predict import predict
@@ -211,10 +211,15 @@ def test_evaluation_goes_to_the_run_of_the_model(
 ) -> None:
     figure = {"value": 0.6, "ci_low": 0.5, "ci_high": 0.7, "p_value": None}
     nothing = {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
-    pooled = {"pooled": {"kappa": figure, "alpha": nothing}, "labels": {"x": {"f1": figure}}, "papers": 3}
-    write_json(tmp_path / "metrics.json", {"transfer": pooled, "coverage": {"abstract": 3}})
+    counts = {"papers": 3, "support": 1, "prevalence": 0.333333, "referred": 0}
+    label = counts | {"confusion": {"tp": 1, "fp": 1, "fn": 0, "tn": 1}} | dict.fromkeys(LabelFigures.words(), figure)
+    pooled = dict.fromkeys(Pooled.words(), nothing) | {"kappa": figure}
+    transfer = {"papers": 3, "pooled": pooled, "labels": {"x": label, "big_y": label}}
+    write_json(tmp_path / "metrics.json", {"transfer": transfer})
     (tmp_path / "plots").mkdir()
-    table = "protocol,label,false_positive_rate,true_positive_rate\ntransfer,x,0,0\ntransfer,x,1,1\ntransfer,y,0,1\n"
+    table = (
+        "protocol,label,false_positive_rate,true_positive_rate\ntransfer,x,0,0\ntransfer,x,1,1\ntransfer,big_y,0,1\n"
+    )
     (tmp_path / "plots/roc.csv").write_text(table, encoding="utf-8")
     (tmp_path / "report.html").write_text("<p>Fine</p>", encoding="utf-8")
     params = tmp_path / "params.yaml"
@@ -229,19 +234,20 @@ def test_evaluation_goes_to_the_run_of_the_model(
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "evaluation")}
     assert {"evaluation/report.html", "evaluation/metrics.json", "evaluation/plots"} <= files
     plots = {item.path for item in mlflow.MlflowClient().list_artifacts(run["run_id"], "evaluation/plots")}
-    assert plots == {"evaluation/plots/roc.csv", "evaluation/plots/roc.png"}
-    (axes,) = draw_curves(tmp_path / "plots")["roc"].axes
-    assert [line.get_label() for line in axes.lines[:2]] == ["x", "y"]
-    assert [tuple(point) for point in axes.lines[0].get_xydata()] == [(0, 0), (1, 1)]
+    assert plots == {f"evaluation/plots/{name}" for name in ("roc.csv", "roc_x.svg", "roc_big_y.svg")}
+    drawn = mlflow.artifacts.load_text(f"runs:/{run['run_id']}/evaluation/plots/roc_x.svg")
+    assert drawn.startswith("<svg ")
+    assert ">as for a new review</text>" in drawn  # the name of the line
 
     # The file belongs to another model: the run is found by the model's id.
     (folder / "model/mlflow_run.json").write_text('{"run_id": "0", "model_id": "0"}', encoding="utf-8")
-    assert log_evaluation("model", tmp_path, settings) == run["run_id"]
+    assert log_evaluation("model", tmp_path, settings, {}) == run["run_id"]
     write_json(folder / "model/mlflow_run.json", run)
 
     (tmp_path / "metrics.json").unlink()
-    with pytest.raises(MechtagError, match=r"metrics\.json: no such file"):
-        log_evaluation("model", tmp_path, settings)
+    status, _, message = call("track", tmp_path, "--model", "model", "--params", params)
+    assert status == 1
+    assert "metrics.json: no such file" in message
 
 
 def test_a_model_that_the_store_does_not_know_gets_a_run(
@@ -254,14 +260,13 @@ def test_a_model_that_the_store_does_not_know_gets_a_run(
     for name in ("model.safetensors", "encoder.safetensors"):
         shutil.copy(f"model/{name}", "other")
     write_json("other/config.json", other.model_dump(mode="json"))
-    write_json("metrics.json", {"transfer": {"pooled": {"kappa": {"value": 0.6}}}})
     # The folder holds the store as well, which is not logged into itself.
-    found = log_evaluation("other", ".", settings)
+    found = log_evaluation("other", ".", settings, {"transfer.pooled.kappa": 0.6})
     assert found != run["run_id"]
     assert mlflow.get_run(found).data.tags["model_id"] == other.model_id
     assert mlflow.models.get_model_info(f"runs:/{found}/model").metadata == {"model_id": other.model_id}
     Path("other/mlflow_run.json").unlink()
-    assert log_evaluation("other", ".", settings) == found
+    assert log_evaluation("other", ".", settings, {"transfer.pooled.kappa": 0.6}) == found
 
 
 def test_a_store_that_does_not_answer_is_named(
@@ -269,9 +274,8 @@ def test_a_store_that_does_not_answer_is_named(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    write_json(tmp_path / "metrics.json", {})
     with pytest.raises(MechtagError, match=r"MLflow store http://127\.0\.0\.1:9: .*Check MLFLOW_TRACKING_URI"):
-        log_evaluation(folder / "model", tmp_path, settings)
+        log_evaluation(folder / "model", tmp_path, settings, {})
     with pytest.raises(MechtagError, match="what was written to files is complete"):
         log_run(read_config(folder / "model"), folder / "model", settings, {})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from mechtag.evaluation.gold_benchmark import evaluate
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
-from mechtag.evaluation.report.wording import describe_coverage, describe_texts
+from mechtag.evaluation.results import Coverage, Results, describe_texts
 from tests.support.gold import LABELS, SET_SETTINGS, random_sets
 
 
@@ -20,7 +19,9 @@ from tests.support.gold import LABELS, SET_SETTINGS, random_sets
 def metrics(gold, systems) -> dict:
     coded = random_sets({"a": (8, 0, 0, 9), "b": (7, 6, 5, 0)})
     about = {"a": ("first 168 real papers", "synopses"), "b": ("144 invented abstracts in journal prose", "invented")}
-    return evaluate(LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=replace(coded, about=about))
+    return evaluate(
+        LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=replace(coded, about=about)
+    ).content()
 
 
 def row(text: str, section: str, start: str) -> list[str]:
@@ -35,7 +36,7 @@ def said(figure: dict) -> str:
 
 
 def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
-    text = accuracy_markdown(metrics)
+    text = accuracy_markdown(Results.model_validate(metrics))
     for name, start in (("a", "first 168 real papers"), ("b", "144 invented abstracts")):
         own = metrics["coded_records"]["sets"][name]
         ranked = row(text, "Each set of coded records: is relevance ranked well?", start)
@@ -58,7 +59,7 @@ def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
 
 
 def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
-    text = accuracy_markdown(metrics)
+    text = accuracy_markdown(Results.model_validate(metrics))
     title = "The project's own coded records, out of fold"
     (part,) = [part for part in text.split("\n## ") if part.startswith(title)]
     rows = [line.split(" | ")[0].strip("| ") for line in part.splitlines() if line.startswith("|")][2:]
@@ -77,7 +78,7 @@ def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
 
 
 def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict) -> None:
-    text = accuracy_markdown(metrics)
+    text = accuracy_markdown(Results.model_validate(metrics))
     note = (
         "The texts are 17 synopses of abstracts in other words and 18 invented abstracts. None is a published "
         "abstract, and on those the figures may be lower."
@@ -94,21 +95,10 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
 
 def test_the_tables_fit_a_terminal(metrics: dict) -> None:
     console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(terminal(accuracy_sections(metrics)))
+    console.print(terminal(accuracy_sections(Results.model_validate(metrics))))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= 100
     assert not any("…" in line for line in lines)
-
-
-def test_metrics_of_an_earlier_version_have_no_sets(metrics: dict) -> None:
-    earlier = copy.deepcopy(metrics)
-    for name in ("sets", "texts"):
-        earlier["coded_records"].pop(name)
-    earlier["agreement"].pop("texts")
-    text = accuracy_markdown(earlier)
-    assert "Each set of coded records" not in text
-    assert "The project's own coded records, out of fold" in text
-    assert "published abstract, and on those" not in text
 
 
 @pytest.mark.parametrize(
@@ -139,4 +129,4 @@ def test_kinds_of_text_in_words(texts: dict[str, int], expected: str) -> None:
 
 
 def test_a_gold_standard_of_published_abstracts_needs_no_word() -> None:
-    assert describe_coverage({"abstract": 30, "synopsis": 0, "title_only": 3, "none": 1}) == ""
+    assert Coverage(abstract=30, synopsis=0, title_only=3, none=1).describe() == ""

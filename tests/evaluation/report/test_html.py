@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mechtag.core.files import read_json
-from mechtag.evaluation.report.chart_data import figures
+from mechtag.evaluation.report.chart_data import draw_charts
+from mechtag.evaluation.results import Results
 from tests.support.reports import ATTACK, LABELS, PAPERS, Page, finished, said, value_at, write
 
 __all__ = ["finished"]  # a fixture, which pytest finds by its name here
@@ -144,7 +145,9 @@ def test_table_of_a_chart_has_its_points(finished: Path, page: Page, name: str) 
 
 def test_curves_are_drawn_through_their_points(finished: Path) -> None:
     metrics = read_json(finished / "reports/metrics.json")
-    made = figures(finished / "reports/plots", metrics, {"pests": "Pests"}, {"transfer": "new"})
+    made = draw_charts(
+        finished / "reports/plots", Results.model_validate(metrics), {"pests": "Pests"}, {"transfer": "new"}
+    )
     ((caption, drawing),) = made["roc"].panels
     assert caption == "Pests"
     area = metrics["transfer"]["labels"]["pests"]["roc_auc"]["value"]
@@ -171,8 +174,8 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
     ],
 )
 def test_axes_are_named_for_what_is_drawn_along_them(finished: Path, name: str, across: str, up: str) -> None:
-    metrics = read_json(finished / "reports/metrics.json")
-    made = figures(finished / "reports/plots", metrics, {"pests": "Pests"}, {"transfer": "new"})
+    results = Results.read(finished / "reports/metrics.json")
+    made = draw_charts(finished / "reports/plots", results, {"pests": "Pests"}, {"transfer": "new"})
     ((_, drawing),) = made[name].panels
     *_, below, beside = re.findall(r"<text ([^>]*)>([^<]*)</text>", drawing)
     assert (below[1], beside[1]) == (across, up)

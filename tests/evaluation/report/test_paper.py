@@ -12,6 +12,16 @@ import yaml
 
 from mechtag.core.errors import MechtagError
 from mechtag.evaluation.report.paper import cell, figure, paper_texts, percent
+from mechtag.evaluation.results import (
+    Figure,
+    LabelFigures,
+    PairAgreement,
+    Pooled,
+    Results,
+    SetDocuments,
+    SetMechanisms,
+    SetRelevance,
+)
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -20,7 +30,7 @@ def found(value, low=None, high=None, p_value=None):
     return {"value": value, "ci_low": low, "ci_high": high, "p_value": p_value}
 
 
-POOLED = {
+POOLED = {name: found(None) for name in Pooled.words()} | {
     "across_auc": found(0.591, 0.517, 0.663, 0.02),
     "within_auc": found(0.613, 0.524, 0.687, 0.01),
     "kappa": found(0.181, 0.077, 0.292),
@@ -29,9 +39,11 @@ POOLED = {
     "yes_right": found(0.772, 0.571, 0.957),
     "no_right": found(0.567, 0.478, 0.662),
 }
-LABEL = {
+LABEL = {name: found(None) for name in LabelFigures.words()} | {
     "papers": 34,
     "support": 22,
+    "prevalence": 0.647,
+    "referred": 12,
     "confusion": {"tp": 7, "fp": 3, "fn": 15, "tn": 9},
     "kappa": found(0.055, -0.211, 0.323),
     "roc_auc": found(0.432, 0.242, 0.627),
@@ -43,38 +55,59 @@ LABEL = {
 def one_set(title, texts, hard):
     """Figures of a set of coded records; nobody said which are hard where ``hard`` is nothing."""
     of_hard = found(None) if hard is None else found(0.876, 0.801, 0.931)
-    relevance = {"roc_auc": found(0.912, 0.855, 0.952), "roc_auc_hard": of_hard, "hard_yes": of_hard}
+    relevance = {name: found(None) for name in SetRelevance.words()}
+    relevance |= {"roc_auc": found(0.912, 0.855, 0.952), "roc_auc_hard": of_hard, "hard_yes": of_hard}
     relevance["kept"] = found(0.967, 0.919, 0.991)
     relevance["decisions"] = {"relevant": {"yes": 30, "refer": 9, "no": 2}, "hard": {"yes": 6, "refer": 0, "no": 15}}
-    return {"title": title, "texts": texts, "records": 84, "relevant": 41, "hard": hard, "relevance": relevance}
+    relevance["decisions"]["irrelevant"] = relevance["decisions"]["hard"]
+    mechanisms = {"papers": 41} | {name: found(None) for name in SetMechanisms.words()}
+    documents = {"prevalence": 0.191} | {name: found(None) for name in SetDocuments.words()}
+    counts = {"title": title, "texts": texts, "records": 84, "relevant": 41, "hard": hard}
+    return counts | {"relevance": relevance, "mechanisms": mechanisms, "documents": documents}
 
 
 @pytest.fixture
 def metrics():
     rare = {**LABEL, "support": 1, "note": "too few: 1 of 34 carry the label, 5 are needed for figures"}
-    pair = {"unit": "records", "pooled": {"n": 490, "cohen_kappa": found(0.84, 0.77, 0.91), "gwet_ac1": found(0.89)}}
+    pooled = {name: found(None) for name in PairAgreement.words()}
+    pooled |= {"n": 490, "both_yes": 100, "only_a": 20, "only_b": 20, "both_no": 350}
+    pooled |= {"cohen_kappa": found(0.84, 0.77, 0.91), "gwet_ac1": found(0.89)}
+    pair = {"unit": "records", "labels": {}, "pooled": pooled}
+    sentences = {"macro_average_precision": found(None), "across_auc": found(None)}
+    ranks = {"irrelevant_records": 89, "median_rank": 6.0, "ranks": {}}
+    baseline = {"papers": 34, "labels": {}}
+    gold = {"source": "A review, Table 9", "papers": 36, "column_sums": {}, "without_label": [], "expected_empty": {}}
+    gold |= {"other_columns": [], "faults": ["a fault of the table."], "notes": []}
     content = {
         "coverage": {"abstract": 0, "synopsis": 31, "title_only": 3, "none": 2},
         "transfer": {"papers": 34, "model_id": "m1", "pooled": POOLED, "labels": {"trust": LABEL, "rare": rare}},
         "baselines": {
-            "all_positive": {"pooled": {**POOLED, "across_auc": found(0.5), "macro_f1": found(0.64, 0.55, 0.72)}},
-            "tfidf": {"pooled": {**POOLED, "across_auc": found(0.48)}},
+            "all_positive": {
+                **baseline,
+                "pooled": {**POOLED, "across_auc": found(0.5), "macro_f1": found(0.64, 0.55, 0.72)},
+            },
+            "tfidf": {**baseline, "pooled": {**POOLED, "across_auc": found(0.48)}},
         },
         "coded_records": {
             "records": 168,
             "relevant": 79,
-            "sentences": {"sentences": 1317},
+            "coders": ["ann"],
+            "bases": ["abstract"],
+            "documents": {"papers": 168, "pooled": POOLED, "labels": {}},
+            "sentences": {"sentences": 1317, "pooled": sentences, "labels": {}},
             "texts": {"synopses": 118, "invented": 50},
             "sets": {"real": one_set("Real | ones", "synopses", None), "made": one_set("Made up", "invented", 21)},
         },
         "relevance": {
+            "baselines": {},
             "coded_records": {
+                **LABEL,
                 "papers": 168,
                 "support": 79,
                 "roc_auc": found(0.974, 0.951, 0.991),
                 "recall": found(0.949, 0.877, 0.982),
             },
-            "gold": {"included": 36, "papers": 34, "kept": 30, "no": 4},
+            "gold": {"included": 36, "papers": 34, "kept": 30, "yes": 21, "refer": 9, "no": 4, **ranks},
         },
         "agreement": {
             "records": 70,
@@ -84,8 +117,10 @@ def metrics():
                 {"a": "ann", "b": "bob", "kind": "human-human", **pair},
                 {"a": "ann", "b": "mechtag", "kind": "human-model", **pair},
             ],
+            "all": {},
+            "adjudicate": [],
         },
-        "gold_standard": {"source": "A review, Table 9", "papers": 36, "faults": ["a fault of the table."]},
+        "gold_standard": gold,
         "resampling": {"bootstrap": 2000, "permutations": 1999, "min_positives": 5},
     }
     return copy.deepcopy(content)
@@ -160,7 +195,7 @@ def shipped():
 
 
 def test_every_number_is_one_of_the_run(metrics, model, summary):
-    texts = paper_texts(metrics, model, summary)
+    texts = paper_texts(Results.model_validate(metrics), model, summary)
     allowed = numbers([metrics, model, summary]) | {str(len(model["codebook"]["labels"]))}
     for name, text in texts.items():
         assert written(run_part(text)) - allowed == set(), name
@@ -172,12 +207,12 @@ def test_every_number_of_the_shipped_run_is_one_of_its_files():
     if metrics["transfer"].get("model_id") != model["model_id"]:
         pytest.skip("the figures are older than the model; 'dvc repro' makes new ones")
     allowed = numbers([metrics, model, summary])
-    for name, text in paper_texts(metrics, model, summary).items():
+    for name, text in paper_texts(Results.model_validate(metrics), model, summary).items():
         assert written(run_part(text)) - allowed - {str(len(model["codebook"]["labels"]))} == set(), name
 
 
 def test_the_figures_stand_where_they_belong(metrics, model, summary):
-    text = paper_texts(metrics, model, summary)["methods"]
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
     assert "ranked above one without it with probability 0.59 (0.52 to 0.66)" in text
     assert "Naive methods reached 0.48 to 0.50" in text
     assert "It left 10% of decisions to people" in text
@@ -196,7 +231,7 @@ def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(met
         "abstract, and on those the figures may be lower."
     )
     gold = "For 31 of the 34 papers that were read, the text is a synopsis in other words"
-    texts = paper_texts(metrics, model, summary)
+    texts = paper_texts(Results.model_validate(metrics), model, summary)
     parts = {part.split("\n")[0]: part for text in texts.values() for part in text.split("\n## ")}
     for name in ("Methods: data collection process (PRISMA 2020, item 9)", "Accuracy"):
         assert gold in parts[name]
@@ -208,13 +243,13 @@ def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(met
         assert note.replace("118", "60").replace("50", "10") in parts[name], name
     metrics["coded_records"]["texts"] = metrics["agreement"]["texts"] = {"published": 168}
     metrics["coverage"] = {"abstract": 31, "synopsis": 0, "title_only": 3, "none": 2}
-    for text in paper_texts(metrics, model, summary).values():
+    for text in paper_texts(Results.model_validate(metrics), model, summary).values():
         assert "None is a published abstract" not in text
         assert "is a synopsis in other words" not in text
 
 
 def test_each_set_has_its_figures_in_both_texts(metrics, model):
-    texts = paper_texts(metrics, model)
+    texts = paper_texts(Results.model_validate(metrics), model)
     assert (
         "- Made up (invented abstracts), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95), against the 21 hard "
         "irrelevant records alone 0.88 (0.80 to 0.93), of which 6 were called relevant; 2 relevant records would"
@@ -227,23 +262,23 @@ def test_each_set_has_its_figures_in_both_texts(metrics, model):
         "| 0.88 (0.80 to 0.93) |"
     ) in texts["model_card"]
     assert "| Real \\| ones | synopses" in texts["model_card"]
-    del metrics["coded_records"]["sets"]
-    for text in paper_texts(metrics, model).values():
+    metrics["coded_records"]["sets"] = {}
+    for text in paper_texts(Results.model_validate(metrics), model).values():
         assert "Made up" not in text
         assert "each set of coded records" not in text
 
 
 @pytest.mark.parametrize("path", ["across_auc", "within_auc", "kappa", "macro_f1", "yes_right"])
 def test_another_figure_changes_both_texts(metrics, model, path):
-    before = paper_texts(metrics, model)
+    before = paper_texts(Results.model_validate(metrics), model)
     changed = copy.deepcopy(metrics)
     changed["transfer"]["pooled"][path] = found(0.123, 0.111, 0.135)
-    after = paper_texts(changed, model)
+    after = paper_texts(Results.model_validate(changed), model)
     assert all(before[name] != after[name] for name in before)
 
 
 def test_all_that_guidelines_ask_for_is_answered(metrics, model, summary):
-    text = paper_texts(metrics, model, summary)["methods"]
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
     for part in ("item 8", "item 9", "item 16a"):
         assert part in text
     asked = ("Tool and version", "Purpose", "Training data", "Validation data", "Checks by people", "Limits")
@@ -254,7 +289,7 @@ def test_all_that_guidelines_ask_for_is_answered(metrics, model, summary):
 
 
 def test_model_card_has_a_header_that_the_hub_reads(metrics, model):
-    text = paper_texts(metrics, model)["model_card"]
+    text = paper_texts(Results.model_validate(metrics), model)["model_card"]
     _, header, body = text.split("---\n", 2)
     head = yaml.safe_load(header)
     assert (head["library_name"], head["pipeline_tag"]) == ("mechtag", "text-classification")
@@ -279,7 +314,7 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
         del metrics[name]
     metrics["baselines"] = {}
     metrics["transfer"]["pooled"]["yes_right"] = found(None)
-    texts = paper_texts(metrics, model)
+    texts = paper_texts(Results.model_validate(metrics), model)
     assert "agreed with – of yes" in texts["methods"]
     assert "Naive methods" not in texts["methods"]
     for text in texts.values():
@@ -289,12 +324,12 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
     with pytest.raises(MechtagError, match="metrics: made with model m1, the model given is m2"):
-        paper_texts(metrics, {**model, "model_id": "m2"})
+        paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
     with pytest.raises(MechtagError, match="tagged search: made with model m0, the model given is m1"):
-        paper_texts(metrics, model, {**summary, "model_id": "m0"})
+        paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
     with pytest.raises(MechtagError, match="no protocol 'transfer' in them; run 'mechtag evaluate'"):
-        paper_texts(metrics, model)
+        paper_texts(Results.model_validate(metrics), model)
 
 
 def test_files_that_lack_something_are_refused(metrics, model, summary):
@@ -303,16 +338,15 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         (metrics, model, {}),
         (metrics, model, {"model_id": "m1"}),
         (metrics, {**model, "settings": {}}, summary),
-        ({**metrics, "gold_standard": {}}, model, summary),
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
         with pytest.raises(MechtagError, match=r"lack something: .*; write them again with this version of mechtag"):
-            paper_texts(*files)
+            paper_texts(Results.model_validate(files[0]), *files[1:])
 
 
 def test_small_parts():
-    assert figure(found(0.5)) == "0.50"
-    assert figure(found(None)) == percent(None) == "–"
+    assert figure(Figure(**found(0.5))) == "0.50"
+    assert figure(Figure(**found(None))) == percent(None) == "–"
     assert cell("a | b\nc") == "a \\| b c"
 
 
@@ -324,7 +358,7 @@ def test_command_writes_the_text_and_the_card(metrics, model, summary, tmp_path:
     words = ("--model", tmp_path / "model", "--tagged", tmp_path / "summary.json", "-o", tmp_path / "methods.md")
     status, _, message = call("methods", tmp_path / "metrics.json", *words)
     assert status == 0, message
-    texts = paper_texts(metrics, model, summary)
+    texts = paper_texts(Results.model_validate(metrics), model, summary)
     assert (tmp_path / "methods.md").read_text(encoding="utf-8") == texts["methods"]
     assert (tmp_path / "model/README.md").read_text(encoding="utf-8") == texts["model_card"]
 

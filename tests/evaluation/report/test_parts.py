@@ -110,7 +110,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     assert status == 2
     # The message stands in a box, broken where its lines end.
     assert "report.docx:areportiswrittenas.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
-    write_json(tmp_path / "metrics.json", {"read": 3, "baselines": {}})
+    write_json(tmp_path / "metrics.json", {"baselines": {}})
     sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
     with pytest.raises(MechtagError, match="no accuracy in it; name the file that 'mechtag evaluate' wrote"):
         write_report(tmp_path / "r.html", tmp_path / "metrics.json", sources, codebook=CODEBOOK)

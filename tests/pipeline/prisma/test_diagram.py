@@ -12,8 +12,9 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
+from mechtag.core.svg import wrap
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification, read_elsewhere
-from mechtag.pipeline.prisma.diagram import draw, wrap, write
+from mechtag.pipeline.prisma.diagram import draw, write
 from mechtag.pipeline.prisma.flow import Flow, boxes, join, read_flow, rows
 from tests.support.command import call
 from tests.support.flow import FOUND, WHOLE, flow_of

@@ -1,0 +1,152 @@
+"""Parts that every SVG drawing of mechtag is made of: elements, a caption for screen readers, measured text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+FONT_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+
+
+def opening(tag: str, attributes: Mapping[str, object]) -> str:
+    """Open an element; attributes keep their order."""
+    written = "".join(f' {name}="{escape(str(value), {chr(34): "&quot;"})}"' for name, value in attributes.items())
+    return f"<{tag}{written}>"
+
+
+def element(tag: str, attributes: Mapping[str, object], text: str | None = None) -> str:
+    """Write an element that holds only text, or nothing."""
+    start = opening(tag, attributes)
+    return f"{start[:-1]}/>" if text is None else f"{start}{escape(text)}</{tag}>"
+
+
+def coordinate(value: float) -> str:
+    """Write a coordinate with at most one decimal."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """Title and description of a drawing, for screen readers.
+
+    Attributes
+    ----------
+    kind
+        Kind of drawing: what its ids begin with.
+    variant
+        Sets apart the ids of drawings with the same title and description.
+    """
+
+    kind: str
+    title: str
+    description: str
+    variant: str = ""
+
+    @property
+    def _name(self) -> str:
+        # Several drawings may be in one page, so each needs ids of its own.
+        digest = hashlib.sha256((self.title + self.description + self.variant).encode()).hexdigest()
+        return f"{self.kind}-{digest[:8]}"
+
+    @property
+    def ids(self) -> str:
+        """The ids of both elements, for ``aria-labelledby``."""
+        return f"{self._name}-title {self._name}-desc"
+
+    def elements(self) -> list[str]:
+        """Write both as elements."""
+        return [
+            element("title", {"id": f"{self._name}-title"}, self.title),
+            element("desc", {"id": f"{self._name}-desc"}, self.description),
+        ]
+
+
+def drawing(attributes: Mapping[str, object], caption: Caption, parts: Iterable[str]) -> str:
+    """Write a whole drawing.
+
+    Parameters
+    ----------
+    attributes
+        Attributes of the ``svg`` element, with the ids of the caption as ``aria-labelledby``.
+    parts
+        Elements, in the order in which they are painted.
+    """
+    start = opening("svg", {"xmlns": "http://www.w3.org/2000/svg", **attributes})
+    return "\n".join([start, *caption.elements(), *parts, "</svg>"]) + "\n"
+
+
+# Widths in em that no common sans-serif font exceeds; DejaVu Sans and Verdana are the widest of them.
+_WIDTHS = {
+    char: em
+    for chars, em in (
+        ("ijl'., \u00a0", 0.37),
+        ("frtI:;|!()[]/\\-", 0.46),
+        ("csz", 0.56),
+        ("DGHNOQU&+<=>#~^", 0.85),
+        ("mwMW@", 1.0),
+        ("%", 1.08),
+    )
+    for char in chars
+}
+_LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
+# A word too long for its line is rather broken after one of these.
+_BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
+
+
+def _em(char: str) -> float:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0.0
+    if char in _WIDTHS:
+        return _WIDTHS[char]
+    if char.isascii():
+        return _UPPER_EM if char.isupper() else _LOWER_EM
+    return _PICTURE_EM if unicodedata.category(char) == "So" else _UNKNOWN_EM
+
+
+def text_width(text: str, size: float) -> float:
+    """Estimate the width of one line, rather too much than too little, in the unit of ``size``."""
+    # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
+    return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
+
+
+def _cut(word: str, room: float, size: float) -> int:
+    """Find how many characters of a long word go on a line: at least one, and no mark without its base."""
+    fits = 1
+    while fits < len(word) and text_width(word[: fits + 1], size) <= room:
+        fits += 1
+    if (match := _BREAK_AFTER.match(word[:fits] + ".")) and match.end() > fits // 2:
+        return min(match.end(), fits)
+    while 1 < fits < len(word) and _em(word[fits]) == 0:
+        fits -= 1
+    return fits
+
+
+def wrap(text: str, room: float, size: float) -> list[str]:
+    """Break text at spaces into lines no wider than ``room``; a word wider than that is cut.
+
+    Parameters
+    ----------
+    text
+        Words set apart by single spaces; a no-break space does not break.
+    room, size
+        Width of a line and size of the font, in the same unit.
+    """
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        longer = f"{line} {word}" if line else word
+        if text_width(longer, size) <= room:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        while text_width(word, size) > room and len(word) > 1:
+            cut = _cut(word, room, size)
+            lines.append(word[:cut])
+            word = word[cut:]
+        line = word
+    return [*lines, line]

@@ -1,0 +1,665 @@
+"""The accuracy figures of an evaluation: the content of ``metrics.json``, and the words that people read for it.
+
+A figure is a field of a block, so the fields are the vocabulary of figure names; its type carries its `Words`.
+A field that is not set is not written: a figure without a permutation test has no ``p_value``, for example.
+In every block, ``undefined`` says why figures have no value, and ``dropped_resamples`` how many resamples an
+interval lacks, by the name of the figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import read_json, write_json
+
+#: What reports call each kind of text, one and many.
+KINDS = {
+    "synopses": ("synopsis of an abstract in other words", "synopses of abstracts in other words"),
+    "invented": ("invented abstract", "invented abstracts"),
+    "published": ("published abstract", "published abstracts"),
+    "unknown": ("text of unknown kind", "texts of unknown kind"),
+}
+#: The protocols, by the name of their field in `Results`.
+PROTOCOLS = ("transfer", "leave_one_out")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What people read for a figure.
+
+    Attributes
+    ----------
+    column
+        Heading of a column.
+    narrow, full
+        The same in a narrow table, and where there is room to say more; by default ``column``.
+    """
+
+    column: str
+    narrow: str = ""
+    full: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "narrow", self.narrow or self.column)
+        object.__setattr__(self, "full", self.full or self.column)
+
+
+def describe_texts(texts: Mapping[str, int]) -> str:
+    """Say that figures rest on synopses or invented texts; empty where they do not, or nobody said.
+
+    Parameters
+    ----------
+    texts
+        How many records there are of each of ``KINDS``.
+    """
+    if not texts.get("synopses") and not texts.get("invented"):
+        return ""
+    parts = [f"{texts[kind]} {KINDS[kind][texts[kind] != 1]}" for kind in KINDS if texts.get(kind)]
+    listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    if texts.get("published") or texts.get("unknown"):
+        return f"The texts are {listed}. On published abstracts alone the figures may differ."
+    return f"The texts are {listed}. None is a published abstract, and on those the figures may be lower."
+
+
+class Block(BaseModel):
+    """A part of the metrics file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @classmethod
+    def words(cls) -> dict[str, Words]:
+        """Words of each figure of the block, by its name, in the order of the file."""
+        return {
+            name: words
+            for name, field in cls.model_fields.items()
+            for words in field.metadata
+            if isinstance(words, Words)
+        }
+
+    def figure(self, name: str) -> Figure:
+        """Look up a figure by its name."""
+        found = getattr(self, name)
+        if not isinstance(found, Figure):
+            raise TypeError(f"{type(self).__name__}.{name} is not a figure")
+        return found
+
+    def content(self) -> dict[str, Any]:
+        """Lay the block out as the file has it."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class Figure(Block):
+    """A number with its 95% interval; ``None`` where it has no meaning, and ``p_value`` where it was not permuted."""
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p_value: float | None = None
+
+
+# Figures of the decisions and scores of a system, over labels or for one label.
+_Across: TypeAlias = Annotated[Figure, Words("across papers", "across", "across papers (chance is 0.5)")]
+_Within: TypeAlias = Annotated[Figure, Words("within a paper", "within", "within a paper (chance is 0.5)")]
+_MacroF1: TypeAlias = Annotated[Figure, Words("macro F1", full="F1, mean over labels")]
+_MicroF1: TypeAlias = Annotated[Figure, Words("micro F1")]
+_MacroPrecision: TypeAlias = Annotated[Figure, Words("average precision", full="average precision, mean over labels")]
+_Precision: TypeAlias = Annotated[Figure, Words("precision")]
+_Recall: TypeAlias = Annotated[Figure, Words("recall")]
+_F1: TypeAlias = Annotated[Figure, Words("F1")]
+_Specificity: TypeAlias = Annotated[Figure, Words("specificity")]
+_Kappa: TypeAlias = Annotated[Figure, Words("kappa", full="Cohen's kappa")]
+_Alpha: TypeAlias = Annotated[Figure, Words("alpha", full="Krippendorff's alpha")]
+_Mcc: TypeAlias = Annotated[Figure, Words("MCC", full="Matthews correlation")]
+_RocAuc: TypeAlias = Annotated[Figure, Words("ROC AUC")]
+_AveragePrecision: TypeAlias = Annotated[Figure, Words("average precision")]
+_Brier: TypeAlias = Annotated[Figure, Words("Brier", full="Brier score")]
+_SubsetAccuracy: TypeAlias = Annotated[Figure, Words("all labels right", full="papers with all labels right")]
+_HammingLoss: TypeAlias = Annotated[Figure, Words("labels wrong", full="decisions that are wrong")]
+_Referred: TypeAlias = Annotated[Figure, Words("left to people")]
+_YesRight: TypeAlias = Annotated[Figure, Words("Yes is right", "yes is right", "share of yes that people agree with")]
+_NoRight: TypeAlias = Annotated[Figure, Words("No is right", "no is right", "share of no that people agree with")]
+# Figures of relevance on a set of records.
+_RocAucHard: TypeAlias = Annotated[Figure, Words("against hard ones", "hard ones only")]
+_RocAucEasy: TypeAlias = Annotated[Figure, Words("against easy ones", "easy ones only")]
+_Kept: TypeAlias = Annotated[Figure, Words("Relevant ones kept", "kept")]
+_Lost: TypeAlias = Annotated[Figure, Words("Relevant ones lost", "lost")]
+_HardYes: TypeAlias = Annotated[Figure, Words("Hard ones called relevant", "hard, yes")]
+_EasyYes: TypeAlias = Annotated[Figure, Words("Easy ones called relevant", "easy, yes")]
+# Figures of labels and sentences on the relevant records of a set.
+_YesFound: TypeAlias = Annotated[Figure, Words("Found by a yes")]
+_Found: TypeAlias = Annotated[Figure, Words("Found, or left to people", "found")]
+_TopSentence: TypeAlias = Annotated[Figure, Words("First sentence is right", "top sentence")]
+_Chance: TypeAlias = Annotated[Figure, Words("chance")]
+# Figures of coders.
+_Agree: TypeAlias = Annotated[Figure, Words("share of agreement", "agree")]
+_CohenKappa: TypeAlias = Annotated[Figure, Words("Cohen’s kappa", "kappa")]
+_FleissKappa: TypeAlias = Annotated[Figure, Words("Fleiss’ kappa", "Fleiss' kappa")]
+_Pabak: TypeAlias = Annotated[Figure, Words("PABAK")]
+_Ac1: TypeAlias = Annotated[Figure, Words("Gwet’s AC1", "AC1")]
+_KrippendorffAlpha: TypeAlias = Annotated[Figure, Words("Krippendorff’s alpha", "alpha")]
+# Figures of invariance.
+_Changed: TypeAlias = Annotated[Figure, Words("Share changed", "changed")]
+_MeanChange: TypeAlias = Annotated[Figure, Words("Probability moved by, on average", "probability moved by")]
+
+
+class Coverage(Block):
+    """Papers of the gold standard by the text of them that there is."""
+
+    abstract: int
+    synopsis: int
+    title_only: int
+    none: int
+
+    def describe(self) -> str:
+        """Say how many papers were read as synopses; empty for none."""
+        if not self.synopsis:
+            return ""
+        papers = self.abstract + self.synopsis + self.title_only
+        return (
+            f"For {self.synopsis} of the {papers} papers that were read, the text is a synopsis in other words, "
+            "not the published abstract; on the abstracts themselves the figures may differ."
+        )
+
+
+class Pooled(Block):
+    """Figures over all labels."""
+
+    across_auc: _Across
+    within_auc: _Within
+    macro_f1: _MacroF1
+    micro_f1: _MicroF1
+    macro_average_precision: _MacroPrecision
+    kappa: _Kappa
+    alpha: _Alpha
+    subset_accuracy: _SubsetAccuracy
+    hamming_loss: _HammingLoss
+    referred: _Referred
+    yes_right: _YesRight
+    no_right: _NoRight
+
+
+class Confusion(Block):
+    """Decisions by what people coded."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+
+class LabelFigures(Block):
+    """Counts of a label, and its figures; ``note`` says why there are none."""
+
+    papers: int
+    support: int
+    prevalence: float | None
+    confusion: Confusion
+    referred: int
+    precision: _Precision
+    recall: _Recall
+    f1: _F1
+    specificity: _Specificity
+    kappa: _Kappa
+    mcc: _Mcc
+    roc_auc: _RocAuc
+    average_precision: _AveragePrecision
+    brier: _Brier
+    note: str | None = None
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class BaselineLabelFigures(Block):
+    """The figures of a label that a naive method is compared by."""
+
+    f1: _F1
+    roc_auc: _RocAuc
+
+
+class CoverageRisk(Block):
+    """A point of the coverage-risk curve."""
+
+    coverage: float
+    risk: float
+    judgements: int
+
+
+class BaselineFigures(Block):
+    """Figures of a naive method."""
+
+    papers: int
+    pooled: Pooled
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    labels: dict[str, BaselineLabelFigures]
+
+
+class SystemFigures(Block):
+    """Figures of the model, under a protocol or on the coded records."""
+
+    papers: int
+    pooled: Pooled
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    labels: dict[str, LabelFigures]
+    coverage_risk: tuple[CoverageRisk, ...] = ()
+    model_id: str | None = None
+
+
+class SentenceFigures(Block):
+    """How well sentences are ranked, over all labels."""
+
+    macro_average_precision: _MacroPrecision
+    across_auc: _Across
+
+
+class SentenceLabel(Block):
+    """How well sentences are ranked for a label; ``note`` says why there are no figures."""
+
+    support: int
+    prevalence: float | None
+    average_precision: _AveragePrecision | None = None
+    roc_auc: _RocAuc | None = None
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    note: str | None = None
+
+
+class Sentences(Block):
+    """Figures of the sentences of the coded records."""
+
+    sentences: int
+    pooled: SentenceFigures
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    labels: dict[str, SentenceLabel]
+
+
+class EvidenceFigures(Block):
+    """How well the sentences of a paper are ranked for a label that it carries."""
+
+    papers_and_labels: int
+    precision_at_1: _TopSentence
+    average_precision: _AveragePrecision
+    chance: _Chance
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class Decisions(Block):
+    """Records by the decision on their relevance."""
+
+    yes: int
+    refer: int
+    no: int
+
+
+class SetDecisions(Block):
+    """Decisions on relevance by what people coded."""
+
+    relevant: Decisions
+    irrelevant: Decisions
+    hard: Decisions
+
+
+class SetRelevance(Block):
+    """Relevance in a set of records."""
+
+    roc_auc: _RocAuc
+    roc_auc_hard: _RocAucHard
+    roc_auc_easy: _RocAucEasy
+    kept: _Kept
+    lost: _Lost
+    yes_right: _YesRight
+    hard_yes: _HardYes
+    easy_yes: _EasyYes
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    decisions: SetDecisions
+
+
+class SetMechanisms(Block):
+    """Labels of the relevant records of a set."""
+
+    papers: int
+    across_auc: _Across
+    within_auc: _Within
+    kappa: _Kappa
+    yes_right: _YesRight
+    yes_found: _YesFound
+    kept: _Found
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class SetDocuments(Block):
+    """Labels of all records of a set."""
+
+    prevalence: float | None
+    macro_average_precision: _MacroPrecision
+    across_auc: _Across
+    within_auc: _Within
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class SetSentences(Block):
+    """Labels of the sentences of a set."""
+
+    sentences: int
+    prevalence: float | None
+    macro_average_precision: _MacroPrecision
+    across_auc: _Across
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class PairAgreement(Block):
+    """Agreement of two coders; ``note`` says why there are no figures."""
+
+    n: int
+    both_yes: int
+    only_a: int
+    only_b: int
+    both_no: int
+    agreement: _Agree
+    cohen_kappa: _CohenKappa
+    pabak: _Pabak
+    gwet_ac1: _Ac1
+    krippendorff_alpha: _KrippendorffAlpha
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    note: str | None = None
+
+
+class SecondCoder(Block):
+    """Agreement of a second coder with the codes of a set."""
+
+    records: int
+    relevance: PairAgreement
+    papers: PairAgreement
+    sentences: PairAgreement | None = None
+
+
+class RecordSet(Block):
+    """Figures of one file of coded records."""
+
+    title: str
+    texts: str
+    records: int
+    relevant: int
+    hard: int | None
+    relevance: SetRelevance
+    mechanisms: SetMechanisms
+    documents: SetDocuments
+    sentences: SetSentences | None = None
+    evidence: EvidenceFigures | None = None
+    second_coder: SecondCoder | None = None
+
+
+class CodedRecords(Block):
+    """The coded records, out of fold: all of them, then each set."""
+
+    records: int
+    relevant: int
+    coders: tuple[str, ...]
+    bases: tuple[str, ...]
+    documents: SystemFigures
+    sentences: Sentences | None = None
+    evidence: EvidenceFigures | None = None
+    texts: dict[str, int]
+    sets: dict[str, RecordSet]
+
+
+class LearningStep(Block):
+    """Figures of a model that learned from so many papers."""
+
+    papers: int
+    across_auc: _Across
+    within_auc: _Within
+    macro_f1: _MacroF1
+    macro_average_precision: _MacroPrecision
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+
+
+class GoldRelevance(Block):
+    """Decisions on the relevance of the gold papers, all of which people included."""
+
+    included: int
+    papers: int
+    kept: int
+    yes: int
+    refer: int
+    no: int
+    irrelevant_records: int
+    median_rank: float
+    ranks: dict[str, int]
+
+
+class Relevance(Block):
+    """Relevance of all coded records, of naive methods, and of the gold papers."""
+
+    coded_records: LabelFigures
+    baselines: dict[str, LabelFigures]
+    gold: GoldRelevance | None = None
+
+
+class Coder(Block):
+    """A person who coded, or the model."""
+
+    name: str
+    kind: Literal["human", "model"]
+
+
+class CoderPair(Block):
+    """Two coders of the same records or sentences."""
+
+    a: str
+    b: str
+    kind: Literal["human-human", "human-model"]
+    unit: Literal["records", "sentences"]
+    labels: dict[str, PairAgreement]
+    pooled: PairAgreement
+
+
+class CoderGroupLabel(Block):
+    """Agreement of several coders on a label; ``note`` says why there are no figures."""
+
+    n: int
+    fleiss_kappa: _FleissKappa
+    gwet_ac1: _Ac1
+    krippendorff_alpha: _KrippendorffAlpha
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    note: str | None = None
+
+
+class CoderGroup(Block):
+    """Agreement of several coders."""
+
+    fleiss_kappa: _FleissKappa
+    gwet_ac1: _Ac1
+    krippendorff_alpha: _KrippendorffAlpha
+    undefined: dict[str, str] = {}
+    dropped_resamples: dict[str, int] = {}
+    labels: dict[str, CoderGroupLabel]
+
+
+class OpenCode(Block):
+    """A code to settle."""
+
+    record_id: str
+    key: str | None
+    label: str
+    reason: str
+    score: float
+    codes: dict[str, int]
+    probability: float | None
+
+
+class Agreement(Block):
+    """Agreement of people with one another and with the model, and the codes to settle first."""
+
+    records: int
+    coders: tuple[Coder, ...]
+    pairs: tuple[CoderPair, ...]
+    all: dict[Literal["humans", "with_model"], CoderGroup]
+    texts: dict[str, int] = {}
+    adjudicate: tuple[OpenCode, ...]
+    gold: tuple[OpenCode, ...] = ()
+
+
+class ColumnSum(Block):
+    """Ticks of a column, and how many the publication counts."""
+
+    counted: int
+    printed: int | None
+
+
+class GoldStandard(Block):
+    """The gold standard and its known faults."""
+
+    source: str
+    papers: int
+    column_sums: dict[str, ColumnSum]
+    without_label: tuple[str, ...]
+    expected_empty: dict[str, tuple[str, ...]]
+    other_columns: tuple[str, ...]
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class Resampling(Block):
+    """Numbers of resamples, and the papers that must carry a label for it to get figures."""
+
+    bootstrap: int
+    permutations: int
+    min_positives: int
+
+
+class Variation(Block):
+    """Decisions that change when the texts of papers vary."""
+
+    papers: int
+    cells: int
+    changed_cells: int
+    changed: _Changed
+    mean_change: _MeanChange
+    relevance_changed: int
+    relevance_reversed: int
+
+
+class Results(Block):
+    """The content of ``metrics.json``; a block that was not measured is not set."""
+
+    coverage: Coverage | None = None
+    transfer: SystemFigures | None = None
+    leave_one_out: SystemFigures | None = None
+    baselines: dict[str, BaselineFigures] = {}
+    coded_records: CodedRecords | None = None
+    learning_curve: dict[str, LearningStep] = {}
+    relevance: Relevance | None = None
+    agreement: Agreement | None = None
+    gold_standard: GoldStandard | None = None
+    resampling: Resampling | None = None
+    invariance: dict[str, Variation] = {}
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a metrics file.
+
+        Raises
+        ------
+        MechtagError
+            The file is missing, or this version of mechtag did not write it.
+        """
+        content = read_json(path)
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first, count = error.errors()[0], error.error_count()
+            more = f", and {count - 1} more" if count > 1 else ""
+            raise MechtagError(
+                f"{path}: not the metrics that this version of mechtag writes "
+                f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}{more}); run 'mechtag evaluate' again"
+            ) from None
+
+    def write(self, path: str | Path) -> None:
+        """Write a metrics file."""
+        write_json(path, self.content())
+
+    @property
+    def protocols(self) -> dict[str, SystemFigures]:
+        """The protocols that were run, by name."""
+        found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
+        return {name: system for name, system in found.items() if system is not None}
+
+    @property
+    def sets(self) -> dict[str, RecordSet]:
+        """The sets of coded records, by name."""
+        return self.coded_records.sets if self.coded_records else {}
+
+    @property
+    def texts(self) -> dict[str, int]:
+        """Coded records by the kind of their texts."""
+        return self.coded_records.texts if self.coded_records else {}
+
+    def headline(self) -> dict[str, float | None]:
+        """Choose the figures that a reader wants first, by names that can be read without the file."""
+        found: dict[str, float | None] = {}
+        if self.coverage:
+            read = self.coverage.abstract + self.coverage.synopsis + self.coverage.title_only
+            found |= {"gold, papers read": read, "gold, papers without text": self.coverage.none}
+        for protocol, names in _HEADLINE.items():
+            if system := self.protocols.get(protocol):
+                found |= _named(words_of(protocol), system.pooled, names)
+        if coded := self.coded_records:
+            found |= _named("coded records", coded.documents.pooled, _CODED_HEADLINE)
+            for key, own in coded.sets.items():
+                found |= _named(f"relevance, {words_of(key)}", own.relevance, ("roc_auc",))
+        if relevance := self.relevance:
+            found |= _named("relevance", relevance.coded_records, ("recall",))
+            if relevance.gold:
+                found["relevance, gold papers lost"] = relevance.gold.no
+        if self.coded_records and self.coded_records.evidence:
+            found |= _named("evidence", self.coded_records.evidence, ("precision_at_1",))
+        if changed := [own.changed.value for own in self.invariance.values() if own.changed.value is not None]:
+            found["invariance, most decisions changed"] = max(changed)
+        return found
+
+    def figures(self) -> dict[str, float]:
+        """Values of all figures but those of single labels, by their dotted place in the file."""
+        return dict(_figures(self, ""))
+
+
+_HEADLINE = {
+    "transfer": ("across_auc", "within_auc", "macro_f1", "kappa", "referred", "yes_right", "no_right"),
+    "leave_one_out": ("across_auc", "within_auc", "kappa"),
+}
+_CODED_HEADLINE = ("across_auc", "within_auc", "macro_average_precision")
+
+
+def words_of(name: str) -> str:
+    """Write a name of the file as words."""
+    return name.replace("_", " ")
+
+
+def _named(prefix: str, block: Block, names: Iterable[str]) -> dict[str, float | None]:
+    words = block.words()
+    return {f"{prefix}, {words[name].column}": block.figure(name).value for name in names}
+
+
+def _figures(block: Block | Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for key, found in block.items() if isinstance(block, Mapping) else block:
+        if isinstance(found, Figure):
+            if found.value is not None:
+                yield f"{prefix}{key}", found.value
+        elif isinstance(found, Block | Mapping) and key != "labels":
+            yield from _figures(found, f"{prefix}{key}.")
