@@ -11,7 +11,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: run test check lint types clean
+.PHONY: run wheel test check lint types clean
 
 run: .venv/run.stamp
 	$(BIN)/dvc repro
@@ -28,6 +28,13 @@ test: .venv/test.stamp lint types
 
 check: .venv/test.stamp lint types
 	$(PYTEST)
+
+# The package with the codebook and the model that the pipeline trained.
+wheel: .venv/run.stamp
+	$(BIN)/dvc repro texts
+	rm -rf build dist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@echo "Install it anywhere: pipx install $$(echo dist/mechtag-*.whl)"
 
 lint: .venv/test.stamp
 	$(BIN)/ruff format --check .
