@@ -16,7 +16,7 @@ from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import TransformerEncoder, Vectors
 from mechtag.models.features import Definitions, embed_codebook
-from mechtag.models.scoring import SHARPNESS, mean, pool
+from mechtag.models.scoring import SHARPNESS, mean, pool_scores
 from mechtag.models.tagger import units_of
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -291,7 +291,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     found = {"mean": np.stack([rows.mean(axis=0) for rows in best])}
     for sharpness in _SHARPNESSES:
         name = SHIPPED_POOLING if sharpness == SHARPNESS else f"log-sum-exp, sharpness {sharpness:g}"
-        found[name] = pool(scores, corpus.lengths, sharpness)
+        found[name] = pool_scores(scores, corpus.lengths, sharpness)
     found["maximum"] = np.stack([rows[0] for rows in best])
     found["mean of the two best"] = np.stack([rows[:_BEST].mean(axis=0) for rows in best])
     found["shipped, and half the score of the whole text"] = found[SHIPPED_POOLING] + _WHOLE_WEIGHT * _labels_of_wholes(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.features import Definitions, cues
-from mechtag.models.scoring import pool
+from mechtag.models.scoring import pool_scores
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.tagger import Document, score_documents, units_of
 from mechtag.models.text import clauses
@@ -172,7 +172,7 @@ class Corpus:
         ----------
         scores : ndarray, shape (n_texts, 1 + n_labels)
         """
-        return pool(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
+        return pool_scores(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
 
     def score_documents(self, relevance: Array, scores: Array) -> Array:
         """Pool the scores of each document's content, shape (n_documents, 1 + n_labels).

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from mechtag.core.arrays import Array, Index
-from mechtag.models.scoring import pool
+from mechtag.models.scoring import pool_scores
 
 MAX_ITERATIONS = 2000
 # Odds add up here, so that each sentence of a paper learns from its code; at the sharpness of `models.scoring` it
@@ -49,7 +49,7 @@ def fit_units(
     """Fit a logistic regression of units, dense or sparse.
 
     A paper coded as a whole has the score that its units give when they are pooled as
-    `scoring.pool` does, and an intercept of its own, for a paper carries a label far
+    `scoring.pool_scores` does, and an intercept of its own, for a paper carries a label far
     more often than a sentence does (multiple-instance learning with a softened maximum;
     Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
@@ -87,7 +87,7 @@ def _fit_with_wholes(features: Any, targets: Array, regularisation: float, whole
         scores = rows @ weights
         margins = signs * (scores[:n_coded] + intercept)
         units = scores[n_coded:]
-        pooled = pool(units[:, None], wholes.lengths, SHARPNESS)[:, 0]
+        pooled = pool_scores(units[:, None], wholes.lengths, SHARPNESS)[:, 0]
         whole_margins = whole_signs * (pooled + whole_intercept)
         loss = np.logaddexp(0, -margins).sum() + WHOLE_WEIGHT * np.logaddexp(0, -whole_margins).sum()
         slopes = -signs * expit(-margins)

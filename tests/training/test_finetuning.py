@@ -16,7 +16,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.settings import TrainSettings, TuningSettings
 from mechtag.models.encoder import TransformerEncoder, locate_encoder
 from mechtag.models.features import definition_texts, embed_codebook
-from mechtag.models.scoring import mean, pool
+from mechtag.models.scoring import mean, pool_scores
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from mechtag.training.finetuning import losses
@@ -67,11 +67,11 @@ def test_pooling_in_torch_is_pooling_in_numpy() -> None:
 
     def pooled(values: np.ndarray) -> np.ndarray:
         """Relevance by the mean, labels by the softened maximum."""
-        return np.hstack([mean(values[:, :1], lengths), pool(values[:, 1:], lengths, SHARPNESS)])
+        return np.hstack([mean(values[:, :1], lengths), pool_scores(values[:, 1:], lengths, SHARPNESS)])
 
     tensor = torch.tensor(scores, requires_grad=True)
-    np.testing.assert_allclose(losses.pool(tensor, lengths).detach(), pooled(scores))
-    losses.pool(tensor, lengths).sum().backward()
+    np.testing.assert_allclose(losses.pool_tensor(tensor, lengths).detach(), pooled(scores))
+    losses.pool_tensor(tensor, lengths).sum().backward()
     step = 1e-6
     for place in np.ndindex(scores.shape):
         moved = [scores.copy(), scores.copy()]
@@ -384,7 +384,7 @@ def test_low_rank_changes_are_what_peft_merges(corpus: Corpus, encoder: Transfor
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"no.such": np.zeros(3)}, "name no.such, which it does not have"),
+        ({"no.such": np.zeros(3)}, "it has no parameter no.such"),
         ({"{weight}": np.zeros((2, 2))}, r"have shape \(2, 2\), expected \(8, 8\)"),
         ({"{weight}.lora_A": np.zeros((2, 8))}, "expected"),
         ({"{weight}.lora_B": np.zeros((8, 2))}, "expected"),

@@ -10,7 +10,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from mechtag.models.scoring import pool
+from mechtag.models.scoring import pool_scores
 from mechtag.training.multiple_instance import SHARPNESS, WHOLE_WEIGHT, Wholes, fit_units
 
 STRENGTH = 3.0
@@ -55,7 +55,7 @@ def test_the_optimum_of_papers_cannot_be_bettered_nearby() -> None:
 
     def loss(weights: np.ndarray, intercept: float) -> float:
         scores = features @ weights + intercept
-        pooled = pool((others @ weights)[:, None], lengths, SHARPNESS)[:, 0]
+        pooled = pool_scores((others @ weights)[:, None], lengths, SHARPNESS)[:, 0]
         own = min(
             np.logaddexp(0, -(2 * whole_targets - 1) * (pooled + shift)).sum() for shift in np.linspace(-15, 15, 5001)
         )

@@ -41,7 +41,7 @@ class Lessons:
 
     @property
     def has_positives(self) -> bool:
-        """Whether anything carries a label."""
+        """Return whether anything carries a label."""
         return bool((self.unit_targets[:, 1:] == 1).any() or (self.whole_targets[:, 1:] == 1).any())
 
     @cached_property

@@ -53,7 +53,7 @@ class Objective(Protocol):
         ...
 
 
-def pool(scores: Tensor, lengths: Sequence[int]) -> Tensor:
+def pool_tensor(scores: Tensor, lengths: Sequence[int]) -> Tensor:
     """Pool with gradients: relevance, the first column, by the mean, labels as `training.multiple_instance` does."""
     parts = nn.utils.rnn.pad_sequence(list(torch.split(scores, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths, device=scores.device)[:, None]
@@ -135,7 +135,7 @@ class SentenceAndPaperLoss:
         whole = [place for place, owner in enumerate(owners) if owner != NO_DOCUMENT]
         if not whole:
             return loss
-        pooled = pool(scores, [len(units) for units in batch]) + self.paper_intercept
+        pooled = pool_tensor(scores, [len(units) for units in batch]) + self.paper_intercept
         targets = lessons.whole_targets[[owners[place] for place in whole]]
         return loss + judged_loss(pooled[whole], targets, self.paper_weight)
 

@@ -94,7 +94,7 @@ def keep_challenger(places: Places, challenger: Path, version: str, tags: Mappin
 
 
 def is_kept(places: Places, model_id: str) -> bool:
-    """Whether a model is kept, and so can be brought back."""
+    """Return whether a model is kept, and so can be brought back."""
     return bool(model_id) and (places.kept / model_id / NOTE).is_file()
 
 
@@ -147,7 +147,7 @@ def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
 
 
 def interrupted(places: Places) -> bool:
-    """Whether an installation was begun and not finished."""
+    """Return whether an installation was begun and not finished."""
     return (places.kept / _JOURNAL).is_file()
 
 
