@@ -18,8 +18,8 @@ from mechtag.evaluation.gold_benchmark import PROTOCOLS
 from mechtag.evaluation.report.chart_data import figures, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.report.wording import KINDS
-from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw
-from mechtag.pipeline.prisma.flow import HEADER, read_flow, rows
+from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
+from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
@@ -222,9 +222,9 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             papers=read_matrix(comparison) if comparison else [],
             comparison=sources.comparison.name,
             figures=figures(sources.plots, content, labels, protocols),
-            flow=Markup(draw(flow).replace(RESPONSIVE, "")) if flow else None,
+            flow=Markup(draw_diagram(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
-            flow_rows=rows(flow) if flow else (),
+            flow_rows=table_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
             methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],

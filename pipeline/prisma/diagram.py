@@ -1,6 +1,6 @@
-"""A PRISMA 2020 flow diagram as SVG, with its counts as a table.
+"""Draw a PRISMA 2020 flow diagram as SVG, and write its counts as a table.
 
-It has two shapes: wide, with the panels side by side as in the template, and narrow, with the panels below one another
+There are two layouts: wide, with panels side by side as in the template, and narrow, with panels below one another
 for small screens.
 """
 
@@ -18,9 +18,20 @@ from xml.sax.saxutils import escape
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
-from mechtag.pipeline.prisma.flow import CITATION, HEADER, STAGES, Box, Flow, Panel, boxes, plain_text, rows, titles
+from mechtag.pipeline.prisma.flow import (
+    CITATION,
+    HEADER,
+    STAGES,
+    Box,
+    Flow,
+    Panel,
+    boxes,
+    plain_text,
+    table_rows,
+    titles,
+)
 
-# Widths in em that no common sans-serif font exceeds; DejaVu Sans and Verdana are the widest of them.
+# Widths in em that no common sans-serif font exceeds; DejaVu Sans and Verdana are the widest.
 _WIDTHS = {
     char: em
     for chars, em in (
@@ -34,7 +45,7 @@ _WIDTHS = {
     for char in chars
 }
 _LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
-# A word too long for its line is rather broken after one of these.
+# Prefer to break a word that is too long for its line after one of these.
 _BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
 
 
@@ -49,13 +60,13 @@ def _em(char: str) -> float:
 
 
 def text_width(text: str, size: float) -> float:
-    """Estimate the width of one line, rather too much than too little, in the unit of ``size``."""
-    # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
+    """Return an upper estimate of the width of one line, in the unit of ``size``."""
+    # After decomposition, an accented letter counts as its base letter, and a ligature as its letters.
     return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Find how many characters of a long word go on a line: at least one, and no mark without its base."""
+    """Return how many characters of a long word fit on a line: at least one, and no mark without its letter."""
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:
         fits += 1
@@ -67,12 +78,12 @@ def _cut(word: str, room: float, size: float) -> int:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """Break text at spaces into lines no wider than ``room``; a word wider than that is cut.
+    """Break text at spaces into lines no wider than ``room``; break words that are wider.
 
     Parameters
     ----------
     text
-        Words set apart by single spaces; a no-break space does not break.
+        Words separated by single spaces; lines do not break at no-break spaces.
     room, size
         Width of a line and size of the font, in the same unit.
     """
@@ -99,12 +110,12 @@ _SMALL, _SMALL_LINE = 11, 14
 _PAD, _INDENT, _HANG = 10, 12, 8
 _BELOW, _BESIDE, _MARGIN, _RAIL, _LANE = 30, 22, 8, 24, 12
 _WIDE_BOX, _NARROW_BOX = 220, 178
-# Tints that print as good as white; every shape has a black outline, so nothing rests on colour.
+# Tints that print almost white; every shape has a black outline, so nothing depends on colour.
 _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
-_BOLD = 1.15  # how much wider bold text runs
+_BOLD = 1.15  # factor by which bold text is wider
 _MIDDLE, _HEAVY = ' text-anchor="middle"', ' font-weight="bold"'
 _FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-#: Lets a diagram shrink with the page; a page that allows no style of elements takes it out.
+#: Lets a diagram shrink with the page; pages that forbid style attributes remove it.
 RESPONSIVE = ' style="max-width:100%;height:auto"'
 
 _Point: TypeAlias = tuple[float, float]
@@ -113,7 +124,7 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """Lines of text (indent, text) in a rectangle; ``row_top`` and ``y`` are set once all heights are known."""
+    """A rectangle with lines of text (indent, text); ``row_top`` and ``y`` are set once all heights are known."""
 
     lines: Sequence[tuple[float, str]]
     x: float
@@ -140,7 +151,7 @@ def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
     if box.heading:
         yield from ((0, text) for text in wrap(box.heading, room, _FONT))
     for line in box.lines:
-        # No-break spaces hold the count together.
+        # No-break spaces keep the count on one line.
         count = "(n\u00a0not\u00a0known)" if line.n is None else f"(n\u00a0=\u00a0{line.n:,})"
         indent = line.level * _INDENT
         for number, text in enumerate(wrap(f"{line.text} {count}", room - indent - _HANG, _FONT)):
@@ -155,7 +166,7 @@ class _Layout:
         self._flow = flow
         self._boxes = boxes(flow)
         self._box_width = _NARROW_BOX if narrow else _WIDE_BOX
-        # In the narrow shape, lines that pass by a panel run in lanes on its left.
+        # In the narrow layout, lines that pass a panel run in lanes on its left.
         self._lanes = flow.updated + flow.other_methods if narrow else 0
         self._left = _MARGIN + _RAIL + _BESIDE / 2 + self._lanes * _LANE
         self.shapes = {**self._headings(), **self._filled()}
@@ -164,7 +175,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Left edge of a panel's main or side boxes."""
+        """Return the left edge of a panel's main or side boxes."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -188,7 +199,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set ``y`` of every shape, and the rails along rows of one stage; return the lowest edge."""
+        """Set ``y`` of every shape and the rails along the rows of each stage; return the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -209,7 +220,7 @@ class _Layout:
         return bottom
 
     def arrows(self) -> Iterator[list[_Point]]:
-        """Corners of the lines from box to box; each ends in an arrowhead."""
+        """Yield the corners of each line from box to box, which ends in an arrowhead."""
         main: dict[Panel, list[_Shape]] = {}
         for (panel, step, side), shape in self.shapes.items():
             if side:
@@ -240,7 +251,7 @@ class _Layout:
         return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
 
     def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
-        """Go down, then sideways in the gap above the row of ``end``."""
+        """Return a line that goes down, then sideways in the gap above the row of ``end``."""
         x = start.centre[0]
         return [(x, start.bottom), *self._enter(x, end)]
 
@@ -249,7 +260,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Go down in a lane on the left of what stands between."""
+        """Return a line that goes down in a lane on the left of the panels in between."""
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
@@ -295,7 +306,7 @@ def _draw_arrow(corners: Sequence[_Point]) -> Iterator[str]:
     yield f'<polygon points="{points}" fill="#000000"/>'
 
 
-def draw(flow: Flow, narrow: bool = False) -> str:
+def draw_diagram(flow: Flow, narrow: bool = False) -> str:
     """Draw a flow diagram.
 
     Parameters
@@ -303,13 +314,13 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     flow
         Counts; see `flow.join`.
     narrow
-        Panels below one another instead of side by side.
+        Whether to place panels below one another instead of side by side.
 
     Returns
     -------
     str
-        SVG: text as text, a title and a description for screen readers, no script, no style
-        sheet, nothing loaded from elsewhere; the same for the same counts.
+        SVG with selectable text, and a title and a description for screen readers; without scripts, style
+        sheets or external resources. Equal counts yield the same SVG.
     """
     layout = _Layout(flow, narrow)
     width = layout.width
@@ -323,7 +334,7 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     height = y + _MARGIN
     title = "PRISMA 2020 flow diagram" + (f": {flow.title}" if flow.title else "")
     description = ". ".join(line.strip() for line in plain_text(flow) if line) + "."
-    # Several diagrams may stand in one page, so each needs names of its own.
+    # Several diagrams may be on one page, so each needs unique ids.
     name = f"prisma-{hashlib.sha256((title + description + str(narrow)).encode()).hexdigest()[:8]}"
     size = f"{_number(width)} {_number(height)}"
     return "\n".join(
@@ -341,7 +352,7 @@ def draw(flow: Flow, narrow: bool = False) -> str:
 
 
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
-    """Write the diagram, and its counts as ``NAME_counts.csv`` beside it; return the path of the table.
+    """Write the diagram, and its counts as ``NAME_counts.csv`` in the same folder; return the path of the table.
 
     Raises
     ------
@@ -350,8 +361,8 @@ def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() != ".svg":
-        raise MechtagError(f"{path}: the diagram is an SVG file; give a name that ends in .svg")
+        raise MechtagError(f"{path}: the diagram is an SVG file; choose a name that ends in .svg")
     table = path.with_name(f"{path.stem}_counts.csv")
-    write_text(path, draw(flow, narrow))
-    write_csv(table, HEADER, rows(flow), bom=True)
+    write_text(path, draw_diagram(flow, narrow))
+    write_csv(table, HEADER, table_rows(flow), bom=True)
     return table
