@@ -15,7 +15,7 @@ from mechtag.core.files import StrPath
 
 
 class Strict(BaseModel):
-    """Base class of files that users write: unknown keys are refused, and instances are immutable."""
+    """Base class of models of files: unknown keys are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
