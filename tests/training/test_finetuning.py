@@ -20,7 +20,7 @@ from mechtag.models.scoring import mean, pool_scores
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from mechtag.training.finetuning import losses
-from mechtag.training.finetuning.batches import cut_batches, make_lessons
+from mechtag.training.finetuning.batches import cut_batches, prepare_corpus
 from mechtag.training.finetuning.loop import EPOCH, FINISHED, METHODS, hold_out, rate_share, tune
 from mechtag.training.finetuning.trainers import Trainer, count_epochs, make_trainer
 from mechtag.training.heads import fit_heads
@@ -141,10 +141,10 @@ def test_papers_teach_only_what_their_sentences_were_not_coded_for(corpus: Corpu
 
 
 def test_items_to_pair_carry_their_own_targets(corpus: Corpus, encoder: TransformerEncoder) -> None:
-    lessons = make_lessons(corpus, encoder)
-    targets = lessons.targets_of(lessons.judged_items).numpy()
+    data = prepare_corpus(corpus, encoder)
+    targets = data.targets_of(data.judged_items).numpy()
     assert not np.isnan(targets).any()
-    for units, found in zip(lessons.judged_items, targets, strict=True):
+    for units, found in zip(data.judged_items, targets, strict=True):
         row = corpus.document[units[0]]
         by_paper = row != NO_DOCUMENT and row < 20
         expected = corpus.document_targets[row] if by_paper else corpus.unit_targets[units[0]]
