@@ -35,7 +35,7 @@ from mechtag.models.encoder import Encoder, TransformerEncoder, Vectors, locate_
 from mechtag.models.features import embed_codebook
 from mechtag.models.tagger import Tagger, units_of
 from mechtag.training.dataset import build_corpus
-from mechtag.training.finetuning.trainers import Frozen, make_trainer
+from mechtag.training.finetuning.trainers import FrozenTrainer, make_trainer
 from mechtag.training.heads import fit
 
 System = Callable[["Bench", "Task"], Ticks]
@@ -111,7 +111,7 @@ def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) 
     corpus = build_corpus(documents, [], codebook.keys, bench.encoder, definitions)
     settings = TrainSettings(trainer=trainer)
     if trainer == "frozen":
-        fitted = fit(corpus, Frozen(bench.encoder, definitions), settings, task.seed)
+        fitted = fit(corpus, FrozenTrainer(bench.encoder, definitions), settings, task.seed)
     else:
         tuning = make_trainer(bench.transformer, codebook, definitions, settings, work=_KEPT / "checkpoints")
         fitted = fit(corpus, tuning, settings, task.seed)

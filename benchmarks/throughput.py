@@ -29,7 +29,7 @@ from mechtag.core.parquet import read_records, read_sentences, write_predictions
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.model_folder import Model, load_model
-from mechtag.models.runtimes.choice import RUNTIMES, Runtime, compare
+from mechtag.models.runtimes.choice import RUNTIMES, Runtime, measure_agreement
 from mechtag.models.tagger import Document, Scored
 from mechtag.pipeline.tagging.predict import documents_of, predict
 from mechtag.pipeline.text.sentences import split
@@ -162,8 +162,8 @@ def agreement(count: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for runtime in _MECHTAG[1:]:
         scored = _scored(runtime, [*documents, *judged])
-        on_abstracts = compare(expected[: len(documents)], scored[: len(documents)])
-        on_gold = compare(expected[len(documents) :], scored[len(documents) :])
+        on_abstracts = measure_agreement(expected[: len(documents)], scored[: len(documents)])
+        on_gold = measure_agreement(expected[len(documents) :], scored[len(documents) :])
         found[runtime] = {
             "largest difference": on_abstracts.difference,
             "decisions changed": on_abstracts.changed,

@@ -16,12 +16,12 @@ from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import TransformerEncoder, Vectors
 from mechtag.models.features import Definitions, embed_codebook
-from mechtag.models.scoring import SHARPNESS, mean, pool
+from mechtag.models.scoring import SHARPNESS, mean, pool_scores
 from mechtag.models.tagger import units_of
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
-from mechtag.training.finetuning.trainers import Frozen, Trainer
+from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer
 from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts
 from mechtag.training.train import load_encoder
 
@@ -66,9 +66,9 @@ class Ground:
         return np.asarray(table["targets"], dtype=np.float64), np.asarray(table["document"], dtype=np.int64)
 
     @property
-    def frozen(self) -> Frozen:
+    def frozen(self) -> FrozenTrainer:
         """The trainer that leaves the encoder as it is."""
-        return Frozen(self.encoder, self.definitions)
+        return FrozenTrainer(self.encoder, self.definitions)
 
     @property
     def sets(self) -> dict[str, Mask]:
@@ -133,7 +133,7 @@ def of_whole(ground: Ground, learnt: Mask) -> Array:
 def of_whole_and_title(ground: Ground, learnt: Mask) -> Array:
     """Score the vectors of the whole text and of the title by logistic regression."""
     corpus = ground.corpus
-    titles = corpus.vectors[[rows[0] for rows in corpus.rows()]]
+    titles = corpus.vectors[[rows[0] for rows in corpus.rows_by_document()]]
     return _regression(np.hstack([corpus.wholes, titles]).astype(np.float64), ground, learnt)
 
 
@@ -287,11 +287,11 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     corpus = ground.corpus
     own = corpus.document != NO_DOCUMENT
     scores = np.where(corpus.counts[own, None], texts, -np.inf)[:, 1:]
-    best = [np.sort(scores[rows][corpus.counts[rows]], axis=0)[::-1] for rows in corpus.rows()]
+    best = [np.sort(scores[rows][corpus.counts[rows]], axis=0)[::-1] for rows in corpus.rows_by_document()]
     found = {"mean": np.stack([rows.mean(axis=0) for rows in best])}
     for sharpness in _SHARPNESSES:
         name = SHIPPED_POOLING if sharpness == SHARPNESS else f"log-sum-exp, sharpness {sharpness:g}"
-        found[name] = pool(scores, corpus.lengths, sharpness)
+        found[name] = pool_scores(scores, corpus.lengths, sharpness)
     found["maximum"] = np.stack([rows[0] for rows in best])
     found["mean of the two best"] = np.stack([rows[:_BEST].mean(axis=0) for rows in best])
     found["shipped, and half the score of the whole text"] = found[SHIPPED_POOLING] + _WHOLE_WEIGHT * _labels_of_wholes(

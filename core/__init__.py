@@ -1,1 +1,1 @@
-"""What everything may import: errors, records, codebook, settings and files. Imports nothing else of mechtag."""
+"""Shared foundations: errors, records, codebook, settings and files. Imports no other mechtag package."""

@@ -1,4 +1,4 @@
-"""Types of arrays that most modules share."""
+"""Array types that most modules share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codebook: which labels there are, in which order, and what each means."""
+"""The codebook: its labels, their order and their meaning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.core.files import StrPath
 
 
 class Strict(BaseModel):
-    """What users write into a file: no keys but its own, and no change once it is read."""
+    """Base class of models of files: unknown keys are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,7 +23,7 @@ class Strict(BaseModel):
 _File = TypeVar("_File", bound=BaseModel)
 _KEY = r"^[a-z][a-z0-9_]*$"
 _NOT_BLANK = r"\S"
-# Columns that name the paper in tables with a column a label.
+# Columns that identify the paper in tables with one column per label.
 _COLUMNS = frozenset(("key", "paper", "record_id"))
 
 
@@ -35,11 +35,11 @@ class Label(Strict):
     key
         Identifier used in tables and settings: lower-case letters, digits, ``_``.
     name
-        What people read.
+        Display name.
     definition
-        What the code means; an input of the model.
+        Meaning of the code; an input of the model.
     include, exclude
-        Coding rules: what counts, and what does not.
+        Coding rules: what counts and what does not.
     """
 
     key: str = Field(pattern=_KEY)
@@ -50,7 +50,7 @@ class Label(Strict):
 
 
 class Relevance(Strict):
-    """The rule that says whether a record belongs into the review at all."""
+    """The rule that decides whether a record belongs in the review."""
 
     key: str = Field(default="relevant", pattern=_KEY)
     name: str = Field(default="Relevant", pattern=_NOT_BLANK)
@@ -76,29 +76,29 @@ class Codebook(Strict):
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise ValueError(f"label {', '.join(doubled)} stands more than once; each key must be unique")
+            raise ValueError(f"label {', '.join(doubled)} appears more than once; each key must be unique")
         if taken := sorted(_COLUMNS.intersection(keys)):
-            raise ValueError(f"a label cannot have the key {' or '.join(taken)}: columns of that name say which paper")
+            raise ValueError(f"no label may have the key {' or '.join(taken)}: columns of that name identify the paper")
         return self
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Keys of the labels, in codebook order, without relevance."""
+        """Return the keys of the labels in codebook order, without relevance."""
         return tuple(label.key for label in self.labels)
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Key of relevance, then the keys of the labels: the column order of scores."""
+        """Return the key of relevance, then the keys of the labels: the column order of scores."""
         return (self.relevance.key, *self.keys)
 
     @property
     def entries(self) -> tuple[Label | Relevance, ...]:
-        """Relevance, then the labels, in the order of ``all_keys``."""
+        """Return relevance, then the labels, in the order of ``all_keys``."""
         return (self.relevance, *self.labels)
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Hash of what each entry means, by key: two codebooks mean the same by a label where these are equal."""
+        """Return a hash of each entry's meaning, by key; equal hashes mean that two codebooks define a label alike."""
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
             for entry in self.entries
@@ -106,7 +106,7 @@ class Codebook(Strict):
 
     @property
     def sha256(self) -> str:
-        """Hash of the meaning of the codebook; layout and comments of the file do not count."""
+        """Return a hash of the codebook's content; layout and comments of the file do not affect it."""
         return _digest(self.model_dump(mode="json"))
 
 
@@ -120,8 +120,8 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        The file is missing, is no YAML mapping, has an unknown or missing key,
-        or a label key stands twice or is the name of a column of papers.
+        The file is missing, is not a YAML mapping, has an unknown or missing key,
+        or a label key is repeated or is a reserved column name.
     """
     return read_yaml(
         path,
@@ -140,23 +140,23 @@ def read_yaml(
     empty: dict[str, Any] | None = None,
     loader: type[yaml.SafeLoader] = yaml.SafeLoader,
 ) -> _File:
-    """Read a YAML file that users write, and check it.
+    """Read a YAML file written by a user and validate it.
 
     Parameters
     ----------
     missing, expected
-        What to say where there is no file, and where it is no mapping.
+        Messages for a missing file and for a file that is not a mapping.
     empty
-        What an empty file stands for, if it may be empty.
+        Content that an empty file stands for; ``None`` if the file must not be empty.
 
     Raises
     ------
     MechtagError
-        The file is missing, is no YAML mapping, or is not as ``model`` says.
+        The file is missing, is not a YAML mapping, or does not fit ``model``.
     """
     path = Path(path)
     try:
-        # All loaders are safe ones: they make nothing but plain values.
+        # All loaders passed in are safe loaders: they construct plain values only.
         data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
     except FileNotFoundError:
         raise MechtagError(f"{path}: {missing}") from None
@@ -174,7 +174,7 @@ def read_yaml(
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Tell a pydantic error in one line a fault, with the place in the file."""
+    """Format a pydantic error, one line per fault, each with its location in the file."""
     lines = []
     faults = error.errors()
     for fault in faults:
@@ -182,7 +182,7 @@ def describe_validation(path: str | Path, error: ValidationError) -> str:
         if fault["type"] == "too_short" and any(
             len(other["loc"]) > depth and other["loc"][:depth] == fault["loc"] for other in faults
         ):
-            continue  # Items that are faulty themselves were not counted.
+            continue  # Faulty items were not counted, so the list only looks too short.
         place = ".".join(str(part) for part in fault["loc"]) or "top level"
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
@@ -190,8 +190,8 @@ def describe_validation(path: str | Path, error: ValidationError) -> str:
         elif fault["type"] == "tuple_type":
             message = "expected a list, such as [one, two]"
         elif fault.get("ctx", {}).get("pattern") == _NOT_BLANK:
-            message = "is empty; write it out"
+            message = "is empty; enter a text"
         elif fault.get("ctx", {}).get("pattern") == _KEY:
-            message = f"{fault['input']!r} is no key; write lower-case letters a to z, digits and _, a letter first"
+            message = f"{fault['input']!r} is not a valid key; use a to z, digits and _, starting with a letter"
         lines.append(f"{path}: {place}: {message}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The one error class that commands show to users instead of a traceback."""
+"""The error class that commands show to users instead of a traceback."""
 
 from __future__ import annotations
 

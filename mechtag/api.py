@@ -321,7 +321,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from mechtag.models.features import embed_codebook
         from mechtag.models.tagger import Tagger as Model
         from mechtag.training.dataset import CodedDocument, build_corpus
-        from mechtag.training.finetuning.trainers import Frozen
+        from mechtag.training.finetuning.trainers import FrozenTrainer
         from mechtag.training.heads import fit
 
         codebook = self._read_codebook()
@@ -357,7 +357,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             word_regularisation=self.word_regularisation,
             relevance_regularisation=self.relevance_regularisation,
         )
-        fitted = fit(corpus, Frozen(encoder, definitions), settings, self.seed)
+        fitted = fit(corpus, FrozenTrainer(encoder, definitions), settings, self.seed)
         self.tagger_ = Model(codebook, encoder, definitions, fitted.heads, fitted.calibration)
         content = [corpus.whole_texts, corpus.document_targets.tolist(), codebook.sha256, self.get_params()]
         self.model_id_ = hashlib.sha256(repr(content).encode()).hexdigest()[:16]

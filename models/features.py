@@ -1,4 +1,4 @@
-"""What a sentence is scored from: its vector, TF-IDF of its words, and its likeness to each definition."""
+"""Features of a sentence: its vector, TF-IDF of its words, and its similarity to each definition."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mechtag.core.arrays import Array
 from mechtag.core.codebook import Codebook
 from mechtag.models.encoder import Encoder, Vectors
 
-# Single words and pairs; a word that comes twice in a sentence counts little more than once.
+# Single words and word pairs, with sublinear term frequency: a repeated word counts little more than once.
 COUNTING = {"ngram_range": (1, 2), "sublinear_tf": True}
-# A term of one sentence alone can only be learnt by heart.
+# A term that occurs in a single sentence can only be memorised.
 _MIN_SENTENCES = 2
 
 
 @dataclass(frozen=True)
 class Words:
-    """A vocabulary and its weights.
+    """A TF-IDF vocabulary and its weights.
 
     Attributes
     ----------
@@ -43,14 +43,14 @@ class Words:
         return vectorizer
 
     def features(self, texts: Sequence[str]) -> csr_matrix:
-        """Give each text its TF-IDF row of unit length, shape (n_texts, n_terms)."""
+        """Return a TF-IDF row of unit length for each text, shape (n_texts, n_terms)."""
         if not self.terms or not texts:
             return csr_matrix((len(texts), len(self.terms)))
         return csr_matrix(self._vectorizer.transform(texts))
 
 
 def fit_words(texts: Sequence[str]) -> Words:
-    """Collect the terms that stand in at least two texts, in alphabetical order."""
+    """Return the terms that occur in at least two texts, in alphabetical order, with their weights."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)
@@ -59,11 +59,11 @@ def fit_words(texts: Sequence[str]) -> Words:
     return Words(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_.astype(np.float64))
 
 
-# Likenesses vary little beside the hundreds of vector elements; this factor lets a
-# regularised head make use of them.
+# Similarities vary little compared with the hundreds of vector elements; this factor lets
+# a regularised head use them.
 LIKENESS_SCALE = 3.0
 N_LIKENESSES = 2
-# The likenesses, and whether the sentence reports results.
+# The similarities, and how likely the sentence reports results.
 N_CUES = N_LIKENESSES + 1
 _ROLE_SCALE = 0.3
 
@@ -84,13 +84,13 @@ class Definitions:
     label: NDArray[np.int64]
 
     def likenesses(self, vectors: Vectors) -> Array:
-        """Compare sentences with the codebook.
+        """Return the similarity of sentences to each label of the codebook.
 
         Returns
         -------
         ndarray, shape (n_sentences, n_labels, 2)
             Scaled cosine with the label's definition, and the highest scaled cosine with
-            any of its rules (the definition again where it has none).
+            any of its ``include`` rules (with the definition if it has none).
         """
         cosines = LIKENESS_SCALE * (vectors.astype(np.float64) @ self.vectors.T.astype(np.float64))
         columns = []
@@ -102,7 +102,7 @@ class Definitions:
 
 
 def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
-    """Give the definitions and ``include`` rules, label after label, and the label of each."""
+    """Return the definitions and ``include`` rules of all labels, and the label index of each."""
     texts: list[str] = []
     owner: list[int] = []
     for index, label in enumerate(codebook.labels):
@@ -119,14 +119,14 @@ def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
 
 
 def cues(likenesses: Array, reports: Array) -> Array:
-    """Join what is told of a sentence besides its vector and words.
+    """Concatenate the features of a sentence other than its vector and words.
 
     Parameters
     ----------
     likenesses : ndarray, shape (n_sentences, n_labels, 2)
         See `Definitions.likenesses`.
     reports : ndarray, shape (n_sentences,)
-        See `sentence_roles.Reading`.
+        See `sentence_roles.PartRoles`.
 
     Returns
     -------

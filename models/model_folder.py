@@ -27,17 +27,17 @@ from mechtag.models.weight_changes import Arrays, unpack_tuned
 FORMAT_VERSION = 4
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
-# What training changed in the encoder; it holds nothing where the encoder was left as it is.
+# The weights that fine-tuning changed in the encoder; empty if the encoder is unchanged.
 TUNED = "encoder.safetensors"
-# The encoder as other runtimes read it; made again when it is missing, so it may be deleted at any time.
+# Exports of the encoder for other runtimes; recreated if missing, so they may be deleted at any time.
 EXPORTS = "runtimes"
 
 
 class EncoderConfig(BaseModel):
-    """Which encoder a model was trained with.
+    """The encoder that a model was trained with.
 
-    ``sha256`` is that of the encoder's own weights, ``tuned_sha256`` that of the file with
-    what training changed in them.
+    ``sha256`` is the hash of the encoder's original weights, ``tuned_sha256`` the hash of the
+    file with the weights that training changed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,14 +51,14 @@ class EncoderConfig(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """What ``config.json`` says.
+    """Content of ``config.json``.
 
     Attributes
     ----------
     model_id
-        Hash of the weights and of the rest of the configuration: same id, same answers.
+        Hash of the weights and the rest of the configuration: models with the same id give the same predictions.
     settings, data, versions
-        Training settings, SHA-256 of each input file, and versions of the libraries.
+        Training settings, SHA-256 of each input file, and library versions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,14 +76,14 @@ class ModelConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A tagger with the configuration it was made under.
+    """A tagger with its configuration.
 
     Attributes
     ----------
     choice
-        The runtime that the tagger's encoder runs in.
+        The runtime of the tagger's encoder, and the reason for it.
     reference
-        Gives the same encoder in torch, which is loaded if it was not.
+        Returns the same encoder in torch, loading it on the first call.
     """
 
     tagger: Tagger
@@ -93,7 +93,7 @@ class Model:
 
 
 def pack(tagger: Tagger) -> bytes:
-    """Serialise all arrays of a tagger, but for the encoder's, as safetensors."""
+    """Serialise all arrays of a tagger, except those of the encoder, as safetensors."""
     arrays = {
         "definitions.vectors": tagger.definitions.vectors,
         "definitions.label": tagger.definitions.label,
@@ -105,7 +105,7 @@ def pack(tagger: Tagger) -> bytes:
         "heads.cue_weights": tagger.heads.cue_weights,
         "heads.word_weights": tagger.heads.word_weights,
         "heads.intercept": tagger.heads.intercept,
-        # Terms are words and spaces, so a line each keeps them apart.
+        # Terms consist of words and spaces, so line ends can separate them.
         "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
         "words.idf": tagger.heads.words.idf,
         "calibration.slope": tagger.calibration.slope,
@@ -119,7 +119,7 @@ def pack(tagger: Tagger) -> bytes:
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
-    """Give the configuration the id that its content and the weights have."""
+    """Return the configuration with the id computed from its content and the weights."""
     text = config.model_dump_json(exclude={"model_id"})
     return config.model_copy(update={"model_id": hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
 
@@ -137,27 +137,27 @@ def load_model(
     Parameters
     ----------
     codebook
-        The codebook in use; ``None`` to take the model's own.
+        The codebook in use; ``None`` to use the model's own.
     runtime
-        What the encoder runs in; ``auto`` for the fastest here that agrees with ``torch``,
+        Runtime of the encoder; ``auto`` for the fastest on this machine that agrees with ``torch``,
         see `runtimes.choice`. Exports are kept in the model folder.
     threads
-        How many threads encode; 0 means one for each core.
+        Number of threads that encode; 0 means one per core.
     score_all
-        Whether sentences are scored even where relevance is a clear no; see `Tagger`.
+        Whether to score sentences even if relevance is a clear no; see `Tagger`.
 
     Raises
     ------
     MechtagError
-        The folder is no model, is of another format version, was trained for another
-        codebook, was altered, or its encoder is missing or another one, as is what training
-        changed in it; or the runtime is unknown or does not work here.
+        The folder is not a model, has another format version, was trained for another codebook
+        or was altered; its encoder or the changed weights are missing or have another hash; or
+        the runtime is unknown or does not work on this machine.
     """
     folder = Path(folder)
     config = read_config(folder)
     if codebook is not None and codebook.sha256 != config.codebook_sha256:
         raise MechtagError(
-            f"{folder}: this model was trained for codebook {config.codebook.name} "
+            f"{folder}: this model was trained for the codebook {config.codebook.name} "
             f"({config.codebook_sha256[:12]}), the codebook in use is {codebook.name} ({codebook.sha256[:12]}); "
             "train again with 'mechtag train', or name the codebook the model was trained for"
         )
@@ -168,7 +168,7 @@ def load_model(
         raise MechtagError(f"{folder / WEIGHTS}: not readable as model weights: {error}; train again") from None
     if with_model_id(config, weights).model_id != config.model_id:
         raise MechtagError(
-            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together (model id {config.model_id} does not match); "
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together (the model id {config.model_id} does not match); "
             "train again, or restore both files from the same run"
         )
     settings = config.encoder
@@ -189,7 +189,7 @@ def load_model(
     runtimes = Runtimes(
         folder / EXPORTS, identity, reference, made_up_texts(terms, definitions, config.seed), threads=threads
     )
-    choice = Choice(runtime, f"{runtime}: as asked for")
+    choice = Choice(runtime, f"{runtime}: as requested")
     if runtime == "auto":
         choice = runtimes.choose(tagger, made_up_texts(terms, definitions, config.seed + 1))
     loaded = tagger(runtimes.encoder(choice.runtime), runtimes.finer(choice.runtime))
@@ -229,18 +229,20 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """Read ``config.json`` alone; raises as `load_model` does."""
+    """Read ``config.json`` only; raise as `load_model` does."""
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; {folder} is no trained model. Run 'mechtag train' first") from None
+        raise MechtagError(
+            f"{path}: no such file; {folder} is not a trained model. Run 'mechtag train' first"
+        ) from None
     except ValueError as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise MechtagError(
-            f"{path}: model format {version!r} is not known to this version, which reads {FORMAT_VERSION}; "
+            f"{path}: model format {version!r} is not supported; this version reads format {FORMAT_VERSION}; "
             "train again, or use the version of mechtag that made the model"
         )
     try:

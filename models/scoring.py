@@ -13,26 +13,25 @@ from scipy.special import expit
 from mechtag.core.arrays import Array
 from mechtag.models.encoder import Vectors
 
-# exp(-GAMMA * squared distance) of unit vectors: texts on quite other subjects are some 1.6 apart, so that nothing
-# is said of them but the intercept, which is below the cut.
+# exp(-GAMMA * squared distance) of unit vectors: unrelated texts have a squared distance of about 1.6, so their
+# score is nearly the intercept, which lies below the threshold.
 GAMMA = 2.0
 
 
 @dataclass(frozen=True)
 class RelevanceHead:
-    """A Gaussian kernel over the texts that the machine rests on.
+    """A support vector machine with a Gaussian kernel, given by its support vectors.
 
     Attributes
     ----------
     vectors : ndarray of float16, shape (n_texts, size)
-        Half precision moves a score by less than 0.001.
+        Half precision changes a score by less than 0.001.
     weights : ndarray, shape (n_texts,)
-        Positive for relevant texts, negative for others; empty where nothing could be learnt, and every score is then
-        the intercept.
+        Positive for relevant texts, negative for others; empty if nothing could be learned, in which case every score
+        is the intercept.
     intercept : float
     familiar : float
-        Cosine with the nearest of the texts that nineteen in twenty of the training texts reach, each compared with
-        the others.
+        5th percentile of the cosine between a training text and its nearest neighbour among the others.
     """
 
     vectors: NDArray[np.float16]
@@ -41,15 +40,15 @@ class RelevanceHead:
     familiar: float = -1.0
 
     def score(self, vectors: Vectors) -> Array:
-        """Score texts, shape (n_texts,)."""
+        """Return the relevance score of each text, shape (n_texts,)."""
         if not len(self.weights):
             return np.full(len(vectors), self.intercept)
-        # Vectors have unit length, so that the cosine gives the squared distance.
+        # Vectors have unit length, so the squared distance is 2 - 2 * cosine.
         scores: Array = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights + self.intercept
         return scores
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Say of each text whether it is further from the training texts than nearly all of these from one another."""
+        """Return whether each text is further from the training texts than 95% of these are from one another."""
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
         unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar
@@ -61,38 +60,38 @@ class RelevanceHead:
 
 
 def no_relevance(size: int) -> RelevanceHead:
-    """Make the head of a codebook whose coded records are all relevant: every text has the same score."""
+    """Return the head for coded records that are all relevant: every text has the same score."""
     return RelevanceHead(np.zeros((0, size), dtype=np.float16), np.zeros(0), 0.0)
 
 
-# At 1, odds would add up, and sixty faint sentences would outweigh a clear one; at infinity only the best
-# sentence would count. Chosen on the coded records (`python -m benchmarks.coded_records`).
+# At 1, odds would add up, and sixty weak sentences would outweigh a clear one; at infinity only the highest
+# score would count. Chosen on the coded records (`python -m benchmarks.coded_records`).
 SHARPNESS = 1.5
-# In place of minus infinity, which cannot be taken from itself.
+# Stands in for minus infinity, because the difference of two infinities is undefined.
 _HUGE = 1e300
 
 
-def pool(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: float = SHARPNESS) -> Array:
+def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: float = SHARPNESS) -> Array:
     """Pool each document's units by the log-sum-exp of each label's scores.
 
-    ``log(sum(exp(r * s))) / r`` is never below the highest score, and a unit with a low score adds next to
-    nothing: neutral sentences cannot outvote one that carries the label (Boyd and Vandenberghe, Convex
+    ``log(sum(exp(r * s))) / r`` is never below the highest score, and a unit with a low score adds almost
+    nothing, so neutral sentences cannot outvote one that carries the label (Boyd and Vandenberghe, Convex
     Optimization, 2004, section 3.1.5).
 
     Parameters
     ----------
     scores : ndarray, shape (n_units, n_labels)
-        Units of the first document, then of the second, and so on; minus infinity for a unit that does not count.
+        Units of the first document, then of the second, and so on; minus infinity for a unit to leave out.
     lengths : sequence of int, length n_documents
-        How many units each document has; at least one.
+        Number of units of each document, at least one.
     sharpness
         ``r``, above 0.
 
     Returns
     -------
     ndarray, shape (n_documents, n_labels)
-        Minus infinity where no unit counts. Pooled scores may be pooled again: parts into sentences and these into
-        documents gives the same as all parts at once.
+        Minus infinity if all units are left out. Pooling is associative: pooling parts into sentences and these
+        into documents equals pooling all parts at once.
     """
     if len(lengths) == 0:
         return np.zeros((0, scores.shape[1]))
@@ -108,7 +107,7 @@ def pool(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: f
 
 
 def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Average each document's units, shape (n_documents, n_columns); parameters as in `pool`."""
+    """Return the mean over each document's units, shape (n_documents, n_columns); parameters as in `pool_scores`."""
     if len(lengths) == 0:
         return np.zeros((0, values.shape[1]))
     counts = np.asarray(lengths)
@@ -118,22 +117,22 @@ def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
 
 Decision = Literal["yes", "no", "refer"]
 
-# How near to a bound between two decisions a probability must lie for the document to be scored again.
+# A document is scored again if a probability lies within this distance of a bound between two decisions.
 CLOSE = 0.05
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How scores become probabilities and decisions; arrays have shape (1 + n_labels,).
+    """Parameters that turn scores into probabilities and decisions; arrays have shape (1 + n_labels,).
 
     Attributes
     ----------
     slope, intercept
-        Of a logistic curve for each column; see `probabilities`.
+        Parameters of one logistic curve per column; see `probabilities`.
     threshold
-        Where yes and no part if one of the two must be said.
+        Probability that separates yes from no if nothing is left for review.
     low, high
-        The band about it in which a person decides; see `decide`.
+        Bounds of the band around the threshold that needs review; see `decide`.
     """
 
     slope: Array
@@ -143,14 +142,14 @@ class Calibration:
     high: Array
 
     def relevance(self, scores: Array) -> Array:
-        """Turn scores of relevance into probabilities, shape (n_documents,)."""
+        """Return the probability of relevance for each relevance score, shape (n_documents,)."""
         chances: Array = expit(scores * self.slope[0] + self.intercept[0])
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Decide relevance and each label of one document; a label that was not scored is a no.
+        """Return the decisions on relevance and each label of one document; an unscored label is a no.
 
-        Where relevance is a no, so is every label: a label means that the document is relevant and carries it.
+        If relevance is a no, so is every label, because a label implies that the document is relevant.
         """
         relevance, *labels = (
             decide(float(chance), float(low), float(high))
@@ -161,32 +160,32 @@ class Calibration:
         return (relevance, *labels)
 
     def is_close(self, chances: Array) -> bool:
-        """Say whether a probability of a document lies within `CLOSE` of where its decision would be another."""
+        """Return whether any probability of a document lies within `CLOSE` of a bound of its decision."""
         if chances[0] < self.low[0] - CLOSE:
-            return False  # Whatever the labels say, they are a no.
+            return False  # All labels are a no, whatever their probabilities.
         gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
         return bool((gaps <= CLOSE).any())
 
 
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
-    """Turn scores into the probability that a record is relevant and carries the label.
+    """Return the probability that a record is relevant and carries each label.
 
-    Each column goes through its own logistic curve (Platt 1999). The curves of the labels were fitted on
-    relevant records, because only those are coded, so their values hold if the record is relevant; multiplied
-    by the probability of relevance they hold in any case.
+    Each column has its own logistic curve (Platt 1999). The curves of the labels were fitted on relevant
+    records, because only those are coded, so they yield probabilities conditional on relevance; multiplied
+    by the probability of relevance, these become unconditional.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Relevance first, then the labels in codebook order; NaN where nothing was scored.
+        Relevance first, then the labels in codebook order; NaN for unscored labels.
     slope, intercept : ndarray, shape (1 + n_labels,)
 
     Returns
     -------
     chances : ndarray, shape (n_documents, 1 + n_labels)
-        Of relevance, and of each label in any case.
+        Probability of relevance, and the unconditional probability of each label.
     given_relevant : ndarray, shape (n_documents, n_labels)
-        Of each label if the record is relevant.
+        Probability of each label on condition that the record is relevant.
     """
     curves: Array = expit(scores * slope + intercept)
     given_relevant = curves[:, 1:]
@@ -194,7 +193,7 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 
 
 def decide(probability: float, low: float, high: float) -> Decision:
-    """Say yes from ``high`` up, no below ``low``, and refer what lies between to a person."""
+    """Return ``yes`` from ``high`` up, ``no`` below ``low``, and ``refer`` (needs review) in between."""
     if probability >= high:
         return "yes"
     return "refer" if probability >= low else "no"

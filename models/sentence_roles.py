@@ -1,7 +1,7 @@
-"""What the role of a sentence in an abstract is, by its words.
+"""Classify the role of a sentence in an abstract by its words.
 
-A linear model says it, whose weights come with mechtag: ``python -m benchmarks.roles`` fits them on the structured
-abstracts of public data and says how often they are right.
+The weights of the linear model ship with mechtag. ``python -m benchmarks.roles`` fits them on structured abstracts
+of public data and reports their accuracy.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mechtag.models.features import Words
 
 _METHODS, _RESULTS = ROLES.index("methods"), ROLES.index("results")
 FILE = Path(__file__).with_name("roles.safetensors")
-# Log odds from which a sentence counts as methods. Of coded sentences 1% lie above.
+# Lowest log odds at which a sentence counts as methods; 1% of the coded sentences lie above.
 METHODS_SURE = 1.0
-# Log odds beyond this make no difference.
+# Log odds are clipped to this magnitude.
 _BOUND = 3.0
 
 
@@ -45,7 +45,7 @@ class RoleModel:
     intercept: Array
 
     def log_odds(self, texts: Sequence[str]) -> Array:
-        """Log odds of each role against the other two, shape (n_texts, 3), columns in the order of `ROLES`."""
+        """Return log odds of each role against the other two, shape (n_texts, 3), columns in the order of `ROLES`."""
         if not texts:
             return np.zeros((0, len(ROLES)))
         logs = log_softmax(self.words.features(texts) @ self.weights.T + self.intercept, axis=1)
@@ -69,7 +69,7 @@ class RoleModel:
 
 @lru_cache(maxsize=1)
 def role_model() -> RoleModel:
-    """Read the model that comes with mechtag."""
+    """Load the role model that ships with mechtag."""
     arrays = load_file(FILE)
     terms = tuple(arrays["terms"].tobytes().decode().split("\n"))
     words = Words(terms, arrays["idf"].astype(np.float64))
@@ -77,26 +77,26 @@ def role_model() -> RoleModel:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How parts of sentences are read.
+class PartRoles:
+    """Roles of sentence parts.
 
     Attributes
     ----------
     methods : ndarray of bool, shape (n_parts,)
-        Whether a part is surely about methods.
+        Whether a part is clearly about methods.
     reports : ndarray, shape (n_parts,)
-        Bounded log odds that it reports results or conclusions.
+        Clipped log odds that a part reports results or conclusions.
     """
 
     methods: NDArray[np.bool_]
     reports: Array
 
 
-def read_roles(texts: Sequence[str]) -> Reading:
-    """Read parts of sentences by their words.
+def read_roles(texts: Sequence[str]) -> PartRoles:
+    """Classify sentence parts by their words.
 
-    Printed headings are left aside, though most abstracts of journals have them: a paper must score the same
-    whether its journal prints them or not, and on the coded records they add nothing to the words.
+    Printed headings are ignored, although most journals' abstracts have them: a paper must score the same
+    whether or not its journal prints headings, and on the coded records they add nothing to the words.
     """
     odds = role_model().log_odds(texts)
-    return Reading(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))
+    return PartRoles(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))

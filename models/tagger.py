@@ -1,4 +1,4 @@
-"""The tagger: relevance from the whole text, labels from the sentences that carry them; calibrates, decides."""
+"""The tagger: scores relevance on whole texts and labels on sentences, calibrates and decides."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.records import Role
 from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.features import Definitions, Words, cues
-from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool, probabilities
+from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool_scores, probabilities
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.text import beginning, clauses, normalise
 
-# Where the labels of irrelevant records are left out, the first words of a text settle most of them: it is read no
-# further if its chance of relevance is below this share of the bound under which relevance is a no.
+# When labels of irrelevant records are not scored, the first words settle most texts: the rest of a text is not
+# encoded if the probability of relevance of its first words is below this share of the lower bound of relevance.
 GLANCE_WORDS = 70
 GLANCE_SHARE = 0.2
 
 
 @dataclass(frozen=True)
 class Document:
-    """A paper as the tagger sees it.
+    """A paper as input to the tagger.
 
     Attributes
     ----------
     title
     sentences
-        Of the abstract.
+        Sentences of the abstract.
     roles
-        What the heading above each sentence says it is, see `core.records.Role`; empty if no sentence has one.
+        Role of each sentence according to its heading, see `core.records.Role`; empty if no sentence has one.
     """
 
     title: str
@@ -42,29 +42,29 @@ class Document:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """The title, then the sentences: what is scored and pooled."""
+        """Return the title, then the sentences: the units that are scored and pooled."""
         return (self.title, *self.sentences)
 
 
 @dataclass(frozen=True)
 class Units:
-    """Titles and sentences of documents, one document after another, in the parts that are scored.
+    """Titles and sentences of documents, in document order, split into the parts that are scored.
 
     Attributes
     ----------
     parts : list of str, length n_parts
         See `text.clauses`; a title is one part.
     n_parts : ndarray, shape (n_units,)
-        Parts of each unit.
+        Number of parts of each unit.
     lengths : ndarray, shape (n_documents,)
-        Units of each document; the first is its title.
+        Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content: of a title, or neither methods nor of a note. Where a document has no content,
-        all that is no note counts, and else all there is. What is said again counts once.
+        Whether a part is content: part of a title, or neither methods nor part of a note. In a document without
+        content, all parts that are not notes count, or else all parts. Repeated parts count once.
     notes : ndarray of bool, shape (n_parts,)
-        Whether a part is of a note, or empty.
+        Whether a part belongs to a note or is empty.
     reports : ndarray, shape (n_parts,)
-        See `sentence_roles.Reading`; 0 for titles.
+        See `sentence_roles.PartRoles`; 0 for titles.
     """
 
     parts: list[str]
@@ -76,12 +76,12 @@ class Units:
 
     @property
     def parts_of_documents(self) -> Index:
-        """Parts of each document, shape (n_documents,)."""
+        """Return the number of parts of each document, shape (n_documents,)."""
         ends = np.append(0, np.cumsum(self.n_parts))[np.cumsum(self.lengths)]
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Join title and content of each document, and its methods where there is no content but the title."""
+        """Return title and content of each document as one text; include methods if the title is the only content."""
         wholes = []
         end = 0
         for length in self.parts_of_documents:
@@ -95,7 +95,7 @@ class Units:
 
 
 def units_of(documents: Sequence[Document]) -> Units:
-    """Lay out the parts of documents and read their roles."""
+    """Split documents into parts and classify the role of each part."""
     parts: list[str] = []
     n_parts: list[int] = []
     left_out: list[bool] = []
@@ -132,18 +132,19 @@ def units_of(documents: Sequence[Document]) -> Units:
 
 @dataclass(frozen=True)
 class Heads:
-    """Relevance of whole texts, and linear heads that score parts of sentences for each label.
+    """A head for the relevance of whole texts, and linear heads that score sentence parts for each label.
 
-    The score of a part for a label is the sum of what its vector says and what its words say.
+    The score of a part for a label is the sum of a score from its vector and a score from its words.
 
     Attributes
     ----------
     relevance : RelevanceHead
     weights : ndarray, shape (n_labels, size)
-        On the vector of a part; labels in codebook order.
+        Weights of the vector of a part; labels in codebook order.
     cue_weights : ndarray, shape (n_labels, 3)
-        On the label's own cues, see `features.cues`.
-    words, word_weights : Words, and ndarray of shape (n_labels, n_terms)
+        Weights of the label's own cues, see `features.cues`.
+    words : Words
+    word_weights : ndarray, shape (n_labels, n_terms)
     intercept : ndarray, shape (n_labels,)
     """
 
@@ -155,12 +156,12 @@ class Heads:
     intercept: Array
 
     def score_parts(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
-        """Score parts from their vectors, `features.cues` and `Words.features`.
+        """Score parts by their vectors, `features.cues` and `Words.features`.
 
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
-            Column 0 is what the relevance head says of the part alone.
+            Column 0 is the relevance score of the part on its own.
         """
         scores: Array = vectors.astype(np.float64) @ self.weights.T + words @ self.word_weights.T + self.intercept
         scores += np.einsum("nlk,lk->nl", own_cues, self.cue_weights)
@@ -168,7 +169,7 @@ class Heads:
 
 
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
-    """Put the relevance of documents and the pooled scores of their units together.
+    """Return relevance scores of documents joined with the pooled scores of their units.
 
     Parameters
     ----------
@@ -180,25 +181,25 @@ def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Arr
     -------
     ndarray, shape (n_documents, 1 + n_labels)
     """
-    return np.hstack([relevance[:, None], pool(unit_scores[:, 1:], lengths)])
+    return np.hstack([relevance[:, None], pool_scores(unit_scores[:, 1:], lengths)])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What the tagger says of one document; label axis: relevance, then codebook order.
+    """The tagger's output for one document; label axis: relevance, then codebook order.
 
     Attributes
     ----------
     scores, probabilities : ndarray, shape (1 + n_labels,)
-        NaN for the labels of a document whose sentences were not scored.
+        NaN for labels if the sentences of the document were not scored.
     given_relevant : ndarray, shape (n_labels,)
-        Probability of each label if the document is relevant.
+        Probability of each label on condition that the document is relevant.
     decisions : tuple of str
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Row 0 is the title; minus infinity for sentences that are no content. Without rows where sentences were
-        not scored.
+        Row 0 is the title; minus infinity for sentences that are not content. No rows if the sentences were not
+        scored.
     unlike
-        Whether the text is unlike those that the model learned from; see `RelevanceHead.is_unlike`.
+        Whether the text is unlike the training texts; see `RelevanceHead.is_unlike`.
     """
 
     scores: Array
@@ -211,16 +212,16 @@ class Scored:
 
 @dataclass(frozen=True)
 class Tagger:
-    """Everything that is needed to tag a document.
+    """A complete model for tagging documents.
 
     Attributes
     ----------
     finer
-        Gives the encoder that scores close documents again (`Calibration.is_close`), where
-        ``encoder`` is quick but rough; called when one is met.
+        Returns a more precise encoder, which scores documents near a decision bound again
+        (`Calibration.is_close`), if ``encoder`` is fast but imprecise; called on the first such document.
     score_all
-        Whether sentences are scored even where relevance is a clear no. If not, texts whose first words are far from
-        relevant are read no further, and their relevance is that of these words.
+        Whether to score sentences even if relevance is a clear no. If not, texts whose first words are clearly
+        irrelevant are not encoded further, and their relevance score is that of their first words.
     """
 
     codebook: Codebook
@@ -232,9 +233,9 @@ class Tagger:
     score_all: bool = True
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
-        """Score, pool, calibrate and decide; a sentence that comes again is scored once.
+        """Score, pool, calibrate and decide; repeated sentences are scored once.
 
-        The more documents at once, the fuller the encoder's batches: a thousand or two are enough.
+        More documents per call fill the encoder's batches better; one or two thousand are enough.
 
         Returns
         -------
@@ -272,7 +273,7 @@ class Tagger:
         ]
 
     def _encode_wholes(self, texts: Sequence[str]) -> Vectors:
-        """Encode whole texts; a text that comes again is encoded once."""
+        """Encode whole texts; repeated texts are encoded once."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         own = [places[text] for text in texts]
         low = float(self.calibration.low[0])
@@ -289,7 +290,7 @@ class Tagger:
         return vectors[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Score the units of some documents; what comes again, and what is no content, costs nothing."""
+        """Score the units of the likely documents; repeated parts are scored once, parts without content not at all."""
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))
         owner = [
@@ -301,4 +302,4 @@ class Tagger:
         own_cues = cues(self.definitions.likenesses(vectors), reports)
         scored = self.heads.score_parts(vectors, own_cues, self.heads.words.features(texts))
         blank = np.full((1, scored.shape[1]), -np.inf)
-        return pool(np.vstack([scored, blank])[owner], units.n_parts[np.repeat(likely, units.lengths)])
+        return pool_scores(np.vstack([scored, blank])[owner], units.n_parts[np.repeat(likely, units.lengths)])

@@ -1,8 +1,8 @@
-"""Normalise text before it is scored, so that spelling and punctuation make no difference.
+"""Normalise text before scoring, so that spelling and punctuation make no difference.
 
-The table of spellings has words with one British and one American form. Words that are spelled alike in both
-(``analyses``, ``exercise``), or that are two words on one side (``licence`` and ``license``, ``metre`` and ``meter``),
-are left out.
+The spelling table lists words with exactly one British and one American form. It leaves out words that are spelled
+alike in both (``analyses``, ``exercise``) and words that one side spells in two ways with different meanings
+(``licence`` and ``license``, ``metre`` and ``meter``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _TABLE = Path(__file__).with_name("spelling.csv")
-# Endings that many stems share, by the name that the table has for them.
+# Sets of endings that many stems share, by their name in the table.
 _FAMILIES = {
     "ise": "e es ed ing er ers ation ations ational ationally able",
     "our": "- s ed ing er ers ful less able ably",
@@ -31,7 +31,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """American spelling by the British one, in small letters, one item a word."""
+    """Return a mapping from British to American spellings, in lower case, one item per word form."""
     words: dict[str, str] = {}
     with _TABLE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -64,13 +64,13 @@ def _swap(word: str, table: Mapping[str, str]) -> str:
         return found
     if word.isupper():
         return found.upper()
-    # A capital inside a word makes it a name.
+    # A word with a capital inside is a name.
     return found.capitalize() if word[1:].islower() else word
 
 
 def _respell(text: str, table: Mapping[str, str]) -> str:
     parts, start = [], 0
-    # Runs are found first: a pattern for whole addresses would go through a long run once for each of its letters.
+    # Find runs without spaces first: a pattern for whole addresses would rescan a long run at each of its letters.
     addresses = (run for run in _RUN.finditer(text) if _ADDRESS.search(run.group())) if _ADDRESS.search(text) else ()
     for address in [*addresses, None]:
         end = address.start() if address else len(text)
@@ -82,12 +82,12 @@ def _respell(text: str, table: Mapping[str, str]) -> str:
 
 
 def to_american(text: str) -> str:
-    """Spell words as Americans do; nothing else changes, addresses included."""
+    """Change British to American spelling; leave everything else unchanged, including addresses."""
     return _respell(text, spellings())
 
 
 def to_british(text: str) -> str:
-    """Spell words as the British do, with ``-ise``; nothing else changes, addresses included."""
+    """Change American to British spelling, with ``-ise``; leave everything else unchanged, including addresses."""
     return _respell(text, _reversed())
 
 
@@ -97,21 +97,21 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Give a text in American spelling, which the encoder knows best, without the full stop at its end."""
+    """Return a text in American spelling, which the encoder knows best, without its final full stop."""
     return to_american(text).rstrip(_END)
 
 
 def beginning(text: str, n_words: int) -> str:
-    """Give the first words of a text; a text that has no more than these stays as it is."""
+    """Return the first ``n_words`` words of a text; return a shorter text unchanged."""
     words = text.split(maxsplit=n_words)
     return text if len(words) <= n_words else " ".join(words[:n_words])
 
 
 def clauses(sentence: str) -> tuple[str, ...]:
-    """Cut a sentence at its semicolons, those in brackets apart, and normalise the parts.
+    """Split a sentence at semicolons outside brackets, and normalise the parts.
 
-    Two sentences that a semicolon joins are thus read as two, and so is each theme of a list. At least one part; a
-    part is never empty, unless the sentence is.
+    Sentences joined by a semicolon are thus scored separately, and so are the items of a list. Returns at least one
+    part; parts are not empty unless the sentence is.
     """
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):
@@ -120,8 +120,8 @@ def clauses(sentence: str) -> tuple[str, ...]:
             parts.append(sentence[start : match.start()])
             start = match.end()
         elif sign != ";":
-            depth = depth + 1 if sign in _OPENS else max(0, depth - 1)  # "1) trust; 2) power" opens none
-    if depth > 0:  # A bracket that is never closed must not keep the rest together.
+            depth = depth + 1 if sign in _OPENS else max(0, depth - 1)  # "1) trust; 2) power" has no opening bracket
+    if depth > 0:  # An unclosed bracket must not prevent splitting.
         parts += sentence[start:].split(";")
     else:
         parts.append(sentence[start:])

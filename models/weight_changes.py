@@ -1,4 +1,4 @@
-"""What tuning changed in an encoder: as arrays, as a file, and put into the encoder again."""
+"""Weights that fine-tuning changed in an encoder: save, load and apply them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
-# Endings of the two factors of a low-rank change; what stands before is the parameter's name.
+# Suffixes, after the parameter's name, of the two factors of a low-rank change.
 LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise changed weights as safetensors; none at all make a file too."""
+    """Serialise changed weights as safetensors, also if there are none."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Read what `pack_tuned` made; ``place`` names it in the error.
+    """Deserialise the bytes of `pack_tuned`; ``place`` is the source named in the error.
 
     Raises
     ------
@@ -38,27 +38,26 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
     try:
         arrays: Arrays = load(data)
     except SafetensorError as error:
-        raise MechtagError(f"{place}: not readable as weights of an encoder: {error}; train again") from None
+        raise MechtagError(f"{place}: not readable as encoder weights: {error}; train again") from None
     return arrays
 
 
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
-    """Put changed weights into a model.
+    """Apply changed weights to a model in place.
 
-    A whole parameter ``W`` stands under its name. A low-rank change stands as two factors,
+    A whole parameter ``W`` is stored under its name. A low-rank change is stored as two factors,
     ``A`` of shape (rank, n_in) under ``<name>.lora_A`` and ``B`` of shape (n_out, rank)
-    under ``<name>.lora_B``, and gives ``W + B A`` (Hu et al. 2022, LoRA; its scale is
-    already in ``B``).
+    under ``<name>.lora_B``, and yields ``W + B A`` (Hu et al. 2022, LoRA; ``B`` includes the scale).
 
     Parameters
     ----------
     encoder
-        Name of the encoder, for the error.
+        Name of the encoder in error messages.
 
     Raises
     ------
     MechtagError
-        A name is not in the model, a factor stands alone, or a shape does not fit.
+        A name is not in the model, one factor of a pair is missing, or a shape does not fit.
     """
     import torch
 
@@ -67,9 +66,11 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
         for name, array in arrays.items():
             target = name.removesuffix(LOW).removesuffix(HIGH)
             if target not in parameters:
-                raise MechtagError(f"encoder {encoder}: tuned weights name {name}, which it does not have; train again")
+                raise MechtagError(
+                    f"encoder {encoder}: it has no parameter {name}, which the tuned weights change; train again"
+                )
             if name.endswith(HIGH) and target + LOW in arrays:
-                continue  # done with the other factor
+                continue  # applied together with the other factor
             found = tuple(array.shape)
             if target != name:
                 factors = [arrays.get(target + ending, np.zeros((0, 0), np.float32)) for ending in (HIGH, LOW)]
@@ -80,7 +81,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             if found != expected:
                 raise MechtagError(
                     f"encoder {encoder}: tuned weights of {target} have shape {found}, expected {expected}; "
-                    "they were made for another encoder: train again"
+                    "they belong to another encoder: train again"
                 )
             if target == name:
                 parameters[target].copy_(torch.from_numpy(array.copy()))

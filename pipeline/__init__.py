@@ -1,1 +1,1 @@
-"""From search exports to tagged records."""
+"""From search exports to tagged records: reading, deduplication, sentence splitting, tagging and export."""

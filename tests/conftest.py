@@ -21,24 +21,24 @@ from mechtag.core.records import Record
 from mechtag.models.features import Definitions, embed_codebook
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.pipeline.reading.ingest import Ingested, ingest
-from mechtag.pipeline.tagging import prefetch as ahead
+from mechtag.pipeline.tagging import prefetch
 from mechtag.training.dataset import Corpus, build_corpus
-from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.finetuning.trainers import FrozenTrainer
 from tests.support.exports import Reader
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder, fruit_documents
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_process_ahead() -> Iterator[None]:
+def _no_process_for_prefetching() -> Iterator[None]:
     """Do without the second that a process takes to start; it runs in the tests that start one."""
 
     @contextmanager
-    def inline(*_: object) -> Iterator[ahead.Runner]:
-        yield ahead.directly
+    def inline(*_: object) -> Iterator[prefetch.Runner]:
+        yield prefetch.directly
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ahead, "ahead", inline)
+        patch.setattr(prefetch, "prefetch", inline)
         yield
 
 
@@ -80,8 +80,8 @@ def fruit_corpus(fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: 
 
 
 @pytest.fixture(scope="session")
-def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> Frozen:
-    return Frozen(word_encoder, fruit_definitions)
+def frozen(word_encoder: WordEncoder, fruit_definitions: Definitions) -> FrozenTrainer:
+    return FrozenTrainer(word_encoder, fruit_definitions)
 
 
 @pytest.fixture

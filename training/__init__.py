@@ -1,1 +1,1 @@
-"""From annotations to a model."""
+"""Train models from annotations."""

@@ -1,7 +1,7 @@
-"""Naive methods that a model must beat, and the leave-one-paper-out protocol.
+"""Naive baselines that a model must beat, and the leave-one-paper-out protocol.
 
-Both need training, so they run here and write prediction files; `evaluation` scores
-them by the same code as the model.
+Both need training, so they run here and write prediction files, which `evaluation` scores
+with the same code as those of the model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """What all baselines work on: the coded documents, then the gold papers, in one corpus."""
+    """Shared data of all baselines: the coded documents, then the gold papers, in one corpus."""
 
     settings: Settings
     codebook: Codebook
@@ -57,17 +57,17 @@ class Bench:
 
     @property
     def documents(self) -> list[CodedDocument]:
-        """Coded documents, then gold papers: the rows of the corpus."""
+        """Return the coded documents, then the gold papers: the rows of the corpus."""
         return [*self.coded, *self.gold]
 
     @property
     def n_coded(self) -> int:
-        """How many rows are coded documents."""
+        """Return the number of coded documents."""
         return len(self.coded)
 
     @property
     def fold(self) -> NDArray[np.int64]:
-        """Fold of each coded document, the same as in training."""
+        """Return the fold of each coded document, as in training."""
         corpus, coded = self.corpus, slice(self.n_coded)
         added = sum(document.added for document in self.coded)
         folds, seed = self.settings.train.folds, self.settings.seed
@@ -88,14 +88,14 @@ def prepare(
     Parameters
     ----------
     records, sentences
-        Of the gold papers; those without a row in the gold table are passed over.
+        Records and sentences of the gold papers; records without a row in the gold table are ignored.
     work
         Folder for checkpoints; see `trainers.make_trainer`.
 
     Raises
     ------
     MechtagError
-        A gold paper is among the coded records, which the model learns from, or no gold
+        A gold paper is also a coded record, which the model is trained on, or no gold
         paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
@@ -106,7 +106,7 @@ def prepare(
     if leaked:
         raise MechtagError(
             f"{settings.train.records}: {', '.join(leaked)} is also in the gold standard {settings.evaluate.gold}; "
-            "a paper that accuracy is measured on must not be trained on: take it out of one of the two"
+            "papers used to measure accuracy must not be used for training: remove it from one of the two"
         )
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
@@ -116,7 +116,7 @@ def prepare(
 
 
 def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
-    """Put the gold papers' texts and codes together; their sentences were not coded."""
+    """Return the gold papers with their codes as documents; their sentences are not coded."""
     truth = gold.truth(label_keys)
     found = []
     for row, (record, (document, _)) in enumerate(
@@ -130,10 +130,10 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 
 
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
-    """Train once for each gold paper, on the coded records and on all other gold papers.
+    """Predict each gold paper by a model trained on the coded records and all other gold papers.
 
-    Gold papers are coded as a whole, and teach the labels so. Probability curves and thresholds are those of the
-    coded records alone, which no gold paper has a say in.
+    Gold papers are coded as a whole and are trained on as such. Probability curves and thresholds are fitted on
+    the coded records alone, so no gold paper influences them.
     """
     corpus, settings = bench.corpus, bench.settings
     coded = np.arange(corpus.n_documents) < bench.n_coded
@@ -156,13 +156,13 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
 
 
 def all_positive(bench: Bench) -> list[Prediction]:
-    """Say yes to every label of every paper."""
+    """Predict every label for every paper."""
     ones = np.ones((len(bench.gold), len(bench.codebook.keys)))
     return _rows(bench, ones, ones, np.full(ones.shape[1], HALF), "all_positive")
 
 
 def prevalence(bench: Bench) -> list[Prediction]:
-    """Give each label the share of relevant coded papers that carry it."""
+    """Predict each label with its prevalence among relevant coded papers."""
     targets, relevant = _relevant_targets(bench)
     shares = np.nanmean(targets[relevant], axis=0)
     table = np.tile(shares, (len(bench.gold), 1))
@@ -188,10 +188,10 @@ def definition_cosine(bench: Bench) -> list[Prediction]:
 
 
 def tfidf(bench: Bench) -> list[Prediction]:
-    """Learn from the same sentences as the model, but from words instead of vectors."""
+    """Train on the same sentences as the model, but with words instead of vectors as features."""
     corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds
-    # The gold papers are one more fold, which nothing is learnt from.
+    # The gold papers are an additional fold, which is never trained on.
     document_fold = np.append(bench.fold, np.full(len(bench.gold), folds))
     unit_fold = np.where(corpus.document == NO_DOCUMENT, -1, document_fold[corpus.document])
     scores = np.zeros((len(units), len(bench.codebook.keys)))
@@ -211,7 +211,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
-    """Learn each label from the words and codes of all other gold papers alone."""
+    """Train each label on the words and codes of all other gold papers only."""
     texts = [" ".join(coded.document.units) for coded in bench.gold]
     targets = bench.corpus.document_targets[bench.n_coded :, 1:]
     chances = np.full(targets.shape, HALF)
@@ -230,7 +230,7 @@ def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
 
 
 def relevance_svm(bench: Bench) -> list[Prediction]:
-    """TF-IDF and a linear SVM for relevance, on the coded records, each out of fold."""
+    """Predict relevance of the coded records out of fold, by a linear SVM on TF-IDF."""
     texts = [" ".join(coded.document.units) for coded in bench.coded]
     relevant = bench.corpus.document_targets[: bench.n_coded, 0]
     fold = bench.fold
@@ -269,7 +269,7 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Fit curve and threshold of each label on the relevant coded papers, apply them to the gold papers.
+    """Fit curve and threshold of each label on the relevant coded papers, and apply them to the gold papers.
 
     Parameters
     ----------
@@ -317,8 +317,8 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
     Returns
     -------
     dict
-        Predictions by the name that the metrics file uses. The query's cosine is left out where
-        the settings name no query, the baseline of relevance where all records are relevant.
+        Predictions by the name used in the metrics file. The cosine with the query is omitted if the
+        settings have no query, and the baseline of relevance if all records are relevant.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

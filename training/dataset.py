@@ -1,4 +1,4 @@
-"""Coded records and exemplars as tables, and the arrays that training works on."""
+"""Training data: coded records and exemplars as tables and arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.features import Definitions, cues
-from mechtag.models.scoring import pool
+from mechtag.models.scoring import pool_scores
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.tagger import Document, score_documents, units_of
 from mechtag.models.text import clauses
@@ -28,19 +28,19 @@ NO_DOCUMENT = -1
 
 @dataclass(frozen=True)
 class CodedDocument:
-    """A document with what people said of it.
+    """A document with its human codes.
 
     Attributes
     ----------
     codes
-        Code of the whole paper a label: 1, 0, or ``None`` for not judged. The codes of an
+        Code of the whole paper by label: 1, 0, or ``None`` for not judged. Codes of an
         irrelevant paper count as not judged.
     sentence_labels
-        Labels of each sentence, or ``None`` where only the paper was coded.
+        Labels of each sentence, or ``None`` if only the paper was coded.
     recoded, added, hard
         As in `coded_records.CodedRecord`.
     source
-        Name of the set that the document belongs to, such as the file that it came from.
+        Name of the document's set, such as the file it came from.
     """
 
     record_id: str
@@ -56,12 +56,11 @@ class CodedDocument:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts and documents as arrays: title and sentences of each document in turn, then the exemplars, all in parts.
+    """Texts and documents as arrays: title and sentences of each document, then the exemplars, all split into parts.
 
-    A unit is a title, a sentence or an exemplar; a text is a part of one, see `text.clauses`.
-
-    The label axis is relevance, then the codebook's order; NaN is 'not judged' and never
-    a negative.
+    A unit is a title, a sentence or an exemplar; a text is a part of a unit, see `text.clauses`.
+    The label axis is relevance, then codebook order; NaN means not judged and never counts
+    as negative.
 
     Attributes
     ----------
@@ -70,22 +69,22 @@ class Corpus:
     likenesses : ndarray, shape (n_texts, n_labels, 2)
     counts : ndarray of bool, shape (n_texts,)
     reports : ndarray, shape (n_texts,)
-        See `tagger.Units`; exemplars count.
+        See `tagger.Units`; all exemplars count as content.
     n_parts : ndarray, shape (n_units,)
-        Texts of each unit.
+        Number of texts of each unit.
     whole_texts : tuple of str, length n_documents
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
-        NaN for titles, for sentences nobody coded, for relevance, which is a document's, and for the parts of a
-        sentence that carries a label, for it is not known which of them does.
+        NaN for titles, uncoded sentences and relevance, which applies to documents, and for a label of a sentence
+        with several parts, because it is unknown which part carries the label.
     document : ndarray, shape (n_texts,)
-        Row of the text's document; ``NO_DOCUMENT`` for exemplars.
+        Row of each text's document; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
     source : ndarray of int, shape (n_documents,)
-        Number of the set that a document belongs to; see `CodedDocument`.
+        Number of each document's set; see `CodedDocument`.
     hard : ndarray of bool, shape (n_documents,)
-        Whether an irrelevant document is known to be easily taken for a relevant one.
+        Whether a document is irrelevant and known to be easily mistaken for a relevant one.
     """
 
     texts: tuple[str, ...]
@@ -104,30 +103,30 @@ class Corpus:
 
     @property
     def n_documents(self) -> int:
-        """How many documents there are."""
+        """Return the number of documents."""
         return len(self.document_targets)
 
     @property
     def cues(self) -> Array:
-        """See `features.cues`, shape (n_units, n_labels, 3)."""
+        """Return the cues of each text, shape (n_texts, n_labels, 3); see `features.cues`."""
         return cues(self.likenesses, self.reports)
 
     @property
     def lengths(self) -> Index:
-        """Number of texts of each document."""
+        """Return the number of texts of each document."""
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
-    def rows(self) -> list[Index]:
-        """Texts of each document."""
+    def rows_by_document(self) -> list[Index]:
+        """Return the rows of the texts of each document."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def without(self, document: int) -> Corpus:
-        """Give the corpus that is left when a document and its units are taken out."""
+        """Return the corpus without one document."""
         return self.keep(np.arange(self.n_documents) != document)
 
     def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
-        """Give the corpus of some documents, and of the exemplars.
+        """Return the corpus of some documents and, by default, the exemplars.
 
         Parameters
         ----------
@@ -152,10 +151,10 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Codes of the papers that were coded only as a whole, shape (n_documents, 1 + n_labels).
+        """Return the codes of papers where only these are available, shape (n_documents, 1 + n_labels).
 
-        A label of a paper whose sentences were coded for it is NaN: the sentences say more. Unless the label is only
-        at sentences of several parts, which say nothing of their own.
+        A label is NaN if sentences of the paper were coded for it, because these are more precise, unless only
+        sentences with several parts carry the label, whose own targets are NaN.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
@@ -166,16 +165,16 @@ class Corpus:
         return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
-        """Pool the scores of each unit's content, shape (n_units, 1 + n_labels).
+        """Return the pooled scores of each unit's content, shape (n_units, 1 + n_labels).
 
         Parameters
         ----------
         scores : ndarray, shape (n_texts, 1 + n_labels)
         """
-        return pool(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
+        return pool_scores(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
 
     def score_documents(self, relevance: Array, scores: Array) -> Array:
-        """Pool the scores of each document's content, shape (n_documents, 1 + n_labels).
+        """Return the pooled scores of each document's content, shape (n_documents, 1 + n_labels).
 
         Parameters
         ----------
@@ -188,7 +187,7 @@ class Corpus:
 
 
 def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -> list[CodedDocument]:
-    """Take from coded records what training needs."""
+    """Convert coded records to the documents used in training."""
     return [
         CodedDocument(
             record_id=record.record.record_id,
@@ -206,7 +205,7 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
 
 
 def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar], label_keys: Sequence[str]) -> Dataset:
-    """One row a unit: text, multi-hot targets in codebook order, and the row of its document.
+    """Return a table with one row per unit: text, multi-hot targets in codebook order, and the row of its document.
 
     Returns
     -------
@@ -245,16 +244,16 @@ def build_corpus(
     encoder: Encoder,
     definitions: Definitions,
 ) -> Corpus:
-    """Encode all units and lay out their targets.
+    """Encode all units, and collect their targets.
 
     Raises
     ------
     MechtagError
-        No document is relevant: only relevant ones are judged for the labels.
+        No document is relevant, so none is judged for the labels.
     """
     if not any(document.relevant for document in documents):
         raise MechtagError(
-            f"{len(documents)} coded records, none of them relevant; training needs records that carry the labels"
+            f"none of the {len(documents)} coded records is relevant; training needs relevant records with codes"
         )
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
@@ -289,7 +288,7 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Give the corpus with the vectors and likenesses of another encoder."""
+    """Return the corpus with vectors and similarities from another encoder."""
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
     return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors), wholes=wholes)
 

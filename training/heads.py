@@ -1,4 +1,4 @@
-"""Fitting the heads, and everything after them out of fold."""
+"""Fit the heads, and score and calibrate out of fold."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from mechtag.models.tagger import Heads
 from mechtag.training.calibration import fit_calibration
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
 from mechtag.training.finetuning.trainers import Encoded, Trainer
-from mechtag.training.multiple_instance import Wholes, fit_units
+from mechtag.training.multiple_instance import Bags, fit_units
 
-# Share of the training texts that count as unlike the others.
+# Share of the training texts that count as unlike the other training texts.
 UNFAMILIAR = 0.05
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores from heads that did not see the document; label axis: relevance, then codebook order.
+    """Out-of-fold scores, from heads not trained on the document; label axis: relevance, then codebook order.
 
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        NaN for exemplars, minus infinity for what is no content.
+        NaN for exemplars, minus infinity for units without content.
     documents : ndarray, shape (n_documents, 1 + n_labels)
     """
 
@@ -42,12 +42,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Encoder, heads and calibration, with the out-of-fold scores that the calibration was fitted on.
+    """Encoder, heads and calibration, with the out-of-fold scores used for the calibration.
 
     Attributes
     ----------
     encoded
-        The encoder of the heads, and the whole corpus as it encodes it.
+        The encoder of the heads, and the whole corpus encoded by it.
     fold : ndarray, shape (n_documents,)
     held_out : HeldOut
     """
@@ -60,12 +60,12 @@ class Fitted:
 
 
 def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
-    """Fit encoder and heads on all documents; probability curves and thresholds on out-of-fold scores.
+    """Fit encoder and heads on all documents, and curves and thresholds on out-of-fold scores.
 
     Parameters
     ----------
     added
-        How many documents, the last ones, came in by retraining; see `assign_folds`.
+        Number of documents, the last ones, added by retraining; see `assign_folds`.
 
     Raises
     ------
@@ -85,19 +85,19 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> HeldOut:
-    """Score each fold by heads that learnt from the documents of the other folds; parameters as in `fit_folds`."""
+    """Score each fold by heads trained on the documents of the other folds; parameters as in `fit_folds`."""
     return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
 
 
 def fit_folds(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> Iterator[tuple[Encoded, Heads]]:
-    """Fit heads for each fold, the first one first, on the documents of the other folds.
+    """Yield the encoder and heads for each fold, in order, fitted on the documents of the other folds.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Those that may be learnt from.
+        Documents that may be trained on.
     """
     for held_out in range(settings.folds):
         learnt = documents & (fold != held_out)
@@ -106,7 +106,7 @@ def fit_folds(
 
 
 def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
-    """Score the documents of each fold by what `fit_folds` gave for it."""
+    """Score the documents of each fold with the encoder and heads that `fit_folds` yielded for it."""
     scores = np.full(corpus.unit_targets.shape, np.nan)
     relevance = np.full(corpus.n_documents, np.nan)
     for held_out, (encoded, heads) in enumerate(fitted):
@@ -135,18 +135,18 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
 def cross_calibrate(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """Fit curves and thresholds for each fold on the others, so that no paper has a say in its own.
+    """Fit curves and thresholds for each fold on the other folds, so that no paper influences its own.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
     documents : ndarray of bool, shape (n_documents,), optional
-        Those that have a say; all by default.
+        Documents to fit on; all by default.
 
     Yields
     ------
     rows : ndarray
-        Documents of the fold.
+        Rows of the documents of the fold.
     scores : ndarray, shape (n_rows, 1 + n_labels)
     calibration : Calibration
     """
@@ -165,23 +165,23 @@ def assign_folds(
     source: Index | None = None,
     hard: Mask | None = None,
 ) -> Index:
-    """Deal documents into folds, relevant, irrelevant and hard ones evenly; a paper is never split.
+    """Return the fold of each document, stratified by relevant, irrelevant and hard documents.
 
-    Each source (a file of coded records) is dealt on its own, so that its papers stay in their folds
-    when other files are added: models before and after are then compared on the same folds. A source
-    with too few papers for that fills up the folds that have the fewest of a kind. For the same
-    reason, documents that were added by retraining are dealt in turn, after all others.
+    Each source (a file of coded records) is split separately, so that its papers keep their folds when
+    other files are added, and models before and after are compared on the same folds. Papers of a
+    source that is too small for that go to the folds with the fewest of their kind. For the same
+    reason, documents added by retraining are assigned in rotation after all others.
 
     Parameters
     ----------
     relevant : ndarray, shape (n_documents,)
         1 or 0; all may be 1.
     added
-        How many of the last documents were added later, in the order in which they came.
+        Number of documents, the last ones, that were added later, in order of their addition.
     source : ndarray of int, shape (n_documents,), optional
-        Which source each document came from; one for all by default.
+        Source of each document; one source by default.
     hard : ndarray of bool, shape (n_documents,), optional
-        Which of the irrelevant documents are hard; none by default.
+        Whether an irrelevant document is hard; none by default.
 
     Raises
     ------
@@ -220,14 +220,14 @@ def assign_folds(
 
 
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
-    """Fit relevance, and two logistic regressions for each label, one on vectors, one on words.
+    """Fit relevance, and two logistic regressions for each label: one on vectors, one on words.
 
-    The scores of the two are added. What a label is learnt on says `LabelExamples`.
+    The scores of the two are added. `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Those to learn from; exemplars are always learnt from.
+        Documents to train on; exemplars are always used.
     """
     n_labels = corpus.unit_targets.shape[1] - 1
     weights, cue_weights = np.zeros((n_labels, corpus.vectors.shape[1])), np.zeros((n_labels, N_CUES))
@@ -247,8 +247,8 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     ]
     if not learnt:
         raise MechtagError(
-            f"no label has {settings.min_positives} coded example sentences or papers (train.min_positives), and "
-            "others that do not carry it; code more or add exemplars"
+            f"no label has at least {settings.min_positives} positive sentences or papers (train.min_positives) and "
+            "also negative ones; code more records or add exemplars"
         )
     if len(learnt) < n_labels:
         shared = _fit_shared([examples[label] for label in learnt], [own_cues[:, label] for label in learnt], settings)
@@ -263,41 +263,41 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
 
 
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> RelevanceHead:
-    """Fit the support vector machine on whole texts; without irrelevant documents there is nothing to learn."""
+    """Fit the support vector machine for relevance on whole texts; return `no_relevance` if all are relevant."""
     relevant = corpus.document_targets[documents, 0]
     if len(np.unique(relevant)) < 2:
         return no_relevance(corpus.wholes.shape[1])
-    # Rounded first, so that the machine is fitted on what is kept of it.
+    # Round before fitting, so that the fit uses the stored half-precision vectors.
     wholes = corpus.wholes[documents].astype(np.float16)
     machine = SVC(C=settings.relevance_regularisation, kernel="rbf", gamma=GAMMA).fit(
         wholes.astype(np.float64), relevant
     )
     kept = wholes[machine.support_]
     cosines = wholes.astype(np.float64) @ kept.astype(np.float64).T
-    cosines[machine.support_, np.arange(len(kept))] = -1.0  # each with the others
+    cosines[machine.support_, np.arange(len(kept))] = -1.0  # leave out the cosine of a text with itself
     familiar = float(np.quantile(cosines.max(axis=1), UNFAMILIAR))
     return RelevanceHead(kept, machine.dual_coef_[0].copy(), float(machine.intercept_[0]), familiar)
 
 
 @dataclass(frozen=True)
 class LabelExamples:
-    """What a label is learnt on: the sentences coded for it, the exemplars, and the papers that were judged for it.
+    """Training examples of a label: sentences coded for it, exemplars, and papers judged for it.
 
-    A paper whose sentences were coded teaches as a whole too: where each sentence is judged
-    alone, nothing says that the score of the paper is what has to be right in the end.
+    A paper whose sentences were coded is also trained on as a whole, because the final aim is
+    a correct score of the paper, which training on single sentences does not express.
 
     Attributes
     ----------
     units : ndarray of int
-        Rows of the units that were coded one by one.
+        Rows of the units coded individually.
     targets : ndarray
     whole_units : ndarray of int
         Rows of the content of the papers, paper by paper.
     lengths : ndarray
-        How many units each of those papers has.
+        Number of units of each of those papers.
     whole_targets : ndarray
     positives : int
-        How many sentences and exemplars carry the label.
+        Number of sentences and exemplars that carry the label.
     """
 
     units: Index
@@ -307,35 +307,35 @@ class LabelExamples:
     whole_targets: Array
     positives: int
 
-    def wholes(self, features: Any) -> Wholes:
-        """Give the papers with some features of their units."""
-        return Wholes(features[self.whole_units], self.lengths, self.whole_targets)
+    def bags(self, features: Any) -> Bags:
+        """Return the papers as bags of unit features."""
+        return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
         """Fit weights and intercept; see `multiple_instance.fit_units`."""
-        return fit_units(features[self.units], self.targets, regularisation, self.wholes(features))
+        return fit_units(features[self.units], self.targets, regularisation, self.bags(features))
 
 
 def _fit_shared(
     examples: Sequence[LabelExamples], features: Sequence[Array], settings: TrainSettings
 ) -> tuple[Array, float]:
-    """Fit one regression on the examples of several labels, each with its own features."""
-    parts = [each.wholes(own) for each, own in zip(examples, features, strict=True)]
-    wholes = Wholes(
+    """Fit one regression to the examples of several labels, each with its own features."""
+    parts = [each.bags(own) for each, own in zip(examples, features, strict=True)]
+    bags = Bags(
         np.vstack([part.features for part in parts]),
         np.concatenate([part.lengths for part in parts]),
         np.concatenate([part.targets for part in parts]),
     )
     units = np.vstack([own[each.units] for each, own in zip(examples, features, strict=True)])
     targets = np.concatenate([each.targets for each in examples])
-    return fit_units(units, targets, settings.regularisation, wholes)
+    return fit_units(units, targets, settings.regularisation, bags)
 
 
 def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> LabelExamples:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
     whole_targets = corpus.document_targets[:, column]
     wholes = documents & ~np.isnan(whole_targets)
-    # Units of a document are neighbours, and documents in order, so their rows are too.
+    # Units are in document order, so rows of content are too.
     content = corpus.counts & (corpus.document != NO_DOCUMENT)
     whole_units = np.flatnonzero(content & wholes[corpus.document])
     targets = corpus.unit_targets[units, column]
@@ -350,6 +350,6 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
 
 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Score texts from the vectors at hand, shape (n_rows, 1 + n_labels)."""
+    """Return scores of texts from the corpus's vectors, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     return heads.score_parts(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))

@@ -1,4 +1,4 @@
-"""Invariance: coded papers as they are and told a little differently, tagged by models that have not seen them."""
+"""Invariance: tag coded papers and variations of them by models that were not trained on them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mechtag.training.train import read_material
 def tag_varied(
     settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
 ) -> dict[str, list[Prediction]]:
-    """Tag each coded paper, as it is and in each variation, by a model that learnt from the other folds.
+    """Tag each coded paper, unchanged and in each variation, by a model trained on the other folds.
 
-    The folds, curves and thresholds are those of the out-of-fold predictions of training. The texts go the
-    way of those of an export: they are cleaned, and cut into sentences again.
+    Folds, curves and thresholds are those of the out-of-fold predictions of training. Like texts of an
+    export, the varied texts are cleaned and split into sentences.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def tag_varied(
     Returns
     -------
     dict
-        Predictions by variation, without evidence, and under ``AS_IT_IS`` those for the papers as
-        they are. A variation has the papers that it changes.
+        Predictions without evidence by variation, and under ``AS_IT_IS`` those of the unchanged papers.
+        A variation includes only the papers that it changes.
 
     Raises
     ------
     MechtagError
-        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
     for records, tagger in fold_taggers(settings, codebook, work=work):
@@ -57,7 +57,7 @@ def tag_varied(
 def fold_taggers(
     settings: Settings, codebook: Codebook, *, work: Path | None = None
 ) -> Iterator[tuple[list[Record], Tagger]]:
-    """Give the records of each fold with a tagger made of the other folds; see `tag_varied`."""
+    """Yield the records of each fold with a tagger trained on the other folds; see `tag_varied`."""
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)
     relevant, chosen = corpus.document_targets[:, 0], settings.train
@@ -74,9 +74,9 @@ def fold_taggers(
 
 
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
-    """Tag records as they are and in each variation, by name; see `tag_varied`.
+    """Return predictions by variation, including the unchanged records; see `tag_varied`.
 
-    All are tagged at once, so that a sentence which variations share is encoded once.
+    All variations are tagged together, so that shared sentences are encoded once.
     """
     whole = _cleaned(records)
     sentences = list(split(whole, settings.sentences))
@@ -94,5 +94,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean records as those of exports are, which cuts off notices and keywords."""
+    """Clean records as in exports, which removes notices and keyword lists."""
     return [clean_record(record) for record in records]

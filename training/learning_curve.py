@@ -1,4 +1,4 @@
-"""The learning curve: how tagging fares when a part of the coded papers is all there is to learn from."""
+"""The learning curve: predictions by models trained on parts of the coded papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.training.dataset import Corpus
-from mechtag.training.finetuning.trainers import Frozen, Progress
+from mechtag.training.finetuning.trainers import FrozenTrainer, Progress
 from mechtag.training.heads import assign_folds, cross_calibrate, held_out_scores
 from mechtag.training.train import predictions_of, read_material
 
@@ -22,11 +22,11 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def learning_curve(
     settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
 ) -> dict[int, list[Prediction]]:
-    """Tag all coded papers out of fold, by models that learnt from a quarter, a half, three quarters and all others.
+    """Tag all coded papers out of fold by models trained on a quarter, half, three quarters and all of the others.
 
-    The folds are those of training. Smaller parts lie within larger ones, and pooling, calibration
-    and thresholds are chosen on the same part. Exemplars are learnt from throughout. The encoder
-    stays as it is, whatever trainer the settings name: to tune it so often would take hours.
+    The folds are those of training. Smaller parts are subsets of larger ones, and calibration and
+    thresholds are fitted on the same part. All models are trained on the exemplars. The encoder is
+    never fine-tuned, whatever trainer the settings name, because that would take hours.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def learning_curve(
     Returns
     -------
     dict
-        Predictions by the number of papers that a model learnt from (the mean over folds, rounded);
-        a part that holds too little to learn from is left out.
+        Predictions by the number of papers that a model was trained on (the rounded mean over folds);
+        parts with too few annotations to train on are omitted.
 
     Raises
     ------
     MechtagError
-        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)
@@ -55,7 +55,14 @@ def learning_curve(
         papers = round(float(np.mean([(part & (fold != held_out)).sum() for held_out in np.unique(fold)])))
         try:
             curve[papers] = _tag(
-                corpus, Frozen(encoder, definitions), fold, part, settings, codebook, record_ids, f"learning-{share}"
+                corpus,
+                FrozenTrainer(encoder, definitions),
+                fold,
+                part,
+                settings,
+                codebook,
+                record_ids,
+                f"learning-{share}",
             )
         except MechtagError:
             if share == max(SHARES):
@@ -65,7 +72,7 @@ def learning_curve(
 
 
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
-    """Draw the papers of each share, as many relevant and irrelevant ones of each fold as it says, at least one."""
+    """Draw the papers of each share, stratified by relevance and fold, with at least one of each kind."""
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]
     drawn = {share: np.zeros(len(fold), dtype=bool) for share in SHARES}
@@ -79,7 +86,7 @@ def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
 
 def _tag(
     corpus: Corpus,
-    trainer: Frozen,
+    trainer: FrozenTrainer,
     fold: Index,
     part: Mask,
     settings: Settings,

@@ -1,6 +1,6 @@
-"""The model as MLflow serves it: a table of records in, probabilities, decisions and evidence out.
+"""The model as served by MLflow: its input is a table of records, its output probabilities, decisions and evidence.
 
-MLflow keeps this file with each logged model and runs it to load the model ("models from code"), so that
+MLflow stores this file with each logged model and runs it to load the model ("models from code"), so that
 nothing is pickled; see `mlflow_runs.log_model`.
 """
 
@@ -24,7 +24,7 @@ from mechtag.models.model_folder import load_model
 from mechtag.pipeline.tagging.predict import tag_records
 
 MODEL = "model"
-# Packages that the carried code imports, and that loading a model needs; the encoder's comes on top.
+# Packages needed by the bundled code and to load a model, in addition to the encoder's.
 PACKAGES = (
     "ftfy",
     "mlflow",
@@ -51,12 +51,12 @@ EXAMPLE = (
 
 
 def signature(labels: Sequence[str]) -> ModelSignature:
-    """Say what a served model takes and gives.
+    """Return the input and output schema of a served model.
 
     Parameters
     ----------
     labels
-        Relevance first, then the labels in codebook order.
+        Keys of relevance, then of the labels in codebook order.
     """
     text, number, count = DataType.string, DataType.double, DataType.long
     evidence = Array(
@@ -93,20 +93,20 @@ class ServedTagger(PythonModel):
         Parameters
         ----------
         model_input
-            One row a record: ``title``, and perhaps ``abstract`` and ``record_id``. MLflow has checked names
-            and types. Texts are cleaned as `mechtag tag` cleans them.
+            One row per record: ``title``, and optionally ``abstract`` and ``record_id``. MLflow has checked
+            names and types. Texts are cleaned as in `mechtag tag`.
 
         Returns
         -------
         pandas.DataFrame
-            One row a record, in the order of the input: ``record_id`` as given; ``model_id``; ``abstract`` as it
-            was tagged, which the offsets of evidence are into; and for each label ``<label>_probability``,
+            One row per record, in input order: ``record_id`` as given; ``model_id``; ``abstract`` after cleaning,
+            to which the offsets of evidence refer; and for each label ``<label>_probability``,
             ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
 
         Raises
         ------
         MlflowException
-            A record has no title, or a value is no text. A server answers with status 400.
+            A record has no title, or a value is not text. A server responds with status 400.
         """
         try:
             records = list(_records(model_input))
@@ -129,14 +129,14 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Give the name of each record in the input, and the record under a name that no other one has."""
+    """Yield the id of each record in the input, and the record under a unique id."""
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
         record_id, title, abstract = (
             _text(cell, f"record {number}: {name}") for name, cell in zip(columns, cells, strict=True)
         )
         if not title or not title.strip():
-            raise MechtagError(f"record {number}: no title; every record needs one, an abstract may be left out")
+            raise MechtagError(f"record {number}: no title; every record needs a title, the abstract is optional")
         yield record_id, Record(record_id=str(number), title=title, abstract=abstract or "")
 
 
@@ -152,7 +152,7 @@ def _text(cell: Any, place: str) -> str | None:
     try:
         cell.encode()
     except UnicodeEncodeError as error:
-        raise MechtagError(f"{place} is no text: {error.reason} at character {error.start}") from None
+        raise MechtagError(f"{place} is not valid text: {error.reason} at character {error.start}") from None
     return cell
 
 

@@ -1,4 +1,4 @@
-"""MLflow: each training run with settings, figures, hashes and model, its evaluation, and the model registry."""
+"""MLflow: log training runs with settings, figures, hashes and model, log evaluations, and register models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _STORED_PLACES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-# Packages of this project whose code a logged model brings with it.
+# Packages of this project whose code is bundled with a logged model.
 _CARRIED = ("core", "models", "pipeline")
 _NOT_CODE = ("trained", "kept", ".*", "__pycache__")
 
@@ -60,7 +60,7 @@ def log_run(
     metrics
         Out-of-fold figures by name.
     losses
-        Of tuning, on held-out papers: before the first epoch and after each.
+        Losses of fine-tuning on held-out papers, before the first epoch and after each.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def log_run(
     Raises
     ------
     MechtagError
-        The store does not answer, or refuses.
+        The store does not respond, or refuses the request.
     """
     import mlflow
 
@@ -165,18 +165,18 @@ def _relocate(root: Path) -> None:
 def log_model(folder: str | Path, settings: Settings) -> str:
     """Log a model folder to the active run as a model that MLflow loads and serves; see `training.mlflow_model`.
 
-    It carries the code that it needs, so it runs where mechtag is not installed. The encoder is not in it:
-    it is a package among the requirements, or what ``encoder.name`` says.
+    The logged model includes mechtag's code, so it runs where mechtag is not installed. It does not include
+    the encoder, which is a package in the requirements or is loaded as ``encoder.name`` specifies.
 
     Parameters
     ----------
     settings
-        How texts are cut into sentences, and how many of them are given as evidence.
+        Settings; those of sentences and tagging are stored with the model.
 
     Returns
     -------
     str
-        Address of the model, ``models:/...``; ``runs:/<run id>/model`` is the same one.
+        URI of the model, ``models:/...``; equivalent to ``runs:/<run id>/model``.
     """
     import mlflow
 
@@ -185,7 +185,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as name, _same_import_path():
         parts = Path(name)
-        # Not the whole folder: what else lies in it is no part of the model.
+        # Copy only the files of the model; others in the folder are not part of it.
         (parts / "model").mkdir()
         for file in (CONFIG, WEIGHTS, TUNED):
             shutil.copy(Path(folder) / file, parts / "model")
@@ -211,18 +211,18 @@ def log_model(folder: str | Path, settings: Settings) -> str:
 
 
 def requirements(config: ModelConfig) -> list[str]:
-    """Name the packages that a served model needs, at the versions installed here."""
+    """Return the packages that a served model needs, pinned to the installed versions."""
     from mechtag.training.mlflow_model import PACKAGES
 
     encoder = config.encoder.name
     packages = [*PACKAGES, encoder.removeprefix(PACKAGE_PREFIX)] if encoder.startswith(PACKAGE_PREFIX) else PACKAGES
-    # Without the build ("2.13.0+cpu"), which registries do not know.
+    # Without the local version ("2.13.0+cpu"), which registries do not have.
     return [f"{package}=={importlib.metadata.version(package).split('+')[0]}" for package in packages]
 
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Take the folder of carried code, which MLflow puts first to try the model, off the import path."""
+    """Remove the bundled code from the import path, where MLflow puts it first to test the model."""
     before = list(sys.path)
     try:
         yield
@@ -239,7 +239,7 @@ def log_evaluation(
 ) -> str:
     """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
 
-    Where the store has no run of the model, because it came from a DVC remote, a run is made for it.
+    If the store has no run of the model, for example because it came from a DVC remote, a run is created.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def log_evaluation(
     Raises
     ------
     MechtagError
-        The folder is not a model, or the store does not answer.
+        The folder is not a model, or the store does not respond.
     """
     import mlflow
 
@@ -273,7 +273,7 @@ def log_evaluation(
         mlflow.log_metrics(dict(metrics))
         for name, chart in charts.items():
             mlflow.log_text(chart, f"evaluation/plots/{name}.svg")
-        for part in ("", "plots"):  # not all below it, for the store itself may lie there
+        for part in ("", "plots"):  # not recursively, because the store itself may be in this folder
             for file in sorted((Path(reports) / part).glob("*")):
                 if file.is_file():
                     mlflow.log_artifact(str(file), artifact_path=f"evaluation/{part}".rstrip("/"))
@@ -281,7 +281,7 @@ def log_evaluation(
 
 
 def find_run(config: ModelConfig, folder: Path) -> str | None:
-    """Id of the run that logged a model: the one its folder names, else the newest."""
+    """Return the id of the run that logged a model: the one named in its folder, else the newest, or ``None``."""
     import mlflow
 
     path = folder / RUN_FILE
@@ -306,32 +306,32 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 
 @contextmanager
-def tolerated(tell: Callable[[str], None]) -> Iterator[None]:
-    """Go on where MLflow fails: no store, network or server may cost the model that was trained."""
+def tolerated(report: Callable[[str], None]) -> Iterator[None]:
+    """Report and ignore errors of MLflow, so that a failing store or network does not lose the trained model."""
     try:
         yield
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        tell(
-            f"note: MLflow failed ({type(error).__name__}: {reason}). The model in use is what the model folder says; "
-            "the registry is brought in line by the next 'mechtag retrain'"
+        report(
+            f"note: MLflow failed ({type(error).__name__}: {reason}). The active model is the one in the model folder; "
+            "the next 'mechtag retrain' updates the registry"
         )
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Give the model in a folder a version in the registry, unless it has one, and let aliases point to it.
+    """Register the model in a folder as a new version, unless it has one, and point aliases to that version.
 
     Parameters
     ----------
     settings
-        To log the model under, where the store has no run of it.
+        Settings to log the model with if the store has no run of it.
     tags
-        Of the version, beside ``model_id`` and ``codebook_sha256``.
+        Tags of the version, in addition to ``model_id`` and ``codebook_sha256``.
 
     Raises
     ------
     MechtagError
-        The store does not answer, or refuses.
+        The store does not respond, or refuses the request.
     """
     import mlflow
     from mlflow import MlflowClient
@@ -351,7 +351,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Take an alias away, where it points to a model; raises as `register`."""
+    """Delete an alias if it exists; raise as `register` does."""
     from mlflow import MlflowClient
 
     with tracking_store(settings):

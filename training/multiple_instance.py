@@ -1,4 +1,4 @@
-"""Logistic regression on sentences that are coded one by one, and on papers that are coded as a whole."""
+"""Logistic regression on sentences that are coded individually, and on papers that are coded as a whole."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from mechtag.core.arrays import Array, Index
-from mechtag.models.scoring import pool
+from mechtag.models.scoring import pool_scores
 
 MAX_ITERATIONS = 2000
-# Odds add up here, so that each sentence of a paper learns from its code; at the sharpness of `models.scoring` it
-# is mostly the best one that does.
+# At 1, odds add up, so that every sentence of a paper contributes to the gradient; at the sharpness of
+# `models.scoring` it would be mostly the best one.
 SHARPNESS = 1.0
-# How many sentences' weight the code of a paper has.
+# Weight of the code of a paper relative to that of a sentence.
 WHOLE_WEIGHT = 3.0
-# That of scikit-learn's logistic regression.
+# As in scikit-learn's logistic regression.
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Wholes:
-    """Papers that were coded as a whole.
+class Bags:
+    """Papers that were coded as a whole: bags of units, in terms of multiple-instance learning.
 
     Attributes
     ----------
     features : ndarray or csr_matrix, shape (n_units, n_features)
-        Of the units of the first paper, then of the second, and so on.
+        Features of the units of the first paper, then of the second, and so on.
     lengths : ndarray, shape (n_papers,)
-        How many units each has.
+        Number of units of each paper.
     targets : ndarray, shape (n_papers,)
     """
 
@@ -43,43 +43,41 @@ class Wholes:
     targets: Array
 
 
-def fit_units(
-    features: Any, targets: Array, regularisation: float, wholes: Wholes | None = None
-) -> tuple[Array, float]:
-    """Fit a logistic regression of units, dense or sparse.
+def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags | None = None) -> tuple[Array, float]:
+    """Fit a logistic regression on units, with dense or sparse features.
 
-    A paper coded as a whole has the score that its units give when they are pooled as
-    `scoring.pool` does, and an intercept of its own, for a paper carries a label far
-    more often than a sentence does (multiple-instance learning with a softened maximum;
+    The score of a paper coded as a whole is the score of its units pooled as in
+    `scoring.pool_scores`, plus a separate intercept, because papers carry a label far more
+    often than sentences do (multiple-instance learning with a softened maximum;
     Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
     Parameters
     ----------
     features, targets
-        Units that were coded one by one, and 1 or 0 for each; there may be none.
+        Individually coded units, and 1 or 0 for each; may be empty.
     regularisation
-        C of scikit-learn's logistic regression.
+        Parameter ``C`` of scikit-learn's logistic regression.
 
     Returns
     -------
     weights : ndarray, shape (n_features,)
     intercept : float
-        Of a unit; that of a paper where no unit was coded.
+        Intercept of a unit; that of a paper if no unit was coded.
     """
-    # Such small products take several times as long when several threads share them.
+    # Use one thread, because sharing such small products between threads takes several times as long.
     with threadpool_limits(limits=1):
-        if wholes is None or not len(wholes.lengths):
+        if bags is None or not len(bags.lengths):
             model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
             return model.coef_[0], float(model.intercept_[0])
-        return _fit_with_wholes(features, targets, regularisation, wholes)
+        return _fit_with_bags(features, targets, regularisation, bags)
 
 
-def _fit_with_wholes(features: Any, targets: Array, regularisation: float, wholes: Wholes) -> tuple[Array, float]:
-    both = [features, wholes.features]
+def _fit_with_bags(features: Any, targets: Array, regularisation: float, bags: Bags) -> tuple[Array, float]:
+    both = [features, bags.features]
     rows: Any = vstack(both, format="csr") if issparse(features) else np.vstack(both)
     columns = rows.T.tocsr() if issparse(features) else rows.T
     n_coded, n_features = features.shape
-    signs, whole_signs = 2 * targets - 1, 2 * wholes.targets - 1
+    signs, whole_signs = 2 * targets - 1, 2 * bags.targets - 1
     total = n_coded + WHOLE_WEIGHT * len(whole_signs)
 
     def objective(point: Array) -> tuple[float, Array]:
@@ -87,14 +85,14 @@ def _fit_with_wholes(features: Any, targets: Array, regularisation: float, whole
         scores = rows @ weights
         margins = signs * (scores[:n_coded] + intercept)
         units = scores[n_coded:]
-        pooled = pool(units[:, None], wholes.lengths, SHARPNESS)[:, 0]
+        pooled = pool_scores(units[:, None], bags.lengths, SHARPNESS)[:, 0]
         whole_margins = whole_signs * (pooled + whole_intercept)
         loss = np.logaddexp(0, -margins).sum() + WHOLE_WEIGHT * np.logaddexp(0, -whole_margins).sum()
         slopes = -signs * expit(-margins)
         whole_slopes = -WHOLE_WEIGHT * whole_signs * expit(-whole_margins)
-        # The share of each unit in the gradient of its paper's score; the shares of a paper sum to one.
-        shares = np.exp(SHARPNESS * (units - np.repeat(pooled, wholes.lengths)))
-        unit_slopes = np.concatenate([slopes, np.repeat(whole_slopes, wholes.lengths) * shares])
+        # Share of each unit in the gradient of its paper's score; the shares of a paper sum to one.
+        shares = np.exp(SHARPNESS * (units - np.repeat(pooled, bags.lengths)))
+        unit_slopes = np.concatenate([slopes, np.repeat(whole_slopes, bags.lengths) * shares])
         gradient = columns @ unit_slopes + weights / regularisation
         value = loss + weights @ weights / (2 * regularisation)
         return value / total, np.concatenate([gradient, [slopes.sum(), whole_slopes.sum()]]) / total

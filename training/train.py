@@ -37,26 +37,26 @@ from mechtag.training.finetuning.trainers import Progress, make_trainer
 from mechtag.training.heads import Fitted, cross_calibrate, fit
 
 CARD = "README.md"
-# In place of minus infinity, for a sentence that is no content; no sentence scores as low.
+# Stands in for minus infinity, the score of a sentence without content; no sentence scores this low.
 NO_CONTENT = -100.0
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run gives.
+    """Result of a training run.
 
     Attributes
     ----------
     documents, sentences : list of Prediction
-        Of the coded records, each made without its own paper. The record id of a
-        sentence is ``<record_id>#<sentence number>``, and it has no probability.
+        Out-of-fold predictions for the coded records. The record id of a sentence is
+        ``<record_id>#<sentence number>``, and sentences have no probability.
     figures
-        Out-of-fold figures to compare training runs by; see `_figures`.
+        Out-of-fold figures for comparing training runs; see `_figures`.
     tuned
-        What tuning changed in the encoder; empty for the trainer ``frozen``.
+        Weights that fine-tuning changed in the encoder; empty for the trainer ``frozen``.
     losses
-        Of the tuning on all papers; see `loop.Tuned`.
+        Losses of fine-tuning on all papers; see `loop.Tuned`.
     """
 
     tagger: Tagger
@@ -81,14 +81,14 @@ def train(
     Parameters
     ----------
     version
-        Of the annotations that were added; by default the one in use.
+        Version of the added annotations; by default the active one.
     work, on_progress
         See `trainers.make_trainer`.
 
     Raises
     ------
     MechtagError
-        An annotation file is faulty, holds too little to learn from, or the encoder is missing.
+        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
@@ -110,12 +110,12 @@ def train(
 def read_material(
     settings: Settings, codebook: Codebook, version: str | None = None
 ) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
-    """Read the annotation files and encode what they hold; raises as `train`.
+    """Read the annotation files and encode their texts; raise as `train` does.
 
     Returns
     -------
     coded, encoder, definitions, corpus
-        The corpus has the coded records in their order, then the exemplars.
+        The corpus has the coded records in order, then the exemplars.
     """
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
@@ -126,16 +126,16 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder that the settings name; raises as `encoder.locate_encoder`."""
+    """Load the encoder named in the settings; raise as `encoder.locate_encoder` does."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write the model folder; the configuration last, so that a half-written folder is refused.
+    """Write the model folder, with the configuration last, so that an incomplete folder is refused.
 
-    A model card in it tells of another model, and is taken away; 'mechtag methods' writes one.
+    A model card in the folder describes an earlier model and is deleted; 'mechtag methods' writes a new one.
     """
     folder = Path(folder)
     (folder / CARD).unlink(missing_ok=True)
@@ -191,7 +191,7 @@ def _document_predictions(
 def predictions_of(
     record_ids: list[str], codebook: Codebook, scores: Array, calibration: Calibration, model_id: str
 ) -> list[Prediction]:
-    """Turn pooled scores into prediction rows without evidence.
+    """Return predictions without evidence from pooled scores.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """ROC AUC of relevance over papers, and mean average precision of the labels over sentences."""
+    """Return the ROC AUC of relevance over papers, and the mean average precision of the labels over sentences."""
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
     first = np.cumsum(corpus.n_parts) - corpus.n_parts

@@ -30,10 +30,8 @@ from mechtag.evaluation.results import (
     SetRelevance,
     words_of,
 )
-from mechtag.pipeline.prisma.diagram import RESPONSIVE
-from mechtag.pipeline.prisma.diagram import draw as draw_flow
-from mechtag.pipeline.prisma.flow import HEADER, read_flow
-from mechtag.pipeline.prisma.flow import rows as count_rows
+from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
+from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
@@ -235,9 +233,9 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             papers=read_comparison(comparison) if comparison else [],
             comparison=sources.comparison.name,
             figures=draw_charts(sources.plots, results, labels, protocols),
-            flow=Markup(draw_flow(flow).replace(RESPONSIVE, "")) if flow else None,
+            flow=Markup(draw_diagram(flow).replace(RESPONSIVE, "")) if flow else None,
             flow_header=HEADER,
-            flow_rows=count_rows(flow) if flow else (),
+            flow_rows=table_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
             methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],

@@ -73,10 +73,10 @@ def tag(
         workers=workers,
         reporter=Terminal(),
     )
-    intake, summary = done.intake, done.summary
-    for line in intake.identification.lines():
+    inputs, summary = done.inputs, done.summary
+    for line in inputs.identification.lines():
         typer.echo(line)
-    for note in summary["notes"][len(intake.notes) :]:
+    for note in summary["notes"][len(inputs.notes) :]:
         say(f"note: {note}")
     for entry in opened.codebook.entries:
         counts = summary["decisions"][entry.key]

@@ -35,7 +35,7 @@ from mechtag.training.mlflow_runs import CHAMPION, PREVIOUS, drop_alias, log_run
 from mechtag.training.retraining.challenger import MODEL, champion_predictions, train_challenger
 from mechtag.training.retraining.explain_changes import find_changes, write_change_log
 from mechtag.training.retraining.model_store import (
-    Places,
+    ModelPaths,
     former_of,
     install,
     interrupted,
@@ -74,7 +74,7 @@ class Retraining:
         model = model or project.own_model
         kept = project.kept_models if model == project.own_model else model.with_name("kept")
         added = Path(project.settings.train.added)
-        self._places = Places(model, out_of_fold or project.out_of_fold, kept, added)
+        self._places = ModelPaths(model, out_of_fold or project.out_of_fold, kept, added)
         self._reporter = reporter
 
     def add(

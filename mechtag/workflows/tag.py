@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.tagging.prefetch import ahead, directly
-from mechtag.pipeline.text.sentences import prepare
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from mechtag.core.settings import RuntimeName
-    from mechtag.pipeline.tagging.inputs import Intake
-    from mechtag.pipeline.tagging.storage import Place
+    from mechtag.pipeline.tagging.inputs import Inputs
+    from mechtag.pipeline.tagging.storage import StoragePath
 
 Engine = Literal["local", "ray"]
 
@@ -29,7 +27,7 @@ class Tagged:
 
     Attributes
     ----------
-    intake
+    inputs
         What was read, and how many records were left out for which reason.
     summary
         Content of ``summary.json``.
@@ -39,10 +37,10 @@ class Tagged:
         Folder of the prediction files if the results are in an object store; they are then not joined into one table.
     """
 
-    intake: Intake
+    inputs: Inputs
     summary: dict[str, Any]
-    output: Place
-    chunks: Place
+    output: StoragePath
+    chunks: StoragePath
 
 
 def tag(
@@ -90,11 +88,14 @@ def tag(
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
         raise MechtagError("workers are for the engine ray; on one machine the encoder uses all cores by itself")
+    from mechtag.pipeline.tagging.prefetch import directly, prefetch
+    from mechtag.pipeline.text.sentences import prepare
+
     with ExitStack() as stack:
         run = directly
         if engine == "local" and not sentences:
             # It gets ready while the model is loaded here.
-            run = stack.enter_context(ahead("cuts sentences", prepare, settings.sentences))
+            run = stack.enter_context(prefetch("cuts sentences", prepare, settings.sentences))
         from mechtag.models.model_folder import load_model
         from mechtag.pipeline.reading.ingest import cut_note
         from mechtag.pipeline.tagging.run import finish, run_local
@@ -108,11 +109,11 @@ def tag(
             reporter.note(f"runtime {loaded.choice.reason}")
         request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)
         job = stack.enter_context(opened(request, resume=resume))
-        intake = job.intake
-        for note in (*intake.notes, *intake.unread, *filter(None, [cut_note(intake.abstracts_cut)])):
+        inputs = job.inputs
+        for note in (*inputs.notes, *inputs.unread, *filter(None, [cut_note(inputs.abstracts_cut)])):
             reporter.note(f"note: {note}")
         if job.finished:
-            reporter.note(f"resuming: {len(job.finished)} of {job.manifest.parts} chunks already done")
+            reporter.note(f"resuming: {len(job.finished)} of {job.manifest.chunks} chunks already done")
         with reporter.progress("tagging", job.manifest.records, done=job.done) as advance:
             if engine == "ray":
                 from mechtag.pipeline.tagging.ray_engine import run_ray
@@ -126,4 +127,4 @@ def tag(
                 run_local(job, loaded, settings, advance, run)
         with reporter.progress("writing tables", job.manifest.records) as advance:
             summary = finish(job, codebook, advance)
-    return Tagged(intake, summary, job.output, job.parts.folder)
+    return Tagged(inputs, summary, job.output, job.chunks.folder)

@@ -1,1 +1,1 @@
-"""Ways to run the encoder: torch, the reference, and OpenVINO in three precisions."""
+"""Runtimes of the encoder: torch, the reference, and OpenVINO in three precisions."""

@@ -1,4 +1,4 @@
-"""Which runtime encodes: the one asked for, or the fastest here that agrees with the reference."""
+"""Choose the runtime: the one requested, or the fastest on this machine that agrees with the reference."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ from mechtag.models.tagger import Document, Scored, Tagger
 Runtime = Literal["auto", "torch", "fp32", "bf16", "int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 MakeTagger = Callable[[Encoder, Callable[[], Encoder] | None], Tagger]
-# How far a probability may be off the reference for `auto` to take a runtime, and what share of decisions may change.
+# Limits for `auto`: the largest difference of a probability from the reference, and the share of changed decisions.
 TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "bf16": 0.02, "int8": CLOSE}
 CHANGED = 0.005
-# Increased when exports are made in another way.
+# Increase when the export procedure changes.
 _VERSION = 2
-# Made-up texts: how many, and of how many terms each. A sentence of an abstract has some 25 words.
+# Number of made-up texts, and of terms in each. A sentence of an abstract has about 25 words.
 _MADE_UP, _TERMS = 320, 14
 _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Texts in the words a model was trained on, in no order: a model folder keeps no sentence of anybody's.
+    """Return made-up texts of the model's own words in random order, because a model folder contains no sentences.
 
     Parameters
     ----------
     terms
         The model's words and word pairs.
     known
-        Texts to give as they are, first: the codebook's.
+        Texts to return unchanged and first: those of the codebook.
     """
     order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
     rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))
@@ -58,22 +58,22 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two ways of scoring the same documents are apart.
+    """How much two ways of scoring the same documents differ.
 
     Attributes
     ----------
     difference
-        The largest between two probabilities of the same label and document.
+        Largest difference between two probabilities of the same label and document.
     changed
-        Share of decisions that are not the same.
+        Share of decisions that differ.
     """
 
     difference: float
     changed: float
 
 
-def compare(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Compare what was said of the same documents, at least one."""
+def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
+    """Return the agreement of two scorings of the same documents, at least one document."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )
@@ -87,27 +87,27 @@ def compare(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
 
 @dataclass(frozen=True)
 class Choice:
-    """A runtime, and why it was taken, in one line."""
+    """A runtime, and the reason for choosing it, in one line."""
 
     runtime: Runtime
     reason: str
 
 
 class Runtimes:
-    """The encoder of one model, in every runtime.
+    """The encoder of one model in every runtime.
 
     Parameters
     ----------
     folder
-        Where exports are kept.
+        Folder in which exports are kept.
     identity
-        Hash over what the encoder's vectors depend on.
+        Text that identifies everything the encoder's vectors depend on.
     reference
-        Loads the encoder in torch; called only where torch is needed.
+        Loads the encoder in torch; called only if torch is needed.
     calibration
-        Texts for ``int8``; see `made_up_texts`.
+        Calibration texts for ``int8``; see `made_up_texts`.
     threads
-        How many threads compute; 0 means one for each core.
+        Number of threads; 0 means one per core.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Runtimes:
         self._threads = threads
 
     def reference(self) -> TransformerEncoder:
-        """Give the encoder in torch, which is loaded at the first call."""
+        """Return the encoder in torch, loading it on the first call."""
         return self._reference
 
     @cached_property
@@ -137,18 +137,18 @@ class Runtimes:
         return self._load()
 
     def encoder(self, runtime: Runtime) -> Encoder:
-        """Give the encoder in a runtime other than ``auto``.
+        """Return the encoder in a runtime other than ``auto``.
 
         Raises
         ------
         MechtagError
-            A library is not installed, the processor does not compute in this precision, or
-            the encoder cannot be exported.
+            The runtime is unknown, a library is not installed, the processor does not support the
+            precision, or the encoder cannot be exported.
         """
         if runtime == "torch":
             return self.reference()
         if runtime not in TOLERANCE:
-            raise MechtagError(f"runtime {runtime!r} is not known; choose one of: {', '.join(RUNTIMES)}")
+            raise MechtagError(f"unknown runtime {runtime!r}; choose one of: {', '.join(RUNTIMES)}")
         import_openvino()
         calibration = self._calibration if runtime == "int8" else ()
         made_by = [f"openvino {metadata.version('openvino')}"]
@@ -158,7 +158,7 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Give what makes a finer encoder for documents that a rough runtime leaves close; see `Tagger`."""
+        """Return a function that loads a more precise encoder, or ``None`` if ``runtime`` needs none; see `Tagger`."""
         return cache(self._finer) if runtime == "int8" else None
 
     def _finer(self) -> Encoder:
@@ -168,14 +168,14 @@ class Runtimes:
             return self.encoder("fp32")
 
     def choose(self, tagger: MakeTagger, texts: Sequence[str]) -> Choice:
-        """Take the runtime that encodes these texts fastest, of those that agree with torch on documents made of them.
+        """Return the fastest runtime among those that agree with torch on documents made of these texts.
 
-        A choice is kept, and holds for this model, machine and number of threads.
+        The choice is cached for this model, machine and number of threads.
 
         Parameters
         ----------
         tagger
-            Makes a tagger of an encoder and what `finer` gives.
+            Makes a tagger from an encoder and the result of `finer`.
         """
         try:
             where = machine(self._threads)
@@ -191,7 +191,7 @@ class Runtimes:
             with replacing(path) as part:
                 part.write_text(json.dumps({"key": key, **asdict(choice)}, indent=2) + "\n", encoding="utf-8")
         except OSError:
-            pass  # measured anew next time
+            pass  # measured again next time
         return choice
 
     def _measure(self, tagger: MakeTagger, texts: Sequence[str]) -> Choice:
@@ -205,20 +205,21 @@ class Runtimes:
         for precision, tolerance in TOLERANCE.items():
             try:
                 encoder = self.encoder(precision)
-                found = compare(expected, tagger(encoder, None).tag(documents))
+                found = measure_agreement(expected, tagger(encoder, None).tag(documents))
                 if finer := self.finer(precision):
-                    found = replace(found, changed=compare(expected, tagger(encoder, finer).tag(documents)).changed)
+                    again = measure_agreement(expected, tagger(encoder, finer).tag(documents))
+                    found = replace(found, changed=again.changed)
                 seconds = _seconds(encoder, texts)
             except MechtagError as error:
                 refused.append(str(error))
                 continue
-            told = f"probabilities off by at most {found.difference:.3f}, {found.changed:.1%} of decisions changed"
+            change = f"probabilities differ by at most {found.difference:.3f}, {found.changed:.1%} of decisions change"
             if found.difference > tolerance or found.changed > CHANGED:
-                refused.append(f"{precision} is too far off: {told}")
+                refused.append(f"{precision} is not precise enough: {change}")
             elif seconds < fastest:
                 fastest = seconds
                 speed = f"{slowest / seconds:.1f} times as fast as torch on this machine"
-                best = Choice(precision, f"{precision}: {speed}, {told}, in a check on {len(texts)} texts")
+                best = Choice(precision, f"{precision}: {speed}, {change} in a check on {len(texts)} texts")
         return Choice(best.runtime, "; ".join([best.reason, *refused]))
 
 
@@ -228,12 +229,12 @@ def _kept(path: Path, key: str) -> Choice | None:
         if found["key"] == key and found["runtime"] in RUNTIMES:
             return Choice(found["runtime"], str(found["reason"]))
     except (OSError, ValueError, TypeError, KeyError):
-        pass  # not there, or damaged: measured anew either way
+        pass  # missing or damaged: measured again in either case
     return None
 
 
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Give the better of two times. Made-up documents are closer than real ones, so tagging is not what is timed."""
+    """Return the shorter of two encoding times; tagging is not timed, as made-up texts are often near a bound."""
     times = []
     for _ in range(2):
         begun = time.perf_counter()

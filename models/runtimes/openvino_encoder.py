@@ -1,4 +1,4 @@
-"""The encoder in OpenVINO: exported from the torch model, cached in one file, and run on the processor."""
+"""The encoder in OpenVINO: exported from the torch model, cached in one file, and run on the CPU."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
-# What the processor must be able to multiply by itself. OpenVINO would take any precision and compute in another.
+# Precision that the processor must support natively. OpenVINO accepts any and silently computes in another.
 _NEEDS = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
-# The arrays between two layers then stay in the processor's caches.
+# At this size, the arrays between two layers fit into the processor's caches.
 _BATCH_TOKENS = 1024
-# Texts are cut into tokens this many at a time, while the batches before them are computed. The fewer, the more
-# padding: texts are sorted by length before they are cut, but batched by tokens.
+# Number of texts tokenised at a time, while earlier batches are computed. A lower number causes more padding,
+# because texts are sorted by characters before tokenising but batched by tokens.
 _SLICE = 4096
-# To how many lengths, from one power of two to the next, texts are padded.
+# Number of padded lengths between one power of two and the next.
 _LENGTHS = 16
 
 
 def import_openvino() -> Any:
     """Import OpenVINO without its telemetry.
 
-    The package reports each import and conversion to its makers unless a file in the home
-    folder forbids it. Without the module that sends, it and nncf do nothing instead.
+    The package reports each import and conversion to its vendor unless a file in the home
+    folder forbids it. Without the telemetry module, it and nncf send nothing.
 
     Raises
     ------
     MechtagError
-        It is not installed.
+        OpenVINO is not installed.
     """
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -67,14 +67,14 @@ def import_openvino() -> Any:
 
 
 def available_threads(threads: int) -> int:
-    """Give the number of threads to compute with; 0 means one for each processor core this process may use."""
+    """Return the number of threads to use; 0 means one per processor core available to this process."""
     if threads:
         return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine(threads: int) -> str:
-    """Name all that the speed and the results of a runtime depend on, beside the model."""
+    """Describe everything, except the model, that the speed and results of a runtime depend on."""
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
@@ -82,47 +82,47 @@ def machine(threads: int) -> str:
 
 
 def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
-    """Compile a model for as many streams as threads, each of which computes its own batch.
+    """Compile a model with one stream per thread, each computing its own batch.
 
     Raises
     ------
     MechtagError
-        The processor does not compute in this precision.
+        The processor does not support the precision.
     """
     core = import_openvino().Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _NEEDS[precision] not in capabilities:
         raise MechtagError(
-            f"runtime {precision}: this processor has no arithmetic of that kind (it has {', '.join(capabilities)}); "
+            f"runtime {precision}: this processor does not support it (it supports {', '.join(capabilities)}); "
             "use the runtime auto, fp32 or torch"
         )
     settings = {
-        # In int8, it is that of all that is not quantised.
+        # For int8, this is the precision of everything that is not quantised.
         "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and "BF16" in capabilities else "f32",
         "INFERENCE_NUM_THREADS": available_threads(threads),
         "NUM_STREAMS": available_threads(threads),
-        # Two processes on one machine would be pinned to the same cores.
+        # Pinning would put two processes on one machine on the same cores.
         "ENABLE_CPU_PINNING": False,
     }
     return core.compile_model(graph, "CPU", settings)
 
 
 class OpenVinoEncoder:
-    """Fits `encoder.Encoder`.
+    """An `encoder.Encoder` that runs in OpenVINO.
 
     Parameters
     ----------
     exported
-        See `openvino_encoder.export`; that for ``int8`` is another than that for the others.
+        See `export`; ``int8`` needs another export than the other precisions.
     threads
-        How many threads compute; 0 means one for each core.
+        Number of threads; 0 means one per core.
     """
 
     def __init__(self, exported: Exported, precision: Precision, *, threads: int = 0) -> None:
         from tokenizers import Tokenizer
 
         openvino = import_openvino()
-        if threads:  # the tokenizer's own threads; read when it is first used
+        if threads:  # the tokenizer's own threads; read on its first use
             os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
         graph = openvino.Core().read_model(exported.graph, exported.weights)
         compiled = compile_graph(graph, precision, threads)
@@ -132,7 +132,7 @@ class OpenVinoEncoder:
         self._lock = threading.Lock()
         self._tokenizer = Tokenizer.from_str(exported.tokenizer)
         truncation = self._tokenizer.truncation
-        assert truncation is not None  # `runtimes.openvino_encoder` has set it
+        assert truncation is not None  # set by `export`
         self._longest: int = truncation["max_length"]
         self._exported = exported
 
@@ -142,13 +142,13 @@ class OpenVinoEncoder:
         return self._exported.size
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Cut texts into tokens, at most as many each as the encoder takes."""
+        """Return the token ids of each text, truncated to the encoder's limit."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Give one vector a text; see `mechtag.models.encoder.Encoder.encode`."""
+        """Return one vector per text; see `mechtag.models.encoder.Encoder.encode`."""
         vectors = np.zeros((len(texts), self.size), dtype=np.float32)
-        # Long texts first, so that no core waits for a long one at the end.
+        # Long texts first, so that no core waits for a long text at the end.
         order = sorted(range(len(texts)), key=lambda row: (-len(texts[row]), row))
         with self._lock:
             try:
@@ -159,12 +159,12 @@ class OpenVinoEncoder:
         return vectors
 
     def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
-        """Hand texts over in batches; waits only while all streams are busy."""
+        """Submit texts in batches; wait only while all streams are busy."""
         tokens = self.tokens(texts)
         for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
             ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
             mask = np.zeros_like(ids)
-            mask[len(batch) :, 0] = 1  # an empty row, of which the mean could not be taken
+            mask[len(batch) :, 0] = 1  # an empty row, which has no mean
             for row, place in enumerate(batch):
                 length = len(tokens[place])
                 ids[row, :length] = tokens[place]
@@ -173,25 +173,25 @@ class OpenVinoEncoder:
 
 
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Cut texts into batches of few shapes, the longest texts first.
+    """Group texts into batches of few distinct shapes, the longest texts first.
 
-    OpenVINO keeps what it compiles for each shape that it meets, some megabytes, and never lets go
-    of it. So a length is rounded up to one of `_LENGTHS` between two powers of two, 80 of them to 256
-    tokens, and each length goes with one number of rows, or a power of two in the last batch.
+    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. So
+    lengths are rounded up to one of `_LENGTHS` between two powers of two (80 lengths up to 256 tokens),
+    and each length has one fixed number of rows, or a power of two in the last batch.
 
     Parameters
     ----------
     lengths
-        Of the texts in tokens.
+        Lengths of the texts in tokens.
     longest
-        More tokens than that no text has, nor may have.
+        Largest number of tokens of a text.
 
     Yields
     ------
     shape
-        Rows and tokens. The last batch may have fewer texts than rows.
+        Number of rows and of tokens. The last batch may have fewer texts than rows.
     batch : list of int
-        Places of its texts in ``lengths``.
+        Positions of its texts in ``lengths``.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     start = 0
@@ -215,17 +215,17 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Exported:
-    """All that is needed to encode texts without torch.
+    """An encoder exported for use without torch.
 
     Attributes
     ----------
     graph, weights
         OpenVINO's own format. Inputs are token ids and mask, shape (n_texts, n_tokens);
-        the output is one vector of unit length a text.
+        the output is one vector of unit length per text.
     tokenizer
-        JSON of the tokenizers library; it cuts texts at the encoder's limit.
+        JSON of the tokenizers library; it truncates texts at the encoder's limit.
     pad
-        Token that fills shorter texts of a batch.
+        Id of the padding token.
     size
         Length of a vector.
     """
@@ -238,14 +238,14 @@ class Exported:
 
 
 def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Exported:
-    """Turn an encoder, tuned or not, into what OpenVINO runs.
+    """Export an encoder, fine-tuned or not, for OpenVINO.
 
     Parameters
     ----------
     calibration
-        Where given, weights and activations are quantised to 8 bits, with ranges seen on
-        these texts; large channels of activations are moved into the weights before
-        (SmoothQuant, Xiao et al. 2023). One layer stays as it is, see `first_narrowing`.
+        If given, weights and activations are quantised to 8 bits, with ranges observed on
+        these texts, after shifting large activation channels into the weights (SmoothQuant,
+        Xiao et al. 2023). One layer is not quantised, see `first_narrowing`.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     openvino = import_openvino()
     fast = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if fast is None:
-        raise MechtagError(f"encoder {encoder.source.name}: has no fast tokenizer; use the runtime torch")
+        raise MechtagError(f"encoder {encoder.source.name}: it has no fast tokenizer; use the runtime torch")
     tokenizer = Tokenizer.from_str(fast.to_str())
     tokenizer.no_padding()
     tokenizer.enable_truncation(encoder.max_tokens)
@@ -281,7 +281,7 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
     import torch
 
     class Pooled(torch.nn.Module):
-        """The transformer and what `TransformerEncoder` does with its output."""
+        """The transformer with the pooling and normalisation of `TransformerEncoder`."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -293,16 +293,16 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
             pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
             return torch.nn.functional.normalize(pooled, dim=1)
 
-    # Traced with two lengths in one batch, so that masking is part of what is recorded.
+    # Trace with two lengths in one batch, so that the trace includes masking.
     sample = {
         "input_ids": torch.ones(2, 7, dtype=torch.long),
         "attention_mask": torch.tensor([[1] * 7, [1] * 4 + [0] * 3]),
     }
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of what tracing fixes, all holds for every batch
+            warnings.simplefilter("ignore")  # tracing warns about constants, which are the same for every batch
             return openvino.convert_model(Pooled().eval(), example_input=sample)
-    except Exception as error:  # whatever class the converter, torch or the model raise
+    except Exception as error:  # the converter, torch and the model raise unrelated classes
         raise MechtagError(
             f"encoder {encoder.source.name}: OpenVINO cannot convert it "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); use the runtime torch"
@@ -310,16 +310,16 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
 
 
 def first_narrowing(graph: Any) -> list[str]:
-    """Name the first linear layer that gives less than it takes, in a transformer the end of its first block.
+    """Return the name of the first linear layer with fewer outputs than inputs: the end of the first transformer block.
 
-    What goes into it has a few values far larger than all others, so that a common range for
-    8 bits leaves the others coarse. In float it halves the largest error of a probability, at
-    no cost in time that can be told.
+    A few of its input values are far larger than all others, so a common 8-bit range represents the
+    others coarsely. Keeping this layer in float halves the largest error of a probability, at no
+    measurable cost in time.
 
     Returns
     -------
     list of str
-        One name; none where there is no such layer.
+        One name, or none if there is no such layer.
     """
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "MatMul" and node.input(1).get_source_output().get_node().get_type_name() in (
@@ -339,8 +339,8 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     except ImportError as error:
         raise MechtagError(
-            f"the runtime int8 needs nncf to be made ({error}); "
-            "run: pip install -c constraints.txt -e '.[fast]', or use another"
+            f"exporting the encoder for the runtime int8 needs nncf ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use another runtime"
         ) from None
     nncf.set_log_level(logging.ERROR)
 
@@ -356,40 +356,40 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(names=first_narrowing(graph)),
-            # Ranges that hold every value seen: cutting off the largest, as is usual, adds a half to the largest error.
+            # Use the full range of observed values: the usual clipping raises the largest error by half.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-                # How much of the spread goes to the weights, by trial; from 0.5 to 0.95, it is the best of four.
+                # Share of the spread moved to the weights; the best of four values tried between 0.5 and 0.95.
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=0.85),
             ),
         )
 
 
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
-    """Read an export, or make and keep it; exports of the same kind for other weights are removed.
+    """Return the cached export, or create and cache it; delete exports of the same kind for other weights.
 
     Parameters
     ----------
     path
-        ``<kind>-<hash>.safetensors``; the hash stands for all that the export depends on.
+        ``<kind>-<hash>.safetensors``; the hash covers everything that the export depends on.
 
     Raises
     ------
     MechtagError
-        It cannot be written; or as ``make``.
+        The export cannot be written; or as raised by ``make``.
     """
     try:
         return _read(path)
     except (OSError, SafetensorError, ValueError):
-        pass  # not there, or damaged: made again either way
+        pass  # missing or damaged: created again in either case
     exported = make()
     try:
         with replacing(path) as part:
             part.write_bytes(_pack(exported))
     except OSError as error:
         raise MechtagError(
-            f"{path}: the exported encoder cannot be kept here ({error.strerror or error}); "
-            "give it room and the right to write there, or use the runtime torch"
+            f"{path}: cannot write the exported encoder ({error.strerror or error}); "
+            "free disk space or allow writing there, or use the runtime torch"
         ) from None
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*.safetensors"):
         if other != path:

@@ -1,4 +1,4 @@
-"""From pairs to clusters: which records are compared, and which claims to be one paper hold."""
+"""Cluster the records of one paper: choose pairs to compare, and merge clusters consistently."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy.typing as npt
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import DedupeSettings
-from mechtag.pipeline.dedupe.comparable import Traits
-from mechtag.pipeline.dedupe.rules import Verdict, compare
+from mechtag.pipeline.dedupe.comparable import ComparableFields
+from mechtag.pipeline.dedupe.rules import Comparison, compare_records
 
 Pair = tuple[int, int]
 
-# How many members speak for a cluster when it meets another.
-_SPOKESMEN = 8
-# How much of either end of a title must be shared.
+# Number of members that represent a cluster in comparisons.
+_REPRESENTATIVES = 8
+# Number of letters at either end of a title that must agree.
 _LETTERS = 24
-_IDENTICAL = Verdict(True, 1.0, "identical records")
-_DECIDED = Verdict(True, 1.0, "decided by a person")
+_IDENTICAL = Comparison(True, 1.0, "identical records")
+_DECIDED = Comparison(True, 1.0, "decided by a person")
 
 
-def _author(item: Traits) -> str:
+def _author(item: ComparableFields) -> str:
     return item.authors[0].split()[-1] if item.authors else ""
 
 
-# What a record must share with another to be compared with it; None where it has no such thing.
-_BLOCKS: tuple[Callable[[Traits], object], ...] = (
+# Blocking keys: two records are compared if they share one; None if a record lacks the key.
+_BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
     lambda item: item.doi,
     lambda item: item.pmid,
     lambda item: (item.compact, item.volume, item.year) if item.recurring else item.compact,
@@ -42,7 +42,7 @@ _BLOCKS: tuple[Callable[[Traits], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Pairs of positions with one key that lie at most ``window`` apart among those with it; (n, 2)."""
+    """Yield arrays (n, 2) of pairs of positions that share a key, at most ``window`` apart among its positions."""
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
     order = np.argsort(hashes, kind="stable")
@@ -54,15 +54,15 @@ def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.
         yield np.column_stack((positions[:-step][shared], positions[step:][shared]))
 
 
-def candidates(items: Sequence[Traits], positions: Sequence[int], window: int) -> Iterator[Pair]:
-    """Pairs worth comparing, each once and in order; at most ``window`` for a record and key.
+def candidates(items: Sequence[ComparableFields], positions: Sequence[int], window: int) -> Iterator[Pair]:
+    """Yield distinct pairs to compare, in order, at most ``window`` per record and key.
 
     Parameters
     ----------
     items
-        Traits of all records, alike ones near each other.
+        Comparable fields of all records, with similar records next to each other.
     positions
-        Ascending; which of them to pair.
+        Positions of the records to pair, ascending.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -77,46 +77,46 @@ def candidates(items: Sequence[Traits], positions: Sequence[int], window: int) -
 
 
 class Doubt(NamedTuple):
-    """A pair that stayed apart, though a person might join it."""
+    """A pair that was not merged but that a person might merge."""
 
     left: int
     right: int
-    verdict: Verdict
+    comparison: Comparison
 
 
 class Clusters:
-    """Union-find that refuses to join clusters with members known to differ.
+    """Union-find that does not join clusters with members known to differ.
 
-    Without the refusal a bare record, which agrees with two papers of one title, would
+    Otherwise an incomplete record that agrees with two papers of the same title would
     join them.
 
     Parameters
     ----------
     items
-        Traits of the records; a record is named by its position here.
+        Comparable fields of the records; positions refer to this sequence.
     known
-        Positions of records that an earlier run found to be papers of their own.
+        Positions of records that an earlier run found to be distinct papers.
     """
 
-    def __init__(self, items: Sequence[Traits], settings: DedupeSettings, known: Iterable[int] = ()) -> None:
+    def __init__(self, items: Sequence[ComparableFields], settings: DedupeSettings, known: Iterable[int] = ()) -> None:
         self._items = items
         self._settings = settings
         self._parent = list(range(len(items)))
         self._known = {position: position for position in known}
-        # Only of clusters that have more than one member, or are kept apart from others.
-        self._spokesmen: dict[int, list[int]] = {}
+        # Entries only for clusters that have several members or are kept apart from others.
+        self._representatives: dict[int, list[int]] = {}
         self._apart: dict[int, set[int]] = defaultdict(set)
-        self.links: dict[int, list[Verdict]] = defaultdict(list)
+        self.links: dict[int, list[Comparison]] = defaultdict(list)
 
     def find(self, position: int) -> int:
-        """Name the cluster of a record, by one of its members."""
+        """Return the cluster of a record, identified by one of its members."""
         while self._parent[position] != position:
             self._parent[position] = self._parent[self._parent[position]]
             position = self._parent[position]
         return position
 
     def decide(self, left: int, right: int, same: bool) -> bool:
-        """Follow a person, whatever the rules say; ``False`` where an earlier decision forbids it."""
+        """Apply a person's decision, which overrides the rules; return ``False`` if it contradicts an earlier one."""
         one, other = sorted((self.find(left), self.find(right)))
         if same:
             if self.kept_apart(one, other):
@@ -130,32 +130,34 @@ class Clusters:
             self._apart[other].add(one)
         return True
 
-    def join(self, left: int, right: int, verdict: Verdict) -> bool:
-        """Make one cluster of two, unless they are known to differ; whether they are one now."""
+    def join(self, left: int, right: int, comparison: Comparison) -> bool:
+        """Merge two clusters unless they are known to differ; return whether they are one cluster now."""
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
                 return False
-            self._join(left, right, verdict)
+            self._join(left, right, comparison)
         return True
 
     def kept_apart(self, left: int, right: int) -> bool:
-        """Whether a person decided that these clusters are two papers."""
+        """Return whether a person decided that these clusters are different papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
     def apart_from(self, cluster: int) -> frozenset[int]:
-        """Name the clusters that a person decided to be other papers than this one."""
+        """Return the clusters that a person decided to be different papers from this one."""
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Give the position of the known record in a cluster."""
+        """Return the position of the known record in a cluster, or ``None``."""
         return self._known.get(cluster)
 
-    def _join(self, left: int, right: int, verdict: Verdict) -> None:
+    def _join(self, left: int, right: int, comparison: Comparison) -> None:
         self._parent[right] = left
-        self._spokesmen[left] = (self._speak_for(left) + self._speak_for(right))[:_SPOKESMEN]
-        self._spokesmen.pop(right, None)
-        self.links[left] += [*self.links.pop(right, ()), verdict]
+        self._representatives[left] = (self._representatives_of(left) + self._representatives_of(right))[
+            :_REPRESENTATIVES
+        ]
+        self._representatives.pop(right, None)
+        self.links[left] += [*self.links.pop(right, ()), comparison]
         if right in self._known:
             self._known.setdefault(left, self._known[right])
         for other in self._apart.pop(right, ()):
@@ -163,45 +165,45 @@ class Clusters:
             self._apart[other].add(left)
             self._apart[left].add(other)
 
-    def _speak_for(self, cluster: int) -> list[int]:
-        return self._spokesmen.get(cluster, [cluster])
+    def _representatives_of(self, cluster: int) -> list[int]:
+        return self._representatives.get(cluster, [cluster])
 
     def _differ(self, left: int, right: int) -> bool:
         if (left in self._known and right in self._known) or self.kept_apart(left, right):
             return True
         return any(
-            compare(self._items[one], self._items[other], self._settings).same is False
-            for one in self._speak_for(left)
-            for other in self._speak_for(right)
+            compare_records(self._items[one], self._items[other], self._settings).same is False
+            for one in self._representatives_of(left)
+            for other in self._representatives_of(right)
         )
 
 
 def cluster(
-    items: Sequence[Traits],
+    items: Sequence[ComparableFields],
     contents: Sequence[object],
     settings: DedupeSettings,
     *,
     known: frozenset[int] = frozenset(),
     decisions: Iterable[tuple[int, int, bool, str]] = (),
 ) -> tuple[Clusters, list[Doubt]]:
-    """Find the records of one paper each.
+    """Group the records of each paper.
 
     Parameters
     ----------
     items, contents
-        Traits of the records and what they say, in an order of the latter.
+        Comparable fields and contents of the records, sorted by content.
     known
-        Positions of records that an earlier run found to be papers of their own.
+        Positions of records that an earlier run found to be distinct papers.
     decisions
-        Two positions that a person found to be one paper (``True``) or not, and where that stands.
+        Pairs of positions, whether a person found them to be one paper, and the place of that decision.
 
     Returns
     -------
     clusters
-        With the verdicts that hold each together.
+        Clusters with the comparisons that link each.
     doubts
-        Pairs left apart that a person should look at, the most likely first; one a pair of
-        clusters.
+        Pairs that were not merged but should be checked by a person, the most likely first; one
+        per pair of clusters.
 
     Raises
     ------
@@ -211,41 +213,42 @@ def cluster(
     clusters = Clusters(items, settings, known)
     for left, right, same, place in decisions:
         if not clusters.decide(left, right, same):
-            raise MechtagError(f"{place}: contradicts what was decided above it; change one of the decisions")
-    # Comparing each of a thousand copies with the others would tell nothing new.
+            raise MechtagError(f"{place}: contradicts an earlier decision; change one of the two")
+    # Link identical records first, because comparing each of a thousand copies with all others adds nothing.
     first_of_kind = [0] if items else []
     for position in range(1, len(items)):
         previous = first_of_kind[-1]
         if contents[position] == contents[previous] and (
-            (position in known) != (previous in known) or compare(items[position], items[previous], settings).same
+            (position in known) != (previous in known)
+            or compare_records(items[position], items[previous], settings).same
         ):
             if clusters.join(previous, position, _IDENTICAL):
                 continue
         first_of_kind.append(position)
     links, doubts = [], []
     for left, right in candidates(items, first_of_kind, settings.window):
-        verdict = compare(items[left], items[right], settings)
-        if verdict.same:
-            links.append(Doubt(left, right, verdict))
-        elif verdict.reason:
-            doubts.append(Doubt(left, right, verdict))
-    # The surest links first: where two clusters claim a record, the better claim wins.
+        comparison = compare_records(items[left], items[right], settings)
+        if comparison.same:
+            links.append(Doubt(left, right, comparison))
+        elif comparison.reason:
+            doubts.append(Doubt(left, right, comparison))
+    # Most confident links first: if two clusters claim a record, the better claim wins.
     links.sort(key=_by_confidence)
     doubts += [link for link in links if not clusters.join(*link)]
     return clusters, list(_open_doubts(clusters, sorted(doubts, key=_by_confidence)))
 
 
 def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
-    return -pair.verdict.confidence, pair.left, pair.right
+    return -pair.comparison.confidence, pair.left, pair.right
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Doubts that neither another link nor a person has settled, the most likely of each two clusters."""
+    """Yield the doubts that no link or decision has settled, the most likely one for each pair of clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))
         if left != right and (left, right) not in seen and not clusters.kept_apart(left, right):
             seen.add((left, right))
             one, other = clusters.known(left), clusters.known(right)
-            # Of two known papers, ask whether they are one, and not of the newcomer that is like both.
-            yield doubt if one is None or other is None else Doubt(one, other, doubt.verdict)
+            # If both clusters have known papers, ask about these, not about the new record that is like both.
+            yield doubt if one is None or other is None else Doubt(one, other, doubt.comparison)

@@ -1,4 +1,4 @@
-"""What of a record is compared with another, in a form that compares well across databases."""
+"""Prepare the fields of a record for comparison across databases."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mechtag.core.records import Record, normalise_title
 
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
-# Databases append where a correction stands; the record is still that of the article.
+# Databases append a reference to a correction; the record still describes the article itself.
 _ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
-# Ovid ends a title with its language, kind and number of references: '... [Review] [33 refs]'.
-# But '[Part 2]', '[second part]' and '[II]' tell one paper from another.
+# Ovid ends a title with language, type and number of references: '... [Review] [33 refs]'.
+# But '[Part 2]', '[second part]' and '[II]' distinguish papers.
 _BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
 _BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
-# What stands before a word at the end that says what a paper is.
+# Separator before a final word that states the type of a paper.
 _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
-# Papers about a paper often bear its title. Web of Science names a correction by what it
-# corrects: '... (vol 33, pg 151, 2018)'.
+# Papers about another paper often have its title. Web of Science titles a correction by the
+# article it corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
     "correction": re.compile(
         r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
@@ -41,14 +41,14 @@ _NOTICES = {
     "protocol": re.compile(r"\bprotocol\b", re.I),
 }
 _CORRECTION_TYPE = re.compile(r"errat|corrigend|^correct|retraction", re.I)
-# Registries of trials; a registration often bears the title of the paper that comes of it.
+# Trial registries; a registration often has the title of the paper that results from it.
 _REGISTRY = re.compile(r"clinical ?trials\.gov|ictrp|trialsearch|isrctn|clinical trials? regist|trial regist", re.I)
 _REGISTRATION = re.compile(
     r"\b(?:NCT ?\d{8}|ISRCTN ?\d{8}|EUCTR ?\d{4}-\d{6}-\d\d|\d{4}-\d{6}-\d\d|ACTRN ?\d{14}|ChiCTR[-\w]{6,20}"
     r"|UMIN\d{9}|jRCT\w{10}|DRKS\d{8}|NTR\d{3,4}|CTRI/\d{4}/\d\d/\d{6}|IRCT\w{10,20}|KCT\d{7})",
     re.I,
 )
-# Titles that a journal prints again and again over different pieces.
+# Titles that a journal uses repeatedly for different items.
 _RECURRING = re.compile(
     r"^(?:comment|commentary|letters?|reply|response|introduction|notes?|index|contents|abstracts?|correction|news"
     r"|untitled|no title)\b"
@@ -57,12 +57,12 @@ _RECURRING = re.compile(
     r"|annual|yearly|year in review|statistics)\b"
 )
 _RECURRING_WORDS = 8
-# Words enough that two papers bear them by chance only where one speaks of the other.
+# With this many words, two papers share a title by chance only if one is about the other.
 _TELLING_WORDS = 6
 _ROMAN = re.compile(r"\b(?:i{2,3}|iv|vi{1,3}|ix|(?:(?<=part )|(?<=type )|(?<=phase )|(?<=study ))[ivx])\b")
 _SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les of on the to und y".split())
 _NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed", "no author"))
-# What programs write where they know nothing.
+# Placeholders that programs write for unknown values.
 _NOTHING = frozenset(("unknown", "na", "nan", "n a", "none", "null", "not available", "missing"))
 _PAGE = re.compile(r"([A-Za-z]*)[\s.-]*0*(\d+)(?:\s*[-\u2010-\u2015]+\s*[A-Za-z]*0*(\d+))?")
 _SUPPLEMENT = re.compile(r"supp|abstract", re.I)
@@ -81,37 +81,37 @@ _KINDS = {
 # Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
 _MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
 _MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
-# Many a first author stands for the whole consortium.
+# Number of authors that are compared; those of a consortium can be hundreds.
 _AUTHORS = 20
-# Longer values come from broken files, and would take their time.
+# Longer values come from broken files and would be slow to compare.
 _TITLE, _JOURNAL, _PLACE = 1000, 300, 40
 
 
-class Traits(NamedTuple):
-    """A record, prepared for comparison.
+class ComparableFields(NamedTuple):
+    """Fields of a record, prepared for comparison.
 
     Attributes
     ----------
     title, compact
-        Folded words, and the same without spaces, so that hyphens do not matter.
+        Normalised title with and without spaces; without them, hyphens make no difference.
     numbers
-        All digits and Roman numerals of the title: part 1 is not part 2.
+        All digits and Roman numerals of the title, because part 1 is not part 2.
     notice
-        Whether it is a correction, reply, protocol or registration of a paper with this
-        title, or ``""``; a registration with its number.
+        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is one
+        to a paper of this title, else ``""``.
     recurring
-        Whether journals print this title over many pieces, as 'Editorial'.
+        Whether journals use this title for many items, such as 'Editorial'.
     telling
-        Whether the title is long enough to belong to one piece of work.
+        Whether the title is long enough to identify one work.
     authors, names
-        Family names in order; whole names in order.
+        Family names, and full names, in order.
     prefix
-        Letters before the first page, as in S12 or e1001.
+        Letters before the number of the first page, as in S12 or e1001.
     supplement
-        Whether it stands in a supplement, where most pieces are meeting abstracts, or is
-        said to be of a meeting.
+        Whether the record is from a supplement, where most items are meeting abstracts, or is
+        marked as a meeting abstract.
     abstract
-        As it is in the record; prepared by those few rules that read it.
+        The record's abstract, unchanged; the few rules that use it normalise it.
     """
 
     doi: str | None
@@ -143,7 +143,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """First number; ``None`` for a year, or the torn end of '63 (Suppl 1)'."""
+    """Return the first number; ``None`` for a year or a fragment of a value such as '63 (Suppl 1)'."""
     if not value or (")" in value and "(" not in value):
         return None
     match = re.match(r"\D{0,6}0*(\d+)", value.split("(")[0])
@@ -151,7 +151,7 @@ def _volume(value: str) -> str | None:
 
 
 def _journal(value: str) -> tuple[str, ...]:
-    """Words of the name without its subtitle, place, or the meeting that Embase adds to it."""
+    """Return the words of a journal's name without subtitle, place, or the meeting that Embase appends."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
     name = _MEETING_IN_JOURNAL.split(re.split(r"[:=(\[]", value)[0])[0] or value
@@ -177,12 +177,12 @@ def _notice(title: str, record: Record) -> str:
 
 
 def _last_page(first: str, last: str | None) -> str | None:
-    """Write out the last page of '123-9'."""
+    """Return the full last page of an abbreviated range such as '123-9'."""
     return first[: -len(last)] + last if last and len(last) < len(first) else last
 
 
-def traits(record: Record) -> Traits:
-    """Prepare a record for comparison."""
+def comparable_fields(record: Record) -> ComparableFields:
+    """Return the fields of a record, prepared for comparison."""
     text = record.title[:_TITLE]
     if "&" in text:
         text = html.unescape(text).replace("&", " and ")
@@ -205,7 +205,7 @@ def traits(record: Record) -> Traits:
     kind = _kind(record)
     named = [(family, name) for name in record.authors[:_AUTHORS] if (family := _family(name))]
     issue = normalise_title(issue)
-    return Traits(
+    return ComparableFields(
         doi=record.doi,
         pmid=record.pmid,
         title=title,
@@ -217,7 +217,7 @@ def traits(record: Record) -> Traits:
         authors=tuple(family for family, _ in named),
         names=tuple(name for _, name in named),
         year=record.year,
-        # Most databases call the abstracts of a meeting articles.
+        # Most databases label meeting abstracts as articles.
         kind=None if kind == "article" and supplement else kind,
         journal=_journal((record.journal or "")[:_JOURNAL]),
         volume=_volume(volume),

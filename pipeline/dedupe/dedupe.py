@@ -1,4 +1,4 @@
-"""From records to unique records: group records that describe one paper, and merge each group."""
+"""Deduplicate records: group those that describe one paper, and merge each group."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, normalise_title
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.dedupe.clustering import cluster
-from mechtag.pipeline.dedupe.comparable import traits
+from mechtag.pipeline.dedupe.comparable import comparable_fields
 from mechtag.pipeline.dedupe.results import Decision, Deduped, Filled, Group, Reference, Uncertain, refer
-from mechtag.pipeline.dedupe.rules import Verdict
+from mechtag.pipeline.dedupe.rules import Comparison
 
-# What is taken from another record where the kept one has nothing.
+# Fields that are filled from other records if the kept record lacks them.
 FIELDS = (
     *("abstract", "authors", "year", "journal", "volume", "issue", "pages"),
     *("doi", "pmid", "keywords", "type", "language", "url"),
@@ -23,19 +23,19 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Order records by how many fields they fill, then by the length of abstract and list of authors."""
+    """Return a sort key of completeness: number of filled fields, then length of abstract and of the author list."""
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Fill what the first member lacks.
+    """Fill the missing fields of the first member from the others.
 
     Parameters
     ----------
     members
-        The record to keep first, the others in the order in which they are asked. None of
-        its own values changes, and ``raw`` stays as it was read.
+        The record to keep, then the others in order of preference. Existing values of the kept
+        record and its ``raw`` fields do not change.
     """
     kept, *others = members
     values: dict[str, Any] = {}
@@ -48,12 +48,12 @@ def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
     return (kept.model_copy(update=values) if values else kept), tuple(filled)
 
 
-# A DOI names a paper better than a PubMed id, and that better than its title.
+# Preference of identifiers: DOI (0), then PubMed id, then title.
 _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """List what a record says, wherever it was read, so that like titles sort together."""
+    """Return the content of a record, independent of its source, as a key that sorts similar titles together."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -66,21 +66,21 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Put the papers of an earlier run beside the records.
+    """Combine the papers of an earlier run with the records.
 
-    A paper whose own record was read again is represented by that, without what an earlier
-    run filled in: so a group can be taken apart again. `_as_before` gives the rest back.
+    A paper whose own record was read again is represented by that record, without the fields that
+    the earlier run filled in, so that groups can be split again. `_as_before` restores these fields.
 
     Returns
     -------
     records
-        With the existing ones behind.
+        Records, followed by the existing papers that were not read again.
     owners
-        Index of a record, and index in ``existing`` of the paper that it is the record of.
+        Mapping from the index of a record to the index of its paper in ``existing``.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise MechtagError(f"existing records: {twice[0]} stands more than once; give what 'mechtag dedupe' wrote")
+        raise MechtagError(f"existing records: {twice[0]} appears more than once; pass the output of 'mechtag dedupe'")
     together, owners = list(records), {}
     read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}
     for number, paper in enumerate(existing):
@@ -95,7 +95,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Find the positions of the records that decisions speak of, and the decisions on others."""
+    """Return the decisions with positions of their records, and the places of decisions on unknown records."""
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
     places: dict[Reference, int] = {}
@@ -117,15 +117,15 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Choose the id that rests on the best identifier, whichever record has it."""
+    """Return the id based on the best identifier of any member."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Give new papers ids that no other paper has.
+    """Return unique ids for new papers.
 
-    Different papers may share an identifier, as abstracts of one meeting do. Each such
-    paper gets a suffix made from what it says, whatever the order of the input.
+    Different papers may share an identifier, such as abstracts of one meeting. Each such
+    paper gets a suffix computed from its content, independent of the order of the input.
     """
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
@@ -154,7 +154,7 @@ def dedupe(
     existing: Sequence[Record] = (),
     decisions: Iterable[Decision] = (),
 ) -> Deduped:
-    """Find the records that describe one paper, and make one record of them.
+    """Group records that describe one paper, and merge each group into one record.
 
     Nothing is deleted: every record is in ``unique`` or a member of a group. The groups
     do not depend on the order of ``records``. No two unique records share a ``record_id``.
@@ -162,14 +162,14 @@ def dedupe(
     Parameters
     ----------
     records
-        Of any number of sources; what ``ingest`` returns.
+        Records from any number of sources, as returned by ``ingest``.
     settings
-        See `settings.DedupeSettings`.
+        Settings of deduplication.
     existing
-        Unique records of an earlier run. They keep their ids and stay apart from each other,
-        unless a decision joins them.
+        Unique records of an earlier run. They keep their ids and are not merged with each other
+        unless a decision says so.
     decisions
-        Of people, which stand above the rules; see `review_tables.read_decisions`.
+        People's decisions, which override the rules; see `review_tables.read_decisions`.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def dedupe(
     )
     found, ignored = _resolve(decisions, together, order)
     clusters, doubts = cluster(
-        [traits(together[index]) for index in order],
+        [comparable_fields(together[index]) for index in order],
         [contents[index] for index in order],
         settings,
         known=frozenset(position for position, index in enumerate(order) if index in owners),
@@ -193,7 +193,7 @@ def dedupe(
     indices: dict[int, list[int]] = defaultdict(list)
     for position, index in enumerate(order):
         indices[clusters.find(position)].append(index)
-    # The record of an existing paper stands for it still: it may have been screened.
+    # The record of an existing paper continues to represent it, because it may have been screened.
     for members in indices.values():
         members.sort(key=lambda index: fullness(together[index]), reverse=True)
         members.sort(key=lambda index: owners.get(index, len(existing)))
@@ -215,14 +215,14 @@ def dedupe(
             groups.append(Group(kept, paper, filled, *_confidence(clusters.links[root])))
     ranks = {root: (owner.get(root, len(existing)), indices[root][0]) for root in papers}
     in_order = sorted(papers, key=ranks.__getitem__)
-    # One copy a record: a title that many papers bear stands in many pairs.
+    # One copy per record, because a title shared by many papers occurs in many pairs.
     named = {
         position: together[order[position]].model_copy(update={"record_id": names[clusters.find(position)]})
         for doubt in doubts
         for position in (doubt.left, doubt.right)
     }
     doubtful = [
-        Uncertain(named[doubt.left], named[doubt.right], doubt.verdict.confidence, doubt.verdict.reason)
+        Uncertain(named[doubt.left], named[doubt.right], doubt.comparison.confidence, doubt.comparison.reason)
         for doubt in doubts
     ]
     return Deduped(
@@ -236,13 +236,13 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Fill in what an earlier run took from records not here now, but from none that a person split off."""
+    """Restore fields that an earlier run filled from records now missing, but not from those a person split off."""
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
     return kept.model_copy(update=values) if values else kept
 
 
-def _confidence(links: Iterable[Verdict]) -> tuple[float, str]:
-    """Confidence of the weakest link, and what all of them rest on."""
+def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
+    """Return the confidence of the weakest link, and the reasons of all links."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

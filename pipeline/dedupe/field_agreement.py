@@ -1,4 +1,4 @@
-"""What of two records agrees, field by field."""
+"""Compare two records field by field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import Indel
 
 from mechtag.core.records import normalise_title
-from mechtag.pipeline.dedupe.comparable import Traits
+from mechtag.pipeline.dedupe.comparable import ComparableFields
 
 _PART = re.compile(r"(?:part|phase|study(?! protocol)|volume|chapter|section|paper|no|number|[ivx]+|\d+)\b")
 _NUMBER = re.compile(r"[ivx]+|.*\d.*")
@@ -19,22 +19,22 @@ _MEETING_WORDS = frozenset(
     "annual proceedings proc vol vols acm ieee international"
     " first second third fourth fifth sixth seventh eighth ninth tenth".split()
 )
-# Words that many a family name begins with.
+# Particles with which many family names start.
 _PARTICLES = frozenset("al bin da de del den der di do dos du el la le san ten ter van von y".split())
-# A title with a part left out must still be this long to be anything but chance.
+# A shortened title must be at least this long, so that a match is not chance.
 _SHORT_TITLE = 20
-# No database cuts titles shorter than this.
+# No database truncates titles shorter than this.
 _CUT_TITLE = 60
 # A shorter abstract is often a stock phrase.
 SHORT_ABSTRACT = 150
-# The start of an abstract tells enough.
+# Number of characters compared at the start of an abstract.
 _ABSTRACT = 400
 
 
-class Evidence(NamedTuple):
-    """Agreement of each field: ``True``, ``False``, or ``None`` where it is unknown.
+class FieldAgreement(NamedTuple):
+    """Agreement of each field: ``True``, ``False``, or ``None`` if unknown.
 
-    ``title`` is as `compare_titles` returns it, ``years`` how many years lie between the two.
+    ``title`` is the result of `compare_titles`; ``years`` is the difference between the years.
     """
 
     title: str
@@ -47,11 +47,11 @@ class Evidence(NamedTuple):
 
     @property
     def contradicted(self) -> int:
-        """How many parts of the place of publication differ."""
+        """Return how many of journal, volume, issue and page differ."""
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:
-        """Say what agrees and what differs, for the person who decides."""
+        """Return a text on which fields agree and which differ, for the person who decides."""
         fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
         fields["year"] = None if self.years is None else not self.years
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
@@ -61,23 +61,23 @@ class Evidence(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Whether both stand on the same page of the same volume."""
+        """Return whether both records are on the same page of the same volume."""
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 
 def agree(left: str | None, right: str | None) -> bool | None:
-    """Whether two values are equal; ``None`` where either is unknown."""
+    """Return whether two values are equal, or ``None`` if either is unknown."""
     return None if left is None or right is None else left == right
 
 
-def compare_titles(left: Traits, right: Traits, similarity: float) -> str:
-    """Compare titles.
+def compare_titles(left: ComparableFields, right: ComparableFields, similarity: float) -> str:
+    """Return how two titles agree.
 
     Returns
     -------
     str
-        ``same``, ``near`` (in spelling), ``cut`` (in the middle of a word), ``shorter`` (no
-        subtitle), ``led`` (by a running title) or ``""``.
+        ``same``, ``near`` (similar spelling), ``cut`` (one is truncated within a word), ``shorter``
+        (one lacks the subtitle), ``led`` (one starts with a running title) or ``""`` (no agreement).
     """
     if left.compact == right.compact:
         return "same"
@@ -98,17 +98,17 @@ def compare_titles(left: Traits, right: Traits, similarity: float) -> str:
 
 
 def _slip(one: str, other: str) -> bool:
-    """Whether a letter, not the first, is missing in a word: 'toleance', but not 'typical' for 'atypical'."""
+    """Return whether a letter after the first is missing in a word: 'toleance', but not 'typical' for 'atypical'."""
     return min(len(one), len(other)) > 4 and one[0] == other[0] and Indel.distance(one, other, score_cutoff=1) == 1
 
 
 def _spelling(one: str, other: str) -> bool:
-    """Whether two words begin alike and end nearly so: 'labour' and 'labor'."""
+    """Return whether two words start alike and are similar overall: 'labour' and 'labor'."""
     return min(len(one), len(other)) > 4 and one[:4] == other[:4] and fuzz.ratio(one, other) >= 80
 
 
 def spelt_alike(left: str, right: str) -> bool:
-    """'labour' and 'labor', but neither 'men' and 'women' nor 'hypertension' and 'hypotension'."""
+    """Return whether titles differ in spelling only: by 'labour' and 'labor', but not by 'men' and 'women'."""
     return left.count(" ") == right.count(" ") and all(
         one == other or _slip(one, other) or _spelling(one, other)
         for one, other in zip(left.split(), right.split(), strict=True)
@@ -120,15 +120,15 @@ def _words(names: tuple[str, ...]) -> set[str]:
 
 
 def _clash(one: str, other: str) -> bool:
-    """Whether names that share a word cannot be one person's: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
+    """Return whether names that share a word are of two people: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
     words, others = (set(normalise_title(name).split()) for name in (one, other))
     return bool(words - others and others - words) and not (
         {word[0] for word in words - others} & {word[0] for word in others - words}
     )
 
 
-def _authors(left: Traits, right: Traits) -> bool | None:
-    """First authors may be one person, or half of the shorter list stands in the other."""
+def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
+    """Return whether the first authors may be one person, or half of the shorter list is in the other list."""
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
@@ -136,9 +136,9 @@ def _authors(left: Traits, right: Traits) -> bool | None:
     if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
         if not _clash(left.names[0], right.names[0]):
             return True
-        # Many share a family name, or 'Study Group'; that one given name may be wrong, their co-authors tell.
+        # Many people share a family name, or 'Study Group'; shared co-authors show that a given name is wrong.
         return True if 2 * len(set(left.authors[1:]) & set(right.authors[1:])) >= fewer else None
-    # Family and given names change places in some exports.
+    # Some exports swap family and given names.
     shared = len(_words(left.names) & _words(right.names))
     if 2 * len(set(left.authors) & set(right.authors)) >= fewer or shared >= max(2, fewer):
         return True
@@ -146,7 +146,7 @@ def _authors(left: Traits, right: Traits) -> bool | None:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """'natl' for 'national': the same first letter, the others in the same order."""
+    """Return whether one word abbreviates the other, as 'natl' does 'national': same first letter, others in order."""
     if len(short) > len(long):
         short, long = long, short
     letters = iter(long)
@@ -169,26 +169,26 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Supplements are named in too many ways to tell that two differ."""
+    """Return whether two issues agree; ``None`` for supplements, which are named in too many ways to compare."""
     if left is None or right is None or left == right:
         return agree(left, right)
     return False if left.isdigit() and right.isdigit() else None
 
 
-def _pages(left: Traits, right: Traits) -> bool | None:
-    """First pages; unlike numberings, as 969 in print and a1754 online, cannot be compared."""
+def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
+    """Return whether first pages agree; ``None`` for different numberings, such as 969 in print and a1754 online."""
     if left.page is None or right.page is None:
         return None
     if left.page == right.page:
         return True
     if bool(left.prefix) != bool(right.prefix) and not (left.supplement or right.supplement):
         return None
-    # An article published online starts on page 1 until it gets its pages; others are often one off.
+    # Articles published online start on page 1 until pages are assigned; other pages are often off by one.
     return None if "1" in (left.page, right.page) or abs(int(left.page) - int(right.page)) == 1 else False
 
 
-def same_pages(left: Traits, right: Traits) -> bool:
-    """Whether both fill the same pages, more than one, which two papers cannot, unless each begins on page 1."""
+def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether both have the same page range, which two papers cannot share unless both start on page 1."""
     pages = left.page, left.last_page
     return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
 
@@ -196,42 +196,42 @@ def same_pages(left: Traits, right: Traits) -> bool:
 _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
-def same_abstract(left: Traits, right: Traits) -> bool:
-    """Whether two abstracts, neither of them a stock phrase, begin alike."""
+def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether two abstracts start alike and neither is short enough to be a stock phrase."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
 
 
-def continues_abstract(left: Traits, right: Traits) -> bool:
-    """Whether two abstracts are the same word for word, as far as both go."""
+def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether the shorter abstract is a word-for-word prefix of the longer one."""
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return long.startswith(short)
 
 
-def same_extent(left: Traits, right: Traits) -> bool:
-    """Whether both fill as many pages, and at least three."""
+def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether both have the same number of pages, at least three."""
     if None in (left.page, left.last_page, right.page, right.last_page):
         return False
     one, other = (int(item.last_page or 0) - int(item.page or 0) for item in (left, right))
     return one == other >= 2
 
 
-def _other_kinds(left: Traits, right: Traits) -> bool:
-    """Whether they are other kinds of publication; what is not known to be a preprint, thesis or data is none."""
+def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether the publication types differ; an unknown type differs from preprint, thesis and dataset only."""
     kinds = {left.kind, right.kind}
     return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis", "dataset")))
 
 
-def gather(left: Traits, right: Traits, title: str) -> Evidence:
-    """Compare all fields but the title, which was compared before."""
+def compare_fields(left: ComparableFields, right: ComparableFields, title: str) -> FieldAgreement:
+    """Compare all fields except the title; ``title`` is the result of `compare_titles`."""
     page = _pages(left, right)
     if page and left.page == "1" and title != "same":
-        # Many journals begin each article there.
+        # Many journals number each article from page 1.
         page = None
-    # Another kind of publication is another place, unless it stands on the same page.
+    # Different publication types mean different places of publication, unless the page is the same.
     other_kind = _other_kinds(left, right) and not page
-    return Evidence(
+    return FieldAgreement(
         title=title,
         authors=_authors(left, right),
         journal=False if other_kind else _journals(left.journal, right.journal),

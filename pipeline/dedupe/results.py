@@ -1,4 +1,4 @@
-"""What deduplication finds, and what people decide about it."""
+"""Results of deduplication, and people's decisions about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mechtag.core.records import Record, normalise_title
 
 
 class Reference(NamedTuple):
-    """How a file of decisions names a record: by its place, and by its title, for a place can change."""
+    """How a file of decisions identifies a record: by its source file and number, and by its title as a check."""
 
     file: str
     number: str
@@ -19,7 +19,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether two records are of one paper, as a person said; ``place`` is the file and row of it."""
+    """A person's decision on whether two records are of one paper; ``place`` is its file and row."""
 
     left: Reference
     right: Reference
@@ -28,12 +28,12 @@ class Decision:
 
 
 def refer(record: Record) -> Reference:
-    """Name a record as files of decisions do."""
+    """Return the reference by which files of decisions identify a record."""
     return Reference(neutralise(record.source_file), str(record.source_index), normalise_title(record.title))
 
 
 class Filled(NamedTuple):
-    """A field that the kept record lacked, and the record that it was taken from."""
+    """A field that the kept record lacked, and the record from which it was filled."""
 
     field: str
     giver: Record
@@ -46,16 +46,16 @@ class Group:
     Attributes
     ----------
     kept
-        The record that stands for the paper: its fullest, what it lacked taken from others.
+        The record kept for the paper: the most complete one, with missing fields filled from others.
     members
-        All records as they were read: the one that was kept, then the others from the
-        fullest to the barest.
+        All records as read: the kept one first, then the others in order of decreasing
+        completeness.
     filled
-        Which fields of ``kept`` come from which other member.
+        Fields of ``kept`` filled from other members.
     confidence
-        Of the weakest link that holds the group together; see `rules.Verdict`.
+        Confidence of the weakest link in the group; see `rules.Comparison`.
     reason
-        What the links rest on, the surest first.
+        Reasons for the links, the most confident first.
     """
 
     kept: Record
@@ -67,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Two records left apart that a person should look at; each bears the id of its paper."""
+    """Two records that were not merged but should be checked by a person; each has the id of its paper."""
 
     left: Record
     right: Record
@@ -77,23 +77,22 @@ class Uncertain:
 
 @dataclass(frozen=True)
 class Deduped:
-    """What became of the records.
+    """Result of deduplication.
 
     Attributes
     ----------
     groups
-        Those of two and more records.
+        Groups of two or more records.
     unique
-        One record a paper: those of the existing set in its order, then those found new in
-        the order of the input.
+        One record per paper: existing papers in their order, then new ones in input order.
     new
-        Those of ``unique`` that the existing set did not have; all, where there is none.
+        Records of ``unique`` that are not in the existing set; all if there is no existing set.
     uncertain
-        The most likely first.
+        Uncertain pairs, the most likely duplicates first.
     read
-        How many records there were, those of the existing set included.
+        Number of input records, including the existing set.
     ignored
-        Decisions on records that are not here, by file and row.
+        Decisions on records that are not in the input, by file and row.
     """
 
     groups: tuple[Group, ...]
@@ -105,5 +104,5 @@ class Deduped:
 
     @property
     def duplicates(self) -> int:
-        """How many records were set aside."""
+        """Return how many records were removed as duplicates."""
         return self.read - len(self.unique)

@@ -1,4 +1,4 @@
-"""``tagged.csv``: one row for each record, for Excel; sorted on disk if the rows do not fit into memory."""
+"""Write ``tagged.csv``, one row per record, for Excel; sort rows on disk if they do not fit into memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mechtag.core.files import write_csv
 from mechtag.core.records import Prediction, Record
 from mechtag.pipeline.text.sections import is_cut
 
-#: What JSON can hold, and how it compares with others decides the order.
+#: A row of JSON values; rows are sorted by comparing these lists.
 Row: TypeAlias = list[Any]
 
-# Rows that are sorted in memory, and sorted files that are read at once.
+# Number of rows sorted in memory, and of sorted files merged at a time.
 _RUN = 5_000
 _FILES = 64
 
@@ -28,7 +28,7 @@ class Sorter:
     Parameters
     ----------
     folder
-        For sorted files; they take as much room as the rows, written as JSON.
+        Folder for sorted files, which take as much space as the rows as JSON.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,7 +44,7 @@ class Sorter:
             self._write_rows()
 
     def sorted(self) -> Iterator[Row]:
-        """Give all rows, the smallest first."""
+        """Yield all rows in ascending order."""
         self._write_rows()
         while len(self._runs) > _FILES:
             oldest, self._runs = self._runs[:_FILES], self._runs[_FILES:]
@@ -72,7 +72,7 @@ def _read(path: Path) -> Iterator[Row]:
 
 @contextmanager
 def sorting(folder: Path) -> Iterator[Sorter]:
-    """Give a `Sorter` whose files lie in ``folder``, and are gone at the end."""
+    """Yield a `Sorter` with temporary files in ``folder``, which are deleted at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".sorting.", ignore_cleanup_errors=True) as files:
         yield Sorter(Path(files))
@@ -81,14 +81,14 @@ def sorting(folder: Path) -> Iterator[Sorter]:
 _BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note")
 
 # https://support.microsoft.com/office/excel-specifications-and-limits: total characters in a cell,
-# which Excel counts in UTF-16 units. It cuts the rest away without a word, so we do it with one.
+# which Excel counts in UTF-16 units. Excel truncates silently, so truncate here with a note.
 _CELL_LIMIT = 32_767
 NOT_SCORED = "not scored"
 _CUT = " [cut: a cell holds 32,767 characters]"
 
 
 def excel_cell(text: str) -> str:
-    """Put text on one line and, if Excel would cut it, cut it openly."""
+    """Return text on one line; if it is too long for a cell of Excel, truncate it with a note."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that write_csv may put before a formula
     units = text.encode("utf-16-le", errors="replace")
@@ -98,7 +98,7 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(prediction: Prediction) -> str:
-    """Evidence in quotation marks, the strongest first."""
+    """Return the evidence in quotation marks, the strongest first."""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
     return excel_cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
 
@@ -115,11 +115,10 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Write a CSV table (UTF-8 with byte order mark), the most relevant record first.
 
-    Bibliographic columns, then ``abstract_note`` (``none`` where there is no abstract, ``cut off`` where it
-    ends in mid-sentence, else nothing), then for each label ``KEY_probability``, ``KEY_decision`` (``not scored``
-    where relevance was a clear no) and ``KEY_evidence``. Rows run by the probability of the first label,
-    relevance, from high to low, then by ``record_id``; records without one come last. Parameters as in
-    `export.Exporter`.
+    The columns are bibliographic fields, ``abstract_note`` (``none`` without an abstract, ``cut off`` if it ends in
+    mid-sentence, else empty), and for each label ``KEY_probability``, ``KEY_decision`` (``not scored`` if relevance
+    was a clear no) and ``KEY_evidence``. Rows are sorted by the probability of relevance in descending order, then
+    by ``record_id``; records without a probability come last. Parameters as in `export.Exporter`.
     """
     relevance = labels[0][0]
     header = [

@@ -1,4 +1,4 @@
-"""``tagged.ris``: the records as they came, with tags as keywords and evidence as notes."""
+"""Write ``tagged.ris``: the original records with tags as keywords and evidence as notes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mechtag.core.records import Prediction, Record, normalise_doi
 
 _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
-_WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its own tags have two letters as well, but other meanings
+_WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its tags also have two letters, but different meanings
 
-# Anything that some program takes for a line end, before text that would then read as a field.
+# Characters that some program treats as a line end, before text that would then be read as a field.
 _FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[\s\ufeff]*(?=[A-Za-z][A-Za-z0-9]\s+-)")
 
-# What other formats call the type of a reference: BibTeX, CSL, Crossref, PubMed, Web of Science.
+# RIS types of the reference types of BibTeX, CSL, Crossref, PubMed and Web of Science.
 _TYPES = {
     "article": "JOUR",
     "article-journal": "JOUR",
@@ -57,7 +57,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Whether ``raw`` holds RIS fields; a record whose TY line was lost has only tags of two letters to tell by."""
+    """Return whether ``raw`` holds RIS fields: it starts with TY, or has two-letter tags not of Web of Science."""
     tags = [tag for tag, _ in record.raw]
     return bool(tags) and all(map(_TAG.fullmatch, tags)) and (tags[0] == "TY" or _WEB_OF_SCIENCE.isdisjoint(tags))
 
@@ -70,7 +70,7 @@ def _type(record: Record) -> str:
 
 
 def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
-    """Fields of a record that was read from another format."""
+    """Yield the RIS fields of a record that was read from another format."""
     start, _, end = (record.pages or "").replace("–", "-").partition("-")
     yield "TY", _type(record)
     yield "TI", _one_line(record.title)
@@ -95,7 +95,7 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record) -> Iterator[tuple[str, str]]:
-    """DOI and abstract that the fields as read do not hold: a duplicate had them, or they were fetched."""
+    """Yield the DOI and abstract if they are not in ``raw`` but come from a duplicate or another source."""
     values = [str(value) for _, value in record.raw]
     if record.doi and record.doi not in map(normalise_doi, values):
         yield "DO", record.doi
@@ -104,7 +104,7 @@ def _filled(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Keywords of what was decided, then notes with the evidence, the strongest first."""
+    """Yield the decided labels as keywords, then their evidence as notes, the strongest first."""
     tagged = [
         (key, name, prediction)
         for key, name in labels
@@ -121,7 +121,7 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
 
 
 def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
-    """Whether an earlier run of mechtag wrote this field; the new tags take its place."""
+    """Return whether an earlier run of mechtag wrote this field, which new tags replace."""
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
@@ -130,7 +130,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """One field; lines after the first stay lines unless a reader could take them for a field."""
+    """Return one RIS field; keep line ends unless the next line could be read as a field."""
     value = _FORGED_FIELD.sub(" ", value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
@@ -152,16 +152,15 @@ def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequen
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write RIS (UTF-8), records in the order given.
+    """Write RIS (UTF-8), with records in input order.
 
-    A record that was read from RIS keeps every field as it was, and gets the DOI and the
-    abstract of a duplicate where it had none; others are written from the fields of the
-    contract. Added are ``KW  - mechtag:KEY`` for each label decided
-    ``yes``, ``KW  - mechtag:KEY?`` for ``refer``, and their evidence as ``N1``; those of
-    an earlier run, for the same labels, are replaced. Parameters as in
-    `export.Exporter`.
+    A record read from RIS keeps all its fields, and gets the DOI and the abstract of a
+    duplicate if it had none; other records are written from the attributes of `Record`.
+    Added fields are ``KW  - mechtag:KEY`` for each label decided ``yes``,
+    ``KW  - mechtag:KEY?`` for ``refer``, and ``N1`` for their evidence; they replace those
+    of an earlier run for the same labels. Parameters as in `export.Exporter`.
     """
-    # No byte order mark: rispy would miss the first record. A lone surrogate, which no file can hold, becomes "?".
+    # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
         between = ""
 

@@ -1,7 +1,7 @@
-"""Counts for a PRISMA 2020 flow diagram: of a tagged batch, and of a small file for what mechtag cannot know.
+"""Counts for a PRISMA 2020 flow diagram: from a tagged batch, and from a file of counts unknown to mechtag.
 
-The steps are those of the PRISMA 2020 statement (Page et al. 2021, doi:10.1136/bmj.n71).
-What each key of the file means stands in docs/prisma.md.
+The steps follow the PRISMA 2020 statement (Page et al. 2021, doi:10.1136/bmj.n71).
+docs/prisma.md describes every key of the file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
 
-# Far above any review: a count beyond it is a slip of the keyboard, and would not fit its line in the drawing.
+# Far above any review: a higher count is a typing error, and would not fit its line in the diagram.
 _LARGEST = 99_999_999
-# Zero-width joiners shape letters of Persian and Indic scripts; other format characters can turn text around.
+# Zero-width joiners shape Persian and Indic letters; other format characters can reverse the direction of text.
 _JOINERS = "\u200c\u200d"
 
 
 def clean_name(value: object) -> str:
-    """Put a name on one line, without characters that are invisible or that XML cannot hold."""
+    """Return a name on one line, without invisible characters and those that XML forbids."""
     text = " ".join(str(value).split())
     kept = (char for char in text if char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).replace("\ufffe", "").replace("\uffff", "").split())
@@ -33,14 +33,14 @@ def clean_name(value: object) -> str:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is no count; write a whole number without commas or quotes, such as 5673")
+        raise ValueError(f"{value!r} is not a count; write a whole number without commas or quotes, such as 5673")
     if not 0 <= value <= _LARGEST:
         raise ValueError(f"{value} is out of range; a count is a whole number from 0 to {_LARGEST:,}")
     return value
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Tell a count, nothing (not known), or the names of files whose count is in the summary."""
+    """Parse a count, ``None`` (not known), or names of files whose counts are in the summary."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -56,9 +56,11 @@ def _named(value: object) -> dict[str, object]:
         name = clean_name(key)
         if isinstance(key, int):
             # YAML reads {Embase: 1,204} as two lines: Embase with 1, and 204 with nothing.
-            raise ValueError(f"{key} stands where a name should; write counts without commas, such names in quotes")
+            raise ValueError(
+                f"{key} is a number where a name is expected; write counts without commas, and numeric names in quotes"
+            )
         if not name or name in named:
-            raise ValueError(f"{key!r} stands twice" if name else f"{key!r} is no name that can be printed")
+            raise ValueError(f"{key!r} appears twice" if name else f"{key!r} is not a printable name")
         named[name] = item
     return named
 
@@ -77,19 +79,19 @@ OtherSources = Annotated[dict[str, Known | None], BeforeValidator(_named)]
 
 
 class Identification(Strict):
-    """What happened to records before screening; the block ``prisma`` of ``summary.json``.
+    """Counts of records before screening; the block ``prisma`` of ``summary.json``.
 
     Attributes
     ----------
     identified_by_source
-        Records read, by file; ``None`` where not known, and then ``duplicates_removed``
-        and ``removed_for_other_reasons`` are ``None`` too.
+        Number of records read, by file; ``None`` if not known, in which case ``duplicates_removed``
+        and ``removed_for_other_reasons`` are also ``None``.
     removed_by_automation
-        Always 0 in what mechtag writes: it ranks and suggests, and removes no record.
+        Always 0 in files that mechtag writes, because it ranks and suggests but removes no record.
     removed_for_other_reasons
-        Entries that could not be read; they stand in ``rejected.jsonl``.
+        Number of unreadable entries; they are in ``rejected.jsonl``.
     screened
-        Unique records, for people to screen.
+        Number of unique records, for people to screen.
     """
 
     identified_by_source: dict[str, Known] | None = None
@@ -103,18 +105,20 @@ class Identification(Strict):
     def _consistent(self) -> Self:
         parts = (self.identified_by_source, self.duplicates_removed, self.removed_for_other_reasons)
         if 0 < sum(part is None for part in parts) < len(parts):
-            raise ValueError("sources, duplicates and other reasons are known together or not at all")
+            raise ValueError("sources, duplicates and other reasons must be either all known or all unknown")
         if self.without_abstract > self.screened:
-            raise ValueError(f"{self.without_abstract} without abstract are more than the {self.screened} screened")
+            raise ValueError(
+                f"{self.without_abstract} records without abstract are more than the {self.screened} screened"
+            )
         return self
 
     @property
     def identified(self) -> int | None:
-        """All records read."""
+        """Return the number of records read, or ``None`` if not known."""
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Tell the counts in plain words."""
+        """Yield the counts in plain words."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:
@@ -159,7 +163,7 @@ class _Studies(Strict):
 
 
 class Elsewhere(Strict):
-    """Counts that mechtag cannot know; see docs/prisma.md for every key."""
+    """Counts from a user's file that mechtag cannot know; docs/prisma.md describes every key."""
 
     title: str = ""
     databases: Sources | None = None
@@ -175,7 +179,7 @@ class Elsewhere(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_blocks(cls, data: Any) -> Any:
-        """Take a key with nothing behind it, as a form that is not filled in has them, for left out."""
+        """Drop keys without a value, as in a form that is not filled in."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -184,33 +188,33 @@ class Elsewhere(Strict):
     def _one_way(self) -> Self:
         if self.reports_together is not None:
             if self.other_methods is None:
-                raise ValueError("reports_together joins two ways of searching; without other_methods, use reports")
+                raise ValueError("reports_together combines two ways of searching; without other_methods, use reports")
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
                 raise ValueError("give either reports_together, or reports and other_methods.reports; not both")
         return self
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would keep the last in silence."""
+    """A loader that refuses repeated keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} appears twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def read_elsewhere(path: str | Path) -> Elsewhere:
-    """Read counts from elsewhere (YAML).
+    """Read a user's file of counts (YAML).
 
     Raises
     ------
     MechtagError
-        The file is missing or no YAML mapping; a key is unknown or stands twice; a count is
-        no whole number, or negative.
+        The file is missing or not a YAML mapping; a key is unknown or repeated; a count is
+        negative or not a whole number.
     """
     return read_yaml(
         path,
@@ -227,11 +231,11 @@ def read_identification(path: str | Path) -> Identification:
     Raises
     ------
     MechtagError
-        The file is missing or no JSON, or its block is missing or not as `Identification` says.
+        The file is missing or not JSON, or its block is missing or not a valid `Identification`.
     """
     block = read_json(path).get("prisma")
     if block is None:
-        raise MechtagError(f"{path}: has no counts under 'prisma'; name the summary.json that 'mechtag tag' wrote")
+        raise MechtagError(f"{path}: no counts under 'prisma'; pass the summary.json that 'mechtag tag' wrote")
     try:
         return Identification.model_validate(block)
     except ValidationError as error:

@@ -1,6 +1,6 @@
-"""A PRISMA 2020 flow diagram as SVG, with its counts as a table.
+"""Draw a PRISMA 2020 flow diagram as SVG, and write its counts as a table.
 
-It has two shapes: wide, with the panels side by side as in the template, and narrow, with the panels below one another
+There are two layouts: wide, with panels side by side as in the template, and narrow, with panels below one another
 for small screens.
 """
 
@@ -16,7 +16,18 @@ from typing import TypeAlias
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
 from mechtag.core.svg import FONT_FAMILY, Caption, coordinate, drawing, element, text_width, wrap
-from mechtag.pipeline.prisma.flow import CITATION, HEADER, STAGES, Box, Flow, Panel, boxes, plain_text, rows, titles
+from mechtag.pipeline.prisma.flow import (
+    CITATION,
+    HEADER,
+    STAGES,
+    Box,
+    Flow,
+    Panel,
+    boxes,
+    plain_text,
+    table_rows,
+    titles,
+)
 
 # Lengths in units of the drawing: pixels at full size.
 _FONT, _LINE = 14, 18
@@ -24,7 +35,7 @@ _SMALL, _SMALL_LINE = 11, 14
 _PAD, _INDENT, _HANG = 10, 12, 8
 _BELOW, _BESIDE, _MARGIN, _RAIL, _LANE = 30, 22, 8, 24, 12
 _WIDE_BOX, _NARROW_BOX = 220, 178
-# Tints that print as good as white; every shape has a black outline, so nothing rests on colour.
+# Tints that print almost white; every shape has a black outline, so nothing depends on colour.
 _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
 _BOLD = 1.15  # how much wider bold text runs
 _CENTRED = {"text-anchor": "middle", "font-weight": "bold"}
@@ -38,7 +49,7 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """Lines of text (indent, text) in a rectangle; ``row_top`` and ``y`` are set once all heights are known."""
+    """A rectangle with lines of text (indent, text); ``row_top`` and ``y`` are set once all heights are known."""
 
     lines: Sequence[tuple[float, str]]
     x: float
@@ -65,7 +76,7 @@ def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
     if box.heading:
         yield from ((0, text) for text in wrap(box.heading, room, _FONT))
     for line in box.lines:
-        # No-break spaces hold the count together.
+        # No-break spaces keep the count on one line.
         count = "(n\u00a0not\u00a0known)" if line.n is None else f"(n\u00a0=\u00a0{line.n:,})"
         indent = line.level * _INDENT
         for number, text in enumerate(wrap(f"{line.text} {count}", room - indent - _HANG, _FONT)):
@@ -80,7 +91,7 @@ class _Layout:
         self._flow = flow
         self._boxes = boxes(flow)
         self._box_width = _NARROW_BOX if narrow else _WIDE_BOX
-        # In the narrow shape, lines that pass by a panel run in lanes on its left.
+        # In the narrow layout, lines that pass a panel run in lanes on its left.
         self._lanes = flow.updated + flow.other_methods if narrow else 0
         self._left = _MARGIN + _RAIL + _BESIDE / 2 + self._lanes * _LANE
         self.shapes = {**self._headings(), **self._filled()}
@@ -89,7 +100,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Left edge of a panel's main or side boxes."""
+        """Return the left edge of a panel's main or side boxes."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -113,7 +124,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set ``y`` of every shape, and the rails along rows of one stage; return the lowest edge."""
+        """Set ``y`` of every shape and the rails along the rows of each stage; return the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -134,7 +145,7 @@ class _Layout:
         return bottom
 
     def arrows(self) -> Iterator[list[_Point]]:
-        """Corners of the lines from box to box; each ends in an arrowhead."""
+        """Yield the corners of each line from box to box, which ends in an arrowhead."""
         main: dict[Panel, list[_Shape]] = {}
         for (panel, step, side), shape in self.shapes.items():
             if side:
@@ -165,7 +176,7 @@ class _Layout:
         return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
 
     def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
-        """Go down, then sideways in the gap above the row of ``end``."""
+        """Return a line that goes down, then sideways in the gap above the row of ``end``."""
         x = start.centre[0]
         return [(x, start.bottom), *self._enter(x, end)]
 
@@ -174,7 +185,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Go down in a lane on the left of what stands between."""
+        """Return a line that goes down in a lane on the left of the panels in between."""
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
@@ -218,7 +229,7 @@ def _points(corners: Sequence[_Point]) -> str:
     return " ".join(f"{coordinate(x)},{coordinate(y)}" for x, y in corners)
 
 
-def draw(flow: Flow, narrow: bool = False) -> str:
+def draw_diagram(flow: Flow, narrow: bool = False) -> str:
     """Draw a flow diagram.
 
     Parameters
@@ -226,13 +237,13 @@ def draw(flow: Flow, narrow: bool = False) -> str:
     flow
         Counts; see `flow.join`.
     narrow
-        Panels below one another instead of side by side.
+        Whether to place panels below one another instead of side by side.
 
     Returns
     -------
     str
-        SVG: text as text, a title and a description for screen readers, no script, no style
-        sheet, nothing loaded from elsewhere; the same for the same counts.
+        SVG with selectable text, and a title and a description for screen readers; without scripts, style
+        sheets or external resources. Equal counts yield the same SVG.
     """
     layout = _Layout(flow, narrow)
     width = layout.width
@@ -263,7 +274,7 @@ def draw(flow: Flow, narrow: bool = False) -> str:
 
 
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
-    """Write the diagram, and its counts as ``NAME_counts.csv`` beside it; return the path of the table.
+    """Write the diagram, and its counts as ``NAME_counts.csv`` in the same folder; return the path of the table.
 
     Raises
     ------
@@ -272,8 +283,8 @@ def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() != ".svg":
-        raise MechtagError(f"{path}: the diagram is an SVG file; give a name that ends in .svg")
+        raise MechtagError(f"{path}: the diagram is an SVG file; choose a name that ends in .svg")
     table = path.with_name(f"{path.stem}_counts.csv")
-    write_text(path, draw(flow, narrow))
-    write_csv(table, HEADER, rows(flow), bom=True)
+    write_text(path, draw_diagram(flow, narrow))
+    write_csv(table, HEADER, table_rows(flow), bom=True)
     return table

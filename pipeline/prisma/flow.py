@@ -1,4 +1,4 @@
-"""The flow of records through a review: counts joined and added up, and the boxes of the PRISMA 2020 template."""
+"""Combine and complete the counts of a review, and fill the boxes of the PRISMA 2020 template."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
 
 Counts = dict[str, int | None]
-# A total and the parts that make it.
+# A total and the parts that add up to it.
 _Sum = tuple[str, Sequence[str]]
 
 _REMOVED = ("duplicates", "automation", "other_reasons")
@@ -21,21 +21,21 @@ _REMOVED = ("duplicates", "automation", "other_reasons")
 
 @dataclass(frozen=True)
 class Flow:
-    """Everything a flow diagram tells.
+    """The counts of a flow diagram.
 
     Attributes
     ----------
     counts
-        By the path of its key in the file of counts, such as ``reports.sought``; ``None``
-        where not known. Sources stand there as ``databases.NAME``, ``registers.NAME`` and
-        ``other_methods.sources.NAME``. Beside these there are totals which the file does
-        not name: ``identified``, ``databases``, ``registers``, ``other_methods.identified``,
+        Counts by the path of their key in the file of counts, such as ``reports.sought``; ``None``
+        if not known. Keys of sources are ``databases.NAME``, ``registers.NAME`` and
+        ``other_methods.sources.NAME``. In addition there are totals that are not in the file:
+        ``identified``, ``databases``, ``registers``, ``other_methods.identified``,
         ``total.studies`` and ``total.reports``.
     reasons
-        Reports excluded by reason, for ``reports``, ``other_methods.reports`` or
+        Number of reports excluded by reason, under ``reports``, ``other_methods.reports`` or
         ``reports_together``.
     without_abstract
-        How many of the screened records have none, where known.
+        Number of screened records without an abstract, or ``None`` if not known.
     """
 
     title: str
@@ -47,25 +47,25 @@ class Flow:
     updated: bool
 
     def sources(self, group: str) -> dict[str, int | None]:
-        """Give the counts of ``databases``, ``registers`` or ``other_methods.sources``, by name."""
+        """Return the counts of ``databases``, ``registers`` or ``other_methods.sources``, by name."""
         return {key.removeprefix(f"{group}."): n for key, n in self.counts.items() if key.startswith(f"{group}.")}
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Take files out of ``files`` and sum their counts."""
+    """Remove files from ``files`` and return the sum of their counts."""
     total = 0
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is no file of the summary, or is named twice; still without a name are: "
-                f"{', '.join(files) or 'none'}. A count is written without quotes and commas, such as 5673"
+                f"{place}: {file!r} is not a file of the summary, or is used twice; files not used yet: "
+                f"{', '.join(files) or 'none'}. Write counts without quotes and commas, such as 5673"
             )
         total += files.pop(file)
     return total
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Count records by source; a file of the summary that was given no name is a database of its own."""
+    """Return counts of records by source; a file of the summary without a name counts as a separate database."""
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -77,15 +77,15 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: the summary counts this file already; leave it out, or write "
-                f"'DATABASE: {file}' to give it a name"
+                f"databases.{file}: the summary already counts this file; remove this line, or write "
+                f"'DATABASE: {file}' to name the file"
             )
         named[f"databases.{file}"] = count
     return named
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Gather the counts that were given, before any is worked out from the others."""
+    """Return the known counts, before any is derived from others."""
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
     removed = elsewhere.removed_before_screening
@@ -96,7 +96,7 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         ours = (found.duplicates_removed, found.removed_by_automation, found.removed_for_other_reasons)
         for key, n in zip(_REMOVED, ours, strict=True):
             counts[f"removed_before_screening.{key}"] = (n or 0) + (counts[f"removed_before_screening.{key}"] or 0)
-    # Records that were identified or removed elsewhere change how many are left to screen.
+    # Records identified or removed elsewhere change the number left to screen.
     added = removed or any(
         not isinstance(value, tuple)
         for sources in (elsewhere.databases, elsewhere.registers)
@@ -106,14 +106,14 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         if counts["screening.screened"] not in (None, found.screened):
             raise MechtagError(
                 f"screening.screened: {counts['screening.screened']} here, but {found.screened} in the "
-                "summary; leave it out"
+                "summary; remove this line"
             )
         counts["screening.screened"] = found.screened
     return counts
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Lay out what was given on reports and studies: counts by key, and reasons of exclusion."""
+    """Return the known counts of reports and studies by key, and the reasons for exclusion."""
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
     blocks = {"reports": elsewhere.reports, "reports_together": elsewhere.reports_together}
@@ -134,11 +134,11 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """List what must add up."""
+    """Return the sums that must hold between counts."""
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
-    # Nothing named among databases is none only where registers were named, and the other way round.
+    # No databases means a count of 0 only if registers are named, and vice versa.
     sums: list[_Sum] = [(totals[group], keys) for group, keys in parts.items() if keys or searched]
     removed = [f"removed_before_screening.{key}" for key in _REMOVED]
     sums += [
@@ -168,20 +168,21 @@ def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
 
 
 def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Mapping[str, Sequence[str]]) -> str:
-    def tell(key: str) -> str:
+    def describe(key: str) -> str:
         n = "not known" if counts[key] is None else counts[key]
-        return f"{key} ({n}, worked out from {' and '.join(derived[key])})" if key in derived else f"{key} ({n})"
+        return f"{key} ({n}, derived from {' and '.join(derived[key])})" if key in derived else f"{key} ({n})"
 
     known = sum(counts[part] or 0 for part in parts)
     least = "at least " if any(counts[part] is None for part in parts) else ""
     made = f", which is {least}{known}" if len(parts) > 1 else ""
     return (
-        f"the counts do not add up: {tell(total)} should be {' + '.join(map(tell, parts))}{made}; correct one of them"
+        f"the counts do not add up: {describe(total)} should be {' + '.join(map(describe, parts))}{made}; "
+        "correct one of them"
     )
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Work out what a sum leaves no choice about; tell whether anything was."""
+    """Derive the counts that a sum determines; return whether there were any."""
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]
@@ -201,15 +202,15 @@ def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str,
 
 
 def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
-    """Join both kinds of counts, and work out each count that follows from the others.
+    """Combine both kinds of counts, and derive each count that follows from others.
 
     Counts of databases, registers and removed records in ``elsewhere`` are added to those
-    of ``found``.
+    in ``found``.
 
     Raises
     ------
     MechtagError
-        The counts contradict one another, or name a file that ``found`` does not have.
+        The counts contradict one another, or refer to a file that ``found`` does not have.
     """
     counts = _given(found, elsewhere)
     more, reasons = _flatten(elsewhere)
@@ -239,12 +240,12 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
 
 
 def read_flow(summary: str | Path | None, elsewhere: str | Path | None) -> Flow:
-    """Join the counts of a ``summary.json`` and of a file of counts, either of which may be missing.
+    """Combine the counts of a ``summary.json`` and a file of counts; either may be ``None``.
 
     Raises
     ------
     MechtagError
-        As `counts.read_identification`, `counts.read_elsewhere` and `join`.
+        As in `counts.read_identification`, `counts.read_elsewhere` and `join`.
     """
     found = read_identification(summary) if summary else None
     given = read_elsewhere(elsewhere) if elsewhere else Elsewhere()
@@ -259,7 +260,7 @@ CITATION = (
     "Boxes as in the PRISMA 2020 statement: Page MJ, McKenzie JE, Bossuyt PM, et al. BMJ 2021;372:n71. "
     "doi:10.1136/bmj.n71"
 )
-#: The steps of a review in their order, with the stage that each belongs to.
+#: The steps of a review in order, and the stage to which each belongs.
 STAGES = {
     "identified": "Identification",
     "screened": "Screening",
@@ -271,8 +272,8 @@ STAGES = {
 
 
 @dataclass(frozen=True)
-class Line:
-    """A count (``None`` where not known) and what it counts; ``level`` 1 is a part of the line above."""
+class FlowLine:
+    """A count (``None`` if not known) and its description; a line of ``level`` 1 is a part of the line above."""
 
     text: str
     n: int | None
@@ -281,17 +282,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Box:
-    """A box: where it stands (``side`` boxes hold what leaves the flow), and what it says."""
+    """A box of the diagram: its position and text; ``side`` boxes hold records that leave the flow."""
 
     panel: Panel
     step: str
-    lines: tuple[Line, ...]
+    lines: tuple[FlowLine, ...]
     heading: str = ""
     side: bool = False
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Headings of the panels that have one."""
+    """Return the headings of panels that have one."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"
@@ -300,16 +301,16 @@ def titles(flow: Flow) -> dict[Panel, str]:
     return found
 
 
-def _parts(counts: Mapping[str, int | None]) -> list[Line]:
-    return [Line(name, n, 1) for name, n in counts.items()]
+def _parts(counts: Mapping[str, int | None]) -> list[FlowLine]:
+    return [FlowLine(name, n, 1) for name, n in counts.items()]
 
 
-def _reports(flow: Flow, panel: Panel, place: str, origins: Sequence[Line] = ()) -> Iterator[Box]:
+def _reports(flow: Flow, panel: Panel, place: str, origins: Sequence[FlowLine] = ()) -> Iterator[Box]:
     counts, reasons = flow.counts, flow.reasons.get(place, {})
-    excluded = (Line("Reports excluded", counts[f"{place}.excluded"]), *_parts(reasons))
-    yield Box(panel, "sought", (Line("Reports sought for retrieval", counts[f"{place}.sought"]), *origins))
-    yield Box(panel, "sought", (Line("Reports not retrieved", counts[f"{place}.not_retrieved"]),), side=True)
-    yield Box(panel, "assessed", (Line("Reports assessed for eligibility", counts[f"{place}.assessed"]),))
+    excluded = (FlowLine("Reports excluded", counts[f"{place}.excluded"]), *_parts(reasons))
+    yield Box(panel, "sought", (FlowLine("Reports sought for retrieval", counts[f"{place}.sought"]), *origins))
+    yield Box(panel, "sought", (FlowLine("Reports not retrieved", counts[f"{place}.not_retrieved"]),), side=True)
+    yield Box(panel, "assessed", (FlowLine("Reports assessed for eligibility", counts[f"{place}.assessed"]),))
     yield Box(panel, "assessed", excluded, side=True)
 
 
@@ -318,7 +319,7 @@ def _databases(flow: Flow) -> Iterator[Box]:
     identified = [
         line
         for group in ("databases", "registers")
-        for line in (Line(group.capitalize(), counts[group]), *_parts(flow.sources(group)))
+        for line in (FlowLine(group.capitalize(), counts[group]), *_parts(flow.sources(group)))
     ]
     yield Box("databases", "identified", tuple(identified), "Records identified from:")
     removed = (
@@ -326,32 +327,32 @@ def _databases(flow: Flow) -> Iterator[Box]:
         ("Records marked as ineligible by automation tools", "automation"),
         ("Records removed for other reasons", "other_reasons"),
     )
-    lines = tuple(Line(text, counts[f"removed_before_screening.{key}"]) for text, key in removed)
+    lines = tuple(FlowLine(text, counts[f"removed_before_screening.{key}"]) for text, key in removed)
     yield Box("databases", "identified", lines, "Records removed before screening:", side=True)
-    screened = [Line("Records screened", counts["screening.screened"])]
+    screened = [FlowLine("Records screened", counts["screening.screened"])]
     if flow.without_abstract:
-        screened.append(Line("without abstract", flow.without_abstract, 1))
+        screened.append(FlowLine("without abstract", flow.without_abstract, 1))
     yield Box("databases", "screened", tuple(screened))
-    excluded = [Line("Records excluded", counts["screening.excluded"])]
+    excluded = [FlowLine("Records excluded", counts["screening.excluded"])]
     if counts["screening.excluded_by_automation"]:
-        excluded.append(Line("by people", counts["screening.excluded_by_people"], 1))
-        excluded.append(Line("by automation tools", counts["screening.excluded_by_automation"], 1))
+        excluded.append(FlowLine("by people", counts["screening.excluded_by_people"], 1))
+        excluded.append(FlowLine("by automation tools", counts["screening.excluded_by_automation"], 1))
     yield Box("databases", "screened", tuple(excluded), side=True)
 
 
 def _other_methods(flow: Flow) -> Iterator[Box]:
-    lines = [Line(name, n) for name, n in flow.sources("other_methods.sources").items()]
+    lines = [FlowLine(name, n) for name, n in flow.sources("other_methods.sources").items()]
     yield Box("other", "identified", tuple(lines), "Records identified from:")
     if excluded := flow.counts["other_methods.records_excluded"]:
-        yield Box("other", "identified", (Line("Records excluded", excluded),), side=True)
+        yield Box("other", "identified", (FlowLine("Records excluded", excluded),), side=True)
 
 
 def boxes(flow: Flow) -> list[Box]:
-    """Fill the boxes, panel by panel and step by step."""
+    """Return the filled boxes, panel by panel and step by step."""
     counts = flow.counts
 
     def studies(panel: Panel, step: str, key: str, first: str, second: str) -> Box:
-        return Box(panel, step, (Line(first, counts[f"{key}.studies"]), Line(second, counts[f"{key}.reports"])))
+        return Box(panel, step, (FlowLine(first, counts[f"{key}.studies"]), FlowLine(second, counts[f"{key}.reports"])))
 
     found = []
     if flow.updated:
@@ -364,8 +365,8 @@ def boxes(flow: Flow) -> list[Box]:
         found += _other_methods(flow)
     if flow.together:
         origins = (
-            Line("via databases and registers", counts["screening.kept"], 1),
-            Line("via other methods", counts["other_methods.kept"], 1),
+            FlowLine("via databases and registers", counts["screening.kept"], 1),
+            FlowLine("via other methods", counts["other_methods.kept"], 1),
         )
         found += _reports(flow, "together", "reports_together", origins)
     elif flow.other_methods:
@@ -381,12 +382,12 @@ def boxes(flow: Flow) -> list[Box]:
     return found
 
 
-#: Columns of `rows`.
+#: Columns of `table_rows`.
 HEADER = ("panel", "stage", "item", "n")
 
 
-def rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
-    """List every count with what it counts: panel, stage, item, number or ``not known``."""
+def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
+    """Return a table of all counts: panel, stage, item, and number or ``not known``."""
     found = []
     for box in boxes(flow):
         above = ""
@@ -401,8 +402,8 @@ def rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Tell every count in words, under the headings of the panels; a line is empty where a panel has none."""
-    for panel, found in groupby(rows(flow), key=lambda row: row[0]):
+    """Yield every count in words, below the heading of its panel, which is empty if the panel has none."""
+    for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:
             yield f"  {item}: {n:,}" if isinstance(n, int) else f"  {item}: {n}"

@@ -1,1 +1,1 @@
-"""Search exports to records."""
+"""Read search exports into records."""

@@ -1,7 +1,7 @@
-"""Files in archives: zip and gzip, opened in memory, never unpacked to the disk.
+"""Read files in zip and gzip archives in memory, without unpacking them to disk.
 
-Archives come from anywhere, so what they claim is not believed: sizes are limited before
-and while they are read, and names of members serve for messages only.
+Archives are untrusted input: sizes are limited before and during reading, and names of
+members are used in messages only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.reading.source import Source, Watched
 
 _ZIP, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
-# Text shrinks to a tenth or so; what shrinks to less than this is made to fill a memory.
+# Text compresses to about a tenth of its size; a much higher ratio indicates a decompression bomb.
 _HIGHEST_RATIO, _UNSUSPECTED = 200, 16 << 20
 _LARGEST, _MOST_MEMBERS = 8 << 30, 1000
 _ENCRYPTED = 0x1
@@ -37,7 +37,7 @@ def _archive(path: Path) -> Iterator[None]:
         yield
     except _FAULTS as error:
         raise MechtagError(
-            f"{path}: the archive is damaged or cut short ({error}); fetch it again, or unpack it and give the files"
+            f"{path}: the archive is damaged or truncated ({error}); download it again, or unpack it and pass the files"
         ) from None
     except OSError as error:
         raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -47,12 +47,12 @@ def _refuse_bomb(path: Path, size: int, packed: int) -> None:
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
             f"{path}: unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, as no export does; "
-            "if it is one, unpack it and give the files"
+            "if it is a genuine export, unpack it and pass the files"
         )
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Watch a member while it is unpacked, for what the archive says of its size need not be true."""
+    """Limit the size of a member while it is unpacked, because the size stated in the archive may be false."""
     size = 0
 
     def on_read(count: int) -> None:
@@ -64,23 +64,23 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
-    """Whether a zip file is a document of an office program, which has a reader of its own or none."""
+    """Return whether a zip file is an office document, which is read as one file and not as an archive."""
     return not {"[Content_Types].xml", "mimetype"}.isdisjoint(archive.namelist())
 
 
 def unpack(source: Source) -> Iterator[tuple[str, Source]]:
-    """Give the files in an archive one after the other, or the file itself if it is none.
+    """Yield the files in an archive one by one, or the file itself if it is not an archive.
 
     Yields
     ------
     tuple of str and Source
-        The member's name, ``""`` for the file itself or the one in a gzip file. A member
-        that cannot be read raises only when it is.
+        The member's name, or ``""`` for the file itself and for the file in a gzip archive,
+        and its content. An unreadable member raises an error only when it is read.
 
     Raises
     ------
     MechtagError
-        The archive is damaged, empty, or has too many or too large members.
+        The archive is damaged or empty, or its members are too many or too large.
     """
     if source.start.startswith(_GZIP):
         packed = source.path.stat().st_size
@@ -104,10 +104,10 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
             return
         members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
         if not members:
-            raise MechtagError(f"{source.path}: the archive holds no files")
+            raise MechtagError(f"{source.path}: the archive contains no files")
         if len(members) > _MOST_MEMBERS:
             raise MechtagError(
-                f"{source.path}: the archive holds {len(members)} files, more than {_MOST_MEMBERS}; give them unpacked"
+                f"{source.path}: it contains {len(members)} files, more than {_MOST_MEMBERS}; unpack them first"
             )
         _refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
         for info in sorted(members, key=lambda info: info.filename):
@@ -119,25 +119,25 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> BinaryIO:
     if info.flag_bits & _ENCRYPTED:
-        raise MechtagError(f"{path}: encrypted; unpack it with its password and give the file")
+        raise MechtagError(f"{path}: the file is encrypted; unpack it with its password and pass the file")
     with _archive(path):
         return _unpacked(archive.open(info), path, info.compress_size)
 
 
 def refuse_nested(member: Source) -> None:
-    """Refuse an archive within an archive: unpacking could go on for ever.
+    """Raise an error if a member is itself an archive, because nesting could be endless.
 
     Raises
     ------
     MechtagError
-        The member is a gzip file, or a zip file that is no document.
+        The member is a gzip file, or a zip file that is not an office document.
     """
     packed = member.start.startswith(_GZIP)
     if member.start.startswith(_ZIP):
         with _archive(member.path), zipfile.ZipFile(io.BytesIO(member.data)) as archive:
             packed = not _document(archive)
     if packed:
-        raise MechtagError(f"{member.path}: an archive within an archive; unpack it and give the files")
+        raise MechtagError(f"{member.path}: an archive within an archive; unpack it and pass the files")
 
 
 def _hidden(name: str) -> bool:
@@ -145,7 +145,7 @@ def _hidden(name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Give the name without steps out of the archive and without control characters."""
+    """Return a member's name without ``..`` and other path steps and without control characters."""
     parts = name.replace("\\", "/").split("/")
     kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
     return "/".join(kept) or "unnamed"

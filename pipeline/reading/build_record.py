@@ -1,4 +1,4 @@
-"""From the cleaned fields of an entry to a record, or to the reason why it is none."""
+"""Build a record from the cleaned fields of an entry, or state why it is rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, join_keyw
 
 _T = TypeVar("_T", covariant=True)
 
-# Journals begin in 1665; whatever claims to be later than 2100 is no year.
+# The first journal appeared in 1665; a number above 2100 is not a year.
 _FIRST_YEAR, _LAST_YEAR = 1600, 2100
 _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
@@ -23,29 +23,29 @@ _OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
 
 
 class _Cleaner(Protocol[_T]):
-    def __call__(self, value: Any, told: list[str] | None = None) -> _T: ...
+    def __call__(self, value: Any, notes: list[str] | None = None) -> _T: ...
 
 
 class _Once(Generic[_T]):
-    """Cleans a text once, and keeps it once in memory: journals, years and names come again and again."""
+    """A cache of cleaned values, because journals, years and names recur."""
 
     def __init__(self, clean: _Cleaner[_T]) -> None:
         self._clean = clean
         self._known: dict[str | None, _T] = {}
 
-    def each(self, values: Sequence[Any], told: list[str] | None = None) -> list[_T]:
+    def each(self, values: Sequence[Any], notes: list[str] | None = None) -> list[_T]:
         """Clean values one by one."""
         known = self._known
         try:
             return [known[value] for value in values]
-        except (KeyError, TypeError):  # a value that is new, or cannot be kept
-            return [self._one(value, told) for value in values]
+        except (KeyError, TypeError):  # a value that is new or not cacheable
+            return [self._one(value, notes) for value in values]
 
-    def _one(self, value: Any, told: list[str] | None) -> _T:
-        # Numbers are not kept, for a dictionary takes 1 and True for the same, nor is anything that may need
-        # mending, which would be told only the first time.
+    def _one(self, value: Any, notes: list[str] | None) -> _T:
+        # Do not cache numbers, because 1 and True are the same dictionary key, nor text that may need mending,
+        # because its note would be added only the first time.
         if not (value is None or (type(value) is str and len(value) <= _LONGEST_CACHED and value.isascii())):
-            return self._clean(value, told)
+            return self._clean(value, notes)
         if value not in self._known:
             if len(self._known) >= _MOST_CACHED:
                 self._known.clear()
@@ -53,15 +53,15 @@ class _Once(Generic[_T]):
         return self._known[value]
 
 
-def clean_year(value: Any, told: list[str] | None = None) -> int | None:
-    """Return the first number that can be a year of publication."""
+def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
+    """Return the first number that is a plausible year of publication, or ``None``."""
     years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 
-def clean_author(value: Any, told: list[str] | None = None) -> str:
-    """``Family, Given``, where a comma or initials at the end tell the two apart."""
-    name = clean_text(value, told).strip(" ,;")[:_LONGEST_IDENTIFIER]
+def clean_author(value: Any, notes: list[str] | None = None) -> str:
+    """Return ``Family, Given`` if a comma or trailing initials separate the two; else the cleaned name."""
+    name = clean_text(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
     if comma:
         return f"{family.rstrip()}, {given.strip()}"
@@ -69,35 +69,35 @@ def clean_author(value: Any, told: list[str] | None = None) -> str:
     return f"{initials[1]}, {initials[2]}" if initials else name
 
 
-def _text_or_none(value: Any, told: list[str] | None = None) -> str | None:
-    return clean_text(value, told) or None
+def _text_or_none(value: Any, notes: list[str] | None = None) -> str | None:
+    return clean_text(value, notes) or None
 
 
 _texts, _years, _authors = _Once(_text_or_none), _Once(clean_year), _Once(clean_author)
 
 
 def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()  # half the time that a union takes
+    return value if isinstance(value, (list, tuple)) else ()  # half the time of a check against a union type
 
 
-def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[str] | None = None) -> Record | Rejected:
-    """Build the record, or say why there is none.
+def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[str] | None = None) -> Record | Rejected:
+    """Return the record of an entry, or a `Rejected` with the reason.
 
     Parameters
     ----------
     entry
-        Its fields become ``raw``.
+        Entry as read; its fields become ``raw``.
     cleaned
-        What `Format.clean` made of them.
+        Result of `Format.clean` for those fields.
     file
-        Name under which the file is known.
-    told
-        Gets what was odd about the texts, though they were cleaned.
+        Name of the file in records and messages.
+    notes
+        Receives notes on defects that were mended in the texts.
     """
     raw = tuple(entry.fields)
     get = cleaned.get
-    title = clean_text(get("title"), told)
-    abstract, listed = clean_abstract(get("abstract"), told)
+    title = clean_text(get("title"), notes)
+    abstract, listed = clean_abstract(get("abstract"), notes)
     reason = entry.fault
     if not reason and not title:
         reason = "no title"
@@ -109,11 +109,11 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, told: list[st
     [year] = _years.each([get("year")])
     doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
-    # Co-authors may have the same name; a keyword stands for one thing.
-    authors = tuple(filter(None, _authors.each(_list(get("authors")), told)))
+    # Co-authors may share a name, so only keywords are deduplicated.
+    authors = tuple(filter(None, _authors.each(_list(get("authors")), notes)))
     words = _list(get("keywords"))
-    keywords = join_keywords(filter(None, _texts.each(words, told)), listed) if words or listed else ()
-    journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], told)
+    keywords = join_keywords(filter(None, _texts.each(words, notes)), listed) if words or listed else ()
+    journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], notes)
     return Record.unchecked(
         {
             "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),

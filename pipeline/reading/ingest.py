@@ -1,4 +1,4 @@
-"""From search exports to records, with a count of everything that was read."""
+"""Read search exports into records, and count everything that was read."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from mechtag.pipeline.text.sections import is_cut
 
 @dataclass(frozen=True)
 class Note:
-    """Something odd that did not keep a record from being read, or a file that could not be.
+    """A defect that did not prevent a record from being read, or a file that could not be read.
 
-    ``record`` and ``line`` are those of the first record of which it is true, ``count``
-    is the number of such records.
+    ``record`` and ``line`` refer to the first affected record; ``count`` is the number of
+    affected records.
     """
 
     file: str
@@ -42,7 +42,7 @@ class Note:
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """What became of the entries of one file."""
+    """Counts of kept and rejected entries of one file."""
 
     file: str
     format: str
@@ -52,15 +52,15 @@ class SourceCounts:
 
     @property
     def read(self) -> int:
-        """Every entry was either kept or rejected."""
+        """Return the number of entries read: those kept and those rejected."""
         return self.kept + self.rejected
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """Records and rejected entries in the order of the files.
+    """Records and rejected entries, in file order.
 
-    ``unread`` are files of folders and archives that could not be read, with the reason.
+    ``unread`` lists the files in folders and archives that could not be read, with the reason.
     """
 
     records: tuple[Record, ...]
@@ -70,7 +70,7 @@ class Ingested:
     unread: tuple[Note, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Count entries, for ``ingest.json`` and ``summary.json``: read = kept + rejected."""
+        """Return the counts for ``ingest.json`` and ``summary.json``, where read = kept + rejected."""
         cut = sum(is_cut(record.abstract) for record in self.records)
         return _summary(len(self.records), len(self.rejected), cut, self.sources, self.notes, self.unread)
 
@@ -90,33 +90,33 @@ def _summary(
 
 
 def cut_note(abstracts: int) -> str:
-    """Say how many abstracts end in mid-sentence; ``""`` where none does."""
+    """Return a message on how many abstracts end in mid-sentence, or ``""`` if none does."""
     if abstracts == 1:
-        return "1 abstract ends in mid-sentence: the export cut it off"
-    return f"{abstracts} abstracts end in mid-sentence: the export cut them off" if abstracts else ""
+        return "1 abstract ends in mid-sentence: the export truncated it"
+    return f"{abstracts} abstracts end in mid-sentence: the export truncated them" if abstracts else ""
 
 
 class Reading:
-    """Search exports, read record by record, so that not all of them need be in memory.
+    """Search exports that are read record by record, so that they need not all be in memory.
 
     Parameters
     ----------
     sources
-        As for `ingest`.
+        As in `ingest`.
 
     Attributes
     ----------
     size
-        Bytes of all the files.
+        Total size of the files in bytes.
     rejected, notes, counts, unread
-        As in `Ingested`; complete when all records were read.
+        As in `Ingested`; complete once all records have been read.
     abstracts_cut
-        How many abstracts end in mid-sentence; complete then, too.
+        Number of abstracts that end in mid-sentence; complete once all records have been read.
 
     Raises
     ------
     MechtagError
-        A source is missing, no file or folder, or given twice.
+        A source is missing, is neither a file nor a folder, or is given twice.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
@@ -128,17 +128,17 @@ class Reading:
         self._groups = [(Path(source), list(self._files(Path(source)))) for source in sources]
         paths = [path for _, files in self._groups for path in files]
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
-            raise MechtagError(f"{twice[0]}: given twice; name each file once")
+            raise MechtagError(f"{twice[0]}: given twice; pass each file once")
         self._names = dict(zip(paths, _names(paths), strict=True))
         self.size = sum(path.stat().st_size for path in paths)
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What was odd, file by file; the same of many records is one note."""
+        """Return the notes, file by file; equal notes on several records are one note."""
         return tuple(self._notes.values())
 
     def summary(self) -> dict[str, Any]:
-        """Count entries, as `Ingested.summary` does; complete when all records were read."""
+        """Return the counts, as `Ingested.summary` does; complete once all records have been read."""
         kept = sum(source.kept for source in self.counts)
         return _summary(kept, len(self.rejected), self.abstracts_cut, self.counts, self.notes, self.unread)
 
@@ -153,7 +153,7 @@ class Reading:
         except OSError as error:
             raise MechtagError(f"{source}: cannot be read: {error.strerror}") from None
         if not found:
-            raise MechtagError(f"{source}: the folder holds no files")
+            raise MechtagError(f"{source}: the folder contains no files")
         for path in found:
             if fault := _fault(path):
                 self.unread.append(Note(f"{source.name}/{path.name}", _NOT_READ + fault))
@@ -161,17 +161,17 @@ class Reading:
                 yield path
 
     def records(self, on_progress: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
-        """Read the files one after the other.
+        """Yield the records of all files, in order.
 
         Parameters
         ----------
         on_progress
-            Called with a number of bytes of the files; all in all, with `size`.
+            Called with the number of bytes read since the last call; the numbers add up to `size`.
 
         Raises
         ------
         MechtagError
-            As `ingest`.
+            As in `ingest`.
         """
         for argument, paths in self._groups:
             read, unread = len(self.counts), len(self.unread)
@@ -191,7 +191,7 @@ class Reading:
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Go on after a fault, if the file is one of many that a folder or archive holds; the fault is told."""
+        """Record a fault in ``unread`` and continue, if the file is one of several in a folder or archive."""
         try:
             yield
         except MechtagError as error:
@@ -205,9 +205,9 @@ class Reading:
         rejected = len(self.rejected)
         try:
             for entry in form.read(source):
-                told = list(entry.notes)
-                built = construct(entry, form.clean(entry.fields), name, told)
-                for text in told:
+                texts = list(entry.notes)
+                built = construct(entry, form.clean(entry.fields), name, texts)
+                for text in texts:
                     self._note(Note(name, text, entry.number, entry.line))
                 if isinstance(built, Record):
                     kept += 1
@@ -217,13 +217,13 @@ class Reading:
                 else:
                     self.rejected.append(built)
         finally:
-            # Also of a file that breaks off, for what was read of it is kept.
+            # Also count a file that fails midway, because the records read so far are kept.
             refused = len(self.rejected) - rejected
             self.counts.append(SourceCounts(name, form.name, kept, refused, bare))
         for text in source.notes:
             self._note(Note(name, text))
         if not kept and not refused:
-            self._note(Note(name, "holds no records"))
+            self._note(Note(name, "contains no records"))
 
     def _note(self, note: Note) -> None:
         first = self._notes.get((note.file, note.text))
@@ -234,7 +234,7 @@ _NOT_READ = "not read: "
 
 
 class _Meter:
-    """Passes progress on, up to the size of a file."""
+    """Reports progress, up to the size of a file."""
 
     def __init__(self, size: int, on_progress: Callable[[int], None]) -> None:
         self._left, self._on_progress = size, on_progress
@@ -248,11 +248,11 @@ class _Meter:
         self(self._left)
 
 
-_FOLDER = "a folder in a folder; name it to have its files read"
+_FOLDER = "a folder within a folder; pass it to read its files"
 
 
 def _fault(path: Path) -> str:
-    """Why a path is no file that can be read, or ``""``."""
+    """Return why a path is not a readable file, or ``""`` if it is one."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -261,11 +261,11 @@ def _fault(path: Path) -> str:
         return f"cannot be read: {error.strerror}"
     if stat.S_ISDIR(mode):
         return _FOLDER
-    return "" if stat.S_ISREG(mode) else "a pipe, socket or device; save what comes from it to a file, and give that"
+    return "" if stat.S_ISREG(mode) else "a pipe, socket or device; save its content to a file and pass the file"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """File names, with as many folders before them as tell the files apart."""
+    """Return file names, preceded by as many folders as distinguish equal names."""
     names = [path.name for path in paths]
     depth = 1
     while len(set(names)) < len(names):
@@ -284,21 +284,21 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Parameters
     ----------
     sources
-        Files, folders, or zip and gzip files of them. The files of a folder or an archive
-        are read in the order of their names; one that cannot be read is told in
-        ``unread`` and does not stop the others. Hidden files are left out.
+        Files, folders, or zip and gzip archives. The files in a folder or an archive
+        are read in order of their names; an unreadable one is listed in ``unread``
+        and does not stop the others. Hidden files are skipped.
     on_progress
-        Called with a number of bytes of the files; all in all, with their size.
+        Called with the number of bytes read since the last call; the numbers add up to the size of the files.
 
     Raises
     ------
     MechtagError
-        A source is missing, no file or folder, or given twice. A file is empty, binary,
-        damaged, too large, or of no known format, or a table has no column with titles;
-        of a folder or an archive, all files are.
+        A source is missing, is neither a file nor a folder, or is given twice. A file is
+        empty, binary, damaged, too large or of an unknown format, or is a table without a
+        column of titles; for a folder or an archive, only if this is true of all its files.
     """
     reading = Reading(sources)
-    # Records have no cycles; to look for some among ever more of them takes as long as the reading.
+    # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -1,7 +1,7 @@
-"""XML exports, cut into records first, so that a broken one costs no more than itself.
+"""Parse XML exports record by record, so that a broken record does not affect the others.
 
-Each record is parsed alone with defusedxml. Nothing before or around it, such as a declaration of
-entities, is ever parsed: no entity can grow or fetch anything, and a file that declares any is refused.
+Each record is parsed on its own with defusedxml. Nothing before or around it, such as a declaration of
+entities, is ever parsed: no entity can expand or fetch anything, and a file that declares one is refused.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from defusedxml.ElementTree import fromstring
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.reading.source import Entry, Source
 
-# What may stand within a text; the text goes on through it.
+# Inline elements, which do not interrupt the text around them.
 INLINE = frozenset(("style", "i", "b", "u", "sub", "sup", "sc", "em", "strong", "italic", "bold"))
-# Five names are XML's own; all others would need a declaration.
+# XML predefines five entities; all others would need a declaration.
 _ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)([A-Za-z][A-Za-z0-9]*);")
 _DEEPEST = 50
-# Characters that XML does not allow, written out or by number; EndNote exports hold some.
+# Characters that XML forbids, literal or by number; some EndNote exports contain them.
 _FORBIDDEN = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[1-24-9]|2\d|3[01])|x0*(?:[0-8bcef]|1[0-9a-f]));", re.I
 )
 
 
 def refuse_entities(source: Source) -> None:
-    """Refuse a file that declares entities: exports never do, and attacks on XML readers rest on them.
+    """Raise an error if a file declares entities, which exports never do but attacks on XML parsers need.
 
     Raises
     ------
     MechtagError
-        With the line of the declaration.
+        The file declares an entity; the message has the line.
     """
     if declared := re.search(r"<!ENTITY\b", source.text):
         line = source.text.count("\n", 0, declared.start()) + 1
         raise MechtagError(
-            f"{source.path}: line {line}: the XML declares entities, which no database's export does; "
-            "it is not read, for safety. Export the search results again"
+            f"{source.path}: line {line}: the XML declares entities, which no export of a database does; "
+            "the file is refused for safety. Export the search results again"
         )
 
 
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
-    """Read each element with one of these names; its children become the fields of an entry.
+    """Yield one entry per element with one of these names; its children become the fields.
 
-    Values are text where a child holds text, whatever markup is in it; else a mapping of the names of its
-    attributes (with ``@``) and children to values, each child's in a list, and ``#`` to its own text.
+    The value of a child is its text if it contains any text, inline markup included. Otherwise it is a mapping
+    from attribute names (prefixed with ``@``) to values and from child names to lists of values. An element with
+    both text and attributes is a mapping in which ``#`` is the text.
     """
     refuse_entities(source)
     tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?/?>")
@@ -57,12 +58,12 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         if whole:
             yield _entry(number, line, text)
         else:
-            fault = "the record is cut short: it is opened but never closed"
+            fault = "the record is truncated: its element is opened but never closed"
             yield Entry(number, line, [("xml", text)], fault=fault)
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, bool]]:
-    """Line and text of each element, and whether it is closed."""
+    """Yield the line and the text of each element, and whether it is closed."""
     line, counted = 1, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
@@ -88,17 +89,17 @@ def _entry(number: int, line: int, text: str) -> Entry:
         fields = [(child.tag, as_json(child)) for child in record]
     except (ParseError, RecursionError) as error:
         return Entry(number, line, [("xml", text)], fault=f"not readable as XML: {error}")
-    notes = ("characters that XML does not allow were left out",) if removed else ()
+    notes = ("characters that XML does not allow were removed",) if removed else ()
     return Entry(number, line, fields, notes=notes)
 
 
 def as_json(element: Element, depth: int = 1) -> Any:
-    """Give an element as text or as a mapping; see `read_records`.
+    """Convert an element to text or a mapping; see `read_records`.
 
     Raises
     ------
     ParseError
-        Elements stand in one another deeper than JSON is read again.
+        Elements are nested more deeply than JSON parsers accept.
     """
     if depth > _DEEPEST:
         raise ParseError(f"elements are nested deeper than {_DEEPEST} levels")
@@ -118,7 +119,7 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def every(node: Any, *path: str) -> list[Any]:
-    """Values at the end of a path of names, in their order; ``node`` may be the fields of an entry."""
+    """Return the values at the end of a path of names, in order; ``node`` may be the fields of an entry."""
     if isinstance(node, Sequence) and not isinstance(node, str):
         nodes = [value for name, value in node if name == path[0]]
     else:
@@ -127,15 +128,15 @@ def every(node: Any, *path: str) -> list[Any]:
 
 
 def text_of(value: Any) -> str:
-    """Text of a value, without its attributes."""
+    """Return the text of a value, without its attributes."""
     return str(value.get("#", "")) if isinstance(value, dict) else value if isinstance(value, str) else ""
 
 
 def texts(node: Any, *path: str) -> list[str]:
-    """Texts at the end of a path of names that are not empty."""
+    """Return the non-empty texts at the end of a path of names."""
     return [text for value in every(node, *path) if (text := text_of(value))]
 
 
 def text(node: Any, *path: str) -> str:
-    """First text at the end of a path of names, or ``""``."""
+    """Return the first non-empty text at the end of a path of names, or ``""``."""
     return next(iter(texts(node, *path)), "")

@@ -1,4 +1,4 @@
-"""What the formats share that write one tag and value a line, and long values over several."""
+"""Shared parts of readers of tagged formats: one tag and value per line, long values over several lines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry, overlong
 
 
 class Draft:
-    """A record being read; the lines that continue its last field are kept apart until that is done."""
+    """A record being read; continuation lines of its last field are collected until the field is complete."""
 
     __slots__ = ("_continued", "_fields", "_length", "ended", "line", "notes", "number")
 
@@ -21,7 +21,7 @@ class Draft:
         self._length = 0
 
     def add(self, tag: str, value: str) -> None:
-        """Begin a field."""
+        """Start a field."""
         if self._continued:
             self._join()
         self._length += len(value)
@@ -29,13 +29,13 @@ class Draft:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the last field; an empty one between two lines sets paragraphs apart."""
+        """Add a line to the last field; an empty line between two others separates paragraphs."""
         self._length += len(line)
         if self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
 
     def tags(self) -> set[str]:
-        """Give the tags of its fields."""
+        """Return the tags of the fields."""
         return {tag for tag, _ in self._fields}
 
     def _join(self) -> None:
@@ -44,7 +44,7 @@ class Draft:
         self._continued.clear()
 
     def entry(self, stray: Draft | None = None) -> Entry:
-        """Give the finished record, with the fields of ``stray`` after its own; values keep their lines."""
+        """Return the finished record, followed by the fields of ``stray``; values keep their line ends."""
         for draft in (self, stray) if stray else (self,):
             if draft._continued:
                 draft._join()
@@ -55,7 +55,7 @@ class Draft:
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
-    """Values of each tag that is not empty, in their order; a tag that is missing has none."""
+    """Return the non-empty values of each tag, in order."""
     values: dict[str, list[str]] = defaultdict(list)
     for tag, value in fields:
         if value:
@@ -64,7 +64,7 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """First value of the first tag that has any."""
+    """Return the first value of the first tag that has one, or ``None``."""
     for tag in tags:
         if tag in values:
             return values[tag][0]
@@ -72,7 +72,7 @@ def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
 
 
 def lines_of(values: Sequence[str]) -> list[str]:
-    """Cut lists that stand in one field, by semicolons or one a line."""
+    """Split values that list several items, separated by semicolons or lines."""
     if not values:
         return []
     joined = "\n".join(values)
@@ -80,7 +80,7 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Pages from the first and the last; some programs write the range to one of the two."""
+    """Return the page range from first and last page; some programs write the range to one of the two."""
     if start and end and "-" in start + end:
         if start.endswith(f"-{end}"):
             return start

@@ -1,1 +1,1 @@
-"""Records to predictions, for batches of any size."""
+"""Tag records, in batches of any size."""

@@ -1,4 +1,4 @@
-"""A run of tagging that can be interrupted: its parts, what decides their content, and who may write them."""
+"""Chunks of a tagging run that can be interrupted and resumed: manifest, storage and locking."""
 
 from __future__ import annotations
 
@@ -12,42 +12,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from mechtag.core.codebook import describe_validation
+from mechtag.core.codebook import Strict, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import json_bytes
 from mechtag.core.parquet import pack_predictions
 from mechtag.core.records import Prediction
-from mechtag.pipeline.tagging.storage import Place
+from mechtag.pipeline.tagging.storage import StoragePath
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
-PARTS = "parts"
+CHUNK_FOLDER = "parts"
 _LOCK = ".lock"
 _PART = re.compile(r"predictions-\d{5,}\.(parquet|json)")
 _NOTE = re.compile(r"predictions-\d{5,}\.json")
 _READERS = 16
 
 
-class Frozen(BaseModel):
-    """What stands in a JSON file of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Identity(Frozen):
-    """All that the predictions depend on.
+class Identity(Strict):
+    """Everything that the predictions depend on.
 
     Attributes
     ----------
     input
-        Each source, by the name the user gave, and its SHA-256; in an object store its size
-        and time of change.
+        SHA-256 of each source by the name that the user gave; in an object store, its size
+        and modification time.
     model_id, codebook
         Id of the model, and SHA-256 of the codebook.
     settings
-        Values of the settings that decide the outcome.
+        Values of the settings that affect the predictions.
     """
 
     input: dict[str, str]
@@ -56,7 +50,7 @@ class Identity(Frozen):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Tell in what a run to be resumed differs from the one that was begun."""
+        """Yield a description of each difference between the started run (``self``) and the resumed one (``now``)."""
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),
@@ -68,18 +62,18 @@ class Identity(Frozen):
                 if before == after:
                     continue
                 if what == "source":
-                    how = "is new" if before is None else "is missing" if after is None else "has another content"
+                    how = "is new" if before is None else "is missing" if after is None else "has different content"
                 else:
                     how = f"was {before}, is {after}"
                 yield " ".join(filter(None, (what, name, how)))
 
 
-class Manifest(Frozen):
-    """What ``manifest.json`` says of a run; it does not change while the run goes on.
+class RunManifest(Strict):
+    """Content of ``manifest.json``, which does not change during a run.
 
-    Part ``n`` is of the records from ``n * chunk_records`` up to but not including
-    ``(n + 1) * chunk_records``, counted from 0. ``intake`` is what was counted before
-    tagging, for the summary.
+    Chunk ``n`` has the records from ``n * chunk_records`` up to but not including
+    ``(n + 1) * chunk_records``, counted from 0. ``intake`` holds the counts made before
+    tagging (`inputs.Inputs`), for the summary.
     """
 
     format_version: int = FORMAT_VERSION
@@ -89,25 +83,31 @@ class Manifest(Frozen):
     intake: dict[str, Any]
 
     @property
-    def parts(self) -> int:
-        """How many parts the run has."""
+    def chunks(self) -> int:
+        """Return the number of chunks of the run."""
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """First record of a part, and the one after its last."""
+        """Return the number of the first record of a chunk, and that after its last record."""
         start = number * self.chunk_records
         return start, min(start + self.chunk_records, self.records)
 
 
-class Part(Frozen):
-    """What is known of a finished part: its file's SHA-256, rows, and what was decided.
+class Chunk(Strict):
+    """Description of a finished chunk: its number, records, file and decisions.
 
     Attributes
     ----------
+    part
+        Number of the chunk, from 0.
+    start, stop
+        Number of its first record, and that after its last.
+    rows, sha256
+        Number of predictions, and hash of their file.
     decisions
-        By label, how many records were decided how; ``not_scored`` counts those of the no that were not scored.
+        Number of records by label and decision; ``not_scored`` counts the part of ``no`` that was not scored.
     unlike
-        How many of the records that are not clearly irrelevant are unlike those that the model learned from.
+        Number of records that are not clearly irrelevant but unlike the training texts.
     """
 
     part: int
@@ -119,24 +119,24 @@ class Part(Frozen):
     unlike: int
 
 
-class Parts:
-    """The parts of a run, in their folder.
+class ChunkStore:
+    """The chunks of a run, stored in a folder.
 
-    A part is two files: ``predictions-00000.parquet``, and ``predictions-00000.json`` (`Part`),
-    which is written after it. A part without the second, or whose SHA-256 is another, is
-    not finished. So whoever writes parts, on whatever machine, needs to agree with nobody.
+    A chunk consists of two files: ``predictions-00000.parquet``, and ``predictions-00000.json`` (`Chunk`),
+    which is written last. A chunk without the second file, or with another SHA-256, is unfinished.
+    So writers of chunks on different machines need no coordination.
     """
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: StoragePath) -> None:
         self.folder = folder
 
-    def begun(self) -> Manifest | None:
-        """Read the manifest of the run that lies here, if there is one.
+    def begun(self) -> RunManifest | None:
+        """Return the manifest of the run in this folder, or ``None``.
 
         Raises
         ------
         MechtagError
-            It is damaged, or of another version.
+            The manifest is damaged, or has another format version.
         """
         place = self.folder / MANIFEST
         if not place.exists():
@@ -145,33 +145,33 @@ class Parts:
             data = json.loads(place.read())
             if data.get("format_version") != FORMAT_VERSION:
                 raise MechtagError(
-                    f"{place}: format {data.get('format_version')!r} is not known to this version, which reads "
-                    f"{FORMAT_VERSION}; go on with the version that began the run, or delete {self.folder}"
+                    f"{place}: format {data.get('format_version')!r} is not supported; this version of mechtag reads "
+                    f"{FORMAT_VERSION}; resume with the version that started the run, or delete {self.folder}"
                 )
-            return Manifest.model_validate(data)
+            return RunManifest.model_validate(data)
         except ValidationError as error:
             raise MechtagError(
-                f"{describe_validation(str(place), error)}\nDelete {self.folder} to begin anew"
+                f"{describe_validation(str(place), error)}\nDelete {self.folder} to start over"
             ) from None
         except (ValueError, AttributeError) as error:
-            raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to begin anew") from None
+            raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to start over") from None
 
-    def begin(self, manifest: Manifest) -> None:
-        """Set out on a new run; what another left here is deleted."""
+    def begin(self, manifest: RunManifest) -> None:
+        """Start a new run, and delete what an earlier one left."""
         self.delete()
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
     def delete(self) -> None:
-        """Delete the manifest, and then the parts, which are nothing without it."""
+        """Delete the manifest and then the chunks, which are useless without it."""
         for name in sorted(self.folder.names(), key=lambda name: name != MANIFEST):
             if name == MANIFEST or _PART.fullmatch(name):
                 (self.folder / name).delete()
         if self.folder.local:
-            with suppress(OSError):  # not there, or not empty
+            with suppress(OSError):  # missing, or not empty
                 self.folder.local.rmdir()
 
-    def write(self, manifest: Manifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Part:
-        """Write a finished part; ``unlike`` as in `Part`."""
+    def write(self, manifest: RunManifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Chunk:
+        """Write a finished chunk; ``unlike`` as in `Chunk`."""
         rows = list(predictions)
         data = pack_predictions(rows)
         decisions: dict[str, Counter[str]] = {}
@@ -181,79 +181,79 @@ class Parts:
                 decisions[row.label]["not_scored"] += 1
         start, stop = manifest.bounds(number)
         sha256 = hashlib.sha256(data).hexdigest()
-        part = Part(
+        chunk = Chunk(
             part=number, start=start, stop=stop, rows=len(rows), sha256=sha256, decisions=decisions, unlike=unlike
         )
         self._table(number).write(data)
-        self._note(number).write(json_bytes(part.model_dump(mode="json")))
-        return part
+        self._note(number).write(json_bytes(chunk.model_dump(mode="json")))
+        return chunk
 
     def written(self) -> int:
-        """Count the parts that have been written, without a look into them."""
+        """Return the number of written chunks, without checking their content."""
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
-    def finished(self, manifest: Manifest) -> dict[int, Part]:
-        """Find the parts that are whole, and read what is known of them; the others are to be made again."""
+    def finished(self, manifest: RunManifest) -> dict[int, Chunk]:
+        """Return the descriptions of complete chunks by number; all others must be processed again."""
         names = self.folder.names()
 
-        def whole(number: int) -> Part | None:
+        def whole(number: int) -> Chunk | None:
             note, table = self._note(number), self._table(number)
             if {_name(note), _name(table)} <= names:
                 with suppress(ValidationError, MechtagError, OSError):
-                    part = Part.model_validate_json(note.read())
-                    # An object store keeps what it has; a disk that was full, or lost its power, may not.
-                    intact = not table.local or table.sha256() == part.sha256
-                    if intact and (part.start, part.stop) == manifest.bounds(number):
-                        return part
+                    chunk = Chunk.model_validate_json(note.read())
+                    # Object stores keep files intact; a disk that was full or lost power may not.
+                    intact = not table.local or table.sha256() == chunk.sha256
+                    if intact and (chunk.start, chunk.stop) == manifest.bounds(number):
+                        return chunk
             return None
 
-        # An object store takes its time to answer.
+        # Read in parallel, because object stores respond slowly.
         with ThreadPoolExecutor(_READERS) as pool:
-            return {part.part: part for part in pool.map(whole, range(manifest.parts)) if part}
+            return {chunk.part: chunk for chunk in pool.map(whole, range(manifest.chunks)) if chunk}
 
-    def read(self, part: Part) -> bytes:
-        """Read a part, as it was written.
+    def read(self, chunk: Chunk) -> bytes:
+        """Return the file of a chunk as it was written.
 
         Raises
         ------
         MechtagError
-            It was changed since.
+            The file has changed since.
         """
-        data = self._table(part.part).read()
-        if hashlib.sha256(data).hexdigest() != part.sha256:
+        data = self._table(chunk.part).read()
+        if hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise MechtagError(
-                f"{self._table(part.part)}: changed since it was written; run again with --resume, which makes it anew"
+                f"{self._table(chunk.part)}: changed since it was written; run again with --resume to recreate it"
             )
         return data
 
-    def _table(self, number: int) -> Place:
+    def _table(self, number: int) -> StoragePath:
         return self.folder / f"predictions-{number:05d}.parquet"
 
-    def _note(self, number: int) -> Place:
+    def _note(self, number: int) -> StoragePath:
         return self.folder / f"predictions-{number:05d}.json"
 
 
-def _name(place: Place) -> str:
+def _name(place: StoragePath) -> str:
     return place.path.rpartition("/")[2]
 
 
-def total(parts: Iterable[Part]) -> Mapping[str, Counter[str]]:
-    """Add up the decisions of parts, by label."""
+def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
+    """Return the decisions of all chunks added up by label."""
     totals: dict[str, Counter[str]] = {}
-    for part in parts:
-        for label, counts in part.decisions.items():
+    for chunk in chunks:
+        for label, counts in chunk.decisions.items():
             totals.setdefault(label, Counter()).update(counts)
     return totals
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made; the lock of a process that died does not count.
+    """Create and lock a folder; the lock of a process that died is ignored.
 
     Raises
     ------
     MechtagError
-        Another run is writing there.
+        Another run is writing to the folder.
     """
     from filelock import FileLock, Timeout
 
@@ -264,12 +264,12 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise MechtagError(
-            f"{folder}: another run of mechtag is writing there; wait until it has ended, or name another folder"
+            f"{folder}: another run of mechtag is writing to it; wait until that run ends, or choose another folder"
         ) from None
     try:
         yield
     finally:
-        # While it is held: once it is free, the file may be another run's. Windows deletes no open file.
+        # Delete before releasing: afterwards the file may belong to another run. Windows cannot delete an open file.
         with suppress(PermissionError):
             (folder / _LOCK).unlink(missing_ok=True)
         lock.release()

@@ -1,4 +1,4 @@
-"""What there is to tag: records read from search exports or from a table, and what became of the rest."""
+"""Inputs of a tagging run: read records from search exports or a table, and report what became of the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.codebook import Codebook, Strict, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_jsonl
 from mechtag.core.parquet import RecordTable, iterate_records, iterate_sentences, write_records
@@ -25,29 +25,28 @@ from mechtag.pipeline.dedupe.results import Deduped
 from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
 from mechtag.pipeline.prisma.counts import Identification
 from mechtag.pipeline.reading.ingest import Ingested, Note, SourceCounts, ingest
-from mechtag.pipeline.tagging.chunks import Frozen
-from mechtag.pipeline.tagging.storage import Place, is_remote, locate
+from mechtag.pipeline.tagging.storage import StoragePath, is_remote, locate
 from mechtag.pipeline.text.cleaning import clean_abstract, clean_record
 from mechtag.pipeline.text.sections import is_cut
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"
-# Above this share, a search as a whole counts as unlike the training texts.
+# Above this share of unlike records, a search as a whole counts as unlike the training texts.
 MOSTLY = 0.5
 
 
-class Intake(Frozen):
-    """Counts up to tagging.
+class Inputs(Strict):
+    """Counts of the input of a tagging run.
 
     Attributes
     ----------
     records, without_abstract, abstracts_cut
-        How many there are to tag, one a paper; how many of them have no abstract, or one that ends in
-        mid-sentence.
+        Number of records to tag, one per paper; of these, the number without abstract, and the number with one
+        that ends in mid-sentence.
     sources
-        What was read, by file; ``None`` where it is not known.
+        Counts by source file; ``None`` if not known.
     notes, unread
-        What is odd about the sources, and files that could not be read.
+        Notes on defects in the sources, and files that could not be read.
     """
 
     records: int
@@ -59,7 +58,7 @@ class Intake(Frozen):
 
     @property
     def identification(self) -> Identification:
-        """Counts up to screening, as PRISMA 2020 wants them reported."""
+        """Return the counts before screening, as reported under PRISMA 2020."""
         if self.sources is None:
             return Identification(screened=self.records, without_abstract=self.without_abstract)
         return Identification(
@@ -73,14 +72,14 @@ class Intake(Frozen):
     def summary(
         self, model_id: str, codebook: Codebook, decisions: Mapping[str, Mapping[str, int]], unlike: int
     ) -> dict[str, Any]:
-        """Give the content of ``summary.json``; a count that is not known is ``None``.
+        """Return the content of ``summary.json``; unknown counts are ``None``.
 
         Parameters
         ----------
         decisions
-            How many records were decided how, by label; see `chunks.Part`.
+            Number of records by label and decision; see `chunks.Chunk`.
         unlike
-            How many of the records that are not clearly irrelevant are unlike the texts that the model learned from.
+            Number of records that are not clearly irrelevant but unlike the training texts.
         """
         found, sources = self.identification, self.sources
         return {
@@ -111,13 +110,13 @@ class Intake(Frozen):
         likely = relevance.get("yes", 0) + relevance.get("refer", 0)
         if unlike > MOSTLY * likely:
             yield (
-                f"{unlike} of the {likely} records that may be relevant read unlike the texts that the model learned "
-                "from; its probabilities and decisions may not hold for them: code some of them, and retrain"
+                f"{unlike} of the {likely} records that may be relevant are unlike the texts that the model was "
+                "trained on; its probabilities and decisions may be unreliable for them: code some of them, and retrain"
             )
 
 
-def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:
-    """Tell whether the source is a table of records, not search exports.
+def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | None:
+    """Return the path of the source if it is a table of records, or ``None`` for search exports.
 
     Raises
     ------
@@ -128,10 +127,12 @@ def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
         raise MechtagError(
-            f"{tables[0]}: a parquet table must be the only source; give the exports themselves together"
+            f"{tables[0]}: a parquet table must be the only source; pass several exports together instead"
         )
     if sentences and not tables:
-        raise MechtagError(f"{sentences}: sentences go with a parquet table of records, not with exports")
+        raise MechtagError(
+            f"{sentences}: sentences can be given only with a parquet table of records, not with exports"
+        )
     if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(
             f"{remote[0]}: only a table of records (.parquet) may have a URI; make one with 'mechtag ingest' and "
@@ -140,8 +141,8 @@ def table_among(sources: Sequence[str], sentences: Path | None) -> Place | None:
     return locate(tables[0]) if tables else None
 
 
-def fingerprints(sources: Sequence[str], table: Place | None, sentences: Path | None) -> dict[str, str]:
-    """Tell the content of each source, by its name; see `Place.fingerprint`."""
+def fingerprints(sources: Sequence[str], table: StoragePath | None, sentences: Path | None) -> dict[str, str]:
+    """Return a fingerprint of each source, by its name; see `StoragePath.fingerprint`."""
     if table:
         found = {table.name: table.fingerprint()}
         return found | ({str(sentences): locate(sentences).sha256()} if sentences else {})
@@ -152,18 +153,18 @@ def _files(source: Path) -> Iterable[Path]:
     return sorted(path for path in source.rglob("*") if path.is_file()) if source.is_dir() else [source]
 
 
-def take_in_exports(sources: Sequence[str], settings: Settings, folder: Path) -> Intake:
-    """Read search exports, remove duplicates, and write the records and what became of the others.
+def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> Inputs:
+    """Read search exports, remove duplicates, and write the records, duplicate groups and rejected entries.
 
     Raises
     ------
     MechtagError
-        As `ingest.ingest`.
+        As in `ingest.ingest`.
     """
     ingested = ingest(sources)
     deduped = dedupe(ingested.records, settings.dedupe)
     _write(folder, deduped.unique, deduped, ingested)
-    return Intake(
+    return Inputs(
         records=len(deduped.unique),
         without_abstract=sum(not record.abstract for record in deduped.unique),
         abstracts_cut=sum(is_cut(record.abstract) for record in deduped.unique),
@@ -173,13 +174,13 @@ def take_in_exports(sources: Sequence[str], settings: Settings, folder: Path) ->
     )
 
 
-def survey(place: Place) -> Intake:
-    """Count the records of a table, by their abstracts as they are after cleaning.
+def survey(place: StoragePath) -> Inputs:
+    """Count the records of a table, with abstracts as they are after cleaning.
 
     Raises
     ------
     MechtagError
-        As `parquet.read_records`; or a record stands in it twice.
+        As in `parquet.read_records`; or a record is repeated.
     """
     without_abstract = abstracts_cut = 0
     files, ids = set(), array("q")
@@ -192,7 +193,7 @@ def survey(place: Place) -> Intake:
             files.add(row["source_file"])
         _check_ids(ids, table, place)
     sources, notes = _sources_beside(place.local, files, len(ids)) if place.local else (None, ())
-    return Intake(
+    return Inputs(
         records=len(ids),
         without_abstract=without_abstract,
         abstracts_cut=abstracts_cut,
@@ -201,10 +202,10 @@ def survey(place: Place) -> Intake:
     )
 
 
-def take_in_table(place: Place, folder: Path) -> None:
-    """Copy a table of records, cleaned, and write that nothing became of others.
+def copy_table(place: StoragePath, folder: Path) -> None:
+    """Write a cleaned copy of a table of records, and empty tables of duplicates and rejected entries.
 
-    What mechtag wrote is clean and stays as it is. Offsets of evidence are into the abstracts of the copy.
+    Tables written by mechtag are already clean. Offsets of evidence refer to the abstracts of the copy.
     """
     assert place.local
     _write(
@@ -223,8 +224,8 @@ def _number(record_id: str) -> int:
     return int.from_bytes(hashlib.blake2b(str(record_id).encode(), digest_size=8).digest(), signed=True)
 
 
-def _check_ids(ids: Sequence[int], table: RecordTable, place: Place) -> None:
-    """Look for records that stand twice, holding eight bytes a record."""
+def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> None:
+    """Raise an error if a record is repeated; needs eight bytes of memory per record."""
     ordered = np.sort(np.asarray(ids, dtype=np.int64))
     repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not repeated:
@@ -232,13 +233,13 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: Place) -> None:
     names = (row["record_id"] for row in table.rows(["record_id"]))
     counts = Counter(name for name in names if _number(name) in repeated)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise MechtagError(f"{place}: record {twice[0]} stands more than once; run 'mechtag dedupe' first")
+        raise MechtagError(f"{place}: record {twice[0]} appears more than once; run 'mechtag dedupe' first")
 
 
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Tell what was read to make a table of records, from the ``ingest.json`` beside it where there is one."""
+    """Return the counts by source file from the ``ingest.json`` next to a table of records, if it exists."""
     path = table.with_name("ingest.json")
     if not path.is_file():
         return None, ()
@@ -249,13 +250,13 @@ def _sources_beside(
             f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or remove the file"
         ) from None
     if files - {source.file for source in sources} or sum(source.kept for source in sources) < records:
-        text = f"tells of other records than {table.name}; how many records were identified is not known"
+        text = f"describes other records than {table.name}; the number of records identified is not known"
         return None, (Note(str(path), text),)
     return sources, ()
 
 
 class GivenSentences:
-    """Sentences that were cut before, in the order of the records they are of."""
+    """Precomputed sentences, in the order of their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -265,7 +266,7 @@ class GivenSentences:
         self._next = next(self._groups, None)
 
     def of(self, records: Iterable[Record]) -> list[Sentence]:
-        """Give the sentences of records that follow those asked for before.
+        """Return the sentences of the next records, after those of earlier calls.
 
         Raises
         ------
@@ -284,12 +285,12 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Look that none is left; raises as `of`."""
+        """Check that no sentences are left; raise as `of` does."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 
     def _strange(self, sentence: Sentence) -> MechtagError:
         return MechtagError(
             f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in its abstract, or "
-            "not in the order of the records; cut the sentences of these records again: mechtag sentences"
+            "is not in record order; split these records again with 'mechtag sentences'"
         )

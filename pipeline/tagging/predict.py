@@ -1,4 +1,4 @@
-"""From records and their sentences to predictions."""
+"""Predict labels of records from their titles and sentences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mechtag.pipeline.text.sections import role_of
 from mechtag.pipeline.text.sentences import split
 
 BATCH = 1000
-# In log odds.
+# Log odds by which evidence printed as background or methods must exceed other evidence.
 CLEARLY_STRONGER = 2.0
 
 
 def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
-    """Put a title and the sentences of its abstract together."""
+    """Return the document of a title and the sentences of its abstract."""
     roles = tuple(role_of(sentence.section) for sentence in sentences)
     return Document(title, tuple(sentence.text for sentence in sentences), roles if any(roles) else ())
 
@@ -28,7 +28,7 @@ def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Put each record's title and sentences together, in the order of ``records``; see `document_of`."""
+    """Return the document and the sentences of each record, in the order of ``records``; see `document_of`."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
@@ -40,20 +40,20 @@ def documents_of(
 def tag_records(
     tagger: Tagger, model_id: str, records: Iterable[Record], sentences: SentenceSettings, *, evidence_sentences: int
 ) -> tuple[list[Record], list[Prediction]]:
-    """Clean records, cut them into sentences and tag them, as ``mechtag tag`` does.
+    """Clean records, split them into sentences and tag them, as ``mechtag tag`` does.
 
     Parameters
     ----------
     records
-        However they were made, each under an id of its own.
+        Records from any source, with unique ids.
     evidence_sentences
-        As for `predict`.
+        As in `predict`.
 
     Returns
     -------
     tuple
-        The records as they were tagged, in their order, and what `predict` returns. Offsets of evidence are
-        into the abstracts of these records, not of those given.
+        The cleaned records, in order, and the result of `predict`. Offsets of evidence refer to the abstracts
+        of the cleaned records, not of the input.
     """
     cleaned = [clean_record(record) for record in records]
     found = split(cleaned, sentences)
@@ -69,21 +69,21 @@ def predict(
     evidence_sentences: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Prediction]:
-    """Tag records as they are; `tag_records` cleans them first.
+    """Tag records without cleaning them; `tag_records` cleans them first.
 
     Parameters
     ----------
     sentences
-        Those of a record stand together, in order.
+        Sentences of all records; those of one record are consecutive and in order.
     evidence_sentences
-        How many sentences to give for each label.
+        Number of evidence sentences per label.
     on_progress
-        Called with the number of records done since the last call.
+        Called with the number of records processed since the last call.
 
     Returns
     -------
     list of Prediction
-        Record by record; relevance first, then the labels in codebook order.
+        Predictions in record order; for each record relevance first, then the labels in codebook order.
     """
     predictions: list[Prediction] = []
     pairs = documents_of(records, sentences)
@@ -91,12 +91,14 @@ def predict(
         batch = pairs[start : start + BATCH]
         scored = tagger.tag([document for document, _ in batch])
         own = [own for _, own in batch]
-        predictions += rows(tagger, model_id, records[start : start + BATCH], own, scored, evidence_sentences)
+        predictions += prediction_rows(
+            tagger, model_id, records[start : start + BATCH], own, scored, evidence_sentences
+        )
         on_progress(len(batch))
     return predictions
 
 
-def rows(
+def prediction_rows(
     tagger: Tagger,
     model_id: str,
     records: Sequence[Record],
@@ -104,13 +106,13 @@ def rows(
     scored: Sequence[Scored],
     evidence_sentences: int,
 ) -> Iterator[Prediction]:
-    """Put what the tagger says of records into rows; ``sentences`` and ``scored`` have one item a record."""
+    """Yield the predictions of records; ``sentences`` and ``scored`` have one item per record."""
     for record, own, result in zip(records, sentences, scored, strict=True):
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
 def _printed_elsewhere(section: str) -> float:
-    """How much stronger evidence must be that the abstract itself does not print as a result."""
+    """Return the handicap of evidence in a section that the abstract prints as background or methods."""
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
 
@@ -118,9 +120,9 @@ def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
 ) -> Iterator[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
-        # The title is the first row. It is no evidence: offsets are into the abstract.
+        # Skip the title, the first row: it is never evidence, because offsets refer to the abstract.
         scores = scored.unit_scores[1:, column]
-        # Methods and notes have no score, and neither has anything where the sentences were not scored.
+        # Methods and notes have no score, nor does any sentence if sentences were not scored.
         content = [row for row, score in enumerate(scores) if np.isfinite(score)]
         shown = {row: scores[row] - _printed_elsewhere(sentences[row].section) for row in content}
         strongest = sorted(content, key=lambda row: (-shown[row], row))[:limit]

@@ -1,4 +1,4 @@
-"""Work done ahead, in a process of its own, while its results are used."""
+"""Prefetch items of an iterator in a separate process."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 
-# Runs a function of a module, called with arguments, and gives the items that it gives, in their order.
+# Calls a module-level function with arguments, and yields its items in order.
 Runner = Callable[..., Iterator[Any]]
 
 _ITEM, _END, _ERROR = range(3)
 
 
 @contextmanager
-def ahead(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
-    """Start another process, in which iterators make their next item while this one is used.
+def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
+    """Start a process in which iterators compute their next item while the current one is used.
 
-    It is a process and not a thread because Python code in a thread would hold up the
-    encoder. It waits until an item is taken before it makes the one after the next, and
-    ends with the context, or when this process is killed.
+    It is a process and not a thread, because Python code in a thread would block the
+    encoder. It computes at most one item in advance, and ends with the context or when
+    this process is killed.
 
     Parameters
     ----------
     what
-        What the process does, for messages.
+        What the process does, in the third person ("cuts sentences"), for messages.
     prepare, *arguments
-        A function of a module, and what it is called with there, at once: it loads what will be needed.
+        A module-level function and its arguments; called first in the new process, to load what it needs.
 
     Yields
     ------
     Runner
-        Its items raise `MechtagError` if the process was killed. An error of ``prepare``, or of
-        the function that is run, is raised here, when the item is asked for.
+        Function that runs an iterator in the new process. Iterating raises `MechtagError` if the process was
+        killed, and any error of ``prepare`` or of the function that is run.
     """
-    # A fresh process: one that is forked would share locks with threads that it does not have.
+    # Spawn instead of fork: a forked process would inherit locks held by threads that it does not have.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, prepare, arguments), name=what, daemon=True)
-    with _ctrl_c_held_back():
+    with _sigint_blocked():
         process.start()
     there.close()
 
     def run(make: Callable[..., Iterator[Any]], *its_arguments: Any) -> Iterator[Any]:
-        with suppress(ConnectionError):  # told when the first item is asked for
+        with suppress(ConnectionError):  # reported when the first item is requested
             here.send((make, its_arguments))
         return _items(what, process, here)
 
@@ -60,13 +60,13 @@ def ahead(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Run an iterator in this process; a `Runner`."""
+    """Run an iterator in this process; implements `Runner`."""
     return make(*arguments)
 
 
 @contextmanager
-def _ctrl_c_held_back() -> Iterator[None]:
-    """Let processes be born deaf to Ctrl-C, which goes to all of a terminal's: this one decides."""
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in new processes: Ctrl-C reaches all processes of a terminal, and only this one should react."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -85,7 +85,7 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
             process.join()
             raise MechtagError(
                 f"the process that {what} ended early (exit status {process.exitcode}); "
-                "the machine may be short of memory. Go on with --resume"
+                "the machine may be short of memory. Continue with --resume"
             ) from None
         if kind == _END:
             return
@@ -96,7 +96,7 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
 
 def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(ConnectionError):  # The other process is gone, and nobody waits for the items.
+    with suppress(ConnectionError):  # The parent process has ended, and nothing waits for the items.
         for message in _messages(connection, prepare, arguments):
             connection.send(message)
 
@@ -104,7 +104,7 @@ def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple
 def _messages(
     connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[int, Any]]:
-    """Give what is to be sent; an error while it is sent is none of those that are caught here."""
+    """Yield the messages to send; errors during sending are not caught here."""
     try:
         prepare(*arguments)
         while True:

@@ -1,4 +1,4 @@
-"""Tag a batch of any size: score its chunks, write the tables that people and programs read."""
+"""Tag a batch of any size: score its chunks, and write the result tables."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from mechtag.core.settings import Settings
 from mechtag.models.model_folder import Model
 from mechtag.models.tagger import Scored
 from mechtag.pipeline.export import EXPORTERS
-from mechtag.pipeline.tagging.chunks import Part, total
-from mechtag.pipeline.tagging.predict import documents_of, rows
+from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
+from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
-from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, Chunk, Job, read_chunks
+from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, ChunkInput, Job, read_chunks
 
 Progress = Callable[[int], None]
 
 
-class Scorer:
-    """Scores the records of parts, and writes the parts."""
+class ChunkScorer:
+    """Scores the records of chunks, and writes the predictions."""
 
     def __init__(self, job: Job, model: Model, settings: Settings) -> None:
         self._job, self._model, self._settings = job, model, settings
 
-    def score(self, chunk: Chunk) -> tuple[list[tuple[Sentence, ...]], list[Scored]]:
-        """Give the sentences of each record, and what the tagger says of it."""
-        pairs = documents_of(chunk.records, chunk.sentences)
+    def score(self, given: ChunkInput) -> tuple[list[tuple[Sentence, ...]], list[Scored]]:
+        """Return the sentences of each record, and the tagger's output for it."""
+        pairs = documents_of(given.records, given.sentences)
         return [own for _, own in pairs], self._model.tagger.tag([document for document, _ in pairs])
 
-    def write(self, chunk: Chunk, sentences: Sequence[tuple[Sentence, ...]], scored: Sequence[Scored]) -> Part:
-        """Write what `score` gave."""
+    def write(self, given: ChunkInput, sentences: Sequence[tuple[Sentence, ...]], scored: Sequence[Scored]) -> Chunk:
+        """Write the output of `score` as a chunk."""
         model_id, limit = self._model.config.model_id, self._settings.tag.evidence_sentences
-        predictions = rows(self._model.tagger, model_id, chunk.records, sentences, scored, limit)
+        predictions = prediction_rows(self._model.tagger, model_id, given.records, sentences, scored, limit)
         unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored)
-        return self._job.parts.write(self._job.manifest, chunk.part, predictions, unlike)
+        return self._job.chunks.write(self._job.manifest, given.number, predictions, unlike)
 
 
 def run_local(
@@ -50,52 +50,52 @@ def run_local(
     on_progress: Progress = lambda _: None,
     run: Runner = directly,
 ) -> None:
-    """Make the parts that are missing, on this machine.
+    """Process the missing chunks on this machine.
 
-    While a part is scored, a thread writes the one before; and the next one is cut into
-    sentences, if ``run`` is that of `prefetch.ahead`.
+    While a chunk is scored, a thread writes the previous one, and the next one is split into
+    sentences if ``run`` is from `prefetch.prefetch`.
 
     Parameters
     ----------
     on_progress
-        Called with the number of records done since the last call.
+        Called with the number of records processed since the last call.
     run
-        Runs what cuts the records into sentences.
+        Runs the function that splits records into sentences.
     """
-    scorer = Scorer(job, model, settings)
+    scorer = ChunkScorer(job, model, settings)
 
-    def note(writing: Future[Part] | None) -> None:
+    def note(writing: Future[Chunk] | None) -> None:
         if writing:
-            part = writing.result()
-            job.finished[part.part] = part
-            on_progress(part.stop - part.start)
+            chunk = writing.result()
+            job.finished[chunk.part] = chunk
+            on_progress(chunk.stop - chunk.start)
 
-    chunks = run(read_chunks, job.records, job.manifest, job.todo, settings.sentences, job.sentences)
+    stream = run(read_chunks, job.records, job.manifest, job.todo, settings.sentences, job.sentences)
     with ThreadPoolExecutor(1) as writer:
         writing = None
         try:
-            for chunk in chunks:
-                scored = scorer.score(chunk)
+            for given in stream:
+                scored = scorer.score(given)
                 note(writing)
-                writing = writer.submit(scorer.write, chunk, *scored)
+                writing = writer.submit(scorer.write, given, *scored)
         finally:
             note(writing)
 
 
 def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None) -> dict[str, Any]:
-    """Write the tables that people and programs read; return the content of ``summary.json``, which comes last.
+    """Write the result tables, then ``summary.json``; return the content of the latter.
 
-    On this machine the parts become one table and are deleted; in an object store they are
-    the result.
+    On this machine the chunks are joined into one table and deleted; in an object store they
+    are the result.
 
     Parameters
     ----------
     on_progress
         Called with the number of records written since the last call.
     """
-    parts = [job.finished[number] for number in range(job.manifest.parts)]
-    unlike = sum(part.unlike for part in parts)
-    summary = job.intake.summary(job.manifest.identity.model_id, codebook, total(parts), unlike)
+    chunks = [job.finished[number] for number in range(job.manifest.chunks)]
+    unlike = sum(chunk.unlike for chunk in chunks)
+    summary = job.inputs.summary(job.manifest.identity.model_id, codebook, total_decisions(chunks), unlike)
     if folder := job.output.local:
         labels = [(entry.key, entry.name) for entry in codebook.entries]
         with ExitStack() as stack:
@@ -104,14 +104,14 @@ def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None)
             exports = [
                 stack.enter_context(writing(labels, folder / f"tagged.{form}")) for form, writing in EXPORTERS.items()
             ]
-            for part in parts:
-                predictions = _by_record(join(job.parts.read(part)))
-                for record in table.read(part.start, part.stop):
+            for chunk in chunks:
+                predictions = _by_record(join(job.chunks.read(chunk)))
+                for record in table.read(chunk.start, chunk.stop):
                     for add in exports:
                         add(record, predictions[record.record_id])
-                on_progress(part.stop - part.start)
+                on_progress(chunk.stop - chunk.start)
         write_json(folder / SUMMARY, summary)
-        job.parts.delete()
+        job.chunks.delete()
     else:
         (job.output / SUMMARY).write(json_bytes(summary))
     return summary

@@ -1,7 +1,7 @@
 """The tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
 
-spaCy finds the factory by the entry point in ``pyproject.toml``, so nothing has to be imported.
-It does so whenever any pipeline is made, so what is heavy is imported when the component is.
+spaCy finds the factory by the entry point in ``pyproject.toml``, so users need not import anything.
+It loads this module for every pipeline, so heavy libraries are imported only when the component is created.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SENTENCE_SPANS = "mechtag_sentences"
     default_config={"model": "models/trained", "evidence_sentences": TagSettings().evidence_sentences},
 )
 def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -> MechtagComponent:
-    """Make the component from its settings, which are all that spaCy saves of it.
+    """Create the component from its settings, which are all that spaCy saves of it.
 
     Parameters
     ----------
     model
-        Model folder; a relative path is looked up from the working directory.
+        Model folder; a relative path is relative to the working directory.
     evidence_sentences
-        How many sentences to give for each label.
+        Number of evidence sentences per label.
 
     Raises
     ------
     MechtagError
-        As `model_folder.load_model`.
+        As in `model_folder.load_model`.
     """
     from mechtag.models.model_folder import load_model
 
@@ -53,21 +53,20 @@ def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -
 
 
 class MechtagComponent:
-    """Tags documents, many at a time.
+    """Tags documents in batches.
 
-    A document is the abstract; its title is ``doc._.title``, or ``title`` in the context that
-    ``nlp.pipe(..., as_tuples=True)`` is given. Sentences are those of the pipeline; where it finds
-    none, they are cut as 'mechtag tag' does, and the evidence is the same. The text is not cleaned, because
-    offsets are into it, but keywords and notices at its ends, which 'mechtag tag' cuts off, are not scored.
-    What is set:
+    A document is an abstract; its title is ``doc._.title``, or ``title`` in the context passed to
+    ``nlp.pipe(..., as_tuples=True)``. Sentences are those of the pipeline; if it finds none, the text is split
+    as in 'mechtag tag', with the same evidence. The text is not cleaned, because offsets refer to it, but
+    keywords and notices at its ends, which 'mechtag tag' removes, are not scored. The component sets:
 
     - ``doc.cats``: probability of relevance and of each label;
     - ``doc._.mechtag``: for each label ``score``, ``probability``, ``threshold``, ``decision`` and
       ``evidence`` with exact offsets into ``doc.text``;
-    - ``doc.spans["mechtag"]``: evidence of what was not decided ``no``, labelled with the code, the
-      strongest first; a sentence that is no whole number of tokens is widened to them;
-    - ``doc.spans["mechtag_sentences"]``: all sentences that were scored, with ``span._.mechtag_scores``,
-      the score of each label; ``sent._.mechtag_scores`` has them too if the pipeline found the sentences.
+    - ``doc.spans["mechtag"]``: evidence of labels not decided ``no``, labelled with the key, the strongest
+      first; a sentence that starts or ends within a token is expanded to whole tokens;
+    - ``doc.spans["mechtag_sentences"]``: all scored sentences, with the score of each label in
+      ``span._.mechtag_scores``, and also in ``sent._.mechtag_scores`` if the pipeline found the sentences.
     """
 
     def __init__(self, model: Model, evidence_sentences: int) -> None:
@@ -83,7 +82,7 @@ class MechtagComponent:
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Tag a stream of documents, ``batch_size`` of them together."""
+        """Tag a stream of documents in batches of ``batch_size``."""
         stream = iter(stream)
         while docs := list(islice(stream, batch_size)):
             self._tag(docs)
@@ -92,12 +91,12 @@ class MechtagComponent:
     def _tag(self, docs: Sequence[Doc]) -> None:
         from mechtag.pipeline.tagging.predict import predict
 
-        # Numbers as names: what users call their records may occur twice.
+        # Use numbers as ids, because users' names of records may be repeated.
         records = [
             Record(record_id=str(number), title=_title(doc), abstract=doc.text) for number, doc in enumerate(docs)
         ]
         sentences = [sentence for record, doc in zip(records, docs, strict=True) for sentence in _cut(record, doc)]
-        # All sentences are asked for as evidence, because their scores are wanted too.
+        # Request all sentences as evidence, because their scores are needed.
         longest = max((sentence.sentence + 1 for sentence in sentences), default=1)
         model_id = self._model.config.model_id
         made = predict(self._model.tagger, model_id, records, sentences, evidence_sentences=longest)
@@ -105,7 +104,7 @@ class MechtagComponent:
             self._set(doc, list(rows))
 
     def _set(self, doc: Doc, predictions: Sequence[Prediction]) -> None:
-        # Other components may have set theirs.
+        # Keep categories set by other components.
         doc.cats.update({row.label: row.probability for row in predictions if row.probability is not None})
         doc._.mechtag = {
             row.label: {
@@ -143,16 +142,16 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Give the sentences of the abstract itself: the pipeline's own, or if it has none, those that we cut.
+    """Yield the sentences of the abstract's content: the pipeline's own, or else those of `split`.
 
-    The text of a `Doc` cannot be cleaned, because offsets are into it. Keywords and notices at its ends, which
-    cleaning cuts off, are left out instead.
+    The text of a `Doc` cannot be cleaned, because offsets refer to it. Keywords and notices at its ends, which
+    cleaning would remove, are skipped instead.
     """
     content = find_content(doc.text)
     found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())
     number = 0
     for sentence in found:
-        # The pipeline may have taken the label of the keywords into the last sentence.
+        # The pipeline may have included the label of the keywords in the last sentence.
         start, end = max(sentence.start, content.start), min(sentence.end, content.end)
         if not doc.text[start:end].strip():
             continue
@@ -163,7 +162,7 @@ def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
 
 
 def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Give the pipeline's own sentences, without the spaces around them."""
+    """Yield the pipeline's own sentences, without surrounding spaces."""
     found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
     for number, (offset, text) in enumerate(found):
         start = offset + len(text) - len(text.lstrip())
@@ -180,5 +179,5 @@ def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
 
 def _span(doc: Doc, start: int, end: int, label: str = "") -> Span:
     span = doc.char_span(start, end, label=label, alignment_mode="expand")
-    assert span is not None, "offsets are into this text"
+    assert span is not None, "offsets refer to this text"
     return span

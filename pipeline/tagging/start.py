@@ -14,93 +14,93 @@ from mechtag.core.parquet import RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.pipeline.export import EXPORTERS
-from mechtag.pipeline.tagging.chunks import PARTS, Identity, Manifest, Part, Parts, locked
+from mechtag.pipeline.tagging.chunks import CHUNK_FOLDER, Chunk, ChunkStore, Identity, RunManifest, locked
 from mechtag.pipeline.tagging.inputs import (
     RECORDS,
     GivenSentences,
-    Intake,
+    Inputs,
+    copy_table,
+    find_table,
     fingerprints,
+    ingest_exports,
     survey,
-    table_among,
-    take_in_exports,
-    take_in_table,
 )
-from mechtag.pipeline.tagging.storage import Place, is_remote, locate
+from mechtag.pipeline.tagging.storage import StoragePath, is_remote, locate
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
-if TYPE_CHECKING:  # the process that cuts sentences needs nothing that it imports, a second's worth
+if TYPE_CHECKING:  # the process that splits sentences does not need it, and importing it takes a second
     from mechtag.models.model_folder import ModelConfig
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
-# A full disk, or a full share of it; Windows has no shares.
+# A full disk or an exceeded quota; Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_ANEW = "or delete that folder to begin anew"
+_START_OVER = "or delete that folder to start over"
 
 
-class Chunk(NamedTuple):
-    """The records of one part, with their sentences."""
+class ChunkInput(NamedTuple):
+    """The records of one chunk, with their sentences."""
 
-    part: int
+    number: int
     records: list[Record]
     sentences: list[Sentence]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Records to tag, and where their predictions go.
+    """A tagging run: records to tag, and where to write their predictions.
 
     Attributes
     ----------
     records
         Table of the records.
     sentences
-        Table of sentences that were cut before.
+        Table of precomputed sentences, or ``None``.
     output
-        Folder of the results.
+        Folder for the results.
     finished
-        Parts that are done; whoever makes one adds it.
+        Finished chunks by number; whoever finishes a chunk adds it.
     """
 
-    records: Place
+    records: StoragePath
     sentences: Path | None
-    output: Place
-    parts: Parts
-    manifest: Manifest
-    finished: dict[int, Part]
+    output: StoragePath
+    chunks: ChunkStore
+    manifest: RunManifest
+    finished: dict[int, Chunk]
 
     @property
-    def intake(self) -> Intake:
-        """What was counted before tagging."""
-        return Intake.model_validate(self.manifest.intake)
+    def inputs(self) -> Inputs:
+        """Return the counts made before tagging."""
+        return Inputs.model_validate(self.manifest.intake)
 
     @property
     def todo(self) -> list[int]:
-        """Parts that are still to be made."""
-        return [number for number in range(self.manifest.parts) if number not in self.finished]
+        """Return the numbers of unfinished chunks."""
+        return [number for number in range(self.manifest.chunks) if number not in self.finished]
 
     @property
     def done(self) -> int:
-        """How many records have their predictions written."""
-        return sum(part.stop - part.start for part in self.finished.values())
+        """Return the number of records whose predictions are written."""
+        return sum(chunk.stop - chunk.start for chunk in self.finished.values())
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for.
+    """A user's request for a tagging run.
 
     Attributes
     ----------
     sources
-        Exports or folders of them; or one parquet table of records, which is taken as it
-        is, and may have a URI.
+        Search exports or folders of them; or one parquet table of records, which is not
+        deduplicated and may have a URI.
     output
-        Folder; or its URI, for a table only.
+        Folder; may be a URI if the source is a table.
     sentences
-        Table of sentences that were cut before.
+        Table of precomputed sentences, or ``None``.
     runtime
-        What the encoder runs in, for another one gives slightly other scores.
+        Runtime of the encoder, because others yield slightly different scores.
     """
 
     sources: Sequence[str]
@@ -110,8 +110,8 @@ class Request:
     sentences: Path | None = None
     runtime: str = "torch"
 
-    def identity(self, table: Place | None) -> Identity:
-        """Tell all that the predictions depend on."""
+    def identity(self, table: StoragePath | None) -> Identity:
+        """Return everything that the predictions depend on."""
         blocks = ("sentences", "tag") if table else ("dedupe", "sentences", "tag")
         values = {block: getattr(self.settings, block).model_dump() for block in blocks}
         return Identity(
@@ -127,96 +127,96 @@ class Request:
 
 @contextmanager
 def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
-    """Begin to tag, or go on, and keep other runs out of the output meanwhile.
+    """Start or resume a tagging run, and lock the output against other runs.
 
-    An object store has no locks, so there it is for the user to see that no two runs write
-    to one folder.
+    An object store has no locks, so users must make sure that no two runs write to the
+    same folder.
 
     Parameters
     ----------
     resume
-        Go on with the unfinished run that is there, if there is one.
+        Whether to resume an unfinished run in the output folder, if there is one.
 
     Raises
     ------
     MechtagError
-        As the readers of exports and tables; sentences are given with anything but a
-        table, or belong to other records; another run writes to the output; there is an
-        unfinished run and ``resume`` is not set; or it is set, and a source, the model,
-        the codebook or a setting has changed. The run was stopped with Ctrl-C, or the disk
-        is full: what is finished is kept.
+        As in the readers of exports and tables; sentences are given without a table or
+        belong to other records; another run writes to the output; there is an unfinished
+        run and ``resume`` is not set; or it is set, and a source, the model, the codebook
+        or a setting has changed. Also if the run is stopped with Ctrl-C or the disk is
+        full; finished chunks are kept.
     """
-    table = table_among(request.sources, request.sentences)
+    table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
         raise MechtagError(
-            f"{request.output}: only the tags of one table of records (.parquet) can be written to a URI; "
+            f"{request.output}: only predictions for one table of records (.parquet) can be written to a URI; "
             "make one with 'mechtag ingest' and 'mechtag dedupe'"
         )
     output = locate(request.output)
-    parts = Parts(output / PARTS)
+    chunks = ChunkStore(output / CHUNK_FOLDER)
     with locked(output.local) if output.local else nullcontext():
         try:
-            manifest = _resume(request, table, parts, resume) or _begin(request, table, parts, output)
+            manifest = _resume(request, table, chunks, resume) or _begin(request, table, chunks, output)
             records = table if table and not output.local else output / RECORDS
-            yield Job(records, request.sentences, output, parts, manifest, parts.finished(manifest))
+            yield Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest))
         except KeyboardInterrupt:
-            raise MechtagError(f"stopped. {_state(parts)}") from None
+            raise MechtagError(f"stopped. {_state(chunks)}") from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            raise MechtagError(f"{output}: no space is left on the disk. {_state(parts)}") from None
+            raise MechtagError(f"{output}: no space left on the disk. {_state(chunks)}") from None
 
 
-def _state(parts: Parts) -> str:
-    manifest = parts.begun()
+def _state(chunks: ChunkStore) -> str:
+    manifest = chunks.begun()
     if not manifest:
-        return "Nothing was tagged yet; run the same command again"
-    return f"{parts.written()} of {manifest.parts} parts are written; go on with --resume"
+        return "Nothing has been tagged yet; run the same command again"
+    return f"{chunks.written()} of {manifest.chunks} chunks are done; continue with --resume"
 
 
-def _resume(request: Request, table: Place | None, parts: Parts, resume: bool) -> Manifest | None:
-    manifest = parts.begun()
+def _resume(request: Request, table: StoragePath | None, chunks: ChunkStore, resume: bool) -> RunManifest | None:
+    manifest = chunks.begun()
     if not manifest:
         return None
     if not resume:
         raise MechtagError(
-            f"{parts.folder}: a run is there, with {parts.written()} of {manifest.parts} parts written; "
-            f"go on with --resume, {_ANEW}"
+            f"{chunks.folder}: an unfinished run exists, with {chunks.written()} of {manifest.chunks} chunks done; "
+            f"continue with --resume, {_START_OVER}"
         )
     if changes := "; ".join(manifest.identity.changes(request.identity(table))):
         raise MechtagError(
-            f"{parts.folder}: this run cannot go on, for its parts would not fit together: {changes}. "
-            f"Change that back, {_ANEW}"
+            f"{chunks.folder}: this run cannot be resumed, because its chunks would be inconsistent: {changes}. "
+            f"Undo the change, {_START_OVER}"
         )
     return manifest
 
 
-def _begin(request: Request, table: Place | None, parts: Parts, output: Place) -> Manifest:
+def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, output: StoragePath) -> RunManifest:
     if table:
-        intake = survey(table)
+        inputs = survey(table)
         if request.sentences:
             _check_sentences(table, request.sentences, clean=output.local is not None)
         if output.local:
-            take_in_table(table, output.local)
+            copy_table(table, output.local)
     else:
         assert output.local
-        intake = take_in_exports(request.sources, request.settings, output.local)
+        inputs = ingest_exports(request.sources, request.settings, output.local)
     identity = request.identity(table)
-    # What an earlier run wrote is of other records.
+    # Results of an earlier run belong to other records.
     for name in (SUMMARY, PREDICTIONS, *(f"tagged.{form}" for form in EXPORTERS)):
         (output / name).delete()
-    manifest = Manifest(
+    manifest = RunManifest(
         identity=identity,
-        records=intake.records,
+        records=inputs.records,
         chunk_records=request.settings.tag.chunk_records,
-        intake=intake.model_dump(mode="json"),
+        intake=inputs.model_dump(mode="json"),
     )
-    parts.begin(manifest)
+    chunks.begin(manifest)
     return manifest
 
 
-def _check_sentences(table: Place, sentences: Path, clean: bool) -> None:
-    """Look that sentences are of these records; ``clean`` says that they are cleaned when they are copied."""
+def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
+    """Check that sentences belong to these records; ``clean`` means that the records are cleaned when copied."""
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:
         for start in range(0, records.count, 1000):
@@ -226,18 +226,22 @@ def _check_sentences(table: Place, sentences: Path, clean: bool) -> None:
 
 
 def read_chunks(
-    records: Place, manifest: Manifest, parts: Sequence[int], settings: SentenceSettings, sentences: Path | None = None
-) -> Iterator[Chunk]:
-    """Read the records of parts, in rising order, and cut them into sentences if that was not done before."""
+    records: StoragePath,
+    manifest: RunManifest,
+    chunks: Sequence[int],
+    settings: SentenceSettings,
+    sentences: Path | None = None,
+) -> Iterator[ChunkInput]:
+    """Yield the records of chunks, in ascending order, with their sentences; split them unless sentences are given."""
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:
-            for number in parts:
+            for number in chunks:
                 own = table.read(*manifest.bounds(number))
-                yield Chunk(number, own, list(split(own, settings)))
+                yield ChunkInput(number, own, list(split(own, settings)))
             return
-        given, wanted = GivenSentences(sentences), set(parts)
-        for number in range(manifest.parts):
+        given, wanted = GivenSentences(sentences), set(chunks)
+        for number in range(manifest.chunks):
             own = table.read(*manifest.bounds(number))
             cut = given.of(own)
             if number in wanted:
-                yield Chunk(number, own, cut)
+                yield ChunkInput(number, own, cut)

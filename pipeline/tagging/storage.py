@@ -1,4 +1,4 @@
-"""Files and folders, on this machine or in an object store, by one set of functions."""
+"""Access files and folders on this machine or in an object store through one interface."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file or a folder.
+class StoragePath:
+    """The path of a file or folder on this machine or in an object store.
 
     Attributes
     ----------
     files
-        The file system that it lies in.
+        The file system of the path.
     path
-        Its path there, in the form of `pyarrow.fs`.
+        The path within that file system, in the form of `pyarrow.fs`.
     name
-        As the user wrote it, for messages.
+        The path as the user wrote it, for messages.
     """
 
     files: fs.FileSystem
@@ -40,72 +40,72 @@ class Place:
     def __str__(self) -> str:
         return self.name
 
-    def __truediv__(self, child: str) -> Place:
-        return Place(self.files, f"{self.path}/{child}", f"{self.name.rstrip('/')}/{child}")
+    def __truediv__(self, child: str) -> StoragePath:
+        return StoragePath(self.files, f"{self.path}/{child}", f"{self.name.rstrip('/')}/{child}")
 
     @property
     def local(self) -> Path | None:
-        """The path on this machine; ``None`` in an object store."""
+        """Return the path on this machine, or ``None`` in an object store."""
         return Path(self.path) if isinstance(self.files, fs.LocalFileSystem) else None
 
     def exists(self) -> bool:
-        """Whether a file or folder is there."""
-        with self._told():
+        """Return whether the file or folder exists."""
+        with self._naming_this_path():
             return bool(self.files.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def names(self) -> set[str]:
-        """Names of the files in this folder; none where there is no folder."""
-        with self._told():
+        """Return the names of the files in this folder; none if the folder does not exist."""
+        with self._naming_this_path():
             found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
 
     def open(self) -> Any:
-        """Open a file for pyarrow, to read any part of it."""
-        with self._told():
+        """Open the file for random access by pyarrow."""
+        with self._naming_this_path():
             return self.files.open_input_file(self.path)
 
     def delete(self) -> None:
-        """Delete a file, if it is there."""
+        """Delete the file if it exists."""
         if self.exists():
-            with self._told():
+            with self._naming_this_path():
                 self.files.delete_file(self.path)
 
     def read(self) -> bytes:
-        """Read a file."""
-        with self._told(), self.files.open_input_stream(self.path, compression=None) as file:
+        """Return the content of the file."""
+        with self._naming_this_path(), self.files.open_input_stream(self.path, compression=None) as file:
             data: bytes = file.read()
         return data
 
     def write(self, data: bytes) -> None:
-        """Write a file whole or not at all; an object store shows none before it is whole."""
+        """Write the file atomically; object stores show a file only once it is complete."""
         if self.local:
             with replacing(self.local) as part:
                 part.write_bytes(data)
             return
-        with self._told():
+        with self._naming_this_path():
             self.files.create_dir(self.path.rpartition("/")[0], recursive=True)
             with self.files.open_output_stream(self.path, compression=None) as file:
                 file.write(data)
 
     def sha256(self) -> str:
-        """Hash the content of a file."""
+        """Return the SHA-256 of the file."""
         digest = hashlib.sha256()
-        with self._told(), self.files.open_input_stream(self.path, compression=None) as file:
+        with self._naming_this_path(), self.files.open_input_stream(self.path, compression=None) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Tell this content of a file from another: its hash, or in an object store its size and time of change."""
+        """Return a fingerprint of the content: its hash, or in an object store its size and modification time."""
         if self.local:
             return self.sha256()
-        with self._told():
+        with self._naming_this_path():
             info = self.files.get_file_info(self.path)
         return f"{info.size} bytes of {info.mtime}"
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Name the place in errors of its file system."""
+    def _naming_this_path(self) -> Iterator[None]:
+        """Turn errors of the file system into errors that name this path."""
         try:
             yield
         except FileNotFoundError:
@@ -117,23 +117,23 @@ class Place:
 
 
 def is_remote(text: str) -> bool:
-    """Whether text is the URI of something that is not on this machine."""
+    """Return whether the text is a URI of a file outside this machine."""
     return "://" in text and not text.startswith("file://")
 
 
-def locate(text: str | Path) -> Place:
-    """Find the file system of a path, or of a URI such as ``s3://bucket/folder`` or ``gs://bucket/folder``.
+def locate(text: str | Path) -> StoragePath:
+    """Return the storage path of a local path, or of a URI such as ``s3://bucket/folder`` or ``gs://bucket/folder``.
 
     Raises
     ------
     MechtagError
-        The URI is none, or of a file system that pyarrow does not know.
+        The URI is invalid, or its file system is unknown to pyarrow.
     """
     if isinstance(text, Path) or "://" not in text:
-        return Place(fs.LocalFileSystem(), Path(text).absolute().as_posix(), str(text))
+        return StoragePath(fs.LocalFileSystem(), Path(text).absolute().as_posix(), str(text))
     try:
         files, path = fs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise MechtagError(f"{text}: cannot be reached: {error}; known are file://, s3:// and gs://") from None
-    # A URI may hold a key, which is nothing for messages and files.
-    return Place(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))
+        raise MechtagError(f"{text}: cannot be accessed: {error}; supported are file://, s3:// and gs://") from None
+    # A URI may contain credentials, which must not appear in messages and files.
+    return StoragePath(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))

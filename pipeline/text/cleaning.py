@@ -1,6 +1,6 @@
-"""From text as exports hold it to plain text: markup, entities, mojibake, spaces, notices, keywords.
+"""Clean the text of exports: markup, entities, mojibake, spaces, notices and keyword lists.
 
-`clean_record` does it for a record, however it came; the readers of exports use the same functions.
+`clean_record` cleans a record from any source; the readers of exports use the same functions.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mechtag.pipeline.text.sections import LONGEST, find_content
 
 _PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
-# A semicolon is asked for: 'R&D' and '?a=1&copy=2' are no entities.
+# The semicolon is required: 'R&D' and '?a=1&copy=2' contain no entities.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _NESTED_ENTITIES = 3
 
-# Only names of HTML, JATS and MathML are tags; 'p <0.05 and n> 30' and '<Rotarod>' are text.
+# Only HTML, JATS and MathML names are tags; 'p <0.05 and n> 30' and '<Rotarod>' are text.
 _BLOCKS = "p br div li ul ol tr table section sec abstract abstracttext blockquote article para".split()
 _TITLES = "title label h1 h2 h3 h4 h5 h6".split()
 _INLINE = (
@@ -45,26 +45,26 @@ _SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?su
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONGEST_HEADING = 100
-# Cleaning may bring to light what must be cleaned, such as a tag within a tag. What is not clean after so many
-# rounds was made to be so, and loses the characters that markup is made of.
+# Cleaning may reveal more to clean, such as a tag within a tag. Text that is not clean after this many rounds was
+# crafted, and loses the characters used in markup.
 _ROUNDS = 4
 _MARKUP = str.maketrans("", "", "<>&")
 
-# UTF-8 read as Windows-1252, Latin-1 or MacRoman: a letter that begins a character in UTF-8, before one
-# of those that go on ('Ã©', 'â€™'). Whether it is that, ftfy judges by all of the text.
+# UTF-8 decoded as Windows-1252, Latin-1 or MacRoman: a lead byte of UTF-8 before a continuation byte
+# ('Ã©', 'â€™'). ftfy then decides from the whole text.
 _SUSPECT = re.compile(r"[\xc2-\xf4][\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|[√¬‚][^\x00-\x7f\s]")
-#: What is noted of a record in which `mend_mojibake` changed something.
-MENDED = "letters that were decoded wrongly (as in 'cafÃ©') were mended; the field 'raw' has them as they were"
+#: Note on a record in which `mend_mojibake` changed something.
+MENDED = "wrongly decoded letters (as in 'cafÃ©') were corrected; the field 'raw' has the original text"
 # Capitals before a closing quotation mark: 'IRMÃ”' is Portuguese.
 _CAPITALS = re.compile(r"(?<=[A-ZÀ-ÖØ-Þ])[À-ÖØ-Þ][’”…–—»](?!\w)")
-# A text with a lost character in it stays as it is, and letters stay apart as they were written.
+# Text with lost characters is left unchanged, and no explanation is computed.
 _MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
 
 
 def mend_mojibake(text: str) -> str:
-    """Undo a wrong decoding where it is certain ('Ã©', 'â€™'); otherwise the same text.
+    """Correct a wrong decoding if it is certain ('Ã©', 'â€™'); otherwise return the text unchanged.
 
-    The judgement is that of ftfy, which knows sequences that no language writes:
+    ftfy decides, by sequences of letters that occur in no language:
     https://ftfy.readthedocs.io/en/latest/heuristic.html.
     """
     if len(text) > LONGEST or not _SUSPECT.search(_CAPITALS.sub("", text)):
@@ -74,7 +74,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether there is nothing to clean: no markup, entity, control character, double space or loose accent."""
+    """Return whether a text has no markup, entity, control character, double space or combining accent."""
     return (
         text.isprintable()
         and "<" not in text
@@ -85,19 +85,19 @@ def _is_plain(text: str) -> bool:
     )
 
 
-def _examine(text: str, told: list[str] | None) -> tuple[str, bool]:
-    """Mend a text, and tell whether it is one line with nothing else to clean in it."""
-    # Plain characters are dropped as bytes, ten times as fast as one by one.
+def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
+    """Correct mojibake, and return the text and whether it is one line that needs no further cleaning."""
+    # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):
         special = rest.decode()
         if _SUSPECT.search(special) and (mended := mend_mojibake(text)) != text:
-            if told is not None and MENDED not in told:
-                told.append(MENDED)
+            if notes is not None and MENDED not in notes:
+                notes.append(MENDED)
             return mended, _is_plain(mended)
         if not _is_plain(special):
             return text, False
-    return text, encoded.rfind(b"  ") < 0  # which is faster than to search forward
+    return text, encoded.rfind(b"  ") < 0  # faster than searching forward
 
 
 def _without_comments(text: str) -> str:
@@ -108,10 +108,10 @@ def _without_comments(text: str) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Resolve entities and drop tags; paragraphs and titles are set apart by blank lines.
+    """Resolve entities and remove tags; separate paragraphs and titles by blank lines.
 
-    Superscript numbers become characters (10<sup>6</sup> is not 106). A tag of one letter
-    counts as one only where it is closed somewhere in the text.
+    Superscript numbers become Unicode superscripts (10<sup>6</sup> is not 106). A one-letter
+    name is a tag only if it is closed somewhere in the text.
     """
     for _ in range(_NESTED_ENTITIES):
         resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
@@ -132,15 +132,15 @@ def strip_markup(text: str) -> str:
     return _TAG.sub(replace, text)
 
 
-def clean_text(value: Any, told: list[str] | None = None) -> str:
-    """Make a value one line of composed Unicode without markup, mojibake or control characters.
+def clean_text(value: Any, notes: list[str] | None = None) -> str:
+    """Return a value as one line of composed Unicode without markup, mojibake or control characters.
 
     Parameters
     ----------
     value
-        Text or a number; anything else gives ``""``.
-    told
-        Gets `MENDED` if that is true of the text.
+        Text or a number; any other value returns ``""``.
+    notes
+        Receives `MENDED` if the text was corrected.
     """
     if type(value) is str:
         text: str = value
@@ -150,11 +150,11 @@ def clean_text(value: Any, told: list[str] | None = None) -> str:
         text = str(int(value)) if value.is_integer() else str(value)
     else:
         return ""
-    return _settled(text, partial(_line, told=told))
+    return _settled(text, partial(_line, notes=notes))
 
 
 def _settled(text: str, clean: Callable[[str], str]) -> str:
-    """Clean until nothing changes any more, so that what was cleaned once stays as it is."""
+    """Clean repeatedly until nothing changes, so that cleaning is idempotent."""
     for _ in range(_ROUNDS):
         cleaned = clean(text)
         if cleaned == text:
@@ -163,8 +163,8 @@ def _settled(text: str, clean: Callable[[str], str]) -> str:
     return clean(text.translate(_MARKUP))
 
 
-def _line(text: str, told: list[str] | None) -> str:
-    text, plain = _examine(text, told)
+def _line(text: str, notes: list[str] | None) -> str:
+    text, plain = _examine(text, notes)
     return text.strip(" ") if plain else _one_line(strip_markup(text))
 
 
@@ -176,7 +176,7 @@ def _one_line(text: str) -> str:
 
 
 def _heads(line: str) -> tuple[bool, bool]:
-    """Whether a line begins with a heading, and whether it is nothing else."""
+    """Return whether a line starts with a heading, and whether it consists of a heading only."""
     if not line or not (line[0].isupper() or line[0] in "[("):
         return False, False
     headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
@@ -185,7 +185,7 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Keep line ends that mean something, at blank lines and headings; others only wrap the text."""
+    """Keep line ends at blank lines and headings; join other lines, which are only wrapped."""
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))
     parts: list[str] = []
@@ -201,8 +201,8 @@ def _paragraphs(text: str, wrapped: bool) -> str:
     return "\n".join(parts)
 
 
-def _body(text: str, told: list[str] | None, wrapped: bool) -> str:
-    text, plain = _examine(text, told)
+def _body(text: str, notes: list[str] | None, wrapped: bool) -> str:
+    text, plain = _examine(text, notes)
     if plain:
         return text.strip(" ")
     text = strip_markup(
@@ -211,37 +211,37 @@ def _body(text: str, told: list[str] | None, wrapped: bool) -> str:
     return _paragraphs(text, wrapped) if "\n" in text and len(text) <= LONGEST else _one_line(text)
 
 
-def clean_abstract(value: Any, told: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
-    r"""Clean an abstract like any text, but keep its paragraphs and headings as lines.
+def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
+    r"""Clean an abstract like other text, but keep its paragraphs and headings as lines.
 
-    Notices at its ends are cut, and so are lists of keywords at its end.
+    Notices at its start and end, and keyword lists at its end, are removed.
 
     Parameters
     ----------
-    value, told
+    value, notes
         As in `clean_text`.
     wrapped
-        Whether a line end may only wrap the text, as in an export. A single ``\n`` then stays where the
-        source had a blank line, a paragraph or a heading of its own line; all other line ends become spaces.
+        Whether line ends may merely wrap the text, as in an export. If so, a single ``\n`` is kept where the
+        source has a blank line, a paragraph or a heading on its own line; other line ends become spaces.
 
     Returns
     -------
     tuple
-        The abstract, and the keywords that were listed at its end, each once.
+        The abstract, and the distinct keywords listed at its end.
     """
     if type(value) is not str:
         return clean_text(value), ()
-    text = _settled(_body(value, told, wrapped), partial(_body, told=told, wrapped=False))
+    text = _settled(_body(value, notes, wrapped), partial(_body, notes=notes, wrapped=False))
     keywords: tuple[str, ...] = ()
-    # A text may be judged otherwise when its end is gone.
+    # Removing the end may change how the rest is classified.
     while (content := find_content(text))[:2] != (0, len(text)):
         keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
-        text = _settled(text[content.start : content.end], partial(_body, told=told, wrapped=False))
+        text = _settled(text[content.start : content.end], partial(_body, notes=notes, wrapped=False))
     return text, join_keywords((), keywords)
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Give the first keywords, then those of the others that are not among them in some other case."""
+    """Return the first keywords, then those of the others that differ from them by more than case."""
     found = dict.fromkeys(first)
     known = {keyword.casefold() for keyword in found}
     for keyword in others:
@@ -252,11 +252,11 @@ def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...
 
 
 def clean_record(record: Record) -> Record:
-    r"""Clean title, abstract and keywords of a record as the readers of exports do; all else stays as it is.
+    r"""Clean title, abstract and keywords of a record as the readers of exports do; leave the rest unchanged.
 
-    A record that a reader made, or that was cleaned before, is given back unchanged. Line ends in the
-    abstract are taken for meant, as in every `Record`. Offsets of sentences and evidence are into the
-    abstract of the record that is cut into sentences, so clean first, and keep what this returns.
+    Records from a reader, and records cleaned before, are returned unchanged. Line ends in the abstract are
+    kept, as they separate paragraphs in every `Record`. Offsets of sentences and evidence refer to the
+    abstract that is split into sentences, so clean a record before splitting it, and keep the result.
     """
     title = clean_text(record.title)
     abstract, listed = clean_abstract(record.abstract, wrapped=False)

@@ -1,4 +1,4 @@
-"""Headings of structured abstracts, such as ``METHODS:``, ``Purpose –`` or ``BackgroundThe aim``."""
+"""Find headings of structured abstracts, such as ``METHODS:``, ``Purpose –`` or ``BackgroundThe aim``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """``abstract[start:end]`` is the heading with its punctuation; ``name`` is what it says, in lower case."""
+    """``abstract[start:end]`` is the heading with its punctuation; ``name`` is its text in lower case."""
 
     start: int
     end: int
     name: str
 
 
-# Words that headings are made of, gathered from PubMed, Emerald, BMJ and Cochrane abstracts.
-# A heading has at least one of the first list; the second list only qualifies.
+# Words that occur in headings, collected from PubMed, Emerald, BMJ and Cochrane abstracts.
+# A heading has at least one word of the first list; words of the second list only qualify it.
 _HEADS = (
     r"abstract acknowledge?ments? aims? analysis analyses applicability approach approval availability background "
     r"comments? conclusions? context contributions? criteria data description design details disclosures? discussions? "
@@ -43,20 +43,20 @@ _HEAD = re.compile(rf"\b(?:{'|'.join(_HEADS)})(?![a-z])", re.IGNORECASE)
 _JOIN = r"(?:\s?[/,&]\s?|\s{1,3}|-)(?:(?:and|or|of|for|from|to|in|on|the|&)\s{1,3}){0,2}"
 
 
-# After a word in capitals only another one goes on: "LEVEL OF EVIDENCE Expert opinion".
+# A word in capitals is only continued by another in capitals: "LEVEL OF EVIDENCE Expert opinion".
 _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2})|(?<![A-Z]{2})\s{1,3})|-")
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Give a pattern of some words of the lists, each with ``end`` after it; ``words`` follow the first."""
+    """Return a pattern of listed words, each followed by ``end``; ``words`` quantifies those after the first."""
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
 
 
 _PHRASE = _phrase(r"(?!\w)", _JOIN, "{0,8}")
 
-# A phrase set off from the text: by colon, dash, full stop, brackets, or a line of its own. A dash
-# must be followed by a new beginning, for prose has pairs of dashes; so must a full stop.
+# A phrase set off from the text by a colon, dash, full stop or brackets, or on its own line. A capital
+# or number must follow a dash or a full stop, because both also occur in prose.
 _LABELLED = re.compile(
     rf"""
     (?: (?<![\w/'’-]) | (?<= (?-i: [A-Z]{{4}} )) (?= (?-i: [A-Z][a-z] )) )
@@ -73,12 +73,12 @@ _LABELLED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# Where a heading without punctuation may stand.
+# Positions where a heading without punctuation may start.
 _OPENING = re.compile(r"(?:\A|[.!?…)\]”\"’'。！？;:\n–—-])\s{0,20}+(?=[A-Z])")
-# What follows a heading without punctuation, as in "Methods We asked" or, where an export lost the line
+# Text after a heading without punctuation, as in "Methods We asked" or, if an export lost the line
 # break, "MethodsWe asked": a capital, a number, or a word such as "mHealth".
 _NEXT = r"(?P<gap>\s{0,3}) (?= (?-i: (?P<next> [A-Z][A-Za-z]* | \d+ | [a-z][A-Z] | \([1ai]\) ) ) )"
-# Headings of one word, and of some words in any case.
+# Headings of one word, and common headings of several words.
 _BARE = re.compile(
     rf"""
     (?P<phrase> (?:abstract\s{{1,3}})? (?: abstract | background (?:\s(?:and|&)\s(?:aims?|objectives?|purpose))?
@@ -96,12 +96,12 @@ _BARE = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# Headings of several words, whatever they are: "Practical implications Managers", "Ethics and disseminationThe".
+# Any heading of several listed words: "Practical implications Managers", "Ethics and disseminationThe".
 _SEVERAL = re.compile(
     rf"(?P<phrase> {_phrase('(?-i: (?![a-z0-9_]) )', _JOIN_ALIKE, '{1,8}')} ) {_NEXT}",
     re.IGNORECASE | re.VERBOSE,
 )
-# Headings that are questions, with or without their mark.
+# Headings that are questions, with or without a question mark.
 _QUESTION = re.compile(
     r"""
     (?P<phrase>
@@ -119,17 +119,17 @@ _QUESTION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# Journals invent labels ("THE CARE MODEL:"), but then print them in capitals before ordinary prose.
+# Labels that journals invent ("THE CARE MODEL:") are in capitals before ordinary prose.
 _CAPITALS = re.compile(r"(?<![\w/'’-])[A-Z][A-Z]+(?:[ ,/&'’-]{1,2}[A-Z]+){0,11}:(?=[^a-z]{0,20}[a-z])")
 
-#: Capitalised words that open sentences far more often than they belong to a name.
+#: Words that, if capitalised, start a sentence far more often than they belong to a name.
 OPENERS = frozenset(
     "A After All Although An And As At Based Because Before Between Both But By Despite Do Does During Each For "
     "From Furthermore Given Here How However If In Is It Its Many More Moreover Most No Of On One Our Over Several "
     "Since Some Such That The Their Then There Therefore These They This Those Three Through Thus To Two Under "
     "Using We What When Where Whether Which While With".split()
 )
-# Words that a capital follows within one heading: "Data Sources", "Policy Points".
+# Words after which a capital continues the same heading: "Data Sources", "Policy Points".
 _LEADS = re.compile(
     rf"(?:{'|'.join(_QUALIFIERS)}|data|evidence|outcome|participant|patient|population|sample|and|or|of|for|from|to|in|on|the)",
     re.IGNORECASE,
@@ -150,18 +150,18 @@ def _name(text: str) -> str:
 
 
 def heading_name(printed: str) -> str:
-    """Name a heading as `find_headings` does: in lower case, without the punctuation that sets it off.
+    """Return the name that `find_headings` assigns to a heading: in lower case, without punctuation around it.
 
     Parameters
     ----------
     printed
-        The heading as printed, such as ``METHODS:`` or ``Purpose –``; empty where there is none.
+        The heading as printed, such as ``METHODS:`` or ``Purpose –``, or ``""``.
     """
     return _name(printed.strip().strip("[]").rstrip(".:：-–— \t"))
 
 
 def _reads_as_heading(phrase: str) -> bool:
-    """Whether several words are one heading, not two things: "Key Findings", but not "Results Patients"."""
+    """Return whether several words form one heading: "Key Findings", but not "Results Patients"."""
     if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
         return False
     return phrase.isupper() or all(
@@ -171,7 +171,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Whether what comes next goes with a label in capitals, and is not more of a text in capitals."""
+    """Return whether the text after capitals shows that they are a label, not part of a text in capitals."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -182,7 +182,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Everything that reads like a heading without a colon or dash: start, end, phrase, kind."""
+    """Yield start, end, phrase and kind of all candidates for headings without a colon or dash."""
     after = 0
     for opening in _OPENING.finditer(text):
         # One heading may follow another: "MAIN RESULTS Design A trial".
@@ -197,7 +197,7 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """How sure it is that words are a heading; ``""`` if they are none."""
+    """Return how certain a candidate is: ``label``, ``bare``, ``guess``, or ``""`` if it is not a heading."""
     phrase = match["phrase"]
     if match.re is _QUESTION:
         return "label"
@@ -205,19 +205,20 @@ def _kind(match: re.Match[str]) -> str:
     if several and not _reads_as_heading(phrase):
         return ""
     if phrase.isupper() and (following == "S" or (following.isupper() and not _follows(match, phrase))):
-        return ""  # a text in capitals, not a label before prose
+        return ""  # text in capitals, not a label before prose
     sure = several or phrase.isupper() or following in OPENERS or match["gap"].strip(" ") or not match["gap"]
     return "bare" if sure else "guess"
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Everything that reads like a heading, wherever it stands: start, end, phrase, kind."""
+    """Yield start, end, phrase and kind of all candidates for headings, in any position."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):
             kind = "colon" if match["colon"] else "line" if match["line"] is not None else "label"
             yield *match.span(), phrase, kind
-            if match["phrase"] and text[match.start()] in "(0123456789":  # "version 26. Results: We": no mark of a list
+            # The number in "version 26. Results: We" is not a list marker.
+            if match["phrase"] and text[match.start()] in "(0123456789":
                 yield match.start("phrase"), match.end(), phrase, kind
     for match in _CAPITALS.finditer(text):
         if sum(map(str.isalpha, match.group())) >= 6:
@@ -231,13 +232,13 @@ def find_headings(text: str) -> list[Heading]:
     Parameters
     ----------
     text
-        An abstract, as exported.
+        Abstract as exported.
 
     Returns
     -------
     list of Heading
         In order, without overlap. Empty for an abstract in running prose: "The results:
-        three themes" and "Methods were compared" hold no heading.
+        three themes" and "Methods were compared" contain no heading.
     """
     found: list[tuple[Heading, str]] = []
     last = 0
@@ -250,15 +251,15 @@ def find_headings(text: str) -> list[Heading]:
             placed = new_line
         else:
             placed = new_line or before == last or text[before - 1] in _ENDS
-            # "(1) Background: ...; (2) Methods: ...", and exports that put ".;" between the parts
+            # "(1) Background: ...; (2) Methods: ...", and exports that put ".;" between sections
             placed = placed or (text[before - 1] == ";" and (not text[start].isalpha() or text[before - 2] in _ENDS))
-            # A label in capitals is one even where the full stop before it was forgotten.
+            # A label in capitals counts even if the full stop before it is missing.
             placed = placed or (
                 kind == "colon" and len(phrase) > 4 and phrase.isupper() and not text[before - 1].isupper()
             )
         if placed and start >= last:
             found.append((Heading(start, end, _name(phrase)), kind))
             last = end
-    # "Design Thinking was used" alone is no heading; beside "Results Nurses said" it would be.
+    # "Design Thinking was used" on its own has no heading; together with "Results Nurses said" it would.
     guessing = len({heading.name for heading, kind in found if kind in ("guess", "bare")}) > 1
     return [heading for heading, kind in found if guessing or kind != "guess"]

@@ -1,18 +1,18 @@
-"""Publishers' and databases' notices at the ends of abstracts, such as ``© 2019 Elsevier Ltd.``.
+"""Find notices of publishers and databases in abstracts, such as ``© 2019 Elsevier Ltd.``.
 
-A notice goes only where it opens as notices do and holds nothing but names, numbers and the
-words that notices are made of; anything else after it could be content, and then all stays.
+A notice is removed only if it starts as notices do and contains nothing but names, numbers and
+words typical of notices; anything else after it could be content, and is then kept with it.
 """
 
 from __future__ import annotations
 
 import re
 
-# A notice has a sign (see `_signed`) this near to the end, and is no longer than this.
+# A notice has a sign (see `_signed`) within `_NEAR` characters of the end, and at most `_REACH` characters.
 _NEAR, _REACH = 350, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
 _DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
-# Each alternative begins with a plain character, which makes the search ten times as fast.
+# Each alternative starts with a plain character, which makes the search ten times as fast.
 _OPENING = re.compile(
     rf"""
       Crown\ Copyright\b
@@ -29,21 +29,21 @@ _OPENING = re.compile(
     re.VERBOSE,
 )
 _SURE = re.compile(r"\s(?:©\s?(?:\d{4}|Copyright|The Author)|[\[(])|.Copyright\s?©", re.S)
-# A notice begins after the end of a sentence or on a new line.
+# A notice starts after the end of a sentence or on a new line.
 _ENDS = frozenset('.!?…;:%)]"”’»')
-# EBSCO's has the name of a journal in it, in any words; what follows is always the same.
+# EBSCO's notice contains the name of a journal, which may be any words; the rest is always the same.
 _EBSCO = re.compile(
     r"Copyright of (?:(?!\. [A-Z]).){1,300}? is (?:the|a) (?:property|copyright) of "
     r".{1,300}? and its content may not be ",
     re.S,
 )
-# At the start of an abstract a notice ends with its first sentence, and with those that claim rights.
+# A notice at the start of an abstract is its first sentence and any sentence reserving rights.
 _LEADING = re.compile(
     rf"(?:Copyright\s?)?{_SIGN}[^.\n]{{1,150}}"
     r"(?:(?<=\bLtd)\.[^.\n]{0,60}|(?<=\bInc)\.[^.\n]{0,60}|(?<=\bCo)\.[^.\n]{0,60}|(?<=\b[A-Z])\.[^.\n]{0,60}){0,4}"
     r"\.\s*(?:All rights reserved\.\s*)?(?=[A-Z\[(])"
 )
-# Words in lower case that occur in notices; beside them stand names, which have capitals.
+# Lower-case words that occur in notices; all other words are names, which have capitals.
 _WORDS = frozenset(
     # who and when
     "a acting al an and as associates authors auteurs by c company cie compilation da das de del der des di e "
@@ -63,7 +63,7 @@ _WORDS = frozenset(
     # addresses
     "http https www org com doi outside".split()
 )
-# Content that is all names and capitals too.
+# Content that also consists of names and capitals.
 _CONTENT = re.compile(
     r"\b(?:NCT\s?\d|ISRCTN|PROSPERO|CRD\s?\d|ACTRN|ChiCTR|EudraCT|[Rr]egist(?:ry|ration|ered)|[Tt]rial|"
     r"Key\s?words?|KEYWORDS|Practitioner|Abstract|Background|Introduction|Objectives?|Aims?|Purpose|Methods?|Results|Findings|Conclusions?|"
@@ -71,12 +71,12 @@ _CONTENT = re.compile(
 )
 _LINK = re.compile(r"https?://\S+|10\.\d{4,9}/\S+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’]\w+)?")
-# What databases write where they have no abstract.
+# Placeholders that databases write in place of an abstract.
 _NONE = re.compile(r"[\[(]?\s*(?:no abstract(?: is)? available|no abstract|abstract not available)\s*[\])]?\.?", re.I)
 
 
 def _is_notice(text: str) -> bool:
-    """Whether a text that opens like a notice holds nothing else."""
+    """Return whether a text that starts like a notice contains nothing else."""
     if _CONTENT.search(text):
         return False
     words = _WORD.findall(_LINK.sub(" ", text))
@@ -84,20 +84,20 @@ def _is_notice(text: str) -> bool:
 
 
 def is_only_notice(sentence: str) -> bool:
-    """Whether a sentence opens like a notice and holds nothing else."""
+    """Return whether a sentence starts like a notice and contains nothing else."""
     return _signed(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
 
 
 def _notice_start(window: str, whole: bool) -> int:
-    """Where the notices at the end of a text begin; its length where there are none.
+    """Return where the notices at the end of a text start, or its length if there are none.
 
-    ``whole`` says that nothing was left out before it.
+    ``whole`` means that ``window`` is the whole text, not only its end.
     """
     for match in _OPENING.finditer(window):
         start = match.start()
         before = window[:start].rstrip()
         placed = before[-1] in _ENDS or "\n" in window[len(before) : start] if before else whole
-        # These need no full stop before them, which some abstracts lack.
+        # Accept these without a full stop before them, which some abstracts lack.
         placed = placed or _SURE.match(window, start - 1) is not None
         if placed and _is_notice(window[start:]):
             return start
@@ -105,21 +105,21 @@ def _notice_start(window: str, whole: bool) -> int:
 
 
 def _signed(end: str) -> bool:
-    """Whether an end of an abstract has anything that notices have, before patterns are tried."""
+    """Return whether the end of an abstract has a sign of a notice; a fast check before patterns are tried."""
     return (
         "©" in end
         or "opyright" in end
         or ("(" in end and ("(c)" in end or "(C)" in end or "abstract)" in end))
         or "ights reserved" in end
         or "pen access" in end
-        # A letter is found in a fraction of the time of a word, and most texts do not have these.
+        # Finding a letter takes a fraction of the time of finding a word, and most texts lack these letters.
         or ("P" in end and ("Published by" in end or "PsycI" in end))
         or ("B" in end and "ABSTRACT" in end)
     )
 
 
 def notices_start(text: str, start: int, end: int) -> int:
-    """Where the notices at the end of ``text[start:end]`` begin; ``end`` where there are none."""
+    """Return where the notices at the end of ``text[start:end]`` start, or ``end`` if there are none."""
     if not _signed(text[max(start, end - _NEAR) : end]):
         return end
     first = max(start, end - _REACH)
@@ -130,7 +130,7 @@ def notices_start(text: str, start: int, end: int) -> int:
 
 
 def notice_end(text: str, start: int, end: int) -> int:
-    """Where a notice that ``text[start:end]`` begins with ends; ``start`` where there is none."""
+    """Return where a notice at the start of ``text[start:end]`` ends, or ``start`` if there is none."""
     if not text.startswith(("©", "(c)", "(C)", "Copyright"), start):
         return start
     leading = _LEADING.match(text, start, end)
@@ -138,5 +138,5 @@ def notice_end(text: str, start: int, end: int) -> int:
 
 
 def says_none(text: str) -> bool:
-    """Whether a text only says that there is no abstract."""
+    """Return whether a text only states that there is no abstract."""
     return len(text) < 40 and _NONE.fullmatch(text) is not None

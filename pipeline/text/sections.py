@@ -1,8 +1,8 @@
-"""Parts of an abstract that are not its content: notes, keyword lists, notices of rights, and texts that were cut off.
+"""Recognise notes, keyword lists, copyright notices and truncation in abstracts.
 
-Funding, registration, approval and copyright are not evidence of anything a paper found. Journals print them under
-headings of their own or as plain sentences at the end. `is_note` recognises the first by the heading, `note_of` the
-second by the words; a sentence it recognises gets that name as its section.
+Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print
+them under separate headings or as plain sentences at the end. `is_note` recognises the former by the heading,
+`note_of` the latter by its words; the name that `note_of` returns becomes the section of the sentence.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mechtag.pipeline.text.notices import is_only_notice, notice_end, notices_st
 
 KEYWORDS, NOTICE = "keywords", "notice"
 
-# The names that `note_of` gives are among these, and so are headings as journals print them.
+# Headings of notes as journals print them, and the names that `note_of` returns.
 _NOTE_HEADING = re.compile(
     r"""
     (?:authors?['’]?s?\s)? (?: key[\s-]?words?(?:\sand\sphrases)? | index(?:ing)?\sterms | descriptors
@@ -48,28 +48,28 @@ _NOTE_HEADING = re.compile(
 
 @lru_cache(maxsize=1024)
 def is_note(section: str) -> bool:
-    """Whether a section is administrative: keywords, funding, registration, approval, interests, rights.
+    """Return whether a section is administrative: keywords, funding, registration, approval, interests, rights.
 
-    What stands in such a section is neither evidence nor anything to score by. 'Ethics and dissemination' is
-    not one of them: protocols say there how they share what they find.
+    Text in such a section is neither scored nor used as evidence. 'Ethics and dissemination' does not count,
+    because protocols describe there how they will share their findings.
 
     Parameters
     ----------
     section
-        Name of a section as in `records.Sentence`, or a heading as printed, in any case; the empty
-        name is that of text without a heading.
+        Name of a section as in `records.Sentence`, or a heading as printed, in any case; empty
+        for text without a heading.
     """
     name = " ".join(section[:_LONGEST_NAME].lower().split()).strip(" .:;–—-?")
     return _NOTE_HEADING.fullmatch(name) is not None
 
 
 def is_keywords(section: str) -> bool:
-    """Whether a section is a list of keywords or of index terms."""
+    """Return whether a section is a list of keywords or of index terms."""
     return is_note(section) and section.startswith(("author", "key", "index", "mesh", "subject", "descriptors"))
 
 
 _LONGEST_NAME, _LONGEST_NOTE = 120, 500
-# Who pays for research. "Supported" asks for more than "funded", because leaders and trusts support, too.
+# Funders. "Supported" needs a clearer funder than "funded", because leaders and trusts also support people.
 _PAYS = (
     r"[Gg]rants?|[Ff]und(?:s|ing|ation)?|[Ff]ellowships?|[Ss]cholarships?|[Aa]wards?|Foundation|Institutes?|Council|"
     r"Ministry|Ministries|NIHR|NIH|NHMRC|CIHR|ESRC|MRC|EU|Horizon"
@@ -87,7 +87,7 @@ _IDENTIFIER = (
     r"(?:ISRCTN\s?\d+|NCT\s?\d{6,}|CRD\s?\d{6,}|ACTRN\s?\d+|ChiCTR\S*\d|DRKS\s?\d+|UMIN\s?\d+|CTRI/\S+|EudraCT|"
     r"PROSPERO|[Cc]linical\s?[Tt]rials(?:\.gov)?|INPLASY\d*|NTR\s?\d+|NL\d{4,}|[Oo]pen Science Framework|osf\.io)"
 )
-# Registers count their entries in five digits or more, but for the Dutch one.
+# Registration numbers have at least five digits, except those of the Dutch register.
 _NUMBERED = r"(?=[^\n]*(?:\d{5}|NTR\s?\d{4}))"
 _NOTES: tuple[tuple[str, str], ...] = (
     (
@@ -146,7 +146,7 @@ _NOTES: tuple[tuple[str, str], ...] = (
     ),
 )
 _NOTE = re.compile("|".join(f"(?P<{name.replace(' ', '_')}>{pattern})" for name, pattern in _NOTES))
-# Any of these makes a sentence more than a note: it says what was asked, done or found.
+# A sentence with one of these is not merely a note: it reports what was asked, done or found.
 _MORE = re.compile(
     r"\b(?:found|finds|findings|show(?:s|ed|ing)?|aim(?:s|ed)?|explor\w+|examin\w+|investigat\w+|interview\w*|"
     r"suggest\w*|conclud\w+|led to|help(?:s|ed)?|enabl\w+|improv\w+|analys(?:ed|is of)|followed|using|because|although|"
@@ -155,13 +155,13 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Name the kind of note that a sentence is and nothing else, as "funding"; ``""`` for any other sentence.
+    """Return the kind of note if a sentence is nothing but a note, such as "funding"; else ``""``.
 
     Returns
     -------
     str
         ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
-        or ``notice``; `is_note` is true of each.
+        or ``notice``; `is_note` returns true for each of these.
     """
     if len(sentence) > _LONGEST_NOTE:
         return ""
@@ -173,13 +173,13 @@ def note_of(sentence: str) -> str:
     return match.lastgroup.replace("_", " ")
 
 
-# Where a text that goes on was broken off. A full stop that ends an abbreviation ends no sentence.
+# End of a truncated text. The full stop of an abbreviation does not end a sentence.
 _CUT_END = re.compile(
     r"(?:\.\s?\.\s?\.|…|(?<![.!?])[,:;&=<(\[{‐‑–—-]|\b(?:e\.\s?g|i\.\s?e|cf|vs|viz|incl|approx)\.|\btruncated\b[\w\s]{0,30}[\])]?\.?)"
     r"[\])\"”’'\s]*$",
     re.IGNORECASE,
 )
-# Nothing ends with these words; of "in" or "on", which may end a sentence, a missing full stop is one more sign.
+# Sentences rarely end with these words; a missing full stop after them confirms that the text is truncated.
 _UNFINISHED = frozenset(
     "a an and are as at because been but by can could for from had has have if in into is its may might must nor of "
     "on or our per should than that the their these they this those to very via was we were what when where whether "
@@ -190,15 +190,16 @@ _NEAR = 300
 
 
 def is_cut(abstract: str) -> bool:
-    """Whether an abstract ends in mid-sentence, as exports leave it that cut long texts off.
+    """Return whether an abstract ends in mid-sentence, as in exports that truncate long texts.
 
-    A missing full stop alone is no sign: journals and databases drop the last one. What is: an ellipsis,
-    "(ABSTRACT TRUNCATED AT 250 WORDS)", a comma, colon, dash or open bracket, or a last word such as "and".
+    A missing full stop alone does not count, because journals and databases omit the last one. Signs are an
+    ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a last word
+    such as "and".
 
     Parameters
     ----------
     abstract
-        As `cleaning.clean_record` leaves it, without notices and keywords at its end.
+        Abstract as returned by `cleaning.clean_record`, without notices and keywords at its end.
     """
     end = abstract[-_NEAR:].rstrip()
     if _CUT_END.search(end[-60:]):
@@ -227,12 +228,12 @@ _RESULTS = re.compile(
 
 @lru_cache(maxsize=1024)
 def role_of(section: str) -> Role:
-    """Say what the sentences of a section do: see `core.records.Role`; ``""`` where its name says two things, or none.
+    """Return the role of a section by its name, see `core.records.Role`; ``""`` if the name fits two roles or none.
 
     Parameters
     ----------
     section
-        As in `records.Sentence`.
+        Name of the section as in `records.Sentence`.
     """
     if is_note(section):
         return "note"
@@ -247,9 +248,9 @@ def role_of(section: str) -> Role:
     return found[0] if len(found) == 1 else ""
 
 
-#: Longer texts are not abstracts, and are left as they are.
+#: Longer texts are not abstracts and are left unchanged.
 LONGEST = 100_000
-# A list begins this near to the end. It has so many items at most, each of so many characters and words.
+# Largest distance of a keyword list from the end, number of items, and characters and words per item.
 _REACH, _MOST, _LONGEST_ITEM, _MOST_WORDS = 1500, 40, 100, 8
 _FEW_WORDS = 4
 
@@ -264,14 +265,14 @@ _LABEL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HINTS = ("key", "index", "mesh", "subject")
-# Words that say something of what is listed: then it is a sentence. Their capitals may be names (IT, WAS).
+# Words that make a list a sentence; in capitals they may be names (IT, WAS).
 _SAYS = re.compile(
     r"(?<!\S)(?:we|was|were|is|are|has|have|had|be|been|our|this|that|these|those|they|which|should|can|could|must|will|"
     r"may|included?|used|searched|identified|using)(?!\S)"
 )
 _STOP = re.compile(r"[^\W\d_]{2}[.!?]\s|[:!?](?:\s|$)")
 _ENDS = frozenset('.!?…)]"”’»%')
-# "We used the Keywords: ..."; the full stop before a label is missing in some exports, and then another word is there.
+# Words that lead on to a label within a sentence ("We used the Keywords: ..."), not to a keyword list.
 _LEADING_ON = re.compile(
     r"\b(?:a|all|and|as|by|following|for|her|his|in|main|of|on|or|our|search|six|some|such|the|their|these|three|to|two|"
     r"used|using|with|\w+(?:ed|ing))$",
@@ -280,7 +281,7 @@ _LEADING_ON = re.compile(
 
 
 class Tail(NamedTuple):
-    """``text[start:end]`` is not part of an abstract but of the kind `KEYWORDS` or `NOTICE`."""
+    """``text[start:end]`` is a keyword list or a notice, not content; ``kind`` is `KEYWORDS` or `NOTICE`."""
 
     start: int
     end: int
@@ -289,7 +290,7 @@ class Tail(NamedTuple):
 
 
 class Content(NamedTuple):
-    """``text[start:end]`` is the abstract itself; ``tails`` is what was found after it, in order."""
+    """``text[start:end]`` is the content of an abstract; ``tails`` are the lists and notices after it, in order."""
 
     start: int
     end: int
@@ -297,12 +298,12 @@ class Content(NamedTuple):
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """Keywords of all lists, in their order."""
+        """Return the keywords of all lists, in order."""
         return tuple(keyword for tail in self.tails for keyword in tail.keywords)
 
 
 def _items(text: str) -> list[str]:
-    """Cut a list at its separators: the first that occurs in it, and line ends."""
+    """Split a list at line ends and at the first kind of separator that occurs in it."""
     for separator in (";；", "•·▪●|", ",，、"):
         if any(char in text for char in separator):
             return re.split(f"[{separator}\n]", text)
@@ -310,7 +311,7 @@ def _items(text: str) -> list[str]:
 
 
 def keywords_of(text: str) -> tuple[str, ...] | None:
-    """Give the keywords of a list; ``None`` if the text is anything but a list of short items."""
+    """Return the keywords in a list, or ``None`` if the text is not a list of short items."""
     text = text.strip().rstrip(".;,")
     if len(text) > _REACH or _STOP.search(text) or _SAYS.search(text):
         return None
@@ -324,26 +325,26 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Whether a label begins where a list can: after a sentence or on a line of its own."""
+    """Return whether a label is where a list may start: after a sentence or on its own line."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole
     if before[-1] in _ENDS or before[-1] == "\n":
         return True
-    # Without a full stop before it, only a capital and a colon tell a label from a word of the sentence.
+    # Without a full stop before it, only a capital and a colon distinguish a label from a word of the sentence.
     return (
         bool(label["colon"]) and label[0][0].isupper() and before[-1].isalpha() and not _LEADING_ON.search(before[-40:])
     )
 
 
 def _list_start(text: str, start: int, end: int) -> Tail | None:
-    """Find the list of keywords that ``text[start:end]`` ends with."""
+    """Return the keyword list at the end of ``text[start:end]``, or ``None``."""
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()
     if not any(hint in small for hint in _HINTS):
         return None
-    # A list that holds another label is none.
+    # Use the last label, because a keyword list contains no other label.
     label = next(iter(deque(_LABEL.finditer(window), maxlen=1)), None)
     if label is None or not _placed(window, label, whole=first == start):
         return None
@@ -352,7 +353,7 @@ def _list_start(text: str, start: int, end: int) -> Tail | None:
     if keywords is None:
         return None
     if label["stop"] or label["bare"]:
-        # Here the words could be the beginning of a sentence: "Keywords nurses like".
+        # Without a colon the words could start a sentence: "Keywords nurses like".
         marked = ";" in listed or len(keywords) > 2
         begins = listed.lstrip()[:1].isupper() or label[0].strip(" .").isupper() or ";" in listed
         if not (marked and begins):
@@ -363,10 +364,10 @@ def _list_start(text: str, start: int, end: int) -> Tail | None:
 
 
 def find_content(text: str) -> Content:
-    """Tell an abstract from the lists of keywords and the notices around it.
+    """Separate the content of an abstract from keyword lists and notices around it.
 
-    Whatever could be part of the abstract belongs to it: a list that is followed by a sentence, a notice
-    with words in it that notices do not have. Of ``text[start:end]`` the answer is all of it.
+    Anything that could be content is kept: a list followed by a sentence, or a notice with words that are
+    not typical of notices. The function is idempotent: all of ``text[start:end]`` is content.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

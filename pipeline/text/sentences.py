@@ -1,7 +1,7 @@
-"""Abstracts into sentences: headings set apart, offsets exact, no model to download.
+"""Split abstracts into sentences with exact offsets, and separate headings.
 
-spaCy does the work, either with the rules below or with an installed model; it is
-imported only when the first abstract is split, so that the command line starts fast.
+spaCy does the splitting, either with the rules below, which need no download, or with an installed
+model; it is imported only when the first abstract is split, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
     from spacy.language import Language
     from spacy.tokens import Doc
 
-# After these a sentence goes on, whatever follows.
+# Abbreviations after which a sentence always continues.
 _GOES_ON = frozenset(
     "approx. assoc. avg. ca. capt. cf. col. dept. dr. drs. e.g. eg. eq. eqs. esp. excl. fig. figs. gen. gov. hon. "
     "i.e. ie. incl. lt. maj. messrs. mr. mrs. ms. mt. prof. ref. refs. rev. sen. sgt. st. univ. v. viz. "
     "vs.".split()
 )
-# After these it goes on if a number follows ("No. 5", "Sept. 2019"); "no." may also be the last word.
+# Abbreviations after which it continues if a number follows ("No. 5", "Sept. 2019"); "no." may also end it.
 _BEFORE_NUMBER = frozenset(
     "apr. aug. ch. chap. dec. feb. jan. jul. jun. mar. max. min. n. no. nos. nov. nr. oct. p. pp. pt. sec. sect. "
     "sep. sept. vol. vols.".split()
 )
-# After these, as after U.K. and Ph.D., it ends only where the next word is one that opens sentences.
+# Abbreviations after which, as after U.K. and Ph.D., it ends only if the next word typically opens sentences.
 _MAY_END = frozenset("al. assn. bros. co. corp. ed. eds. etc. inc. jr. ltd. plc. pty. resp. sp. spp. sr.".split())
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.){2,}")
-_INITIAL = re.compile(r"[^\W\d_a-z]\.")  # "24 h. Staff" ends, "J. Smith" does not
-# After these a single letter is a name, not an initial: "hepatitis B. Patients were".
+_INITIAL = re.compile(r"[^\W\d_a-z]\.")  # "24 h. Staff" ends a sentence, "J. Smith" does not
+# Words after which a single letter is part of a term, not an initial: "hepatitis B. Patients were".
 _LETTERED = frozenset(
     "appendix arm arms category class cohort condition factor figure grade group groups hepatitis influenza level "
     "model option panel part phase plan scenario site stage table theory type types version virus vitamin".split()
 )
 
 _OPENING = "\"'‘“„«([{¿¡"
-_CLOSING = "\"'’”»)\\]};"  # ".;" joins the parts of structured abstracts in some exports
+_CLOSING = "\"'’”»)\\]};"  # ".;" joins the sections of structured abstracts in some exports
 _MARKER = re.compile(r"\(?(?:\d{1,3}|[A-Za-z]|[ivx]{1,4})[.)]")
-_SIGNS = frozenset("•·▪■●*–—-©")  # a bullet, or the mark before a publisher
+_SIGNS = frozenset("•·▪■●*–—-©")  # a bullet, or the sign before a publisher
 _LINE_END = re.compile(r"[\n\r\u2029]\s*")
 _BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r|\u2029")
-# A full stop may carry reference numbers: "at any time.1,2", "was found.[3]".
+# Reference numbers may follow a full stop: "at any time.1,2", "was found.[3]".
 _END = re.compile(
     rf"(?P<stop>[.!?…]+|[。！？])(?:(?<=[^\W\d_]{{4}}\.)\d{{1,3}}(?:[,–-]\d{{1,3}})*|\[[\d,–-]+\])?[{_CLOSING}]*$"
 )
-# Exports lose the space between sentences ("of care.The nurses"). Cut only where no name or address
-# looks so: a word, acronym, number or bracket, a full stop, and a capitalised word of letters.
+# Exports lose the space between sentences ("of care.The nurses"). Split only where no name or address looks
+# like this: a word, acronym, number or bracket, then a full stop, then a capitalised word of letters.
 _GLUED = re.compile(
     r"(?<=[A-Za-z][a-z][.!?])(?=[A-Z](?!\.)[A-Za-z]*+(?!\.?\w|[/@]))"
     r"|(?<=[A-Z]{2}[.!?])(?=[A-Z][a-z]++(?!\.?\w|[/@]))"
@@ -69,8 +69,8 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 
 def _ends(earlier: str, word: str, following: str) -> bool:
-    """Whether a sentence ends after ``word``, seen with its neighbours; all with their punctuation."""
-    tail = word[-40:]  # enough for every rule, and keeps the search short in a text without spaces
+    """Return whether a sentence ends after ``word``, given the words around it; all include their punctuation."""
+    tail = word[-40:]  # enough for every rule, and bounds the search in a text without spaces
     match = _END.search(tail)
     if not match:
         return False
@@ -102,17 +102,17 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 
 
 def _mark_sentences(doc: Doc) -> Doc:
-    """Set where sentences start; the component of the rule pipeline."""
+    """Mark the starts of sentences; the spaCy component of the built-in rules."""
     earlier = word = ""
     opening = True
     starts = np.full(len(doc), -1, dtype=np.int64)
-    # Arrays, in and out: making spaCy's tokens one by one would take longer than all the rest.
+    # Use arrays, because creating spaCy's token objects would take longer than everything else.
     strings = doc.vocab.strings
     for index, orth in enumerate(doc.to_array("ORTH").tolist()):
         text = strings[orth]
         if text.isspace():
             continue
-        # A list marker ("1.", "(a)") belongs to what it marks.
+        # A list marker ("1.", "(a)") belongs to the sentence after it.
         marks = opening and _MARKER.fullmatch(word) is not None
         opening = not word or (not marks and _ends(earlier, word, text))
         if opening and word:
@@ -127,7 +127,7 @@ def _load_rules() -> Language:
     from spacy.tokenizer import Tokenizer  # type: ignore[import-not-found]
 
     nlp = spacy.blank("en")
-    # Words between spaces are all the rules need. The English tokenizer peels punctuation off one
+    # The rules only need words separated by spaces. The English tokenizer strips punctuation one
     # character at a time, which takes half a minute for a line of 20,000 brackets.
     nlp.tokenizer = Tokenizer(nlp.vocab, infix_finditer=_GLUED.finditer, token_match=_ADDRESS.search)
     Language.component("mechtag_sentences", func=_mark_sentences)
@@ -156,22 +156,22 @@ def _load_model(name: str) -> Language:
 
 
 def prepare(settings: SentenceSettings) -> None:
-    """Load what `split` needs, which takes a second or two; raises as it does."""
+    """Load the spaCy pipeline for `split` in advance, which takes a second or two; raise as `split` does."""
     _pipeline(settings.spacy_model)
 
 
 @lru_cache(maxsize=2)
 def _pipeline(name: str) -> Language:
     nlp = _load_model(name) if name else _load_rules()
-    nlp.max_length = sys.maxsize  # spaCy would stop with an error at 1,000,000 characters
+    nlp.max_length = sys.maxsize  # spaCy raises an error above 1,000,000 characters by default
     return nlp
 
 
 def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
-    """Line ends that end a sentence.
+    """Yield the line ends that end a sentence.
 
-    The readers leave line ends only where the source had paragraphs or headings, so each is meant. But exports
-    break sentences too: before a small letter only a blank line counts.
+    The readers keep line ends only where the source has paragraphs or headings. But some exports also break
+    lines within sentences, so before a lower-case letter only a blank line counts.
     """
     for gap in _LINE_END.finditer(abstract, start, stop):
         if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
@@ -179,9 +179,9 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 
 def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Give headings, and what cleaning would cut off the ends, which is a section of its own whatever is in it.
+    """Yield headings, and the parts that cleaning would remove from the ends, each of which is one section.
 
-    Each with where what precedes it ends, and where the text below it starts.
+    Each comes after two offsets: the end of the text before it, and the start of the text below it.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -200,7 +200,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Give what is above, offset and text of what lies between headings and line ends."""
+    """Yield each passage between headings and line ends: the heading or part above it, its offset and its text."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
@@ -213,22 +213,22 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 
 
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
-    """Name the section of a sentence.
+    """Return the section of a sentence.
 
-    A sentence that is nothing but a note has the name of that note (`sections.note_of`), whatever
-    heading is above it. A heading of notes holds for the sentence after it, and for none that is no note:
-    exports print "Trial registration: ..." in the middle of an abstract, too.
+    A sentence that is nothing but a note gets the name of that note (`sections.note_of`), whatever heading is
+    above it. The heading of a note applies to the first sentence below it only, and later sentences belong to a
+    note only by their own words, because exports may print "Trial registration: ..." in the middle of an abstract.
 
     Parameters
     ----------
     heading
-        The one above it, or ``""``.
+        Name of the heading above the sentence, or ``""``.
     first
-        Whether it is the first sentence below that heading.
+        Whether the sentence is the first below that heading.
     """
     note = note_of(sentence)
     if not is_note(heading):
-        # What protocols say of approval below their own heading is part of it.
+        # A statement on approval under a heading on ethics, as in protocols, keeps that heading.
         return heading if not note or "ethics" in heading else note
     if first:
         return heading if not is_keywords(heading) or keywords_of(sentence) is not None else note
@@ -236,7 +236,7 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
 
 
 def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
-    """Offsets of the sentences of a passage, without the spaces around them."""
+    """Return the offsets of the sentences of a passage, without surrounding spaces."""
     opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
     bounds = [*offsets[(opens == 1) & (offsets > 0)].tolist(), len(passage)]
     spans: list[tuple[int, int]] = []
@@ -247,7 +247,7 @@ def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
         begin = stop
         if start >= end:
             continue
-        # What has no letter ("2.", "***") is no sentence: it joins the one before it.
+        # Text without a letter ("2.", "***") is not a sentence and is joined to the one before it.
         if spans and not any(map(str.isalpha, text)):
             spans[-1] = (spans[-1][0], end)
         else:
@@ -256,26 +256,26 @@ def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
 
 
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
-    """Cut abstracts into sentences, one record after the other as they come.
+    """Split the abstracts of records into sentences, lazily and in order.
 
-    Headings are no sentences; they become the ``section`` of those below them, but see `section_of`. Every
-    other character that is not a space is in exactly one sentence. Offsets are into the abstract as given.
-    What cleaning would cut off its ends is in the sections ``keywords`` and ``notice``.
+    Headings are not sentences; they become the ``section`` of those below them, see `section_of`. Every other
+    non-space character is in exactly one sentence. Offsets refer to the abstract as passed. The parts that
+    cleaning would remove from its ends are in the sections ``keywords`` and ``notice``.
 
     Parameters
     ----------
     records
-        Those without an abstract give no sentence.
+        Records; those without an abstract yield no sentences.
 
     Yields
     ------
     Sentence
-        In the order of records, and of the text.
+        In the order of the records and of the text.
 
     Raises
     ------
     MechtagError
-        ``settings.spacy_model`` is not installed, or does not find sentences.
+        ``settings.spacy_model`` is not installed, or has no component that finds sentences.
     """
     nlp = _pipeline(settings.spacy_model)
     passages = (
@@ -285,7 +285,7 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
     )
     current, number = -1, 0
     last: Heading | Tail | None = None
-    # The text goes along, for spaCy would join it anew from its tokens.
+    # Pass the text along, because spaCy would rebuild it from its tokens.
     for doc, (index, record_id, above, offset, passage) in nlp.pipe(passages, as_tuples=True, batch_size=256):
         if index != current:
             current, number, last = index, 0, None

@@ -1,7 +1,7 @@
-"""The same record written slightly differently, in ways that must not matter to a tagger.
+"""Vary the text of a record in ways that must not change its tags.
 
-Each function takes a record, its sentences and a random number generator, and returns the record with another text, or
-the same record if there is nothing to change. The rest of the text stays as it is, byte for byte. All inserted
+Each function takes a record, its sentences and a random number generator, and returns the record with a changed text,
+or the same record if there is nothing to change. The rest of the text is unchanged, byte for byte. All inserted
 sentences are invented.
 """
 
@@ -17,11 +17,9 @@ import numpy as np
 
 from mechtag.core.records import Record, Sentence
 from mechtag.models.text import to_american, to_british
-from mechtag.pipeline.text import variations as passages
-from mechtag.pipeline.text import variations as sections
 from mechtag.pipeline.text.headings import OPENERS, Heading, find_headings
 
-#: Plain sentences on how a study was done; none says what it found, or of what.
+#: Plain sentences on how a study was done, without its topic or findings.
 METHODS = (
     "A qualitative design was used.",
     "This was a cross-sectional study.",
@@ -57,7 +55,7 @@ METHODS = (
     "Analysis was by intention to treat.",
 )
 
-#: What publishers and funders append.
+#: Notices that publishers and funders append.
 NOTICES = (
     "© 2017 The Authors. Published by Elsevier Ltd.",
     "© 2020 John Wiley & Sons Ltd.",
@@ -74,7 +72,7 @@ NOTICES = (
     "PROSPERO registration number: CRD42018012345.",
 )
 
-#: Keywords of any paper on health services.
+#: Keywords that fit any paper on health services.
 KEYWORDS = (
     *("qualitative research", "health services research", "interviews", "surveys and questionnaires", "case studies"),
     *("humans", "adult", "female", "male", "cross-sectional studies", "primary care", "hospitals", "United Kingdom"),
@@ -98,7 +96,7 @@ _CUE = re.compile(
     """,
     re.VERBOSE,
 )
-# A sentence with one of these may say what was found, whatever else it says.
+# A sentence with one of these words may report a finding.
 _FINDING = re.compile(
     r"""
     \b(?: f[io]unds? | shows? | show(?:ed|n|ing) | reveal\w* | suggest\w* | indicat\w* | emerg\w* | identif\w+ | themes?
@@ -117,13 +115,13 @@ _SECTION = re.compile(
 
 
 def is_methods(text: str, section: str = "") -> bool:
-    """Whether a sentence says how a study was done, and nothing else.
+    """Return whether a sentence describes how a study was done, and nothing else.
 
     Parameters
     ----------
     section
-        Heading that it stands under, as in `records.Sentence`; one of methods decides.
-        Without it a sentence is rather left than taken for one.
+        Heading above the sentence, as in `records.Sentence`; if present, it alone decides.
+        Without a heading the test is conservative: doubtful sentences are not methods.
     """
     if section:
         return _SECTION.search(section) is not None
@@ -137,21 +135,21 @@ _TITLE_WORD = re.compile(r"(?<![\w-])[A-Za-z][A-Za-z-]{4,}(?![\w-])")
 _COMMON = frozenset(
     "about after among between during their these those through towards under using where which".split()
 )
-# A sentence is split where it has this many words, and each part keeps so many.
+# Lowest number of words of a sentence to split, and of each resulting part.
 _LONG, _SHORTEST = 20, 5
-# What follows "and" must begin a clause, or the second part would be no sentence.
+# The word after "and" must start a clause, or the second part would not be a sentence.
 _BREAK = re.compile(
     r"; |, and (?=(?:the|they|we|it|this|these|those|their|its|a|an|some|most|many|both|each|all|no|few|others)\b)"
 )
 
 
 def with_abstract(record: Record, abstract: str) -> Record:
-    """Give the record with another abstract; itself where the text is the same."""
+    """Return the record with another abstract, or the same record if the text is equal."""
     return record if abstract == record.abstract else record.model_copy(update={"abstract": abstract})
 
 
 def cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """Take spans out of a text, each with the space after it, or before it at the end."""
+    """Remove spans from a text, each with the space after it, or the space before it at the end of the text."""
     parts, start = [], 0
     for begin, end in spans:
         parts.append(text[start:begin])
@@ -161,7 +159,7 @@ def cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Put three sentences on methods between two sentences."""
+    """Insert three sentences on methods between two sentences."""
     places = [sentence.end for sentence in sentences[:-1] if sentence.text.endswith((".", "!", "?"))]
     if not places:
         return record
@@ -172,7 +170,7 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Take out the sentences on methods, with a heading that none is left under; never all sentences."""
+    """Remove the sentences on methods and headings left without sentences, unless all sentences are on methods."""
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
         return record
@@ -186,7 +184,7 @@ def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def keywords_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Append a list of keywords: words of the title, which say nothing new, and such as any paper may have."""
+    """Append a list of keywords: words from the title, which add nothing new, and keywords that fit any paper."""
     if not record.abstract:
         return record
     words = [word for word in dict.fromkeys(_TITLE_WORD.findall(record.title)) if word.lower() not in _COMMON]
@@ -217,7 +215,7 @@ def sentences_joined(record: Record, sentences: Sequence[Sentence], generator: n
         return record
     first, second = pairs[generator.integers(len(pairs))]
     word = re.match(r"[A-Za-z]*", second.text)
-    # Of other words it is not known whether they are names.
+    # Other words might be names, which keep their capital.
     small = word is not None and word.group() in OPENERS
     joined = second.text[0].lower() + second.text[1:] if small else second.text
     return with_abstract(record, f"{text[: first.end - 1]}; {joined}{text[second.end :]}")
@@ -240,14 +238,14 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def _parts(left: str, right: str) -> bool:
-    """Whether both parts of a sentence are long enough, and no bracket is torn apart."""
+    """Return whether both parts of a sentence are long enough, and brackets are balanced in the first."""
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 
 
-#: How a heading is written, with what stands between it and the text.
+#: Styles of a heading, including the separator between it and the text.
 CAPITALS, FULL_STOP, GLUED = "{upper}: ", "{capital}. ", "{capital}"
-# Of fewer sentences no journal makes four sections.
+# No journal divides fewer sentences into four
 _FEWEST = 4
 
 
@@ -256,7 +254,7 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Give the number of the sentence that each of four headings stands before."""
+    """Return the four headings to insert, each with the number of the sentence it precedes."""
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)
@@ -267,7 +265,7 @@ def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
 
 
 def headed(style: str, record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Write the headings in another style; where there are none, put in four."""
+    """Rewrite the headings in another style; if there are none, insert four."""
     text, found = record.abstract, find_headings(record.abstract)
     parts, start = [], 0
     if found:
@@ -283,7 +281,7 @@ def headed(style: str, record: Record, sentences: Sequence[Sentence], generator:
 
 
 def headings_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Take out the headings."""
+    """Remove the headings."""
     text = record.abstract
     parts, start = [], 0
     for heading in find_headings(text):
@@ -295,7 +293,7 @@ def headings_removed(record: Record, sentences: Sequence[Sentence], generator: n
     return with_abstract(record, "".join([*parts, text[start:]]))
 
 
-#: Name that the text as it is has beside those of ``VARIATIONS``.
+#: Name of the unchanged text, in addition to those of ``VARIATIONS``.
 AS_IT_IS = "as_it_is"
 
 Variation = Callable[[Record, Sequence[Sentence], np.random.Generator], Record]
@@ -310,32 +308,32 @@ def _respelt(
 
 
 VARIATIONS: Mapping[str, Variation] = {
-    "methods_added": passages.methods_added,
-    "methods_removed": passages.methods_removed,
-    "headings_capitals": partial(sections.headed, sections.CAPITALS),
-    "headings_full_stop": partial(sections.headed, sections.FULL_STOP),
-    "headings_glued": partial(sections.headed, sections.GLUED),
-    "headings_removed": sections.headings_removed,
-    "keywords_added": passages.keywords_added,
-    "notices_added": passages.notices_added,
-    "sentences_joined": passages.sentences_joined,
-    "sentences_split": passages.sentences_split,
+    "methods_added": methods_added,
+    "methods_removed": methods_removed,
+    "headings_capitals": partial(headed, CAPITALS),
+    "headings_full_stop": partial(headed, FULL_STOP),
+    "headings_glued": partial(headed, GLUED),
+    "headings_removed": headings_removed,
+    "keywords_added": keywords_added,
+    "notices_added": notices_added,
+    "sentences_joined": sentences_joined,
+    "sentences_split": sentences_split,
     "spelling_american": partial(_respelt, to_american),
     "spelling_british": partial(_respelt, to_british),
 }
 
 
 def vary(name: str, records: Iterable[Record], sentences: Iterable[Sentence], seed: int) -> list[Record]:
-    """Vary records in one way, and give those that it changes; their ids stay the same.
+    """Apply one variation to records, and return those that it changes, with the same ids.
 
     Parameters
     ----------
     name
         One of ``VARIATIONS``.
     sentences
-        Those of a record stand together.
+        Sentences of all records; those of one record are consecutive.
     seed
-        A record's variation depends on it, the name and the record's id, and on no other record.
+        A record's variation depends only on the seed, the name and the record's id.
     """
     own = {record_id: tuple(group) for record_id, group in groupby(sentences, lambda sentence: sentence.record_id)}
     varied = []

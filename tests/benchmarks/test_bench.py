@@ -69,7 +69,7 @@ def test_script_measures_the_coded_records_or_an_export(
     shared = [f"--model={model_folder}", f"--project={tmp_path}", "--repeats=1", "--threads=1"]
     main(["--records=7", "--json", "--runtime=fp32", *shared])
     printed = capsys.readouterr()
-    assert printed.err == "runtime fp32: as asked for\n"
+    assert printed.err == "runtime fp32: as requested\n"
     assert json.loads(printed.out)["records"] == 7
     main([str(tmp_path / "one.ris"), *shared])
     printed = capsys.readouterr()

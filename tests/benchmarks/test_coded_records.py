@@ -91,7 +91,7 @@ def test_every_way_scores_every_paper(ground: Ground) -> None:
 
 def test_pooling_by_hand(ground: Ground) -> None:
     texts = np.zeros((int(ground.corpus.lengths.sum()), 4))
-    rows = ground.corpus.rows()[1]
+    rows = ground.corpus.rows_by_document()[1]
     texts[rows, 1] = np.arange(len(rows))
     found = pooled(ground, texts, ground.deal(1))
     assert found["maximum"][1, 0] == len(rows) - 1

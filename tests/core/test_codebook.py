@@ -41,7 +41,7 @@ def test_a_key_that_is_none_is_told_in_words_and_alone(tmp_path: Path, key: str)
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
     with pytest.raises(MechtagError) as caught:
         load_codebook(path)
-    expected = f"{path}: labels.0.key: {key!r} is no key; write lower-case letters a to z, digits and _, a letter first"
+    expected = f"{path}: labels.0.key: {key!r} is not a valid key; use a to z, digits and _, starting with a letter"
     assert str(caught.value) == expected
 
 
@@ -55,13 +55,13 @@ def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
 
 def test_doubled_label_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
-    with pytest.raises(MechtagError, match="label b stands more than once"):
+    with pytest.raises(MechtagError, match="label b appears more than once"):
         load_codebook(path)
 
 
 def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
     clash = {"key": "relevant", "name": "R", "definition": "d"}
-    with pytest.raises(MechtagError, match="label relevant stands more than once"):
+    with pytest.raises(MechtagError, match="label relevant appears more than once"):
         load_codebook(write(tmp_path, {**MINIMAL, "labels": [clash]}))
 
 
@@ -84,14 +84,14 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
 @pytest.mark.parametrize("key", ["key", "paper", "record_id"])
 def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
-    with pytest.raises(MechtagError, match=f"cannot have the key {key}: columns of that name say which paper"):
+    with pytest.raises(MechtagError, match=f"may have the key {key}: columns of that name identify the paper"):
         load_codebook(path)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
 def test_a_definition_that_is_blank_is_told(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "definition": text}]})
-    with pytest.raises(MechtagError, match=r"labels\.0\.definition: is empty; write it out$"):
+    with pytest.raises(MechtagError, match=r"labels\.0\.definition: is empty; enter a text$"):
         load_codebook(path)
 
 

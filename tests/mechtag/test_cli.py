@@ -93,7 +93,7 @@ def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], 
     assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
     status, _, message = call(*words[:3], "docx", *words[4:])
     assert status == 1
-    assert "'docx' is no export format; known are csv, ris" in message
+    assert "unknown export format 'docx'; choose one of: csv, ris" in message
 
 
 def test_counts_of_the_summary_add_up(tagged: Path) -> None:
@@ -160,7 +160,7 @@ def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagg
     [
         ("empty.ris", b"", "empty.ris: the file is empty"),
         ("picture.ris", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "picture.ris: a binary file"),
-        ("prose.txt", b"just some words\n", "prose.txt: of no known format"),
+        ("prose.txt", b"just some words\n", "prose.txt: unknown format"),
         ("table.csv", b"author,year\nRoe,2020\n", "table.csv"),
     ],
 )
@@ -236,7 +236,7 @@ def test_model_of_another_codebook_is_refused(trained: tuple[Path, Path], tmp_pa
     words = ["tag", UPDATE, "-o", tmp_path / "out", "--model", model, "--project", tmp_path]
     status, _, message = call(*words)
     assert status == 1
-    assert "this model was trained for codebook sims-2021" in message
+    assert "this model was trained for the codebook sims-2021" in message
     assert not (tmp_path / "out").exists()
 
 

@@ -108,7 +108,9 @@ def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_hub_id_that_cannot_be_had_is_told() -> None:
-    with pytest.raises(MechtagError, match="neither a folder here nor to be had from the Hugging Face hub"):
+    with pytest.raises(
+        MechtagError, match="not a folder on this machine, and cannot be downloaded from the Hugging Face hub"
+    ):
         locate_encoder("mechtag-nobody/no-such-model")
 
 

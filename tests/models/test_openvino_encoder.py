@@ -24,7 +24,7 @@ from mechtag.models.encoder import TransformerEncoder, locate_encoder
 from mechtag.models.model_folder import EXPORTS, TUNED, Model, load_model
 from mechtag.models.runtimes import choice as choosing
 from mechtag.models.runtimes import openvino_encoder as running
-from mechtag.models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, compare
+from mechtag.models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, measure_agreement
 from mechtag.models.runtimes.openvino_encoder import OpenVinoEncoder, cached, export, first_narrowing, shaped
 from mechtag.models.tagger import Document, Scored, Tagger
 from mechtag.pipeline.reading.ingest import ingest
@@ -204,12 +204,12 @@ def test_exports_at_the_same_time_do_not_collide(tiny: TransformerEncoder, tmp_p
 
 def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MechtagError, match=r"the exported encoder cannot be kept here .* or use the runtime torch"):
+    with pytest.raises(MechtagError, match=r"cannot write the exported encoder .* or use the runtime torch"):
         runtimes(tiny, tmp_path / "file").encoder("fp32")
 
 
 def test_unknown_runtime_is_refused(tiny: TransformerEncoder, tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="runtime 'fp8' is not known; choose one of: auto, torch, fp32, bf16, int8"):
+    with pytest.raises(MechtagError, match="unknown runtime 'fp8'; choose one of: auto, torch, fp32, bf16, int8"):
         runtimes(tiny, tmp_path).encoder("fp8")  # type: ignore[arg-type]
 
 
@@ -221,7 +221,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(
     plain: OpenVinoEncoder, tiny: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(running._NEEDS, "bf16", "FP7")
-    with pytest.raises(MechtagError, match="runtime bf16: this processor has no arithmetic of that kind"):
+    with pytest.raises(MechtagError, match="runtime bf16: this processor does not support it"):
         OpenVinoEncoder(export(tiny), "bf16")
 
 
@@ -231,7 +231,7 @@ def test_tuned_weights_are_exported(model_folder: Path) -> None:
     assert (model_folder / TUNED).stat().st_size > 100
     found = load_model(model_folder, runtime="fp32")
     assert isinstance(found.tagger.encoder, OpenVinoEncoder)
-    assert compare(reference.tagger.tag(documents), found.tagger.tag(documents)).difference < 1e-4
+    assert measure_agreement(reference.tagger.tag(documents), found.tagger.tag(documents)).difference < 1e-4
     bare = TransformerEncoder(reference.reference().source)
     assert np.abs(bare.encode(["apple pear"]) - found.tagger.encoder.encode(["apple pear"])).max() > 1e-3
 
@@ -320,7 +320,7 @@ def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings: Set
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")
     shared = ("tag", tmp_path / "one.ris", "--model", model_folder, "--project", tmp_path, "-o")
     status, _, said = call(*shared, tmp_path / "fast", "--runtime", "fp32", "--threads", "1")
-    assert (status, said) == (0, "runtime fp32: as asked for\n")
+    assert (status, said) == (0, "runtime fp32: as requested\n")
     status, _, said = call(*shared, tmp_path / "slow")
     assert (status, said) == (0, "")
     tables = [(tmp_path / name / "tagged.csv").read_text() for name in ("fast", "slow")]
@@ -348,7 +348,7 @@ def test_shipped_texts_are_tagged_as_torch_tags_them(runtime: str, tmp_path: Pat
         tagger: Tagger = model.tagger
         return tagger.tag(documents)
 
-    found = compare(tag(load_model(trained)), tag(load_model(tmp_path / "model", runtime=runtime)))  # type: ignore[arg-type]
+    found = measure_agreement(tag(load_model(trained)), tag(load_model(tmp_path / "model", runtime=runtime)))  # type: ignore[arg-type]
     # These are papers on the subject, whose probabilities often lie near the bounds.
     difference, changed = {"fp32": (0.001, 0.0), "bf16": (0.02, 0.005), "int8": (0.05, 0.005)}[runtime]
     assert found.difference <= difference

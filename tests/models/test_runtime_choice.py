@@ -15,7 +15,7 @@ from mechtag.models.encoder import Encoder
 from mechtag.models.features import definition_texts
 from mechtag.models.model_folder import load_model
 from mechtag.models.runtimes import choice as choosing
-from mechtag.models.runtimes.choice import Choice, Runtimes, compare, made_up_texts
+from mechtag.models.runtimes.choice import Choice, Runtimes, made_up_texts, measure_agreement
 from mechtag.models.tagger import Scored
 from tests.support.tuned import model_folder, settings
 
@@ -64,7 +64,7 @@ def test_auto_takes_the_fastest_that_agrees(chosen) -> None:  # type: ignore[no-
     choice = chosen(fp32=Sleepy(chosen.encoder, 0.02), bf16=chosen.encoder, int8=Sleepy(chosen.encoder, noise=9.0))
     assert choice.runtime == "bf16"
     assert "times as fast as torch" in choice.reason
-    assert "int8 is too far off" in choice.reason
+    assert "int8 is not precise enough" in choice.reason
 
 
 def test_auto_stays_with_torch_where_nothing_is_faster(chosen) -> None:  # type: ignore[no-untyped-def]
@@ -99,7 +99,7 @@ def test_difference_and_changed_decisions_are_counted() -> None:
         own = np.array(chances)
         return Scored(np.zeros(2), own, own[1:], decisions, np.zeros((1, 2)), unlike=False)  # type: ignore[arg-type]
 
-    found = compare([scored(0.2, 0.49), scored(0.9, 0.1)], [scored(0.2, 0.52), scored(0.88, 0.1)])
+    found = measure_agreement([scored(0.2, 0.49), scored(0.9, 0.1)], [scored(0.2, 0.52), scored(0.88, 0.1)])
     assert found.difference == pytest.approx(0.03)
     assert found.changed == 0.25
 

@@ -9,35 +9,35 @@ from scipy.special import expit, logsumexp
 
 from mechtag.core.codebook import Codebook
 from mechtag.models.features import LIKENESS_SCALE, Definitions, cues
-from mechtag.models.scoring import SHARPNESS, Calibration, mean, pool, probabilities
+from mechtag.models.scoring import SHARPNESS, Calibration, mean, pool_scores, probabilities
 from mechtag.models.tagger import Document, Tagger, score_documents
 from tests.support.batches import WORDS, toy_model
 from tests.support.toy import WordEncoder
 
 
 def test_pooling_one_unit_gives_its_score() -> None:
-    np.testing.assert_allclose(pool(np.array([[-2.0, 7.0]]), [1]), [[-2.0, 7.0]])
+    np.testing.assert_allclose(pool_scores(np.array([[-2.0, 7.0]]), [1]), [[-2.0, 7.0]])
 
 
 def test_pooling_keeps_documents_apart() -> None:
     scores, lengths = np.random.default_rng(1).normal(size=(9, 3)), [4, 1, 3, 1]
-    alone = [pool(part, [len(part)])[0] for part in np.split(scores, np.cumsum(lengths)[:-1])]
-    np.testing.assert_allclose(pool(scores, lengths), alone)
-    assert pool(scores[:0], []).shape == (0, 3)
+    alone = [pool_scores(part, [len(part)])[0] for part in np.split(scores, np.cumsum(lengths)[:-1])]
+    np.testing.assert_allclose(pool_scores(scores, lengths), alone)
+    assert pool_scores(scores[:0], []).shape == (0, 3)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, SHARPNESS, 4.0])
 def test_pooling_is_scipys_logsumexp(sharpness: float) -> None:
     scores = np.random.default_rng(2).normal(scale=5, size=(6, 2))
     expected = logsumexp(scores * sharpness, axis=0) / sharpness
-    np.testing.assert_allclose(pool(scores, [6], sharpness)[0], expected)
+    np.testing.assert_allclose(pool_scores(scores, [6], sharpness)[0], expected)
     if sharpness == SHARPNESS:
-        np.testing.assert_allclose(pool(scores, [6])[0], expected)
+        np.testing.assert_allclose(pool_scores(scores, [6])[0], expected)
 
 
 def test_pooling_survives_extreme_scores() -> None:
-    np.testing.assert_allclose(pool(np.array([[1e4], [-1e4]]), [2], 4.0), [[1e4]])
-    np.testing.assert_allclose(pool(np.array([[-1e4], [-1e4]]), [2], 1.0), [[np.log(2) - 1e4]])
+    np.testing.assert_allclose(pool_scores(np.array([[1e4], [-1e4]]), [2], 4.0), [[1e4]])
+    np.testing.assert_allclose(pool_scores(np.array([[-1e4], [-1e4]]), [2], 1.0), [[np.log(2) - 1e4]])
 
 
 SCORES = arrays(np.float64, st.tuples(st.integers(1, 30), st.just(2)), elements=st.floats(-15, 15))
@@ -45,7 +45,7 @@ SCORES = arrays(np.float64, st.tuples(st.integers(1, 30), st.just(2)), elements=
 
 @given(SCORES)
 def test_pooling_is_never_below_the_best_unit_nor_far_above(scores: np.ndarray) -> None:
-    pooled = pool(scores, [len(scores)])[0]
+    pooled = pool_scores(scores, [len(scores)])[0]
     best = scores.max(axis=0)
     assert (pooled >= best - 1e-9).all()
     assert (pooled <= best + np.log(len(scores)) / SHARPNESS + 1e-9).all()
@@ -53,12 +53,12 @@ def test_pooling_is_never_below_the_best_unit_nor_far_above(scores: np.ndarray) 
 
 @given(SCORES, st.integers(0, 30))
 def test_units_that_do_not_count_and_clearly_lower_ones_change_nothing(scores: np.ndarray, place: int) -> None:
-    alone = pool(scores, [len(scores)])
+    alone = pool_scores(scores, [len(scores)])
     silent = np.insert(scores, min(place, len(scores)), -np.inf, axis=0)
-    np.testing.assert_allclose(pool(silent, [len(silent)]), alone, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(pool_scores(silent, [len(silent)]), alone, rtol=0, atol=1e-12)
     # Twenty neutral sentences of methods cannot outvote, nor lift, the one that speaks.
     weak = np.vstack([scores, np.repeat(scores.max(axis=0, keepdims=True) - 20, 20, axis=0)])
-    np.testing.assert_allclose(pool(weak, [len(weak)]), alone, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(pool_scores(weak, [len(weak)]), alone, rtol=0, atol=1e-6)
 
 
 def test_mean_is_numpys_document_by_document() -> None:
@@ -71,11 +71,11 @@ def test_mean_is_numpys_document_by_document() -> None:
 def test_pooling_parts_into_units_and_these_into_documents_is_pooling_all_at_once() -> None:
     parts = np.random.default_rng(4).normal(size=(9, 2))
     parts[[2, 3, 6]] = -np.inf  # The second of the units has nothing that counts.
-    units = pool(parts, [2, 2, 1, 1, 3])
+    units = pool_scores(parts, [2, 2, 1, 1, 3])
     assert np.isneginf(units[1]).all()
     assert np.isfinite(units[[0, 2, 3, 4]]).all()
-    np.testing.assert_allclose(pool(units, [3, 2]), pool(parts, [5, 4]))
-    assert np.isneginf(pool(parts[2:4], [2])).all()
+    np.testing.assert_allclose(pool_scores(units, [3, 2]), pool_scores(parts, [5, 4]))
+    assert np.isneginf(pool_scores(parts[2:4], [2])).all()
 
 
 def test_documents_are_scored_by_their_whole_text_and_their_units() -> None:

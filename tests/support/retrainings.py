@@ -15,7 +15,7 @@ from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.annotations.versions import Additions, write_additions
 from mechtag.training.retraining.challenger import Challenger, train_challenger
-from mechtag.training.retraining.model_store import Places
+from mechtag.training.retraining.model_store import ModelPaths
 from mechtag.training.train import save_model, train
 from tests.support.toy import fruit_documents, fruit_project
 
@@ -38,7 +38,9 @@ class Project:
     def __init__(self, folder: Path, fruit: Codebook) -> None:
         self.fruit = fruit
         self.settings = fruit_project(folder, fruit)
-        self.places = Places(folder / "models/trained", folder / "oof", folder / "models/kept", str(folder / "added"))
+        self.places = ModelPaths(
+            folder / "models/trained", folder / "oof", folder / "models/kept", str(folder / "added")
+        )
         trained = train(self.settings, fruit)
         save_model(trained, self.places.model)
         write_predictions(self.places.out_of_fold / "documents.parquet", trained.documents)
@@ -77,5 +79,5 @@ def project(made: Project, tmp_path: Path) -> Project:
     own.__dict__.update(made.__dict__)
     for part in ("model", "out_of_fold", "added"):
         shutil.copytree(getattr(made.places, part), tmp_path / part)
-    own.places = Places(tmp_path / "model", tmp_path / "out_of_fold", tmp_path / "kept", str(tmp_path / "added"))
+    own.places = ModelPaths(tmp_path / "model", tmp_path / "out_of_fold", tmp_path / "kept", str(tmp_path / "added"))
     return own

@@ -16,11 +16,11 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.settings import TrainSettings, TuningSettings
 from mechtag.models.encoder import TransformerEncoder, locate_encoder
 from mechtag.models.features import definition_texts, embed_codebook
-from mechtag.models.scoring import mean, pool
+from mechtag.models.scoring import mean, pool_scores
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from mechtag.training.finetuning import losses
-from mechtag.training.finetuning.batches import cut_batches, make_lessons
+from mechtag.training.finetuning.batches import cut_batches, prepare_corpus
 from mechtag.training.finetuning.loop import EPOCH, FINISHED, METHODS, hold_out, rate_share, tune
 from mechtag.training.finetuning.trainers import Trainer, count_epochs, make_trainer
 from mechtag.training.heads import fit_heads
@@ -67,11 +67,11 @@ def test_pooling_in_torch_is_pooling_in_numpy() -> None:
 
     def pooled(values: np.ndarray) -> np.ndarray:
         """Relevance by the mean, labels by the softened maximum."""
-        return np.hstack([mean(values[:, :1], lengths), pool(values[:, 1:], lengths, SHARPNESS)])
+        return np.hstack([mean(values[:, :1], lengths), pool_scores(values[:, 1:], lengths, SHARPNESS)])
 
     tensor = torch.tensor(scores, requires_grad=True)
-    np.testing.assert_allclose(losses.pool(tensor, lengths).detach(), pooled(scores))
-    losses.pool(tensor, lengths).sum().backward()
+    np.testing.assert_allclose(losses.pool_tensor(tensor, lengths).detach(), pooled(scores))
+    losses.pool_tensor(tensor, lengths).sum().backward()
     step = 1e-6
     for place in np.ndindex(scores.shape):
         moved = [scores.copy(), scores.copy()]
@@ -141,10 +141,10 @@ def test_papers_teach_only_what_their_sentences_were_not_coded_for(corpus: Corpu
 
 
 def test_items_to_pair_carry_their_own_targets(corpus: Corpus, encoder: TransformerEncoder) -> None:
-    lessons = make_lessons(corpus, encoder)
-    targets = lessons.targets_of(lessons.judged_items).numpy()
+    data = prepare_corpus(corpus, encoder)
+    targets = data.targets_of(data.judged_items).numpy()
     assert not np.isnan(targets).any()
-    for units, found in zip(lessons.judged_items, targets, strict=True):
+    for units, found in zip(data.judged_items, targets, strict=True):
         row = corpus.document[units[0]]
         by_paper = row != NO_DOCUMENT and row < 20
         expected = corpus.document_targets[row] if by_paper else corpus.unit_targets[units[0]]
@@ -384,7 +384,7 @@ def test_low_rank_changes_are_what_peft_merges(corpus: Corpus, encoder: Transfor
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"no.such": np.zeros(3)}, "name no.such, which it does not have"),
+        ({"no.such": np.zeros(3)}, "it has no parameter no.such"),
         ({"{weight}": np.zeros((2, 2))}, r"have shape \(2, 2\), expected \(8, 8\)"),
         ({"{weight}.lora_A": np.zeros((2, 8))}, "expected"),
         ({"{weight}.lora_B": np.zeros((8, 2))}, "expected"),

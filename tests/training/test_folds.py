@@ -18,7 +18,7 @@ from mechtag.models.features import Definitions
 from mechtag.pipeline.annotations.coded_records import read_coded
 from mechtag.training.baselines import Bench
 from mechtag.training.dataset import build_corpus, coded_documents
-from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.finetuning.trainers import FrozenTrainer
 from mechtag.training.heads import assign_folds, fit
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder, fruit_documents
@@ -109,7 +109,7 @@ def test_papers_that_retraining_added_come_last_whatever_their_source() -> None:
 
 
 def test_baselines_have_the_folds_of_training(
-    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
 ) -> None:
     coded = [
         replace(document, source="ab"[number < 24], hard=not document.relevant and number % 8 == 0)

@@ -19,7 +19,7 @@ from mechtag.models.features import Definitions
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training import train
 from mechtag.training.dataset import Corpus, build_corpus, coded_documents
-from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.finetuning.trainers import FrozenTrainer
 from mechtag.training.heads import assign_folds, cross_calibrate, fit, held_out_scores
 from mechtag.training.learning_curve import SHARES, learning_curve, parts
 from tests.support.toy import WordEncoder, fruit_documents
@@ -49,7 +49,7 @@ def test_parts_lie_within_one_another_and_share_out_folds_and_kinds(fruit_corpus
     assert any((parts(fruit_corpus, fold, seed=2)[share] != drawn[share]).any() for share in SHARES)
 
 
-def test_papers_outside_a_part_have_no_say(fruit_corpus: Corpus, frozen: Frozen) -> None:
+def test_papers_outside_a_part_have_no_say(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
     fold = fold_of(fruit_corpus)
     part = parts(fruit_corpus, fold, seed=1)[0.5]
     units, documents = fruit_corpus.unit_targets.copy(), fruit_corpus.document_targets.copy()
@@ -118,7 +118,7 @@ def test_all_papers_give_what_training_gives(
         assert len(predictions) == 40 * 4
 
     corpus = build_corpus(coded_documents(coded, fruit.keys), [], fruit.keys, word_encoder, fruit_definitions)
-    trained = fit(corpus, Frozen(word_encoder, fruit_definitions), settings.train, settings.seed)
+    trained = fit(corpus, FrozenTrainer(word_encoder, fruit_definitions), settings.train, settings.seed)
     expected = {
         coded[row].record.record_id: scores[place]
         for rows, scores, _ in cross_calibrate(corpus, trained.held_out.documents, trained.fold, settings.train)

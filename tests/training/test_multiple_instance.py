@@ -10,8 +10,8 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from mechtag.models.scoring import pool
-from mechtag.training.multiple_instance import SHARPNESS, WHOLE_WEIGHT, Wholes, fit_units
+from mechtag.models.scoring import pool_scores
+from mechtag.training.multiple_instance import SHARPNESS, WHOLE_WEIGHT, Bags, fit_units
 
 STRENGTH = 3.0
 
@@ -34,7 +34,7 @@ def test_without_papers_it_is_scikit_learns() -> None:
 def test_papers_of_one_sentence_are_sentences_of_more_weight(kind: Callable[[np.ndarray], Any]) -> None:
     """Pooling one score changes nothing, so scikit-learn with weights and a second intercept gives the same."""
     (features, targets), (others, whole_targets) = units(60, 1), units(40, 2)
-    wholes = Wholes(kind(others), np.ones(40, dtype=int), whole_targets)
+    wholes = Bags(kind(others), np.ones(40, dtype=int), whole_targets)
     weights, intercept = fit_units(kind(features), targets, STRENGTH, wholes)
     # A column that is so large that its weight is hardly regularised is an intercept.
     large = 1000.0
@@ -51,11 +51,11 @@ def test_the_optimum_of_papers_cannot_be_bettered_nearby() -> None:
     lengths = np.array([2, 4, 6] * 10)
     starts = np.cumsum(lengths) - lengths
     whole_targets = (np.maximum.reduceat(others[:, 0], starts) > 1).astype(float)
-    weights, intercept = fit_units(features, targets, STRENGTH, Wholes(others, lengths, whole_targets))
+    weights, intercept = fit_units(features, targets, STRENGTH, Bags(others, lengths, whole_targets))
 
     def loss(weights: np.ndarray, intercept: float) -> float:
         scores = features @ weights + intercept
-        pooled = pool((others @ weights)[:, None], lengths, SHARPNESS)[:, 0]
+        pooled = pool_scores((others @ weights)[:, None], lengths, SHARPNESS)[:, 0]
         own = min(
             np.logaddexp(0, -(2 * whole_targets - 1) * (pooled + shift)).sum() for shift in np.linspace(-15, 15, 5001)
         )
@@ -77,6 +77,6 @@ def test_the_sentence_that_carries_the_label_is_found_from_papers_alone() -> Non
     carriers = np.arange(0, 300, 10)
     features[carriers, 0] += 5
     targets = np.repeat([1.0, 0.0], 30)
-    weights, _ = fit_units(features[:0], targets[:0], STRENGTH, Wholes(features, lengths, targets))
+    weights, _ = fit_units(features[:0], targets[:0], STRENGTH, Bags(features, lengths, targets))
     scores = (features @ weights)[:300].reshape(30, 10)
     assert (scores.argmax(axis=1) == 0).mean() > 0.9

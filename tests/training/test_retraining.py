@@ -22,7 +22,14 @@ from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
 from mechtag.training.mlflow_runs import tolerated
 from mechtag.training.retraining.challenger import champion_predictions
-from mechtag.training.retraining.model_store import Places, former_of, install, keep_challenger, keep_champion, recover
+from mechtag.training.retraining.model_store import (
+    ModelPaths,
+    former_of,
+    install,
+    keep_challenger,
+    keep_champion,
+    recover,
+)
 from mechtag.training.train import train
 from tests.support.command import call
 from tests.support.paths import ROOT
@@ -38,7 +45,7 @@ def follow(project: Project) -> None:
     keep_challenger(project.places, project.challenger.folder, project.version, {})
 
 
-def in_use(places: Places) -> tuple[str, set[str], str]:
+def in_use(places: ModelPaths) -> tuple[str, set[str], str]:
     """Model, makers of the out-of-fold predictions, and version of the annotations, which belong together."""
     documents = read_predictions(places.out_of_fold / "documents.parquet")
     return load_model(places.model).config.model_id, {row.model_id for row in documents}, version_in_use(places.added)
@@ -184,7 +191,7 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
     with locked(Path(taken)):
         for words in ([], ["--rollback"]):
             status, _, message = call("retrain", *words)
-            assert (status, f"{taken}: another run of mechtag is writing there" in message) == (1, True)
+            assert (status, f"{taken}: another run of mechtag is writing to it" in message) == (1, True)
         assert call("retrain", "--history")[0] == 0
     assert "another run" not in call("retrain")[2]
 

@@ -25,9 +25,9 @@ from mechtag.training.calibration import (
     safe_no,
 )
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
-from mechtag.training.finetuning.trainers import Frozen
+from mechtag.training.finetuning.trainers import FrozenTrainer
 from mechtag.training.heads import assign_folds, fit, fit_heads, score_texts
-from mechtag.training.multiple_instance import Wholes, fit_units
+from mechtag.training.multiple_instance import Bags, fit_units
 from tests.support.toy import WordEncoder, fruit_documents
 
 SETTINGS = TrainSettings(folds=4)
@@ -101,7 +101,7 @@ def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Co
     ]
     judged = [row for row in np.flatnonzero(kept) if fruit_corpus.document_targets[row, 0] == 1]
     papers = [fruit_corpus.rows()[row] for row in judged]
-    wholes = Wholes(
+    wholes = Bags(
         features[np.concatenate(papers)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
     )
     expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], SETTINGS.regularisation, wholes)
@@ -126,7 +126,7 @@ def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> Non
     assert not np.allclose(counted.weights, one.weights, atol=1e-3)
 
 
-def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: Frozen) -> None:
+def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
     fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     held_out = fitted.fold == 2
     heads = fit_heads(fruit_corpus, ~held_out, SETTINGS)
@@ -195,7 +195,11 @@ def test_texts_without_a_common_word_give_no_terms() -> None:
 
 
 def test_what_the_words_say_is_learnt(
-    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+    fruit: Codebook,
+    fruit_corpus: Corpus,
+    word_encoder: WordEncoder,
+    fruit_definitions: Definitions,
+    frozen: FrozenTrainer,
 ) -> None:
     fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
@@ -208,7 +212,11 @@ def test_what_the_words_say_is_learnt(
 
 
 def test_label_without_examples_is_scored_by_its_definition(
-    fruit: Codebook, fruit_corpus: Corpus, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+    fruit: Codebook,
+    fruit_corpus: Corpus,
+    word_encoder: WordEncoder,
+    fruit_definitions: Definitions,
+    frozen: FrozenTrainer,
 ) -> None:
     fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     plum = fruit.keys.index("plum")
@@ -221,7 +229,7 @@ def test_label_without_examples_is_scored_by_its_definition(
     assert jam.scores[1 + plum] > roof.scores[1 + plum]
 
 
-def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus, frozen: Frozen) -> None:
+def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
     first, second = (fit(fruit_corpus, frozen, SETTINGS, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.held_out.units, second.held_out.units)
     np.testing.assert_array_equal(first.held_out.documents, second.held_out.documents)
@@ -250,7 +258,7 @@ def test_records_of_which_none_is_relevant_are_refused(
 
 
 def test_where_all_records_are_relevant_relevance_is_left_out(
-    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
 ) -> None:
     documents = [document for document in fruit_documents(60) if document.relevant]
     corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
@@ -263,7 +271,7 @@ def test_where_all_records_are_relevant_relevance_is_left_out(
 
 
 def test_papers_coded_only_as_a_whole_teach_their_labels(
-    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: Frozen
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
 ) -> None:
     """No sentence is coded, and still the sentence that carries a label gets the highest score."""
     documents = [replace(document, sentence_labels=None) for document in fruit_documents(80)]

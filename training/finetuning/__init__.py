@@ -1,1 +1,1 @@
-"""Fine-tuning of the encoder."""
+"""Fine-tune the encoder."""

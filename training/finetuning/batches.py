@@ -1,4 +1,4 @@
-"""What an encoder is tuned on: texts as tokens, targets as tensors, batches of items."""
+"""Data for fine-tuning: texts as tokens, targets as tensors, and batches of items."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mechtag.training.dataset import NO_DOCUMENT, Corpus
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """A corpus as tuning sees it. An item is an array of units that belong into one batch.
+class TuningCorpus:
+    """A corpus prepared for fine-tuning. An item is an array of units that must be in one batch.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Lessons:
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         See `Corpus.whole_targets`.
     papers, exemplars : list of ndarray
-        Items: all units of a paper, and each exemplar alone.
+        Items: the units of each paper, and each exemplar on its own.
     """
 
     tokens: list[list[int]]
@@ -41,18 +41,18 @@ class Lessons:
 
     @property
     def has_positives(self) -> bool:
-        """Whether anything carries a label."""
+        """Return whether any unit or paper carries a label."""
         return bool((self.unit_targets[:, 1:] == 1).any() or (self.whole_targets[:, 1:] == 1).any())
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Items that were judged for a label: single units, and papers coded only as a whole."""
+        """Return the items judged for a label: single units, and papers coded only as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Give the labels of items of ``judged_items``, shape (n_items, n_labels)."""
+        """Return the labels of items from ``judged_items``, shape (n_items, n_labels)."""
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]
@@ -66,15 +66,15 @@ def _judged(targets: Tensor) -> NDArray[np.bool_]:
     return judged
 
 
-def make_lessons(corpus: Corpus, encoder: TransformerEncoder) -> Lessons:
-    """Cut a corpus into tokens, and lay its targets on the encoder's device."""
+def prepare_corpus(corpus: Corpus, encoder: TransformerEncoder) -> TuningCorpus:
+    """Tokenise a corpus, and move its targets to the encoder's device."""
     device = encoder.model.device
-    return Lessons(
+    return TuningCorpus(
         tokens=encoder.tokens(corpus.texts),
         unit_targets=torch.tensor(corpus.unit_targets, dtype=torch.float32, device=device),
         document=corpus.document,
         whole_targets=torch.tensor(corpus.whole_targets(), dtype=torch.float32, device=device),
-        papers=corpus.rows(),
+        papers=corpus.rows_by_document(),
         exemplars=[np.array([unit]) for unit in np.flatnonzero(corpus.document == NO_DOCUMENT)],
     )
 
@@ -82,9 +82,9 @@ def make_lessons(corpus: Corpus, encoder: TransformerEncoder) -> Lessons:
 def cut_batches(
     items: Sequence[Index], lengths: Sequence[int], budget: int, generator: np.random.Generator
 ) -> Iterator[list[Index]]:
-    """Cut items, in their order, into batches of about ``budget`` tokens.
+    """Group items, in order, into batches of about ``budget`` tokens.
 
-    Of an item that is longer than that, units are drawn at random, at least one.
+    If an item is longer than that, units are drawn from it at random, at least one.
 
     Parameters
     ----------

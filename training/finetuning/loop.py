@@ -26,7 +26,7 @@ from mechtag.models.encoder import TransformerEncoder
 from mechtag.models.features import definition_texts
 from mechtag.models.weight_changes import HIGH, LOW, Arrays
 from mechtag.training.dataset import Corpus
-from mechtag.training.finetuning.batches import Lessons, cut_batches, make_lessons
+from mechtag.training.finetuning.batches import TuningCorpus, cut_batches, prepare_corpus
 from mechtag.training.finetuning.losses import ContrastiveLoss, Objective, SentenceAndPaperLoss
 
 EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
@@ -34,14 +34,14 @@ EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """Tensors by name, and the loss on the held-out papers before the first and after each epoch."""
+    """Tensors by name, and the losses on the held-out papers before the first and after each epoch."""
 
     tensors: Mapping[str, Tensor]
     losses: tuple[float, ...]
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Hash a corpus, without its vectors, together with what else an outcome depends on."""
+    """Return a hash of a corpus, without its vectors, and of the circumstances that affect the result."""
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):
@@ -50,28 +50,28 @@ def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
 
 
 class Checkpoints:
-    """The folder of one tuning; with ``folder=None`` nothing is kept."""
+    """Checkpoints of one fine-tuning run in a folder; with ``folder=None`` nothing is saved."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def save_epoch(self, state: State) -> None:
-        """Keep the state after an epoch, instead of that before it."""
+        """Save the state after an epoch, replacing the previous one."""
         if self._folder:
             _write(self._folder / EPOCH, state)
 
     def save_finished(self, state: State) -> None:
-        """Keep the outcome, and drop the state of the last epoch."""
+        """Save the final state, and delete the state of the last epoch."""
         if self._folder:
             _write(self._folder / FINISHED, state)
             (self._folder / EPOCH).unlink(missing_ok=True)
 
     def epoch(self) -> State | None:
-        """Give the state to go on from; raises `MechtagError` if its file is damaged."""
+        """Return the state to resume from, or ``None``; raise `MechtagError` if its file is damaged."""
         return _read(self._folder / EPOCH) if self._folder else None
 
     def finished(self) -> State | None:
-        """Give the outcome, if there is one; raises `MechtagError` if its file is damaged."""
+        """Return the final state, or ``None``; raise `MechtagError` if its file is damaged."""
         return _read(self._folder / FINISHED) if self._folder else None
 
 
@@ -97,28 +97,28 @@ Progress = Callable[[int], None]
 WARM_UP = 0.1
 WEIGHT_DECAY = 0.01
 MAX_GRADIENT = 1.0
-# Each layer learns this much more slowly than the one above it: the lower ones know the
-# language, the upper ones the task (Howard and Ruder 2018).
+# Factor of the learning rate from each layer to the one below: lower layers encode the language
+# and need less change than upper ones (Howard and Ruder 2018).
 LAYER_DECAY = 0.9
 HEAD_RATE = 3e-3
-# Low-rank changes want about ten times the rate of whole weights.
+# Low-rank changes need about ten times the learning rate of whole weights.
 LORA_RATE = 10.0
 LORA_SCALE = 2.0
-# Word vectors see too few words to be tuned on, and are most of a small model's weights;
-# the pooler is not in use.
+# Word vectors, most of a small model's weights, are not fine-tuned, because the texts have too few
+# words for that; the pooler is not used.
 _LEFT_ALONE = ("embed", "pooler")
 _LAYER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is minimised, and whether by low-rank changes."""
+    """The objective to minimise, and whether low-rank changes are trained."""
 
     objective: type[SentenceAndPaperLoss] | type[ContrastiveLoss]
     low_rank: bool = False
 
 
-# By the name of the trainer.
+# Methods by name of the trainer.
 METHODS = {
     "full": Method(SentenceAndPaperLoss),
     "lora": Method(SentenceAndPaperLoss, low_rank=True),
@@ -128,12 +128,12 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning gives.
+    """Result of fine-tuning.
 
     Attributes
     ----------
     losses
-        On the held-out papers, before the first epoch and after each; empty without such papers.
+        Losses on the held-out papers, before the first epoch and after each; empty without such papers.
     """
 
     arrays: Arrays
@@ -151,18 +151,18 @@ def tune(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Tune an encoder on a corpus; the encoder itself stays as it is.
+    """Fine-tune a copy of an encoder on a corpus.
 
-    The same arguments give the same weights on the same machine; no other random state is
-    touched. With a work folder, a tuning that was interrupted goes on after its last epoch,
-    and one that was finished is read.
+    The same arguments yield the same weights on the same machine; the global random state is
+    not changed. With a work folder, an interrupted run resumes after its last epoch, and the
+    result of a finished run is loaded.
 
     Parameters
     ----------
     corpus
-        With the vectors that the encoder gives.
+        Corpus with the vectors of ``encoder``.
     on_progress
-        Called with the number of epochs that are over, skipped ones included.
+        Called with the number of epochs finished since the last call, including skipped ones.
     """
     circumstances = {
         "settings": settings.model_dump(),
@@ -176,7 +176,7 @@ def tune(
     state = checkpoints.finished()
     if state is None:
         run = _Run(encoder, codebook, corpus, method, settings, seed)
-        state = run.to_the_end(checkpoints, on_progress)
+        state = run.finish(checkpoints, on_progress)
         checkpoints.save_finished(state)
     else:
         on_progress(settings.epochs)
@@ -184,7 +184,7 @@ def tune(
 
 
 class _Run:
-    """One tuning with all its state."""
+    """One fine-tuning run with all its state."""
 
     def __init__(
         self,
@@ -204,25 +204,25 @@ class _Run:
             [ids for ids, own in zip(tokens, owner, strict=True) if own == label] for label in range(owner[-1] + 1)
         ]
         held_out = hold_out(corpus, settings.validation, np.random.default_rng(seed))
-        exam = make_lessons(corpus.keep(held_out, exemplars=False), encoder)
-        self._exam = exam if exam.has_positives else None
-        learnt = corpus.keep(~held_out) if self._exam else corpus
-        self._lessons = make_lessons(learnt, encoder)
+        validation = prepare_corpus(corpus.keep(held_out, exemplars=False), encoder)
+        self._validation = validation if validation.has_positives else None
+        learnt = corpus.keep(~held_out) if self._validation else corpus
+        self._data = prepare_corpus(learnt, encoder)
         with _seeded(seed):
             self._trained = _make_trainable(self._encoder.model, settings.lora_rank if method.low_rank else None)
             self._objective: Objective = method.objective(encoder.size, corpus.unit_targets.shape[1], self._device)
-            self._objective.start(learnt, self._lessons, self._definition_vectors(None).detach())
+            self._objective.start(learnt, self._data, self._definition_vectors(None).detach())
         rate = settings.learning_rate * (LORA_RATE if method.low_rank else 1.0)
         self._optimizer = torch.optim.AdamW(list(_groups(self._trained, rate)), weight_decay=WEIGHT_DECAY)
         if own := self._objective.parameters():
             self._optimizer.add_param_group({"params": own, "lr": HEAD_RATE, "peak": HEAD_RATE, "weight_decay": 0.0})
         self._parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
 
-    def to_the_end(self, checkpoints: Checkpoints, on_progress: Progress) -> State:
-        """Go through the epochs, from the last checkpoint on, and give the best weights."""
+    def finish(self, checkpoints: Checkpoints, on_progress: Progress) -> State:
+        """Run the remaining epochs after the last checkpoint, and return the best weights."""
         found = checkpoints.epoch()
         if found is None:
-            losses: tuple[float, ...] = (self._examine(),) if self._exam else ()
+            losses: tuple[float, ...] = (self._validate(),) if self._validation else ()
             best = self._weights()
             epochs = 0
         else:
@@ -232,9 +232,9 @@ class _Run:
         while epochs < self._settings.epochs and not self._out_of_patience(losses):
             self._epoch(epochs)
             epochs += 1
-            if self._exam:
-                losses = (*losses, self._examine())
-            if not self._exam or losses[-1] == min(losses):
+            if self._validation:
+                losses = (*losses, self._validate())
+            if not self._validation or losses[-1] == min(losses):
                 best = self._weights()
             checkpoints.save_epoch(self._snapshot(best, losses, epochs))
             on_progress(1)
@@ -245,10 +245,10 @@ class _Run:
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self._settings.patience
 
     def _epoch(self, epoch: int) -> None:
-        """Go through the lessons once. Random numbers depend on the epoch alone, so that one can go on after any."""
+        """Run one epoch. Random numbers depend on the epoch only, so that a run can resume after any epoch."""
         generator = np.random.default_rng([self._seed, epoch])
-        lengths = [len(ids) for ids in self._lessons.tokens]
-        items = self._objective.items(self._lessons, generator)
+        lengths = [len(ids) for ids in self._data.tokens]
+        items = self._objective.items(self._data, generator)
         batches = list(cut_batches(items, lengths, self._settings.batch_tokens, generator))
         self._encoder.model.train()
         with _seeded(int(generator.integers(2**31))):
@@ -257,33 +257,33 @@ class _Run:
                 for group in self._optimizer.param_groups:
                     group["lr"] = group["peak"] * share
                 self._optimizer.zero_grad()
-                self._loss(self._lessons, batch, generator).backward()  # type: ignore[no-untyped-call]
+                self._loss(self._data, batch, generator).backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT)
                 self._optimizer.step()
 
-    def _loss(self, lessons: Lessons, batch: Sequence[Index], generator: np.random.Generator | None) -> Tensor:
-        tokens = [lessons.tokens[unit] for units in batch for unit in units]
+    def _loss(self, data: TuningCorpus, batch: Sequence[Index], generator: np.random.Generator | None) -> Tensor:
+        tokens = [data.tokens[unit] for units in batch for unit in units]
         with _low_precision(self._device):
             vectors = self._encoder.embed(tokens, self._settings.batch_tokens // 2)
             definitions = self._definition_vectors(generator)
-        return self._objective.loss(lessons, batch, vectors, definitions)
+        return self._objective.loss(data, batch, vectors, definitions)
 
     def _definition_vectors(self, generator: np.random.Generator | None) -> Tensor:
-        """Encode one text a label: any of its definition and rules, or, without generator, the definition."""
+        """Encode one text per label: a random one of its definition and rules, or without generator the definition."""
         chosen = [own[generator.integers(len(own)) if generator else 0] for own in self._definitions]
         return self._encoder.embed(chosen, self._settings.batch_tokens)
 
-    def _examine(self) -> float:
-        """Give the mean loss on the held-out papers, weighted by the items of a batch."""
-        assert self._exam is not None
+    def _validate(self) -> float:
+        """Return the mean loss on the held-out papers, weighted by the number of items per batch."""
+        assert self._validation is not None
         generator = np.random.default_rng(self._seed)
-        items = self._objective.items(self._exam, generator)
-        lengths = [len(ids) for ids in self._exam.tokens]
+        items = self._objective.items(self._validation, generator)
+        lengths = [len(ids) for ids in self._validation.tokens]
         self._encoder.model.eval()
         total = 0.0
         with torch.no_grad():
             for batch in cut_batches(items, lengths, self._settings.batch_tokens, generator):
-                total += float(self._loss(self._exam, batch, None)) * len(batch)
+                total += float(self._loss(self._validation, batch, None)) * len(batch)
         return total / max(1, len(items))
 
     def _weights(self) -> dict[str, Tensor]:
@@ -317,7 +317,7 @@ class _Run:
 
 
 def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Mask:
-    """Draw papers for finding the best epoch, the same share of relevant and irrelevant ones."""
+    """Draw validation papers, the same share of relevant and irrelevant ones."""
     held_out = np.zeros(corpus.n_documents, dtype=bool)
     for kind in (0, 1):
         rows = generator.permutation(np.flatnonzero(corpus.document_targets[:, 0] == kind))
@@ -326,12 +326,12 @@ def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Ma
 
 
 def rate_share(progress: float) -> float:
-    """Share of the peak learning rate: up over the first tenth, then down to nothing, both in a line."""
+    """Return the share of the peak learning rate: a linear rise over the first tenth, then a linear decay to zero."""
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def _make_trainable(model: nn.Module, rank: int | None) -> dict[str, nn.Parameter]:
-    """Choose what is trained, with low-rank changes where a rank is given; by the name it is stored under."""
+    """Return the trainable parameters by their stored name, after adding low-rank changes if ``rank`` is set."""
     if rank is not None:
         from peft import LoraConfig, inject_adapter_in_model
 
@@ -356,7 +356,7 @@ def _learns(name: str) -> bool:
 
 
 def _groups(trained: Mapping[str, nn.Parameter], rate: float) -> Iterator[dict[str, Any]]:
-    """Give the parameters to the optimiser, those of lower layers with lower rates."""
+    """Yield parameter groups for the optimiser, with lower learning rates for lower layers."""
     layers = {name: int(found[1]) for name in trained if (found := _LAYER.search(name))}
     top = max(layers.values(), default=0)
     for layer in range(top + 1):
@@ -371,17 +371,17 @@ def _low_precision(device: torch.device) -> torch.autocast:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 itself; where it only imitates that, it is slower."""
+    """Return whether the device supports bfloat16 natively; emulation would be slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Older versions of torch cannot tell.
+    # Older versions of torch lack this function.
     able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch, and put its random state back afterwards."""
+    """Seed torch, and restore its random state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

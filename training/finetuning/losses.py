@@ -1,4 +1,4 @@
-"""What tuning an encoder minimises, in torch."""
+"""Losses for fine-tuning an encoder, in torch."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize, sof
 
 from mechtag.core.arrays import Index
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
-from mechtag.training.finetuning.batches import Lessons
+from mechtag.training.finetuning.batches import TuningCorpus
 from mechtag.training.multiple_instance import SHARPNESS
 
-# Vectors have unit length, so weights on them would have to grow large without this.
+# Vectors have unit length, so without this factor their weights would have to become large.
 VECTOR_SCALE = 10.0
-# A rare label's positives weigh more, up to this.
+# Largest weight of the positives of rare labels.
 MAX_POSITIVE_WEIGHT = 10.0
-# Strength of the ridge on the heads that tuning starts from, a sentence.
+# Ridge penalty on the initial heads.
 RIDGE = 1e-3
 WARM_UP_STEPS = 60
-# Cosines are divided by this before pairs compete (0.05 to 0.1 is usual with unit vectors).
+# Cosines are divided by this in the contrastive loss (0.05 to 0.1 is usual with unit vectors).
 TEMPERATURE = 0.1
 
 
 class Objective(Protocol):
-    """A loss over items of a corpus: units that must stand in one batch."""
+    """Interface of a loss over items of a corpus, which are units that must be in one batch."""
 
-    def start(self, corpus: Corpus, lessons: Lessons, definitions: Tensor) -> None:
-        """Set the objective's own parameters from the vectors of the untuned encoder."""
+    def start(self, corpus: Corpus, data: TuningCorpus, definitions: Tensor) -> None:
+        """Initialise the objective's own parameters from the vectors of the original encoder."""
         ...
 
     def parameters(self) -> list[nn.Parameter]:
-        """Give the objective's own parameters."""
+        """Return the objective's own parameters."""
         ...
 
-    def items(self, lessons: Lessons, generator: np.random.Generator) -> list[Index]:
-        """Give the units of each item of an epoch, in random order."""
+    def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
+        """Return the items of an epoch, in random order."""
         ...
 
-    def loss(self, lessons: Lessons, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-        """Give the loss of a batch of items.
+    def loss(self, data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
+        """Return the loss of a batch of items.
 
         Parameters
         ----------
         vectors : Tensor, shape (n_units, size)
-            Of the units of the items, one item after another.
+            Vectors of the units of all items, in item order.
         definitions : Tensor, shape (n_labels, size)
         """
         ...
 
 
-def pool(scores: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Pool with gradients: relevance, the first column, by the mean, labels as `training.multiple_instance` does."""
+def pool_tensor(scores: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Pool with gradients: relevance, the first column, by the mean, and labels as in `training.multiple_instance`."""
     parts = nn.utils.rnn.pad_sequence(list(torch.split(scores, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths, device=scores.device)[:, None]
     there = torch.arange(parts.shape[1], device=scores.device) < counts
@@ -63,7 +63,7 @@ def pool(scores: Tensor, lengths: Sequence[int]) -> Tensor:
 
 
 def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Tensor:
-    """Mean binary cross-entropy over what was judged; NaN in ``targets`` counts for nothing."""
+    """Return the mean binary cross-entropy over judged targets; NaN targets are ignored."""
     judged = ~targets.isnan()
     losses = binary_cross_entropy_with_logits(
         scores, targets.nan_to_num(), pos_weight=positive_weight, reduction="none"
@@ -72,80 +72,80 @@ def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Negatives a positive of each column, at least 1 and at most ``MAX_POSITIVE_WEIGHT``."""
+    """Return the number of negatives per positive in each column, between 1 and ``MAX_POSITIVE_WEIGHT``."""
     positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
     return (negatives / positives.clamp(min=1)).clamp(1.0, MAX_POSITIVE_WEIGHT)
 
 
 class SentenceAndPaperLoss:
-    """Cross-entropy of sentences where they were coded, and of papers where only those were.
+    """Cross-entropy of coded sentences, and of papers that were coded only as a whole.
 
-    A unit's score is a linear head on its vector plus its cosine with the label's
-    definition, times a factor that all labels share, so that a label without examples is
-    scored by its definition. A paper's score is pooled from its units (multiple-instance
-    learning), with an intercept of its own. Relevance is always a paper's, and pools by
-    the mean.
+    The score of a unit is a linear function of its vector plus its cosine with the label's
+    definition times a factor shared by all labels, so that labels without examples are
+    scored by their definition. The score of a paper is pooled from its units
+    (multiple-instance learning), with a separate intercept. Relevance applies to papers
+    only, and is pooled by the mean.
     """
 
     def __init__(self, size: int, n_columns: int, device: torch.device) -> None:
         self.weights = nn.Parameter(torch.zeros(n_columns, size, device=device))
         self.intercept = nn.Parameter(torch.zeros(n_columns, device=device))
         self.paper_intercept = nn.Parameter(torch.zeros(n_columns, device=device))
-        # Factor of the cosine, and the intercept that goes with it.
+        # Factor of the cosine, and the corresponding intercept.
         self.likeness = nn.Parameter(torch.tensor([1.0, 0.0], device=device))
         self.sentence_weight = torch.ones(n_columns, device=device)
         self.paper_weight = torch.ones(n_columns, device=device)
 
     def parameters(self) -> list[nn.Parameter]:
-        """See `Objective.parameters`."""
+        """Return the objective's own parameters."""
         return [self.weights, self.intercept, self.paper_intercept, self.likeness]
 
-    def start(self, corpus: Corpus, lessons: Lessons, definitions: Tensor) -> None:
-        """Fit the heads alone, so that what they unlearn does not spoil the encoder (Kumar et al. 2022, LP-FT)."""
-        self.sentence_weight = positive_weights(lessons.unit_targets)
-        self.paper_weight = positive_weights(lessons.whole_targets)
+    def start(self, corpus: Corpus, data: TuningCorpus, definitions: Tensor) -> None:
+        """Fit the heads first, so that random heads do not distort the encoder (Kumar et al. 2022, LP-FT)."""
+        self.sentence_weight = positive_weights(data.unit_targets)
+        self.paper_weight = positive_weights(data.whole_targets)
         vectors = torch.from_numpy(corpus.vectors).to(self.weights.device)
-        everything = [*lessons.papers, *lessons.exemplars]
+        everything = [*data.papers, *data.exemplars]
         vectors = vectors[np.concatenate(everything)]
         optimizer = torch.optim.LBFGS(self.parameters(), max_iter=WARM_UP_STEPS, line_search_fn="strong_wolfe")
 
         def step() -> Tensor:
             optimizer.zero_grad()
-            loss = self.loss(lessons, everything, vectors, definitions) + RIDGE * self.weights.square().sum()
+            loss = self.loss(data, everything, vectors, definitions) + RIDGE * self.weights.square().sum()
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
         optimizer.step(step)  # type: ignore[no-untyped-call]
 
-    def items(self, lessons: Lessons, generator: np.random.Generator) -> list[Index]:
-        """Give every paper and every exemplar."""
-        everything = [*lessons.papers, *lessons.exemplars]
+    def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
+        """Return every paper and every exemplar, in random order."""
+        everything = [*data.papers, *data.exemplars]
         return [everything[place] for place in generator.permutation(len(everything))]
 
     def scores(self, vectors: Tensor, definitions: Tensor) -> Tensor:
-        """Score units, shape (n_units, 1 + n_labels)."""
+        """Return the scores of units, shape (n_units, 1 + n_labels)."""
         likeness = self.likeness[0] * VECTOR_SCALE * (vectors @ definitions.T) + self.likeness[1]
         return VECTOR_SCALE * (vectors @ self.weights.T) + self.intercept + nn.functional.pad(likeness, (1, 0))
 
-    def loss(self, lessons: Lessons, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-        """Add the losses of sentences and of papers; see `Objective.loss`."""
+    def loss(self, data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
+        """Return the sum of the losses of sentences and papers; see `Objective.loss`."""
         scores = self.scores(vectors, definitions)
-        loss = judged_loss(scores, lessons.unit_targets[np.concatenate(batch)], self.sentence_weight)
-        owners = [int(lessons.document[units[0]]) for units in batch]
+        loss = judged_loss(scores, data.unit_targets[np.concatenate(batch)], self.sentence_weight)
+        owners = [int(data.document[units[0]]) for units in batch]
         whole = [place for place, owner in enumerate(owners) if owner != NO_DOCUMENT]
         if not whole:
             return loss
-        pooled = pool(scores, [len(units) for units in batch]) + self.paper_intercept
-        targets = lessons.whole_targets[[owners[place] for place in whole]]
+        pooled = pool_tensor(scores, [len(units) for units in batch]) + self.paper_intercept
+        targets = data.whole_targets[[owners[place] for place in whole]]
         return loss + judged_loss(pooled[whole], targets, self.paper_weight)
 
 
 class ContrastiveLoss:
-    """Texts that share a label are drawn together, texts that share none apart, as SetFit does (Tunstall et al. 2022).
+    """Contrastive loss: attract texts that share a label and repel others, as in SetFit (Tunstall et al. 2022).
 
     The texts are coded sentences, exemplars, papers coded only as a whole (the mean of
-    their units), and one definition or rule of each label. A pair of which it is not known
-    whether it shares a label counts for nothing. Each positive pair competes with the
+    their units), and one definition or rule of each label. Pairs for which it is unknown
+    whether they share a label are ignored. Each positive pair is contrasted with the
     negatives of its batch (Khosla et al. 2020, supervised contrastive learning).
     """
 
@@ -153,32 +153,32 @@ class ContrastiveLoss:
         self.own = torch.eye(n_columns - 1, device=device)
 
     def parameters(self) -> list[nn.Parameter]:
-        """See `Objective.parameters`."""
+        """Return the objective's own parameters."""
         return []
 
-    def start(self, corpus: Corpus, lessons: Lessons, definitions: Tensor) -> None:
-        """Nothing: there are no heads."""
+    def start(self, corpus: Corpus, data: TuningCorpus, definitions: Tensor) -> None:
+        """Do nothing, because there are no heads."""
 
-    def items(self, lessons: Lessons, generator: np.random.Generator) -> list[Index]:
-        """Give everything that carries a label, and as many others, drawn anew each epoch."""
-        items = lessons.judged_items
+    def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
+        """Return all items that carry a label, and as many others, drawn at random."""
+        items = data.judged_items
         if not items:
             return []
-        carries = (lessons.targets_of(items) == 1).any(dim=1).cpu().numpy()
+        carries = (data.targets_of(items) == 1).any(dim=1).cpu().numpy()
         carriers, others = np.flatnonzero(carries), np.flatnonzero(~carries)
         drawn = generator.choice(others, min(len(others), len(carriers)), replace=False)
         return [items[place] for place in generator.permutation(np.concatenate([carriers, drawn]))]
 
-    def loss(self, lessons: Lessons, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-        """See `Objective.loss`."""
+    def loss(self, data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
+        """Return the loss of all pairs in the batch; see `Objective.loss`."""
         means = [part.mean(dim=0) for part in torch.split(vectors, [len(units) for units in batch])]
         texts = torch.cat([normalize(torch.stack(means), dim=1), definitions])
-        targets = torch.cat([lessons.targets_of(batch), self.own])
+        targets = torch.cat([data.targets_of(batch), self.own])
         return pair_loss(texts @ texts.T / TEMPERATURE, targets)
 
 
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
-    """Loss of all pairs of a batch.
+    """Return the mean loss of all positive pairs of a batch.
 
     Parameters
     ----------

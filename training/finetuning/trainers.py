@@ -1,11 +1,10 @@
-"""Trainers: what makes the encoder whose vectors the heads are fitted on.
+"""Trainers, which produce the encoder whose vectors the heads are fitted on.
 
-``frozen`` takes it as it is. ``full`` tunes all its weights, and ``lora`` low-rank changes
-to them, on the codes of sentences and papers; ``contrastive`` tunes it on pairs of texts.
+``frozen`` leaves the encoder unchanged. ``full`` fine-tunes all its weights, and ``lora`` low-rank
+changes to them, on the codes of sentences and papers; ``contrastive`` fine-tunes it on pairs of texts.
 
-The heads, pooling and calibration are the same for all of them, and so is the codebook's
-part: its definitions are encoded by the encoder that a trainer gives, so that a label without
-examples still scores.
+Heads, pooling and calibration are the same for all trainers. The codebook's definitions are encoded
+by the resulting encoder, so that labels without examples can still be scored.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoder with what it makes of the codebook and of a corpus.
+    """An encoder, with the codebook and a corpus encoded by it.
 
-    ``tuned`` and ``losses`` are `loop.Tuned`'s; empty where the encoder was not tuned.
+    ``tuned`` and ``losses`` are as in `loop.Tuned`; empty if the encoder was not fine-tuned.
     """
 
     encoder: Encoder
@@ -44,36 +43,36 @@ class Encoded:
 
 
 class Trainer(Protocol):
-    """Gives the encoder that suits some documents of a corpus."""
+    """Interface of a trainer, which adapts an encoder to some documents of a corpus."""
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Learn an encoder and encode the whole corpus with it.
+        """Train an encoder, and encode the whole corpus with it.
 
         Parameters
         ----------
         corpus
-            As `dataset.build_corpus` made it; its vectors may be replaced.
+            Corpus from `dataset.build_corpus`; its vectors may be replaced.
         documents : ndarray of bool, shape (n_documents,)
-            Those that may be learnt from. Exemplars are always learnt from.
+            Documents that may be trained on. Exemplars are always trained on.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """Takes the encoder as it is."""
+class FrozenTrainer:
+    """Leaves the encoder unchanged."""
 
     encoder: Encoder
     definitions: Definitions
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Give the corpus back; see `Trainer.encode`."""
+        """Return the corpus unchanged; see `Trainer.encode`."""
         return Encoded(self.encoder, self.definitions, corpus)
 
 
 @dataclass(frozen=True)
-class Tuning:
-    """Tunes the encoder; parameters as in `loop.tune`."""
+class TuningTrainer:
+    """Fine-tunes the encoder; parameters as in `loop.tune`."""
 
     encoder: TransformerEncoder
     codebook: Codebook
@@ -83,7 +82,7 @@ class Tuning:
     on_progress: Progress
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Tune on some documents and encode everything again; see `Trainer.encode`."""
+        """Fine-tune on some documents, and encode the whole corpus again; see `Trainer.encode`."""
         from mechtag.training.finetuning.loop import tune
 
         tuned = tune(
@@ -110,24 +109,24 @@ def make_trainer(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Trainer:
-    """Make the trainer that the settings name.
+    """Return the trainer named in the settings.
 
     Parameters
     ----------
     definitions
-        Of the codebook, as the encoder encodes them.
+        Definitions of the codebook, encoded by ``encoder``.
     work
-        Folder for checkpoints, so that what is interrupted goes on; ``None`` for none.
+        Folder for checkpoints, from which interrupted fine-tuning resumes; ``None`` for none.
     on_progress
-        Called with the number of epochs that are over; see `count_epochs`.
+        Called with the number of epochs finished since the last call; see `count_epochs`.
     """
     if settings.trainer == "frozen":
-        return Frozen(encoder, definitions)
+        return FrozenTrainer(encoder, definitions)
     from mechtag.training.finetuning.loop import METHODS
 
-    return Tuning(encoder, codebook, METHODS[settings.trainer], settings.tuning, work, on_progress)
+    return TuningTrainer(encoder, codebook, METHODS[settings.trainer], settings.tuning, work, on_progress)
 
 
 def count_epochs(settings: TrainSettings) -> int:
-    """Give the number of epochs that one `heads.fit` goes through."""
+    """Return the number of epochs of one `heads.fit`."""
     return 0 if settings.trainer == "frozen" else settings.tuning.epochs * (settings.folds + 1)

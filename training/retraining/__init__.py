@@ -1,1 +1,1 @@
-"""A new model from new annotations, compared with the one in use."""
+"""Train a model on new annotations, and compare it with the active model."""

@@ -1,4 +1,4 @@
-"""The challenger: trained on a version of the annotations, set beside the model in use on the same papers."""
+"""The challenger: a model trained on a version of the annotations and compared with the active model."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Challenger:
-    """A model that may take the place of the one in use.
+    """A model that may replace the active one.
 
     Attributes
     ----------
     folder
-        Holds its ``model`` and what it said ``out-of-fold``.
+        Folder with its ``model`` and its ``out-of-fold`` predictions.
     documents
-        Out of fold; see `train.Trained`.
+        Out-of-fold predictions; see `train.Trained`.
     figures, losses
         As in `train.Trained`.
     """
@@ -56,19 +56,19 @@ def train_challenger(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Challenger:
-    """Train on a version of the annotations, unless that was done and finished before.
+    """Train on a version of the annotations, or load the result if this was finished before.
 
     Parameters
     ----------
     folder
-        To write to; nothing else is touched.
+        Folder for the result; nothing else is written.
     work, on_progress
         See `trainers.make_trainer`.
 
     Raises
     ------
     MechtagError
-        As `train.train`.
+        As in `train.train`.
     """
     key = _key(settings, codebook, version)
     finished = folder / _FINISHED
@@ -78,7 +78,7 @@ def train_challenger(
         save_model(trained, folder / MODEL)
         write_predictions(folder / OUT_OF_FOLD / DOCUMENTS, trained.documents)
         write_predictions(folder / OUT_OF_FOLD / SENTENCES, trained.sentences)
-        # Last, so that what was interrupted is done again.
+        # Written last, so that an interrupted training is repeated.
         write_json(finished, {"key": key, "figures": trained.figures, "losses": trained.losses})
     notes = read_json(finished)
     return Challenger(
@@ -91,7 +91,7 @@ def train_challenger(
 
 
 def _key(settings: Settings, codebook: Codebook, version: str) -> str:
-    """Hash of all that the challenger depends on."""
+    """Return a hash of everything that the challenger depends on."""
     chosen = settings.model_dump(mode="json", include={"seed", "encoder", "sentences", "train"})
     text = json.dumps([chosen, codebook.sha256, data_hashes(settings, version)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -100,30 +100,30 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Give what the model in use says of each coded record without having learnt from it.
+    """Return predictions of the active model for each coded record, made without training on that record.
 
-    Of the records that it was trained on, that is what it said out of fold; the others it
-    tags as it would any new record.
+    For records that it was trained on, these are its out-of-fold predictions; it tags the
+    others like any new record.
 
     Returns
     -------
     predictions
     new
-        Those of ``coded`` that it was not trained on.
+        Records of ``coded`` that it was not trained on.
 
     Raises
     ------
     MechtagError
-        ``out_of_fold`` holds the out-of-fold predictions of another model.
+        ``out_of_fold`` contains the out-of-fold predictions of another model.
     """
     path = out_of_fold / DOCUMENTS
     documents = read_predictions(path)
     makers = {row.model_id.split(":")[0] for row in documents}
     if makers != {champion.config.model_id}:
         raise MechtagError(
-            f"{path}: out-of-fold predictions of {', '.join(sorted(makers)) or 'no model'}, but the model in use is "
-            f"{champion.config.model_id}; there is nothing fair to compare with. Restore both from one run "
-            "('dvc checkout'), or train anew with 'mechtag train'"
+            f"{path}: out-of-fold predictions of {', '.join(sorted(makers)) or 'no model'}, but the active model is "
+            f"{champion.config.model_id}, so a fair comparison is impossible. Restore both from the same run "
+            "('dvc checkout'), or train again with 'mechtag train'"
         )
     learnt = {row.record_id for row in documents}
     new = [record for record in coded if record.record.record_id not in learnt]

@@ -1,9 +1,9 @@
-"""What a new model decides differently from the previous one, and which part of it made the difference.
+"""Explain decisions in which a new model differs from the previous one.
 
-A probability is computed in steps: sentences are scored, pooled and put through a curve, and multiplied by the
-probability of relevance; then it meets the bounds of yes and no. The steps of the old model are replaced by those of
-the new one in that order, so the probabilities in between are exact, and the step that moved it most in the direction
-of the change is named.
+A probability is computed in steps: sentences are scored, scores are pooled and calibrated, and the result is
+multiplied by the probability of relevance; then it is compared with the bounds of yes and no. The steps of the old
+model are replaced by those of the new one in this order, which yields exact intermediate probabilities. The cause of a
+change is the step that moved the probability most in the direction of the change.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from mechtag.pipeline.tagging.predict import document_of, documents_of
 STEPS = ("sentences", "calibration", "relevance")
 BOUNDS = "bounds"
 _WORDS_SHOWN = 3
-# A word that moved a score by less says nothing.
+# Lowest share of a word in the change of a score at which the word is shown.
 _TELLING = 0.05
 
 
 @dataclass(frozen=True)
 class Change:
-    """One label of one record that is decided otherwise.
+    """A changed decision on one label of one record.
 
     Attributes
     ----------
     probabilities
-        By the old model; then with the scores of sentences, with pooling and curve, and with the
-        chance of relevance of the new one, which makes it that of the new model.
+        Probability by the old model, then after replacing its sentence scores, its calibration, and its
+        probability of relevance by those of the new model; the last is that of the new model.
     cause
-        One of `STEPS`, or `BOUNDS` where the old bounds would still give the old decision.
+        One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
     why
-        In words.
+        Explanation in words.
     """
 
     record_id: str
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """Documents as one model sees them; label axis: relevance, then codebook order.
+    """Scores of documents by one model, with their parts; label axis: relevance, then codebook order.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class _Dissected:
     words : csr_matrix, shape (n_parts, n_terms)
     scores : ndarray, shape (n_documents, 1 + n_labels)
     part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        The score of each part, minus infinity where it is no content, and which part of it comes from the words and
-        from the likeness to the definition.
+        Score of each part (minus infinity if it is not content), and the contributions of its words and of its
+        similarity to the definition.
     """
 
     tagger: Tagger
@@ -88,14 +88,14 @@ def find_changes(
 ) -> list[Change]:
     """Tag records with both models, and explain each decision that differs.
 
-    Labels that only one of the codebooks has are passed over.
+    Labels that are in only one of the codebooks are ignored.
 
     Parameters
     ----------
     sentences
-        Those of a record stand together, in order.
+        Sentences of all records; those of one record are consecutive and in order.
     learnt
-        Records that only the new model has learnt from.
+        Records that only the new model was trained on.
     """
     units = units_of([document for document, _ in documents_of(records, sentences)])
     if not units.parts:
@@ -157,12 +157,12 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Probabilities of one label, one step of the old model replaced after the other, shape (n_documents, 4)."""
+    """Return probabilities of one label with the old model's steps replaced one by one, shape (n_documents, 4)."""
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Chance of a label among relevant records, scored by one model and calibrated by another."""
+        """Return the conditional probability of a label, scored by one model and calibrated by another."""
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]
         chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
@@ -176,7 +176,7 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Decide as `Calibration.decide` does, where ``relevant`` is the probability of relevance."""
+    """Return the decision as in `Calibration.decide`, where ``relevant`` is the probability of relevance."""
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
         return "no"
@@ -184,7 +184,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Name the step that moved the odds most in the direction of the change."""
+    """Return the step that changed the log probability most in the direction of the change."""
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -203,24 +203,24 @@ def _explain(
         for side in (before, after):
             calibration, column = side.tagger.calibration, _column(side.tagger, key)
             bounds.append(f"no below {calibration.low[column]:.2f}, yes from {calibration.high[column]:.2f}")
-        return f"the bounds moved: before, {bounds[0]}; now, {bounds[1]}"
+        return f"the decision bounds changed: before, {bounds[0]}; now, {bounds[1]}"
     step = STEPS.index(cause)
     moved = f"{chances[step]:.2f} to {chances[step + 1]:.2f}"
     if cause == "relevance":
-        return f"the chance that the record is relevant changed, which takes it from {moved}"
+        return f"the probability of relevance changed, which moves the probability from {moved}"
     if cause == "calibration":
-        return f"the same sentence scores now mean another probability, which takes it from {moved}"
+        return f"the same sentence scores now yield another probability, which moves from {moved}"
     if _column(before.tagger, key) == 0:
-        return f"its text as a whole scores differently, which takes it from {moved}"
+        return f"its text as a whole is scored differently, which moves the probability from {moved}"
     sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
-    return f"its sentences score differently, which takes it from {moved}: {sentence}"
+    return f"its sentences are scored differently, which moves the probability from {moved}: {sentence}"
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Say which sentence moved the record most in the direction of the change, and what moved it.
+    """Describe the sentence that contributed most to the change, and the reasons for its contribution.
 
-    A sentence's part in the change of a pooled score is its own change times its share in the
-    pooling, the mean of the share before and after.
+    The contribution of a sentence to the change of a pooled score is its own change times its
+    weight in the pooling, averaged over both models.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
@@ -233,18 +233,18 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
     terms = _terms(after, row, columns[1])
     for term, share in _terms(before, row, columns[0]).items():
         terms[term] = terms.get(term, 0.0) - share
-    telling = sorted(
+    strongest = sorted(
         (term for term in terms if words * terms[term] > _TELLING * abs(words)), key=lambda term: -abs(terms[term])
     )
-    named = f" ({', '.join(telling[:_WORDS_SHOWN])})" if telling else ""
+    named = f" ({', '.join(strongest[:_WORDS_SHOWN])})" if strongest else ""
     return (
-        f'most "{parts[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
-        f"its likeness to the definition {definitions:+.2f}"
+        f'mainly "{parts[row]}", by its words {words:+.2f}{named}, its meaning {meaning:+.2f}, '
+        f"its similarity to the definition {definitions:+.2f}"
     )
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Give the part of each term in the score of a unit."""
+    """Return the contribution of each term to the score of a part."""
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {
@@ -255,11 +255,11 @@ def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
 
 def _definition(old: Tagger, new: Tagger, key: str) -> str:
     changed = old.codebook.definitions[key] != new.codebook.definitions[key]
-    return "the definition of the label was changed" if changed else ""
+    return "the definition of the label changed" if changed else ""
 
 
 class _Neighbours:
-    """Newly coded records, to find the nearest to a record."""
+    """Newly coded records, among which to find the nearest one to a record."""
 
     def __init__(self, tagger: Tagger, learnt: Sequence[CodedRecord]) -> None:
         self._learnt = learnt
@@ -271,11 +271,11 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Name the new coding of the record itself, or the nearest new one that speaks for the change."""
+        """Describe the new coding of the record itself, or of the nearest new record that agrees with the change."""
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
-                return f"the record is among the newly coded ones: {key} {names[self._code(row, key)]}"
+                return f"the record itself was newly coded: {key} {names[self._code(row, key)]}"
         agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
         if not agreeing:
             return ""
@@ -298,22 +298,22 @@ _HEADER = (
     *(f"probability_with_new_{step}" for step in STEPS),
 )
 _CAUSES = {
-    "sentences": "sentences score otherwise (what was learnt from the new annotations, or a new definition)",
-    "calibration": "the same sentence scores mean another probability",
-    "relevance": "the chance that the record is relevant changed",
-    BOUNDS: "the probability from which yes or no is said moved",
+    "sentences": "sentences are scored differently (because of the new annotations or a new definition)",
+    "calibration": "the same sentence scores yield another probability",
+    "relevance": "the probability of relevance changed",
+    BOUNDS: "the bounds between yes, review and no changed",
 }
-# Decisions that are listed in the text; the table has all.
+# Number of decisions listed in the text; the table lists all.
 _SHOWN = 100
 
 
 def write_change_log(folder: Path, changes: Sequence[Change], records: int, champion: str, challenger: str) -> None:
-    """Write ``changes.csv``, every decision that differs, and ``changes.md``, an account of them.
+    """Write all changed decisions to ``changes.csv``, and a readable summary to ``changes.md``.
 
     Parameters
     ----------
     records
-        How many records both models tagged.
+        Number of records tagged by both models.
     champion, challenger
         Their model ids.
     """
@@ -331,7 +331,7 @@ def write_change_log(folder: Path, changes: Sequence[Change], records: int, cham
         lines += ["| label | before | after | decisions |", "|---|---|---|---|"]
         lines += [f"| {label} | {old} | {new} | {count} |" for (label, old, new), count in sorted(turns.items())]
         causes = Counter(change.cause for change in changes)
-        lines += ["", "Why, by the step that moved most in the direction of the change:", ""]
+        lines += ["", "Causes, by the step that contributed most to the change:", ""]
         lines += [f"- {count}: {_CAUSES[cause]}" for cause, count in causes.most_common()]
         lines.append("")
     for change in changes[:_SHOWN]:
@@ -340,7 +340,7 @@ def write_change_log(folder: Path, changes: Sequence[Change], records: int, cham
             f"({change.probabilities[0]:.2f}) to {change.new} ({change.probabilities[-1]:.2f}): {_plain(change.why)}"
         )
     if len(changes) > _SHOWN:
-        lines += ["", f"The other {len(changes) - _SHOWN} are in changes.csv."]
+        lines += ["", f"The other {len(changes) - _SHOWN} decisions are in changes.csv."]
     write_text(folder / "changes.md", "\n".join(lines).rstrip() + "\n")
 
 
@@ -351,6 +351,6 @@ def _cells(change: Change) -> list[object]:
 
 
 def _plain(text: str) -> str:
-    """Text from exports as Markdown shows it, without what Markdown or HTML would act on."""
+    """Return text on one line, with characters that are special in Markdown or HTML escaped."""
     kept = " ".join(text.split())
     return "".join(f"\\{char}" if char in "\\`*_[]<>|" else char for char in kept)

@@ -1,4 +1,4 @@
-"""Papers that accuracy is measured on must not be learnt from, under whatever guise they come in."""
+"""Find test papers among the training records, also as duplicates or paraphrases."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings
 from mechtag.models.encoder import Encoder, Vectors
-from mechtag.pipeline.dedupe.comparable import traits
-from mechtag.pipeline.dedupe.rules import compare
+from mechtag.pipeline.dedupe.comparable import comparable_fields
+from mechtag.pipeline.dedupe.rules import compare_records
 from mechtag.pipeline.text.sentences import split
 
-# A title and a sentence or two say too little to be told from those of other papers.
+# A title with one or two sentences is too short to be distinguished from those of other papers.
 _MIN_UNITS = 3
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A record that may be a test paper, or tell of one.
+    """A record that may be a test paper, or describe one.
 
     Attributes
     ----------
     title
-        Of the record.
+        Title of the record.
     reason
-        In what it is like which test paper.
+        Which test paper it resembles, and how.
     """
 
     record_id: str
@@ -36,31 +36,31 @@ class Leak:
 
 
 def find_leaks(records: Sequence[Record], test: Sequence[Record], encoder: Encoder, settings: Settings) -> list[Leak]:
-    """Compare records that shall be learnt from with the test papers, each pair in four ways.
+    """Compare training records with the test papers, each pair in four ways.
 
-    By identifier (record id, DOI, PubMed id); by the rules for duplicates, where a pair that
-    they leave to a person counts too, for here a doubt costs one annotation and a miss the
-    test; by the study they are about, where both say it in the field ``retrain.group_field``;
-    and by their wording, see `likeness`.
+    They are compared by identifier (record id, DOI, PubMed id); by the rules for duplicates,
+    where uncertain pairs also count, because a false alarm costs one annotation but a miss
+    spoils the test; by their study, if both have the field ``retrain.group_field``; and by
+    their wording, see `likeness`.
 
     Returns
     -------
     list of Leak
-        At most one a record, in the order of ``records``: the first reason found.
+        At most one per record, in the order of ``records``, with the first reason found.
     """
     wanted = [*records, *test]
-    described = [traits(record) for record in wanted]
+    described = [comparable_fields(record) for record in wanted]
     vectors = _unit_vectors(wanted, encoder, settings)
     leaks = []
     for row, record in enumerate(records):
         for column, paper in enumerate(test, start=len(records)):
-            verdict = compare(described[row], described[column], settings.dedupe)
+            comparison = compare_records(described[row], described[column], settings.dedupe)
             reasons = _said(record, paper, settings.retrain.group_field)
-            if verdict.same or (verdict.same is None and verdict.reason):
-                reasons = [*reasons, verdict.reason]
+            if comparison.same or (comparison.same is None and comparison.reason):
+                reasons = [*reasons, comparison.reason]
             alike = likeness(vectors[row], vectors[column])
             if alike >= settings.retrain.paraphrase:
-                reasons = [*reasons, f"nearly the same text (likeness {alike:.2f})"]
+                reasons = [*reasons, f"nearly the same text (similarity {alike:.2f})"]
             if reasons:
                 leaks.append(Leak(record.record_id, record.title, f"{reasons[0]} as test paper: {paper.title}"))
                 break
@@ -68,14 +68,14 @@ def find_leaks(records: Sequence[Record], test: Sequence[Record], encoder: Encod
 
 
 def likeness(first: Vectors, second: Vectors) -> float:
-    """Tell how much of the shorter text the other says too.
+    """Return how much of one text is repeated in the other.
 
-    Each sentence of one text is given the cosine of its nearest sentence in the other; the
-    mean of these, in the direction in which it is higher. 0 where either text has fewer than three.
+    The likeness is the mean, over the sentences of one text, of the cosine with the nearest sentence of the
+    other text, in the direction in which this is higher; 0 if either text has fewer than three sentences.
 
-    Measured with all-MiniLM-L6-v2: of the 25,200 pairs that the papers of the coded records, the gold standard
-    and the search update form, half are under 0.34, 99.9% under 0.57, and two over 0.63; four synopses
-    told anew in other words are at 0.65 to 0.74 with the original.
+    Measured with all-MiniLM-L6-v2 on the 25,200 pairs of papers from the coded records, the gold standard and
+    the search update: half are below 0.34, 99.9% below 0.57, and two above 0.63. Four paraphrased synopses have
+    a likeness of 0.65 to 0.74 to the original.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def likeness(first: Vectors, second: Vectors) -> float:
 
 
 def _said(record: Record, paper: Record, group_field: str) -> list[str]:
-    """Reasons that stand in the records themselves."""
+    """Return the reasons found in the metadata of the records."""
     pairs = {
         "record id": (record.record_id, paper.record_id),
         "DOI": (record.doi, paper.doi),
@@ -107,7 +107,7 @@ def _group(record: Record, field: str) -> str:
 
 
 def _unit_vectors(records: Sequence[Record], encoder: Encoder, settings: Settings) -> list[Vectors]:
-    """Vectors of the title and the sentences of each record; two records may share an id."""
+    """Return the vectors of the title and the sentences of each record; records may share an id."""
     units: list[str] = []
     lengths = []
     for record in records:

@@ -1,8 +1,8 @@
-"""Putting another model in the place of the one in use, and back: whole or not at all.
+"""Replace the active model atomically, and roll back to earlier models.
 
-Each model that is or was in use is kept in a folder of its own, with its out-of-fold
-predictions and the version of the annotations it learnt from. To install one, what shall be
-done is written down first; an installation that was interrupted is finished by `recover`.
+Each current or former active model is kept in its own folder, with its out-of-fold predictions
+and the version of the annotations it was trained on. An installation is first recorded in a
+journal, from which `recover` completes it if it was interrupted.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _JOURNAL = "installing.json"
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where things lie.
+class ModelPaths:
+    """Paths of the active model and of kept models.
 
     Attributes
     ----------
     model, out_of_fold
-        Of the model in use.
+        Model folder and out-of-fold predictions of the active model.
     kept
-        A folder a model that is or was in use, by model id.
+        Folder with one folder per current or former active model, named by model id.
     added
-        See `annotations.versions`.
+        Folder of the added annotations; see `annotations.versions`.
     """
 
     model: Path
@@ -49,19 +49,19 @@ class Places:
     added: Path
 
 
-def keep(places: Places, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:
-    """Keep a copy of a model, and give its id.
+def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:
+    """Keep a copy of a model, and return its id.
 
     Parameters
     ----------
     note
-        ``former``: id of the model that it follows, or empty; ``version`` of the annotations, and
+        ``former``, the id of the previous model, or empty; ``version`` of the annotations; and
         ``tags`` for the registry.
     """
     model_id = read_config(model).model_id
-    folder = places.kept / model_id
+    folder = paths.kept / model_id
     if not folder.is_dir():
-        part = places.kept / f".{model_id}.part"
+        part = paths.kept / f".{model_id}.part"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(model, part / MODEL)
         shutil.copytree(out_of_fold, part / OUT_OF_FOLD)
@@ -70,50 +70,50 @@ def keep(places: Places, model: Path, out_of_fold: Path, note: Mapping[str, Any]
     return model_id
 
 
-def keep_champion(places: Places) -> None:
-    """Keep the model in use, unless it is kept already."""
-    model_id = read_config(places.model).model_id
-    if not is_kept(places, model_id):
-        version = version_in_use(places.added)
+def keep_champion(paths: ModelPaths) -> None:
+    """Keep a copy of the active model, unless there is one."""
+    model_id = read_config(paths.model).model_id
+    if not is_kept(paths, model_id):
+        version = version_in_use(paths.added)
         tags = {"data_version": version or "none added"}
-        keep(places, places.model, places.out_of_fold, {"former": "", "version": version, "tags": tags})
+        keep(paths, paths.model, paths.out_of_fold, {"former": "", "version": version, "tags": tags})
 
 
-def keep_challenger(places: Places, challenger: Path, version: str, tags: Mapping[str, str]) -> None:
-    """Keep a challenger that is to follow the model in use.
+def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Mapping[str, str]) -> None:
+    """Keep a copy of a challenger that is to replace the active model.
 
     Parameters
     ----------
     challenger
         Folder of `challenger.Challenger`.
     version
-        Of the annotations that it learnt from.
+        Version of the annotations that it was trained on.
     """
-    note = {"former": read_config(places.model).model_id, "version": version, "tags": tags}
-    keep(places, challenger / MODEL, challenger / OUT_OF_FOLD, note)
+    note = {"former": read_config(paths.model).model_id, "version": version, "tags": tags}
+    keep(paths, challenger / MODEL, challenger / OUT_OF_FOLD, note)
 
 
-def is_kept(places: Places, model_id: str) -> bool:
-    """Whether a model is kept, and so can be brought back."""
-    return bool(model_id) and (places.kept / model_id / NOTE).is_file()
+def is_kept(paths: ModelPaths, model_id: str) -> bool:
+    """Return whether a copy of a model is kept, so that it can be restored."""
+    return bool(model_id) and (paths.kept / model_id / NOTE).is_file()
 
 
-def note_of(places: Places, model_id: str) -> dict[str, Any]:
-    """Read what was noted when a model was kept.
+def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
+    """Return the note written when a model was kept.
 
     Raises
     ------
     MechtagError
-        It was not kept.
+        The model was not kept.
     """
-    path = places.kept / model_id / NOTE
-    if not is_kept(places, model_id):
-        raise MechtagError(f"{path.parent}: model {model_id} was not kept here, or was deleted since")
+    path = paths.kept / model_id / NOTE
+    if not is_kept(paths, model_id):
+        raise MechtagError(f"{path.parent}: no copy of model {model_id} is kept here, or it was deleted")
     return read_json(path)
 
 
-def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
-    """Put a model that was kept in the place of the one in use, with all that belongs to it.
+def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> None:
+    """Make a kept model the active one, with its out-of-fold predictions and version of the annotations.
 
     Parameters
     ----------
@@ -123,62 +123,62 @@ def install(places: Places, model_id: str, history: Mapping[str, Any]) -> None:
     Raises
     ------
     MechtagError
-        The model was not kept, or was altered, or what belongs to it is missing; nothing is changed then.
+        The model was not kept or was altered, or its annotations are missing; nothing is changed in these cases.
     """
-    note = note_of(places, model_id)
-    folder = places.kept / model_id
+    note = note_of(paths, model_id)
+    folder = paths.kept / model_id
     if load_model(folder / MODEL).config.model_id != model_id:
-        raise MechtagError(f"{folder}: holds another model than its name says; restore it")
-    # Read before anything is changed: to find them missing halfway would leave a model without its annotations.
-    read_additions(places.added, note["version"])
-    read_history(places.added)
-    write_json(places.kept / _JOURNAL, {"model_id": model_id, "history": history})
+        raise MechtagError(f"{folder}: contains a model with another id than the folder's name; restore it")
+    # Read these before any change: finding them missing halfway would leave a model without its annotations.
+    read_additions(paths.added, note["version"])
+    read_history(paths.added)
+    write_json(paths.kept / _JOURNAL, {"model_id": model_id, "history": history})
     try:
-        _swap(folder / MODEL, places.model)
+        _swap(folder / MODEL, paths.model)
     except OSError:
-        (places.kept / _JOURNAL).unlink()
+        (paths.kept / _JOURNAL).unlink()
         raise
     for file in sorted((folder / OUT_OF_FOLD).iterdir()):
-        with replacing(places.out_of_fold / file.name) as part:
+        with replacing(paths.out_of_fold / file.name) as part:
             shutil.copyfile(file, part)
-    use_version(places.added, note["version"])
-    append_history(places.added, history)
-    (places.kept / _JOURNAL).unlink()
+    use_version(paths.added, note["version"])
+    append_history(paths.added, history)
+    (paths.kept / _JOURNAL).unlink()
 
 
-def interrupted(places: Places) -> bool:
-    """Whether an installation was begun and not finished."""
-    return (places.kept / _JOURNAL).is_file()
+def interrupted(paths: ModelPaths) -> bool:
+    """Return whether an installation was interrupted."""
+    return (paths.kept / _JOURNAL).is_file()
 
 
-def recover(places: Places) -> str:
-    """Finish an installation that was interrupted, and give the id of the model; empty where none was."""
-    if not interrupted(places):
+def recover(paths: ModelPaths) -> str:
+    """Complete an interrupted installation, and return the id of the model, or ``""`` if there was none."""
+    if not interrupted(paths):
         return ""
-    journal = read_json(places.kept / _JOURNAL)
-    install(places, journal["model_id"], journal["history"])
+    journal = read_json(paths.kept / _JOURNAL)
+    install(paths, journal["model_id"], journal["history"])
     return str(journal["model_id"])
 
 
-def former_of(places: Places, model_id: str) -> str:
-    """Give the id of the model that was in use before this one.
+def former_of(paths: ModelPaths, model_id: str) -> str:
+    """Return the id of the model that was active before this one.
 
     Raises
     ------
     MechtagError
-        It is not known, or was not kept.
+        The former model is unknown or was not kept.
     """
-    if not is_kept(places, model_id) or not (former := note_of(places, model_id)["former"]):
+    if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(
-            f"{places.model}: model {model_id} did not come from 'mechtag retrain', or is the first one; "
-            "there is no former one to go back to"
+            f"{paths.model}: model {model_id} was not installed by 'mechtag retrain', or is the first one; "
+            "there is no former model to roll back to"
         )
-    note_of(places, former)
+    note_of(paths, former)
     return str(former)
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Put a copy of ``source`` in the place of ``folder``; where that fails, ``folder`` stays or comes back."""
+    """Replace ``folder`` by a copy of ``source``; on failure, keep or restore ``folder``."""
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(source, new)

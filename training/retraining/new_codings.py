@@ -1,4 +1,4 @@
-"""A version of the annotations with new codings, kept clear of the papers that accuracy is measured on."""
+"""Add new codings to the annotations, without the papers on which accuracy is measured."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class Addition:
-    """What new codings add.
+    """Result of adding new codings.
 
     Attributes
     ----------
     additions
-        All that was ever added, with the new codings.
+        All added annotations, including the new codings.
     set_aside
-        Records whose codings are not learnt from.
+        Records whose codings are not trained on.
     stale
-        Codes, of all annotations, that were given under another definition than today's.
+        Codes of all annotations that were assigned under a definition other than the current one.
     counts
-        As `additions.extend` gives them.
+        Counts as returned by `additions.extend`.
     """
 
     additions: Additions
@@ -50,9 +50,9 @@ class Addition:
     counts: Counter[str]
 
     def describe(self) -> str:
-        """Say in a line what came in."""
+        """Return a one-line summary of the new codings."""
         return (
-            f"{self.counts['new']} codes new, {self.counts['corrected']} corrected, {self.counts['known']} known, "
+            f"{self.counts['new']} new codes, {self.counts['corrected']} corrected, {self.counts['known']} known, "
             f"{self.counts['set_aside']} set aside"
         )
 
@@ -66,25 +66,25 @@ def add_annotations(
     onto: str | None,
     leave_out_leaks: bool,
 ) -> Addition:
-    """Read new codings and add them to those before; nothing is written.
+    """Read new codings and combine them with earlier ones, without writing anything.
 
     Parameters
     ----------
     codings
-        Tables as `coding_table.read_codings` reads them.
+        Tables in the format of `coding_table.read_codings`.
     records
-        What they are about: exports, or Parquet tables of records.
+        Exports or parquet tables of the coded records.
     base_definitions
-        What the labels meant when the model in use was trained; counts where nothing was ever added.
+        Definitions of the labels when the active model was trained; used if no annotations were added before.
     onto
         Version to add to, empty for none; by default that of the last retraining or rollback.
     leave_out_leaks
-        Whether records that may be test papers are set aside instead of refused.
+        Whether to set aside records that may be test papers instead of raising an error.
 
     Raises
     ------
     MechtagError
-        A table is faulty, or about records that are not known; a record may be a test paper.
+        A table is invalid or refers to unknown records, or a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)
@@ -100,10 +100,10 @@ def add_annotations(
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
-            f"{place or settings.train.added}: {len(leaks)} records may be papers that accuracy is measured on "
-            f"({settings.retrain.test_records}), and must not be learnt from:\n{named}"
+            f"{place or settings.train.added}: {len(leaks)} records may be papers used to measure accuracy "
+            f"({settings.retrain.test_records}), which must not be used for training:\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
-            "take their codings out, or set them aside with --leave-out-leaks"
+            "remove their codings, or set them aside with --leave-out-leaks"
         )
     refused = {leak.record_id: leak.reason for leak in leaks}
     additions, set_aside, counts = extend(before, incoming, base, codebook, base_definitions, refused)
@@ -118,7 +118,7 @@ def _leaks(records: Sequence[Record], settings: Settings) -> list[Leak]:
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write ``set_aside.csv`` and ``stale.csv``; a table without rows says that there was nothing."""
+    """Write ``set_aside.csv`` and ``stale.csv``; a table without rows means that there were none."""
     for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
         _write(folder / f"{name}.csv", kind, rows)
 

@@ -11,8 +11,8 @@ from rapidfuzz import fuzz, process
 from mechtag.core.records import Record, normalise_doi, normalise_title
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.imports.formats.base import Paper
-from mechtag.pipeline.dedupe.comparable import Traits, traits
-from mechtag.pipeline.dedupe.rules import compare
+from mechtag.pipeline.dedupe.comparable import ComparableFields, comparable_fields
+from mechtag.pipeline.dedupe.rules import compare_records
 
 # Titles of one paper in two databases are more alike than this, those of two papers hardly ever.
 _ALIKE = 80.0
@@ -57,12 +57,12 @@ class Finder:
     def __init__(self, records: Sequence[Record], settings: DedupeSettings, given: Mapping[str, str]) -> None:
         self._settings = settings
         self._given = {normalise_title(name): record_id for name, record_id in given.items()}
-        self._traits = {record.record_id: traits(record) for record in records}
+        self._fields = {record.record_id: comparable_fields(record) for record in records}
         self._ids = {record.record_id: record for record in records}
         self._dois = _index((record.doi, record) for record in records)
         self._pmids = _index((record.pmid, record) for record in records)
         self._keys = _index((str(dict(record.raw).get("key") or "") or None, record) for record in records)
-        self._titles = _index((self._traits[record.record_id].compact or None, record) for record in records)
+        self._titles = _index((self._fields[record.record_id].compact or None, record) for record in records)
         self._texts = _index((text, record) for record in records for text in _texts(record))
         self._cache: dict[Paper, Found] = {}
 
@@ -95,7 +95,7 @@ class Finder:
             tried.append(f"{way} {value!r}: {differ}")
         return Found(None, "", tuple(tried) or ("the entry names no paper",), self._candidates(titled))
 
-    def _ways(self, paper: Paper, titled: Traits) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
+    def _ways(self, paper: Paper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
         """Look up what the entry tells, the surest first, with the records that bear it."""
         for name in paper.names:
             yield "record id", name, [self._ids[name]] if name in self._ids else []
@@ -107,7 +107,7 @@ class Finder:
         yield "title", titled.title, self._by_title(titled)
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
-    def _by_title(self, seen: Traits) -> list[Record]:
+    def _by_title(self, seen: ComparableFields) -> list[Record]:
         """Find records of this title whose authors and year do not contradict; else those of nearly this title."""
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
@@ -115,12 +115,12 @@ class Finder:
         return [
             record
             for record in self._near(seen, fuzz.ratio, 100 * self._settings.title_similarity)
-            if compare(seen, self._traits[record.record_id], self._settings).same
+            if compare_records(seen, self._fields[record.record_id], self._settings).same
         ]
 
-    def _agrees(self, seen: Traits, record: Record) -> bool:
+    def _agrees(self, seen: ComparableFields, record: Record) -> bool:
         """Whether author and year agree; a title alone is enough where it can belong to one work only."""
-        other = self._traits[record.record_id]
+        other = self._fields[record.record_id]
         if seen.notice != other.notice:
             return False
         years = None if None in (seen.year, other.year) else abs((seen.year or 0) - (other.year or 0))
@@ -131,35 +131,35 @@ class Finder:
             return seen.telling and not seen.recurring
         return authors is not False
 
-    def _differs(self, seen: Traits, record: Record) -> bool:
+    def _differs(self, seen: ComparableFields, record: Record) -> bool:
         """Whether an identifier of the entry must be wrong: what else it tells is of another paper."""
-        other = self._traits[record.record_id]
+        other = self._fields[record.record_id]
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
         clash = any(left and right and left != right for left, right in identifiers)
         shared = any(left and left == right for left, right in identifiers)
         return bool(titles) or (clash and not shared and seen.compact != other.compact)
 
-    def _near(self, seen: Traits, scorer: Callable[..., float], cutoff: float) -> list[Record]:
-        titles = {name: one.title for name, one in self._traits.items()}
+    def _near(self, seen: ComparableFields, scorer: Callable[..., float], cutoff: float) -> list[Record]:
+        titles = {name: one.title for name, one in self._fields.items()}
         found = process.extract(seen.title, titles, scorer=scorer, limit=_CANDIDATES, score_cutoff=cutoff)
         return [self._ids[name] for _, _, name in found]
 
-    def _candidates(self, seen: Traits) -> tuple[Record, ...]:
+    def _candidates(self, seen: ComparableFields) -> tuple[Record, ...]:
         # Subtitles, which databases leave out, do not count against a candidate.
         near = self._near(seen, fuzz.token_set_ratio, _NEAR) if seen.title else []
         if not near and seen.authors and seen.year:
             near = [
                 self._ids[name]
-                for name, other in self._traits.items()
+                for name, other in self._fields.items()
                 if other.year == seen.year and other.authors[:1] == seen.authors[:1]
             ]
         return tuple(near[:_CANDIDATES])
 
 
-def _seen(paper: Paper) -> Traits:
+def _seen(paper: Paper) -> ComparableFields:
     """Make what is known of a paper comparable with records."""
-    return traits(
+    return comparable_fields(
         Record(
             record_id="",
             title=paper.title,
@@ -171,7 +171,7 @@ def _seen(paper: Paper) -> Traits:
     )
 
 
-def _share_author(left: Traits, right: Traits) -> bool | None:
+def _share_author(left: ComparableFields, right: ComparableFields) -> bool | None:
     if not left.authors or not right.authors:
         return None
     return left.authors[0] in right.authors or right.authors[0] in left.authors

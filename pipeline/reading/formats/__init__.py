@@ -1,8 +1,8 @@
 """Readers of search exports, one module for each format.
 
-A module reads (file to entries) and cleans (fields of an entry to attributes of a record); `build_record` makes the
-records. A new format is one more module and its line in `FORMATS`. Files that are not search exports are refused with
-advice on what to export instead.
+Each module parses a file into entries (``read``) and maps the fields of an entry to attributes of a record
+(``clean``); `build_record` makes the records. To add a format, write a module and list it in `FORMATS`. Files that
+are not search exports are refused with advice on what to export instead.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.reading import formats as unsupported
 from mechtag.pipeline.reading.formats import (
     bibtex,
     csl_json,
@@ -30,14 +29,14 @@ from mechtag.pipeline.reading.formats import (
 from mechtag.pipeline.reading.source import Format, Source
 
 _RIS = "export the search results as RIS from the program it came from"
-# What the start of a file tells; the first that fits counts.
+# Patterns in the start of files that are not search exports; the first match counts.
 _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern, re.M | re.I), told)
-    for pattern, told in (
+    (re.compile(pattern, re.M | re.I), description)
+    for pattern, description in (
         (r"<CitaviExchangeData\b", "a Citavi project; in Citavi, choose File, Export, RIS"),
         (r"<mods\b|<modsCollection\b|<mods:", f"MODS, a library's catalogue format; {_RIS}"),
-        (r"^cff-version:", "a CITATION.cff, which cites one piece of software; it is no search export"),
-        (r"nep\.repec\.org|^NEP: New Economics Papers", f"a RePEc newsletter, made for reading; {_RIS}"),
+        (r"^cff-version:", "a CITATION.cff file, which cites one piece of software and is not a search export"),
+        (r"nep\.repec\.org|^NEP: New Economics Papers", f"a RePEc newsletter, which is not an export; {_RIS}"),
         (
             r"^Accession Number\n[ \t]+\S",
             "Ovid text without the record numbers ('<1>') that begin its records; export again from Ovid",
@@ -52,15 +51,15 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def describe(source: Source) -> str:
-    """Name a file that no reader takes, or tell how it starts."""
+    """Describe a file that no reader recognises: its known format with advice, or else how it starts."""
     head = source.head
-    for pattern, told in _KNOWN:
+    for pattern, description in _KNOWN:
         if pattern.search(head):
-            return told
-    return f"of no known format; it starts with {head.strip()[:60]!r}"
+            return description
+    return f"unknown format; it starts with {head.strip()[:60]!r}"
 
 
-# Asked in this order: the binary ones first, and tables last, for nearly any text could be taken for one.
+# Tried in this order: binary formats first and tables last, because almost any text could pass as a table.
 FORMATS: tuple[Format, ...] = (
     *(xlsx.FORMAT, parquet.FORMAT),
     *(pubmed_xml.FORMAT, endnote_xml.FORMAT),
@@ -71,16 +70,16 @@ FORMATS: tuple[Format, ...] = (
 
 
 def find_format(source: Source) -> Format:
-    """Choose a reader by what the file holds, whatever it is called.
+    """Return the format of a file, recognised by its content and not by its name.
 
     Raises
     ------
     MechtagError
-        The file is empty, binary, or of no known format.
+        The file is empty or binary, or its format is unknown.
     """
     for known in FORMATS:
         if known.recognise(source):
             return known
     raise MechtagError(
-        f"{source.path}: {unsupported.describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
+        f"{source.path}: {describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
     )

@@ -1,8 +1,8 @@
-"""BibTeX and BibLaTeX.
+"""Reader of BibTeX and BibLaTeX.
 
-bibtexparser cuts a file into entries and fields, goes on after a broken one, and parts names;
-pylatexenc, which comes with it, turns LaTeX into text. bibtexparser's own chain on top is not
-used: it drops what it could not read, and cuts text at a per cent sign.
+bibtexparser splits a file into entries and fields, continues after a broken entry, and parses names;
+pylatexenc, one of its dependencies, converts LaTeX to text. The higher layers of bibtexparser are not
+used, because they drop unreadable entries and cut text at a per cent sign.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from pylatexenc.latex2text import LatexNodes2Text
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.reading.source import Entry, Format, Source
 
-# Broken entries are rejected with their reason; the library would print them too.
+# Broken entries are rejected with a reason, so the library need not print them too.
 logging.getLogger("bibtexparser").addHandler(logging.NullHandler())
 logging.getLogger("bibtexparser").propagate = False
 
 _ENTRY = re.compile(r"^[ \t\ufeff]*@[A-Za-z]+\s*[{(]\s*(?:[^\s,={}]*\s*,|[A-Za-z]+\s*=)", re.M)
 _NO_KEY = re.compile(r"^([ \t]*@(?!string\b|comment\b|preamble\b)[A-Za-z]+\s*[{(])(?=\s*[A-Za-z]+\s*=)", re.M | re.I)
-# Signs that LaTeX takes for its own, and databases export as they are.
+# Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
-# A formula in a text, by pandoc's rule: '$50 and $60' is none.
+# A formula by pandoc's rule, under which '$50 and $60' is not one.
 _FORMULA = re.compile(r"(?<!\\)\$(?=\S)([^$\n]{1,200}?)(?<=\S)\$(?!\d)")
 _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
-# Abbreviations of abbreviations could grow without end.
+# Nested abbreviations could grow without limit.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
-# What is longer is no text, and pylatexenc takes a second for each so many.
+# Longer values are not text, and pylatexenc takes a second for this many characters.
 _LONGEST_LATEX = 100_000
 
 
 def recognise(source: Source) -> bool:
-    """Whether a line opens an entry with a key or a field."""
+    """Return whether a line opens an entry that has a key or a field."""
     return bool(_ENTRY.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one entry a record, its type as the field ``ENTRYTYPE`` and its key as ``ID``; comments are left out.
+    """Yield one entry per record, with its type as the field ``ENTRYTYPE`` and its key as ``ID``; skip comments.
 
     Raises
     ------
     MechtagError
-        bibtexparser gave up on the file.
+        bibtexparser cannot parse the file.
     """
     try:
         blocks = Splitter(_NO_KEY.sub(r"\1,", source.text)).split().blocks
@@ -73,7 +73,7 @@ def read(source: Source) -> Iterator[Entry]:
         line = (block.start_line or 0) + 1
         if entry is None:
             raw = block.raw or ""
-            # The rest of what could not be read is taken for a comment.
+            # bibtexparser treats the rest of an unreadable entry as a comment.
             if index + 1 < len(blocks) and isinstance(blocks[index + 1], model.ImplicitComment):
                 raw += blocks[index + 1].raw or ""
             yield Entry(number, line, [("bibtex", raw)], fault=fault)
@@ -84,8 +84,8 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block, or why there is none; neither for strings and comments."""
-    # An entry whose key or fields come twice is as good as any other.
+    """Return the entry in a block, or the fault that makes it unreadable; neither for strings and comments."""
+    # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""
     if isinstance(block, model.ParsingFailedBlock):
@@ -97,7 +97,7 @@ def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
 
 
 def _joined(value: str, strings: Mapping[str, str]) -> str:
-    """Take off the signs around a value: pieces joined by #, each in braces, in quotes, a number or an abbreviation."""
+    """Return the plain value of pieces joined by ``#``: text in braces or quotes, numbers or abbreviations."""
     pieces, depth, quoted, start = [], 0, False, 0
     for index, sign in enumerate(value):
         escaped = index > 0 and value[index - 1] == "\\"
@@ -123,7 +123,7 @@ def _converter() -> LatexNodes2Text:
 
 
 def plain(value: str) -> str:
-    """Turn LaTeX into text; what is no LaTeX stays as it is."""
+    """Convert LaTeX to text; leave other text unchanged."""
     value = _FORMULA.sub(r"{\1}", value)
     if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
@@ -157,7 +157,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "pages": re.sub(r"(?<!\s)\s*[–—]\s*", "-", first("pages", "eid", "article-number")),
         "doi": _address(values.get("doi", "") or next(iter(links), "")),
         "pmid": first("pmid", "pubmed_id", "pubmedid"),
-        # Scopus and Web of Science have those of the authors beside their own.
+        # Scopus and Web of Science list author keywords and their own separately.
         "keywords": [word for name in _KEYWORDS if name in values for word in _keywords(plain(values[name]))],
         "type": first("type", "entrytype"),
         "language": first("language", "langid"),
@@ -166,7 +166,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _address(value: str) -> str:
-    """Take out what LaTeX wants in an address, where a tilde is a tilde."""
+    """Remove LaTeX escapes from an address; a tilde stays a tilde."""
     value = re.sub(r"\\~\{\}|\{?\\textasciitilde(?:\{\})?\}?", "~", value)
     return re.sub(r"\\([_%&#])", r"\1", re.sub(r"\\url\{(.*)\}", r"\1", value)).strip("{} ")
 
@@ -176,12 +176,12 @@ def _keywords(text: str) -> list[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Give names as 'Family, Given, Suffix'; BibTeX's rules tell the parts, whatever their order."""
+    """Yield names as 'Family, Given, Suffix', parsed by BibTeX's rules in whatever order they are written."""
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):
         names = re.split(r"\s+and\s+", text)
-    # BibTeX's way to say 'et al.'
+    # "and others" is BibTeX's 'et al.'
     for name in names[:-1] if names[-1:] == ["others"] else names:
         try:
             parts = parse_single_name_into_parts(name, strict=False)

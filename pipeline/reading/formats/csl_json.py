@@ -1,7 +1,7 @@
-"""JSON in one piece: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain names.
+"""Reader of JSON documents: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain names.
 
-The items are read one by one, so that a file that is cut short loses no more than its last.
-Names of CSL: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
+Items are parsed one by one, so that a truncated file loses only its last item.
+CSL variables: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import Any
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.source import Entry, Format, Source
 
-# A list of objects, or one object over several lines.
+# A list of objects, or one object that spans several lines.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')
-# The list of Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}}, or OpenAlex's {"results": [...]}.
+# The list in Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}} or OpenAlex's {"results": [...]}.
 _WRAPPED = re.compile(r'\s*\{(?:(?!"title")[^\[]){0,9999}?"(?:items|records|results?|data)"\s*:\s*\[\s*(?=\{)')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LIST = re.compile(r"\s*\[")
-# Lists that were put together follow one another.
+# Concatenated files contain several lists.
 _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
 _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
-# Python counts lines from the start of the file for each.
+# For each error, Python counts lines from the start of the file.
 _MOST_BROKEN = 100
-# Others, Pydantic among them, read no more than 200 levels.
+# Other parsers, such as Pydantic's, read at most 200 levels.
 _DEEPEST = 190
 _TOO_DEEP = "nested too deeply"
-# Programs leave line ends and tabs in texts as they are.
+# Not strict, because programs leave line ends and tabs in strings unescaped.
 _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file opens a list of objects, perhaps within an object, or an object over several lines."""
+    """Return whether the file starts with a list of objects, also within an object, or with a multi-line object."""
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one object a record; a broken one ends where the next begins with the same name."""
+    """Yield one entry per object; a broken object ends where the next one starts with the same first name."""
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
     place = opened.end() if opened else 0
@@ -48,7 +48,7 @@ def read(source: Source) -> Iterator[Entry]:
         place = gap.end() if gap else place
         if place >= len(text) or text[place] == "]":
             if opened and "{" in text[place:]:
-                source.notes.append("what follows the list of records was not read")
+                source.notes.append("the content after the list of records was not read")
             return
         number, line, counted = number + 1, line + text.count("\n", counted, place), place
         try:
@@ -58,7 +58,7 @@ def read(source: Source) -> Iterator[Entry]:
         except (ValueError, RecursionError) as error:
             broken += 1
             end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
-            follows = "" if end < len(text) else ", nor is what follows"
+            follows = "" if end < len(text) else ", and neither is the rest of the file"
             fault = f"not readable as JSON{follows}: {_TOO_DEEP if isinstance(error, RecursionError) else error}"
             yield Entry(number, line, [("json", text[place:end])], fault=fault)
             place = end
@@ -71,7 +71,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
-    """Put a question mark for each half of a character pair that the text of an object names."""
+    """Replace each unpaired surrogate in an object by a question mark."""
     if _SURROGATE.search(text):
         item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
     return item
@@ -92,14 +92,14 @@ def _refuse_deep(item: Any) -> None:
 
 
 def _next_item(text: str, place: int) -> int:
-    """Where the item after a broken one begins, or the end of the text; objects within items have other names."""
+    """Return where the item after a broken one starts, or the end; nested objects start with other names."""
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
     return begins.end() if begins else len(text)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map CSL's names to attributes of a record; names that are not CSL's are read as those of columns."""
+    """Map CSL variables to attributes of a record; treat other names as column names of a table."""
     item = dict(fields)
     plain = columns.clean([(name, text) for name, value in fields if (text := _text(value))])
     authors = item.get("author", item.get("authors"))
@@ -115,7 +115,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """One text; Crossref puts titles in lists."""
+    """Return a value as one text; join lists, in which Crossref puts titles."""
     if isinstance(value, list):
         return "; ".join(filter(None, map(_text, value)))
     return "" if value is None or isinstance(value, dict | bool) else str(value)
@@ -131,7 +131,7 @@ def _name(author: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    """Year of a CSL date; its parts are numbers or texts."""
+    """Return the year of a CSL date, whose parts are numbers or texts."""
     if not isinstance(value, dict):
         return _text(value)
     parts = value.get("date-parts")

@@ -1,9 +1,9 @@
-"""Embase's CSV with one field a row, a record below the other.
+"""Reader of Embase's vertical CSV: one field per row, records one below the other.
 
     "TITLE","Sharing the lead"
     "AUTHOR NAMES","Marchetti L.","O'Neill P.J."
 
-No library reads it.
+No library reads this format.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
 
 
 def recognise(source: Source) -> bool:
-    """Whether lines begin with names of fields in capitals, and that of the title goes on with a title."""
+    """Return whether lines start with field names in capitals and the row TITLE contains a title."""
     return bool(_TITLE.search(source.head) and _OTHER.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read rows until a field comes again; the search above the first title is left out."""
+    """Yield a record whenever a field name recurs; skip the search strategy above the first title."""
     title = _TITLE.search(source.head)
     if title is None:
         return
@@ -38,7 +38,7 @@ def read(source: Source) -> Iterator[Entry]:
     for line, row, broken in rows(source.lines(), above, title[1]):
         cells = [cell for cell in row if cell.strip()]
         if not _NAME.fullmatch(cells[0].strip()) and fields and not broken:
-            # A row without a name: a line end within a value.
+            # A row without a field name continues the value above.
             name, value = fields[-1]
             if not isinstance(value, list):
                 fields[-1] = (name, value := [value])
@@ -59,7 +59,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map names of fields, which are those of Embase's tables, to attributes of a record."""
+    """Map field names, which are the same as in Embase's tables, to attributes of a record."""
     return columns.clean([(name, "; ".join(value) if isinstance(value, list) else value) for name, value in fields])
 
 

@@ -1,4 +1,4 @@
-"""EndNote's XML, which Bookends, Mendeley, Zotero and others write too."""
+"""Reader of EndNote XML, which Bookends, Mendeley, Zotero and others also write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PMID = re.compile(r"(?:ncbi\.nlm\.nih\.gov/(?:m/)?(?:pubmed/)?|\bPMID:?\s*)(\d{
 
 
 def recognise(source: Source) -> bool:
-    """Whether a record is opened and EndNote's elements stand in it."""
+    """Return whether the file opens a record with elements that EndNote uses."""
     return bool(_RECORD.search(source.head) and _TELLTALE.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one <record> a record."""
+    """Yield one entry per <record>."""
     return read_records(source, "record")
 
 
@@ -42,7 +42,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "pages": text(fields, "pages"),
         "doi": text(fields, "electronic-resource-num") or next((url for url in urls if "doi.org/10." in url), None),
         "pmid": _pmid(fields, urls),
-        # Some libraries hold all keywords in one, by line or semicolon.
+        # Some libraries put all keywords in one element, separated by lines or semicolons.
         "keywords": [word for keyword in keywords for word in re.split(r"[;\r\n]", keyword)],
         "type": kind,
         "language": text(fields, "language"),
@@ -51,7 +51,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _pmid(fields: Sequence[tuple[str, Any]], urls: Sequence[str]) -> str | None:
-    """Take the accession number, where PubMed or MEDLINE gave it, or the number in a link to PubMed."""
+    """Return the accession number if it is from PubMed or MEDLINE, else the number in a link to PubMed."""
     database = f"{text(fields, 'remote-database-name')} {text(fields, 'remote-database-provider')}".lower()
     number = text(fields, "accession-num")
     if any(name in database for name in ("medline", "pubmed", "nlm")) and number.isdecimal():

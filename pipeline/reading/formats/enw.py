@@ -1,6 +1,6 @@
-"""EndNote's import format (.enw), 'refer' by origin: '%A name' on each line.
+"""Reader of EndNote's import format (.enw), originally of the program 'refer': lines such as '%A name'.
 
-No library on PyPI reads it.
+No library on PyPI reads this format.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file begins with a tag, or a line tells the type of a record."""
+    """Return whether the file starts with a tag, or a line states the type of a record."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records at %0, the type; one that begins without is kept, with a note, up to an empty line."""
+    """Split a file into records at each %0 (type); keep a record without it up to an empty line, with a note."""
     draft: Draft | None = None
     after_gap = typed = False
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, with the attributes of a record as names, or those of CSL-JSON or a table."""
+"""Reader of JSON Lines: one object per line, with the names of a record's attributes, of CSL-JSON or of a table."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mechtag.pipeline.reading.formats import csl_json
 from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry, Format, Source, overlong
 
 _OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
-# JSON can name half of a character pair, which no other format could take.
+# JSON can escape an unpaired surrogate, which no other format can hold.
 _UNUSUAL = re.compile(r"\\u[dD][89a-fA-F]|\b(?:NaN|Infinity)\b")
 _NAMES = frozenset((*Record.model_fields, "synopsis"))
 
 
 def recognise(source: Source) -> bool:
-    """Whether the first line opens a JSON object."""
+    """Return whether the first line opens a JSON object."""
     return bool(_OBJECT.match(source.head))
 
 
@@ -30,16 +30,16 @@ def _parse(line: str) -> dict[str, Any]:
     except ValueError:
         if not _UNUSUAL.search(line):
             raise
-        # NaN and halves of character pairs, which only Python's own reader takes; depth is checked again.
+        # Only Python's own parser accepts NaN and unpaired surrogates; `from_json` then checks the depth again.
         item = json.loads(line, parse_constant=lambda name: None)
         item = from_json(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace"))
     if not isinstance(item, dict):
-        raise ValueError(f"holds {json.dumps(item)[:40]}")
+        raise ValueError(f"found {json.dumps(item)[:40]}")
     return item
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one object a line; a broken line is an entry with a fault."""
+    """Yield one entry per line; a broken line becomes an entry with a fault."""
     number = 0
     for line_number, line in enumerate(source.lines(), start=1):
         if line.isspace():
@@ -61,7 +61,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Names are those of a record, else of CSL or a table; ``synopsis`` is for an abstract that may not be shared."""
+    """Map names to attributes of a record; ``synopsis`` stands in for an abstract that may not be shared."""
     item = dict(fields)
     if not item.keys() <= _NAMES:
         cleaned = csl_json.clean(fields)

@@ -1,7 +1,7 @@
-"""PubMed's own tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
+"""Reader of PubMed's tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
 
-Bio.Medline is not used to read: it tells neither line numbers nor the order of tags, drops what
-stands before the first PubMed id, and brings all of Biopython along. Tests compare with it.
+Bio.Medline is not used: it reports neither line numbers nor the order of tags, drops everything
+before the first PubMed id, and requires all of Biopython. Tests compare with it.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Any
 from mechtag.pipeline.reading.source import Entry, Format, Source
 from mechtag.pipeline.reading.tagged import Draft, by_tag, first
 
-# Up to four letters, filled with spaces, and a hyphen; what is continued stands six spaces in.
+# Up to four letters, padded with spaces, and a hyphen; continuation lines are indented by six spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
-# Tags that may begin a record after an empty line.
+# Tags that may start a record after an empty line.
 _OPENING = ("PMID", "PMC", "PMCR", "OWN")
 _START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S", re.M)
 _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 _MARKED_DOI = re.compile(r"(10\.\d{4,9}/\S+)(?: \[doi\]|$)|^doi:(\S+)", re.I | re.M)
 _LONGEST_DOI = 500
-# 'J Care. 2017 Sep;12(3):45-58': the year, where no date of publication is given.
+# The year in 'J Care. 2017 Sep;12(3):45-58', for records without a date of publication.
 _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
 
 def recognise(source: Source) -> bool:
-    """Whether a line starts a record with its PubMed id."""
+    """Return whether a line starts a record with its PubMed id."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records: at each PubMed id, and at other identifiers that stand after an empty line."""
+    """Split a file into records at each PubMed id, and at other identifiers after an empty line."""
     draft: Draft | None = None
     after_gap = True
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
@@ -56,10 +56,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; full names are preferred to initials."""
+    """Map tags to attributes of a record; prefer full names to initials."""
     values = by_tag(fields)
     titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
-    # The source line ends with a DOI that may be of a comment on the article.
+    # The DOI at the end of the source line is ignored, because it may belong to a comment on the article.
     dois = (_MARKED_DOI.search(value[:_LONGEST_DOI]) for tag in ("LID", "AID") for value in values.get(tag, ()))
     doi = next(filter(None, dois), None)
     source = _SOURCE_YEAR.search(first(values, "SO") or "")
@@ -81,7 +81,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
-    """Full names, groups among them; a name that is given only with initials counts too."""
+    """Return the authors' full names, including groups, and names that have initials only."""
     names: list[str] = []
     full = False
     for tag, value in fields:

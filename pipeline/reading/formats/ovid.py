@@ -1,6 +1,6 @@
-"""Ovid's labelled text (.cgi, .txt): '<1>', names of fields in full, values two spaces in.
+"""Reader of Ovid's labelled text (.cgi, .txt): '<1>', full field names, and values indented by two spaces.
 
-No library reads it.
+No library reads this format.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from mechtag.pipeline.reading.tagged import Draft, by_tag, first
 
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
-# '... fractures.[Article]', '... care. [Review] [33 refs]'; a title that is all in brackets is a translation.
+# '... fractures.[Article]', '... care. [Review] [33 refs]'; a title entirely in brackets is a translation.
 _KINDS = re.compile(r"(?<=[.?!\]])\s*(?:\[[^\[\]]{1,40}\](?:\s*\.)?\s*)+$")
-# Marks of affiliations and degrees behind a name.
+# Affiliation marks and academic degrees after a name.
 _DEGREE = (
     r"(?:MD|M\.D\.|PhD|Ph\.D\.|RN|FAAN|MSc|MSN|MPH|MBBS|MBA|MHS|MHA|MEd|MA|MS|BA|BS|BSc|BSN|DPhil|ScD|DrPH|EdD|DNP|PharmD"
     r"|PsyD|DO|DDS|DMD|DVM|JD|FRCP|FRCS|FACS|FACP|FRCPC|FRCSC|MRCP|PT|DPT|OTR|CNM|CRNA|NP|PA-C)"
@@ -38,12 +38,12 @@ _KEYWORDS = (
 
 
 def recognise(source: Source) -> bool:
-    """Whether a record number is followed by the name of a field and an indented value."""
+    """Return whether a field name and an indented value follow a record number."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records at their numbers."""
+    """Split a file into records at the record numbers."""
     draft: Draft | None = None
     number = 0
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
@@ -61,7 +61,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map names of fields to attributes of a record."""
+    """Map field names to attributes of a record."""
     values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
     title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
     source = first(values, "source") or ""
@@ -87,13 +87,13 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Year at the end of the source, or in the status of what is not printed yet."""
+    """Return the last year in the source, or in the status of an article that is not printed yet."""
     years = _YEAR.findall(source) or _YEAR.findall(first(values, "status", "date of publication") or "")
     return years[-1] if years else None
 
 
 def split_names(text: str) -> list[str]:
-    """Names without the marks of their affiliations and their degrees."""
+    """Split a list of names and remove affiliation marks and degrees."""
     parts = re.split(r";\s\s+|\n", text) if re.search(r";\s\s", text) else re.split(r"[;\n]", text)
     parts = [part[:_LONGEST_NAME] for part in parts if not _ONLY_DEGREE.fullmatch(part)]
     return [_BEHIND_NAME.sub("", part).strip() for part in parts]

@@ -1,4 +1,4 @@
-"""Parquet tables of records: what `mechtag` itself writes, and tables with the usual column names."""
+"""Reader of parquet tables: those that `mechtag` writes, and others with the usual column names."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from mechtag.core.parquet import read_table
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.source import Entry, Format, Source
 
-# Columns that tables of records have, and no others.
+# Columns that only tables written by mechtag have.
 _OWN = frozenset(("record_id", "source_index", "raw"))
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file begins as parquet does."""
+    """Return whether the file starts with the signature of parquet."""
     return source.start.startswith(b"PAR1")
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one row a record; empty cells are left out.
+    """Yield one entry per row, without empty cells.
 
     Raises
     ------
     MechtagError
-        The file is damaged, or no column holds titles.
+        The file is damaged, or no column contains titles.
     """
     names, rows = read_table(source.path, source.data)
     columns.require_titles(source, names)
@@ -34,9 +34,9 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    r"""Map columns to attributes of a record; lists stay lists.
+    r"""Map columns to attributes of a record; keep lists as lists.
 
-    In a table that mechtag wrote, each line end in an abstract is meant; in any other it may wrap the text.
+    Line ends in an abstract separate paragraphs in a table written by mechtag; in others they may only wrap lines.
     """
     if _OWN <= {name for name, _ in fields}:
         fields = [(name, _apart(value) if name == "abstract" else value) for name, value in fields]

@@ -1,4 +1,4 @@
-"""PubMed's XML, https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/: articles and books."""
+"""Reader of PubMed XML, https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/: articles and books."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 
 
 def recognise(source: Source) -> bool:
-    """Whether a record or a set of records is opened."""
+    """Return whether the file opens a record or a set of records."""
     return bool(_RECORD.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one article or book a record."""
+    """Yield one entry per article or book."""
     return read_records(source, "PubmedArticle", "PubmedBookArticle")
 
 
@@ -56,7 +56,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _abstract(article: Any) -> str:
-    """Sections with their headings, as PubMed prints them."""
+    """Return the sections of an abstract with their headings, as PubMed prints them."""
     sections = []
     for part in every(article, "Abstract", "AbstractText"):
         label = part.get("@Label", "") if isinstance(part, dict) else ""
@@ -65,7 +65,7 @@ def _abstract(article: Any) -> str:
 
 
 def _authors(place: Any) -> list[Any]:
-    """Find the authors of an article or book; lists of editors stand beside them."""
+    """Return the authors of an article or book, without its editors."""
     lists = (found for found in every(place, "AuthorList") if isinstance(found, dict))
     return [author for found in lists if found.get("@Type") != "editors" for author in every(found, "Author")]
 
@@ -77,7 +77,7 @@ def _name(author: Any) -> str:
 
 
 def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
-    """DOI of the article; those of its references and comments stand elsewhere."""
+    """Return the DOI of the article, not those of its references and comments."""
     ids = [(found, "@EIdType") for place in places for found in every(place, "ELocationID")]
     for data in ("PubmedData", "PubmedBookData"):
         ids += [(found, "@IdType") for found in every(fields, data, "ArticleIdList", "ArticleId")]
@@ -86,7 +86,7 @@ def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
 
 
 def _headings(citation: Any) -> list[str]:
-    """MeSH headings as nbib writes them: 'Kidney Diseases/diagnosis/*therapy'."""
+    """Return the MeSH headings in the style of nbib files: 'Kidney Diseases/diagnosis/*therapy'."""
     headings = []
     for heading in every(citation, "MeshHeadingList", "MeshHeading"):
         parts = every(heading, "DescriptorName") + every(heading, "QualifierName")

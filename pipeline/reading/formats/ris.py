@@ -1,7 +1,7 @@
-"""RIS, in the dialects of databases and reference managers.
+"""Reader of RIS in the dialects of databases and reference managers.
 
-rispy is not used to read: it drops what stands before TY, joins records where ER is
-missing, and tells neither line numbers nor the order of tags. Tests compare with it.
+rispy is not used: it drops everything before TY, joins records if ER is missing, and
+reports neither line numbers nor the order of tags. Tests compare with it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from mechtag.pipeline.reading.source import Entry, Format, Source
 from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
-# stand in the middle of a file that was put together from several.
+# occur in the middle of a file that was concatenated from several.
 _TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9])(?:[ \t]{2,}|\t)-(.*)")
-# Only where the whole file is written so: 'AB - ' may begin any line of an abstract.
+# Used only if the whole file is written like this, because 'AB - ' may start a line of an abstract.
 _NARROW_TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9]) ?-(.*)")
 _START = re.compile(r"^[ \t\ufeff]*TY(?:[ \t]{2,}|\t)-", re.M)
 _NARROW_START = re.compile(r"^[ \t\ufeff]*TY ?-[ \t]*[A-Z]{3,}[ \t]*$", re.M)
@@ -28,38 +28,38 @@ _MARKED_PMID = re.compile(
     r"|\b(\d{4,9})\s*\[pmid\]",
     re.I,
 )
-# Ovid cuts 'No Pagination Specified' in two.
+# Ovid splits 'No Pagination Specified' in two.
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
-_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be cut short"
+_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be truncated"
 _TITLES = frozenset(("TI", "T1"))
 
 
 def recognise(source: Source) -> bool:
-    """Whether a line starts a RIS record, or the file is a record without its first line."""
+    """Return whether a line starts a RIS record, or the file starts with a record that lacks its first line."""
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records; those without TY or ER are kept, with a note."""
+    """Split a file into records; keep records without TY or ER, with a note."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
     draft: Draft | None = None
-    # Tags between ER and the next TY: of the record before, or, if they have a title or an ER of their own, a record.
+    # Tags between ER and the next TY: a record if they include a title or ER, else part of the record before.
     stray: Draft | None = None
     number = 0
     for line_number, line in enumerate(source.lines(), start=1):
-        # Nearly all lines are like this; the pattern takes three times as long.
+        # Fast path for nearly all lines; the pattern takes three times as long.
         tag = known.get(line[:2]) if line[2:5] == "  -" else None
         if tag:
             value = line[5:].strip()
         elif found := match(line):
             tag, value = known.setdefault(found[1], found[1]), found[2].strip()
         else:
-            # Between records stand numbers and headings of the database.
+            # Databases print numbers and headings between records.
             if draft and not draft.ended:
                 draft.continue_with(line)
             continue
@@ -95,13 +95,13 @@ def _finished(draft: Draft, stray: Draft | None = None) -> list[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; where tags compete, the more specific one wins."""
+    """Map tags to attributes of a record; if several tags hold an attribute, the more specific one wins."""
     values = by_tag(fields)
     start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
     years = [*values.get("PY", ()), *values.get("Y1", ()), *values.get("DA", ())]
     return {
         "title": first(values, "TI", "T1", "CT", "BT"),
-        # Some systems give each section a tag of its own.
+        # Some systems repeat the tag for each section.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
         "authors": lines_of(_authors(fields, values)),
         "year": next(filter(_FOUR_DIGITS.search, years), None),
@@ -120,7 +120,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Names of both tags in their order; some systems write the same list, or its start, under the other tag too."""
+    """Return the names of both author tags in file order, once if one tag repeats the list, or part, of the other."""
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
         return authors
@@ -130,7 +130,7 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """EBSCO writes the DOI to L3, others to M3 or only as a link."""
+    """Return the DOI, which EBSCO writes to L3 and others to M3 or only as a link."""
     for tag in ("DO", "DI", "L3", "M3"):
         for value in values.get(tag, ()):
             if "10." in value:
@@ -140,7 +140,7 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Find a number that is marked as a PubMed id, or stands where the named database puts it."""
+    """Return a number marked as a PubMed id, or found in the tag where the named database writes it."""
     for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):

@@ -1,6 +1,6 @@
-"""Web of Science's tagged text ('Plain Text File', .isi, .ciw); its tables are read by `columns`.
+"""Reader of Web of Science's tagged text ('Plain Text File', .isi, .ciw); `columns` reads its tables.
 
-No library on PyPI reads it and keeps line numbers, repeated tags and unknown tags.
+No library on PyPI reads this format and keeps line numbers, repeated tags and unknown tags.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 from mechtag.pipeline.reading.source import Entry, Format, Source
 from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
 
-# Two letters and a space; what is continued stands three spaces in.
+# Two letters and a space; continuation lines are indented by three spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?: (.*)|$)")
 _START = re.compile(r"\A\s*\ufeff?FN .*\n+VR |^PT [A-Z]\s*$", re.M)
 _MEDLINE = re.compile(r"^MEDLINE:(\d+)$")
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file has the two lines that begin an export, or a line that begins a record."""
+    """Return whether the file has the two lines that start an export, or a line that starts a record."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Cut a file into records, from PT to ER; one without ER is kept, with a note."""
+    """Split a file into records, from PT to ER; keep a record without ER, with a note."""
     draft: Draft | None = None
     number = 0
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
@@ -38,7 +38,7 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         if tag in ("ER", "EF", "PT") and draft:
             if tag != "ER":
-                draft.notes.append("no ER line at its end; it may be cut short")
+                draft.notes.append("no ER line at its end; it may be truncated")
             yield draft.entry()
             draft = None
         if tag not in ("ER", "EF"):
@@ -47,12 +47,12 @@ def read(source: Source) -> Iterator[Entry]:
                 draft = Draft(number, line_number, [] if tag == "PT" else ["no PT line at its start"])
             draft.add(tag, (found[2] or "").strip())
     if draft:
-        draft.notes.append("no ER line at its end; it may be cut short")
+        draft.notes.append("no ER line at its end; it may be truncated")
         yield draft.entry()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; full names are preferred to initials."""
+    """Map tags to attributes of a record; prefer full names to initials."""
     values = by_tag(fields)
     medline = _MEDLINE.match(first(values, "UT") or "")
     return {
@@ -66,7 +66,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "pages": first(values, "PS") or page_range(first(values, "BP", "AR"), first(values, "EP")),
         "doi": first(values, "DI"),
         "pmid": medline[1] if medline else first(values, "PM"),
-        # A keyword may run over two lines; semicolons part them.
+        # Semicolons separate keywords; one keyword may span two lines.
         "keywords": [word for tag in ("DE", "ID") for text in values.get(tag, ()) for word in text.split(";")],
         "type": (first(values, "DT") or "").strip("-"),
         "language": first(values, "LA"),

@@ -361,11 +361,16 @@ def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "records", "predictions", "message"),
     [
-        ("docx", ["a"], [], "'docx' is no export format; known are csv, ris"),
-        ("csv", ["a", "b", "a"], [], "record a stands more than once"),
-        ("csv", ["a"], [("a", "joy")], r"'joy' for record a: the codebook has no such label .it has relevant, trust"),
-        ("ris", ["a"], [("z", "trust")], "'trust' for record z: there is no such record"),
-        ("ris", ["a"], [("a", "trust"), ("a", "trust")], "'trust' for record a: stands more than once"),
+        ("docx", ["a"], [], "unknown export format 'docx'; choose one of: csv, ris"),
+        ("csv", ["a", "b", "a"], [], "record a appears more than once"),
+        (
+            "csv",
+            ["a"],
+            [("a", "joy")],
+            r"'joy' for record a: the codebook has no such label .its labels are relevant, trust",
+        ),
+        ("ris", ["a"], [("z", "trust")], "'trust' for record z: no such record"),
+        ("ris", ["a"], [("a", "trust"), ("a", "trust")], "'trust' for record a: appears more than once"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -14,8 +14,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.svg import wrap
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification, read_elsewhere
-from mechtag.pipeline.prisma.diagram import draw, write
-from mechtag.pipeline.prisma.flow import Flow, boxes, join, read_flow, rows
+from mechtag.pipeline.prisma.diagram import draw_diagram, write
+from mechtag.pipeline.prisma.flow import Flow, boxes, join, read_flow, table_rows
 from tests.support.command import call
 from tests.support.flow import FOUND, WHOLE, flow_of
 from tests.support.paths import ROOT
@@ -78,7 +78,7 @@ def cases() -> dict[str, Flow]:
 def drawn(request: pytest.FixtureRequest) -> tuple[Flow, ElementTree.Element]:
     name, narrow = request.param
     flow = cases()[name]
-    return flow, ElementTree.fromstring(draw(flow, narrow))
+    return flow, ElementTree.fromstring(draw_diagram(flow, narrow))
 
 
 Rectangle = tuple[float, float, float, float]  # left, top, right, bottom
@@ -111,7 +111,7 @@ def test_every_number_of_the_drawing_is_a_count_and_every_count_is_drawn(
     expected = ["not\u00a0known" if line.n is None else f"{line.n:,}" for box in boxes(flow) for line in box.lines]
     assert shown == expected
     description = svg.findtext(f"{SVG}desc") or ""
-    for _, _, item, n in rows(flow):
+    for _, _, item, n in table_rows(flow):
         assert f"{item}: {n:,}" in description if isinstance(n, int) else f"{item}: {n}" in description
 
 
@@ -210,7 +210,7 @@ def test_colours_have_contrast_without_relying_on_the_page(drawn: tuple[Flow, El
 
 def test_narrow_shape_is_legible_on_a_phone() -> None:
     for flow in cases().values():
-        width = float(ElementTree.fromstring(draw(flow, narrow=True)).attrib["width"])
+        width = float(ElementTree.fromstring(draw_diagram(flow, narrow=True)).attrib["width"])
         assert 14 * 360 / width >= 11, "text of 14 units on a screen of 360 pixels"
 
 

@@ -18,9 +18,9 @@ from mechtag.core.parquet import write_records
 from mechtag.core.settings import Settings
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
-from mechtag.pipeline.prisma.flow import join, plain_text, rows
+from mechtag.pipeline.prisma.flow import join, plain_text, table_rows
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.tagging.inputs import survey, take_in_exports
+from mechtag.pipeline.tagging.inputs import ingest_exports, survey
 from mechtag.pipeline.tagging.storage import locate
 from tests.support.flow import FOUND, WHOLE, flow_of
 from tests.support.paths import ROOT
@@ -107,11 +107,11 @@ def test_files_are_named_and_may_be_registers() -> None:
 @pytest.mark.parametrize(
     ("databases", "message"),
     [
-        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is no file of the summary.*a.ris, b.ris"),
-        ({"MEDLINE": "5,673"}, r"'5,673' is no file.*without quotes and commas"),
-        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is no file.*named twice.*b.ris"),
-        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is no file.*named twice"),
-        ({"a.ris": 100}, r"databases.a.ris: the summary counts this file already"),
+        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not a file of the summary.*a.ris, b.ris"),
+        ({"MEDLINE": "5,673"}, r"'5,673' is not a file.*without quotes and commas"),
+        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not a file.*used twice.*b.ris"),
+        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not a file.*used twice"),
+        ({"a.ris": 100}, r"databases.a.ris: the summary already counts this file"),
     ],
 )
 def test_wrong_names_of_files_are_refused(databases: dict, message: str) -> None:
@@ -150,7 +150,7 @@ def test_message_says_what_does_not_add_up() -> None:
     with pytest.raises(MechtagError, match="do not add up") as caught:
         flow_of(FOUND, screening={"excluded": 100}, reports={"sought": 40})
     assert str(caught.value) == (
-        "the counts do not add up: screening.kept (25, worked out from screening.screened and screening.excluded) "
+        "the counts do not add up: screening.kept (25, derived from screening.screened and screening.excluded) "
         "should be reports.sought (40); correct one of them"
     )
 
@@ -164,7 +164,7 @@ def test_message_says_what_does_not_add_up() -> None:
         ({"previous": {"studies": 0, "reports": 2}}, r"previous.studies \(0\) with previous.reports \(2\)"),
         (
             {"other_methods": {"sources": {"Websites": 4}, "reports": {"sought": 3}}},
-            r"identified \(4, worked out from other_methods.sources.Websites\) should be other_methods.records_exc",
+            r"identified \(4, derived from other_methods.sources.Websites\) should be other_methods.records_exc",
         ),
     ],
 )
@@ -181,23 +181,29 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("a: [", "not readable as YAML"),
         ("a: 2021-13-45\n", "not readable as YAML"),
         ("[" * 5000, "not readable as YAML"),
-        ("screening: {screened: 1}\nscreening: {screened: 2}\n", "'screening' stands twice"),
-        ("databases: {MEDLINE: 1, MEDLINE: 2}\n", "'MEDLINE' stands twice"),
-        ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' stands twice"),
-        ("databases: {Embase: 1,204}\n", "databases: 204 stands where a name should; write counts without commas"),
+        ("screening: {screened: 1}\nscreening: {screened: 2}\n", "'screening' appears twice"),
+        ("databases: {MEDLINE: 1, MEDLINE: 2}\n", "'MEDLINE' appears twice"),
+        ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' appears twice"),
+        (
+            "databases: {Embase: 1,204}\n",
+            "databases: 204 is a number where a name is expected; write counts without commas",
+        ),
         ("databses:\n", "databses: unknown key"),
-        ('databases: {"\\u202e": 1}\n', "is no name that can be printed"),
+        ('databases: {"\\u202e": 1}\n', "is not a printable name"),
         ("databases: {}\n", "databases: expected one or more lines"),
         ("databases: MEDLINE\n", "databases: expected one or more lines"),
-        ("databases: {MEDLINE: 1.5}\n", "databases.MEDLINE: 1.5 is no count"),
+        ("databases: {MEDLINE: 1.5}\n", "databases.MEDLINE: 1.5 is not a count"),
         ("screned: 5\n", "screned: unknown key"),
         ("screening: {screend: 5}\n", "screening.screend: unknown key"),
         ("screening: {screened: -5}\n", "screening.screened: -5 is out of range"),
         ("screening: {screened: 5000000000}\n", "out of range"),
-        ("screening: {screened: '5,673'}\n", "screening.screened: '5,673' is no count.*without commas"),
-        ("screening: {screened: true}\n", "screening.screened: True is no count"),
+        ("screening: {screened: '5,673'}\n", "screening.screened: '5,673' is not a count.*without commas"),
+        ("screening: {screened: true}\n", "screening.screened: True is not a count"),
         ("reports: {excluded: {design: -1}}\n", "reports.excluded: -1 is out of range"),
-        ("other_methods: {sources: {Websites: site.ris}}\n", "other_methods.sources.Websites: 'site.ris' is no count"),
+        (
+            "other_methods: {sources: {Websites: site.ris}}\n",
+            "other_methods.sources.Websites: 'site.ris' is not a count",
+        ),
         ("other_methods: {}\n", "other_methods.sources: Field required"),
         ("reports_together: {sought: 4}\n", "without other_methods, use reports"),
         ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "not both"),
@@ -229,19 +235,19 @@ def test_summary_is_read_back_and_checked(tmp_path: Path) -> None:
     write_json(path, {"prisma": FOUND.model_dump(mode="json")})
     assert read_identification(path) == FOUND
     write_json(path, {"read": 3})
-    with pytest.raises(MechtagError, match="has no counts under 'prisma'"):
+    with pytest.raises(MechtagError, match="no counts under 'prisma'"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": -1}})
     with pytest.raises(MechtagError, match=r"prisma: duplicates_removed: -1 is out of range"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": None}})
-    with pytest.raises(MechtagError, match="known together or not at all"):
+    with pytest.raises(MechtagError, match="either all known or all unknown"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"without_abstract": 126}})
-    with pytest.raises(MechtagError, match="126 without abstract are more than the 125 screened"):
+    with pytest.raises(MechtagError, match="126 records without abstract are more than the 125 screened"):
         read_identification(path)
     with pytest.raises(
-        MechtagError, match=r"identified \(150, worked out from databases and registers\) should be .*which is 151"
+        MechtagError, match=r"identified \(150, derived from databases and registers\) should be .*which is 151"
     ):
         flow_of(FOUND.model_copy(update={"duplicates_removed": 21}))
 
@@ -253,7 +259,7 @@ def test_names_are_cleaned() -> None:
 
 
 def test_rows_hold_every_count_with_its_panel() -> None:
-    table = rows(flow_of(**WHOLE))
+    table = table_rows(flow_of(**WHOLE))
     databases = "Identification of new studies via databases and registers"
     other = "Identification of new studies via other methods"
     assert (databases, "Identification", "Records identified from: Databases: MEDLINE", 700) in table
@@ -292,7 +298,7 @@ def summarise(sources: list[Path], codebook: Codebook) -> tuple[dict, list[str]]
     if sources[0].suffix == ".parquet":
         intake = survey(locate(sources[0]))
     else:
-        intake = take_in_exports(list(map(str, sources)), Settings(), sources[0].parent / "out")
+        intake = ingest_exports(list(map(str, sources)), Settings(), sources[0].parent / "out")
     return intake.summary("model", codebook, {}, 0), list(intake.identification.lines())
 
 
@@ -353,7 +359,7 @@ def test_ingest_json_of_other_records_is_not_believed(exports: Path, fruit: Code
     write_json(exports / "ingest.json", ingested)
     summary, _ = summarise([table], fruit)
     assert summary["prisma"]["identified_by_source"] is None
-    assert "tells of other records than unique.parquet" in summary["notes"][0]
+    assert "describes other records than unique.parquet" in summary["notes"][0]
 
 
 def test_damaged_ingest_json_is_told(exports: Path) -> None:

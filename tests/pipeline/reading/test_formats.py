@@ -82,7 +82,7 @@ def test_web_of_science_without_start_or_end(read: Reader) -> None:
     found = read("FN Someone\nVR 1.0\nPT J\nTI One\nPT J\nTI Two\nER\n\nTI Three\nEF\n")
     assert [record.title for record in found.records] == ["One", "Two", "Three"]
     assert [(note.text, note.record, note.line, note.count) for note in found.notes] == [
-        ("no ER line at its end; it may be cut short", 1, 3, 2),
+        ("no ER line at its end; it may be truncated", 1, 3, 2),
         ("no PT line at its start", 3, 9, 1),
     ]
 
@@ -172,9 +172,9 @@ def test_a_broken_xml_record_costs_no_more_than_itself(read: Reader) -> None:
     assert [item.record for item in found.rejected] == [2, 5, 7]
     assert [item.line for item in found.rejected] == [2, 5, 7]
     assert found.rejected[0].reason.startswith("not readable as XML: mismatched tag")
-    assert found.rejected[1].reason == "the record is cut short: it is opened but never closed"
+    assert found.rejected[1].reason == "the record is truncated: its element is opened but never closed"
     assert found.rejected[1].raw == (("xml", "<record><titles><title>Five</title></titles>\n"),)
-    assert notes(found) == ["characters that XML does not allow were left out"]
+    assert notes(found) == ["characters that XML does not allow were removed"]
 
 
 @pytest.mark.parametrize(

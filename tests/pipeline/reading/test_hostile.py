@@ -82,12 +82,12 @@ def encrypted() -> bytes:
     ("content", "message"),
     [
         (encrypted(), "encrypted; unpack it with its password"),
-        (zipped({}), "the archive holds no files"),
-        (zipped({"a.ris": RIS})[:-30], "the archive is damaged or cut short"),
+        (zipped({}), "the archive contains no files"),
+        (zipped({"a.ris": RIS})[:-30], "the archive is damaged or truncated"),
         (zipped({"a.ris": RIS * 50}, zipfile.ZIP_STORED).replace(b"One", b"Two", 1), "the archive is damaged"),
-        (gzip.compress(RIS * 1000, mtime=0)[:-12], "the archive is damaged or cut short"),
-        (gzip.compress(RIS * 9, mtime=0)[:-8] + b"\0" * 8, "the archive is damaged or cut short"),
-        (zipped({f"{number}.ris": b"" for number in range(1001)}), "the archive holds 1001 files, more than 1000"),
+        (gzip.compress(RIS * 1000, mtime=0)[:-12], "the archive is damaged or truncated"),
+        (gzip.compress(RIS * 9, mtime=0)[:-8] + b"\0" * 8, "the archive is damaged or truncated"),
+        (zipped({f"{number}.ris": b"" for number in range(1001)}), "it contains 1001 files, more than 1000"),
         (zipped({"a.csv": b"title\n" + bytes(20_000_000)}), "unpacks to more than 8 GB or 200 times its size"),
         (gzip.compress(b"title\n" + b"0" * 20_000_000, mtime=0), "unpacks to more than 8 GB or 200 times its size"),
         (
@@ -107,7 +107,7 @@ def test_sizes_in_an_archive_are_not_believed(read: Reader, monkeypatch: pytest.
     for mark, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
         place = data.index(mark) + offset
         data = data[:place] + (10).to_bytes(4, "little") + data[place + 4 :]
-    with pytest.raises(MechtagError, match=r"the archive is damaged or cut short|unpacks to more"):
+    with pytest.raises(MechtagError, match=r"the archive is damaged or truncated|unpacks to more"):
         read(data)
 
 

@@ -67,8 +67,8 @@ def test_the_shipped_files() -> None:
 def test_a_file_without_records_is_noted(tmp_path: Path) -> None:
     (tmp_path / "none.csv").write_text("title,abstract\n")
     found = ingest([tmp_path / "none.csv"])
-    assert found.notes == (Note("none.csv", "holds no records"),)
-    assert str(found.notes[0]) == "none.csv: holds no records"
+    assert found.notes == (Note("none.csv", "contains no records"),)
+    assert str(found.notes[0]) == "none.csv: contains no records"
     assert found.sources[0].read == 0
 
 
@@ -77,7 +77,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MechtagError, match=r"missing\.ris: no such file or folder"):
         ingest([tmp_path / "missing.ris"])
-    with pytest.raises(MechtagError, match="empty: the folder holds no files"):
+    with pytest.raises(MechtagError, match="empty: the folder contains no files"):
         ingest([tmp_path / "empty"])
     with pytest.raises(MechtagError, match=r"a\.ris: given twice"):
         ingest([tmp_path, tmp_path / "a.ris"])

@@ -89,7 +89,9 @@ def test_json_that_is_cut_short_loses_its_last_item_only(read: Reader) -> None:
     assert [record.title for record in found.records] == ["One", "Two; more"]
     assert [(item.record, item.line) for item in found.rejected] == [(2, 4), (4, 5)]
     assert found.rejected[0].reason == "not a JSON object"
-    assert found.rejected[1].reason.startswith("not readable as JSON, nor is what follows: Unterminated string")
+    assert found.rejected[1].reason.startswith(
+        "not readable as JSON, and neither is the rest of the file: Unterminated string"
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_json_lists_that_were_put_together(read: Reader) -> None:
     assert [record.title for record in read('[{"title": "One"}]\n[{"title": "Two"}]\n').records] == ["One", "Two"]
     found = read('{"items": [{"title": "One"}]}\n{"items": [{"title": "Two"}]}\n')
     assert only(found).title == "One"
-    assert notes(found) == ["what follows the list of records was not read"]
+    assert notes(found) == ["the content after the list of records was not read"]
 
 
 @pytest.mark.parametrize("depth", [195, 450, 700, 950, 2000])

@@ -30,15 +30,15 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
     [
         (b"", "the file is empty"),
         (b" \r\n\t\n", "the file is empty"),
-        (b"\xef\xbb\xbf", "of no known format"),
+        (b"\xef\xbb\xbf", "unknown format"),
         (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
-        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or cut short"),
-        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or cut short"),
+        (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or truncated"),
+        (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or truncated"),
         (
             b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
             "XML that is neither EndNote's nor PubMed's",
         ),
-        (b"Dear colleague,\nhere are the results.\n", "of no known format"),
+        (b"Dear colleague,\nhere are the results.\n", "unknown format"),
     ],
 )
 def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: bytes, message: str) -> None:

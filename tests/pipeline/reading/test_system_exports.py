@@ -107,12 +107,12 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
         (
             "TY  - JOUR\nTI  - One\n\nTY  - JOUR\nTI  - Two\nER  - \n",
             ["One", "Two"],
-            ["export.txt: record 1, line 1: no ER line at its end; it may be cut short"],
+            ["export.txt: record 1, line 1: no ER line at its end; it may be truncated"],
         ),
         (
             "TY  - JOUR\nTI  - One\nER  - \n\nTY  - JOUR\nTI  - Two",
             ["One", "Two"],
-            ["export.txt: record 2, line 5: no ER line at its end; it may be cut short"],
+            ["export.txt: record 2, line 5: no ER line at its end; it may be truncated"],
         ),
         (
             "JF  - Care\nTI  - One\nER  - \n",
@@ -129,7 +129,7 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
             ["One", "Two", "Three", "Four"],
             [
                 "export.txt: record 2, line 4: no TY line at its start (and in 1 more records)",
-                "export.txt: record 2, line 4: no ER line at its end; it may be cut short (and in 1 more records)",
+                "export.txt: record 2, line 4: no ER line at its end; it may be truncated (and in 1 more records)",
             ],
         ),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\nTY  - JOUR\nTI  - Two\nER  - \n", ["One", "Two"], []),

@@ -172,7 +172,7 @@ def test_a_header_that_comes_again_is_no_record(read: Reader) -> None:
 
 
 def test_a_word_alone_on_a_line_is_no_header(read: Reader) -> None:
-    with pytest.raises(MechtagError, match="of no known format"):
+    with pytest.raises(MechtagError, match="unknown format"):
         read("Dear all,\n\nTitle\nOne\nAbstract\nTwo\n")
 
 

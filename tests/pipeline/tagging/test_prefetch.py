@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.tagging.prefetch import ahead, directly
+from mechtag.pipeline.tagging.prefetch import directly, prefetch
 from tests.support.paths import ROOT
 
 
@@ -47,7 +47,7 @@ def interrupted() -> Iterator[int]:
 
 
 def test_items_come_in_order_from_one_other_process(tmp_path: Path) -> None:
-    with ahead("counts", get_ready, tmp_path / "pid") as run:
+    with prefetch("counts", get_ready, tmp_path / "pid") as run:
         first, second = list(run(count, 3)), list(run(count, 2))
     assert [number for number, _ in first] == [0, 1, 2]
     assert [number for number, _ in second] == [0, 1]
@@ -58,7 +58,7 @@ def test_items_come_in_order_from_one_other_process(tmp_path: Path) -> None:
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
-    with ahead("counts", get_ready) as run:
+    with prefetch("counts", get_ready) as run:
         items = run(count, 2, True)
         assert [next(items)[0], next(items)[0]] == [0, 1]
         with pytest.raises(MechtagError, match="nothing after these"):
@@ -66,17 +66,17 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
 
 def test_an_error_while_it_gets_ready_is_told_when_work_is_asked_for() -> None:
-    with ahead("counts", get_ready, None, True) as run, pytest.raises(MechtagError, match="no such thing to load"):
+    with prefetch("counts", get_ready, None, True) as run, pytest.raises(MechtagError, match="no such thing to load"):
         next(run(count, 1))
 
 
 def test_an_error_that_the_connection_could_have_is_told_as_it_is() -> None:
-    with ahead("counts", get_ready) as run, pytest.raises(EOFError, match="the file ends too soon"):
+    with prefetch("counts", get_ready) as run, pytest.raises(EOFError, match="the file ends too soon"):
         next(run(cut_short))
 
 
 def test_the_death_of_the_process_is_told() -> None:
-    with ahead("counts", get_ready) as run:
+    with prefetch("counts", get_ready) as run:
         items = run(die)
         assert next(items) == 1
         with pytest.raises(MechtagError, match=r"process that counts ended early \(exit status 7\).*--resume"):
@@ -84,7 +84,7 @@ def test_the_death_of_the_process_is_told() -> None:
 
 
 def test_ctrl_c_is_left_to_the_other_process() -> None:
-    with ahead("counts", get_ready) as run:
+    with prefetch("counts", get_ready) as run:
         assert list(run(interrupted)) == [1]
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, set())
 

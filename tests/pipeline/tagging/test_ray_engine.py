@@ -16,7 +16,7 @@ from pyarrow import fs
 import mechtag.models.model_folder
 import mechtag.pipeline.tagging.start
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.tagging.storage import Place, locate
+from mechtag.pipeline.tagging.storage import StoragePath, locate
 from tests.support.batches import finish, outputs, project, start, toy_model
 from tests.support.command import call
 
@@ -81,10 +81,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fs.FileSystem:
     (tmp_path / "store").mkdir()
     files = fs.SubTreeFileSystem(str(tmp_path / "store"), fs.LocalFileSystem())
 
-    def found(text: str | Path) -> Place:
+    def found(text: str | Path) -> StoragePath:
         if not str(text).startswith("store://"):
             return locate(text)
-        return Place(files, str(text).removeprefix("store://"), str(text))
+        return StoragePath(files, str(text).removeprefix("store://"), str(text))
 
     monkeypatch.setattr(mechtag.pipeline.tagging.start, "locate", found)
     monkeypatch.setattr("mechtag.pipeline.tagging.inputs.locate", found)
@@ -100,18 +100,18 @@ def test_records_and_parts_may_lie_in_an_object_store(
     (tmp_path / "store/in/records.parquet").write_bytes(records.read_bytes())
     words = ("tag", "store://in/records.parquet", "-o", "store://results/run1", "--project", params.parent)
 
-    really = Place.write
+    really = StoragePath.write
 
-    def write(place: Place, data: bytes) -> None:
+    def write(place: StoragePath, data: bytes) -> None:
         if place.name.endswith("predictions-00003.json"):
             raise KeyboardInterrupt
         really(place, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "write", write)
+        patch.setattr(StoragePath, "write", write)
         status, _, message = call(*words)
     assert status == 1
-    assert "stopped. 3 of 7 parts are written; go on with --resume" in message
+    assert "stopped. 3 of 7 chunks are done; continue with --resume" in message
     status, said, message = call(*words, "--resume")
     assert status == 0, message
     assert "Predictions: the parquet files in store://results/run1/parts" in said
@@ -126,12 +126,12 @@ def test_records_and_parts_may_lie_in_an_object_store(
 
     status, _, message = call(*words)
     assert status == 1
-    assert "a run is there, with 7 of 7 parts written" in message
+    assert "an unfinished run exists, with 7 of 7 chunks done" in message
     time.sleep(0.01)
     (tmp_path / "store/in/records.parquet").write_bytes(records.read_bytes() + b"\0")
     status, _, message = call(*words, "--resume")
     assert status == 1
-    assert "source store://in/records.parquet has another content" in message
+    assert "source store://in/records.parquet has different content" in message
 
 
 def test_errors_of_an_object_store_name_the_place(store: fs.FileSystem, tmp_path: Path) -> None:
@@ -141,11 +141,11 @@ def test_errors_of_an_object_store_name_the_place(store: fs.FileSystem, tmp_path
     assert "store://none.parquet: no such file" in message
     (tmp_path / "store/file").write_text("x")
     with pytest.raises(MechtagError, match=r"store://file/x: .*[Dd]irectory"):
-        Place(store, "file/x", "store://file/x").write(b"x")
-    place = Place(store, "new/folder/x", "store://x")
+        StoragePath(store, "file/x", "store://file/x").write(b"x")
+    place = StoragePath(store, "new/folder/x", "store://x")
     place.write(json.dumps([1]).encode())
     assert place.read() == b"[1]"
-    assert Place(store, "nowhere", "store://nowhere").names() == set()
+    assert StoragePath(store, "nowhere", "store://nowhere").names() == set()
     place.delete()
     place.delete()
     assert not place.exists()

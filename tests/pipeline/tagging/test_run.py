@@ -26,10 +26,10 @@ from mechtag.core.settings import load_settings
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import Model
 from mechtag.pipeline.export import EXPORTERS, export
-from mechtag.pipeline.tagging.chunks import Manifest, Part, Parts
-from mechtag.pipeline.tagging.inputs import Intake
+from mechtag.pipeline.tagging.chunks import Chunk, ChunkStore, RunManifest
+from mechtag.pipeline.tagging.inputs import Inputs
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.tagging.prefetch import ahead
+from mechtag.pipeline.tagging.prefetch import prefetch
 from mechtag.pipeline.tagging.start import Request
 from mechtag.pipeline.tagging.storage import locate
 from mechtag.pipeline.text.sentences import split
@@ -144,14 +144,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     status, _, message = finish(process)
     assert status == 1
     assert "mechtag: stopped. " in message
-    assert "of 7 parts are written; go on with --resume" in message
+    assert "of 7 chunks are done; continue with --resume" in message
     assert "Traceback" not in message
     assert not (tmp_path / "out/.lock").exists()
 
     status, _, message = call(*words)
     assert status == 1
-    assert "a run is there, with " in message
-    assert "go on with --resume, or delete that folder to begin anew" in message
+    assert "an unfinished run exists, with " in message
+    assert "continue with --resume, or delete that folder to start over" in message
     assert call(*words, "--resume")[0] == 0
     assert outputs(tmp_path / "out") == whole
 
@@ -173,7 +173,7 @@ def test_a_full_disk_keeps_what_is_finished(
         status, _, message = call(*words)
     assert status == 1
     written = 7 if name.endswith(("ris", "summary.json")) else 4
-    assert f"no space is left on the disk. {written} of 7 parts are written; go on with --resume" in message
+    assert f"no space left on the disk. {written} of 7 chunks are done; continue with --resume" in message
     assert not list(tmp_path.rglob("*.part"))
     status, _, message = call(*words, "--resume")
     assert status == 0, message
@@ -193,21 +193,21 @@ def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str
     for more in ((), ("--resume",)):
         status, _, message = call(*words, *more)
         assert status == 1
-        assert "another run of mechtag is writing there" in message
+        assert "another run of mechtag is writing to it" in message
     assert finish(process)[0] == 0
     assert outputs(tmp_path / "out") == whole
 
 
 def fail_at(patch: pytest.MonkeyPatch, part: int, error: BaseException) -> None:
     """Have the writing of a part fail."""
-    really = Parts.write
+    really = ChunkStore.write
 
-    def write(parts: Parts, manifest: Manifest, number: int, rows: Iterable[Prediction], unlike: int) -> Part:
+    def write(parts: ChunkStore, manifest: RunManifest, number: int, rows: Iterable[Prediction], unlike: int) -> Chunk:
         if number == part:
             raise error
         return really(parts, manifest, number, rows, unlike)
 
-    patch.setattr(Parts, "write", write)
+    patch.setattr(ChunkStore, "write", write)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def stopped(table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monkey
         fail_at(patch, 2, KeyboardInterrupt())
         status, _, message = call(*words)
     assert status == 1
-    assert "stopped. 2 of 7 parts are written" in message
+    assert "stopped. 2 of 7 chunks are done" in message
     return (*words, "--resume")
 
 
@@ -230,7 +230,7 @@ def test_what_decides_the_outcome_may_not_change(
     def refused(*parts: str) -> None:
         status, _, message = call(*stopped)
         assert status == 1
-        assert "this run cannot go on" in message
+        assert "this run cannot be resumed" in message
         assert all(part in message for part in parts), message
         assert outputs(tmp_path / "out") == kept
 
@@ -242,7 +242,7 @@ def test_what_decides_the_outcome_may_not_change(
     table[1].write_text(params)
     status, _, message = call(*stopped, "--score-all")
     assert status == 1
-    assert "setting tag.score_all was False, is True. Change that back" in message
+    assert "setting tag.score_all was False, is True. Undo the change" in message
     assert outputs(tmp_path / "out") == kept
 
     codebook = (tmp_path / "codebook.yaml").read_text(encoding="utf-8")
@@ -256,7 +256,7 @@ def test_what_decides_the_outcome_may_not_change(
 
     records = table[0].read_bytes()
     write_records(table[0], papers(COUNT - 1))
-    refused("source", "records.parquet has another content")
+    refused("source", "records.parquet has different content")
     table[0].write_bytes(records)
     assert call(*stopped)[0] == 0
 
@@ -268,7 +268,7 @@ def test_a_damaged_part_is_made_again(stopped: tuple[object, ...], whole: dict[s
     (parts / "predictions-00001.json").write_text('{"part": 1}')
     status, _, message = call(*stopped)
     assert status == 0
-    assert "going on" not in message
+    assert "resuming" not in message
     assert outputs(tmp_path / "out") == whole
 
 
@@ -281,8 +281,11 @@ def test_a_run_of_an_older_version_is_refused(stopped: tuple[object, ...], tmp_p
     for words in (stopped, stopped[:-1]):
         status, _, message = call(*words)
         assert status == 1
-        assert f"{path}: format 1 is not known to this version, which reads 2; go on with the version that" in message
-        assert f"began the run, or delete {path.parent}" in message
+        assert (
+            f"{path}: format 1 is not supported; this version of mechtag reads 2; resume with the version that"
+            in message
+        )
+        assert f"started the run, or delete {path.parent}" in message
         assert outputs(tmp_path / "out") == kept
 
 
@@ -300,8 +303,8 @@ def test_a_part_without_its_counts_is_made_again(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "format None is not known"),
-        ('{"format_version": 99}', "format 99 is not known to this version, which reads 2"),
+        ("{}", "format None is not supported"),
+        ('{"format_version": 99}', "format 99 is not supported; this version of mechtag reads 2"),
         ('{"format_version": 2}', "Field required"),
         ("[1]", "not readable"),
         ("{", "not readable"),
@@ -371,14 +374,14 @@ def test_a_record_that_stands_twice_is_refused_before_anything_is_written(tmp_pa
     write_records(records, [*papers(4000), papers(4000)[17]])
     status, _, message = call("tag", records, "-o", tmp_path / "a/out", "--project", params.parent)
     assert status == 1
-    assert "record text:003983 stands more than once" in message
+    assert "record text:003983 appears more than once" in message
     assert not (tmp_path / "a").exists()
 
 
 def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
     table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mechtag.pipeline.tagging.prefetch, "ahead", ahead)
+    monkeypatch.setattr(mechtag.pipeline.tagging.prefetch, "prefetch", prefetch)
     with table[1].open("a", encoding="utf-8") as file:
         file.write("sentences: {spacy_model: no_such_model}\n")
     status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
@@ -400,7 +403,7 @@ def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(
     words = ("tag", tmp_path / "raw.parquet", "--project", table[1].parent)
     status, _, said = call(*words, "-o", tmp_path / "out")
     assert status == 0, said
-    assert "note: 1 abstract ends in mid-sentence: the export cut it off" in said
+    assert "note: 1 abstract ends in mid-sentence: the export truncated it" in said
     kept = read_records(tmp_path / "out/records.parquet")
     assert [record.abstract for record in kept] == [tidy, "", "Managers agreed on the", ""]
     assert (kept[0].title, kept[0].keywords) == ("Joint care", ("trust", "power"))
@@ -443,7 +446,7 @@ def test_sentences_cut_before_are_taken_part_by_part(
         write_sentences(tmp_path / "s.parquet", wrong)
         status, _, message = call(*words[:-4], "-o", tmp_path / "other", "--project", table[1].parent)
         assert status == 1
-        assert "cut the sentences of these records again" in message
+        assert "split these records again" in message
         assert not (tmp_path / "other").exists()
 
 
@@ -540,7 +543,7 @@ def test_records_unlike_the_training_texts_are_counted_and_told(
     assert 0 < likely < COUNT
     assert found["unlike"] == likely
     (note,) = found["notes"]
-    assert note.startswith(f"{likely} of the {likely} records that may be relevant read unlike the texts that")
+    assert note.startswith(f"{likely} of the {likely} records that may be relevant are unlike the texts that")
     assert message == f"note: {note}\n"
     assert found == usual | {"unlike": likely, "notes": [note]}
 
@@ -560,7 +563,7 @@ def test_note_where_most_that_may_be_relevant_is_unlike(
     relevance: dict[str, int], unlike: int, told: str | None, table: tuple[Path, Path]
 ) -> None:
     codebook = load_codebook(load_settings(table[1]).codebook)
-    intake = Intake(records=94, without_abstract=0, sources=None, notes=("of the intake",))
+    intake = Inputs(records=94, without_abstract=0, sources=None, notes=("of the intake",))
     decisions = {"edible": relevance, "apple": {"yes": 50, "no": 44, "not_scored": 40}}
     summary = intake.summary("toy", codebook, decisions, unlike)
     first, *others = summary["notes"]
@@ -568,7 +571,7 @@ def test_note_where_most_that_may_be_relevant_is_unlike(
     assert summary["unlike"] == unlike
     if told:
         (note,) = others
-        assert note.startswith(f"{told} that may be relevant read unlike the texts that the model learned from")
+        assert note.startswith(f"{told} that may be relevant are unlike the texts that the model was trained")
         assert note.endswith("code some of them, and retrain")
     else:
         assert others == []
@@ -587,9 +590,9 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.ris", "-o", "s3://bucket/x"], "only the tags of one table of records"),
+        (["a.ris", "-o", "s3://bucket/x"], "only predictions for one table of records"),
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* may have a URI"),
-        (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be reached"),
+        (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be accessed"),
         (["a.parquet", "b.ris", "-o", "out"], "a parquet table must be the only source"),
         (["a.parquet", "-o", "out", "--workers", "2"], "workers are for the engine ray"),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
