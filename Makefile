@@ -27,7 +27,7 @@ test: .venv/test.stamp lint types
 	$(PYTEST) -m 'slow or not slow'
 
 check: .venv/test.stamp lint types
-	$(PYTEST)
+	OMP_NUM_THREADS=1 $(PYTEST)
 
 # The package with the codebook and the model that the pipeline trained.
 wheel: .venv/run.stamp

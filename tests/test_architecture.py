@@ -135,12 +135,10 @@ class Reads(ast.NodeVisitor):
     def __init__(self) -> None:
         self.found: set[tuple[type[Strict], str]] = set()
         self._names: dict[str, type[Strict] | None] = {"settings": Settings}
-        self._attributes: dict[str, type[Strict] | None] = {}
+        self._attributes: dict[str, type[Strict] | None] = {"settings": Settings}
 
     def _block(self, node: ast.AST) -> type[Strict] | None:
         """Which block an expression is, if it is one."""
-        if isinstance(node, ast.Attribute) and node.attr == "settings":
-            return Settings
         if isinstance(node, ast.Attribute):
             return BLOCKS.get(node.attr) if self._block(node.value) else self._attributes.get(node.attr)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
