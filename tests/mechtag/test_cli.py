@@ -23,13 +23,15 @@ RIS = "TY  - JOUR\nTI  - Sharing the lead in joint teams\nAU  - Roe, R.\nPY  - 2
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A model trained on a part of the shipped records, and the settings it was made with."""
+    """A model trained on a part of the shipped annotations, and the settings it was made with."""
     folder = tmp_path_factory.mktemp("trained")
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [row for row in rows if row["relevant"]][:20] + [row for row in rows if not row["relevant"]][:20]
     records = folder / "coded.jsonl"
     records.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    exemplars = (ROOT / "data/annotated/exemplars.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "exemplars.jsonl").write_text("".join(exemplars[::6]), encoding="utf-8")
     params = folder / "params.yaml"
     params.write_text(
         yaml.safe_dump(
@@ -37,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                 "codebook": str(ROOT / "data/annotated/codebook.yaml"),
                 "train": {
                     "records": str(records),
-                    "exemplars": str(ROOT / "data/annotated/exemplars.jsonl"),
+                    "exemplars": str(folder / "exemplars.jsonl"),
                     "folds": 3,
                 },
             }
@@ -309,7 +311,8 @@ def test_main_prints_the_message_without_a_traceback(
 def test_shipped_settings_are_the_defaults_but_for_sources_and_hash() -> None:
     shipped = load_settings(ROOT / "params.yaml")
     encoder = shipped.encoder.model_copy(update={"sha256": ""})
-    assert shipped.model_copy(update={"sources": {}, "encoder": encoder}).model_dump() == Settings().model_dump()
+    found = shipped.model_copy(update={"sources": {}, "encoder": encoder})
+    assert found.model_dump(mode="json") == Settings().model_dump(mode="json")
 
 
 def test_rank_without_decisions_follows_the_model(trained: tuple[Path, Path], tagged: Path, tmp_path: Path) -> None:
