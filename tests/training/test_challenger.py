@@ -162,7 +162,7 @@ def test_the_step_that_made_the_difference_is_named(project: Project, cause: str
         if cause == "sentences":
             assert "by its words" in change.why
         if change.cause != BOUNDS:
-            assert "the record is among the newly coded ones" in change.why
+            assert "the record itself was newly coded" in change.why
     if cause == "calibration":
         assert {label for _, label in found} == {"apple"}
 
