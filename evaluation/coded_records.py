@@ -55,7 +55,7 @@ class CodedSet:
     table
         What each coder said, where the records were coded in a table, of which they have what all agree on.
     learning
-        By the number of papers that a model learnt from: rows as in ``documents``.
+        By the number of papers that a model learned from: rows as in ``documents``.
     about
         By name of a set of records: its title, and what its texts are.
     """
@@ -94,7 +94,7 @@ def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
 
 
 def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Give the number of the record, that of the sentence, and the labels of each sentence that was coded."""
+    """List the number of the record, the number of the sentence and the labels of each sentence that was coded."""
     return [
         (row, number, names)
         for row, record in enumerate(records)
@@ -132,7 +132,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Figures of `LearningStep` on the coded records by how many papers the model learnt from, fewest first."""
+    """Figures of `LearningStep` on the coded records by how many papers the model learned from, fewest first."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -180,7 +180,7 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
     """Figures of relevance on the coded records, out of fold, for the model and its baselines.
 
-    Where all records are relevant there is nothing to tell apart: then the figures have no value, and say why.
+    If all records are relevant, the figures have no value, and a reason is given.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
@@ -196,13 +196,13 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Tell how many papers of the gold standard, all of them included by people, the model would have kept.
+    """Count the papers of the gold standard, all of them included by people, that the model would have kept.
 
     Returns
     -------
     dict
         Decisions, and the rank each paper would take among the coded records that are not
-        relevant: 1 is above them all, a level score counts against the paper. The scores of
+        relevant: 1 is above them all, and an equal score counts against the paper. The scores of
         those are out of fold, so they come from models trained on a little less.
     """
     documents = System("coded records", coded.documents)
@@ -264,7 +264,7 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the codes of a gold standard that the model, which has seen none of them, contradicts with confidence.
 
-    They are what to look at; nothing is mended. Papers of which there is no text are left out.
+    People should check them; none is changed. Papers without text are left out.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -311,7 +311,9 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(f"{place} has {sentences} sentences, the coded record {counts}; code the same sentences")
-    raise MechtagError(f"{place}: the key stands for {len(found)} coded records of as many sentences; tell them apart")
+    raise MechtagError(
+        f"{place}: the key belongs to {len(found)} coded records with as many sentences; make the keys unique"
+    )
 
 
 def _sentence_pair(

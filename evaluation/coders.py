@@ -18,7 +18,7 @@ from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
 from mechtag.evaluation.sections import remarks, rounded
 
-# What the model is called beside the people.
+# Name of the model among the coders.
 MODEL = "mechtag"
 
 
@@ -93,7 +93,7 @@ def coders_of(
     Raises
     ------
     MechtagError
-        A key belongs to two records, a coder coded a label of a record twice, or is called as the model is.
+        A key belongs to two records, a coder coded a label of a record twice, or has the name of the model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -107,9 +107,7 @@ def coders_of(
         values[row.coder, name, row.label] = row.value
     names = tuple(dict.fromkeys(coder for coder, _, _ in values))
     if MODEL in names:
-        raise MechtagError(
-            f"{place}: a coder is called {MODEL}, as the model is; give the codes of people another name"
-        )
+        raise MechtagError(f"{place}: a coder has the name of the model, {MODEL}; rename the coder")
     codes = np.array(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
@@ -117,7 +115,7 @@ def coders_of(
     return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing)
 
 
-# Stands for a key that two records share.
+# Marks a key that two records share.
 _AMBIGUOUS = ""
 
 
@@ -132,7 +130,7 @@ def _record_ids(rows: Sequence[Coding]) -> dict[str, str]:
 def _look_up(ids: Mapping[str, str], key: str, place: str) -> str:
     name = ids.get(key, key)
     if name == _AMBIGUOUS:
-        raise MechtagError(f"{place}: the key {key} stands for two records; give the record_id of each")
+        raise MechtagError(f"{place}: the key {key} belongs to two records; add the record_id of each")
     return name
 
 
@@ -141,7 +139,7 @@ def _number(value: int | None) -> float:
 
 
 def with_model(coders: Coders, system: System) -> Coders:
-    """Set the model beside the people, as one more coder of all their records.
+    """Add the model as one more coder of all records.
 
     Raises
     ------
@@ -166,7 +164,7 @@ CONTRADICTED = "the model is confident of the other code"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Tell how sure a model is that a code is wrong, for codes that are likely errors.
+    """Estimate how sure a model is that a code is wrong, for codes that are likely errors.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted
     where the model, out of fold, gives the other code at least the probability that it gives it, on
@@ -261,7 +259,7 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 
 
 def cells_of(first: Array, second: Array) -> Array:
-    """Tell for each item which of the four cells of the table of two coders it falls into.
+    """Find the cell of the table of two coders that each item falls into.
 
     Parameters
     ----------
@@ -278,7 +276,7 @@ def cells_of(first: Array, second: Array) -> Array:
 
 
 def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Lay out how far two coders agree.
+    """Measure how far two coders agree.
 
     Parameters
     ----------
@@ -308,7 +306,7 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Lay out how far two coders agree over all items, or say that too few were coded yes.
+    """Measure how far two coders agree over all items, or say that too few were coded yes.
 
     Parameters
     ----------
@@ -322,7 +320,7 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Lay out how far any number of coders agree, over all labels but relevance, and label by label.
+    """Measure how far any number of coders agree, over all labels but relevance, and label by label.
 
     Parameters
     ----------
@@ -343,7 +341,7 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Give each two coders who judged something both, and what kind of pair they are: people first."""
+    """Yield each pair of coders who judged the same item, and the kind of the pair: people first."""
     found = [
         (one, two, "human-model" if two >= coders.people else "human-human")
         for one, two in combinations(range(len(coders.names)), 2)
@@ -353,7 +351,7 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 
 
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Lay out all pairs of coders, and all coders together, without the model and with it.
+    """Compare all pairs of coders, and all coders together, without the model and with it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The evaluation run: from prediction and coding files to ``metrics.json`` and the tables beside it."""
+"""The evaluation run: from prediction and coding files to ``metrics.json`` and the tables next to it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def evaluate_files(
     out_of_fold
         Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
     curve
-        Folder of prediction files for the coded records, each named by the number of papers learnt
+        Folder of prediction files for the coded records, each named by the number of papers learned
         from; needs ``out_of_fold``.
     variations
         Folder of prediction files for the coded records, each named by the variation of their texts.
@@ -106,9 +106,9 @@ def agreement_of_files(
     all_keys
         Key of relevance, then the labels of the codebook.
     predictions
-        Of a model that has not learnt from the records.
+        Of a model that has not learned from the records.
     records
-        Table in which record ids are looked up by key; ``records.parquet`` beside the predictions where it exists.
+        Table in which record ids are looked up by key; ``records.parquet`` next to the predictions if it exists.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def agreement_of_files(
         coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
     if len(coders.names) < 2:
         raise MechtagError(
-            f"{codings}: the only coder is {coders.names[0]}; agreement needs two: give another coder's codes, or "
+            f"{codings}: the only coder is {coders.names[0]}; agreement needs two: add another coder's codes, or "
             "predictions of a model (--predictions)"
         )
     several = coders.of_several()

@@ -31,7 +31,7 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Tell what text of a paper the system saw.
+    """Name the text of a paper that the system saw.
 
     A synopsis that came with the record counts as such until another abstract, fetched or
     exported, has taken its place.
@@ -58,13 +58,13 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Tell what is odd in the gold standard; nothing in it is mended.
+    """Describe the faults of the gold standard, which is used as it is.
 
     Returns
     -------
     dict
-        Column sums beside the counts printed, papers that carry no label, columns that should
-        be empty and are not, columns that are no label, and each fault as a sentence.
+        Column sums with the printed counts, papers without a label, columns that should
+        be empty but are not, columns that are not labels, and each fault as a sentence.
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}
@@ -143,7 +143,7 @@ def evaluate(
         sections[name] = pooled_section(judged, draws)
         labels = labels_section(judged, label_keys, draws, settings.min_positives)
         if name not in PROTOCOLS:
-            # The rest of a naive method's figures of each label nobody asks for.
+            # Nobody asks for the other figures that a naive method has for each label.
             labels = {
                 key: {figure: own[figure] for figure in BaselineLabelFigures.model_fields}
                 for key, own in labels.items()

@@ -1,4 +1,4 @@
-"""How far decisions change when the same papers are told a little differently."""
+"""How far decisions change when the same papers are worded a little differently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def invariance_section(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compare the decisions for varied papers with those for the same papers as they are.
+    """Compare the decisions for reworded papers with those for the original papers.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def invariance_section(
     -------
     dict
         By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (those whose
-        decision is another, and their share), ``mean_change`` (of their probability), ``relevance_changed``
-        (papers whose decision on relevance is another), ``relevance_reversed`` (from yes to no or back).
+        decision differs, and their share), ``mean_change`` (of their probability), ``relevance_changed``
+        (papers whose decision on relevance differs), ``relevance_reversed`` (from yes to no or back).
         A variation that changes no paper has counts of 0, and no figures.
 
     Raises
@@ -92,7 +92,7 @@ def _distance(one: Prediction, other: Prediction) -> float:
 
 
 def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.Generator) -> dict[str, Estimate]:
-    """Give the shares with their intervals, for which whole papers are drawn."""
+    """Compute the shares with their intervals, by drawing whole papers."""
     papers = len(changed)
     if not papers:
         return dict.fromkeys(("changed", "mean_change"), Estimate(None, None, None, None, 0))

@@ -60,7 +60,7 @@ def compare_systems(
     settings: RetrainSettings,
     generator: np.random.Generator,
 ) -> list[Difference]:
-    """Compare two systems on papers that neither has learnt from.
+    """Compare two systems on papers that neither has learned from.
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ def compare_systems(
     names = [each.figure for each in found]
     if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
         raise MechtagError(
-            f"retrain.margins: {unknown[0]!r} is no figure of which more is better; "
-            f"there are {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
+            f"retrain.margins: {unknown[0]!r} is not a figure that is better when higher; "
+            f"expected one of {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Files beside ``metrics.json``: figures of each label, every prediction beside its code, plot points."""
+"""Files next to ``metrics.json``: figures of each label, every prediction with its code, plot points."""
 
 from __future__ import annotations
 

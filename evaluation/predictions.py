@@ -1,4 +1,4 @@
-"""Bring what a system said and what people coded into arrays of the same shape."""
+"""Arrange predictions and codes in arrays of the same shape."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class System:
     Parameters
     ----------
     name
-        What messages call it.
+        Name in messages.
     predictions
         May hold further records and labels than are asked for.
 
     Raises
     ------
     MechtagError
-        A record and label stands twice, a score is not finite, or a referred label has no
+        A record and label appears twice, a score is not finite, or a referred label has no
         probability and threshold to count it by.
     """
 
@@ -36,13 +36,13 @@ class System:
         for row in predictions:
             place = f"predictions of {name}: record {row.record_id}, label {row.label}"
             if (row.record_id, row.label) in self._rows:
-                raise MechtagError(f"{place}: stands twice; one row a record and label is allowed")
+                raise MechtagError(f"{place}: appears twice; keep one row per record and label")
             if row.score is None:
                 raise MechtagError(f"{place}: was not scored, because relevance was a clear no; tag with --score-all")
             if not math.isfinite(row.score):
                 raise MechtagError(f"{place}: score {row.score} is not a finite number")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
-                raise MechtagError(f"{place}: referred without a probability and a threshold; give both")
+                raise MechtagError(f"{place}: needs review but has no probability and threshold")
             self._rows[row.record_id, row.label] = row
 
     def row(self, record_id: str, label: str) -> Prediction:
@@ -56,7 +56,7 @@ class System:
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
-        """Set the predictions beside the codes.
+        """Align the predictions with the codes.
 
         Parameters
         ----------

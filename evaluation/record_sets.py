@@ -47,7 +47,7 @@ def sets_section(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Lay out the figures of each set, in the order of the records.
+    """Compute the figures of each set, in the order of the records.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def sets_section(
             "texts": texts,
             "records": len(own.records),
             "relevant": sum(record.relevant for record in own.records),
-            # Where nobody said which are hard, their number is not known, and never 0.
+            # If nobody said which are hard, their number is unknown, not 0.
             "hard": None if all(known is None for known in hard) else sum(known is True for known in hard),
             "relevance": _relevance(own, relevance_key, draws, settings.min_positives),
             "mechanisms": _mechanisms(own, labels, settings, generator),
@@ -123,7 +123,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Say that there are too few for a figure, if so."""
+    """Say why there is no figure if there are too few records."""
     count = int(rows.sum())
     return f"too few: {count} {what}, {least} are needed for the figure" if count < least else None
 
@@ -222,7 +222,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Lay figures out, and say why some have no value; a figure with a reason is not given."""
+    """Lay figures out with the reasons why some have no value; a figure with a reason is left out."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

@@ -135,14 +135,14 @@ def _logit(share: Array) -> Array:
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
-    """Give a share of papers, each of which counts once, the interval of Wilson (1927) instead.
+    """Replace the interval of a share of papers, each counted once, by that of Wilson (1927).
 
     A share of 0 or 1 is the same in every resample; the bootstrap would say that it is certain.
 
     Parameters
     ----------
     papers
-        Of how many the figure is the share.
+        Denominator of the share.
     """
     if found.value is None or papers <= 0:
         return found

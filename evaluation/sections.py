@@ -19,12 +19,12 @@ _STEPS = 10
 
 
 def confidence(judged: Judged) -> Array:
-    """Tell how far each probability lies from its threshold, as a share of the way to 0 or to 1.
+    """Measure how far each probability is from its threshold, as a share of the way to 0 or to 1.
 
     Returns
     -------
     ndarray, shape (papers, labels)
-        0 at the threshold, 1 at certainty; NaN where the system gives no probability or threshold.
+        0 at the threshold, 1 at certainty; NaN if the system has no probability or threshold.
     """
     room = np.where(judged.decided, 1 - judged.threshold, judged.threshold)
     distance = np.abs(judged.probability - judged.threshold)
@@ -41,7 +41,7 @@ def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
     -------
     list of (coverage, risk, judgements)
         Share of the judgements taken, share of those that is wrong, and their number; empty
-        where the system gives no probabilities.
+        if the system has no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -58,7 +58,7 @@ def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
 
 PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
 
-# Enough to tell figures apart, and few enough to be the same on every machine.
+# Enough to distinguish figures, and few enough to be the same on every machine.
 _DECIMALS = 6
 
 
@@ -104,7 +104,7 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Give F1 its interval by the share tp / (tp + fp + fn) of papers, of which it is a rising function."""
+    """Compute the interval of F1 from the share tp / (tp + fp + fn) of papers, of which it is a rising function."""
     if found.value is None:
         return found
     share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
@@ -121,7 +121,7 @@ def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
 
 
 def rounded(number: float | None) -> float | None:
-    """Round as all figures are; ``None`` for what is no number, since JSON has no NaN."""
+    """Round as all figures are; ``None`` for NaN, which JSON does not have."""
     return None if number is None or np.isnan(number) else round(number, _DECIMALS)
 
 

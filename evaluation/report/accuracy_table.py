@@ -196,7 +196,10 @@ def _kappa(pair: PairAgreement | None) -> str:
 
 _PROTOCOLS = {
     "transfer": ("transfer", "no paper of the gold standard was used in training"),
-    "leave_one_out": ("leave-one-paper-out", "each paper was tagged by a model trained on the other papers of it too"),
+    "leave_one_out": (
+        "leave-one-paper-out",
+        "each paper was tagged by a model that was also trained on the other papers of the gold standard",
+    ),
 }
 _RANKING = _columns(Pooled, "across_auc", "within_auc")
 _DECISIONS = _columns(Pooled, "macro_f1", "micro_f1", "kappa", "alpha")
@@ -209,9 +212,7 @@ _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
 _WIDE = 3
 # Codes to settle that are printed; the file has them all.
 _SHOWN = 20
-_NO_GOLD = (
-    "There is no gold standard in the metrics: nothing says how far the tool agrees with people on new papers.",
-)
+_NO_GOLD = ("There is no gold standard in the metrics: agreement with people on new papers was not measured.",)
 
 
 def accuracy_sections(results: Results) -> list[Section]:
@@ -225,12 +226,12 @@ def accuracy_sections(results: Results) -> list[Section]:
         if results.coverage and results.gold_standard
         else Section("How far mechtag agrees with human coding", _NO_GOLD),
         Section(
-            "Does it rank what people ticked above what they did not?",
+            "Does it rank labels that people ticked above the others?",
             [
                 "Across papers: how often a paper with a label ranks above one without it, mean over labels.",
-                "Within a paper: how often a label that the paper has ranks above one that it has not.",
-                "1.00 is perfect, 0.50 is chance. Below each figure stands its 95% interval. "
-                "p is how often codes shuffled between papers do as well.",
+                "Within a paper: how often a label that the paper has ranks above one that it does not have.",
+                "1.00 is perfect, 0.50 is chance. The 95% interval is below each figure. "
+                "p is how often codes shuffled between papers reach the same figure or a better one.",
             ],
             ["system", "papers", *_RANKING.values()],
             [
@@ -241,9 +242,10 @@ def accuracy_sections(results: Results) -> list[Section]:
         Section(
             "Do its decisions agree with people's?",
             [
-                "F1 weighs missed against wrong suggestions. It is high for whoever ticks everything, so read it "
-                "beside the baselines. Kappa and alpha take chance away: 0 is chance, 1 is full agreement.",
-                "Left to people: too near the threshold to decide; in the figures these count by the threshold.",
+                "F1 weighs missed against wrong suggestions. It is high if every label is ticked, so compare it "
+                "with the baselines. Kappa and alpha correct for chance: 0 is chance, 1 is full agreement.",
+                "Left to people: too near the threshold to decide; the figures count these by the side of the "
+                "threshold that they are on.",
             ],
             ["system", *_DECISIONS.values(), _REFERRED],
             [
@@ -350,9 +352,9 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
 
 def _invariance(variations: Mapping[str, Variation]) -> Section:
     lines = [
-        "The coded records told a little differently, in ways that say nothing new, each tagged by a model that had "
-        "not seen the record. Changed: the share of decisions on labels (yes, no, left to people) that are no longer "
-        "the same. Reversed: papers whose relevance went from yes to no, or back.",
+        "The coded records were reworded in ways that add no information, and tagged by a model that had "
+        "not seen the record. Changed: the share of decisions on labels (yes, no, left to people) that are not "
+        "the same. Reversed: papers whose relevance changed from yes to no or from no to yes.",
     ]
     rows = [
         [
@@ -367,19 +369,19 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
     ]
     figures = _narrow(Variation, "changed", "mean_change")
     header = ["variation", "papers", *figures.values(), "relevance changed", "reversed"]
-    return Section("Do its decisions hold when the same paper is told a little differently?", lines, header, rows)
+    return Section("Do its decisions hold when the same paper is worded a little differently?", lines, header, rows)
 
 
 def agreement_sections(agreement: Agreement) -> list[Section]:
     """Lay out how far coders agree, and which codes to settle first."""
     sections = [
         Section(
-            "How far people agree with one another, and with the model",
+            "Agreement of people with one another and with the model",
             [
-                f"{agreement.records} records. The model is one more coder of the same records; it must not have "
-                "learnt from them. What it leaves to people counts by its probability.",
-                "Kappa takes off what chance would give; where nearly all codes are no, it can be low "
-                "though people hardly differ. PABAK and AC1 do not fall there, so read the two kinds together.",
+                f"{agreement.records} records. The model counts as one more coder of the same records; it must not "
+                "have learned from them. A decision that it leaves to people counts by its probability.",
+                "Kappa corrects for agreement by chance; if nearly all codes are no, it can be low "
+                "although people hardly differ. PABAK and AC1 do not fall then, so read both kinds together.",
                 *filter(None, [describe_texts(agreement.texts)]),
             ],
             ["coders", "items", *_AGREEMENT.values()],
@@ -401,7 +403,7 @@ def agreement_sections(agreement: Agreement) -> list[Section]:
     sections.append(_to_settle("Codes to settle first", agreement.adjudicate))
     if agreement.gold:
         why = "Most are codes of which the abstract may say nothing: people read the full text. "
-        sections.append(_to_settle("Codes of the gold standard to look at; nothing is mended", agreement.gold, why))
+        sections.append(_to_settle("Codes of the gold standard to check; none was changed", agreement.gold, why))
     return sections
 
 
@@ -430,7 +432,7 @@ def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
     if not codes:
         return Section(title, ["None: nobody differs, and the model doubts no code."])
     line = (
-        "Codes on which people differ, then those that the model is confident are another; beside them its probability "
+        "Codes on which people differ, then codes that the model confidently contradicts, with its probability "
         f"of a yes. {why}The first {min(len(codes), _SHOWN)} of {len(codes)}."
     )
     rows = [
@@ -447,7 +449,7 @@ def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
 
 def _faults(gold: GoldStandard) -> Section:
     lines = [f"- {fault}" for fault in (*gold.faults, *gold.notes)] or ["None known."]
-    return Section("Known faults of the gold standard, shown and not mended", lines)
+    return Section("Known faults of the gold standard, which were not corrected", lines)
 
 
 def terminal(sections: Sequence[Section]) -> Group:

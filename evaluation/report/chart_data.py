@@ -48,7 +48,7 @@ class Charts:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table that `files.write_csv` wrote; a `MechtagError` says that there is none."""
+    """Read a CSV table that `files.write_csv` wrote; raises `MechtagError` if it is missing."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return [{name: restore(cell) for name, cell in row.items()} for row in csv.DictReader(file, restval="")]
@@ -163,7 +163,7 @@ def _by_label(
             few.append(said)
             continue
         chance = [_CHANCE if key == "roc_auc" else _level(results.protocols[known[0]].labels[label].prevalence or 0)]
-        description = f"{'; '.join(told)}. The points stand in the table below the charts."
+        description = f"{'; '.join(told)}. The points are in the table below the charts."
         title = f"{said}: {kind}"
         chart = draw_chart(
             [*chance, *lines], share_axis(x[1]), share_axis(y[1]), frame, title=title, description=description
@@ -222,7 +222,7 @@ def _pooled(
 
 def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     if len(rows) < 2:
-        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or learnt from too little.")
+        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or learned from too little.")
     lines = []
     for name in _DRAWN:
         known = [row for row in rows if row[name] and row[f"{name}_ci_low"]]
@@ -233,17 +233,17 @@ def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     low = min([0.5, *(bar[0] for line in lines for bar in line.bars)]) // 0.1 / 10
     chart = draw_chart(
         lines,
-        Axis("papers learnt from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
+        Axis("papers learned from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
         Axis("figure, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
         frame,
-        title="Accuracy by the number of coded papers that the tool learnt from",
+        title="Accuracy by the number of coded papers that the tool learned from",
         description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
     )
     cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
     return Charts(
         legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
         panels=[("", chart)],
-        header=["papers learnt from", *_FIGURES.values()],
+        header=["papers learned from", *_FIGURES.values()],
         rows=cells,
     )
 

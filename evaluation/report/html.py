@@ -50,7 +50,7 @@ class Numbers:
         self._results = results
 
     def get(self, path: str) -> Any:
-        """Look up what stands at a path; ``None`` where there is nothing."""
+        """Look up a path; ``None`` if there is nothing."""
         found: Any = self._results
         for key in path.split("/"):
             if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
@@ -104,13 +104,13 @@ class Numbers:
 
 
 def two_decimals(value: float) -> str:
-    """Round to two decimals; what rounds to nothing has no sign."""
+    """Round to two decimals; zero has no sign."""
     return f"{round(value, 2) + 0:.2f}"
 
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """What people and the tool said of one label of one paper; cells as the comparison has them."""
+    """Code and decision for one label of one paper, as in the comparison."""
 
     label: str
     human: str
@@ -123,7 +123,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixPaper:
-    """A row of the matrix; ``text`` tells what the tool could read of the paper."""
+    """A row of the matrix; ``text`` names what the tool could read of the paper."""
 
     key: str
     name: str
@@ -137,7 +137,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
     Raises
     ------
     MechtagError
-        The file is missing, or is no such table.
+        The file is missing, or is not such a table.
     """
     papers: dict[str, MatrixPaper] = {}
     for number, row in enumerate(read_rows(path), start=2):
@@ -160,12 +160,12 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the report finds what it tells, beside the metrics file; what is ``None`` or missing is left out.
+    """Files that the report reads in addition to the metrics file; those that are ``None`` or missing are left out.
 
     Attributes
     ----------
     comparison, plots, methods
-        What stands beside the metrics: the table of all predictions, the folder of plot points,
+        Files next to the metrics: the table of all predictions, the folder of plot points,
         and paragraphs for the paper.
     model
         Model folder.
@@ -173,7 +173,7 @@ class Sources:
         ``summary.json`` of a tagged batch, for the PRISMA counts.
     mlflow_run
         ``mlflow_run.json``. The id in it differs from run to run, so a report that is to be the
-        same twice does not name it.
+        same each time does not name it.
     """
 
     comparison: Path
@@ -208,7 +208,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     results = Results.read(metrics)
     measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
     if not measured:
-        raise MechtagError(f"{metrics}: no accuracy in it; name the file that 'mechtag evaluate' wrote")
+        raise MechtagError(f"{metrics}: no figures of accuracy; name the file that 'mechtag evaluate' wrote")
     names = {label["key"]: label["name"] for label in codebook["labels"]}
     labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}

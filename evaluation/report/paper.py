@@ -22,7 +22,7 @@ from mechtag.evaluation.results import (
     describe_texts,
 )
 
-# What a reader is told was seen of a paper.
+# Words for the text that was seen of a paper.
 _COVERAGE = {
     "abstract": "the abstract of",
     "synopsis": "a synopsis of the abstract of",
@@ -40,14 +40,14 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of a tagged search; what it tells is left out without it.
+        Content of the ``summary.json`` of a tagged search; without it, its parts are left out.
 
     Returns
     -------
     dict
         Markdown by name. ``methods`` answers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
         doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); what only the authors know
-        stands in square brackets. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019,
+        is in square brackets. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019,
         doi:10.1145/3287560.3287596).
 
     Raises
@@ -59,7 +59,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
         raise MechtagError(
-            "metrics: no protocol 'transfer' in them; run 'mechtag evaluate' on predictions of the model"
+            "metrics: no figures of the protocol 'transfer'; run 'mechtag evaluate' on predictions of the model"
         )
     try:
         refuse_another_model(results, model, summary)
@@ -74,7 +74,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Refuse figures, or a tagged search, that another model made than the one they are told of.
+    """Refuse figures or a tagged search that another model made.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Raises
     ------
     MechtagError
-        One of them names another model; those that name none are taken.
+        One of them names another model; those that name none are accepted.
     """
     others = {"metrics": results.transfer.model_id if results.transfer else None}
     if summary is not None:
@@ -92,7 +92,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
-                f"{place}: made with model {model_id}, the model given is {model['model_id']}; run it again"
+                f"{place}: made with model {model_id}, but this model is {model['model_id']}; run it again"
             )
 
 

@@ -1,6 +1,6 @@
 """Line charts as SVG that can be read without colour: each line has its own dash, marker and name.
 
-Colours stand in attributes, so that a chart is complete as a file of its own; a page that shows
+Colours are in attributes, so that a chart is complete as a file of its own; a page that shows
 it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
 """
 
@@ -18,7 +18,7 @@ _STEP = 0.1
 # Six, five and six: no two of thirty lines are drawn alike.
 _DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
 _MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
-# Okabe and Ito's, which the colour-blind can tell apart.
+# Okabe and Ito's, which colour-blind readers can distinguish.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9")
 
 Points = Sequence[tuple[float, float]]
@@ -57,7 +57,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a drawing, and what is left free around its field for names; in pixels at full size."""
+    """Size of a drawing, and the margins around its plot; in pixels at full size."""
 
     width: int
     height: int
@@ -67,9 +67,9 @@ class Frame:
     bottom: int
 
 
-#: Names of lines stand beside it.
+#: A single chart, with the names of its lines next to it.
 WIDE = Frame(1000, 460, 70, 30, 430, 60)
-#: One of several; what its lines are is told beside it, with `swatch`.
+#: One of several charts with one legend; see `swatches`.
 PANEL = Frame(350, 300, 72, 12, 14, 52)
 
 
@@ -86,7 +86,7 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
     lines
         Points (x, y) of each line by its name.
     title, description
-        What those hear who cannot see it.
+        Text for screen readers.
     """
     steps = sorted({x for points in lines.values() for x, _ in points})
     values = [y for points in lines.values() for _, y in points]
@@ -157,7 +157,7 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
 
 
 def swatches(lines: Sequence[ChartLine]) -> list[str]:
-    """Give a small sample of each line, to stand beside its name; screen readers pass over it."""
+    """Draw a small sample of each line for a legend; screen readers skip it."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
         "".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"])

@@ -86,9 +86,12 @@ def test_a_record_is_found_by_id_and_by_key():
                 coding("r2", "x", "a", 0, key="k"),
                 coding(None, "y", "a", 1, key="k"),
             ],
-            r"codes\.csv: the key k stands for two records; give the record_id of each",
+            r"codes\.csv: the key k belongs to two records; add the record_id of each",
         ),
-        ([coding("r1", "mechtag", "a", 1)], r"codes\.csv: a coder is called mechtag, as the model is"),
+        (
+            [coding("r1", "mechtag", "a", 1)],
+            r"codes\.csv: a coder has the name of the model, mechtag; rename the coder",
+        ),
     ],
 )
 def test_codings_that_cannot_be_told_apart_are_refused(rows, message):

@@ -303,11 +303,11 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
     rows = systems["leave_one_out"]
     with pytest.raises(MechtagError, match=r"predictions of transfer: none for record doi:10\.1234/p0, label trust"):
         run(rows[1:])
-    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: stands twice"):
+    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: appears twice"):
         run([*rows, rows[0]])
     with pytest.raises(MechtagError, match="score nan is not a finite number"):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
-    with pytest.raises(MechtagError, match="referred without a probability"):
+    with pytest.raises(MechtagError, match="needs review but has no probability"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
     with pytest.raises(MechtagError, match="one of transfer, leave_one_out is needed; found: tfidf"):
         run(rows, "tfidf")

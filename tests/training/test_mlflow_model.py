@@ -222,9 +222,10 @@ def test_evaluation_goes_to_the_run_of_the_model(
     )
     (tmp_path / "plots/roc.csv").write_text(table, encoding="utf-8")
     (tmp_path / "report.html").write_text("<p>Fine</p>", encoding="utf-8")
-    params = tmp_path / "params.yaml"
+    # The store is that of the project.
+    params = folder / "params.yaml"
     params.write_text(f"codebook: {settings.codebook}\n", encoding="utf-8")
-    status, _, message = call("track", tmp_path, "--model", "model", "--project", params.parent)
+    status, _, message = call("track", tmp_path, "--model", "model", "--project", folder)
     assert status == 0, message
     assert run["run_id"] in message
     logged = mlflow.get_run(run["run_id"])
@@ -245,7 +246,7 @@ def test_evaluation_goes_to_the_run_of_the_model(
     write_json(folder / "model/mlflow_run.json", run)
 
     (tmp_path / "metrics.json").unlink()
-    status, _, message = call("track", tmp_path, "--model", "model", "--params", params)
+    status, _, message = call("track", tmp_path, "--model", "model", "--project", folder)
     assert status == 1
     assert "metrics.json: no such file" in message
 

@@ -88,7 +88,7 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
     assert note in parts["Relevance"]
     again = metrics["agreement"]["records"]
     agreement = note.replace("17 synopses", "9 synopses").replace("18 invented", "9 invented")
-    assert (again, agreement in parts["How far people agree with one another, and with the model"]) == (18, True)
+    assert (again, agreement in parts["Agreement of people with one another and with the model"]) == (18, True)
     assert "For 5 of the 7 papers that were read, the text is a synopsis in other words" in text
     assert row(text, "Each set of coded records: which", "first 168")[0] == "first 168 real papers (synopses)"
 

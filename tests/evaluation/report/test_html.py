@@ -170,7 +170,7 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
         ("precision_recall", "recall: share of ticks found", "precision: share right"),
         ("reliability", "probability the tool gave", "share that people ticked"),
         ("coverage_risk", "share of decisions taken, surest first", "share of them that is wrong"),
-        ("learning_curve", "papers learnt from", "figure, out of fold"),
+        ("learning_curve", "papers learned from", "figure, out of fold"),
     ],
 )
 def test_axes_are_named_for_what_is_drawn_along_them(finished: Path, name: str, across: str, up: str) -> None:

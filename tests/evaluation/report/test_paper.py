@@ -239,7 +239,7 @@ def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(met
     results = "Results: how far the tool agrees with people"
     for name in (*told, results, "Training", "Relevance on each set of coded records"):
         assert note in parts[name], name
-    for name in (results, "Agreement of people, beside that of the model"):
+    for name in (results, "Agreement of people, and of the model"):
         assert note.replace("118", "60").replace("50", "10") in parts[name], name
     metrics["coded_records"]["texts"] = metrics["agreement"]["texts"] = {"published": 168}
     metrics["coverage"] = {"abstract": 31, "synopsis": 0, "title_only": 3, "none": 2}
@@ -323,12 +323,12 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
-    with pytest.raises(MechtagError, match="metrics: made with model m1, the model given is m2"):
+    with pytest.raises(MechtagError, match="metrics: made with model m1, but this model is m2"):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
-    with pytest.raises(MechtagError, match="tagged search: made with model m0, the model given is m1"):
+    with pytest.raises(MechtagError, match="tagged search: made with model m0, but this model is m1"):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
-    with pytest.raises(MechtagError, match="no protocol 'transfer' in them; run 'mechtag evaluate'"):
+    with pytest.raises(MechtagError, match="no figures of the protocol 'transfer'; run 'mechtag evaluate'"):
         paper_texts(Results.model_validate(metrics), model)
 
 

@@ -40,15 +40,18 @@ def all_too_few(metrics: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without("baselines"), ["No naive methods were run, so nothing says how much of this comes for free."]),
+        (without("baselines"), ["No naive methods were run, so there is nothing to compare the figures with."]),
         (
             without("coded_records", "learning_curve", "relevance"),
             ["There are no figures of the records that the tool"],
         ),
-        (without("invariance"), ["Nothing says whether its decisions hold when the same paper is told differently"]),
+        (
+            without("invariance"),
+            ["Whether its decisions hold when the same paper is worded differently was not measured"],
+        ),
         (without("agreement"), ["no figures of agreement between people and the tool"]),
         (without("leave_one_out"), ["Only one of the two ways of testing was run."]),
-        (without("transfer"), ["Only one of the two ways of testing was run.", "Having learnt from all papers but"]),
+        (without("transfer"), ["Only one of the two ways of testing was run.", "Having learned from all papers but"]),
         (
             without("transfer", "leave_one_out", "baselines", "coverage", "gold_standard", "resampling"),
             ["There is no gold standard in the metrics", "Neither of the two ways of testing was run."],
@@ -86,7 +89,7 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
         *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
-    assert message == f"{place}: made with model former, the model given is abc; run it again"
+    assert message == f"{place}: made with model former, but this model is abc; run it again"
 
 
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
@@ -95,11 +98,11 @@ def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None
         shutil.copy(finished / name, tmp_path / name)
     shown = " ".join(Page(write(tmp_path)).text.split())
     for words in (
-        "The table of all predictions (predictions_vs_gold.csv) does not stand beside the metrics",
+        "The table of all predictions (predictions_vs_gold.csv) is not next to the metrics",
         "There are no points to draw: 'mechtag curve' was not run",
         "No tagged batch was named",
         "No model folder was named",
-        "there is no methods.md beside the metrics",
+        "there is no methods.md next to the metrics",
     ):
         assert words in shown
 
@@ -112,7 +115,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     assert "report.docx:areportiswrittenas.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
     write_json(tmp_path / "metrics.json", {"baselines": {}})
     sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
-    with pytest.raises(MechtagError, match="no accuracy in it; name the file that 'mechtag evaluate' wrote"):
+    with pytest.raises(MechtagError, match="no figures of accuracy; name the file that 'mechtag evaluate' wrote"):
         write_report(tmp_path / "r.html", tmp_path / "metrics.json", sources, codebook=CODEBOOK)
     shutil.copytree(finished / "reports", tmp_path / "reports")
     broken = tmp_path / "reports/predictions_vs_gold.csv"
