@@ -22,11 +22,11 @@ from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.review_tables import UNCERTAIN, read_decisions, write_uncertain
 from mechtag.pipeline.screening.decisions import read_judgements
-from tests.coded_papers import BOOK, RECORDS, import_from
-from tests.coded_papers import CODINGS as FIXTURES
-from tests.exports import workbook
-from tests.papers import LONG, SETTINGS, TEXT, record
-from tests.test_cli import call
+from tests.support.coded_papers import BOOK, RECORDS, import_from
+from tests.support.coded_papers import CODINGS as FIXTURES
+from tests.support.command import call
+from tests.support.exports import workbook
+from tests.support.papers import LONG, SETTINGS, TEXT, record
 
 KEYS = BOOK.all_keys
 Rows = Sequence[Sequence[str]]
@@ -116,7 +116,7 @@ def codings(path: Path) -> object:
 def agreement(path: Path) -> object:
     """``mechtag agreement``."""
     settings = load_settings(params(path.parent, path))
-    status, said, told = call("agreement", path, "--params", path.parent / "params.yaml")
+    status, said, told = call("agreement", path, "--project", path.parent)
     if status:
         raise MechtagError(told)
     assert "Zoë" in said

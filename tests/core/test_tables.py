@@ -8,7 +8,7 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import is_table, read_number, read_table, read_tick
-from tests.exports import workbook
+from tests.support.exports import workbook
 
 
 def written(folder: Path, content: str | bytes, name: str = "codes.csv") -> Path:
