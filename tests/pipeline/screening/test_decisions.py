@@ -127,7 +127,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_judgements(tmp_path / "none.csv.gz", "edible")
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(gzip.compress(b"record_id,decision\n")[:-4])
-    with pytest.raises(MechtagError, match="the archive is damaged or cut short"):
+    with pytest.raises(MechtagError, match="the archive is damaged or truncated"):
         read_judgements(broken, "edible")
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"%PDF-1.7\n")
