@@ -15,6 +15,7 @@ import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Coding, Prediction
 from mechtag.core.settings import EvaluateSettings
 from mechtag.evaluation.coders import (
@@ -32,7 +33,6 @@ from mechtag.evaluation.resampling import Draws, draw_resamples, estimates
 from mechtag.evaluation.results import LearningStep
 from mechtag.evaluation.sections import evidence_section, labels_section, pooled_section, remarks, rounded, values
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, Codes
-from mechtag.pipeline.annotations.coding_table import records_by_name
 from mechtag.pipeline.annotations.gold_table import GoldStandard
 
 _ADDED_TITLE = "added by mechtag retrain"
@@ -277,9 +277,9 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
     """Arrange the codes of records: of the first coder, or of all who coded in the table, and of the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
-        names = records_by_name([row.record for row in coded.records])
-        ids = {name: record.record_id for name, record in names.items()}
-        first = [row.model_copy(update={"record_id": ids[row.record_id or row.key or ""]}) for row in coded.table]
+        index = RecordIndex([row.record for row in coded.records])
+        found = ((row, index.find(row.record_id or row.key or "")) for row in coded.table)
+        first = [row.model_copy(update={"record_id": record.record_id}) for row, record in found if record]
     else:
         first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
     second = [

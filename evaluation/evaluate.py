@@ -10,8 +10,10 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
+from mechtag.core.tables import is_table
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
 from mechtag.evaluation.gold_benchmark import evaluate
@@ -20,7 +22,7 @@ from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.results import PROTOCOLS, Agreement
 from mechtag.pipeline.annotations.coded_records import read_about, read_codes
-from mechtag.pipeline.annotations.coding_table import is_table, read_annotations, read_codings, records_by_name
+from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
 
 # Prediction files of relevance, whose labels are those of the coded records.
@@ -118,9 +120,10 @@ def agreement_of_files(
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():
         records = beside
-    found = records_by_name(read_records(records)) if records else {}
-    ids = {name: record.record_id for name, record in found.items()}
-    coders = coders_of(read_codings(codings, all_keys), all_keys, str(codings), ids)
+    rows = read_codings(codings, all_keys)
+    index = RecordIndex(read_records(records) if records else ())
+    ids = {row.key: record.record_id for row in rows if row.key and (record := index.find(row.key))}
+    coders = coders_of(rows, all_keys, str(codings), ids)
     if predictions:
         coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
     if len(coders.names) < 2:

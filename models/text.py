@@ -7,11 +7,12 @@ alike in both (``analyses``, ``exercise``) and words that one side spells in two
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+from mechtag.core.tables import read_table
 
 _TABLE = Path(__file__).with_name("spelling.csv")
 # Sets of endings that many stems share, by their name in the table.
@@ -33,11 +34,11 @@ _ADDRESS = re.compile(r"://|www\.|@")
 def spellings() -> Mapping[str, str]:
     """Return a mapping from British to American spellings, in lower case, one item per word form."""
     words: dict[str, str] = {}
-    with _TABLE.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            for ending in _FAMILIES.get(row["endings"], row["endings"]).split():
-                added = "" if ending == _NONE else ending
-                words[row["british"] + added] = row["american"] + added
+    for row in read_table(_TABLE, "spellings").rows:
+        british, american, endings = (row.cells[name] for name in ("british", "american", "endings"))
+        for ending in _FAMILIES.get(endings, endings).split():
+            added = "" if ending == _NONE else ending
+            words[british + added] = american + added
     return words
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
 
-from mechtag.core.errors import MechtagError
-from mechtag.core.files import restore
+from mechtag.core.tables import read_table
 from mechtag.evaluation.report.svg import PANEL, WIDE, Axis, ChartLine, Frame, Points, draw_chart, share_axis, swatches
 from mechtag.evaluation.results import LearningStep, Results, words_of
 
@@ -49,11 +47,8 @@ class Charts:
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Read a CSV table that `files.write_csv` wrote; raises `MechtagError` if it is missing."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return [{name: restore(cell) for name, cell in row.items()} for row in csv.DictReader(file, restval="")]
-    except OSError as error:
-        raise MechtagError(f"{path}: {error.strerror}; 'mechtag evaluate' writes it beside the metrics") from None
+    table = read_table(path, "the table that 'mechtag evaluate' writes next to the metrics")
+    return [dict(row.cells) for row in table.rows]
 
 
 def draw_charts(

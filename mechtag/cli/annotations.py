@@ -57,12 +57,12 @@ def codings(
     """
     from mechtag.pipeline.annotations.imports.importer import read_codings_from, tell, write_imported
     from mechtag.pipeline.annotations.imports.label_names import read_map
-    from mechtag.pipeline.screening.search import read_sources
+    from mechtag.pipeline.reading.sources import read_unique
 
     opened = open_project(project)
     imported = read_codings_from(
         sources,
-        read_sources(records, say),
+        read_unique(records, say),
         opened.codebook,
         opened.settings.dedupe,
         coder=coder.strip(),

@@ -25,8 +25,7 @@ from mechtag.pipeline.annotations.versions import (
     write_additions,
 )
 from mechtag.pipeline.dedupe.dedupe import dedupe
-from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.screening.search import read_sources
+from mechtag.pipeline.reading.sources import read_sources, read_unique
 from mechtag.pipeline.tagging.chunks import locked
 from mechtag.pipeline.text.sentences import split
 from mechtag.project import Project
@@ -189,7 +188,14 @@ class Retraining:
         then = read_config(self._places.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
         addition = add_annotations(
-            self._settings, self._codebook, list(codings), list(records), then, onto, leave_out_leaks
+            self._settings,
+            self._codebook,
+            list(codings),
+            list(records),
+            then,
+            onto,
+            leave_out_leaks,
+            self._reporter.note,
         )
         version = write_additions(self._places.added, addition.additions)
         write_notes(reports / version, addition)
@@ -206,10 +212,10 @@ class Retraining:
 
     def _records_for_changes(self, given: Path | None) -> Sequence[Record]:
         if given:
-            return read_sources(given, self._reporter.note)
+            return read_unique(given, self._reporter.note)
         settings = self._settings
         sources = [Path(path) for path in settings.sources.values() if path != settings.retrain.test_records]
-        return dedupe(ingest(sources).records, settings.dedupe).unique if sources else ()
+        return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
         """Train the challenger, compare, report, and promote it or not."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechtag.core.records import Record
+from mechtag.pipeline.reading.sources import read_unique
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
-from mechtag.pipeline.screening.search import load_search, read_sources
+from mechtag.pipeline.screening.search import load_search
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 
@@ -53,7 +54,7 @@ def rank(
     course = ranking.read_course(ranking.course_path(output))
     if course.target not in (None, target):
         reporter.note(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
-    records = read_sources(source, reporter.note)
+    records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
     with reporter.progress("encoding", len(records)) as advance:
@@ -100,7 +101,7 @@ def simulate(
 
     settings, codebook = project.settings, project.codebook
     judgements = read_judgements(labels, codebook.relevance.key)
-    given = read_sources(source, reporter.note)
+    given = read_unique(source, reporter.note)
     records, decided = judged_records(given, judgements)
     _note_unknown(judgements, given, labels, reporter)
     cache = output / "vectors.npz"

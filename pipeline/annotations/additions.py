@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.parquet import read_records
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Coding, Record, Row
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
-from mechtag.pipeline.annotations.coding_table import records_by_name
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
-from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.cleaning import clean_record
 
 _CHANGED = "the definition was changed since"
 _ABSENT = "the label was not in the codebook then"
@@ -51,14 +47,6 @@ class Stale(Row):
     reason: str
 
 
-def read_given(paths: Sequence[Path]) -> list[Record]:
-    """Read records from search exports, and from the Parquet tables of other commands, which keep their ids."""
-    tables = [path for path in paths if path.suffix == ".parquet"]
-    exports = [path for path in paths if path.suffix != ".parquet"]
-    found = [clean_record(record) for path in tables for record in read_records(path)]
-    return [*found, *(ingest(exports).records if exports else ())]
-
-
 def match(
     codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
 ) -> Incoming:
@@ -79,9 +67,10 @@ def match(
         A coding is about no record given or known; or a coder says both of one label of one
         record, under two names of it.
     """
-    known_names = {name: record.record_id for name, record in records_by_name(known).items()}
-    given = records_by_name(records)
+    before, new = RecordIndex(known), RecordIndex(records)
     names = [coding.record_id or coding.key or "" for coding in codings]
+    given = {name: record for name in names if (record := new.find(name))}
+    known_names = {name: record.record_id for name in names if (record := before.find(name))}
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(

@@ -16,6 +16,7 @@ from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
+from mechtag.core.tables import is_table
 from mechtag.pipeline.text.headings import heading_name
 
 #: What the texts of a file are; ``unknown`` where nobody said.
@@ -53,14 +54,14 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        The folder holds no such file, or a table (CSV), which would go unread.
+        The folder holds no such file, or a table (CSV, XLSX), which would go unread.
     """
     path = Path(path)
     if not path.is_dir():
         return [path]
     # macOS leaves files such as ._codes.jsonl on shared drives.
     found = sorted(file for file in path.glob(_LINES) if not file.name.startswith("."))
-    tables = sorted(file.name for file in path.glob("*.csv"))
+    tables = sorted(file.name for file in path.iterdir() if is_table(file) and file.suffix != ".txt")
     if tables:
         raise MechtagError(
             f"{path}: a folder may hold {_LINES} only, and {', '.join(tables)} would not be read; move the table out, "

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,15 +13,17 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.parquet import read_records
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Coding, Record
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded, read_text
+from mechtag.core.tables import is_table, read_table
+from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded
 from mechtag.pipeline.annotations.versions import Additions, read_additions, version_files
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
-_TABLE = ".csv"
-_VALUES = {"1": 1, "0": 0, "": None}
+# The columns that every row must reach; Excel leaves out empty cells at the end of a row.
+_NEEDED = ("record_id", "key", "coder", "label", "value", "basis")
 
 
 def read_annotations(
@@ -67,16 +67,11 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     return [record.model_copy(update={"set_name": path.stem}) for record in coded]
 
 
-def is_table(path: StrPath) -> bool:
-    """Whether the name of an annotation file is that of a table of codings."""
-    return Path(path).suffix.lower() == _TABLE
-
-
 def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
-    """Read a table of codings: CSV with one row a record, coder and label.
+    """Read a table of codings: CSV or XLSX with one row a record, coder and label.
 
     Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
-    not judged) and ``basis``, and perhaps ``evidence``, ``date`` and ``codebook_version``.
+    not judged; see `tables.read_tick`) and ``basis``, and perhaps ``evidence``, ``date`` and ``codebook_version``.
 
     Parameters
     ----------
@@ -90,16 +85,17 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         else than is allowed; a coder codes a label of a record twice from the same basis.
     """
     path = Path(path)
-    codings, seen = [], dict[tuple[str | None, ...], int]()
-    for line, row in _rows(path):
-        place = f"{path}: line {line}"
-        value = row.pop("value", "")
-        if value not in _VALUES:
-            raise MechtagError(f"{place}: value {value!r} is no code; allowed are 1, 0 and empty (not judged)")
+    table = read_table(path, "a table of codings, one row a record, coder and label", _NEEDED)
+    if not table.rows:
+        raise MechtagError(f"{path}: no codings in it; expected a header and one row a record, coder and label")
+    if "value" not in table.names:
+        raise MechtagError(f"{path}: no column 'value'; columns found: {', '.join(table.names)}")
+    codings, seen = [], dict[tuple[str | None, ...], str]()
+    for row in table.rows:
+        place = row.place
+        cells = {name: cell or None for name, cell in row.cells.items()}
         try:
-            coding = Coding.model_validate(
-                {**{name: cell or None for name, cell in row.items()}, "value": _VALUES[value]}
-            )
+            coding = Coding.model_validate({**cells, "value": row.tick("value")})
         except ValidationError as error:
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
@@ -109,24 +105,10 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         # From the abstract and from the full text, one coder may code differently.
         name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
         if name in seen:
-            raise MechtagError(f"{place}: the same coder coded this label of this record on line {seen[name]} already")
-        seen[name] = line
+            raise MechtagError(f"{place}: the same coder coded this label of this record already, at {seen[name]}")
+        seen[name] = place
         codings.append(coding)
     return codings
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(StringIO(read_text(path, "a table of codings (CSV)"), newline=""), strict=True)
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise MechtagError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
-    if not rows:
-        raise MechtagError(f"{path}: no codings in it; expected a header and one row a record, coder and label")
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise MechtagError(f"{path}: line {line}: not as many cells as the header has")
-        yield line, {name.strip(): cell.strip() for name, cell in row.items()}
 
 
 def coded_from(
@@ -156,20 +138,20 @@ def coded_from(
     MechtagError
         A record that was coded is not there, or an irrelevant one carries a label.
     """
-    by_name = records_by_name(records)
+    index = RecordIndex(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
     for coding in codings:
         name = coding.record_id or coding.key or ""
-        if name not in by_name:
-            raise MechtagError(
-                f"{place}: record {name} is coded, but not among the {len(records)} records that train.texts names"
-            )
-        codes[by_name[name].record_id].append(coding)
+        found = index.find(name)
+        if found is None:
+            which = "is the key of two of" if index.named(name) else "is coded, but not among"
+            raise MechtagError(f"{place}: record {name} {which} the {len(records)} records that train.texts names")
+        codes[found.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
     sentences = defaultdict(list)
     for sentence in split(coded, settings):
         sentences[sentence.record_id].append(sentence)
-    found = []
+    papers = []
     for record in coded:
         own = codes[record.record_id]
         values = {label: _agreed(own, label) for label in label_keys}
@@ -180,7 +162,7 @@ def coded_from(
                 f"{place}: record {record.record_id} is coded as not {relevance_key}, yet as "
                 f"{', '.join(labels)}; take one of the two out"
             )
-        found.append(
+        papers.append(
             CodedRecord(
                 key=own[0].key or record.record_id,
                 relevant=relevant,
@@ -194,7 +176,7 @@ def coded_from(
                 sentences=tuple(sentences[record.record_id]),
             )
         )
-    return found
+    return papers
 
 
 def add_codings(
@@ -242,17 +224,6 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
             "coder": ", ".join(dict.fromkeys(coder for coder, *_ in rows)),
         }
     )
-
-
-def records_by_name(records: Sequence[Record]) -> dict[str, Record]:
-    """Find records by their id and by their key; a key of two records names neither."""
-    by_key = defaultdict(list)
-    for record in records:
-        key = dict(record.raw).get("key")
-        if key is not None:
-            by_key[str(key)].append(record)
-    keys = {key: own[0] for key, own in by_key.items() if len(own) == 1}
-    return keys | {record.record_id: record for record in records}
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:

@@ -5,12 +5,9 @@ Labels always come as an argument, in codebook order, and never from the data at
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,36 +16,36 @@ from pydantic import Field
 from mechtag.core.codebook import read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Coding, Record, Row
-from mechtag.pipeline.annotations.coded_records import Basis, read_text, refuse_doubled
-
-Value = Literal[0, 1] | None
-
-_VALUES: Mapping[str, Value] = {"1": 1, "0": 0, "": None}
+from mechtag.core.tables import TableRow, Value, read_table
+from mechtag.pipeline.annotations.coded_records import Basis, refuse_doubled
 
 
-class Matrix(Row):
+@dataclass(frozen=True)
+class Matrix:
     """A table of papers and codes, as reviews print it.
 
     Attributes
     ----------
     path
         The file it came from, for messages.
-    keys, papers, lines
-        For each paper its key, how it is cited (its key where the table has no column
-        ``paper``) and its line in the file.
+    keys, papers
+        For each paper its key, and how it is cited (its key where the table has no column ``paper``).
     columns
-        Text of the cells of every other column, by column name, in file order.
+        Names of all other columns, in file order.
+    rows
+        One a paper.
     """
 
     path: str
     keys: tuple[str, ...]
     papers: tuple[str, ...]
-    lines: tuple[int, ...]
-    columns: dict[str, tuple[str, ...]]
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
 
     def values(self, column: str) -> tuple[Value, ...]:
-        """Read a column of codes: 1, 0, or ``None`` for an empty cell (not judged).
+        """Read a column of codes: 1, 0, or ``None`` for not judged; see `tables.read_tick`.
 
         Raises
         ------
@@ -58,15 +55,7 @@ class Matrix(Row):
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
             raise MechtagError(f"{self.path}: column {column} is missing; columns of codes found: {found}")
-        values = []
-        for line, cell in zip(self.lines, self.columns[column], strict=True):
-            if cell not in _VALUES:
-                raise MechtagError(
-                    f"{self.path}: line {line}, column {column}: {cell!r} is no code; "
-                    "allowed are 1, 0 and empty (not judged)"
-                )
-            values.append(_VALUES[cell])
-        return tuple(values)
+        return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
         """Rows of the coding contract, paper by paper, labels in the order given; raises as `values` does."""
@@ -100,46 +89,32 @@ class GoldNotes(Row):
 
 
 def load_matrix(path: StrPath) -> Matrix:
-    """Read a coding matrix: CSV with a column ``key``, perhaps ``paper``, and one column a code.
+    """Read a coding matrix: CSV or XLSX with a column ``key``, perhaps ``paper``, and one column a code.
 
     Raises
     ------
     MechtagError
-        The file is missing, is no CSV, has no column ``key`` or no row; a column or a key
-        stands twice or is empty; a row is longer or shorter than the header.
+        As `tables.read_table`; there is no column ``key`` or no row; a key is there twice, or is empty; a column
+        of codes has no name.
     """
-    path = Path(path)
-    reader = csv.reader(StringIO(read_text(path, "a coding matrix (CSV)"), newline=""), strict=True)
-    try:
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise MechtagError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
-    header = rows[0][1] if rows else []
-    if "key" not in header:
-        found = ", ".join(header)[:200] or "none"
-        raise MechtagError(f"{path}: no column 'key'; columns found: {found}; columns are separated by commas")
-    columns = dict[str, int]()
-    for position, name in enumerate(header, start=1):
-        if not name or name in columns:
-            raise MechtagError(f"{path}: column {position} is named {name!r}; names must be distinct and not empty")
-        columns[name] = position
-    if len(rows) == 1:
+    table = read_table(path, "a coding matrix (CSV or XLSX)")
+    if "key" not in table.names:
+        raise MechtagError(f"{path}: no column 'key'; columns found: {', '.join(table.names)[:200] or 'none'}")
+    if "" in table.names:
+        raise MechtagError(f"{path}: column {table.names.index('') + 1} has no name, but a cell below it is filled")
+    if not table.rows:
         raise MechtagError(f"{path}: a header but no paper below it")
     seen = dict[str, tuple[Path, int]]()
-    for line, row in rows[1:]:
-        if len(row) != len(header):
-            raise MechtagError(f"{path}: line {line}: {len(row)} cells under a header of {len(header)}")
-        key = row[columns["key"] - 1]
-        if not key:
-            raise MechtagError(f"{path}: line {line}: the cell 'key' is empty; give each paper a key")
-        refuse_doubled(seen, key, path, line)
-    cells = {name: tuple(row[position - 1] for _, row in rows[1:]) for name, position in columns.items()}
+    for row in table.rows:
+        if not row.cells["key"]:
+            raise MechtagError(f"{row.place}: the cell 'key' is empty; give each paper a key")
+        refuse_doubled(seen, row.cells["key"], Path(path), row.number)
     return Matrix(
         path=str(path),
-        keys=cells["key"],
-        papers=cells.get("paper", cells["key"]),
-        lines=tuple(line for line, _ in rows[1:]),
-        columns={name: values for name, values in cells.items() if name not in ("key", "paper")},
+        keys=tuple(row.cells["key"] for row in table.rows),
+        papers=tuple(row.cells["paper" if "paper" in table.names else "key"] for row in table.rows),
+        columns=tuple(name for name in table.names if name not in ("key", "paper")),
+        rows=table.rows,
     )
 
 
@@ -201,28 +176,27 @@ class GoldStandard:
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Find the record of each paper by the field ``key`` that its source file gave it.
+    """Find the record of each paper by its record id, or by the field ``key`` that its source file has.
 
     Raises
     ------
     MechtagError
         Two records carry the same key, or no paper has a record.
     """
-    by_key: dict[str, Record] = {}
-    for record in records:
-        own = dict(record.raw).get("key")
-        key = record.record_id if own is None else str(own)  # JSON may have numbers for keys.
-        if key not in matrix.keys:
-            continue
-        if key in by_key:
+    index = RecordIndex(list(records))
+    found: dict[str, Record] = {}
+    for key in matrix.keys:
+        own = index.named(key)
+        if len(own) > 1:
             raise MechtagError(
-                f"{record.source_file}: record {record.source_index}: key {key} belongs to record "
-                f"{by_key[key].source_index} of {by_key[key].source_file} already; each must be unique"
+                f"{own[1].source_file}: record {own[1].source_index}: key {key} belongs to record "
+                f"{own[0].source_index} of {own[0].source_file} already; each must be unique"
             )
-        by_key[key] = record
-    if not by_key:
+        if own:
+            found[key] = own[0]
+    if not found:
         raise MechtagError(
             f"{matrix.path}: no record carries the key of any of its {len(matrix.keys)} papers; "
             "ingest the file that holds the gold records, with a field 'key'"
         )
-    return GoldStandard(matrix, by_key, notes)
+    return GoldStandard(matrix, found, notes)

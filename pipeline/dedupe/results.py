@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mechtag.core.files import neutralise
+from mechtag.core.files import restore
 from mechtag.core.records import Record, normalise_title
 
 
@@ -29,7 +29,7 @@ class Decision:
 
 def refer(record: Record) -> Reference:
     """Return the reference by which files of decisions identify a record."""
-    return Reference(neutralise(record.source_file), str(record.source_index), normalise_title(record.title))
+    return Reference(restore(record.source_file.strip()), str(record.source_index), normalise_title(record.title))
 
 
 class Filled(NamedTuple):

@@ -7,16 +7,14 @@ were left apart. In both, a person can write ``same`` or ``different`` in the co
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv
 from mechtag.core.records import Record, normalise_title
-from mechtag.pipeline.annotations.coded_records import read_text
+from mechtag.core.tables import TableRow, read_table
 from mechtag.pipeline.dedupe.results import Decision, Deduped, Reference
 
 GROUPS = (
@@ -30,6 +28,8 @@ _SHOWN = (
 UNCERTAIN = ("pair", "decision", "confidence", "reason", *(f"{name}_{side}" for name in _SHOWN for side in (1, 2)))
 # As much of an abstract as two are told apart by.
 _ABSTRACT = 500
+# What names the records of a row; Excel leaves out empty cells at the end of one.
+_NEEDED = ("group", "title", "title_1", "title_2")
 _DECISIONS = {"same": True, "different": False}
 
 
@@ -71,58 +71,54 @@ def write_uncertain(path: str | Path, deduped: Deduped) -> None:
     write_csv(path, UNCERTAIN, rows, bom=True)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Rows of a CSV, with where each stands; Excel may have put semicolons or tabs for commas."""
-    text = read_text(path, "groups.csv or uncertain.csv with decisions filled in")
-    heading = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count))
-    names = set(reader.fieldnames or ())
+def _rows(path: Path) -> tuple[TableRow, ...]:
+    table = read_table(path, "groups.csv or uncertain.csv with decisions filled in", ("decision", *_NEEDED))
+    names = set(table.names)
     if not {"decision", "title_1", "title_2"} <= names and not {"decision", "group", "title"} <= names:
         raise MechtagError(
             f"{path}: not a file of decisions; expected the columns of groups.csv or uncertain.csv as "
-            f"'mechtag dedupe' writes them, found {', '.join(reader.fieldnames or ('none',))}"
+            f"'mechtag dedupe' writes them, found {', '.join(table.names) or 'none'}"
         )
-    for number, row in enumerate(reader, start=1):
-        yield f"{path}: row {number}", {name: (row.get(name) or "").strip() for name in names}
+    return table.rows
 
 
-def _reference(row: Mapping[str, str], side: str = "") -> Reference:
-    names = (f"{name}{side}" for name in ("source_file", "source_index", "title"))
-    file, number, title = (row.get(name, "") for name in names)
-    return Reference(file, number, normalise_title(title))
+def _reference(row: TableRow, side: str = "") -> Reference:
+    file, title = (row.cells.get(f"{name}{side}", "") for name in ("source_file", "title"))
+    number = row.number_in(f"source_index{side}")
+    return Reference(file, "" if number is None else f"{number:.0f}", normalise_title(title))
 
 
-def _decision(place: str, row: Mapping[str, str]) -> bool | None:
-    word = row["decision"].lower()
+def _decision(row: TableRow) -> bool | None:
+    word = row.cells["decision"].casefold()
     if word and word not in _DECISIONS:
-        raise MechtagError(f"{place}: decision {row['decision']!r}; write same, different or nothing")
+        raise MechtagError(f"{row.place}: decision {row.cells['decision']!r}; write same, different or nothing")
     return _DECISIONS.get(word)
 
 
-def _on_pairs(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
-    for place, row in rows:
-        same = _decision(place, row)
+def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
+    for row in rows:
+        same = _decision(row)
         if same is not None:
-            yield Decision(_reference(row, "_1"), _reference(row, "_2"), same, place)
+            yield Decision(_reference(row, "_1"), _reference(row, "_2"), same, row.place)
 
 
-def _on_groups(rows: Iterable[tuple[str, dict[str, str]]]) -> Iterator[Decision]:
+def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
     """Decisions on members and their kept record; who takes one out of a group leaves the others in it."""
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
-    for place, row in rows:
-        group, same = row["group"], _decision(place, row)
-        if row.get("kept") == "yes":
+    for row in rows:
+        group, same = row.cells["group"], _decision(row)
+        if row.cells.get("kept", "").casefold() == "yes":
             kept[group] = _reference(row)
             if same is not None:
                 raise MechtagError(
-                    f"{place}: the decision stands beside the kept record; write it beside the record "
+                    f"{row.place}: the decision stands beside the kept record; write it beside the record "
                     "that is, or is not, of the same paper"
                 )
         elif group in kept:
-            members[group].append((_reference(row), same, place))
+            members[group].append((_reference(row), same, row.place))
         elif same is not None:
-            raise MechtagError(f"{place}: group {group} has no kept record above this row")
+            raise MechtagError(f"{row.place}: group {group} has no kept record above this row")
     for group, found in members.items():
         split = any(same is False for _, same, _ in found)
         for member, same, place in found:
@@ -145,6 +141,6 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):
-        rows = list(_rows(path))
-        decisions += (_on_groups if rows and "group" in rows[0][1] else _on_pairs)(rows)
+        rows = _rows(path)
+        decisions += (_on_groups if rows and "group" in rows[0].cells else _on_pairs)(rows)
     return decisions

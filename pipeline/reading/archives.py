@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.reading.source import Source, Watched
+from mechtag.core.source import Source, Watched
 
 _ZIP, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"
 # Text compresses to about a tenth of its size; a much higher ratio indicates a decompression bomb.

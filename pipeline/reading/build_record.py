@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
-from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry
+from mechtag.pipeline.reading.entries import Entry
 from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, join_keywords
 
 _T = TypeVar("_T", covariant=True)

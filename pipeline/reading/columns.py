@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.reading.source import Source
+from mechtag.core.source import Source
 from mechtag.pipeline.reading.tagged import page_range
 
 # Attributes and the columns they are read from, the most specific first; case and punctuation do

@@ -13,10 +13,10 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, Rejected
+from mechtag.core.source import Source
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 from mechtag.pipeline.reading.build_record import construct
 from mechtag.pipeline.reading.formats import find_format
-from mechtag.pipeline.reading.source import Source
 from mechtag.pipeline.text.sections import is_cut
 
 

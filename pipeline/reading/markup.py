@@ -16,7 +16,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.ElementTree import fromstring
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.reading.source import Entry, Source
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.entries import Entry
 
 # Inline elements, which do not interrupt the text around them.
 INLINE = frozenset(("style", "i", "b", "u", "sub", "sup", "sc", "em", "strong", "italic", "bold"))

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry, overlong
+from mechtag.core.delimited import LONGEST_ENTRY
+from mechtag.pipeline.reading.entries import Entry, overlong
 
 
 class Draft:

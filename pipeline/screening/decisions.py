@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from io import StringIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.record_index import RecordIndex
 from mechtag.core.records import Record, Row
-from mechtag.pipeline.annotations.coded_records import read_text
-
-Value = Literal[0, 1] | None
+from mechtag.core.source import Source
+from mechtag.core.tables import TableRow, Value, read_table
+from mechtag.pipeline.reading.archives import unpack
 
 # Columns that may name the record, and those that may hold the decision, the first found counts.
 _NAMES = ("record_id", "key", "id")
 _VALUES = ("decision", "value", "relevant", "included", "label")
-_WORDS: Mapping[str, Value] = {
-    **dict.fromkeys(("1", "yes", "true", "relevant", "include", "included"), 1),
-    **dict.fromkeys(("0", "no", "false", "irrelevant", "exclude", "excluded"), 0),
-    "": None,
+_WORDS: Mapping[str, Literal[0, 1]] = {
+    **dict.fromkeys(("relevant", "include", "included"), 1),
+    **dict.fromkeys(("irrelevant", "exclude", "excluded"), 0),
 }
-_MAX_FIELD = 10_000_000
 
 
 class Judgements(Row):
@@ -77,17 +73,17 @@ class Judgements(Row):
                 yield rows[name], value
 
     def _rows(self, records: Sequence[Record]) -> dict[str, int]:
+        index = RecordIndex(records)
         rows: dict[str, int] = {}
-        for number, record in enumerate(records):
-            name = record.record_id if self.name == "record_id" else str(dict(record.raw).get(self.name, ""))
-            if name not in self.values:
-                continue
-            if name in rows:
+        for name in self.values:
+            found = index.rows(self.name, name)
+            if len(found) > 1:
                 raise MechtagError(
-                    f"{self.path}: {self.name} {name!r} is the name of two records: {_place(records[rows[name]])} "
-                    f"and {_place(record)}; remove duplicates first (mechtag dedupe)"
+                    f"{self.path}: {self.name} {name!r} is the name of two records: {_place(records[found[0]])} "
+                    f"and {_place(records[found[1]])}; remove duplicates first (mechtag dedupe)"
                 )
-            rows[name] = number
+            if found:
+                rows[name] = found[0]
         if not rows:
             raise MechtagError(
                 f"{self.path}: none of its {len(self.values)} rows is on any of the {len(records)} records given, the "
@@ -102,11 +98,12 @@ def _place(record: Record) -> str:
 
 
 def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
-    """Read decisions on relevance from CSV (also gzipped) or JSON lines.
+    """Read decisions on relevance from CSV, XLSX or JSON lines, also gzipped.
 
     Each row names its record in a column ``record_id``, or ``key`` or ``id`` for a field of that name
     in the file the record came from, and holds the decision in a column ``decision``, ``value``,
-    ``relevant``, ``included``, ``label`` or that of the codebook's relevance: 1 or 0, yes or no, empty for not judged.
+    ``relevant``, ``included``, ``label`` or that of the codebook's relevance: 1 or 0, yes or no, included or
+    excluded, empty for not judged (`tables.read_tick`).
     Rows of the coding contract have ``label`` and ``value``; those of other labels are passed over.
 
     Raises
@@ -117,89 +114,62 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     """
     path = Path(path)
     values: dict[str, Value] = {}
-    lines: dict[str, int] = {}
+    places: dict[str, str] = {}
     name_column = ""
-    for number, row in _rows(path):
+    for row in _rows(path, relevance_key):
         if not name_column:
-            name_column = _column(path, number, row, _NAMES, "names the record")
-        value_column = _column(path, number, row, (*_VALUES[:2], relevance_key, *_VALUES[2:]), "holds the decision")
-        if value_column == "value" and row.get("label", relevance_key) != relevance_key:
+            name_column = _column(row, _NAMES, "names the record")
+        value_column = _column(row, (*_VALUES[:2], relevance_key, *_VALUES[2:]), "holds the decision")
+        if value_column == "value" and row.cells.get("label", relevance_key) != relevance_key:
             continue
-        name = str(row.get(name_column) or "").strip()
+        name = row.cells.get(name_column, "")
         if not name:
-            raise MechtagError(f"{path}: line {number}: the column {name_column} is empty; name the record")
-        value = _value(path, number, value_column, row[value_column])
+            raise MechtagError(f"{row.place}: the column {name_column} is empty; name the record")
+        value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:
             raise MechtagError(
-                f"{path}: {name_column} {name!r} is judged {values[name]} on line {lines[name]} and {value} "
-                f"on line {number}; settle it in the file"
+                f"{row.place}: {name_column} {name!r} is judged {value} here and {values[name]} at {places[name]}; "
+                "settle it in the file"
             )
         if values.get(name) is None:
             values.pop(name, None)  # The place in the order is that of the decision.
-            values[name], lines[name] = value, number
+            values[name], places[name] = value, row.place
     if not values:
         raise MechtagError(f"{path}: no decision on {relevance_key} in it; expected one row a record judged")
     return Judgements(path=str(path), name=name_column, values=values)
 
 
-def _column(path: Path, number: int, row: Mapping[str, Any], allowed: Sequence[str], what: str) -> str:
+def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
     for name in allowed:
-        if name in row:
+        if name in row.cells:
             return name
-    found = ", ".join(str(name) for name in row)[:200] or "none"
-    raise MechtagError(f"{path}: line {number}: no column {what}; expected one of {', '.join(allowed)}; found: {found}")
+    found = ", ".join(row.cells)[:200] or "none"
+    raise MechtagError(f"{row.place}: no column {what}; expected one of {', '.join(allowed)}; found: {found}")
 
 
-def _value(path: Path, number: int, column: str, cell: Any) -> Value:
-    word = "" if cell is None else str(cell).strip().casefold()
-    if word not in _WORDS:
-        raise MechtagError(
-            f"{path}: line {number}, column {column}: {cell!r} is no decision; "
-            "allowed are 1 or 0, yes or no, and empty (not judged)"
-        )
-    return _WORDS[word]
-
-
-def _text(path: Path) -> str:
-    if path.suffix != ".gz":
-        return read_text(path, "decisions on records, as CSV or JSON lines")
-    try:
-        return gzip.decompress(path.read_bytes()).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; expected decisions on records") from None
-    except (OSError, EOFError, ValueError) as error:
-        raise MechtagError(f"{path}: not readable as gzipped UTF-8 text: {error}") from None
-
-
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Rows with the number of the line each ends on."""
-    text = _text(path)
-    if not text.strip():
-        raise MechtagError(f"{path}: empty; expected decisions on records, as CSV or JSON lines")
+def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
+    expected = "decisions on records, as CSV, XLSX or JSON lines"
+    if not path.is_file():
+        raise MechtagError(f"{path}: no such file; expected {expected}")
+    source, *others = (source for _, source in unpack(Source(path)))
+    if others:
+        raise MechtagError(f"{path}: an archive of {len(others) + 1} files; expected {expected}")
     if ".jsonl" in path.suffixes:
-        yield from _json_rows(path, text)
-        return
-    csv.field_size_limit(_MAX_FIELD)
-    heading = text.split("\n", 1)[0]  # Excel may have put semicolons or tabs for commas.
-    reader = csv.DictReader(StringIO(text, newline=""), delimiter=max(",;\t", key=heading.count), strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise MechtagError(f"{path}: line {reader.line_num}: more or fewer cells than the header has")
-            yield reader.line_num, {str(name).strip(): cell for name, cell in row.items()}
-    except csv.Error as error:
-        raise MechtagError(f"{path}: line {reader.line_num}: not readable as CSV: {error}") from None
+        return _json_rows(path, source.text)
+    return read_table(source, expected, (*_NAMES, *_VALUES, relevance_key)).rows
 
 
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
     # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        place = f"{path}: line {number}"
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise MechtagError(f"{path}: line {number}: not JSON: {error.msg}; expected one object a line") from None
+            raise MechtagError(f"{place}: not JSON: {error.msg}; expected one object a line") from None
         if not isinstance(row, dict):
-            raise MechtagError(f"{path}: line {number}: expected one JSON object, found {type(row).__name__}")
-        yield number, row
+            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
+        cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}
+        yield TableRow(number, place, cells)

@@ -13,17 +13,13 @@ import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.codebook import Codebook
-from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
-from mechtag.core.parquet import read_records
 from mechtag.core.records import Record
 from mechtag.core.settings import EncoderSettings, Settings
 from mechtag.models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from mechtag.models.model_folder import load_model
-from mechtag.pipeline.reading.ingest import Note, ingest
 from mechtag.pipeline.screening.ranker import Ranker
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
 # Texts that are encoded between two savings: what an interrupted run can lose.
@@ -100,44 +96,6 @@ def encode_cached(
                 _save(path, encoder_id, known)
             on_progress(len(chunk))
     return np.stack([known[digest] for digest in digests])
-
-
-def read_sources(path: Path, on_note: Callable[[str], None]) -> list[Record]:
-    """Read records from a parquet table, or from a search export.
-
-    Parameters
-    ----------
-    on_note
-        Called where an export holds what could not be read, which is then among no records.
-
-    Raises
-    ------
-    MechtagError
-        Nothing can be read, or a paper stands twice.
-    """
-    records = list(map(clean_record, read_records(path))) if path.suffix == ".parquet" else _ingest(path, on_note)
-    first: dict[str, Record] = {}
-    for record in records:
-        other = first.setdefault(record.record_id, record)
-        if other is not record:
-            raise MechtagError(
-                f"{path}: record {record.source_index} is the same paper as record {other.source_index} "
-                f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and give what they write"
-            )
-    if not records:
-        raise MechtagError(f"{path}: no records in it")
-    return records
-
-
-def _ingest(path: Path, on_note: Callable[[str], None]) -> list[Record]:
-    ingested = ingest([path])
-    lost = [Note(one.file, one.reason, one.record, one.line) for one in ingested.rejected] + list(ingested.unread)
-    if lost:
-        on_note(
-            f"note: {path}: {len(lost)} entries could not be read and are left out, the first is {lost[0]}; "
-            "'mechtag ingest' lists them all in rejected.jsonl"
-        )
-    return list(ingested.records)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import TransformerEncoder
-from mechtag.pipeline.annotations.additions import read_given
+from mechtag.pipeline.reading.sources import read_sources
 from mechtag.training.retraining.leakage import find_leaks, likeness
 from mechtag.training.train import load_encoder
 from tests.support.paths import ROOT
@@ -103,7 +103,7 @@ def test_paraphrases_of_test_papers_are_found_and_shipped_annotations_are_clean(
     """The threshold of `retrain.paraphrase`: synopses told anew are above it, the papers of the project below."""
     settings = load_settings(ROOT / "params.yaml")
     encoder: TransformerEncoder = load_encoder(settings)
-    gold = read_given([ROOT / settings.retrain.test_records])
+    gold = read_sources([ROOT / settings.retrain.test_records], print)
     retold = []
     for line in (ROOT / "tests/data/retold.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

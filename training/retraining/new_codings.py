@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv
 from mechtag.core.records import Record, Row
 from mechtag.core.settings import Settings
-from mechtag.pipeline.annotations.additions import SetAside, Stale, extend, find_stale, match, read_given
+from mechtag.pipeline.annotations.additions import SetAside, Stale, extend, find_stale, match
 from mechtag.pipeline.annotations.coding_table import read_base, read_codings
 from mechtag.pipeline.annotations.versions import (
     BASE,
@@ -22,6 +22,7 @@ from mechtag.pipeline.annotations.versions import (
     read_history,
     version_in_use,
 )
+from mechtag.pipeline.reading.sources import read_sources
 from mechtag.training.retraining.leakage import Leak, find_leaks
 from mechtag.training.train import load_encoder
 
@@ -65,6 +66,7 @@ def add_annotations(
     base_definitions: Mapping[str, str],
     onto: str | None,
     leave_out_leaks: bool,
+    on_note: Callable[[str], None],
 ) -> Addition:
     """Read new codings and combine them with earlier ones, without writing anything.
 
@@ -80,6 +82,8 @@ def add_annotations(
         Version to add to, empty for none; by default that of the last retraining or rollback.
     leave_out_leaks
         Whether to set aside records that may be test papers instead of raising an error.
+    on_note
+        Called where some of the records cannot be read; see `sources.read_sources`.
 
     Raises
     ------
@@ -95,8 +99,8 @@ def add_annotations(
     rows = [row for path in codings for row in read_codings(path, codebook.all_keys)]
     known = [*(record.record for record in base), *before.records]
     place = ", ".join(str(path) for path in codings)
-    incoming = match(rows, read_given(records), known, settings.dedupe, place)
-    leaks = _leaks([*before.records, *incoming.records], settings)
+    incoming = match(rows, read_sources(records, on_note), known, settings.dedupe, place)
+    leaks = _leaks([*before.records, *incoming.records], settings, on_note)
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
@@ -110,10 +114,10 @@ def add_annotations(
     return Addition(additions, set_aside, find_stale(additions, base, codebook), counts)
 
 
-def _leaks(records: Sequence[Record], settings: Settings) -> list[Leak]:
+def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str], None]) -> list[Leak]:
     if not settings.retrain.test_records or not records:
         return []
-    test = read_given([Path(settings.retrain.test_records)])
+    test = read_sources([Path(settings.retrain.test_records)], on_note)
     return find_leaks(records, test, load_encoder(settings), settings)
 
 

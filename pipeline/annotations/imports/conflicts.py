@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
+from mechtag.core.record_index import KEY, value_of
 from mechtag.core.records import Coding, Record
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.csv_table import excel_cell
@@ -131,10 +132,9 @@ def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts:
 
 
 def _coding(row: Judgement) -> Coding:
-    key = dict(row.record.raw).get("key")
     return Coding(
         record_id=row.record.record_id,
-        key=str(key) if key else None,
+        key=value_of(row.record, KEY),
         coder=row.coder,
         label=row.label,
         value=row.value,

@@ -13,6 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_json, write_jsonl
 from mechtag.core.records import Coding, Record, Rejected
 from mechtag.core.settings import DedupeSettings
+from mechtag.core.source import Source
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
 from mechtag.pipeline.annotations.imports.formats import find_format
@@ -21,7 +22,6 @@ from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile
 from mechtag.pipeline.annotations.imports.record_finder import Finder, Found, shows_part
 from mechtag.pipeline.export.csv_table import excel_cell
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
-from mechtag.pipeline.reading.source import Source
 
 
 class Unmatched(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
 
+from mechtag.core.record_index import KEY, RecordIndex
 from mechtag.core.records import Record, normalise_doi, normalise_title
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.imports.formats.base import Paper
@@ -58,10 +59,7 @@ class Finder:
         self._settings = settings
         self._given = {normalise_title(name): record_id for name, record_id in given.items()}
         self._fields = {record.record_id: comparable_fields(record) for record in records}
-        self._ids = {record.record_id: record for record in records}
-        self._dois = _index((record.doi, record) for record in records)
-        self._pmids = _index((record.pmid, record) for record in records)
-        self._keys = _index((str(dict(record.raw).get("key") or "") or None, record) for record in records)
+        self._index = RecordIndex(records)
         self._titles = _index((self._fields[record.record_id].compact or None, record) for record in records)
         self._texts = _index((text, record) for record in records for text in _texts(record))
         self._cache: dict[Paper, Found] = {}
@@ -75,7 +73,7 @@ class Finder:
     def _find(self, paper: Paper) -> Found:
         for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
             if record_id := self._given.get(normalise_title(name)):
-                record = self._ids.get(record_id)
+                record = self._index.find(record_id)
                 return Found(record, "map file", () if record else (f"map file: {record_id} is none of the records",))
         seen = _seen(paper)
         # Some lists name papers by their titles, and some tasks show nothing else.
@@ -98,12 +96,12 @@ class Finder:
     def _ways(self, paper: Paper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
         """Look up what the entry tells, the surest first, with the records that bear it."""
         for name in paper.names:
-            yield "record id", name, [self._ids[name]] if name in self._ids else []
+            yield "record id", name, self._index.by("record_id", name)
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
-            yield "DOI", doi, self._dois.get(doi, [])
-        yield "PubMed id", paper.pmid, self._pmids.get(paper.pmid, [])
+            yield "DOI", doi, self._index.by("doi", doi)
+        yield "PubMed id", paper.pmid, self._index.by("pmid", paper.pmid or "")
         for name in paper.names:
-            yield "key", name, self._keys.get(name, [])
+            yield "key", name, self._index.by(KEY, name)
         yield "title", titled.title, self._by_title(titled)
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
@@ -143,15 +141,16 @@ class Finder:
     def _near(self, seen: ComparableFields, scorer: Callable[..., float], cutoff: float) -> list[Record]:
         titles = {name: one.title for name, one in self._fields.items()}
         found = process.extract(seen.title, titles, scorer=scorer, limit=_CANDIDATES, score_cutoff=cutoff)
-        return [self._ids[name] for _, _, name in found]
+        return [record for _, _, name in found for record in self._index.by("record_id", name)]
 
     def _candidates(self, seen: ComparableFields) -> tuple[Record, ...]:
         # Subtitles, which databases leave out, do not count against a candidate.
         near = self._near(seen, fuzz.token_set_ratio, _NEAR) if seen.title else []
         if not near and seen.authors and seen.year:
             near = [
-                self._ids[name]
+                record
                 for name, other in self._fields.items()
+                for record in self._index.by("record_id", name)
                 if other.year == seen.year and other.authors[:1] == seen.authors[:1]
             ]
         return tuple(near[:_CANDIDATES])

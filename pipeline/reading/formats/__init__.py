@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.entries import Format
 from mechtag.pipeline.reading.formats import (
     bibtex,
     csl_json,
@@ -26,7 +28,6 @@ from mechtag.pipeline.reading.formats import (
     wos,
     xlsx,
 )
-from mechtag.pipeline.reading.source import Format, Source
 
 _RIS = "export the search results as RIS from the program it came from"
 # Patterns in the start of files that are not search exports; the first match counts.

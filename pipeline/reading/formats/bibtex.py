@@ -20,7 +20,8 @@ from bibtexparser.splitter import Splitter
 from pylatexenc.latex2text import LatexNodes2Text
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.entries import Entry, Format
 
 # Broken entries are rejected with a reason, so the library need not print them too.
 logging.getLogger("bibtexparser").addHandler(logging.NullHandler())

@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mechtag.core.source import Source
 from mechtag.pipeline.reading import columns
-from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.entries import Entry, Format
 
 # A list of objects, or one object that spans several lines.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')

@@ -1,43 +1,22 @@
-"""CSV and TSV tables, whatever separates their cells, and whatever stands above their header.
-
-pandas is not used to read: it gives up a whole file for one row with a cell too many, and
-turns identifiers into numbers and empty cells into NaN.
-"""
+"""CSV and TSV tables of records."""
 
 from __future__ import annotations
 
-import csv
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
 
+from mechtag.core.delimited import LONGEST_ENTRY, rows
+from mechtag.core.delimited import header as find_dialect
+from mechtag.core.source import Source
 from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles
-from mechtag.pipeline.reading.source import LONGEST_ENTRY, Entry, Format, Source, overlong
+from mechtag.pipeline.reading.entries import Entry, Format, overlong
 
-_DELIMITERS = ",\t;|"
-# Embase and Dimensions put the search above the header.
-_PREAMBLE = 30
 _LONGEST_HEADING = 100
-# What Excel takes the delimiter from.
-_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
-_UNCLOSED = "a quote is opened but never closed"
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
     """Last line, column names and delimiter of the header: that with most names we know, then most columns."""
-    lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
-    delimiters = _DELIMITERS
-    if told := _SEPARATOR.fullmatch(lines[0]):
-        lines[0], delimiters = "\n", told[1]
-    found = []
-    for delimiter in delimiters:
-        # A name may hold a line end.
-        readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
-        rows = [next(reader, []) for reader in readers]
-        index = find_header(rows)
-        found.append((index + max(readers[index].line_num, 1) - 1, rows[index], delimiter))
-    return max(found, key=lambda header: (len(attributes(header[1])), len(header[1])))
+    return find_dialect(source, find_header, lambda names: len(attributes(names)))
 
 
 def recognise(source: Source) -> bool:
@@ -85,57 +64,6 @@ def read(source: Source) -> Iterator[Entry]:
             yield overlong(number, line, delimiter.join(row))
         else:
             yield Entry(number, line, fields, fault, notes)
-
-
-def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and fault of each row that is not empty, after ``start`` lines.
-
-    A quote that is never closed would swallow the rest of the file, and one that the quote of
-    a later row closes, the rows between; only its own line is given up, and reading goes on
-    with the next. ``width``, the number of cells of the header, tells rows from lines in a cell.
-    """
-    # Reference lists are longer than the 128 KB that the module allows at first.
-    csv.field_size_limit(LONGEST_ENTRY)
-    unread: deque[str] = deque()
-    taken: list[str] = []
-    rest = islice(lines, start, None)
-
-    def feed() -> Iterator[str]:
-        while (line := unread.popleft() if unread else next(rest, None)) is not None:
-            taken.append(line)
-            yield line
-
-    first, reader = start + 1, csv.reader(feed(), delimiter=delimiter, strict=True)
-    while True:
-        row, fault = None, ""
-        taken.clear()
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fault = f"quotes do not match: {error}"
-            if "unexpected end" in str(error) or "field larger" in str(error):
-                fault = _UNCLOSED
-        if len(taken) > 1 and (fault or len(row or ()) != width) and _begins_row(taken[1], delimiter, width):
-            fault = _UNCLOSED
-        if fault == _UNCLOSED:
-            unread.extendleft(reversed(taken[1:]))
-            del taken[1:]
-            reader = csv.reader(feed(), delimiter=delimiter, strict=True)
-        if fault:
-            row = ["".join(taken).rstrip("\n")]
-            # Some programs write no quotes around cells between tabs: one that begins with a quotation is whole.
-            if delimiter == "\t" and len(row[0].rstrip("\t").split("\t")) <= width <= row[0].count("\t") + 1:
-                row, fault = row[0].split("\t"), ""
-        if row and any(map(str.strip, row)):
-            yield first, row, fault
-        first += len(taken)
-
-
-def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Whether a line that a quote has swallowed has the cells of a row of its own."""
-    return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width
 
 
 FORMAT = Format("CSV or TSV", recognise, read, clean)

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.entries import Entry, Format
 from mechtag.pipeline.reading.tagged import Draft, by_tag, first
 
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.entries import Entry, Format
 from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may

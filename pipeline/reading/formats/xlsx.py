@@ -1,99 +1,17 @@
-"""Excel workbooks, with openpyxl: values as last computed, never formulas or links.
-
-A workbook is a zip: it is refused where it would grow beyond what an export can be.
-"""
+"""Excel workbooks of records."""
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date
 from itertools import islice
-from typing import Any
-from xml.etree.ElementTree import ParseError
 
-from mechtag.core.errors import MechtagError
+from mechtag.core.source import Source
+from mechtag.core.workbook import open_sheets, recognise, rows
 from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles
-from mechtag.pipeline.reading.source import Entry, Format, Source
+from mechtag.pipeline.reading.entries import Entry, Format
 
 _PREAMBLE = 30
-# 100,000 records with abstracts unpack to about 300 MB; real sheets shrink ten- to twentyfold.
-_LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
-# Excel's own limit; a workbook can claim any number.
-_ROWS = 1_048_576
-_RAISED = (
-    *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
-    *(ParseError, zipfile.BadZipFile, zlib.error),
-)
-# How Excel writes control characters; with line ends of Windows, '_x000D_' stands at the end of each line.
-_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
 _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"))
-
-
-def recognise(source: Source) -> bool:
-    """Whether the file is a zip that holds a workbook."""
-    if not source.start.startswith(b"PK\x03\x04"):
-        return False
-    try:
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False
-    return "[Content_Types].xml" in names and any(name.startswith("xl/") for name in names)
-
-
-def _refuse_bombs(source: Source) -> None:
-    with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-        for part in archive.infolist():
-            ratio = part.file_size / max(part.compress_size, 1)
-            if part.file_size > _LARGEST or (part.file_size > _LARGE and ratio > _RATIO):
-                raise MechtagError(
-                    f"{source.path}: {part.filename} would unpack to {part.file_size / 1e6:,.0f} MB, "
-                    f"{ratio:,.0f} times its size; it is not read, for safety. Save the table as CSV"
-                )
-
-
-@contextmanager
-def _told(source: Source) -> Iterator[None]:
-    """Tell what openpyxl makes of a damaged workbook; its documentation does not say what it raises."""
-    try:
-        # It also warns of styles and validations, which are nothing to a reader of records.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except _RAISED as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise MechtagError(
-            f"{source.path}: not readable as an Excel workbook: {reason}. Open it in Excel and save it as CSV"
-        ) from None
-
-
-def open_sheets(source: Source) -> dict[str, Any]:
-    """Open the visible sheets of a workbook, by their names; a hidden one is noted.
-
-    Raises
-    ------
-    MechtagError
-        The workbook is damaged, or would unpack to too much.
-    """
-    import openpyxl
-
-    with _told(source):
-        _refuse_bombs(source)
-        workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
-        sheets = {sheet.title: sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"}
-        for sheet in sheets.values():
-            # Some programs write a size that is too small, and rows beyond it would be lost.
-            sheet.reset_dimensions()
-    for hidden in workbook.worksheets:
-        if hidden.title not in sheets:
-            source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to have it read")
-    return sheets
 
 
 def read(source: Source) -> Iterator[Entry]:
@@ -131,30 +49,6 @@ def _entry(number: int, line: int, names: list[str], cells: list[str]) -> Entry:
     broken = [name for name, cell in pairs if cell in _ERRORS]
     notes = (f"a formula gave an error in {', '.join(broken)}; it was left out",) if broken else ()
     return Entry(number, line, [(name, cell) for name, cell in pairs if cell and cell not in _ERRORS], notes=notes)
-
-
-def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
-    """Rows of a sheet as text, without the empty cells at the end: sheets claim columns that nobody filled."""
-    with _told(source):
-        lines = iter(sheet.iter_rows(values_only=True))
-    for _ in range(_ROWS):
-        with _told(source):
-            row = next(lines, None)
-        if row is None:
-            return
-        cells = [_text(value) for value in row]
-        while cells and not cells[-1]:
-            cells.pop()
-        yield cells
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    text = "" if value is None else str(value).strip()
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text) if "_x00" in text else text
 
 
 FORMAT = Format("XLSX", recognise, read, clean)

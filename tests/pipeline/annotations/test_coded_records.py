@@ -172,16 +172,16 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no column 'key'; columns found: none"),
-        ("key;trust\na;1", "no column 'key'; columns found: key;trust; columns are separated by commas"),
+        ("", "the file is empty"),
+        ("paper;trust\na;1", "no column 'key'; columns found: paper, trust"),
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column power is missing; columns of codes found: trust, money"),
-        ("key,trust,money,power\na,1,yes,0", "line 2, column money: 'yes' is no code; allowed are 1, 0 and empty"),
-        ("key,trust,money,power\na,1,0", "line 2: 3 cells under a header of 4"),
-        ("key,trust,trust,power\na,1,0,0", "column 3 is named 'trust'"),
+        ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not a tick; allowed are 1 or 0"),
+        ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, the header 4"),
+        ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
         ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a stands already on line 2"),
         ("key,trust,money,power\n,1,0,0", "line 2: the cell 'key' is empty"),
-        ('key,trust,money,power\n"a,1,0,0', "line 2: not readable as CSV"),
+        ('key,trust,money,power\n"a,1,0,0', "line 2: a quote is opened but never closed"),
     ],
 )
 def test_matrix_refused(tmp_path, text, message):

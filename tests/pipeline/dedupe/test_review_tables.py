@@ -188,7 +188,7 @@ def test_decisions_on_records_that_are_not_here_are_told(tmp_path: Path) -> None
     # The file was exported anew: number 1 is another paper now.
     moved = [OTHER.model_copy(update={"source_index": 1}), records[1]]
     found = dedupe(moved, SETTINGS, decisions=read_decisions([decided]))
-    assert found.ignored == (f"{decided}: row 1",)
+    assert found.ignored == (f"{decided}: line 2",)
     assert not found.groups
 
 
@@ -201,18 +201,18 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
     decided.write_text("\n".join(contrary), encoding="utf-8")
     for rows in (contrary, [contrary[0], *contrary[:0:-1]]):
         decided.write_text("\n".join(rows), encoding="utf-8")
-        with pytest.raises(MechtagError, match=r"decided.csv: row 2: contradicts an earlier decision"):
+        with pytest.raises(MechtagError, match=r"decided.csv: line 3: contradicts an earlier decision"):
             dedupe(records, SETTINGS, decisions=read_decisions([decided]))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("decision,title_1,title_2\nmaybe,a,b\n", "row 1: decision 'maybe'; write same, different or nothing"),
+        ("decision,title_1,title_2\nmaybe,a,b\n", "line 2: decision 'maybe'; write same, different or nothing"),
         ("title,year\na,2017\n", "not a file of decisions; expected .* found title, year"),
-        ("", "not a file of decisions"),
-        ("group,decision,kept,title\n1,same,yes,a\n", "row 1: the decision stands beside the kept record"),
-        ("group,decision,kept,title\n1,same,no,a\n", "row 1: group 1 has no kept record above"),
+        ("", "the file is empty"),
+        ("group,decision,kept,title\n1,same,yes,a\n", "line 2: the decision stands beside the kept record"),
+        ("group,decision,kept,title\n1,same,no,a\n", "line 2: group 1 has no kept record above"),
     ],
 )
 def test_a_file_of_decisions_that_makes_no_sense(tmp_path: Path, text: str, message: str) -> None:

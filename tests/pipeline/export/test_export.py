@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Decision, Evidence, Prediction, Record
+from mechtag.core.source import Source
 from mechtag.pipeline.export import EXPORTERS, export
 from mechtag.pipeline.reading.build_record import construct
 from mechtag.pipeline.reading.formats import ris
-from mechtag.pipeline.reading.source import Source
 from tests.support.paths import UPDATE
 
 LABELS = [("relevant", "Relevant"), ("trust", "Building trust"), ("power", "Sharing power")]

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.sets import BENCH
+from mechtag.core import source as base
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_jsonl
 from mechtag.core.parquet import read_records, write_records
 from mechtag.pipeline.reading import archives as containers
-from mechtag.pipeline.reading import source as base
 from mechtag.pipeline.reading.ingest import Reading, ingest
 from tests.support.exports import EXPORTS, Reader, only
 
@@ -170,9 +170,9 @@ def test_a_web_page_is_named(read: Reader) -> None:
 
 
 def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("source", "formats.ris", "tagged", "formats.delimited", "formats.jsonl", "build_record"):
-        name = f"mechtag.pipeline.reading.{module}.LONGEST_ENTRY"
-        monkeypatch.setattr(name, 100_000, raising=False)
+    reading = ("entries", "formats.ris", "tagged", "formats.delimited", "formats.jsonl", "build_record")
+    for module in ("core.delimited", *(f"pipeline.reading.{name}" for name in reading)):
+        monkeypatch.setattr(f"mechtag.{module}.LONGEST_ENTRY", 100_000, raising=False)
     long = b"x" * 300_000
     contents = (
         b"TY  - JOUR\nTI  - " + long + b"\nER  - \n" + RIS,
@@ -218,7 +218,7 @@ def test_a_value_that_is_made_to_be_slow_takes_a_moment(read: Reader, text: str)
 
 
 def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mechtag.pipeline.reading.formats.delimited.LONGEST_ENTRY", 100_000)
+    monkeypatch.setattr("mechtag.core.delimited.LONGEST_ENTRY", 100_000)
     for count in (5, 40_000):  # fewer, and more, than one record may hold
         found = read(b'title,year\nOne,1\n"Two,2\n' + b"Three,3\n" * count + b"Four,4,x\n")
         assert len(found.records) == count + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from mechtag.core.tables import Value, read_tick
 from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
 from mechtag.pipeline.annotations.imports.formats.base import (
     NAMES,
@@ -16,13 +17,11 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     CodingFormat,
     Content,
     Item,
-    Value,
     date_of,
     faulty,
     fold,
-    tick,
 )
-from mechtag.pipeline.reading.source import Entry
+from mechtag.pipeline.reading.entries import Entry
 
 _TAG = "asreview_tag_"
 _DECISION = "asreview_label"
@@ -58,9 +57,9 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
         if name != _DECISION and not name.startswith(_TAG):
             continue
         try:
-            found = tick(cell)
+            found = read_tick(cell)
         except ValueError as error:
-            faults.append(f"column {name}: {error}; allowed are 1, 0 and empty")
+            faults.append(f"column {name}: {error}")
             continue
         if found == "unticked":
             continue

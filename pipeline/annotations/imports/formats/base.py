@@ -1,4 +1,4 @@
-"""What all readers of codings share: the content of a file, papers, codes, entries, and how a cell is ticked."""
+"""What all readers of codings share: the content of a file, papers, codes and entries."""
 
 from __future__ import annotations
 
@@ -9,35 +9,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
+from mechtag.core import delimited, workbook
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import restore
 from mechtag.core.records import normalise_doi, normalise_pmid
+from mechtag.core.source import Source
+from mechtag.core.tables import Value
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.label_names import LabelMap
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.build_record import clean_author, clean_year
+from mechtag.pipeline.reading.entries import Entry
 from mechtag.pipeline.reading.formats import FORMATS as RECORD_FORMATS
-from mechtag.pipeline.reading.formats import csl_json, delimited, jsonl, xlsx
-from mechtag.pipeline.reading.source import Entry, Source
+from mechtag.pipeline.reading.formats import csl_json, jsonl
+from mechtag.pipeline.reading.formats.delimited import header
 from mechtag.pipeline.text.cleaning import clean_text
-
-# Case does not matter. 1.0 is what spreadsheets and pandas make of a 1.
-YES = frozenset(("1", "1.0", "yes", "y", "true", "x", "✓", "✔", "✔️", "☑", "✅", "●", "•", "+"))
-NO = frozenset(("0", "0.0", "no", "n", "false", "✗", "✘", "☐", "❌"))
-NOT_JUDGED = frozenset(("?", "unclear", "unsure", "maybe", "undecided", "na", "n/a", "not judged"))
-#: Empty, or the dash that stands for it in print.
-UNTICKED = frozenset(("", "-", "–", "—"))
-WORDS = YES | NO | NOT_JUDGED | UNTICKED
-
-
-def tick(cell: str) -> Literal[0, 1] | Literal["unticked"] | None:
-    """Value of a cell; raises `ValueError` where it is neither a tick nor empty."""
-    word = cell.strip().casefold()
-    if word not in WORDS:
-        raise ValueError(f"{cell[:100]!r} is no tick")
-    if word in UNTICKED:
-        return "unticked"
-    return 1 if word in YES else 0 if word in NO else None
-
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 #: Line, cells and fault of a row.
@@ -100,7 +86,7 @@ def load(source: Source) -> list[Content]:
     MechtagError
         The file is empty, binary, a web page, too large, or damaged.
     """
-    if xlsx.recognise(source):
+    if workbook.recognise(source):
         return [_table(source, *sheet) for sheet in _sheets(source)]
     if _DOCUMENT.match(source.head):
         return [_keyed(source, "objects", [_document(source)])]
@@ -111,7 +97,7 @@ def load(source: Source) -> list[Content]:
     for form in () if _begins_table(source) else RECORD_FORMATS:
         if form.name not in _TABLES and form.recognise(source):
             return [_keyed(source, "records", list(form.read(source)), form.clean)]
-    start, names, delimiter = delimited.header(source)
+    start, names, delimiter = header(source)
     return [_table(source, names, list(delimited.rows(source.lines(), start + 1, delimiter)))]
 
 
@@ -139,11 +125,11 @@ def _document(source: Source) -> Entry:
 
 
 def _sheets(source: Source) -> Iterator[tuple[list[str], list[Row], str]]:
-    for title, sheet in xlsx.open_sheets(source).items():
-        head = list(islice(xlsx.rows(source, sheet), _PREAMBLE))
+    for title, sheet in workbook.open_sheets(source).items():
+        head = list(islice(workbook.rows(source, sheet), _PREAMBLE))
         start = columns.find_header(head)
         names = head[start] if head else []
-        rows = ((line, row) for line, row in enumerate(xlsx.rows(source, sheet), start=1) if line > start + 1)
+        rows = ((line, row) for line, row in enumerate(workbook.rows(source, sheet), start=1) if line > start + 1)
         # Cells at the end of a row that were never filled are not in the file.
         yield names, [(line, row + [""] * (len(names) - len(row)), "") for line, row in rows if any(row)], title
 
@@ -154,13 +140,12 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
     for number, (line, row, fault) in enumerate(rows, start=1):
         if not fault and len(row) != len(names):
             fault = f"the row has {len(row)} cells, the header {len(names)}"
-        fields = [(name, cell.strip()) for name, cell in zip(names, row, strict=False)]
+        fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)
     return Content(path, source.path.stem, "table", tuple(names), tuple(entries))
 
 
-Value = Literal[0, 1] | None
 #: What a label that was not ticked means.
 Unticked = Literal["no", "not-judged"]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args
 
+from mechtag.core.tables import Value, read_tick
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.formats.base import (
-    NO,
-    NOT_JUDGED,
-    UNTICKED,
-    YES,
     Asked,
     Code,
     CodingFormat,
@@ -22,7 +19,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     paper_of,
     text_of,
 )
-from mechtag.pipeline.reading.source import Entry
+from mechtag.pipeline.reading.entries import Entry
 
 _NEEDED = {"label", "value"}
 _PAPER = {"record_id", "key", "doi", "pmid", "title"}
@@ -44,9 +41,8 @@ def _item(entry: Entry) -> Item:
     cells = {fold(name): value for name, value in entry.fields}
     label, basis = text_of(cells.get("label")), text_of(cells.get("basis"))
     fault = "the label is empty" if not label else ""
-    value, known = _value(cells.get("value"))
-    if not known:
-        fault = f"value {str(cells.get('value'))[:100]!r} is no code; allowed are 1, 0 and empty (not judged)"
+    value, unknown = _value(cells.get("value"))
+    fault = unknown or fault
     if basis and basis not in get_args(Basis):
         fault = f"basis {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
     code = Code(
@@ -61,12 +57,13 @@ def _item(entry: Entry) -> Item:
     return Item(entry.number, entry.line, paper_of(entry.fields), (code,), fault=fault)
 
 
-def _value(value: Any) -> tuple[Any, bool]:
-    """Value of a code, and whether it is one."""
-    word = str(int(value)) if isinstance(value, bool) else text_of(value).casefold()
-    if word in YES or word in NO:
-        return int(word in YES), True
-    return None, word in UNTICKED or word in NOT_JUDGED
+def _value(value: Any) -> tuple[Value, str]:
+    """Value of a code, and why it is none."""
+    try:
+        found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
+    except ValueError as error:
+        return None, f"value {error}"
+    return None if found == "unticked" else found, ""
 
 
 FORMAT = CodingFormat("coding contract", recognise, read)

@@ -10,22 +10,20 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.tables import WORDS, Value, read_tick
 from mechtag.pipeline.annotations.imports.formats.base import (
     NAMES,
-    WORDS,
     Asked,
     Code,
     CodingFormat,
     Content,
     Item,
-    Value,
     faulty,
     fold,
     paper_of,
-    tick,
 )
 from mechtag.pipeline.reading.columns import attributes
-from mechtag.pipeline.reading.source import Entry
+from mechtag.pipeline.reading.entries import Entry
 
 _CODERS = ("coder", "reviewer", "reviewer_name", "annotator")
 #: Rayyan numbers the questions of an extraction form: '14-Inspiring intent'.
@@ -107,9 +105,9 @@ def row_codes(
     codes, faults = [], []
     for name in ticks:
         try:
-            value = tick(cells[name])
+            value = read_tick(cells[name])
         except ValueError as error:
-            faults.append(f"column {name}: {error}; allowed are 1, 0, x, ✓, yes, no, ? and empty")
+            faults.append(f"column {name}: {error}")
             continue
         codes.append(Code(_label(name), _said(value, name, entry, content, asked), coder))
     chosen = [label for name in lists for label in asked.labels.split(cells[name])]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.tables import Value
 from mechtag.pipeline.annotations.imports.formats import matrix
 from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
 from mechtag.pipeline.annotations.imports.formats.base import (
@@ -19,11 +20,10 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     CodingFormat,
     Content,
     Item,
-    Value,
     faulty,
     fold,
 )
-from mechtag.pipeline.reading.source import Entry
+from mechtag.pipeline.reading.entries import Entry
 
 _SECTION = re.compile(r"(?:^|[|\s])(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
 _DECISION = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"')

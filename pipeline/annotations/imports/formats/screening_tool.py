@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mechtag.pipeline.annotations.imports.formats.base import Content, Paper, fold, paper_of
-from mechtag.pipeline.reading.source import Entry
+from mechtag.pipeline.reading.entries import Entry
 
 # Where notes stand: columns of tables, tags of RIS and EndNote, fields of BibTeX.
 _NOTES = ("notes", "note", "n1", "annote")

@@ -1,11 +1,11 @@
-"""What all readers share: the text of a file in its encoding, the entries in it, and the interface of a reader."""
+"""The text of a file, or of one in an archive, in whatever encoding it was saved."""
 
 from __future__ import annotations
 
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -146,64 +146,6 @@ _HEAD = 65536
 _CHUNK = 1 << 16
 #: Bytes of a file that must be in memory as a whole, and of a line in one that is read by lines.
 LARGEST_WHOLE = 1 << 30
-#: Characters of an entry; nothing but a broken file has more.
-LONGEST_ENTRY = 10_000_000
-_SHOWN = 1000
-
-
-class Entry(NamedTuple):
-    """One record as it stands in a file.
-
-    Attributes
-    ----------
-    number, line
-        Of the record in the file and of its first line, from 1.
-    fields
-        Names and values in file order; a repeated field is a repeated pair. Values are
-        whatever JSON can hold.
-    fault
-        Why the entry cannot be read at all, or ``""``.
-    notes
-        What was odd about it, though it was read.
-    """
-
-    number: int
-    line: int
-    fields: Sequence[tuple[str, Any]]
-    fault: str = ""
-    notes: tuple[str, ...] = ()
-
-
-def overlong(number: int, line: int, start: str) -> Entry:
-    """Refuse an entry of more than `LONGEST_ENTRY` characters; ``start`` is its text, of which the first are kept."""
-    fault = (
-        f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
-        "export it again"
-    )
-    return Entry(number, line, [("start", start[:_SHOWN])], fault=fault)
-
-
-@dataclass(frozen=True)
-class Format:
-    r"""How one file format is told from others, read, and mapped to the record contract.
-
-    Attributes
-    ----------
-    recognise
-        Whether a file is of this format, by its content.
-    read
-        Cut the file into entries without judging them.
-    clean
-        Map the fields of an entry to attributes of `records.Record`; lists for
-        ``authors`` and ``keywords``, text or ``None`` for the others. Markup, entities and
-        spaces are cleaned after it. Line ends in ``abstract`` that only wrap the text may
-        stay; a blank line (``\n\n``) is a paragraph, and a heading on its own line is kept so.
-    """
-
-    name: str
-    recognise: Callable[[Source], bool]
-    read: Callable[[Source], Iterator[Entry]]
-    clean: Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 
 
 class Watched(io.RawIOBase):
@@ -341,7 +283,7 @@ class Source:
         for _ in chunks:  # the encoding may be known before the end
             pass
         if blank:
-            raise MechtagError(f"{self.path}: the file is empty; export the search results again")
+            raise MechtagError(f"{self.path}: the file is empty; save or export it again")
         nuls = 0 if encoding.name.startswith(("utf-16", "utf-32")) else nuls
         if encoding.note:
             self.notes.append(encoding.note)
@@ -354,7 +296,7 @@ class Source:
         if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
                 f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
-                "export the search results as RIS, CSV, TSV or JSONL"
+                "export search results as RIS, CSV, TSV or JSONL, and save tables as CSV or XLSX"
             )
         if _WEB_PAGE.match(head):
             raise MechtagError(

@@ -1,0 +1,243 @@
+"""Tables that people edit: CSV and XLSX as spreadsheets save them, and what people write into their cells.
+
+Excel saves CSV with commas or semicolons, in UTF-8 or Windows-1252, "Unicode text" with tabs in UTF-16, and empty
+rows at the end. All of these are read alike, and every message names the file, the row and the column.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mechtag.core import delimited, workbook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath, restore
+from mechtag.core.source import Source
+
+Value = Literal[0, 1] | None
+
+#: Endings of the names of tables.
+SUFFIXES = frozenset((".csv", ".tsv", ".txt", ".xlsx"))
+# Case does not matter. 1.0 and 1,0 are what spreadsheets and pandas make of a 1; WAHR and VRAI are TRUE in
+# German and French Excel.
+YES = frozenset(
+    (
+        *("1", "1.0", "1,0", "x", "✓", "✔", "✔️", "☑", "✅", "●", "•", "+"),
+        *("yes", "y", "ja", "j", "oui", "sí", "si", "sì", "sim"),
+        *("true", "wahr", "vrai", "verdadero", "verdadeiro", "vero", "waar", "sant", "sann", "sand"),
+    )
+)
+NO = frozenset(
+    (
+        *("0", "0.0", "0,0", "✗", "✘", "☐", "❌"),
+        *("no", "n", "nein", "non", "não", "nee", "nej", "nei"),
+        *("false", "falsch", "faux", "falso", "onwaar", "falskt", "falsk", "usann"),
+    )
+)
+NOT_JUDGED = frozenset(("?", "unclear", "unsure", "maybe", "undecided", "na", "n/a", "not judged"))
+#: Empty, or the dash that is printed for an empty cell.
+UNTICKED = frozenset(("", "-", "–", "—"))
+WORDS = YES | NO | NOT_JUDGED | UNTICKED
+_ALLOWED = "1 or 0, yes or no, true or false, x, and empty (not judged)"
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
+_SHOWN = 100
+
+
+def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
+    """Value of a cell: 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
+
+    Parameters
+    ----------
+    words
+        Further words that are allowed, in small letters.
+
+    Raises
+    ------
+    ValueError
+        The cell holds anything else.
+    """
+    word = cell.strip().casefold()
+    if words and word in words:
+        return words[word]
+    if word not in WORDS:
+        raise ValueError(f"{cell[:_SHOWN]!r} is not a tick; allowed are {_ALLOWED}")
+    if word in UNTICKED:
+        return "unticked"
+    return 1 if word in YES else 0 if word in NO else None
+
+
+def read_number(cell: str) -> float:
+    """Value of a cell with a number, with a decimal point or a decimal comma.
+
+    Raises
+    ------
+    ValueError
+        The cell holds anything else; separators of thousands are not understood, because 1,234 may be either.
+    """
+    text = cell.strip()
+    value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{cell[:_SHOWN]!r} is not a number; write 1234.5 or 1234,5")
+    return value
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table that is not empty.
+
+    Attributes
+    ----------
+    number
+        Of its first line in a text file, or of the row in a sheet, from 1.
+    place
+        The file and that number, for messages.
+    cells
+        Text by column name, without spaces around it; ``""`` for an empty cell.
+    """
+
+    number: int
+    place: str
+    cells: Mapping[str, str]
+
+    def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
+        """Read a cell as 1, 0 or ``None`` for not judged, which an empty cell is; see `read_tick`.
+
+        Raises
+        ------
+        MechtagError
+            The cell holds anything else.
+        """
+        try:
+            found = read_tick(self.cells[column], words)
+        except ValueError as error:
+            raise MechtagError(f"{self.place}, column {column}: {error}") from None
+        return None if found == "unticked" else found
+
+    def number_in(self, column: str) -> float | None:
+        """Read a cell as a number; ``None`` for an empty cell, and where there is no such column.
+
+        Raises
+        ------
+        MechtagError
+            The cell holds anything else.
+        """
+        cell = self.cells.get(column, "")
+        try:
+            return read_number(cell) if cell else None
+        except ValueError as error:
+            raise MechtagError(f"{self.place}, column {column}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a header.
+
+    Attributes
+    ----------
+    path
+        The file, for messages.
+    names
+        Column names in file order. A column without a name is ``""`` here if any of its cells is
+        filled, and is in no row.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def is_table(path: StrPath) -> bool:
+    """Whether a file goes by the name of a table."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | None = None) -> Table:
+    """Read a table from CSV (comma, semicolon or tab) or XLSX, in any encoding that spreadsheets write.
+
+    The header is the first row that is not empty; empty rows are skipped.
+
+    Parameters
+    ----------
+    expected
+        What the file should be, for messages.
+    needed
+        Columns that every row of a text file must reach; by default all. Excel leaves out delimiters at
+        the end of rows whose last cells are empty.
+
+    Raises
+    ------
+    MechtagError
+        The file is missing, empty or damaged; it has no header, or a column name twice; a row has cells beyond the
+        header or too few; quotes do not match; several sheets of a workbook are filled.
+    """
+    source = path if isinstance(path, Source) else Source(Path(path))
+    if source.opener is None and not source.path.exists():
+        raise MechtagError(f"{source.path}: no such file; expected {expected}")
+    names, rows, unit = _read_sheet(source, expected) if workbook.recognise(source) else _read_text(source, needed)
+    filled = [
+        index for index, name in enumerate(names) if name or any(row[index : index + 1] != [""] for _, row in rows)
+    ]
+    kept = [names[index] for index in filled]
+    if doubled := next((name for name in kept if name and kept.count(name) > 1), None):
+        raise MechtagError(f"{source.path}: two columns are named {doubled!r}; names must be distinct")
+    return Table(
+        str(source.path),
+        tuple(kept),
+        tuple(
+            TableRow(number, f"{source.path}: {unit} {number}", {names[i]: row[i] for i in filled if names[i]})
+            for number, row in rows
+        ),
+    )
+
+
+_Rows = list[tuple[int, list[str]]]
+
+
+def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str], _Rows, str]:
+    start, header, delimiter = delimited.header(source)
+    names = _cells(header)
+    reached = [index for index, name in enumerate(names, start=1) if name and (needed is None or name in needed)]
+    rows = []
+    for line, row, fault in delimited.rows(source.lines(), start + 1, delimiter, len(names)):
+        cells = _cells(row)
+        if not fault and any(cells[len(names) :]):
+            fault = f"the row has {len(row)} cells, the header {len(names)}; a cell with {delimiter!r} needs quotes"
+        if not fault and len(row) < max(reached, default=0):
+            fault = f"the row has {len(row)} cells, the header {len(names)}"
+        if fault:
+            raise MechtagError(f"{source.path}: line {line}: {fault}")
+        rows.append((line, _padded(cells, len(names))))
+    return names, rows, "line"
+
+
+def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
+    sheets = {title: _filled(source, sheet) for title, sheet in workbook.open_sheets(source).items()}
+    filled = [title for title, rows in sheets.items() if rows]
+    if len(filled) != 1:
+        found = f" ({', '.join(filled)})" if filled else ""
+        raise MechtagError(
+            f"{source.path}: {len(filled)} sheets of the workbook hold a table{found}; keep one, or hide the others; "
+            f"expected {expected}"
+        )
+    (_, names), *rows = sheets[filled[0]]
+    for number, row in rows:
+        if len(row) > len(names):
+            raise MechtagError(f"{source.path}: row {number}: the row has {len(row)} cells, the header {len(names)}")
+    return names, [(number, _padded(row, len(names))) for number, row in rows], "row"
+
+
+def _filled(source: Source, sheet: object) -> _Rows:
+    numbered: Iterator[tuple[int, list[str]]] = enumerate(workbook.rows(source, sheet), start=1)
+    return [(number, _cells(row)) for number, row in numbered if row]
+
+
+def _cells(row: Sequence[str]) -> list[str]:
+    return [restore(cell.strip()) for cell in row]
+
+
+def _padded(row: list[str], width: int) -> list[str]:
+    return (row + [""] * (width - len(row)))[:width]

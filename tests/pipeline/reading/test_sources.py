@@ -1,0 +1,73 @@
+"""The one way to read records that a user names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Record
+from mechtag.core.settings import Settings
+from mechtag.pipeline.reading.sources import read_sources, read_unique
+from mechtag.training.retraining import new_codings
+
+TEXT = "".join(f"TY  - JOUR\n{line}\nER  - \n" for line in ("TI  - Garden teams", "AB  - No title.", "AB  - Nor here."))
+
+
+def export(folder: Path, text: str = TEXT) -> Path:
+    path = folder / "search.ris"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_tables_and_exports_are_read_together_and_lost_entries_are_counted_and_named(tmp_path: Path) -> None:
+    write_records(tmp_path / "a.parquet", [Record(record_id="own:1", title="A <b>paper</b>")])
+    notes: list[str] = []
+    records = read_sources([export(tmp_path), tmp_path / "a.parquet"], notes.append)
+    assert [(record.title, record.record_id.split(":")[0]) for record in records] == [
+        ("A paper", "own"),
+        ("Garden teams", "text"),
+    ]
+    (note,) = notes
+    assert note.startswith("note: 2 entries could not be read and are left out: search.ris: record 2, line 4: no title")
+    assert "search.ris: record 3, line 7: no title" in note
+
+
+def test_no_more_than_five_lost_entries_are_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    path = export(tmp_path, TEXT + "TY  - JOUR\nAB  - No title.\nER  - \n" * 5)
+    assert len(read_sources([path], notes.append)) == 1
+    assert "7 entries" in notes[0]
+    assert "record 6" in notes[0]
+    assert "record 7" not in notes[0]
+    assert "; and 2 more" in notes[0]
+
+
+def test_nothing_is_said_where_all_is_read(tmp_path: Path) -> None:
+    assert len(read_sources([export(tmp_path, TEXT.split("ER")[0] + "ER  - \n")], pytest.fail)) == 1
+    assert read_sources([], pytest.fail) == []
+
+
+def test_a_paper_twice_or_none_is_refused_where_records_must_be_unique(tmp_path: Path) -> None:
+    one = Record(record_id="own:1", title="A paper", source_index=1)
+    write_records(tmp_path / "twice.parquet", [one, one.model_copy(update={"source_index": 2})])
+    assert len(read_sources([tmp_path / "twice.parquet"], pytest.fail)) == 2
+    with pytest.raises(MechtagError, match=r"twice\.parquet: record 2 is the same paper as record 1 \(own:1\)"):
+        read_unique(tmp_path / "twice.parquet", pytest.fail)
+    write_records(tmp_path / "none.parquet", [])
+    with pytest.raises(MechtagError, match=r"none\.parquet: no records in it"):
+        read_unique(tmp_path / "none.parquet", pytest.fail)
+
+
+def test_the_check_for_test_papers_says_which_of_them_it_could_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_codings, "load_encoder", lambda _: None)
+    monkeypatch.setattr(new_codings, "find_leaks", lambda records, test, *_: [one.title for one in test])
+    settings = Settings.model_validate({"retrain": {"test_records": str(export(tmp_path))}})
+    notes: list[str] = []
+    found = new_codings._leaks([Record(record_id="own:1", title="A paper")], settings, notes.append)
+    assert found == ["Garden teams"]
+    assert "2 entries could not be read" in notes[0]
