@@ -64,6 +64,16 @@ class Project:
     settings: Settings
     is_shipped: bool = False
 
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str] | None = None) -> Project:
+        """Open a review; see `open_project`."""
+        return open_project(folder)
+
+    @classmethod
+    def create(cls, folder: str | os.PathLike[str], codebook: str | os.PathLike[str] | None = None) -> Project:
+        """Make the folder of a new review; see `create_project`."""
+        return create_project(folder, codebook)
+
     @cached_property
     def codebook(self) -> Codebook:
         """The codebook that the settings name; raises `MechtagError` if it cannot be read."""

@@ -37,7 +37,7 @@ def words(name: str) -> frozenset[str]:
 # What cannot be read, and why.
 
 REFUSED = {
-    "CffImporterReferences.cff": "a CITATION.cff, which cites one piece of software",
+    "CffImporterReferences.cff": "a CITATION.cff file, which cites one piece of software",
     **{f"CitaviXmlImporterTest{number}.ctv6bak": "Citavi|binary" for number in range(1, 6)},
     "MedlineImporterTestMinimalEntry.bib": "unknown format; it starts with '% Encoding: UTF-8'",
     "Endnote.pattern.no_enw": "unknown format; it starts with '%0'",

@@ -178,11 +178,14 @@ def test_records_may_lack_an_abstract_or_share_a_name(served: Any) -> None:
     ("rows", "message"),
     [
         ([{"abstract": ABSTRACT}], r"missing inputs \['title'\]"),
-        ([{"title": TITLE}, {"title": None}], "record 2: no title; every record needs one"),
+        ([{"title": TITLE}, {"title": None}], "record 2: no title; every record needs a title"),
         ([{"title": " \n"}], "record 1: no title"),
         ([{"title": 5}], "title"),
         ([{"title": TITLE, "abstract": ["a"]}], "abstract"),
-        ([{"title": "half a character \ud800"}], "record 1: title is no text: surrogates not allowed at character 17"),
+        (
+            [{"title": "half a character \ud800"}],
+            "record 1: title is not valid text: surrogates not allowed at character 17",
+        ),
     ],
 )
 def test_wrong_input_is_refused_with_the_place(served: Any, rows: list[dict[str, Any]], message: str) -> None:

@@ -100,7 +100,7 @@ def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Co
         if not np.isnan(fruit_corpus.unit_targets[row, 1]) and (document == NO_DOCUMENT or kept[document])
     ]
     judged = [row for row in np.flatnonzero(kept) if fruit_corpus.document_targets[row, 0] == 1]
-    papers = [fruit_corpus.rows()[row] for row in judged]
+    papers = [fruit_corpus.rows_by_document()[row] for row in judged]
     wholes = Bags(
         features[np.concatenate(papers)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
     )
@@ -111,7 +111,7 @@ def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Co
 def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> None:
     """What is no content is not among the units from which a paper's code is learnt."""
     counts = fruit_corpus.counts.copy()
-    counts[[rows[-1] for rows in fruit_corpus.rows()]] = False
+    counts[[rows[-1] for rows in fruit_corpus.rows_by_document()]] = False
     whole = replace(fruit_corpus, counts=counts, unit_targets=np.full_like(fruit_corpus.unit_targets, np.nan))
     vectors, likenesses = fruit_corpus.vectors.copy(), fruit_corpus.likenesses.copy()
     vectors[~counts], likenesses[~counts] = vectors[~counts][::-1], 9.0
@@ -253,7 +253,7 @@ def test_records_of_which_none_is_relevant_are_refused(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
 ) -> None:
     documents = [document for document in fruit_documents(8) if not document.relevant]
-    with pytest.raises(MechtagError, match="2 coded records, none of them relevant"):
+    with pytest.raises(MechtagError, match="none of the 2 coded records is relevant"):
         build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
 
 
@@ -311,7 +311,7 @@ def test_papers_coded_as_a_whole_have_an_intercept_of_their_own(
 
 def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
     settings = TrainSettings(folds=4, min_positives=500)
-    with pytest.raises(MechtagError, match="no label has 500 coded example sentences or papers"):
+    with pytest.raises(MechtagError, match="no label has at least 500 positive sentences or papers"):
         fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
 
 
@@ -321,7 +321,7 @@ def test_a_label_that_all_examples_carry_is_not_learnt(
     uncoded = [replace(document, codes={}, sentence_labels=None) for document in fruit_documents(8)]
     exemplars = [Exemplar(id=f"e{row}", text=f"apple cider {row}", labels=("apple",)) for row in range(9)]
     corpus = build_corpus(uncoded, exemplars, fruit.keys, word_encoder, fruit_definitions)
-    with pytest.raises(MechtagError, match="and others that do not carry it"):
+    with pytest.raises(MechtagError, match="and also negative ones"):
         fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
 
 

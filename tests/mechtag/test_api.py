@@ -1,0 +1,166 @@
+"""The public Python API, on toy data and on the model that comes with mechtag."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import cross_val_predict
+
+import mechtag
+import mechtag.api
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Prediction, Record
+from mechtag.project import SHIPPED
+from tests.support.garden import CODEBOOK, LABELS, carried, papers, title
+from tests.support.paths import UPDATE
+
+TRAINED = pytest.mark.skipif(
+    not (SHIPPED / "model/config.json").exists(), reason="no trained model; run 'dvc repro train'"
+)
+
+
+def test_public_names_are_few_and_there() -> None:
+    assert mechtag.__all__ == ["Project", "Records", "Tagger", "__version__", "dedupe", "evaluate", "rank", "read"]
+    for name in mechtag.__all__:
+        assert getattr(mechtag, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        mechtag.nothing  # noqa: B018
+
+
+def test_records_go_to_pandas_and_datasets_and_back() -> None:
+    records = mechtag.read(UPDATE)
+    assert (len(records), len(records.rejected)) == (30, 0)
+    unique = records.dedupe()
+    assert len(unique) == 26
+    frame = unique.to_pandas()
+    assert list(frame.columns[:3]) == ["record_id", "title", "abstract"]
+    for back in (mechtag.Records.from_pandas(frame), mechtag.Records.from_dataset(unique.to_dataset())):
+        assert [record.model_copy(update={"raw": ()}) for record in unique] == list(back)
+    assert isinstance(records[:2], mechtag.Records)
+    assert repr(records) == "<Records: 30 records>"
+
+
+def test_tables_of_users_become_records() -> None:
+    frame = pd.DataFrame(
+        {"title": ["A", "B"], "doi": ["https://doi.org/10.1000/X", None], "year": [2020.0, np.nan], "mine": [1, 2]}
+    )
+    first, second = mechtag.Records.from_pandas(frame)
+    assert (first.doi, first.year, first.record_id) == ("10.1000/x", 2020, "doi:10.1000/x")
+    assert (second.doi, second.year, second.title) == (None, None, "B")
+    with pytest.raises(MechtagError, match="no column 'title'"):
+        mechtag.Records.from_pandas(frame.drop(columns="title"))
+    with pytest.raises(MechtagError, match=r"row 1: abstract: .*valid string"):
+        mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "abstract": [5]}))
+
+
+@pytest.fixture(scope="module")
+def garden() -> tuple[list[str], np.ndarray]:
+    """Texts with a title in their first line, half of them on something else, and their labels."""
+    coded = [
+        (f"{title(number)}\n{' '.join(text for text, _ in one)}", carried(one))
+        for number, one in enumerate(papers(24, 1))
+    ]
+    other = [(f"Report {number}\nTrains were late on line {number}. Passengers waited.", []) for number in range(12)]
+    texts = [text for text, _ in coded + other]
+    return texts, np.array([[int(label in labels) for label in LABELS] for _, labels in coded + other])
+
+
+@pytest.mark.slow
+def test_the_tagger_works_in_scikit_learn(garden: tuple[list[str], np.ndarray]) -> None:
+    texts, targets = garden
+    tagger = mechtag.Tagger(Codebook.model_validate(CODEBOOK), folds=3)
+    assert clone(tagger).get_params() == tagger.get_params()
+    chances = cross_val_predict(tagger, texts, targets, cv=3, method="predict_proba")
+    assert chances.shape == targets.shape
+    assert ((chances >= 0) & (chances <= 1)).all()
+    assert chances[targets == 1].mean() > 2 * chances[targets == 0].mean()
+    with pytest.raises(NotFittedError, match="not fitted"):
+        tagger.predict(texts)
+    fitted = clone(tagger).fit(texts, targets)
+    assert fitted.labels_ == LABELS
+    assert set(np.unique(fitted.predict(texts))) <= {0, 1}
+    np.testing.assert_array_equal(fitted.predict_proba(texts), clone(tagger).fit(texts, targets).predict_proba(texts))
+
+
+def test_relevance_may_come_first(garden: tuple[list[str], np.ndarray]) -> None:
+    texts, targets = garden
+    relevant = np.array([[1]] * 24 + [[0]] * 12)
+    tagger = mechtag.Tagger(Codebook.model_validate(CODEBOOK), folds=3).fit(texts, np.hstack([relevant, targets]))
+    assert tagger.labels_ == ("about_gardens", *LABELS)
+    chances = tagger.predict_proba(texts)
+    assert chances[:24, 0].min() > chances[24:, 0].max()
+    # The title alone is worth something, and texts may be records too.
+    record = Record(record_id="x", title=texts[0].split("\n")[0], abstract=texts[0].split("\n")[1])
+    np.testing.assert_allclose(tagger.predict_proba([record]), chances[:1], rtol=1e-4)
+    frame = pd.DataFrame({"title": [record.title], "abstract": [record.abstract]})
+    np.testing.assert_allclose(tagger.predict_proba(frame), chances[:1], rtol=1e-4)
+    (found,) = {row.record_id for row in tagger.tag([record])}
+    assert found == "x"
+
+
+@pytest.mark.parametrize("shape", [(36, 2), (35, 3), (36,)])
+def test_shapes_that_do_not_match_are_refused(garden: tuple[list[str], np.ndarray], shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(36, 3\) for the labels of the codebook, or \(36, 4\)"):
+        mechtag.Tagger(Codebook.model_validate(CODEBOOK)).fit(garden[0], np.ones(shape))
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import cohen_kappa_score, roc_auc_score
+
+    generator = np.random.default_rng(0)
+    codes = pd.DataFrame(generator.integers(0, 2, (40, 2)), index=[f"r{n}" for n in range(40)], columns=["a", "b"])
+    chances = np.clip(codes.to_numpy() * 0.3 + generator.random((40, 2)) * 0.7, 0, 1)
+    rows = [
+        Prediction(
+            record_id=name,
+            label=label,
+            score=chance,
+            probability=chance,
+            threshold=0.5,
+            decision="yes" if chance >= 0.5 else "no",
+            model_id="m",
+        )
+        for name, line in zip(codes.index, chances, strict=True)
+        for label, chance in zip(codes.columns, line, strict=True)
+    ]
+    figures = mechtag.evaluate(rows, codes, bootstrap=200)
+    for column, label in enumerate(codes.columns):
+        assert figures.loc[(label, "roc_auc"), "value"] == pytest.approx(
+            roc_auc_score(codes[label], chances[:, column])
+        )
+    kappa = cohen_kappa_score(codes.to_numpy().ravel(), (chances >= 0.5).ravel())
+    assert figures.loc[("all labels", "kappa"), "value"] == pytest.approx(kappa)
+    assert (figures["ci_low"] <= figures["value"]).loc["all labels", "kappa"]
+    with pytest.raises(MechtagError, match="other"):
+        mechtag.evaluate(rows, codes.rename(columns={"a": "other"}))
+
+
+def test_records_are_ranked_by_decisions() -> None:
+    texts = ["soil and water", "water for plants", "rail timetable", "late trains"]
+    records = [Record(record_id=str(n), title=text, abstract=text * 3) for n, text in enumerate(texts)]
+    order = mechtag.rank(records, {"0": 1, "2": 0})
+    assert list(order.index).index("1") < list(order.index).index("3")
+    assert set(order.columns) == {"score", "decision", "title"}
+    assert len(mechtag.rank(records)) == 4
+    with pytest.raises(MechtagError, match="decisions on records that are not here: 9"):
+        mechtag.rank(records, {"9": 1})
+
+
+@TRAINED
+def test_the_shipped_model_tags(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    found = mechtag.Tagger.load().tag(mechtag.read(UPDATE)[:3])
+    frame = found.to_pandas()
+    assert len(frame) == 3
+    assert {"relevant", "relevant_decision", "relevant_evidence"} <= set(frame.columns)
+    assert found.to_dataset().num_rows == len(found) == 24
+
+
+@TRAINED
+def test_the_examples_in_the_docstrings_are_right() -> None:
+    assert doctest.testmod(mechtag.api).failed == 0

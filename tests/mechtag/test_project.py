@@ -1,0 +1,219 @@
+"""One folder for each review: how it is found, made and described, and that two of them share nothing."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import ProjectPath, load_settings
+from mechtag.models.model_folder import read_config
+from mechtag.project import SHIPPED, create_project, find_project, open_project
+from mechtag.workflows.status import describe
+from tests.support.command import call
+from tests.support.garden import CODEBOOK, LABELS, by_sentence, carried, export, papers
+from tests.support.paths import ROOT, UPDATE
+
+
+def test_a_path_is_what_the_settings_say_and_lies_in_the_project(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("codebook: codes.yaml\ntrain: {records: /elsewhere/coded.jsonl}\n")
+    settings = load_settings(tmp_path / "params.yaml")
+    assert Path(settings.codebook) == tmp_path / "codes.yaml"
+    assert str(settings.codebook) == settings.model_dump(mode="json")["codebook"] == "codes.yaml"
+    assert Path(settings.train.records) == Path("/elsewhere/coded.jsonl")
+    assert Path(settings.train.added) == tmp_path / "data/annotated/added"  # Defaults lie in the project too.
+    assert not settings.train.texts
+    assert settings.root == tmp_path
+    assert ProjectPath("a", tmp_path) != ProjectPath("a")
+
+
+def test_a_setting_that_is_no_path_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("codebook: 5\n")
+    with pytest.raises(MechtagError, match=r"params\.yaml: codebook: .*valid string"):
+        load_settings(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("train: {added: ''}\n")
+    with pytest.raises(MechtagError, match="name a folder; it need not exist yet"):
+        load_settings(tmp_path / "params.yaml")
+
+
+def test_the_nearest_project_above_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "outer/notes/inner"
+    for folder in (tmp_path / "outer", inner):
+        create_project(folder)
+    below = inner / "data/raw"
+    assert find_project(below) == inner.resolve()
+    assert find_project(tmp_path / "outer/notes") == (tmp_path / "outer").resolve()
+    monkeypatch.chdir(below)
+    assert Path(open_project().settings.codebook).samefile(inner / "codebook.yaml")
+    monkeypatch.chdir(inner)
+    assert open_project().root == Path(".")  # So that logged paths stay relative.
+    assert open_project(tmp_path / "outer").root == tmp_path / "outer"
+
+
+def test_settings_of_other_programs_are_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").write_text("learning_rate: 0.1\nmy_codebook: x\n")
+    assert find_project(tmp_path) is None
+    monkeypatch.chdir(tmp_path)
+    project = open_project()
+    assert project.is_shipped
+    assert project.codebook.sha256 == open_project(ROOT).codebook.sha256
+    with pytest.raises(MechtagError, match=r"not in a project: .* 'mechtag init FOLDER'"):
+        project.require_own()
+    with pytest.raises(MechtagError, match=r"nowhere: not a project: it has no params\.yaml"):
+        open_project(tmp_path / "nowhere")
+
+
+def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    made = create_project(tmp_path / "a")
+    assert made.codebook.sha256 == open_project(ROOT).codebook.sha256
+    with pytest.raises(MechtagError, match=r"params\.yaml: exists already"):
+        create_project(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/codebook.yaml").write_text("mine: true\n")
+    with pytest.raises(MechtagError, match=r"codebook\.yaml: exists already and is another codebook"):
+        create_project(tmp_path / "b")
+    assert (tmp_path / "b/codebook.yaml").read_text() == "mine: true\n"
+    (tmp_path / "bad.yaml").write_text("labels: []\n")
+    with pytest.raises(MechtagError, match=r"bad\.yaml"):
+        create_project(tmp_path / "c", tmp_path / "bad.yaml")
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_settings_of_a_new_project_hold_nothing_absolute(tmp_path: Path) -> None:
+    made = create_project(tmp_path / "review")
+    dumped = json.dumps(made.settings.model_dump(mode="json"))
+    assert str(tmp_path) not in dumped + (tmp_path / "review/params.yaml").read_text()
+
+
+def test_status_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = tmp_path / "garden.yaml"
+    book.write_text(yaml.safe_dump(CODEBOOK))
+    assert call("init", tmp_path / "review", "--codebook", book)[0] == 0
+    monkeypatch.chdir(tmp_path / "review")
+    lines = describe(open_project())
+    assert "Codebook:  kitchen garden, 3 labels" in lines
+    assert "Records:   0 search files" in lines
+    assert "Codes:     none yet (data/annotated/codings.csv does not exist)" in lines
+    assert "Model:     none yet" in lines
+    assert lines[-1] == "Next:      put search exports into data/raw"
+    shutil.copy(UPDATE, "data/raw")
+    lines = describe(open_project())
+    assert "Records:   1 search file" in lines
+    assert "code some records" in lines[-1]
+    Path("data/annotated/codings.csv").write_text("nonsense\n")
+    assert any(line.startswith("Codes:     cannot be read: ") for line in describe(open_project()))
+    status, said, _ = call("status")
+    assert status == 0
+    assert said.splitlines()[0] == f"Project:   {Path.cwd().resolve()}"
+
+
+def test_without_a_project_the_shipped_model_is_used_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (SHIPPED / "model/config.json").exists():
+        pytest.skip("no trained model; run 'dvc repro train'")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - Growth of beans\nAB  - Beans grew in shade.\nER  - \n")
+    status, _, said = call("tag", "one.ris", "-o", "out")
+    assert status == 0
+    assert "note: not in a project; using the codebook and model that come with mechtag" in said
+    assert {path.name for path in tmp_path.iterdir()} == {"one.ris", "out"}
+    assert call("train")[0] == 1
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder; the store of MLflow, a database, by its rows alone."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def renamed(codebook: dict[str, object], suffix: str) -> dict[str, object]:
+    labels = [{**label, "key": label["key"] + suffix} for label in codebook["labels"]]  # type: ignore[attr-defined]
+    return {**codebook, "name": f"garden{suffix}", "labels": labels}
+
+
+class Review:
+    """A project on gardens, the labels of which end in a suffix of their own."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        self.folder, self.suffix = folder, suffix
+        book = folder.with_suffix(".yaml")
+        book.write_text(yaml.safe_dump(renamed(CODEBOOK, suffix)))
+        self.run("init", folder, "--codebook", book, here=False)
+        by_sentence(folder, papers(24, seed=1))
+        rows = (folder / "coded.jsonl").read_text()
+        for label in LABELS:
+            rows = rows.replace(f'"{label}"', f'"{label}{suffix}"')
+        (folder / "data/annotated/coded.jsonl").write_text(rows)
+        (folder / "coded.jsonl").unlink()
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        params["train"] |= {"records": "data/annotated/coded.jsonl", "texts": "", "folds": 3}
+        params["evaluate"] |= {"bootstrap": 100, "permutations": 100}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        export(folder / "data/raw/new.jsonl", papers(12, seed=3), 100)
+        self.codings = folder / "new_codings.csv"
+        with self.codings.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["key", "coder", "label", "value", "basis"])
+            for number, sentences in enumerate(papers(12, seed=3), start=100):
+                writer.writerow([f"p{number}", "one", "about_gardens", 1, "abstract"])
+                for label in LABELS:
+                    writer.writerow([f"p{number}", "one", label + suffix, int(label in carried(sentences)), "abstract"])
+
+    def run(self, *words: object, here: bool = True) -> str:
+        status, said, message = call(*words, *(["--project", self.folder] if here else []))
+        assert status == 0, said + message
+        return said + message
+
+
+@pytest.mark.slow
+def test_two_projects_share_nothing_and_a_moved_one_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "nowhere").mkdir()
+    monkeypatch.chdir(tmp_path / "nowhere")
+    reviews = Review(tmp_path / "a", ""), Review(tmp_path / "b", "_b")
+    new = "data/raw/new.jsonl"
+    for step in (
+        lambda own: own.run("train"),
+        lambda own: own.run("tag", own.folder / new, "-o", own.folder / "data/tagged"),
+        lambda own: own.run("retrain", own.codings, "--records", own.folder / "data/tagged/records.parquet"),
+        lambda own: own.run("retrain", "--history"),
+    ):
+        for own, other in (reviews, reviews[::-1]):
+            before = tree(other.folder)
+            step(own)
+            assert tree(other.folder) == before
+    assert list((tmp_path / "nowhere").iterdir()) == []
+    first, second = reviews
+    with pytest.raises(AssertionError, match="watering_b"):
+        first.run("retrain", second.codings, "--records", second.folder / "data/tagged/records.parquet")
+
+    model = read_config(first.folder / "models/trained").model_id
+    first.folder.rename(tmp_path / "moved")
+    first.folder = tmp_path / "moved"
+    assert f"model {model}" in first.run("train")
+    first.run("tag", first.folder / new, "-o", first.folder / "data/again")
+    again, before = ((first.folder / f"data/{name}/predictions.parquet").read_bytes() for name in ("again", "tagged"))
+    assert read_config(first.folder / "models/trained").model_id == model
+    assert len(again) > 0 < len(before)
+    mlflow.set_tracking_uri(f"sqlite:///{first.folder}/mlflow.db")
+    runs = mlflow.search_runs(experiment_names=["mechtag"], output_format="list")
+    assert runs[0].info.run_name.startswith("train garden 20")
+    for run in runs:
+        artifacts = mlflow.artifacts.list_artifacts(artifact_uri=run.info.artifact_uri)
+        assert str(tmp_path / "a/") not in run.info.artifact_uri
+        assert artifacts is not None
+    versions = mlflow.MlflowClient().search_model_versions("name = 'mechtag'")
+    for version in versions:
+        assert Path(mlflow.artifacts.download_artifacts(f"models:/mechtag/{version.version}")).is_dir()
