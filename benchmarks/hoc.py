@@ -161,7 +161,7 @@ def _fingerprint(system: str) -> str:
     else:
         modules = [*(f"models/{name}.py" for name in _MODELS), *(f"training/{name}.py" for name in _TRAINING)]
         if system in TUNED:
-            modules += ["models/weight_changes.py", *(f"training/finetuning/{name}.py" for name in _TUNING)]
+            modules += ["models/encoder.py", *(f"training/finetuning/{name}.py" for name in _TUNING)]
         files = [*(ROOT / name for name in (*modules, *_TABLES)), CODEBOOK]
         hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         what = {"files": hashes, "settings": TrainSettings().model_dump(mode="json")}

@@ -27,10 +27,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import EncoderSettings
 from mechtag.models.encoder import TransformerEncoder, locate_encoder
-from mechtag.pipeline.screening.metrics import screening_figures
-from mechtag.pipeline.screening.ranker import Ranker
-from mechtag.pipeline.screening.search import encode_cached
-from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order
+from mechtag.pipeline.screening.search import Ranker, encode_cached
+from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order, screening_figures
 
 COMMAND = "python -m benchmarks.screening"
 # Reviews that are really one are grouped: nagtegaal_2019 is nudging before its cleaning.
@@ -140,7 +138,7 @@ def _fingerprint(system: str) -> str:
     """Name what an order depends on, so that a changed ranker does not reuse the orders of the old one."""
     if system != "mechtag":
         return _ASREVIEW.replace("==", "-")
-    code = (ROOT / "pipeline/screening/ranker.py").read_bytes()
+    code = (ROOT / "pipeline/screening/search.py").read_bytes()
     return f"mechtag-{hashlib.sha256(code).hexdigest()[:12]}-{_BATCH}"
 
 

@@ -276,10 +276,10 @@ class RetrainSettings(Strict):
         Field of the source file that identifies the study a record reports on; empty for none.
     paraphrase
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of it;
-        see `leakage.likeness`. Measured for the encoder that comes with mechtag.
+        see `new_codings.likeness`. Measured for the encoder that comes with mechtag.
     margins
         Figures that must not get worse, each with the largest decrease allowed, with 97.5% certainty:
-        ``relevance_auc``, or figures of `metrics.pooled_figures`.
+        ``relevance_auc``, or figures of `simulation.pooled_figures`.
     bootstrap
         Number of bootstrap resamples of the comparison.
     """

@@ -15,8 +15,7 @@ import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Coding, Prediction
+from mechtag.core.records import Coding, Prediction, RecordIndex
 from mechtag.core.settings import EvaluateSettings
 from mechtag.evaluation.coders import (
     Coders,

@@ -1,4 +1,4 @@
-"""The evaluation run: from prediction and coding files to ``metrics.json`` and the tables next to it."""
+"""The evaluation run: from prediction and coding files to ``simulation.json`` and the tables next to it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.parquet import read_predictions, read_records
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Prediction
+from mechtag.core.records import Prediction, RecordIndex
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
 from mechtag.evaluation.coded_records import CodedSet

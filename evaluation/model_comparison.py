@@ -72,7 +72,7 @@ def compare_systems(
     Returns
     -------
     list of Difference
-        First `RELEVANCE_AUC`, then `metrics.pooled_figures`.
+        First `RELEVANCE_AUC`, then `simulation.pooled_figures`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Files next to ``metrics.json``: figures of each label, every prediction with its code, plot points."""
+"""Files next to ``simulation.json``: figures of each label, every prediction with its code, plot points."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_outputs(
     gold: GoldStandard,
     systems: Mapping[str, Sequence[Prediction]],
 ) -> None:
-    """Write the tables and plot points that go with ``metrics.json``.
+    """Write the tables and plot points that go with ``simulation.json``.
 
     ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
     there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.

@@ -1,4 +1,4 @@
-"""The accuracy figures of an evaluation: the content of ``metrics.json``, and the words that people read for it.
+"""The accuracy figures of an evaluation: the content of ``simulation.json``, and the words that people read for it.
 
 A figure is a field of a block, so the fields are the vocabulary of figure names; its type carries its `Words`.
 A field that is not set is not written: a figure without a permutation test has no ``p_value``, for example.
@@ -557,7 +557,7 @@ class Variation(Block):
 
 
 class Results(Block):
-    """The content of ``metrics.json``; a block that was not measured is not set."""
+    """The content of ``simulation.json``; a block that was not measured is not set."""
 
     coverage: Coverage | None = None
     transfer: SystemFigures | None = None

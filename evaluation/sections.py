@@ -1,4 +1,4 @@
-"""Sections of ``metrics.json``: figures with intervals and p-values, selective prediction, ranking of evidence."""
+"""Sections of ``simulation.json``: figures with intervals and p-values, selective prediction, ranking of evidence."""
 
 from __future__ import annotations
 

@@ -17,12 +17,11 @@ from safetensors.numpy import load_file, save
 
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
-from mechtag.models.encoder import Encoder, TransformerEncoder, locate_encoder
+from mechtag.models.encoder import Arrays, Encoder, TransformerEncoder, locate_encoder, unpack_tuned
 from mechtag.models.features import N_CUES, Definitions, Words, definition_texts
 from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
 from mechtag.models.scoring import Calibration, RelevanceHead
 from mechtag.models.tagger import Heads, Tagger
-from mechtag.models.weight_changes import Arrays, unpack_tuned
 
 FORMAT_VERSION = 4
 CONFIG = "config.json"

@@ -7,12 +7,11 @@ alike in both (``analyses``, ``exercise``) and words that one side spells in two
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-from mechtag.core.tables import read_table
 
 _TABLE = Path(__file__).with_name("spelling.csv")
 # Sets of endings that many stems share, by their name in the table.
@@ -34,8 +33,8 @@ _ADDRESS = re.compile(r"://|www\.|@")
 def spellings() -> Mapping[str, str]:
     """Return a mapping from British to American spellings, in lower case, one item per word form."""
     words: dict[str, str] = {}
-    for row in read_table(_TABLE, "spellings").rows:
-        british, american, endings = (row.cells[name] for name in ("british", "american", "endings"))
+    for row in csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()):
+        british, american, endings = (row[name] for name in ("british", "american", "endings"))
         for ending in _FAMILIES.get(endings, endings).split():
             added = "" if ending == _NONE else ending
             words[british + added] = american + added

@@ -139,6 +139,10 @@ def tracking_store(settings: Settings) -> Iterator[None]:
             f"MLflow store {store or local}: {' '.join(error.message.split())[:300]}; what was written to files "
             "is complete. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
         ) from None
+    finally:
+        if not store:
+            # MLflow sets the variable itself, and another project must not get the store of this one.
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def _relocate(root: Path) -> None:

@@ -15,7 +15,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.files import replacing, write_text
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
-from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.models.encoder import Arrays, TransformerEncoder, locate_encoder, pack_tuned
 from mechtag.models.features import Definitions, embed_codebook
 from mechtag.models.model_folder import (
     CONFIG,
@@ -29,7 +29,6 @@ from mechtag.models.model_folder import (
 )
 from mechtag.models.scoring import Calibration, probabilities
 from mechtag.models.tagger import Tagger
-from mechtag.models.weight_changes import Arrays, pack_tuned
 from mechtag.pipeline.annotations.coded_records import CodedRecord, read_exemplars
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents

@@ -143,3 +143,63 @@ def report(
     Console().print(terminal(accuracy_sections(results)))
     for output in outputs or ():
         say(f"{output}: written")
+
+
+def methods(
+    metrics: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[METRICS]", help="What 'evaluate' wrote. Default: reports/metrics.json.", show_default=False
+        ),
+    ] = None,
+    model: Model = None,
+    tagged: Annotated[
+        Path | None,
+        typer.Option("--tagged", help="summary.json that 'tag' wrote for the search.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Text for the paper to write. Default: reports/methods.md.", show_default=False
+        ),
+    ] = None,
+    project: ProjectFolder = None,
+) -> None:
+    """Write methods and results for the paper, and the model card, from the figures of a run.
+
+    What only the authors know is left in square brackets. The model card is README.md in the model folder.
+
+    Example: `mechtag methods reports/metrics.json --tagged out/summary.json -o methods.md`
+    """
+    from mechtag.workflows.evaluate import write_texts
+
+    opened = open_project(project)
+    model, output = model or opened.own_model, output or opened.reports / "methods.md"
+    write_texts(metrics or opened.reports / "metrics.json", model, output, tagged)
+    say(f"{output} and {model / 'README.md'}: written")
+
+
+def track(
+    reports: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[REPORTS]",
+            help="Folder that 'evaluate' wrote metrics.json to. Default: reports in the project.",
+            show_default=False,
+        ),
+    ] = None,
+    model: Model = None,
+    project: ProjectFolder = None,
+) -> None:
+    """Add an evaluation to the MLflow run of its model: figures, plots, tables and the report.
+
+    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in the
+    project, or the server that MLFLOW_TRACKING_URI names.
+
+    Example: `mechtag track reports/`
+    """
+    from mechtag.workflows.track import track as log
+
+    opened = open_project(project)
+    run_id = log(opened, reports, model)
+    say(f"{reports or opened.reports}: logged to MLflow run {run_id}, under evaluation")

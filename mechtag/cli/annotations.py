@@ -57,7 +57,7 @@ def codings(
     """
     from mechtag.pipeline.annotations.imports.importer import read_codings_from, tell, write_imported
     from mechtag.pipeline.annotations.imports.label_names import read_map
-    from mechtag.pipeline.reading.sources import read_unique
+    from mechtag.pipeline.reading.ingest import read_unique
 
     opened = open_project(project)
     imported = read_codings_from(

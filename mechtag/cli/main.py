@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import mechtag
-from mechtag.cli.accuracy import agreement, evaluate, report
+from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings
 from mechtag.cli.options import say
 from mechtag.cli.project import init, status
@@ -17,9 +17,7 @@ from mechtag.cli.records import dedupe, ingest, prisma, sentences
 from mechtag.cli.retraining import retrain
 from mechtag.cli.screening import rank, simulate
 from mechtag.cli.tagging import export, tag
-from mechtag.cli.tracking import track
 from mechtag.cli.training import baselines, curve, train, variations
-from mechtag.cli.writing import methods
 
 # No usage statistics leave the machine, unless the user sets these otherwise.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}

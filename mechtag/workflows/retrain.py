@@ -25,7 +25,7 @@ from mechtag.pipeline.annotations.versions import (
     write_additions,
 )
 from mechtag.pipeline.dedupe.dedupe import dedupe
-from mechtag.pipeline.reading.sources import read_sources, read_unique
+from mechtag.pipeline.reading.ingest import read_sources, read_unique
 from mechtag.pipeline.tagging.chunks import locked
 from mechtag.pipeline.text.sentences import split
 from mechtag.project import Project

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mechtag.core.records import Record
-from mechtag.pipeline.reading.sources import read_unique
+from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import load_search
 from mechtag.project import Project
@@ -95,9 +95,8 @@ def simulate(
     list of str
         What was found, in sentences.
     """
-    from mechtag.pipeline.screening.metrics import summary
     from mechtag.pipeline.screening.replay import judged_records, summarise_stops, tell, write_replays
-    from mechtag.pipeline.screening.simulation import replay
+    from mechtag.pipeline.screening.simulation import replay, summary
 
     settings, codebook = project.settings, project.codebook
     judgements = read_judgements(labels, codebook.relevance.key)

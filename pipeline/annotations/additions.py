@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Coding, Record, Row
+from mechtag.core.records import Coding, Record, RecordIndex, Row
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.versions import BASE, Additions

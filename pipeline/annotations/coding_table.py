@@ -13,8 +13,7 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.parquet import read_records
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Coding, Record
+from mechtag.core.records import Coding, Record, RecordIndex
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.core.tables import is_table, read_table
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded

@@ -16,8 +16,7 @@ from pydantic import Field
 from mechtag.core.codebook import read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Coding, Record, Row
+from mechtag.core.records import Coding, Record, RecordIndex, Row
 from mechtag.core.tables import TableRow, Value, read_table
 from mechtag.pipeline.annotations.coded_records import Basis, refuse_doubled
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, join_keywords
 
 _T = TypeVar("_T", covariant=True)

@@ -17,7 +17,7 @@ from defusedxml.ElementTree import fromstring
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 # Inline elements, which do not interrupt the text around them.
 INLINE = frozenset(("style", "i", "b", "u", "sub", "sup", "sc", "em", "strong", "italic", "bold"))

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.record_index import RecordIndex
-from mechtag.core.records import Record, Row
+from mechtag.core.records import Record, RecordIndex, Row
 from mechtag.core.source import Source
 from mechtag.core.tables import TableRow, Value, read_table
 from mechtag.pipeline.reading.archives import unpack

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mechtag.core.record_index import RecordIndex, value_of
-from mechtag.core.records import Record
+from mechtag.core.records import Record, RecordIndex, value_of
 
 
 def record(record_id: str, **raw: object) -> Record:

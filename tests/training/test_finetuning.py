@@ -20,8 +20,8 @@ from mechtag.models.scoring import mean, pool_scores
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from mechtag.training.finetuning import losses
-from mechtag.training.finetuning.batches import cut_batches, prepare_corpus
 from mechtag.training.finetuning.loop import EPOCH, FINISHED, METHODS, hold_out, rate_share, tune
+from mechtag.training.finetuning.losses import cut_batches, prepare_corpus
 from mechtag.training.finetuning.trainers import Trainer, count_epochs, make_trainer
 from mechtag.training.heads import fit_heads
 from mechtag.training.multiple_instance import SHARPNESS

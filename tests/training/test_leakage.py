@@ -10,8 +10,8 @@ import pytest
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import TransformerEncoder
-from mechtag.pipeline.reading.sources import read_sources
-from mechtag.training.retraining.leakage import find_leaks, likeness
+from mechtag.pipeline.reading.ingest import read_sources
+from mechtag.training.retraining.new_codings import find_leaks, likeness
 from mechtag.training.train import load_encoder
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder

@@ -22,12 +22,17 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
 from mechtag.core.settings import TuningSettings
-from mechtag.models.encoder import TransformerEncoder
+from mechtag.models.encoder import HIGH, LOW, Arrays, TransformerEncoder
 from mechtag.models.features import definition_texts
-from mechtag.models.weight_changes import HIGH, LOW, Arrays
 from mechtag.training.dataset import Corpus
-from mechtag.training.finetuning.batches import TuningCorpus, cut_batches, prepare_corpus
-from mechtag.training.finetuning.losses import ContrastiveLoss, Objective, SentenceAndPaperLoss
+from mechtag.training.finetuning.losses import (
+    ContrastiveLoss,
+    Objective,
+    SentenceAndPaperLoss,
+    TuningCorpus,
+    cut_batches,
+    prepare_corpus,
+)
 
 EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.settings import TrainSettings, TuningSettings
-from mechtag.models.encoder import Encoder, TransformerEncoder
+from mechtag.models.encoder import Arrays, Encoder, TransformerEncoder
 from mechtag.models.features import Definitions, embed_codebook
-from mechtag.models.weight_changes import Arrays
 from mechtag.training.dataset import Corpus, encode_corpus
 
 if TYPE_CHECKING:

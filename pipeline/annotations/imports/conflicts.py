@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.record_index import KEY, value_of
-from mechtag.core.records import Coding, Record
+from mechtag.core.records import KEY, Coding, Record, value_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.csv_table import excel_cell
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
 
-from mechtag.core.record_index import KEY, RecordIndex
-from mechtag.core.records import Record, normalise_doi, normalise_title
+from mechtag.core.records import KEY, Record, RecordIndex, normalise_doi, normalise_title
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.imports.formats.base import Paper
 from mechtag.pipeline.dedupe.comparable import ComparableFields, comparable_fields

@@ -11,7 +11,6 @@ import re
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Format
 from mechtag.pipeline.reading.formats import (
     bibtex,
     csl_json,
@@ -28,6 +27,7 @@ from mechtag.pipeline.reading.formats import (
     wos,
     xlsx,
 )
+from mechtag.pipeline.reading.tagged import Format
 
 _RIS = "export the search results as RIS from the program it came from"
 # Patterns in the start of files that are not search exports; the first match counts.

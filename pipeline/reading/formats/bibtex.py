@@ -21,7 +21,7 @@ from pylatexenc.latex2text import LatexNodes2Text
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 # Broken entries are rejected with a reason, so the library need not print them too.
 logging.getLogger("bibtexparser").addHandler(logging.NullHandler())

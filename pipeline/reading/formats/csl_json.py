@@ -13,7 +13,7 @@ from typing import Any
 
 from mechtag.core.source import Source
 from mechtag.pipeline.reading import columns
-from mechtag.pipeline.reading.entries import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 # A list of objects, or one object that spans several lines.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')

@@ -9,7 +9,7 @@ from mechtag.core.delimited import LONGEST_ENTRY, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles
-from mechtag.pipeline.reading.entries import Entry, Format, overlong
+from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _LONGEST_HEADING = 100
 

@@ -15,7 +15,7 @@ from typing import Any
 from mechtag.core.delimited import rows
 from mechtag.core.source import Source
 from mechtag.pipeline.reading import columns
-from mechtag.pipeline.reading.entries import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 _TITLE = re.compile(r'^\ufeff?"?TITLE"?([,;\t])"?(?!"?AUTHOR NAMES)[^,;\t"\n]', re.M)
 _OTHER = re.compile(r'^"?(?:AUTHOR NAMES|SOURCE|SOURCE TITLE|PUBLICATION YEAR|ABSTRACT)"?[,;\t]', re.M)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
 from mechtag.pipeline.reading.markup import every, read_records, text, texts
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 _RECORD = re.compile(r"<record(?:\s[^<>]*)?>")
 _TELLTALE = re.compile(r"<(?:ref-type|source-app|contributors|titles|rec-number)\b")

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
-from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of
 
 _TAG = re.compile(r"\ufeff?%([0-9A-Z@!#$&*()+^<>=\[~?])(?:[ \t]+(.*)|$)")
 _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)

@@ -12,8 +12,8 @@ from pydantic_core import from_json
 from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.records import Record
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format, overlong
 from mechtag.pipeline.reading.formats import csl_json
+from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _OBJECT = re.compile(r'\s*\{[ \t]*(?:"|\})')
 # JSON can escape an unpaired surrogate, which no other format can hold.

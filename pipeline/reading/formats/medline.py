@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
-from mechtag.pipeline.reading.tagged import Draft, by_tag, first
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
 
 # Up to four letters, padded with spaces, and a hyphen; continuation lines are indented by six spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")

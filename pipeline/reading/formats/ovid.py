@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
-from mechtag.pipeline.reading.tagged import Draft, by_tag, first
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
 
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)

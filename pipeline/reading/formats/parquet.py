@@ -8,7 +8,7 @@ from typing import Any
 from mechtag.core.parquet import read_table
 from mechtag.core.source import Source
 from mechtag.pipeline.reading import columns
-from mechtag.pipeline.reading.entries import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 # Columns that only tables written by mechtag have.
 _OWN = frozenset(("record_id", "source_index", "raw"))

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
 from mechtag.pipeline.reading.markup import every, read_records, text, text_of, texts
-from mechtag.pipeline.reading.tagged import page_range
+from mechtag.pipeline.reading.tagged import Entry, Format, page_range
 
 _RECORD = re.compile(r"<Pubmed(?:Book)?Article(?:\s[^<>]*)?/?>|<Pubmed(?:Book)?ArticleSet\b")
 _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
-from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
 
 # Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
 # occur in the middle of a file that was concatenated from several.

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.entries import Entry, Format
-from mechtag.pipeline.reading.tagged import Draft, by_tag, first, lines_of, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
 
 # Two letters and a space; continuation lines are indented by three spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?: (.*)|$)")

@@ -8,7 +8,7 @@ from itertools import islice
 from mechtag.core.source import Source
 from mechtag.core.workbook import open_sheets, recognise, rows
 from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles
-from mechtag.pipeline.reading.entries import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format
 
 _PREAMBLE = 30
 _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!"))

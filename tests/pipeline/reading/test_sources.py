@@ -10,7 +10,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings
-from mechtag.pipeline.reading.sources import read_sources, read_unique
+from mechtag.pipeline.reading.ingest import read_sources, read_unique
 from mechtag.training.retraining import new_codings
 
 TEXT = "".join(f"TY  - JOUR\n{line}\nER  - \n" for line in ("TI  - Garden teams", "AB  - No title.", "AB  - Nor here."))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.screening.metrics import extra_found, loss, screening_figures, summary, work_saved
+from mechtag.pipeline.screening.simulation import extra_found, loss, screening_figures, summary, work_saved
 
 # 30 records, relevant at places 1, 3, 4, 8, 13 and 21.
 READ = [1, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]

@@ -12,8 +12,7 @@ from sklearn.svm import LinearSVC
 
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Vectors
-from mechtag.pipeline.screening.ranker import Ranker, word_weights
-from mechtag.pipeline.screening.search import Search, encode_cached
+from mechtag.pipeline.screening.search import Ranker, Search, encode_cached, word_weights
 from mechtag.pipeline.screening.simulation import draw_priors, rank_unread, reading_order
 from tests.support.toy import WordEncoder
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mechtag.core.tables import Value, read_tick
-from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
 from mechtag.pipeline.annotations.imports.formats.base import (
     NAMES,
     Asked,
@@ -17,11 +16,14 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     CodingFormat,
     Content,
     Item,
+    cells_of,
     date_of,
     faulty,
     fold,
+    notes_of,
+    paper_of_entry,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _TAG = "asreview_tag_"
 _DECISION = "asreview_label"
@@ -32,7 +34,7 @@ def recognise(content: Content) -> bool:
     """Whether there are columns of ASReview, or notes as it writes them."""
     if content.kind == "table":
         return any(fold(name).startswith("asreview_") for name in content.names)
-    return any(note in _NOTED for entry in content.entries for note in screening.notes(entry))
+    return any(note in _NOTED for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
@@ -48,7 +50,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _item(entry: Entry, content: Content, asked: Asked) -> Item:
-    cells = {**screening.cells(entry), **_noted(entry)}
+    cells = {**cells_of(entry), **_noted(entry)}
     coder = cells.get("asreview_user_name") or cells.get("asreview_user_email", "")
     date = date_of(cells.get("asreview_time"))
     codes, faults = [], []
@@ -70,13 +72,13 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
             codes.append(Code(_tag(name, asked), found, coder, date=date))
     if relevant != 1:
         codes = [code._replace(value=None) if code.label and code.value == 0 else code for code in codes]
-    return Item(entry.number, entry.line, screening.paper(entry, content), tuple(codes), fault="; ".join(faults))
+    return Item(entry.number, entry.line, paper_of_entry(entry, content), tuple(codes), fault="; ".join(faults))
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
     """Give what a RIS export has in its notes as cells of a table."""
     found = {}
-    for note in screening.notes(entry):
+    for note in notes_of(entry):
         name, colon, value = note.partition(":")
         if note in _NOTED:
             found[_DECISION] = _NOTED[note]

@@ -19,10 +19,10 @@ from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.annotations.imports.label_names import LabelMap
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.build_record import clean_author, clean_year
-from mechtag.pipeline.reading.entries import Entry
 from mechtag.pipeline.reading.formats import FORMATS as RECORD_FORMATS
 from mechtag.pipeline.reading.formats import csl_json, jsonl
 from mechtag.pipeline.reading.formats.delimited import header
+from mechtag.pipeline.reading.tagged import Entry
 from mechtag.pipeline.text.cleaning import clean_text
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
@@ -305,3 +305,23 @@ def _plain(value: Any) -> str:
 def faulty(entry: Entry) -> Item:
     """Refuse an entry that could not be read."""
     return Item(entry.number, entry.line, fault=entry.fault)
+
+
+# Where notes stand: columns of tables, tags of RIS and EndNote, fields of BibTeX.
+_NOTES = ("notes", "note", "n1", "annote")
+
+
+def paper_of_entry(entry: Entry, content: Content) -> Paper:
+    """Find what names the paper of a record or row."""
+    fields = [pair for pair in entry.fields if pair[1]]
+    return paper_of(fields, content.clean(fields))
+
+
+def cells_of(entry: Entry) -> Mapping[str, str]:
+    """Fields of a row by their folded names."""
+    return {fold(name): value for name, value in entry.fields if isinstance(value, str)}
+
+
+def notes_of(entry: Entry) -> list[str]:
+    """All notes of a record or row."""
+    return [value for name, value in entry.fields if fold(name) in _NOTES and isinstance(value, str)]

@@ -19,7 +19,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     paper_of,
     text_of,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _NEEDED = {"label", "value"}
 _PAPER = {"record_id", "key", "doi", "pmid", "title"}

@@ -8,8 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mechtag.pipeline.annotations.imports.formats import matrix
-from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
-from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty, fold
+from mechtag.pipeline.annotations.imports.formats.base import (
+    Asked,
+    Code,
+    CodingFormat,
+    Content,
+    Item,
+    cells_of,
+    faulty,
+    fold,
+    paper_of_entry,
+)
 
 
 def recognise(content: Content) -> bool:
@@ -26,10 +35,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         if entry.fault:
             yield faulty(entry)
             continue
-        tags = asked.labels.split(screening.cells(entry)["tags"])
+        tags = asked.labels.split(cells_of(entry)["tags"])
         codes = tuple(Code(tag, 1) for tag in dict.fromkeys(tags))
         finished = ("",) if codes else ()
-        yield Item(entry.number, entry.line, screening.paper(entry, content), codes, finished)
+        yield Item(entry.number, entry.line, paper_of_entry(entry, content), codes, finished)
 
 
 FORMAT = CodingFormat("Covidence", recognise, read)

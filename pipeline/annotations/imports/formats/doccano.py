@@ -20,7 +20,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     text_of,
     texts,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _TEXTS = ("text", "data")
 _LABELS = ("label", "labels", "entities", "cats", "categories", "annotations")

@@ -22,7 +22,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     text_of,
     texts,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _LABELS = ("choices", "labels", "hypertextlabels", "paragraphlabels", "taxonomy")
 # What JSON_MIN puts behind the results.

@@ -23,7 +23,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     paper_of,
 )
 from mechtag.pipeline.reading.columns import attributes
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _CODERS = ("coder", "reviewer", "reviewer_name", "annotator")
 #: Rayyan numbers the questions of an extraction form: '14-Inspiring intent'.

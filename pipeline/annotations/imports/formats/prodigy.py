@@ -22,7 +22,7 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     text_of,
     texts,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _ANSWERS = ("accept", "reject", "ignore")
 _OWN = {"label", "options", "accept", "spans", "tokens", "answer", "config", "meta", "text", "id"}

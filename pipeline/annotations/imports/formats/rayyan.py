@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import Value
 from mechtag.pipeline.annotations.imports.formats import matrix
-from mechtag.pipeline.annotations.imports.formats import screening_tool as screening
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
     Code,
@@ -22,8 +21,10 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     Item,
     faulty,
     fold,
+    notes_of,
+    paper_of_entry,
 )
-from mechtag.pipeline.reading.entries import Entry
+from mechtag.pipeline.reading.tagged import Entry
 
 _SECTION = re.compile(r"(?:^|[|\s])(RAYYAN-[A-Z-]+|USER-NOTES)\s*:\s*")
 _DECISION = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=>\s*"((?:[^"\\]|\\.)*)"')
@@ -43,7 +44,7 @@ def recognise(content: Content) -> bool:
         raise MechtagError(
             f"{content.path}: the log of a Rayyan export, which has no papers; give articles.csv from the same export"
         )
-    return any("RAYYAN-" in note for entry in content.entries for note in screening.notes(entry))
+    return any("RAYYAN-" in note for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
@@ -73,7 +74,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         codes = (*decisions, *(Code(label, 1, owner) for label in dict.fromkeys(labels)), *answers)
         included = any(code.value == 1 for code in decisions)
         finished = (owner,) if owner and (labels or included) else ()
-        yield Item(entry.number, entry.line, screening.paper(entry, content), codes, finished, fault="; ".join(faults))
+        yield Item(entry.number, entry.line, paper_of_entry(entry, content), codes, finished, fault="; ".join(faults))
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
@@ -89,7 +90,7 @@ def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 def _sections(entry: Entry) -> dict[str, str]:
     """Parts of the notes by their headings; the notes that came with the record stand before them."""
     sections = {}
-    for note in screening.notes(entry):
+    for note in notes_of(entry):
         marks = list(_SECTION.finditer(note))
         ends = [*(mark.start() for mark in marks[1:]), len(note)]
         for mark, end in zip(marks, ends, strict=False):
