@@ -186,7 +186,7 @@ def test_the_story(here: Path) -> None:
     assert second != first
     (version,) = list_versions(ADDED)
     assert f"model {second} is in use now" in told
-    assert "140 codes new, 0 corrected, 0 known, 0 set aside" in told
+    assert "140 new codes, 0 corrected, 0 known, 0 set aside" in told
     assert (version_in_use(ADDED), aliases()) == (version, {"champion": second, "previous": first})
     learnt = read_additions(ADDED)
     assert (len(learnt.records), {coding.coder for coding in learnt.codings}) == (20, {"Ann", "Bob"})
@@ -226,7 +226,7 @@ def test_the_story(here: Path) -> None:
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
     assert [row["event"].split()[1] for row in read_history(ADDED)] == ["promoted", "back"]
     status, _, message = call("retrain", "--rollback")
-    assert (status, "no former one to go back to" in message) == (1, True)
+    assert (status, "no former model to roll back to" in message) == (1, True)
     assert version in done("retrain", "--history")
 
 
@@ -261,7 +261,7 @@ def test_what_may_go_wrong(here: Path) -> None:
     second = read_config("models/trained").model_id
     (version,) = list_versions(ADDED)
     assert f"model {second} is in use now" in told
-    assert "120 codes new, 0 corrected, 0 known, 1 set aside" in told
+    assert "120 new codes, 0 corrected, 0 known, 1 set aside" in told
     assert version_in_use(ADDED) == version
     assert second != first
     # Training anew from the data that are in use now gives the very model that was promoted.

@@ -144,9 +144,9 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
     calibration = calibrate(corpus.keep(coded), held_out.documents, everything, settings.train)
     predictions = []
     for row in range(bench.n_coded, corpus.n_documents):
-        learnt = np.arange(corpus.n_documents) != row
-        encoded = bench.trainer.encode(corpus, learnt, settings.seed)
-        heads = fit_heads(encoded.corpus, learnt, settings.train)
+        learned = np.arange(corpus.n_documents) != row
+        encoded = bench.trainer.encode(corpus, learned, settings.seed)
+        heads = fit_heads(encoded.corpus, learned, settings.train)
         tagger = Tagger(bench.codebook, encoded.encoder, encoded.definitions, heads, calibration)
         scores = tagger.tag([bench.documents[row].document])[0].scores[None]
         record_id = bench.documents[row].record_id
@@ -197,12 +197,12 @@ def tfidf(bench: Bench) -> list[Prediction]:
     scores = np.zeros((len(units), len(bench.codebook.keys)))
     for held_out in range(folds + 1):
         vectorizer = _vectorizer()
-        learnt = np.flatnonzero((unit_fold != held_out) & (unit_fold != folds))
+        learned = np.flatnonzero((unit_fold != held_out) & (unit_fold != folds))
         rows = np.flatnonzero(unit_fold == held_out)
-        words = vectorizer.fit_transform([units[row] for row in learnt])
+        words = vectorizer.fit_transform([units[row] for row in learned])
         held_words = vectorizer.transform([units[row] for row in rows])
         for column in range(scores.shape[1]):
-            targets = corpus.unit_targets[learnt, 1 + column]
+            targets = corpus.unit_targets[learned, 1 + column]
             judged = ~np.isnan(targets)
             if len(np.unique(targets[judged])) == 2:
                 model = LogisticRegression(C=10.0, max_iter=1000).fit(words[judged], targets[judged])
@@ -237,9 +237,9 @@ def relevance_svm(bench: Bench) -> list[Prediction]:
     scores = np.zeros(bench.n_coded)
     for held_out in range(bench.settings.train.folds):
         vectorizer = _vectorizer()
-        learnt, rows = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
+        learned, rows = np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)
         model = LinearSVC(random_state=bench.settings.seed).fit(
-            vectorizer.fit_transform([texts[row] for row in learnt]), relevant[learnt]
+            vectorizer.fit_transform([texts[row] for row in learned]), relevant[learned]
         )
         scores[rows] = model.decision_function(vectorizer.transform([texts[row] for row in rows]))
     return [

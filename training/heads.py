@@ -100,9 +100,9 @@ def fit_folds(
         Documents that may be trained on.
     """
     for held_out in range(settings.folds):
-        learnt = documents & (fold != held_out)
-        encoded = trainer.encode(corpus, learnt, seed)
-        yield encoded, fit_heads(encoded.corpus, learnt, settings)
+        learned = documents & (fold != held_out)
+        encoded = trainer.encode(corpus, learned, seed)
+        yield encoded, fit_heads(encoded.corpus, learned, settings)
 
 
 def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
@@ -240,20 +240,22 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
 
     coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)[1:]
     examples = [_label_examples(corpus, usable, documents, 1 + label) for label in range(n_labels)]
-    learnt = [
+    learned = [
         label
         for label, own in enumerate(examples)
         if own.positives + coded_whole[label] >= settings.min_positives and (len(own.lengths) or not own.targets.all())
     ]
-    if not learnt:
+    if not learned:
         raise MechtagError(
             f"no label has at least {settings.min_positives} positive sentences or papers (train.min_positives) and "
             "also negative ones; code more records or add exemplars"
         )
-    if len(learnt) < n_labels:
-        shared = _fit_shared([examples[label] for label in learnt], [own_cues[:, label] for label in learnt], settings)
+    if len(learned) < n_labels:
+        shared = _fit_shared(
+            [examples[label] for label in learned], [own_cues[:, label] for label in learned], settings
+        )
         cue_weights[:], intercept[:] = shared
-    for label in learnt:
+    for label in learned:
         features = np.hstack([corpus.vectors, own_cues[:, label]])
         coefficients, intercept[label] = examples[label].fit(features, settings.regularisation)
         weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])

@@ -73,7 +73,7 @@ class Retraining:
         model = model or project.own_model
         kept = project.kept_models if model == project.own_model else model.with_name("kept")
         added = Path(project.settings.train.added)
-        self._places = ModelPaths(model, out_of_fold or project.out_of_fold, kept, added)
+        self._paths = ModelPaths(model, out_of_fold or project.out_of_fold, kept, added)
         self._reporter = reporter
 
     def add(
@@ -116,25 +116,25 @@ class Retraining:
     def roll_back(self) -> list[str]:
         """Restore the model that was in use before; return what was done."""
         with self._alone():
-            given_up = read_config(self._places.model).model_id
-            former = former_of(self._places, given_up)
-            version = note_of(self._places, former)["version"]
-            install(self._places, former, self._row(f"rolled back from {given_up}", version, former, ()))
+            given_up = read_config(self._paths.model).model_id
+            former = former_of(self._paths, given_up)
+            version = note_of(self._paths, former)["version"]
+            install(self._paths, former, self._row(f"rolled back from {given_up}", version, former, ()))
             self._point_aliases(former)
             annotations = f"version {version} of the added annotations" if version else "no added annotations"
-            return [f"{self._places.model}: model {former} is active again, with {annotations}"]
+            return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
 
     def history(self) -> list[str]:
         """List the versions of the annotations, and what was decided when."""
         # Reading is allowed while another retraining runs.
-        with self._alone() if interrupted(self._places) else nullcontext():
+        with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]
 
     def _versions(self) -> Iterator[str]:
-        used = version_in_use(self._places.added)
-        for name in list_versions(self._places.added):
+        used = version_in_use(self._paths.added)
+        for name in list_versions(self._paths.added):
             try:
-                additions = read_additions(self._places.added, name)
+                additions = read_additions(self._paths.added, name)
             except MechtagError as error:
                 self._reporter.note(f"{name} cannot be read: {error}")
                 continue
@@ -143,7 +143,7 @@ class Retraining:
             yield f"{name}: {counts} by {coders or 'nobody'}{' (in use)' if name == used else ''}"
 
     def _decisions(self) -> Iterator[str]:
-        for row in read_history(self._places.added):
+        for row in read_history(self._paths.added):
             version = row["version"] or "none"
             yield f"{row['date']}: {row['event']}; version {version}, model in use {row['champion']}"
             yield from (f"    {reason}" for reason in row["reasons"])
@@ -151,10 +151,10 @@ class Retraining:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other retrainings away from the models, and from annotations that several models may share."""
-        with locked(self._places.kept), locked(self._places.added):
-            if found := recover(self._places):
+        with locked(self._paths.kept), locked(self._paths.added):
+            if found := recover(self._paths):
                 self._reporter.note(
-                    f"{self._places.model}: finished an interrupted model swap; model {found} is now active"
+                    f"{self._paths.model}: finished an interrupted model swap; model {found} is now active"
                 )
                 self._point_aliases(found)
             yield
@@ -171,21 +171,21 @@ class Retraining:
 
     def _point_aliases(self, champion: str) -> None:
         """Let the registry name the model in use, and the one that a rollback would restore."""
-        places, settings = self._places, self._settings
-        note = note_of(places, champion)
+        paths, settings = self._paths, self._settings
+        note = note_of(paths, champion)
         with tolerated(self._reporter.note):
-            register(places.kept / champion / MODEL, settings, note["tags"], [CHAMPION])
+            register(paths.kept / champion / MODEL, settings, note["tags"], [CHAMPION])
             # Kept models may be deleted, and then there is no way back.
-            if is_kept(places, note["former"]):
-                before = note_of(places, note["former"])
-                register(places.kept / note["former"] / MODEL, settings, before["tags"], [PREVIOUS])
+            if is_kept(paths, note["former"]):
+                before = note_of(paths, note["former"])
+                register(paths.kept / note["former"] / MODEL, settings, before["tags"], [PREVIOUS])
             else:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
         """Make a version of the annotations, and report on it."""
         reports = self._project.reports / "retrain"
-        then = read_config(self._places.model).codebook.definitions
+        then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
         addition = add_annotations(
             self._settings,
@@ -197,9 +197,9 @@ class Retraining:
             leave_out_leaks,
             self._reporter.note,
         )
-        version = write_additions(self._places.added, addition.additions)
+        version = write_additions(self._paths.added, addition.additions)
         write_notes(reports / version, addition)
-        hashed = track(self._places.added / version)
+        hashed = track(self._paths.added / version)
         self._reporter.note(
             f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}"
         )
@@ -219,8 +219,8 @@ class Retraining:
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
         """Train the challenger, compare, report, and promote it or not."""
-        places, settings, codebook = self._places, self._settings, self._codebook
-        champion = load_model(places.model)
+        paths, settings, codebook = self._paths, self._settings, self._codebook
+        champion = load_model(paths.model)
         # First, because training takes long and a fault should be known before.
         records = self._records_for_changes(change_log_on)
         with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
@@ -234,11 +234,11 @@ class Retraining:
             )
         ids = champion.config.model_id, challenger.model.config.model_id
         if ids[0] == ids[1]:
-            keep_champion(places)
+            keep_champion(paths)
             self._point_aliases(ids[0])
-            return [f"{places.model}: model {ids[0]} has learned from exactly these annotations already; nothing to do"]
+            return [f"{paths.model}: model {ids[0]} has learned from exactly these annotations already; nothing to do"]
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
-        known, new = champion_predictions(champion, places.out_of_fold, coded)
+        known, new = champion_predictions(champion, paths.out_of_fold, coded)
         systems = System("the model in use", known), System("the challenger", challenger.documents)
         labels = [key for key in codebook.keys if key in champion.config.codebook.keys]
         added = {row.record.record_id for row in new}
@@ -257,7 +257,7 @@ class Retraining:
         heading = {
             "champion": ids[0],
             "challenger": ids[1],
-            "annotations before": version_in_use(places.added) or "none added",
+            "annotations before": version_in_use(paths.added) or "none added",
             "annotations after": version,
             "papers": len(coded),
             "papers that are new": len(new),
@@ -281,12 +281,12 @@ class Retraining:
         in_use = ids[1] if verdict.promote else ids[0]
         event = f"{ids[1]} promoted" if verdict.promote else f"{ids[1]} not promoted"
         row = self._row(event, version, in_use, verdict.reasons)
-        keep_champion(places)
+        keep_champion(paths)
         if verdict.promote:
-            keep_challenger(places, challenger.folder, version, tags)
-            install(places, ids[1], row)
+            keep_challenger(paths, challenger.folder, version, tags)
+            install(paths, ids[1], row)
         else:
-            append_history(places.added, row)
+            append_history(paths.added, row)
         self._point_aliases(in_use)
         done = "is now in use" if verdict.promote else "was not promoted; the model in use stays"
         return [

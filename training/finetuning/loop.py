@@ -211,12 +211,12 @@ class _Run:
         held_out = hold_out(corpus, settings.validation, np.random.default_rng(seed))
         validation = prepare_corpus(corpus.keep(held_out, exemplars=False), encoder)
         self._validation = validation if validation.has_positives else None
-        learnt = corpus.keep(~held_out) if self._validation else corpus
-        self._data = prepare_corpus(learnt, encoder)
+        learned = corpus.keep(~held_out) if self._validation else corpus
+        self._data = prepare_corpus(learned, encoder)
         with _seeded(seed):
             self._trained = _make_trainable(self._encoder.model, settings.lora_rank if method.low_rank else None)
             self._objective: Objective = method.objective(encoder.size, corpus.unit_targets.shape[1], self._device)
-            self._objective.start(learnt, self._data, self._definition_vectors(None).detach())
+            self._objective.start(learned, self._data, self._definition_vectors(None).detach())
         rate = settings.learning_rate * (LORA_RATE if method.low_rank else 1.0)
         self._optimizer = torch.optim.AdamW(list(_groups(self._trained, rate)), weight_decay=WEIGHT_DECAY)
         if own := self._objective.parameters():

@@ -125,8 +125,8 @@ def champion_predictions(
             f"{champion.config.model_id}, so a fair comparison is impossible. Restore both from the same run "
             "('dvc checkout'), or train again with 'mechtag train'"
         )
-    learnt = {row.record_id for row in documents}
-    new = [record for record in coded if record.record.record_id not in learnt]
+    learned = {row.record_id for row in documents}
+    new = [record for record in coded if record.record.record_id not in learned]
     sentences = [sentence for record in new for sentence in record.sentences]
     found = predict(
         champion.tagger, champion.config.model_id, [record.record for record in new], sentences, evidence_sentences=1

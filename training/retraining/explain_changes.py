@@ -84,7 +84,7 @@ class _Dissected:
 
 
 def find_changes(
-    old: Tagger, new: Tagger, records: Sequence[Record], sentences: Iterable[Sentence], learnt: Sequence[CodedRecord]
+    old: Tagger, new: Tagger, records: Sequence[Record], sentences: Iterable[Sentence], learned: Sequence[CodedRecord]
 ) -> list[Change]:
     """Tag records with both models, and explain each decision that differs.
 
@@ -94,14 +94,14 @@ def find_changes(
     ----------
     sentences
         Sentences of all records; those of one record are consecutive and in order.
-    learnt
+    learned
         Records that only the new model was trained on.
     """
     units = units_of([document for document, _ in documents_of(records, sentences)])
     if not units.parts:
         return []
     before, after = _dissect(old, units), _dissect(new, units)
-    neighbours = _Neighbours(new, learnt)
+    neighbours = _Neighbours(new, learned)
     shared = [key for key in new.codebook.all_keys if key in old.codebook.all_keys]
     chains = {key: _chain(before, after, key) for key in shared}
     relevance = [side.tagger.calibration.relevance(side.scores[:, 0]) for side in (before, after)]
@@ -261,10 +261,10 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 class _Neighbours:
     """Newly coded records, among which to find the nearest one to a record."""
 
-    def __init__(self, tagger: Tagger, learnt: Sequence[CodedRecord]) -> None:
-        self._learnt = learnt
+    def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
+        self._learnt = learned
         self._relevance = tagger.codebook.relevance.key
-        documents = [document_of(row.record.title, row.sentences) for row in learnt]
+        documents = [document_of(row.record.title, row.sentences) for row in learned]
         self._wholes = tagger.encoder.encode(units_of(documents).whole_texts())
 
     def _code(self, record: CodedRecord, key: str) -> int | None:
