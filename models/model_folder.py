@@ -102,7 +102,7 @@ def pack(tagger: Tagger) -> bytes:
         "relevance.familiar": np.array([tagger.heads.relevance.familiar]),
         "heads.weights": tagger.heads.weights,
         "heads.cue_weights": tagger.heads.cue_weights,
-        "heads.word_weights": tagger.heads.word_weights,
+        "heads.word_weights": tagger.heads.word_weights.astype(np.float16),
         "heads.intercept": tagger.heads.intercept,
         # Terms consist of words and spaces, so line ends can separate them.
         "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
@@ -214,7 +214,7 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
             weights=arrays["heads.weights"],
             cue_weights=arrays["heads.cue_weights"],
             words=Words(_terms(arrays), arrays["words.idf"]),
-            word_weights=arrays["heads.word_weights"],
+            word_weights=arrays["heads.word_weights"].astype(np.float64),
             intercept=arrays["heads.intercept"],
         ),
         calibration=Calibration(

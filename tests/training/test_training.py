@@ -86,7 +86,7 @@ def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_cor
     by_words = LogisticRegression(C=SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
     expected = by_vectors.decision_function(features) + by_words.decision_function(counts)
     found = score_texts(fruit_corpus, heads, rows)
-    np.testing.assert_allclose(found[:, 1], expected, atol=1e-6)
+    np.testing.assert_allclose(found[:, 1], expected, atol=5e-3)  # Word weights have half precision.
     np.testing.assert_array_equal(found[:, 0], heads.relevance.score(fruit_corpus.vectors[rows]))
 
 
