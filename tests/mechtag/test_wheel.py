@@ -42,7 +42,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, folder)
     (folder / "data/annotated").mkdir(parents=True)
     shutil.copy(ROOT / "data/annotated/codebook.yaml", folder / "data/annotated")
-    rows = [json.loads(line) for line in (ROOT / "data/annotated/coded/coded_records.jsonl").open(encoding="utf-8")]
+    lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     kept = [row for value in (True, False) for row in [row for row in rows if row["relevant"] is value][:20]]
     (folder / "data/coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
     params = {"codebook": "data/annotated/codebook.yaml", "train": {"records": "data/coded.jsonl", "folds": 3}}

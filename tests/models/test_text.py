@@ -35,9 +35,9 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 @pytest.mark.parametrize("piece", ["A1b2C3d4", "[", "aaaa.", "a;", "www", "(;"])
 def test_time_is_linear_in_the_length(piece: str) -> None:
     def seconds(times: int) -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         clauses(piece * times)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     assert min(seconds(40_000) for _ in range(2)) < 8 * max(min(seconds(10_000) for _ in range(3)), 0.005)
 
