@@ -44,7 +44,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PromotionVerdict:
     """Whether the challenger may take the place of the champion, and why."""
 
     promote: bool
@@ -124,7 +124,7 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
+def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
     """Apply the rule that was set beforehand: no figure chosen may be lower by its margin or more, on any set.
 
     That is asked of the lower end of the interval. A figure that has no meaning on some papers
@@ -150,14 +150,14 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
                 f"{each.difference:+.3f} (95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}): "
                 f"{'not worse' if passed[-1] else 'may be worse'} by more than {margin}"
             )
-    return Verdict(bool(passed) and all(passed), tuple(reasons))
+    return PromotionVerdict(bool(passed) and all(passed), tuple(reasons))
 
 
 def write_comparison(
     folder: Path,
     heading: Mapping[str, Any],
     papers: Mapping[str, Sequence[Difference]],
-    verdict: Verdict,
+    verdict: PromotionVerdict,
 ) -> None:
     """Write ``comparison.json`` and, to read, ``comparison.md``.
 

@@ -55,7 +55,7 @@ def codings(
     Example: `mechtag codings matrix.xlsx --records unique.parquet -o codings.csv --coder us --basis full-text
     --unticked no`
     """
-    from mechtag.pipeline.annotations.imports.importer import read_codings_from, tell, write_imported
+    from mechtag.pipeline.annotations.imports.importer import describe_import, read_codings_from, write_imported
     from mechtag.pipeline.annotations.imports.label_names import read_map
     from mechtag.pipeline.reading.ingest import read_unique
 
@@ -73,7 +73,7 @@ def codings(
     write_imported(output, imported)
     for note in imported.notes:
         say(f"note: {note}")
-    for line in tell(imported):
+    for line in describe_import(imported):
         typer.echo(line)
     for name, rows in (("unmatched.csv", imported.unmatched), ("conflicts.csv", imported.conflicts)):
         if rows:

@@ -20,7 +20,7 @@ from mechtag.pipeline.annotations.versions import (
     list_versions,
     read_additions,
     read_history,
-    track,
+    track_with_dvc,
     version_in_use,
     write_additions,
 )
@@ -199,7 +199,7 @@ class Retraining:
         )
         version = write_additions(self._paths.added, addition.additions)
         write_notes(reports / version, addition)
-        hashed = track(self._paths.added / version)
+        hashed = track_with_dvc(self._paths.added / version)
         self._reporter.note(
             f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}"
         )

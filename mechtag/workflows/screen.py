@@ -64,7 +64,7 @@ def rank(
         _note_unknown(judgements, records, labels, reporter)
     found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)
     ranking.write_ranking(output, found)
-    return list(ranking.tell(found))
+    return list(ranking.describe_ranking(found))
 
 
 def simulate(
@@ -95,7 +95,7 @@ def simulate(
     list of str
         What was found, in sentences.
     """
-    from mechtag.pipeline.screening.replay import judged_records, summarise_stops, tell, write_replays
+    from mechtag.pipeline.screening.replay import describe_simulation, judged_records, summarise_stops, write_replays
     from mechtag.pipeline.screening.simulation import replay, summary
 
     settings, codebook = project.settings, project.codebook
@@ -124,7 +124,7 @@ def simulate(
         "stopping": summarise_stops(replays, recall),
     }
     write_replays(output, records, decided, replays, content)
-    return list(tell(content))
+    return list(describe_simulation(content))
 
 
 def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
