@@ -200,7 +200,7 @@ class Predictions(Sequence[Prediction]):
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per record.
-        
+
         Each label has three columns: its probability, ``<label>_decision`` (yes, no, or refer: needs review) and
         ``<label>_evidence``, the sentence with the highest score.
         """

@@ -126,7 +126,7 @@ class Project:
         if self.is_shipped:
             raise MechtagError(
                 "not in a project: neither this folder nor one above it has a params.yaml that names a codebook; "
-                    "create a project with 'mechtag init FOLDER', or name one with --project"
+                "create a project with 'mechtag init FOLDER', or name one with --project"
             )
 
 
@@ -148,7 +148,7 @@ def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
 
 def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
     """Open the project in ``folder``; by default the nearest one, or else the shipped codebook and model.
-    
+
     The nearest project is searched for from the working directory upwards.
 
     Raises
