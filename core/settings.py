@@ -279,7 +279,7 @@ class RetrainSettings(Strict):
         see `new_codings.likeness`. Measured for the encoder that comes with mechtag.
     margins
         Figures that must not get worse, each with the largest decrease allowed, with 97.5% certainty:
-        ``relevance_auc``, or figures of `simulation.pooled_figures`.
+        ``relevance_auc``, or figures of `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples of the comparison.
     """

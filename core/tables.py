@@ -205,9 +205,9 @@ def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str
     for line, row, fault in delimited.rows(source.lines(), start + 1, delimiter, len(names)):
         cells = _cells(row)
         if not fault and any(cells[len(names) :]):
-            fault = f"the row has {len(row)} cells, the header {len(names)}; a cell with {delimiter!r} needs quotes"
+            fault = f"the row has {len(row)} cells, the header has {len(names)}; a cell with {delimiter!r} needs quotes"
         if not fault and len(row) < max(reached, default=0):
-            fault = f"the row has {len(row)} cells, the header {len(names)}"
+            fault = f"the row has {len(row)} cells, the header has {len(names)}"
         if fault:
             raise MechtagError(f"{source.path}: line {line}: {fault}")
         rows.append((line, _padded(cells, len(names))))
@@ -226,7 +226,9 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:
         if len(row) > len(names):
-            raise MechtagError(f"{source.path}: row {number}: the row has {len(row)} cells, the header {len(names)}")
+            raise MechtagError(
+                f"{source.path}: row {number}: the row has {len(row)} cells, the header has {len(names)}"
+            )
     return names, [(number, _padded(row, len(names))) for number, row in rows], "row"
 
 

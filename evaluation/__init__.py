@@ -1,1 +1,1 @@
-"""From predictions and human codings to figures. Imports neither models nor training."""
+"""Accuracy and agreement, from predictions and human codings. Imports neither models nor training."""

@@ -1,8 +1,8 @@
-"""Agreement between coders who say yes or no, beyond what chance would give.
+"""Chance-corrected agreement between coders who answer yes or no.
 
-Every coefficient is (observed - expected) / (1 - expected); they differ in what agreement they
-expect by chance. Figures come from counts that are sums over records, so that a bootstrap sample
-costs one multiplication by how often each record was drawn.
+Every coefficient is (observed - expected) / (1 - expected); they differ in the agreement they
+expect by chance. The coefficients are computed from counts summed over records, so a bootstrap sample
+costs one multiplication by the number of times each record was drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mechtag.core.arrays import Array
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
-    """Divide; NaN, and no warning, where the denominator is zero or NaN."""
+    """Divide; return NaN without a warning where the denominator is zero or NaN."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     result = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=(denominator != 0) & ~np.isnan(denominator))
@@ -22,17 +22,17 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
 
 
 def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    """Cohen's (1960) kappa of two coders who say yes or no, from the four counts.
+    """Return Cohen's (1960) kappa of two coders who answer yes or no, from the four counts.
 
     Parameters
     ----------
     tp, fp, fn, tn
-        Items that both tick, only the second ticks, only the first ticks, none ticks; any one shape.
+        Numbers of items ticked by both, only the second, only the first, and neither; all of the same shape.
 
     Returns
     -------
     numpy.ndarray
-        Same shape; NaN where both coders say the same of every item, which leaves nothing to chance.
+        Same shape; NaN where both coders give every item the same answer, so expected agreement is 1.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -41,12 +41,12 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
 
 
 def alpha_from_coincidences(coincidences: Array) -> Array:
-    """Krippendorff's alpha for nominal codes, from coincidence matrices.
+    """Return Krippendorff's alpha for nominal codes, from coincidence matrices.
 
     Parameters
     ----------
     coincidences
-        Shape (..., k, k): how often code i and code j meet in a unit; Krippendorff,
+        Shape (..., k, k): how often codes i and j coincide in a unit; Krippendorff,
         *Content Analysis* (2004), section 11.3.
 
     Returns
@@ -62,22 +62,22 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
 
 
 def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
-    """Compute every coefficient of two coders who judged the same items, from the four counts.
+    """Compute all coefficients for two coders who judged the same items, from the four counts.
 
-    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) expects one half of the
-    items to agree by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), with
+    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) expects half of the items to agree
+    by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), with
     p the share of yes among all codes of both.
 
     Parameters
     ----------
     both_yes, only_a, only_b, both_no
-        Items that both tick, only one of them ticks, none ticks; any one shape.
+        Numbers of items ticked by both, only the first, only the second, and neither; all of the same shape.
 
     Returns
     -------
     dict
         ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each of the
-        same shape; NaN where there is no item, and for kappa and alpha where both always say the same.
+        same shape; NaN where there is no item, and for kappa and alpha where both coders always answer the same.
     """
     total = both_yes + only_a + only_b + both_no
     observed = ratio(both_yes + both_no, total)
@@ -94,7 +94,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Count, item by item, what the coefficients of any number of coders are made of.
+    """Return, for each item, the terms from which the coefficients of any number of coders are computed.
 
     Parameters
     ----------
@@ -104,9 +104,9 @@ def tallies(codes: ArrayLike) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (7, ...), to be summed over items and given to `many_coders`: whether somebody judged the
-        item; the share of yes among its codes; whether two or more judged it, and, where they did, the
-        share of pairs of coders who agree, and the coincidences no-no, no-yes (as many as yes-no) and yes-yes.
+        Shape (7, ...), to be summed over items and passed to `many_coders`: whether anyone judged the item;
+        the share of yes among its codes; whether two or more judged it; and, if so, the share of pairs of
+        coders who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)
@@ -127,17 +127,17 @@ def tallies(codes: ArrayLike) -> Array:
 
 
 def many_coders(sums: Array) -> dict[str, Array]:
-    """Compute the coefficients of two or more coders, not all of whom need have judged every item.
+    """Compute the coefficients of two or more coders, who need not have judged every item.
 
     Observed agreement is the mean, over items with two codes or more, of the share of pairs of coders
-    who agree; the share of yes is the mean over items with any code. So Gwet, *Handbook of Inter-Rater
-    Reliability* (4th edition, 2014), chapters 2 and 3, carries Fleiss' (1971, doi:10.1037/h0031619)
-    kappa and AC1 on to missing codes. Alpha leaves out items with one code, as Krippendorff does.
+    who agree; the share of yes is the mean over items with any code. This is how Gwet, *Handbook of
+    Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3, extends Fleiss' (1971,
+    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items with one code, as in Krippendorff.
 
     Parameters
     ----------
     sums
-        Shape (7, ...): the `tallies` of some items, added up.
+        Shape (7, ...): sum of the `tallies` of the items.
 
     Returns
     -------
@@ -157,5 +157,5 @@ def many_coders(sums: Array) -> dict[str, Array]:
 
 
 def _beyond(observed: Array, expected: Array) -> Array:
-    """Share of the agreement that chance leaves room for; NaN where it leaves none."""
+    """Return the share of the possible agreement beyond chance that was observed; NaN if none is possible."""
     return ratio(observed - expected, 1 - expected)

@@ -1,7 +1,7 @@
-"""How people and the model, out of fold, coded the project's own records, relevance included.
+"""Metrics on the project's own coded records: codes by people and out-of-fold decisions by the model.
 
-These codes were made by the project from abstracts: they are training data, not a gold standard. The figures choose
-between methods and are never the accuracy of the product.
+The project assigned these codes from abstracts: they are training data, not a gold standard. The metrics serve to
+choose between methods and are never reported as the accuracy of the product.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ class CodedSet:
     Attributes
     ----------
     documents
-        One row a record and label, relevance among the labels.
+        One row per record and label, including relevance.
     sentences
-        ``record_id`` is that of the record, ``#`` and the number of the sentence from 0.
+        Their ``record_id`` is that of the record, ``#``, and the number of the sentence from 0.
     relevance_baselines
-        By name: rows of the relevance label.
+        Predictions of relevance, by name of the baseline.
     second
-        A further coder's codes of some of the records.
+        Another coder's codes of some of the records.
     table
-        What each coder said, where the records were coded in a table, of which they have what all agree on.
+        Codings of each coder, if the records were coded in a table; the records then contain what all agree on.
     learning
-        By the number of papers that a model learned from: rows as in ``documents``.
+        Rows as in ``documents``, by the number of papers that the model was trained on.
     about
-        By name of a set of records: its title, and what its texts are.
+        Title and kind of text of each set of records, by its name.
     """
 
     records: Sequence[CodedRecord]
@@ -69,31 +69,31 @@ class CodedSet:
     about: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def truth(self, labels: Sequence[str]) -> Array:
-        """Codes of the records, shape (records, labels); NaN for not judged."""
+        """Return the codes of the records, shape (records, labels); NaN for not judged."""
         return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
 
     def described(self, name: str) -> tuple[str, str]:
-        """Title of a set of records, and what its texts are."""
+        """Return the title and kind of text of a set of records."""
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Count records, by default all, by what their texts are."""
+        """Count records, by default all, by their kind of text."""
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 
     @property
     def record_ids(self) -> list[str]:
-        """Of the records, in their order."""
+        """Ids of the records, in their order."""
         return [row.record.record_id for row in self.records]
 
 
 def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
-    """Codes as numbers: shape (items, labels)."""
+    """Return 1 for each label an item has and 0 for the others, shape (items, labels)."""
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
 def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """List the number of the record, the number of the sentence and the labels of each sentence that was coded."""
+    """List record number, sentence number and labels of each coded sentence."""
     return [
         (row, number, names)
         for row, record in enumerate(records)
@@ -102,7 +102,7 @@ def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[st
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Figures over records and over sentences."""
+    """Compute the metrics over records and over sentences."""
     records = coded.records
     documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
@@ -122,7 +122,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
             labels,
             ticks([names for *_, names in coded_sentences], labels),
         )
-        # Sentences of one record resemble one another, so records are drawn, with all their sentences.
+        # Sentences of one record are similar, so the bootstrap draws whole records.
         owner = [row for row, *_ in coded_sentences]
         by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
@@ -131,7 +131,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Figures of `LearningStep` on the coded records by how many papers the model learned from, fewest first."""
+    """Compute the metrics of `LearningStep` by number of training papers, in ascending order."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -144,7 +144,7 @@ def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> di
 
 
 def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute how well sentences are ranked: figures of each label, and their means over the labels."""
+    """Compute the ranking metrics of sentences per label, and their means over the labels."""
     whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
 
     def mean(name: str) -> Array:
@@ -170,16 +170,16 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
             "prevalence": rounded(float(judged.truth[:, column].mean())),
         }
         if support[column] < min_positives:
-            section[label]["note"] = f"too few: {int(support[column])} sentences carry the label"
+            section[label]["note"] = f"too few: {int(support[column])} sentences have the label"
         else:
             section[label] |= {**values(own), **remarks(own)}
     return {"sentences": len(judged.truth), "pooled": values(pooled), **remarks(pooled), "labels": section}
 
 
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Figures of relevance on the coded records, out of fold, for the model and its baselines.
+    """Compute the out-of-fold metrics of relevance on the coded records, for the model and its baselines.
 
-    If all records are relevant, the figures have no value, and a reason is given.
+    If all records are relevant, the metrics have no value, and the section contains the reason.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
@@ -195,14 +195,14 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the papers of the gold standard, all of them included by people, that the model would have kept.
+    """Count the gold standard papers, all of which people included, that the model would have kept.
 
     Returns
     -------
     dict
-        Decisions, and the rank each paper would take among the coded records that are not
-        relevant: 1 is above them all, and an equal score counts against the paper. The scores of
-        those are out of fold, so they come from models trained on a little less.
+        Decisions, and the rank of each paper among the irrelevant coded records: 1 is above them all, and
+        ties count against the paper. The scores of the coded records are out of fold, so they come from
+        models trained on slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -229,18 +229,18 @@ def coded_agreement(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compare coders of the coded records with one another and with the model out of fold.
+    """Compare the coders of the coded records with one another and with the out-of-fold model.
 
     Returns
     -------
     dict
-        The block `coders.agreement_section` for the records that several people coded (all,
-        where none was coded by several), with a pair for their sentences, and ``adjudicate`` for all records.
+        The block of `coders.agreement_section` for the records that several people coded (all records, if
+        there are none), with a pair for their sentences, and ``adjudicate`` for all records.
 
     Raises
     ------
     MechtagError
-        A record of the second coder is not among the coded ones, or has other sentences.
+        If a record of the second coder is not among the coded records, or has other sentences.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -261,9 +261,9 @@ def coded_agreement(
 
 
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
-    """List the codes of a gold standard that the model, which has seen none of them, contradicts with confidence.
+    """List the codes of a gold standard that the model, not trained on them, confidently contradicts.
 
-    People should check them; none is changed. Papers without text are left out.
+    People should check them; no code is changed. Papers without text are omitted.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -273,7 +273,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Arrange the codes of records: of the first coder, or of all who coded in the table, and of the second coder."""
+    """Return the codes of the first coder (or of all coders in the table) and of the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         index = RecordIndex([row.record for row in coded.records])
@@ -298,7 +298,7 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Find the record that a second coder coded: two papers may share a key, but then not the number of sentences."""
+    """Find the record that a second coder coded; papers that share a key differ in the number of sentences."""
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
@@ -309,16 +309,16 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         raise MechtagError(f"{place} is not among the coded records")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
-        raise MechtagError(f"{place} has {sentences} sentences, the coded record {counts}; code the same sentences")
+        raise MechtagError(f"{place} has {sentences} sentences, the coded record has {counts}; code the same sentences")
     raise MechtagError(
-        f"{place}: the key belongs to {len(found)} coded records with as many sentences; make the keys unique"
+        f"{place}: the key belongs to {len(found)} coded records with this number of sentences; make the keys unique"
     )
 
 
 def _sentence_pair(
     codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compare the two coders sentence by sentence; records are drawn whole, since their sentences are alike."""
+    """Compare the two coders by sentence; the bootstrap draws whole records, because their sentences are similar."""
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:
         one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))

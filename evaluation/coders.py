@@ -1,4 +1,4 @@
-"""People and the model as coders of the same records: pairwise agreement, and which codes to settle first."""
+"""People and the model as coders of the same records: pairwise agreement, and the codes to resolve first."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ MODEL = "mechtag"
 
 @dataclass(frozen=True)
 class Coders:
-    """Who coded what.
+    """The codes of several coders.
 
     Attributes
     ----------
     names
-        Of the coders, in the order in which they first appear; the model, where it is one of them, last.
+        Names of the coders, in the order in which they first appear; the model, if included, is last.
     model : bool
         Whether the last coder is the model.
     records, keys
-        Record id of each record, or its key where no id is known; and its key, if it has one.
+        Record id of each record (its key if the id is unknown), and its key, if it has one.
     labels
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
-        1, 0, or NaN where the coder did not judge; a decision that the model left to people counts
-        by its probability.
+        1, 0, or NaN where the coder did not judge; a decision of the model that needs review
+        counts by its probability.
     probability : ndarray, shape (records, labels)
-        The model's; NaN where there is no model or it gives none.
+        Probabilities of the model; NaN if there is no model, or where it has none.
     """
 
     names: tuple[str, ...]
@@ -53,11 +53,11 @@ class Coders:
 
     @property
     def people(self) -> int:
-        """How many of the coders are people; they come first."""
+        """Number of coders who are people; they come first."""
         return len(self.names) - self.model
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Keep some of the records."""
+        """Return the codes of the selected records."""
         return Coders(
             names=self.names,
             model=self.model,
@@ -69,7 +69,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Keep the records that two people or more coded; all of them where there is none."""
+        """Return the codes of records coded by two or more people, or of all records if there are none."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -78,22 +78,22 @@ class Coders:
 def coders_of(
     codings: Iterable[Coding], labels: Sequence[str], place: str, ids: Mapping[str, str] | None = None
 ) -> Coders:
-    """Arrange the codings of any number of people.
+    """Arrange the codings of any number of people in an array.
 
     Parameters
     ----------
     labels
         Relevance first, then the labels in codebook order.
     place
-        Where the codings are from, for messages.
+        Source of the codings, for messages.
     ids
-        Record id by key, for codings that have a key alone. A key that stands beside a record id in the
-        codings themselves need not be here.
+        Record id by key, for codings that have only a key. Keys that occur with a record id in the codings
+        themselves may be omitted.
 
     Raises
     ------
     MechtagError
-        A key belongs to two records, a coder coded a label of a record twice, or has the name of the model.
+        If a key belongs to two records, or a coder coded a label of a record twice or has the model's name.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -115,7 +115,7 @@ def coders_of(
     return Coders(names, False, tuple(keys), tuple(keys.values()), tuple(labels), codes, nothing)
 
 
-# Marks a key that two records share.
+# Marks a key shared by two records.
 _AMBIGUOUS = ""
 
 
@@ -139,12 +139,12 @@ def _number(value: int | None) -> float:
 
 
 def with_model(coders: Coders, system: System) -> Coders:
-    """Add the model as one more coder of all records.
+    """Add the model as another coder of all records.
 
     Raises
     ------
     MechtagError
-        The predictions lack a record or a label.
+        If the predictions lack a record or a label.
     """
     empty = np.full((len(coders.records), len(coders.labels)), np.nan)
     judged = system.judged(coders.records, coders.labels, empty)
@@ -160,28 +160,28 @@ def with_model(coders: Coders, system: System) -> Coders:
 
 
 DIFFER = "coders differ"
-CONTRADICTED = "the model is confident of the other code"
+CONTRADICTED = "the model confidently contradicts"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Estimate how sure a model is that a code is wrong, for codes that are likely errors.
+    """Return the model's confidence that a code is wrong, for codes that are likely errors.
 
-    Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted
-    where the model, out of fold, gives the other code at least the probability that it gives it, on
-    average, to items which carry it. What a model is sure of is thus measured by the model itself, and
-    one that is timid or bold throughout doubts no more codes for it.
+    Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted if
+    the out-of-fold probability of the other code is at least its mean over the items that have that other
+    code. The threshold thus adapts to the model: one that is under- or overconfident throughout does not
+    doubt more codes for that reason.
 
     Parameters
     ----------
     code
-        Shape (items,): 1, 0, or NaN for none, which is never doubted.
+        Shape (items,): 1, 0, or NaN for no code, which is never doubted.
     probability
-        Shape (items,): of a yes; NaN where the model gives none.
+        Shape (items,): probability of yes; NaN if the model has none.
 
     Returns
     -------
     numpy.ndarray
-        Shape (items,): probability of the other code where the code is doubted, else 0.
+        Shape (items,): probability of the other code if the code is doubted, otherwise 0.
     """
     yes, no = (code == 1) & ~np.isnan(probability), (code == 0) & ~np.isnan(probability)
     doubt = np.zeros(len(code))
@@ -195,7 +195,7 @@ def confident_errors(code: Array, probability: Array) -> Array:
 
 
 def disagreement(codes: Array) -> Array:
-    """Share of the pairs of coders who differ; 0 where fewer than two judged.
+    """Return the share of coder pairs who disagree; 0 if fewer than two judged.
 
     Parameters
     ----------
@@ -209,19 +209,19 @@ def disagreement(codes: Array) -> Array:
 
 
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
-    """List the codes to settle first, the most pressing first.
+    """List the codes to resolve, most urgent first.
 
-    The score is 1 where all pairs of coders differ, or the share of the pairs that do; where nobody
-    differs, it is the probability that the model gives the other code, and only codes that
-    `confident_errors` doubts are listed. Among equals, papers with more codes to settle come first, so
-    that a paper is read once.
+    The score is the share of coder pairs who disagree. If nobody disagrees, it is the model's probability
+    of the other code, and only codes doubted by `confident_errors` are listed. Among ties, papers with
+    more codes to resolve come first, so that each paper is read only once.
 
     Parameters
     ----------
     coders
-        The model's probabilities must come from models that had not seen the records.
+        The model's probabilities must come from models not trained on the records.
     least
-        A label with fewer records that anybody coded yes is not doubted: the model cannot know it.
+        Codes of a label with fewer records coded yes by anyone are not doubted, because the model cannot
+        have learned it.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)
@@ -259,12 +259,12 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 
 
 def cells_of(first: Array, second: Array) -> Array:
-    """Find the cell of the table of two coders that each item falls into.
+    """Return the cell of two coders' contingency table into which each item falls.
 
     Parameters
     ----------
     first, second
-        Any one shape: 1, 0, or NaN for not judged; items that one of them did not judge are in no cell.
+        Same shape: 1, 0, or NaN for not judged; items not judged by both are in no cell.
 
     Returns
     -------
@@ -276,16 +276,16 @@ def cells_of(first: Array, second: Array) -> Array:
 
 
 def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Measure how far two coders agree.
+    """Compute the agreement of two coders.
 
     Parameters
     ----------
     cells
         Shape (4, records, labels): items of each record in each cell of `cells_of`.
     labels
-        The pooled figures leave relevance out: it is another question, and is answered for every record.
+        The pooled metrics exclude relevance, which is a different question, answered for every record.
     least
-        Items that at least one of the two must have coded yes, for a label to get figures.
+        Minimum number of items coded yes by at least one of the two, for a label to get metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -306,7 +306,7 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Measure how far two coders agree over all items, or say that too few were coded yes.
+    """Compute the agreement of two coders over all items, or note that too few were coded yes.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Measure how far any number of coders agree, over all labels but relevance, and label by label.
+    """Compute the agreement of any number of coders, over all labels except relevance and per label.
 
     Parameters
     ----------
@@ -341,7 +341,7 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Yield each pair of coders who judged the same item, and the kind of the pair: people first."""
+    """Yield each pair of coders who judged a common item, with the kind of pair; pairs of people come first."""
     found = [
         (one, two, "human-model" if two >= coders.people else "human-human")
         for one, two in combinations(range(len(coders.names)), 2)
@@ -351,13 +351,7 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 
 
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compare all pairs of coders, and all coders together, without the model and with it.
-
-    Parameters
-    ----------
-    coders
-        Records and their coders.
-    """
+    """Compute the agreement of all pairs of coders, and of all coders together, with and without the model."""
     section: dict[str, Any] = {
         "records": len(coders.records),
         "coders": [
@@ -392,7 +386,7 @@ def _counted(cells: Array) -> dict[str, int]:
 def _or_too_few(figures: dict[str, Estimate], positives: float, least: int) -> dict[str, Any]:
     if positives >= least:
         return _laid_out(figures)
-    note = f"too few: {int(positives)} coded yes by anyone, {least} are needed for figures"
+    note = f"too few: {int(positives)} coded yes by anyone; metrics need {least}"
     return {**_laid_out(dict.fromkeys(figures, _NO_FIGURE), explained=True), "note": note}
 
 

@@ -1,4 +1,4 @@
-"""The evaluation run: from prediction and coding files to ``simulation.json`` and the tables next to it."""
+"""Evaluate prediction and coding files: write ``metrics.json`` and the tables next to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
 
-# Prediction files of relevance, whose labels are those of the coded records.
+# Names of prediction files of relevance for the coded records begin with this.
 _RELEVANCE_PREFIX = "relevance_"
 
 
@@ -42,34 +42,34 @@ def evaluate_files(
     curve: Path | None = None,
     variations: Path | None = None,
 ) -> None:
-    """Score every system on the gold papers and write the figures.
+    """Evaluate every system on the gold papers and write the metrics.
 
     Parameters
     ----------
     predictions
-        Of the model under the transfer protocol.
+        Predictions of the model under the transfer protocol.
     gold
-        Coding matrix; notes on it are read from the YAML file of the same name, where there is one.
+        Coding matrix; notes are read from the YAML file of the same name, if there is one.
     records
         Records of the gold papers.
     output
         Metrics file; ``headline.json``, ``per_label.csv``, the comparison and the plot points
         are written next to it.
     baselines
-        Folder of further prediction files, each named by its file; ``leave_one_out`` is the other
-        protocol, those that begin with ``relevance_`` are about the coded records.
+        Folder of prediction files of other systems, named after the system; ``leave_one_out`` is the other
+        protocol, and names that begin with ``relevance_`` are predictions for the coded records.
     out_of_fold
         Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
     curve
-        Folder of prediction files for the coded records, each named by the number of papers learned
-        from; needs ``out_of_fold``.
+        Folder of prediction files for the coded records, named after the number of training papers; needs
+        ``out_of_fold``.
     variations
-        Folder of prediction files for the coded records, each named by the variation of their texts.
+        Folder of prediction files for the coded records, named after the variation of their texts.
 
     Raises
     ------
     MechtagError
-        A file is missing or faulty, or predictions lack a paper or a label.
+        If a file is missing or invalid, or predictions lack a paper or a label.
     """
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
     others = _read_folder(baselines, "baselines") if baselines else {}
@@ -100,21 +100,21 @@ def agreement_of_files(
     predictions: Path | None = None,
     records: Path | None = None,
 ) -> Agreement:
-    """Compare the coders of a table of codings, and the model with them.
+    """Compare the coders of a table of codings with one another and with the model.
 
     Parameters
     ----------
     all_keys
         Key of relevance, then the labels of the codebook.
     predictions
-        Of a model that has not learned from the records.
+        Predictions of a model that was not trained on the records.
     records
         Table in which record ids are looked up by key; ``records.parquet`` next to the predictions if it exists.
 
     Raises
     ------
     MechtagError
-        A file is faulty, the predictions lack a record or a label, or nobody and nothing can be compared.
+        If a file is invalid, the predictions lack a record or a label, or there are no two coders to compare.
     """
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():
@@ -141,7 +141,7 @@ def agreement_of_files(
 def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise MechtagError(f"{folder}: no prediction files (*.parquet) in it; run 'mechtag {command}' first")
+        raise MechtagError(f"{folder}: contains no prediction files (*.parquet); run 'mechtag {command}' first")
     return {path.stem: read_predictions(path) for path in files}
 
 
@@ -150,7 +150,7 @@ def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
     wrong = [path.name for path in files if not path.stem.isdecimal()]
     if wrong or not files:
         found = ", ".join(wrong) or "no *.parquet"
-        raise MechtagError(f"{folder}: found {found}; expected files that 'mechtag curve' wrote, such as 34.parquet")
+        raise MechtagError(f"{folder}: found {found}; expected files written by 'mechtag curve', such as 34.parquet")
     return {int(path.stem): read_predictions(path) for path in files}
 
 

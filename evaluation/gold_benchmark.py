@@ -1,4 +1,4 @@
-"""The benchmark against the gold standard: its papers, their texts, its known faults, the figures of all systems."""
+"""The gold standard benchmark: its papers, their texts, its known faults, and the metrics of all systems."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Name the text of a paper that the system saw.
+    """Return the kind of text that the system saw of a paper.
 
-    A synopsis that came with the record counts as such until another abstract, fetched or
-    exported, has taken its place.
+    A synopsis that came with the record counts as a synopsis until a fetched or exported abstract replaces it.
     """
     if record is None:
         return "none"
@@ -47,7 +46,7 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Count papers by what text of them there is."""
+    """Count papers by the kind of text available."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}
@@ -58,13 +57,13 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the faults of the gold standard, which is used as it is.
+    """Describe the faults of the gold standard, which is used without corrections.
 
     Returns
     -------
     dict
-        Column sums with the printed counts, papers without a label, columns that should
-        be empty but are not, columns that are not labels, and each fault as a sentence.
+        Column sums and printed counts, papers without a label, columns that should be empty but are not,
+        columns that are not labels, and each fault as a sentence.
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}
@@ -80,7 +79,7 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
     without = [key for key, row in ticks.items() if 0 in row and 1 not in row]
     if without:
-        faults.append(f"{_list(without)} carry none of the labels; they count as 0 throughout.")
+        faults.append(f"{_list(without)} have none of the labels; they count as 0 for every label.")
     filled = {}
     for column, why in notes.expected_empty.items():
         keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
@@ -112,7 +111,7 @@ def evaluate(
     relevance_key: str = "relevant",
     variations: Mapping[str, Sequence[Prediction]] | None = None,
 ) -> Results:
-    """Compute all accuracy figures.
+    """Compute all accuracy metrics.
 
     Parameters
     ----------
@@ -122,18 +121,18 @@ def evaluate(
         Predictions for the gold papers by name. ``transfer`` and ``leave_one_out`` are the
         model under the two protocols; every other name is a baseline.
     generator
-        Source of all resamples; the same state gives the same figures.
+        Source of all resamples; the same state yields the same results.
     variations
-        Predictions for the coded records by the variation of their texts.
+        Predictions for the coded records, by variation of their texts.
 
     Raises
     ------
     MechtagError
-        Predictions are missing for a protocol, a record or a label, or contradict themselves.
+        If predictions are missing for a protocol, a record or a label, or contradict themselves.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
-        raise MechtagError(f"no predictions of the model: one of {', '.join(PROTOCOLS)} is needed; found: {found}")
+        raise MechtagError(f"no predictions of the model; one of {', '.join(PROTOCOLS)} is required; found: {found}")
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)
     draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
@@ -143,7 +142,7 @@ def evaluate(
         sections[name] = pooled_section(judged, draws)
         labels = labels_section(judged, label_keys, draws, settings.min_positives)
         if name not in PROTOCOLS:
-            # Nobody asks for the other figures that a naive method has for each label.
+            # The other per-label metrics of a naive method are not reported.
             labels = {
                 key: {figure: own[figure] for figure in BaselineLabelFigures.model_fields}
                 for key, own in labels.items()
@@ -170,7 +169,7 @@ def evaluate(
             transfer = System("transfer", systems["transfer"])
             metrics["relevance"]["gold"] = gold_relevance(gold, transfer, coded, relevance_key)
             metrics["agreement"]["gold"] = doubted_gold(gold, transfer, label_keys, settings.min_positives)
-        # After all else is drawn, so that figures over all records do not depend on how many sets there are.
+        # Drawn last, so that metrics over all records do not depend on the number of sets.
         metrics["coded_records"]["texts"] = coded.texts()
         metrics["coded_records"]["sets"] = sets_section(coded, label_keys, relevance_key, settings, generator)
     metrics["gold_standard"] = describe_gold(gold, label_keys)

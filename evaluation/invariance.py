@@ -1,4 +1,4 @@
-"""How far decisions change when the same papers are worded a little differently."""
+"""Invariance: how much decisions change when the same papers are slightly reworded."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ def invariance_section(
     Parameters
     ----------
     predictions
-        By variation; ``AS_IT_IS`` has at least the papers of every other.
+        Predictions by variation; ``AS_IT_IS`` includes the papers of every other variation.
 
     Returns
     -------
     dict
-        By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (those whose
-        decision differs, and their share), ``mean_change`` (of their probability), ``relevance_changed``
+        By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (number
+        and share of cells whose decision differs), ``mean_change`` (of probability), ``relevance_changed``
         (papers whose decision on relevance differs), ``relevance_reversed`` (from yes to no or back).
-        A variation that changes no paper has counts of 0, and no figures.
+        A variation that changes no paper has counts of 0 and no metrics.
 
     Raises
     ------
     MechtagError
-        Predictions for the papers as they are, or for a paper or label of a variation, are missing; or a name is
-        unknown.
+        If predictions for the original papers, or for a paper or label of a variation, are missing; or if a
+        variation's name is unknown.
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
     if wrong or AS_IT_IS not in predictions:
         raise MechtagError(
             f"predictions of variations: found {', '.join(wrong) or f'none named {AS_IT_IS}'}; expected {AS_IT_IS} and "
-            f"some of {', '.join(VARIATIONS)}, as 'mechtag variations' writes them"
+            f"some of {', '.join(VARIATIONS)}, as written by 'mechtag variations'"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])
     return {
@@ -92,7 +92,7 @@ def _distance(one: Prediction, other: Prediction) -> float:
 
 
 def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.Generator) -> dict[str, Estimate]:
-    """Compute the shares with their intervals, by drawing whole papers."""
+    """Compute the shares with intervals from a bootstrap of whole papers."""
     papers = len(changed)
     if not papers:
         return dict.fromkeys(("changed", "mean_change"), Estimate(None, None, None, None, 0))
@@ -103,6 +103,7 @@ def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.
 
     found = {name: one[0] for name, one in bootstrap(means, draw_resamples(papers, resamples, 0, generator)).items()}
     if found["changed"].value in (0, 1):
-        # No resample differs from these; as a share of papers, of which there are fewer than of cells, it may.
+        # A share of 0 or 1 is the same in every resample, so the interval is computed as for a share of
+        # papers, which are fewer than cells.
         found["changed"] = of_papers(found["changed"], papers)
     return {name: replace(one, p_value=None) for name, one in found.items()}

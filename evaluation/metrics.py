@@ -1,10 +1,9 @@
-"""Figures of agreement between a system and people, for many resamples at once.
+"""Metrics of agreement between a system and people, for many resamples at once.
 
-Every function takes what was judged and a stack of resamples, and returns one figure a
-resample. The plain figure is that of the one resample in which each paper counts once, so
-figures, intervals and p-values come from the same lines. Not judged (NaN) is left out, never
-taken for no. A figure that has no meaning, such as the precision of a label never suggested,
-is NaN; `UNDEFINED` says why in words.
+Every function takes the judgements and a stack of resamples, and returns one value per resample. The value
+itself is that of the single resample in which each paper counts once, so values, intervals and p-values
+come from the same code. Not judged (NaN) is excluded and never counts as no. An undefined metric, such as
+the precision of a label that was never suggested, is NaN; `UNDEFINED` has the reasons.
 """
 
 from __future__ import annotations
@@ -20,57 +19,57 @@ from mechtag.evaluation.agreement import alpha_from_coincidences, cohen_kappa, r
 
 UNDEFINED: Mapping[str, str] = {
     "precision": "the label was suggested for no paper",
-    "recall": "no paper carries the label",
-    "f1": "no paper carries the label and none was suggested",
-    "specificity": "every paper carries the label",
-    "kappa": "people and the system say the same of every paper, so chance cannot be told from agreement",
-    "mcc": "people or the system say the same of every paper",
-    "roc_auc": "all papers or none carry the label, so there is nothing to tell apart",
-    "average_precision": "no paper or sentence carries the label",
-    "brier": "the system gives no probabilities",
-    "across_auc": "no label has both papers that carry it and papers that do not",
-    "within_auc": "no paper carries some of the labels but not others",
-    "macro_f1": "no label is carried by or suggested for any paper",
-    "micro_f1": "no label is carried by or suggested for any paper",
-    "macro_average_precision": "no label is carried by any paper",
+    "recall": "no paper has the label",
+    "f1": "no paper has the label and it was never suggested",
+    "specificity": "every paper has the label",
+    "kappa": "all codes are the same, so agreement by chance cannot be separated",
+    "mcc": "people or the system give every paper the same answer",
+    "roc_auc": "all papers or none have the label",
+    "average_precision": "no paper or sentence has the label",
+    "brier": "the system has no probabilities",
+    "across_auc": "no label has both papers with it and papers without it",
+    "within_auc": "every paper has either all of the labels or none",
+    "macro_f1": "no paper has any label, and none was suggested",
+    "micro_f1": "no paper has any label, and none was suggested",
+    "macro_average_precision": "no paper has any label",
     "alpha": "only one code was ever used",
     "subset_accuracy": "nothing was judged",
     "hamming_loss": "nothing was judged",
     "referred": "nothing was judged",
     "yes_right": "no label was decided yes",
     "no_right": "no label was decided no",
-    "precision_at_1": "no sentence carries any label",
-    "chance": "no sentence carries any label",
+    "precision_at_1": "no sentence has any label",
+    "chance": "no sentence has any label",
     "agreement": "no item was judged by both",
-    "cohen_kappa": "both coders always say the same, so chance cannot be told from agreement",
+    "cohen_kappa": "all codes are the same, so agreement by chance cannot be separated",
     "pabak": "no item was judged by both",
     "gwet_ac1": "no item was judged by two coders",
     "krippendorff_alpha": "only one code was ever used",
     "fleiss_kappa": "only one code was ever used",
 }
 
-# Figures that few papers make too high, in the sample and in every resample once more.
+# Metrics that are biased upwards with few papers, in the sample and once more in every resample.
 BIASED = ("average_precision", "macro_average_precision")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What people coded and what a system said; every array has shape (papers, labels).
+    """Human codes and a system's predictions; every array has shape (papers, labels).
 
     Attributes
     ----------
     truth
         1, 0, or NaN for not judged.
     score
-        Orders papers within a label; finite.
+        Ranks papers within a label; finite.
     probability
-        NaN where the system gives none.
+        NaN if the system has none.
     decided
-        Whether the label counts as suggested; a referred one counts by its probability.
+        Whether the label counts as suggested; if it needs review, its probability decides.
     referred
-        Whether the decision was left to a person.
+        Whether the decision needs review by a person.
     threshold
-        Probability from which the label counts as suggested; NaN where the system gives none.
+        Lowest probability at which the label counts as suggested; NaN if the system has none.
     """
 
     truth: Array
@@ -90,7 +89,7 @@ class Resamples:
     weight
         Shape (resamples, papers): how often a paper was drawn.
     truth
-        Shape (resamples, papers, labels), or (1, papers, labels) where all share it.
+        Shape (resamples, papers, labels), or (1, papers, labels) if all resamples share it.
     """
 
     weight: Array
@@ -98,12 +97,12 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Weight of each paper that carries the label, else 0; (resamples, papers, labels)."""
+        """Return the weight of each paper that has the label, otherwise 0; (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Weight of each paper that does not carry the label, else 0; (resamples, papers, labels)."""
+        """Return the weight of each paper that does not have the label, otherwise 0; (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
@@ -124,9 +123,9 @@ def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, 
 
 
 def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Array]:
-    """Compute ROC AUC and average precision of one label.
+    """Compute the ROC AUC and average precision of one label.
 
-    Equal scores count one half in the AUC and as one step in average precision, as in
+    Ties count one half in the AUC and as one step in average precision, as in
     scikit-learn's ``roc_auc_score`` and ``average_precision_score``.
 
     Parameters
@@ -134,7 +133,7 @@ def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Arra
     score
         Shape (papers,).
     positive, negative
-        Shape (resamples, papers): weights of papers that carry the label and that do not.
+        Shape (resamples, papers): weights of papers with and without the label.
 
     Returns
     -------
@@ -143,7 +142,7 @@ def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Arra
     """
     order = np.argsort(score, kind="stable")
     starts = np.unique(score[order], return_index=True)[1]
-    # Weights a distinct score, from the lowest up.
+    # Sum of the weights per distinct score, in ascending order.
     hits = np.add.reduceat(positive[:, order], starts, axis=1)
     misses = np.add.reduceat(negative[:, order], starts, axis=1)
     below = misses.cumsum(axis=1) - misses / 2
@@ -155,7 +154,7 @@ def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Arra
 
 
 def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute every figure of single labels.
+    """Compute all metrics of single labels.
 
     Returns
     -------
@@ -184,9 +183,9 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
-    """Average a figure over the labels chosen; NaN where it is undefined for one of them.
+    """Average a metric over the chosen labels; NaN if it is undefined for one of them.
 
-    Which labels count is fixed beforehand, so that all resamples average over the same ones.
+    The labels are fixed beforehand, so that all resamples average over the same labels.
 
     Parameters
     ----------
@@ -201,7 +200,7 @@ def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
 
 
 def midranks(score: Array, weight: Array) -> Array:
-    """Rank papers by score within each label; equal scores share the middle rank.
+    """Rank papers by score within each label; ties share the middle rank.
 
     Parameters
     ----------
@@ -214,7 +213,7 @@ def midranks(score: Array, weight: Array) -> Array:
     -------
     numpy.ndarray
         Shape (resamples, papers, labels): weight of the papers below, plus half the weight of
-        those level. Multiples of one half, so that equal ranks compare equal.
+        those tied. Values are multiples of one half, so that equal ranks compare equal.
     """
     ranks = np.empty((len(weight), *score.shape))
     for label in range(score.shape[1]):
@@ -227,10 +226,10 @@ def midranks(score: Array, weight: Array) -> Array:
 
 
 def within_auc(judged: Judged, samples: Resamples) -> Array:
-    """Tell how well a system picks the right labels of a paper, whatever papers it ranks high.
+    """Measure how well a system picks the right labels of a paper, regardless of which papers it ranks high.
 
-    The probability that a label the paper carries outranks one that it does not, for a
-    pair drawn from all such pairs of all papers; equal ranks count one half. A paper with
+    The probability that a label the paper has outranks one it does not have, for a pair drawn from all
+    such pairs of all papers; ties count one half. A paper with
     more pairs weighs more. Scores are first turned into ranks over papers within each
     label, so that a label with high scores throughout gains nothing. Chance is 0.5.
 
@@ -257,11 +256,10 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
 def example_f1(judged: Judged, samples: Resamples) -> Array:
     """Compute example-based F1: the harmonic mean of precision and recall, each averaged over papers.
 
-    The precision of a paper is the share of its suggested labels that it carries (0 where none
-    was suggested), its recall the share of the labels it carries that were suggested; a paper
-    that carries no label has no recall and is left out. So the BLUE benchmark scores documents
-    of the Hallmarks of Cancer (Peng et al. 2019, doi:10.18653/v1/W19-5006), all of which carry one.
-    The figure is 0 where nothing that was suggested is right.
+    The precision of a paper is the share of its suggested labels that are right (0 if none was suggested);
+    its recall is the share of its labels that were suggested. A paper without labels has no recall and is
+    omitted. The BLUE benchmark scores documents of the Hallmarks of Cancer this way (Peng et al. 2019,
+    doi:10.18653/v1/W19-5006), all of which have a label. The result is 0 if no suggested label is right.
 
     Returns
     -------
@@ -280,17 +278,17 @@ def example_f1(judged: Judged, samples: Resamples) -> Array:
 
 
 def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute every figure over all labels.
+    """Compute all metrics over all labels.
 
     Returns
     -------
     dict
         Each (resamples,). ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
-        over the labels for which the figure has a meaning in the whole sample; ``micro_f1``,
+        over the labels for which the metric is defined in the whole sample; ``micro_f1``,
         ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` take each paper and label as one
         item; ``subset_accuracy`` is the share of papers with every label right; ``yes_right``
-        and ``no_right`` are the shares of yes and of no that people say too, where nothing was
-        referred.
+        and ``no_right`` are the shares of yes and no decisions that people agree with, excluding decisions
+        that need review.
     """
     whole = label_figures(judged, as_it_is(judged.truth))
     figures = label_figures(judged, samples)

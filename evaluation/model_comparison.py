@@ -1,4 +1,4 @@
-"""Two systems on the same papers: the difference of each figure, and whether one is not worse."""
+"""Compare two systems on the same papers: the difference of each metric, and whether one is not worse."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from mechtag.evaluation.resampling import Draws, Statistic, draw_resamples, inte
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 
 RELEVANCE_AUC = "relevance_auc"
-# What there is to compare beside the ranking of relevance; in the figures of one label this is roc_auc.
+# Name of the ranking metric of relevance, in addition to the pooled metrics; for one label it is roc_auc.
 _LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of the model in use and of its challenger.
+    """A metric of the champion and of its challenger.
 
     Attributes
     ----------
     champion, challenger, difference
-        ``None`` where the figure has no meaning on these papers; ``difference`` is challenger less champion.
+        ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
     ci_low, ci_high
-        Of the difference: expanded percentile interval, 95%, over resamples of papers that both systems share.
+        95% interval of the difference: expanded percentile, over the same resamples of papers for both systems.
     """
 
     figure: str
@@ -44,8 +44,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether the challenger may take the place of the champion, and why."""
+class PromotionVerdict:
+    """Whether the challenger may replace the champion, and the reasons."""
 
     promote: bool
     reasons: tuple[str, ...]
@@ -60,24 +60,24 @@ def compare_systems(
     settings: RetrainSettings,
     generator: np.random.Generator,
 ) -> list[Difference]:
-    """Compare two systems on papers that neither has learned from.
+    """Compare two systems on papers that neither was trained on.
 
     Parameters
     ----------
     champion, challenger
         Predictions for every record of ``coded`` and every label.
     labels
-        Those that both know.
+        Labels that both systems know.
 
     Returns
     -------
     list of Difference
-        First `RELEVANCE_AUC`, then `simulation.pooled_figures`.
+        First `RELEVANCE_AUC`, then `metrics.pooled_figures`.
 
     Raises
     ------
     MechtagError
-        A prediction is missing, or the settings name a figure that there is not.
+        If a prediction is missing, or the settings name an unknown metric.
     """
     ids = [record.record.record_id for record in coded]
     relevant = np.array([[float(record.relevant)] for record in coded])
@@ -89,7 +89,7 @@ def compare_systems(
     names = [each.figure for each in found]
     if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
         raise MechtagError(
-            f"retrain.margins: {unknown[0]!r} is not a figure that is better when higher; "
+            f"retrain.margins: {unknown[0]!r} is not a metric for which higher is better; "
             f"expected one of {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
         )
     return found
@@ -124,16 +124,16 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> Verdict:
-    """Apply the rule that was set beforehand: no figure chosen may be lower by its margin or more, on any set.
+def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
+    """Apply the promotion rule: no chosen metric may be lower by its margin or more, on any set of papers.
 
-    That is asked of the lower end of the interval. A figure that has no meaning on some papers
-    is passed over; where none has on any, nothing is known, and the champion stays.
+    The lower end of the interval of the difference must be above minus the margin. A metric that is undefined on a set
+    is skipped; if none is defined on any set, the champion stays.
 
     Parameters
     ----------
     papers
-        By the name of a set of papers, what the comparison on it gave.
+        Differences by name of a set of papers.
     """
     reasons, passed = [], []
     for name, differences in papers.items():
@@ -150,23 +150,23 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
                 f"{each.difference:+.3f} (95% interval {each.ci_low:+.3f} to {each.ci_high:+.3f}): "
                 f"{'not worse' if passed[-1] else 'may be worse'} by more than {margin}"
             )
-    return Verdict(bool(passed) and all(passed), tuple(reasons))
+    return PromotionVerdict(bool(passed) and all(passed), tuple(reasons))
 
 
 def write_comparison(
     folder: Path,
     heading: Mapping[str, Any],
     papers: Mapping[str, Sequence[Difference]],
-    verdict: Verdict,
+    verdict: PromotionVerdict,
 ) -> None:
-    """Write ``comparison.json`` and, to read, ``comparison.md``.
+    """Write ``comparison.json``, and ``comparison.md`` for people.
 
     Parameters
     ----------
     heading
-        What was compared; first in both files.
+        Description of what was compared; written first in both files.
     papers
-        By the name of a set of papers, what the comparison on it gave.
+        Differences by name of a set of papers.
     """
     sets = {name: [asdict(each) for each in differences] for name, differences in papers.items()}
     content = {**heading, "promoted": verdict.promote, "reasons": list(verdict.reasons), "papers": sets}

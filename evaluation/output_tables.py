@@ -1,4 +1,4 @@
-"""Files next to ``simulation.json``: figures of each label, every prediction with its code, plot points."""
+"""Files next to ``metrics.json``: metrics per label, every prediction with its code, plot points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, LabelFigure
 from mechtag.evaluation.sections import risk_by_coverage
 from mechtag.pipeline.annotations.gold_table import GoldStandard
 
-# Points of a reliability curve: with some 240 judgements each is a mean of about 50.
+# Number of points of a reliability curve; with about 240 judgements each is a mean of about 50.
 _BINS = 5
 
 
@@ -29,10 +29,10 @@ def write_outputs(
     gold: GoldStandard,
     systems: Mapping[str, Sequence[Prediction]],
 ) -> None:
-    """Write the tables and plot points that go with ``simulation.json``.
+    """Write the tables and plot points that go with ``metrics.json``.
 
-    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each protocol
-    there is; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
+    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each available
+    protocol; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
@@ -47,7 +47,7 @@ def write_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write one row a protocol and label: counts, then each figure with its interval."""
+    """Write one row per protocol and label: counts, then each metric with its interval."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
@@ -63,7 +63,7 @@ def write_per_label(path: str | Path, results: Results) -> None:
 
 
 def write_predictions_vs_gold(path: str | Path, gold: GoldStandard, label_keys: Sequence[str], system: System) -> None:
-    """Write every paper and label of the gold standard, with what people coded and what the system said."""
+    """Write the human code and the system's prediction for every paper and label of the gold standard."""
     header = ["key", "paper", "text", "label", "human", "score", "probability", "threshold", "decision"]
     codes = {label: gold.matrix.values(label) for label in label_keys}
     rows: list[list[Any]] = []
@@ -94,8 +94,8 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    The first two have one curve a protocol and label, where some papers carry the label and
-    some do not; the others have one a protocol, over all labels, for systems with probabilities.
+    The first two have one curve per protocol and label, if some papers have the label and some do not;
+    the others have one per protocol, over all labels, for systems with probabilities.
     """
     roc: list[list[Any]] = []
     precision_recall: list[list[Any]] = []
@@ -121,7 +121,7 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 
 
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
-    """Mean probability, share that people ticked, and number of judgements, in bins of equal number."""
+    """Return mean probability, share ticked by people, and number of judgements, in bins of equal size."""
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]
     order = np.argsort(probability, kind="stable")
@@ -137,7 +137,7 @@ def _with_interval(figure: Figure) -> list[float | None]:
 
 
 def write_learning(path: Path, results: Results) -> None:
-    """Write one row a number of papers learned from: each figure of the learning curve with its interval."""
+    """Write the learning curve: one row per number of training papers, each metric with its interval."""
     header = ["papers"]
     for name in LearningStep.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]

@@ -14,20 +14,20 @@ from mechtag.evaluation.metrics import Judged
 
 
 class System:
-    """The predictions of one system, found by record and label.
+    """The predictions of one system, indexed by record and label.
 
     Parameters
     ----------
     name
         Name in messages.
     predictions
-        May hold further records and labels than are asked for.
+        May include records and labels that are not evaluated.
 
     Raises
     ------
     MechtagError
-        A record and label appears twice, a score is not finite, or a referred label has no
-        probability and threshold to count it by.
+        If a record and label appears twice, a score is not finite, or a decision that needs review has no
+        probability or threshold.
     """
 
     def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:
@@ -46,13 +46,13 @@ class System:
             self._rows[row.record_id, row.label] = row
 
     def row(self, record_id: str, label: str) -> Prediction:
-        """Find one prediction; a `MechtagError` says which one is missing."""
+        """Return one prediction; raise `MechtagError` if it is missing."""
         try:
             return self._rows[record_id, label]
         except KeyError:
             raise MechtagError(
                 f"predictions of {self.name}: none for record {record_id}, label {label}; "
-                "every label of the codebook is needed for every record evaluated; tag again with this codebook"
+                "every evaluated record needs every label of the codebook; tag again with this codebook"
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
@@ -79,7 +79,7 @@ class System:
 
 
 def decided(row: Prediction) -> bool:
-    """Whether the label counts as suggested; a referred one does from its threshold up."""
+    """Return whether the label counts as suggested; if it needs review, whether it reaches its threshold."""
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold
     return row.decision == "yes"

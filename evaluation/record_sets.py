@@ -1,6 +1,6 @@
-"""Figures of each set of coded records on its own, with synopses, journal prose and hard papers kept apart.
+"""Metrics of each set of coded records, which separate synopses, journal prose and hard papers.
 
-A set is a file of coded records, or what 'mechtag retrain' added.
+A set is a file of coded records, or the records added by 'mechtag retrain'.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 _RANKED = ("across_auc", "within_auc", "kappa")
 _DECIDED = ("yes_right", "yes_found", "kept")
 _OVER_ALL = ("macro_average_precision", "across_auc", "within_auc")
-_UNKNOWN = "nobody said which records are hard"
-# What each figure of relevance must have enough of.
+_UNKNOWN = "it is not recorded which records are hard"
+# The kind of record that each metric of relevance needs enough of.
 _WORDS = {
     "roc_auc": "irrelevant records",
     "roc_auc_hard": "hard irrelevant records",
@@ -47,7 +47,7 @@ def sets_section(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compute the figures of each set, in the order of the records.
+    """Compute the metrics of each set, in the order of the records.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def sets_section(
             "texts": texts,
             "records": len(own.records),
             "relevant": sum(record.relevant for record in own.records),
-            # If nobody said which are hard, their number is unknown, not 0.
+            # If it is not recorded which are hard, their number is unknown, not 0.
             "hard": None if all(known is None for known in hard) else sum(known is True for known in hard),
             "relevance": _relevance(own, relevance_key, draws, settings.min_positives),
             "mechanisms": _mechanisms(own, labels, settings, generator),
@@ -81,7 +81,7 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Ranking and decisions of relevance, with hard and easy irrelevant records apart."""
+    """Compute ranking and decisions of relevance, with hard and easy irrelevant records separated."""
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
     score = np.array([row.score for row in rows])
@@ -123,20 +123,20 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Say why there is no figure if there are too few records."""
+    """Return the reason for a missing metric if there are too few records."""
     count = int(rows.sum())
-    return f"too few: {count} {what}, {least} are needed for the figure" if count < least else None
+    return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
 
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Figures over all labels on the relevant papers of a set, which alone are coded with them."""
+    """Compute metrics over all labels on the relevant papers of a set; only these are coded with labels."""
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
     if papers < settings.min_positives:
-        why = f"too few: {papers} relevant records, {settings.min_positives} are needed for the figure"
+        why = f"too few: {papers} relevant records; the metric needs {settings.min_positives}"
         return {"papers": papers, **_laid_out(dict.fromkeys(names, _NO_FIGURE), dict.fromkeys(names, why))}
     judged = System("coded records", own.documents).judged(own.record_ids, labels, own.truth(labels))
     draws = draw_resamples(papers, settings.bootstrap, 0, generator)
@@ -156,7 +156,7 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Figures over all papers of a set, and over its sentences: those that `coded_section` gives over all sets."""
+    """Compute metrics over all papers and all sentences of a set, as `coded_section` does over all sets."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -180,7 +180,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
     evidence = evidence_section(sentences.truth, sentences.score, owner, draws)
     count = evidence["papers_and_labels"]
     if count < least:
-        why = f"too few: {count} papers and labels, {least} are needed for the figure"
+        why = f"too few: {count} papers and labels; the metric needs {least}"
         names = ("precision_at_1", "average_precision", "chance")
         evidence = {
             "papers_and_labels": count,
@@ -191,7 +191,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Share of papers or sentences that carry a label, mean over the labels that were judged."""
+    """Return the share of papers or sentences with a label, averaged over the judged labels."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]
@@ -201,7 +201,7 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """How far a second coder agrees: on relevance, on the labels of papers and on those of sentences."""
+    """Compute agreement with a second coder: on relevance, on the labels of papers, and on those of sentences."""
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)
@@ -222,7 +222,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Lay figures out with the reasons why some have no value; a figure with a reason is left out."""
+    """Convert metrics to a block; a metric with a reason for having no value is replaced by the reason."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

@@ -15,30 +15,30 @@ from mechtag.core.arrays import Array
 from mechtag.evaluation.metrics import BIASED, Judged, Resamples
 
 Statistic = Callable[[Judged, Resamples], Mapping[str, Array]]
-# Figures for a stack of weights of shape (resamples, papers): (resamples,) or (resamples, labels).
+# Function from a stack of weights, shape (resamples, papers), to metrics: (resamples,) or (resamples, labels).
 Figures = Callable[[Array], Mapping[str, Array]]
 
 CONFIDENCE = 0.95
 
-# Papers times labels times resamples held at once: some 30 MB an array.
+# Papers times labels times resamples in memory at once: about 30 MB per array.
 _BLOCK = 4_000_000
 
-# Sums of the same numbers in another order may differ in the last digits.
+# Tolerance: sums of the same numbers in different order may differ in the last digits.
 _TIE = 1e-12
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random part of the resampling, drawn once so that all systems are judged on the same resamples.
+    """The random part of resampling, drawn once so that all systems are evaluated on the same resamples.
 
     Attributes
     ----------
     weights
         Bootstrap, shape (resamples, papers): how often each paper was drawn; rows sum to the papers.
     orders
-        Permutation, shape (permutations, papers): whose coding each paper is given.
+        Permutation, shape (permutations, papers): the paper whose codes each paper receives.
     papers
-        How many papers were drawn from; fewer than there are columns, where those are parts of papers.
+        Number of papers in the sample; fewer than the columns, if columns are parts of papers.
     """
 
     weights: Array
@@ -47,7 +47,7 @@ class Draws:
 
 
 def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
-    """Draw papers with replacement, and orders of papers."""
+    """Draw bootstrap samples (papers with replacement) and permutations of papers."""
     weights = generator.multinomial(papers, np.full(papers, 1 / papers), size=bootstrap).astype(float)
     orders = generator.permuted(np.tile(np.arange(papers), (permutations, 1)), axis=1)
     return Draws(weights, orders, papers)
@@ -55,18 +55,18 @@ def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its bootstrap interval and permutation p-value.
+    """A metric with its bootstrap interval and permutation p-value.
 
     Attributes
     ----------
     value
-        ``None`` where the figure has no meaning in the sample.
+        ``None`` if the metric is undefined in the sample.
     ci_low, ci_high
-        95% interval; ``None`` where most resamples were dropped.
+        95% interval; ``None`` if most resamples were dropped.
     p_value
-        ``None`` where the figure was not permuted.
+        ``None`` if no permutation test was done.
     dropped
-        Resamples in which the figure had no meaning; they are not in the interval.
+        Number of resamples in which the metric is undefined; the interval excludes them.
     """
 
     value: float | None
@@ -77,11 +77,11 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Share of resamples to leave out on each side: a little less than 2.5%, because papers are few.
+    """Return the share of resamples to cut off on each side: slightly less than 2.5%, because papers are few.
 
-    Percentile intervals are too short by sqrt((n - 1) / n), and by as much as the normal distribution is
-    shorter than Student's t. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1) takes
-    percentiles further out to make up for both.
+    Percentile intervals are too short by the factor sqrt((n - 1) / n) and by the ratio of normal to Student's t
+    quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to
+    correct for both.
     """
     if papers < 2:
         return 0.0
@@ -90,17 +90,17 @@ def tail(papers: int) -> float:
 
 
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Take the expanded percentile interval, and count the undefined resamples left out of it.
+    """Return the expanded percentile interval, and the number of undefined resamples excluded from it.
 
-    No interval is given where more than half of the resamples are undefined, for what is
-    left then says more about the resamples than about the papers.
+    There is no interval if more than half of the resamples are undefined, because the rest would say more
+    about the resamples than about the papers.
 
     Parameters
     ----------
     resampled
-        The figure in each resample; NaN where it has no meaning.
+        The metric in each resample; NaN where it is undefined.
     papers
-        How many papers were drawn from; see `tail`.
+        Number of papers in the sample; see `tail`.
     """
     defined = resampled[~np.isnan(resampled)]
     dropped = len(resampled) - len(defined)
@@ -112,12 +112,12 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 
 
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Interval of a share that the bootstrap makes too high, with that bias taken off.
+    """Return the interval of a share whose bootstrap is biased upwards, corrected for that bias.
 
-    On the logit scale: what the resamples lie above the figure on average is taken off the figure once,
-    and Student's t times their spread goes to either side. Average precision needs it (`BIASED`): a paper
-    drawn twice stands beside its double, so every resample ranks better than the sample, which itself
-    ranks better than many papers would. Otherwise as `interval`.
+    On the logit scale, the mean excess of the resamples over the value is subtracted from the value once,
+    and the interval extends by Student's t times their standard deviation to either side. Average precision
+    needs it (`BIASED`): a paper drawn twice ranks next to its duplicate, so every resample ranks better than
+    the sample, which itself ranks better than a large sample would. Otherwise as `interval`.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:
@@ -130,14 +130,14 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
 
 
 def _logit(share: Array) -> Array:
-    """Log odds; 0 and 1, which have none, count as 0.001 and 0.999."""
+    """Return log odds; 0 and 1, whose log odds are infinite, count as 0.001 and 0.999."""
     return np.asarray(logit(np.clip(share, 0.001, 0.999)))
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of a share of papers, each counted once, by that of Wilson (1927).
+    """Replace the interval of a share of papers, each counted once, by the Wilson (1927) interval.
 
-    A share of 0 or 1 is the same in every resample; the bootstrap would say that it is certain.
+    A share of 0 or 1 is the same in every resample, so a bootstrap interval would have no width.
 
     Parameters
     ----------
@@ -152,9 +152,9 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def permutation_p(value: float | None, null: Array) -> float | None:
-    """Share of permutations at least as good, the sample itself counted as one: (1 + b) / (1 + n).
+    """Return the share of permutations at least as good, counting the sample as one: (1 + b) / (1 + n).
 
-    Phipson and Smyth (2010), doi:10.2202/1544-6115.1585. One-sided: more is better.
+    Phipson and Smyth (2010), doi:10.2202/1544-6115.1585. One-sided: higher is better.
     """
     null = null[~np.isnan(null)]
     if value is None or not len(null):
@@ -174,7 +174,7 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
 
 
 def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Compute figures in resamples of the papers: (resamples,) or (resamples, labels).
+    """Compute metrics in resamples of the papers: (resamples,) or (resamples, labels).
 
     Parameters
     ----------
@@ -188,17 +188,17 @@ def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, 
 def estimates(
     statistic: Statistic, judged: Judged, draws: Draws, permuted: tuple[str, ...] = ()
 ) -> dict[str, list[Estimate]]:
-    """Compute figures with bootstrap intervals and, for some, permutation p-values.
+    """Compute metrics with bootstrap intervals and, for some, permutation p-values.
 
-    A permutation gives each paper the whole coding of another, which keeps how often labels
-    are carried and which go together, and cuts every tie between texts and codes.
+    A permutation assigns each paper all codes of another, which preserves label frequencies and
+    co-occurrences but removes every relation between texts and codes.
 
     Parameters
     ----------
     statistic
-        Gives each figure for a stack of resamples: (resamples,) or (resamples, labels).
+        Function that returns each metric for a stack of resamples: (resamples,) or (resamples, labels).
     permuted
-        Figures that get a p-value.
+        Names of the metrics that get a p-value.
 
     Returns
     -------
@@ -220,12 +220,12 @@ def estimates(
 
 
 def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> dict[str, list[Estimate]]:
-    """Compute figures of the sample, with their intervals.
+    """Compute metrics of the sample, with their intervals.
 
     Parameters
     ----------
     biased
-        Figures that get the `corrected_interval`.
+        Names of the metrics that get the `corrected_interval`.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""The accuracy figures of an evaluation: the content of ``simulation.json``, and the words that people read for it.
+"""The figures of an evaluation: the content of ``metrics.json``, and the display names of figures.
 
-A figure is a field of a block, so the fields are the vocabulary of figure names; its type carries its `Words`.
-A field that is not set is not written: a figure without a permutation test has no ``p_value``, for example.
-In every block, ``undefined`` says why figures have no value, and ``dropped_resamples`` how many resamples an
-interval lacks, by the name of the figure.
+A figure is a field of a block, so the fields are the vocabulary of figure names; its type has its `Words`.
+A field that is not set is not written: for example, a figure without a permutation test has no ``p_value``.
+In every block, ``undefined`` has the reasons why figures have no value, and ``dropped_resamples`` the number
+of resamples excluded from an interval, both by figure name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 
-#: What reports call each kind of text, one and many.
+#: Name of each kind of text in reports, singular and plural.
 KINDS = {
     "synopses": ("synopsis of an abstract in other words", "synopses of abstracts in other words"),
     "invented": ("invented abstract", "invented abstracts"),
@@ -31,14 +31,14 @@ PROTOCOLS = ("transfer", "leave_one_out")
 
 @dataclass(frozen=True)
 class Words:
-    """What people read for a figure.
+    """Display names of a figure.
 
     Attributes
     ----------
     column
         Heading of a column.
     narrow, full
-        The same in a narrow table, and where there is room to say more; by default ``column``.
+        Names for a narrow table, and where there is more room; by default ``column``.
     """
 
     column: str
@@ -51,20 +51,20 @@ class Words:
 
 
 def describe_texts(texts: Mapping[str, int]) -> str:
-    """Say that figures rest on synopses or invented texts; empty where they do not, or nobody said.
+    """Return a note if metrics are based on synopses or invented texts; ``""`` if not, or if unknown.
 
     Parameters
     ----------
     texts
-        How many records there are of each of ``KINDS``.
+        Number of records of each of ``KINDS``.
     """
     if not texts.get("synopses") and not texts.get("invented"):
         return ""
     parts = [f"{texts[kind]} {KINDS[kind][texts[kind] != 1]}" for kind in KINDS if texts.get(kind)]
     listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
     if texts.get("published") or texts.get("unknown"):
-        return f"The texts are {listed}. On published abstracts alone the figures may differ."
-    return f"The texts are {listed}. None is a published abstract, and on those the figures may be lower."
+        return f"The texts are {listed}. On published abstracts alone the results may differ."
+    return f"The texts are {listed}. None is a published abstract; on published abstracts the results may be worse."
 
 
 class Block(BaseModel):
@@ -74,7 +74,7 @@ class Block(BaseModel):
 
     @classmethod
     def words(cls) -> dict[str, Words]:
-        """Words of each figure of the block, by its name, in the order of the file."""
+        """Return the display names of the block's figures, by figure name, in file order."""
         return {
             name: words
             for name, field in cls.model_fields.items()
@@ -90,12 +90,12 @@ class Block(BaseModel):
         return found
 
     def content(self) -> dict[str, Any]:
-        """Lay the block out as the file has it."""
+        """Return the block as written to the file."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Figure(Block):
-    """A number with its 95% interval; ``None`` where it has no meaning, and ``p_value`` where it was not permuted."""
+    """A number with its 95% interval; ``None`` if undefined; ``p_value`` only if there was a permutation test."""
 
     value: float | None
     ci_low: float | None
@@ -149,7 +149,7 @@ _MeanChange: TypeAlias = Annotated[Figure, Words("mean change of probability")]
 
 
 class Coverage(Block):
-    """Papers of the gold standard by the text of them that there is."""
+    """Number of gold standard papers by the kind of text available."""
 
     abstract: int
     synopsis: int
@@ -157,13 +157,13 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Say how many papers were read as synopses; empty for none."""
+        """Return a sentence on how many papers were read as synopses; ``""`` for none."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only
         return (
-            f"For {self.synopsis} of the {papers} papers that were read, the text is a synopsis in other words, "
-            "not the published abstract; on the abstracts themselves the figures may differ."
+            f"For {self.synopsis} of the {papers} papers that were read, the text is a reworded synopsis, "
+            "not the published abstract; on the published abstracts the results may differ."
         )
 
 
@@ -185,7 +185,7 @@ class Pooled(Block):
 
 
 class Confusion(Block):
-    """Decisions by what people coded."""
+    """Decisions by human code."""
 
     tp: int
     fp: int
@@ -194,7 +194,7 @@ class Confusion(Block):
 
 
 class LabelFigures(Block):
-    """Counts of a label, and its figures; ``note`` says why there are none."""
+    """Counts and figures of a label; ``note`` is the reason if there are no figures."""
 
     papers: int
     support: int
@@ -216,7 +216,7 @@ class LabelFigures(Block):
 
 
 class BaselineLabelFigures(Block):
-    """The figures of a label that a naive method is compared by."""
+    """The figures of a label for a naive method."""
 
     f1: _F1
     roc_auc: _RocAuc
@@ -253,14 +253,14 @@ class SystemFigures(Block):
 
 
 class SentenceFigures(Block):
-    """How well sentences are ranked, over all labels."""
+    """Ranking of sentences, over all labels."""
 
     macro_average_precision: _MacroPrecision
     across_auc: _Across
 
 
 class SentenceLabel(Block):
-    """How well sentences are ranked for a label; ``note`` says why there are no figures."""
+    """Ranking of sentences for a label; ``note`` is the reason if there are no figures."""
 
     support: int
     prevalence: float | None
@@ -282,7 +282,7 @@ class Sentences(Block):
 
 
 class EvidenceFigures(Block):
-    """How well the sentences of a paper are ranked for a label that it carries."""
+    """Ranking of the sentences of a paper for the labels that it has."""
 
     papers_and_labels: int
     precision_at_1: _TopSentence
@@ -293,7 +293,7 @@ class EvidenceFigures(Block):
 
 
 class Decisions(Block):
-    """Records by the decision on their relevance."""
+    """Number of records by decision on relevance."""
 
     yes: int
     refer: int
@@ -301,7 +301,7 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Decisions on relevance by what people coded."""
+    """Decisions on relevance by human code."""
 
     relevant: Decisions
     irrelevant: Decisions
@@ -361,7 +361,7 @@ class SetSentences(Block):
 
 
 class PairAgreement(Block):
-    """Agreement of two coders; ``note`` says why there are no figures."""
+    """Agreement of two coders; ``note`` is the reason if there are no figures."""
 
     n: int
     both_yes: int
@@ -418,7 +418,7 @@ class CodedRecords(Block):
 
 
 class LearningStep(Block):
-    """Figures of a model that learned from so many papers."""
+    """Figures of a model trained on a number of papers."""
 
     papers: int
     across_auc: _Across
@@ -444,7 +444,7 @@ class GoldRelevance(Block):
 
 
 class Relevance(Block):
-    """Relevance of all coded records, of naive methods, and of the gold papers."""
+    """Relevance: figures on all coded records, of naive methods, and on the gold papers."""
 
     coded_records: LabelFigures
     baselines: dict[str, LabelFigures]
@@ -470,7 +470,7 @@ class CoderPair(Block):
 
 
 class CoderGroupLabel(Block):
-    """Agreement of several coders on a label; ``note`` says why there are no figures."""
+    """Agreement of several coders on a label; ``note`` is the reason if there are no figures."""
 
     n: int
     fleiss_kappa: _FleissKappa
@@ -493,7 +493,7 @@ class CoderGroup(Block):
 
 
 class OpenCode(Block):
-    """A code to settle."""
+    """A code to resolve."""
 
     record_id: str
     key: str | None
@@ -505,7 +505,7 @@ class OpenCode(Block):
 
 
 class Agreement(Block):
-    """Agreement of people with one another and with the model, and the codes to settle first."""
+    """Agreement of people with one another and with the model, and the codes to resolve first."""
 
     records: int
     coders: tuple[Coder, ...]
@@ -517,7 +517,7 @@ class Agreement(Block):
 
 
 class ColumnSum(Block):
-    """Ticks of a column, and how many the publication counts."""
+    """Number of ticks in a column, and the number stated in the publication."""
 
     counted: int
     printed: int | None
@@ -537,7 +537,7 @@ class GoldStandard(Block):
 
 
 class Resampling(Block):
-    """Numbers of resamples, and the papers that must carry a label for it to get figures."""
+    """Numbers of resamples, and the minimum number of papers with a label for it to get figures."""
 
     bootstrap: int
     permutations: int
@@ -545,7 +545,7 @@ class Resampling(Block):
 
 
 class Variation(Block):
-    """Decisions that change when the texts of papers vary."""
+    """Changes of decisions when papers are reworded."""
 
     papers: int
     cells: int
@@ -557,7 +557,7 @@ class Variation(Block):
 
 
 class Results(Block):
-    """The content of ``simulation.json``; a block that was not measured is not set."""
+    """The content of ``metrics.json``; a block that was not measured is not set."""
 
     coverage: Coverage | None = None
     transfer: SystemFigures | None = None
@@ -578,7 +578,7 @@ class Results(Block):
         Raises
         ------
         MechtagError
-            The file is missing, or this version of mechtag did not write it.
+            If the file is missing, or was not written by this version of mechtag.
         """
         content = read_json(path)
         try:
@@ -587,7 +587,7 @@ class Results(Block):
             first, count = error.errors()[0], error.error_count()
             more = f", and {count - 1} more" if count > 1 else ""
             raise MechtagError(
-                f"{path}: not the metrics that this version of mechtag writes "
+                f"{path}: not a metrics file of this version of mechtag "
                 f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}{more}); run 'mechtag evaluate' again"
             ) from None
 
@@ -612,7 +612,7 @@ class Results(Block):
         return self.coded_records.texts if self.coded_records else {}
 
     def headline(self) -> dict[str, float | None]:
-        """Choose the figures that a reader wants first, by names that can be read without the file."""
+        """Return the most important figures, by self-explanatory names."""
         found: dict[str, float | None] = {}
         if self.coverage:
             read = self.coverage.abstract + self.coverage.synopsis + self.coverage.title_only
@@ -635,7 +635,7 @@ class Results(Block):
         return found
 
     def figures(self) -> dict[str, float]:
-        """Values of all figures but those of single labels, by their dotted place in the file."""
+        """Return the values of all figures except those of single labels, by dotted path in the file."""
         return dict(_figures(self, ""))
 
 
@@ -647,7 +647,7 @@ _CODED_HEADLINE = ("across_auc", "within_auc", "macro_average_precision")
 
 
 def words_of(name: str) -> str:
-    """Write a name of the file as words."""
+    """Convert a name in the file to words."""
     return name.replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Sections of ``simulation.json``: figures with intervals and p-values, selective prediction, ranking of evidence."""
+"""Sections of ``metrics.json``: metrics with intervals and p-values, selective prediction, evidence ranking."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STEPS = 10
 
 
 def confidence(judged: Judged) -> Array:
-    """Measure how far each probability is from its threshold, as a share of the way to 0 or to 1.
+    """Return the distance of each probability from its threshold, as a share of the distance to 0 or 1.
 
     Returns
     -------
@@ -32,16 +32,16 @@ def confidence(judged: Judged) -> Array:
 
 
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
-    """Take the surest tenth of all judgements, then the surest two tenths, and so on to all of them.
+    """Return the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
 
-    Judgements that are equally sure stay together, so a step can be wider. Geifman and
-    El-Yaniv (2017) use the curve to choose what a classifier may decide.
+    The most confident judgements come first. Judgements with equal confidence stay together, so a step
+    can be wider. Geifman and El-Yaniv (2017) use the curve to choose what a classifier may decide.
 
     Returns
     -------
     list of (coverage, risk, judgements)
-        Share of the judgements taken, share of those that is wrong, and their number; empty
-        if the system has no probabilities.
+        Share of judgements included, share of those that are wrong, and their number; empty if the system
+        has no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -58,12 +58,12 @@ def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
 
 PERMUTED = ("across_auc", "within_auc", "macro_f1", "micro_f1", "kappa")
 
-# Enough to distinguish figures, and few enough to be the same on every machine.
+# Enough decimals to distinguish values, and few enough to be the same on every machine.
 _DECIMALS = 6
 
 
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
-    """Figures over all labels: ``papers``, ``pooled`` by figure, and what is undefined or was dropped."""
+    """Return metrics over all labels: ``papers``, ``pooled`` by metric, and what is undefined or was dropped."""
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
     figures["subset_accuracy"] = of_papers(figures["subset_accuracy"], judged_papers)
@@ -71,7 +71,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Figures of each label: counts always, figures only where enough papers carry the label."""
+    """Return counts of each label, and metrics if enough papers have the label."""
     figures = estimates(label_figures, judged, draws)
     tp, fp, fn, tn = (count[0] for count in confusion(judged, as_it_is(judged.truth)))
     section = {}
@@ -83,7 +83,7 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
         own["f1"] = _f1_of_papers(own["f1"], (tp + fp + fn)[column])
         note = None
         if support < min_positives:
-            note = f"too few: {support} of {papers} carry the label, {min_positives} are needed for figures"
+            note = f"too few: {support} of {papers} have the label; metrics need {min_positives}"
             own = dict.fromkeys(own, Estimate(None, None, None, None, 0))
         seen = ~np.isnan(judged.truth[:, column])
         section[label] = {
@@ -104,7 +104,7 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Compute the interval of F1 from the share tp / (tp + fp + fn) of papers, of which it is a rising function."""
+    """Compute the interval of F1 from that of the share tp / (tp + fp + fn) of papers, by the monotone relation."""
     if found.value is None:
         return found
     share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
@@ -113,7 +113,7 @@ def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
-    """Points of `sections.risk_by_coverage` as the file has them."""
+    """Return the points of `risk_by_coverage` as written to the file."""
     return [
         {"coverage": rounded(coverage), "risk": rounded(risk), "judgements": count}
         for coverage, risk, count in risk_by_coverage(judged)
@@ -121,12 +121,12 @@ def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
 
 
 def rounded(number: float | None) -> float | None:
-    """Round as all figures are; ``None`` for NaN, which JSON does not have."""
+    """Round a value for the file; return ``None`` for NaN, which JSON does not have."""
     return None if number is None or np.isnan(number) else round(number, _DECIMALS)
 
 
 def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Lay estimates out as the file has them: value, interval, p-value."""
+    """Return estimates as written to the file: value, interval, p-value."""
     return {
         name: {
             "value": rounded(found.value),
@@ -139,7 +139,7 @@ def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]
 
 
 def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Say of which figures there is no value and why, and how many resamples an interval lacks."""
+    """Return the reasons for undefined metrics, and the number of resamples excluded from each interval."""
     found: dict[str, Any] = {}
     undefined = {name: UNDEFINED[name] for name, figure in figures.items() if figure.value is None}
     dropped = {name: figure.dropped for name, figure in figures.items() if figure.dropped and figure.value is not None}
@@ -151,17 +151,17 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """How well sentences are ranked in each paper that carries a label, one entry a paper and label.
+class EvidenceRanking:
+    """Ranking of sentences in each paper that has a label, one entry per paper and label.
 
     Attributes
     ----------
     paper, label : ndarray of int, shape (pairs,)
     precision_at_1, average_precision : ndarray, shape (pairs,)
-        Equal scores at the top count by the share of them that is right.
+        Ties at the top count by the share of them that are right.
     chance : ndarray, shape (pairs,)
-        Share of the paper's sentences that carry the label: both figures of a random order,
-        the second nearly so.
+        Share of the paper's sentences with the label: the expected precision at 1 of a random order, and
+        nearly its expected average precision.
     """
 
     paper: NDArray[np.int64]
@@ -171,7 +171,7 @@ class Evidence:
     chance: Array
 
 
-def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.int64]) -> Evidence:
+def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.int64]) -> EvidenceRanking:
     """Rank the sentences of each paper by score, label by label.
 
     Parameters
@@ -179,12 +179,12 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     truth, score : ndarray, shape (sentences, labels)
         1 or 0, and the score.
     owner : sequence of int, length sentences
-        Paper of each sentence; those of a paper stand together.
+        Paper of each sentence; sentences of a paper are consecutive.
 
     Returns
     -------
-    Evidence
-        Only papers in which some sentence carries the label; those in which all do as well.
+    EvidenceRanking
+        Only papers in which at least one sentence has the label; papers in which all have it are included.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []
@@ -196,11 +196,11 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
             _, average = ranking(own, carried[None], 1 - carried[None])
             found.append((int(paper), int(label), float(carried[top].mean()), float(average[0]), float(carried.mean())))
     table = np.array(found).reshape(-1, 5)
-    return Evidence(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), *table[:, 2:].T)
+    return EvidenceRanking(table[:, 0].astype(np.int64), table[:, 1].astype(np.int64), *table[:, 2:].T)
 
 
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
-    """Mean precision at 1 and average precision over papers and labels, with intervals over papers."""
+    """Return mean precision at 1 and mean average precision over papers and labels, with intervals over papers."""
     evidence = rank_evidence(truth, score, owner)
 
     def means(weights: Array) -> dict[str, Array]:

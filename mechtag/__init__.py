@@ -1,6 +1,6 @@
 """Tag search exports for evidence reviews with the mechanisms of a codebook.
 
-The public names are in `mechtag.api`; they are imported when they are first used, so that ``import mechtag`` is quick.
+The public names are in `mechtag.api`; they are imported on first use, so that ``import mechtag`` is fast.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Project", "Records", "Tagger", "__version__", "dedupe", "evaluate", 
 
 try:
     __version__ = version("mechtag")
-except PackageNotFoundError:  # A logged model carries this package, and may run where it is not installed.
+except PackageNotFoundError:  # A logged model contains this package and may run where it is not installed.
     __version__ = "unknown"
 
 

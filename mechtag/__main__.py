@@ -1,4 +1,4 @@
-"""``python -m mechtag``."""
+"""Entry point of ``python -m mechtag``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The public Python API: read, dedupe, tag, rank, evaluate.
 
-Records and predictions are sequences of typed rows, and go to and from pandas and ``datasets``. `Tagger` follows the
-conventions of scikit-learn.
+Records and predictions are sequences of typed rows that can be converted to and from pandas and ``datasets``.
+`Tagger` follows the conventions of scikit-learn.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Records(Sequence[Record]):
     rejected
         Entries of the files that could not become a record, with the reason.
     notes
-        What else a reader of the files should know.
+        Other remarks on reading the files.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Records(Sequence[Record]):
         return dedupe(self)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row for each record; lists are tuples, and ``raw`` is left out."""
+        """Return a table with one row per record; lists become tuples, and ``raw`` is omitted."""
         import pandas as pd
 
         columns = [name for name in Record.model_fields if name != "raw"]
@@ -95,24 +95,24 @@ class Records(Sequence[Record]):
 
     @classmethod
     def from_pandas(cls, frame: pd.DataFrame) -> Records:
-        """Make records from a table.
+        """Create records from a table.
 
         Parameters
         ----------
         frame
-            Needs a column ``title``. Other columns named like a field of `Record` are used, and missing values are left
-            out. Without ``record_id``, ids are made from DOI, PubMed id, or title, year and first author.
+            Must have a column ``title``. Other columns named like a field of `Record` are used, and missing values are
+            ignored. Without ``record_id``, ids are derived from DOI, PubMed id, or title, year and first author.
 
         Raises
         ------
         MechtagError
-            There is no column ``title``, or a value does not fit its field; the message names the row.
+            If there is no column ``title``, or a value is invalid for its field; the message names the row.
         """
         return cls(_from_rows(frame.to_dict("records")))
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Records:
-        """Make records from a ``datasets.Dataset``; columns as in `from_pandas`."""
+        """Create records from a ``datasets.Dataset``; columns as in `from_pandas`."""
         return cls(_from_rows(dataset))
 
 
@@ -170,9 +170,9 @@ def read(*sources: StrPath) -> Records:
 
 
 def dedupe(records: Iterable[Record]) -> Records:
-    """Return one record for each paper: the fullest one, completed from the others.
+    """Return one record per paper: the most complete one, with gaps filled from the others.
 
-    Pairs that need a person's decision are kept apart.
+    Pairs that need a person's decision are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
 
@@ -180,7 +180,7 @@ def dedupe(records: Iterable[Record]) -> Records:
 
 
 class Predictions(Sequence[Prediction]):
-    """Predictions, one for each record and label: relevance first, then the labels in codebook order."""
+    """Predictions, one per record and label: relevance first, then the labels in codebook order."""
 
     def __init__(self, predictions: Iterable[Prediction]) -> None:
         self._predictions = tuple(predictions)
@@ -199,10 +199,10 @@ class Predictions(Sequence[Prediction]):
         return f"<Predictions: {len(self)} rows>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row for each record.
+        """Return a table with one row per record.
 
-        For each label there is its probability, ``<label>_decision`` (yes, no, or refer: needs review) and
-        ``<label>_evidence``, the strongest sentence.
+        Each label has three columns: its probability, ``<label>_decision`` (yes, no, or refer: needs review) and
+        ``<label>_evidence``, the sentence with the highest score.
         """
         import pandas as pd
 
@@ -217,7 +217,7 @@ class Predictions(Sequence[Prediction]):
         return pd.DataFrame(rows).set_index("record_id") if rows else pd.DataFrame()
 
     def to_dataset(self) -> Dataset:
-        """Return the predictions as a ``datasets.Dataset``, one row for each record and label."""
+        """Return the predictions as a ``datasets.Dataset``, one row per record and label."""
         from datasets import Dataset
 
         return Dataset.from_list([row.model_dump(mode="json") for row in self])
@@ -232,7 +232,7 @@ def _encoder(settings: EncoderSettings) -> TransformerEncoder:
 
 
 class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Suggests relevance and the labels of a codebook, as a scikit-learn classifier of several outputs.
+    """A scikit-learn multi-output classifier that suggests relevance and the labels of a codebook.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     tagger_ : mechtag.models.tagger.Tagger
     classes_ : ndarray, shape (n_outputs,)
-        Number of each output.
+        Indices of the outputs.
     labels_ : tuple of str, length n_outputs
         Keys of the outputs, in codebook order.
     model_id_ : str
@@ -289,7 +289,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MechtagError
-            The folder is not a model, or its encoder is missing.
+            If the folder is not a model, or its encoder is missing.
         """
         from mechtag.models.model_folder import load_model
 
@@ -300,7 +300,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return made
 
     def fit(self, X: Sequence[Any], y: Any) -> Self:
-        """Learn from coded texts.
+        """Train on coded texts.
 
         Parameters
         ----------
@@ -308,15 +308,15 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Texts (the first line is the title if there are several lines), records, or a table with the columns
             ``title`` and ``abstract``.
         y : array-like, shape (n_texts, n_labels) or (n_texts, 1 + n_labels)
-            1, 0, or NaN for not judged; labels in codebook order. With one more column, the first is relevance;
-            otherwise a text is relevant if it carries any label.
+            1, 0, or NaN for not judged; labels in codebook order. With one additional column, the first is relevance;
+            otherwise a text is relevant if it has any label.
 
         Raises
         ------
         MechtagError
-            There are too few texts to learn from, or the codebook or the encoder cannot be read.
+            If there are too few texts to train on, or the codebook or encoder cannot be read.
         ValueError
-            The shapes do not match.
+            If the shapes do not match.
         """
         from mechtag.models.features import embed_codebook
         from mechtag.models.tagger import Tagger as Model
@@ -365,21 +365,21 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return calibrated probabilities, shape (n_texts, n_outputs); that of a label includes that of relevance."""
+        """Return calibrated probabilities, shape (n_texts, n_outputs); a label's includes the factor of relevance."""
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return 1 where the probability reaches the threshold of the label, else 0; shape (n_texts, n_outputs)."""
+        """Return 1 if the probability reaches the label's threshold, otherwise 0; shape (n_texts, n_outputs)."""
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
 
     def tag(self, records: Iterable[Record], *, evidence_sentences: int = 2) -> Predictions:
-        """Tag records: probabilities, decisions and evidence, as ``mechtag tag`` writes them.
+        """Return probabilities, decisions and evidence for records, as ``mechtag tag`` writes them.
 
         Parameters
         ----------
         evidence_sentences
-            How many sentences to quote for each label.
+            Maximum number of sentences to quote per label.
         """
         from mechtag.pipeline.tagging.predict import tag_records
 
@@ -394,7 +394,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Predictions(predictions)
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: texts in, several labels for each out."""
+        """Return the scikit-learn tags: text input, multi-label output."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
@@ -418,7 +418,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _documents(texts: Any) -> list[Document]:
-    """Make the documents that the tagger sees from texts, records or a table."""
+    """Convert texts, records or a table to the tagger's documents."""
     from mechtag.pipeline.tagging.predict import documents_of
     from mechtag.pipeline.text.cleaning import clean_record
     from mechtag.pipeline.text.sentences import split
@@ -444,20 +444,20 @@ def rank(
     Parameters
     ----------
     decisions
-        1 or 0 by record id, for the records that were read. Without any, records are ranked by their likeness to the
-        codebook's definition of relevance.
+        1 or 0 by record id, for the records that were read. Without decisions, records are ranked by their
+        similarity to the codebook's definition of relevance.
     project
-        Whose codebook and encoder to use; by default as `open_project`.
+        Project whose codebook and encoder are used; by default that of `open_project`.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``record_id``; columns ``score``, ``decision`` and ``title``. Only the order of scores has a meaning.
+        Index ``record_id``; columns ``score``, ``decision`` and ``title``. Only the order of scores is meaningful.
 
     Raises
     ------
     MechtagError
-        A decision is about none of the records.
+        If a decision is about none of the records.
     """
     import pandas as pd
 
@@ -466,7 +466,7 @@ def rank(
     project = project or open_project()
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
-        raise MechtagError(f"decisions on records that are not here: {', '.join(sorted(unknown)[:5])}")
+        raise MechtagError(f"decisions on {len(unknown)} unknown records: {', '.join(sorted(unknown)[:5])}")
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
     labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])
     frame = pd.DataFrame(
@@ -488,11 +488,11 @@ def evaluate(
     Parameters
     ----------
     predictions
-        Of all records in ``codes``; see `Tagger.tag`.
+        Predictions for all records in ``codes``; see `Tagger.tag`.
     codes : pandas.DataFrame
-        Index: record ids; one column for each label; 1, 0, or missing for not judged.
+        Index: record ids; one column per label; 1, 0, or missing for not judged.
     bootstrap
-        Resamples of the papers behind the intervals.
+        Number of bootstrap resamples of papers for the intervals.
 
     Returns
     -------
@@ -503,7 +503,7 @@ def evaluate(
     Raises
     ------
     MechtagError
-        A record or label has no prediction.
+        If a record or label has no prediction.
     """
     import pandas as pd
 

@@ -1,7 +1,7 @@
-"""A review as a folder: its settings, codebook, data, models and reports.
+"""A review as a folder with settings, codebook, data, models and reports.
 
-All paths in the settings are relative to the folder, so it can be moved, copied or zipped. The repository of mechtag is
-such a folder; `create_project` makes others.
+All paths in the settings are relative to the folder, so it can be moved, copied or zipped. The repository of mechtag
+is such a folder; `create_project` creates others.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from mechtag.core.settings import ProjectPath, Settings, load_settings
 PARAMS = "params.yaml"
 #: The codebook and the model that come with mechtag.
 SHIPPED = Path(__file__).with_name("shipped")
-# Other programs have files of this name too; only that of a review names a codebook.
+# Other programs use this file name too; only the file of a review names a codebook.
 _NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
 _NEW_PARAMS = """\
-# Settings of this review. Paths are relative to this folder. A key that is left out has its default;
-# https://pypi.org/project/mechtag lists all of them.
+# Settings of this review. Paths are relative to this folder. A key that is omitted has its default;
+# https://pypi.org/project/mechtag lists all settings.
 codebook: codebook.yaml
 
 # Name, and file or folder, of each search.
@@ -33,17 +33,17 @@ sources:
   search: data/raw
 
 train:
-  records: data/annotated/codings.csv   # what people coded; 'mechtag codings' writes it
-  texts: data/tagged/records.parquet    # the records that they coded
+  records: data/annotated/codings.csv   # human codes, written by 'mechtag codings'
+  texts: data/tagged/records.parquet    # the coded records
   exemplars: ""                         # invented sentences with their labels (JSON lines), if there are any
   added: data/annotated/added           # codings that 'mechtag retrain' adds
 
 evaluate:
-  gold: data/annotated/gold.csv         # papers by labels, 1 or 0: what accuracy is measured against
+  gold: data/annotated/gold.csv         # papers by labels, 1 or 0, to measure accuracy
   second_coder: ""
 
 retrain:
-  test_records: ""                      # records of the papers that accuracy is measured on
+  test_records: ""                      # records of the papers used to measure accuracy
 """
 
 
@@ -57,7 +57,7 @@ class Project:
         The folder; relative if it is the working directory.
     settings
     is_shipped
-        There is no review: these are the codebook and the model that come with mechtag.
+        Whether there is no review, and the codebook and model are those that come with mechtag.
     """
 
     root: Path
@@ -76,12 +76,12 @@ class Project:
 
     @cached_property
     def codebook(self) -> Codebook:
-        """The codebook that the settings name; raises `MechtagError` if it cannot be read."""
+        """The codebook named in the settings; raises `MechtagError` if it cannot be read."""
         return load_codebook(self.settings.codebook)
 
     @property
     def own_model(self) -> Path:
-        """Folder of the model that the review trained, whether or not there is one."""
+        """Folder of the review's own model, whether or not it exists."""
         return self.root / "models/trained"
 
     @property
@@ -98,7 +98,7 @@ class Project:
 
     @property
     def out_of_fold(self) -> Path:
-        """Folder of the predictions that cross-validation made in training."""
+        """Folder of the out-of-fold predictions from training."""
         return self.root / "data/work/train"
 
     @property
@@ -117,16 +117,16 @@ class Project:
         return self.root / "reports"
 
     def with_annotations(self, records: Path) -> Project:
-        """Return the project with other coded records than its settings name."""
+        """Return the project with ``records`` in place of the coded records named in its settings."""
         train = self.settings.train.model_copy(update={"records": ProjectPath(str(records))})
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
     def require_own(self) -> None:
-        """Raise `MechtagError` if there is no review to train in."""
+        """Raise `MechtagError` if this is not the user's own review, where models can be trained."""
         if self.is_shipped:
             raise MechtagError(
-                "not in a project: no folder here or above has a params.yaml that names a codebook; "
-                "make one with 'mechtag init FOLDER', or name one with --project"
+                "not in a project: neither this folder nor one above it has a params.yaml that names a codebook; "
+                "create a project with 'mechtag init FOLDER', or name one with --project"
             )
 
 
@@ -136,7 +136,7 @@ def shipped_codebook() -> Codebook:
 
 
 def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
-    """Return the nearest folder, from ``start`` upwards, that holds a review; ``None`` if there is none."""
+    """Return the nearest folder, from ``start`` upwards, that is a project; ``None`` if there is none."""
     start = Path(start)
     here = start.resolve()
     for folder in (here, *here.parents):
@@ -147,16 +147,18 @@ def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
 
 
 def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
-    """Open the review in a folder, else the nearest one above the working directory, else what comes with mechtag.
+    """Open the project in ``folder``; by default the nearest one, or else the shipped codebook and model.
+
+    The nearest project is searched for from the working directory upwards.
 
     Raises
     ------
     MechtagError
-        ``folder`` is not a review, or its settings cannot be read.
+        If ``folder`` is not a project, or its settings cannot be read.
     """
     if folder is not None:
         if not (Path(folder) / PARAMS).is_file():
-            raise MechtagError(f"{folder}: not a project: it has no {PARAMS}; 'mechtag init {folder}' makes one")
+            raise MechtagError(f"{folder}: not a project: it has no {PARAMS}; create one with 'mechtag init {folder}'")
         return Project(Path(folder), load_settings(Path(folder) / PARAMS))
     if found := find_project():
         return Project(found, load_settings(found / PARAMS))
@@ -164,31 +166,31 @@ def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
 
 
 def create_project(folder: str | os.PathLike[str], codebook: str | os.PathLike[str] | None = None) -> Project:
-    """Make the folder of a new review.
+    """Create the folder of a new review.
 
     Parameters
     ----------
     folder
-        New, or without a project.
+        Folder that does not exist or is not yet a project.
     codebook
         YAML file; by default the codebook that comes with mechtag.
 
     Raises
     ------
     MechtagError
-        The folder already holds a project, or the codebook is faulty.
+        If the folder is already a project, or the codebook is invalid.
     """
     root = Path(folder)
     if (root / PARAMS).exists():
-        raise MechtagError(f"{root / PARAMS}: exists already; this folder is a project, and nothing was changed")
+        raise MechtagError(f"{root / PARAMS}: already exists, so this folder is a project; nothing was changed")
     source = Path(codebook) if codebook is not None else SHIPPED / "codebook.yaml"
     load_codebook(source)
     for name in ("data/raw", "data/annotated", "models", "reports"):
         (root / name).mkdir(parents=True, exist_ok=True)
     if not (root / "codebook.yaml").exists() or not (root / "codebook.yaml").samefile(source):
         if (root / "codebook.yaml").exists():
-            raise MechtagError(f"{root / 'codebook.yaml'}: exists already and is another codebook; move it away first")
+            raise MechtagError(f"{root / 'codebook.yaml'}: already exists with other content; move it away first")
         write_text(root / "codebook.yaml", source.read_text(encoding="utf-8"))
-    # Last, because it is what makes the folder a project.
+    # Written last, because this file makes the folder a project.
     write_text(root / PARAMS, _NEW_PARAMS)
     return open_project(root)

@@ -16,7 +16,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
 from mechtag.core.settings import load_settings
 from mechtag.evaluation.evaluate import agreement_of_files
-from mechtag.pipeline.annotations.additions import match
+from mechtag.pipeline.annotations.additions import match_codings
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix
 from mechtag.pipeline.dedupe.dedupe import dedupe
@@ -134,7 +134,7 @@ def train(path: Path) -> object:
 
 def retrain(path: Path) -> object:
     """``mechtag retrain``."""
-    incoming = match(read_codings(path, KEYS), RECORDS, [], SETTINGS, str(path))
+    incoming = match_codings(read_codings(path, KEYS), RECORDS, [], SETTINGS, str(path))
     return sorted((row.key, row.coder, row.label, row.value, row.evidence) for row in incoming.codings)
 
 

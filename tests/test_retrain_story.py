@@ -185,7 +185,7 @@ def test_the_story(here: Path) -> None:
     second = read_config("models/trained").model_id
     assert second != first
     (version,) = list_versions(ADDED)
-    assert f"model {second} is in use now" in told
+    assert f"model {second} is now in use" in told
     assert "140 new codes, 0 corrected, 0 known, 0 set aside" in told
     assert (version_in_use(ADDED), aliases()) == (version, {"champion": second, "previous": first})
     learnt = read_additions(ADDED)
@@ -220,7 +220,7 @@ def test_the_story(here: Path) -> None:
 
     # And back: the model, what belongs to it, and what the registry says.
     told = done("retrain", "--rollback")
-    assert f"model {first} is in use again" in told
+    assert f"model {first} is active again" in told
     assert model_files() == before
     assert (version_in_use(ADDED), aliases()) == ("", {"champion": first})
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
@@ -260,7 +260,7 @@ def test_what_may_go_wrong(here: Path) -> None:
     )
     second = read_config("models/trained").model_id
     (version,) = list_versions(ADDED)
-    assert f"model {second} is in use now" in told
+    assert f"model {second} is now in use" in told
     assert "120 new codes, 0 corrected, 0 known, 1 set aside" in told
     assert version_in_use(ADDED) == version
     assert second != first
@@ -317,6 +317,6 @@ def test_what_may_go_wrong(here: Path) -> None:
     stale = rows_of(Path("reports/retrain") / version / "stale.csv")
     assert {row["label"] for row in stale} == {"watering"}
     assert len(stale) == 24 + 2 * 20
-    assert f"{len(stale)} codes were given under other definitions" in told
+    assert f"{len(stale)} codes were assigned under other definitions" in told
     compared = json.loads((Path("reports/retrain") / version / "comparison.json").read_text(encoding="utf-8"))
     assert (compared["codebook changed"], compared["papers that are new"]) == (True, 0)

@@ -1,1 +1,1 @@
-"""The figures as people read them: HTML report, table, charts, text for the paper."""
+"""Presentation of the metrics: HTML report, accuracy table, charts, text for the paper."""

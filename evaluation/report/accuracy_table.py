@@ -1,4 +1,4 @@
-"""The accuracy table for people, made from the results alone, for the terminal and as Markdown."""
+"""The accuracy table, built only from the results, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, some lines of text, and perhaps a table; a cell may hold two lines."""
+    """A heading, lines of text, and an optional table; a cell may have two lines."""
 
     title: str
     lines: Sequence[str] = ()
@@ -55,24 +55,24 @@ class Section:
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """Write a number with so many decimals."""
+    """Format a number with ``decimals`` decimals."""
     return NONE if value is None else f"{value:.{decimals}f}"
 
 
 def share(value: float | None) -> str:
-    """Write a share in hundredths."""
+    """Format a share as a percentage."""
     return NONE if value is None else f"{value:.0%}"
 
 
 def interval(figure: Figure, decimals: int = 2) -> str:
-    """Write the interval of a figure; nothing where it has none."""
+    """Format the interval of a figure; ``""`` if it has none."""
     if figure.ci_low is None:
         return ""
     return f"{number(figure.ci_low, decimals)} to {number(figure.ci_high, decimals)}"
 
 
 def cell(figure: Figure, decimals: int = 2) -> str:
-    """Write a figure, with its p-value where it has one, and its interval on a second line."""
+    """Format a figure with its p-value, if it has one, and its interval on a second line."""
     first = number(figure.value, decimals)
     if figure.p_value is not None:
         first += " p<0.001" if figure.p_value < 0.001 else f" p={figure.p_value:.3f}"
@@ -80,13 +80,13 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Choose figures of a block, with their words for wide columns."""
+    """Return the headings of figures of a block, for wide columns."""
     words = block.words()
     return {name: words[name].column for name in names}
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Choose figures of a block, with their words for narrow columns."""
+    """Return the headings of figures of a block, for narrow columns."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -99,7 +99,7 @@ _OVER_ALL = _narrow(Pooled, "macro_average_precision", "across_auc", "within_auc
 
 
 def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
-    """Rows of the table of all coded records, two for each set: over its records, and over its sentences."""
+    """Return the rows of the table of coded records, two per set: over its records, and over its sentences."""
     rows = []
     for own in sets.values():
         figures = [cell(own.documents.figure(name)) for name in _OVER_ALL]
@@ -111,15 +111,16 @@ def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
 
 
 def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
-    """Lay out relevance, mechanisms and the second coder of each set."""
+    """Return the sections on relevance, mechanisms and the second coder of each set."""
     if not sets:
         return []
     sections = [
         Section(
-            "Each set of coded records: is relevance ranked well?",
+            "Each set of coded records: ranking of relevance",
             [
-                "Each set is one file of records; what its texts are is below its name. Relevant records are ranked "
-                "against all irrelevant ones of the set, then against those that are easily taken for relevant (hard), "
+                "Each set is one file of records, with its kind of text below its name. Relevant records are ranked "
+                "against all irrelevant ones of the set, then against those that are easily mistaken for relevant "
+                "(hard), "
                 "then against the others (easy).",
             ],
             ["set", "relevant", *_RANKED.values()],
@@ -133,11 +134,12 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
             ],
         ),
         Section(
-            "Each set of coded records: which records does it keep?",
+            "Each set of coded records: records kept and lost",
             [
-                "Kept: share of relevant records that it calls relevant or leaves to people; the others it would lose. "
-                "Yes is right: share of relevant ones among those it calls relevant. Hard, easy: share of these "
-                "irrelevant records that it calls relevant.",
+                "Kept: share of relevant records that the model calls relevant or leaves to people; the others are "
+                "lost. "
+                "Yes is right: share of relevant records among those it calls relevant. Hard, easy: share of hard and "
+                "easy irrelevant records that it calls relevant.",
             ],
             ["set", "lost", *_DECIDED.values()],
             [
@@ -152,8 +154,8 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
         Section(
             "Each set of coded records: labels of the relevant ones",
             [
-                "Found: share of the codes that it says yes to or leaves to people. Top sentence: how often the "
-                "sentence that it puts first for a label was coded for it.",
+                "Found: share of the codes that the model answers yes or leaves to people. Top sentence: how often the "
+                "sentence with the highest score for a label was coded with it.",
             ],
             ["set", *_MECHANISMS.values(), *_TOP_SENTENCE.values()],
             [
@@ -173,7 +175,7 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
             for own, second in again
         ]
         line = "Cohen's kappa on relevance, and on the labels of papers and of sentences."
-        header = ["set", "coded again", "relevance", "papers", "sentences"]
+        header = ["set", "double coded", "relevance", "papers", "sentences"]
         sections.append(Section("Each set of coded records: agreement with a second coder", [line], header, rows))
     return sections
 
@@ -208,15 +210,15 @@ _LABEL = _columns(LabelFigures, "precision", "recall", "f1", "kappa", "roc_auc")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
 _TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
 _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
-# Pairs of coders beside one another in a table of 100 columns.
+# Number of coder pairs side by side in a table of 100 columns.
 _WIDE = 3
-# Codes to settle that are printed; the file has them all.
+# Number of codes to resolve that are printed; the file contains all of them.
 _SHOWN = 20
-_NO_GOLD = ("There is no gold standard in the metrics: agreement with people on new papers was not measured.",)
+_NO_GOLD = ("The metrics include no gold standard: agreement with people on new papers was not measured.",)
 
 
 def accuracy_sections(results: Results) -> list[Section]:
-    """Lay the figures out: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
+    """Return the sections: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
     systems: dict[str, SystemFigures | BaselineFigures] = {
         f"model, {_PROTOCOLS[name][0]}": system for name, system in results.protocols.items()
     }
@@ -224,14 +226,14 @@ def accuracy_sections(results: Results) -> list[Section]:
     sections = [
         _coverage(results.coverage, results.gold_standard)
         if results.coverage and results.gold_standard
-        else Section("How far mechtag agrees with human coding", _NO_GOLD),
+        else Section("Agreement of mechtag with human coding", _NO_GOLD),
         Section(
-            "Does it rank labels that people ticked above the others?",
+            "Does mechtag rank the labels that people ticked above the others?",
             [
-                "Across papers: how often a paper with a label ranks above one without it, mean over labels.",
-                "Within a paper: how often a label that the paper has ranks above one that it does not have.",
+                "Across papers: how often a paper with a label ranks above one without it, averaged over labels.",
+                "Within a paper: how often a label of the paper ranks above one that it does not have.",
                 "1.00 is perfect, 0.50 is chance. The 95% interval is below each figure. "
-                "p is how often codes shuffled between papers reach the same figure or a better one.",
+                "p is how often codes shuffled between papers reach an equal or better value.",
             ],
             ["system", "papers", *_RANKING.values()],
             [
@@ -240,12 +242,12 @@ def accuracy_sections(results: Results) -> list[Section]:
             ],
         ),
         Section(
-            "Do its decisions agree with people's?",
+            "Do the decisions of mechtag agree with those of people?",
             [
-                "F1 weighs missed against wrong suggestions. It is high if every label is ticked, so compare it "
-                "with the baselines. Kappa and alpha correct for chance: 0 is chance, 1 is full agreement.",
-                "Left to people: too near the threshold to decide; the figures count these by the side of the "
-                "threshold that they are on.",
+                "F1 balances missed and wrong suggestions. It can be high even if every label is suggested, so "
+                "compare it with the baselines. Kappa and alpha correct for chance: 0 is chance, 1 is full agreement.",
+                "Left to people: too close to the threshold to decide; the other metrics count these as yes "
+                "above the threshold and as no below it.",
             ],
             ["system", *_DECISIONS.values(), _REFERRED],
             [
@@ -278,12 +280,12 @@ def _coverage(found: Coverage, gold: GoldStandard) -> Section:
     source = f": {gold.source}" if gold.source else ""
     lines = [
         f"Gold standard{source}",
-        f"Of its {gold.papers} papers, {found.abstract} are seen with their abstract, {found.synopsis} with a "
-        f"synopsis of it, {found.title_only} with the title only; for {found.none} there is nothing to read.",
+        f"Of its {gold.papers} papers, {found.abstract} were read with their abstract, {found.synopsis} with a "
+        f"synopsis of it, {found.title_only} with the title only; for {found.none} there was no text.",
     ]
     lines += filter(None, [found.describe()])
     lines += [f"{title[0].upper()}{title[1:]}: {meaning}." for title, meaning in _PROTOCOLS.values()]
-    return Section("How far mechtag agrees with human coding", lines)
+    return Section("Agreement of mechtag with human coding", lines)
 
 
 def _labels(title: str, meaning: str, system: SystemFigures) -> Section:
@@ -299,8 +301,8 @@ def _labels(title: str, meaning: str, system: SystemFigures) -> Section:
 
 def _coded(coded: CodedRecords) -> Section:
     lines = [
-        f"{coded.records} records that the project coded, from abstracts. Each was tagged by a model that had not "
-        "seen it. This is training data: it serves to compare methods and proves nothing about new reviews.",
+        f"{coded.records} records that the project coded from abstracts. Each was tagged by a model that was not "
+        "trained on it. This is training data: it serves to compare methods and is no evidence for new reviews.",
         *filter(None, [describe_texts(coded.texts)]),
     ]
     documents, found = coded.documents, coded.sentences
@@ -317,11 +319,11 @@ def _coded(coded: CodedRecords) -> Section:
         rows.append(["sentences", str(found.sentences), _mean_prevalence(found.labels), *figures])
     if len(coded.sets) > 1:
         lines.append(
-            "The first rows are over all sets of records together, the others over one set each. Compare a figure "
-            "that was published earlier with the row of the set that it was measured on."
+            "The first rows cover all sets of records together, the others one set each. Compare a value that was "
+            "published earlier with the row of the set on which it was measured."
         )
         rows += all_sets(coded.sets)
-    header = ["coded", "number", "carry a label", *_OVER_ALL.values()]
+    header = ["coded", "number", "have a label", *_OVER_ALL.values()]
     return Section("The project's own coded records, out of fold", lines, header, rows)
 
 
@@ -342,8 +344,8 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
         )
         if gold.irrelevant_records:
             lines.append(
-                f"Set among the {gold.irrelevant_records} irrelevant coded records, the median paper ranks "
-                f"{gold.median_rank:g}, the last {max(gold.ranks.values())} (1 is above them all)."
+                f"Ranked among the {gold.irrelevant_records} irrelevant coded records, the median paper has rank "
+                f"{gold.median_rank:g}, the lowest has rank {max(gold.ranks.values())} (1 is above them all)."
             )
     systems = {"model": coded, **{f"baseline: {words_of(name)}": own for name, own in relevance.baselines.items()}}
     rows = [[name, *(cell(own.figure(figure)) for figure in _RELEVANCE)] for name, own in systems.items()]
@@ -352,9 +354,9 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
 
 def _invariance(variations: Mapping[str, Variation]) -> Section:
     lines = [
-        "The coded records were reworded in ways that add no information, and tagged by a model that had "
-        "not seen the record. Changed: the share of decisions on labels (yes, no, left to people) that are not "
-        "the same. Reversed: papers whose relevance changed from yes to no or from no to yes.",
+        "The coded records were reworded without adding information, and tagged by a model that was not trained "
+        "on them. Changed: share of decisions on labels (yes, no, left to people) that differ. "
+        "Reversed: papers whose relevance changed from yes to no or from no to yes.",
     ]
     rows = [
         [
@@ -369,19 +371,20 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
     ]
     figures = _narrow(Variation, "changed", "mean_change")
     header = ["variation", "papers", *figures.values(), "relevance changed", "reversed"]
-    return Section("Do its decisions hold when the same paper is worded a little differently?", lines, header, rows)
+    return Section("Do decisions stay the same when a paper is slightly reworded?", lines, header, rows)
 
 
 def agreement_sections(agreement: Agreement) -> list[Section]:
-    """Lay out how far coders agree, and which codes to settle first."""
+    """Return the sections on agreement between coders, and on the codes to resolve first."""
     sections = [
         Section(
             "Agreement of people with one another and with the model",
             [
-                f"{agreement.records} records. The model counts as one more coder of the same records; it must not "
-                "have learned from them. A decision that it leaves to people counts by its probability.",
+                f"{agreement.records} records. The model counts as another coder of the same records; it must not "
+                "have been trained on them. A decision that it leaves to people counts by its probability.",
                 "Kappa corrects for agreement by chance; if nearly all codes are no, it can be low "
-                "although people hardly differ. PABAK and AC1 do not fall then, so read both kinds together.",
+                "although people hardly disagree. PABAK and AC1 do not drop in this case, so read both kinds "
+                "together.",
                 *filter(None, [describe_texts(agreement.texts)]),
             ],
             ["coders", "items", *_AGREEMENT.values()],
@@ -400,9 +403,9 @@ def agreement_sections(agreement: Agreement) -> list[Section]:
         sections.append(_kappas("Fleiss' kappa of each label", groups, "fleiss_kappa"))
     elif pairs:
         sections.append(_kappas("Cohen's kappa of each label", pairs, "cohen_kappa"))
-    sections.append(_to_settle("Codes to settle first", agreement.adjudicate))
+    sections.append(_to_settle("Codes to resolve first", agreement.adjudicate))
     if agreement.gold:
-        why = "Most are codes of which the abstract may say nothing: people read the full text. "
+        why = "Many of these may not be decidable from the abstract, because people read the full text. "
         sections.append(_to_settle("Codes of the gold standard to check; none was changed", agreement.gold, why))
     return sections
 
@@ -412,7 +415,7 @@ def _kappas(
     coders: Mapping[str, Mapping[str, PairAgreement]] | Mapping[str, Mapping[str, CoderGroupLabel]],
     figure: str,
 ) -> Section:
-    """One row a label, one column a pair or group of coders."""
+    """Return a table with one row per label and one column per pair or group of coders."""
     rows = [
         [
             words_of(label),
@@ -430,10 +433,10 @@ def _pair(pair: CoderPair) -> str:
 
 def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
     if not codes:
-        return Section(title, ["None: nobody differs, and the model doubts no code."])
+        return Section(title, ["None: coders agree, and the model doubts no code."])
     line = (
-        "Codes on which people differ, then codes that the model confidently contradicts, with its probability "
-        f"of a yes. {why}The first {min(len(codes), _SHOWN)} of {len(codes)}."
+        "Codes on which people disagree, then codes that the model confidently contradicts, with its probability "
+        f"of yes. {why}The first {min(len(codes), _SHOWN)} of {len(codes)}."
     )
     rows = [
         [
@@ -453,7 +456,7 @@ def _faults(gold: GoldStandard) -> Section:
 
 
 def terminal(sections: Sequence[Section]) -> Group:
-    """Render for a terminal of 100 columns; nothing depends on colour."""
+    """Render sections for a terminal of 100 columns, without relying on colour."""
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
@@ -468,7 +471,7 @@ def terminal(sections: Sequence[Section]) -> Group:
 
 
 def accuracy_markdown(results: Results) -> str:
-    """Render the same as Markdown."""
+    """Render the accuracy table as Markdown."""
     blocks = []
     for level, section in zip(chain("#", repeat("##")), accuracy_sections(results), strict=False):
         blocks.append(f"{level} {section.title}")

@@ -1,4 +1,4 @@
-"""The charts of the report, each with its legend and its table, drawn from the plot points of an evaluation."""
+"""The charts of the report with legends and tables, drawn from the plot points of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = Mapping[str, str]
 PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
 
 _CHANCE = ChartLine("chance", [(0, 0), (1, 1)], markers=False, reference=True)
-# Of these the learning curve's chart has lines; its table has all of `LearningStep`.
+# Metrics drawn in the learning curve's chart; its table has all of `LearningStep`.
 _DRAWN = ("across_auc", "within_auc", "macro_average_precision")
 _FIGURES = {name: words.full for name, words in LearningStep.words().items()}
 
@@ -29,13 +29,13 @@ class Charts:
     Attributes
     ----------
     legend
-        Sample of a line and its name.
+        Sample and name of each line.
     panels
-        Caption and drawing; no caption where there is one panel.
+        Caption and drawing of each panel; a single panel has no caption.
     rows
-        Cells as shown, under ``header``.
+        Table cells as displayed, under ``header``.
     missing
-        Why a chart, or all of them, are not there; empty where nothing is missing.
+        Reason why charts are missing; ``""`` if none is.
     """
 
     legend: Sequence[tuple[str, str]] = ()
@@ -46,22 +46,22 @@ class Charts:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table that `files.write_csv` wrote; raises `MechtagError` if it is missing."""
-    table = read_table(path, "the table that 'mechtag evaluate' writes next to the metrics")
+    """Read a CSV table written by `files.write_csv`; raises `MechtagError` if it is missing."""
+    table = read_table(path, "the table written by 'mechtag evaluate' next to the metrics")
     return [dict(row.cells) for row in table.rows]
 
 
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw what the files of points in a folder hold, by the name of the file.
+    """Draw the charts of the plot points in a folder, by file name.
 
     Parameters
     ----------
     names, protocols
-        What people read for a label, and for a protocol.
+        Display name of each label and protocol.
     frame
-        Size of each chart; a wide one names its lines itself.
+        Size of each chart; a wide chart has names next to its lines.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def draw_charts(
     return {
         "roc": _by_label(
             points("roc"),
-            ("false_positive_rate", "share of papers without it, ranked as high"),
+            ("false_positive_rate", "share of papers without it"),
             ("true_positive_rate", "share of papers with it"),
             ("roc_auc", "ROC curve", "area under it"),
             results,
@@ -91,18 +91,18 @@ def draw_charts(
         ),
         "reliability": _pooled(
             points("reliability"),
-            ("predicted", "probability the tool gave"),
-            ("observed", "share that people ticked"),
-            "Share that people ticked, by the probability that the tool gave",
+            ("predicted", "predicted probability"),
+            ("observed", "share ticked by people"),
+            "Share ticked by people, by predicted probability",
             protocols,
             frame,
             [_CHANCE],
         ),
         "coverage_risk": _pooled(
             points("coverage_risk"),
-            ("coverage", "share of decisions taken, surest first"),
-            ("risk", "share of them that is wrong"),
-            "Share of wrong decisions, by the share taken",
+            ("coverage", "share of decisions, most certain first"),
+            ("risk", "share of them that are wrong"),
+            "Share of wrong decisions, by share of decisions taken",
             protocols,
             frame,
         ),
@@ -111,7 +111,7 @@ def draw_charts(
 
 
 def chart_files(folder: Path, results: Results) -> dict[str, str]:
-    """Draw the charts of the report as files of their own, by name: one a label where a label has its own chart."""
+    """Draw the charts of the report as separate files, by name; charts per label become one file per label."""
     names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     return {
@@ -131,7 +131,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """One panel a label, one line a protocol."""
+    """Return charts with one panel per label and one line per protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -143,7 +143,7 @@ def _by_label(
             own = results.protocols[protocol].labels.get(label)
             found = _points((row for row in rows if (row["protocol"], row["label"]) == (protocol, label)), x[0], y[0])
             if key == "average_precision":
-                # Where nothing is found, precision is a convention and no observation.
+                # If nothing is found, precision is a convention, not an observation.
                 found = [point for point in found if point[0] > 0]
             if not found or own is None or (shown := own.figure(key).value) is None:
                 continue
@@ -188,14 +188,14 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """One panel, one line a protocol."""
+    """Return a chart with one panel and one line per protocol."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
         if (found := _points((row for row in rows if row["protocol"] == name), x[0], y[0]))
     ]
     if not lines:
-        return Charts(missing="There are no points to draw: the tool gives no probabilities, or nothing was judged.")
+        return Charts(missing="There are no points to draw: the tool has no probabilities, or nothing was judged.")
     told = "; ".join(f"{line.name}: {_told(line.points)}" for line in lines)
     high = max(0.5, ceil(max(across for line in lines for _, across in line.points) * 10) / 10)
     scale = share_axis(y[1])
@@ -217,7 +217,7 @@ def _pooled(
 
 def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     if len(rows) < 2:
-        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or learned from too little.")
+        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or had too few papers.")
     lines = []
     for name in _DRAWN:
         known = [row for row in rows if row[name] and row[f"{name}_ci_low"]]
@@ -228,17 +228,17 @@ def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     low = min([0.5, *(bar[0] for line in lines for bar in line.bars)]) // 0.1 / 10
     chart = draw_chart(
         lines,
-        Axis("papers learned from", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
-        Axis("figure, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
+        Axis("training papers", 0, max(papers) * 1.05, [(number, str(number)) for number in (0, *papers)]),
+        Axis("metric, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
         frame,
-        title="Accuracy by the number of coded papers that the tool learned from",
+        title="Accuracy by number of coded papers used for training",
         description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
     )
     cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
     return Charts(
         legend=list(zip(swatches(lines), [line.name for line in lines], strict=True)),
         panels=[("", chart)],
-        header=["papers learned from", *_FIGURES.values()],
+        header=["training papers", *_FIGURES.values()],
         rows=cells,
     )
 
@@ -259,7 +259,7 @@ def _told(points: Points) -> str:
 
 
 def _corners(points: Points) -> Points:
-    """Leave out points on the straight way between their neighbours."""
+    """Omit points on the straight line between their neighbours."""
     kept = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points[1:]):
         x0, y0 = kept[-1]

@@ -1,4 +1,4 @@
-"""The accuracy report: one HTML page that needs nothing else, for reviewers first and for engineers at its end."""
+"""The accuracy report: one self-contained HTML page, for reviewers first, with technical details at its end."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
 
 class Numbers:
-    """Writes numbers of the metrics file, each marked with the place it came from.
+    """Formats numbers of the metrics file, each marked with its path in the file.
 
-    A path is the keys from the top of the file, joined by ``/``. Where there is no number,
-    a dash is written.
+    A path is the keys from the top of the file, joined by ``/``. A missing number is
+    written as a dash.
     """
 
     def __init__(self, results: Results) -> None:
         self._results = results
 
     def get(self, path: str) -> Any:
-        """Look up a path; ``None`` if there is nothing."""
+        """Look up a path; ``None`` if it does not exist."""
         found: Any = self._results
         for key in path.split("/"):
             if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
@@ -64,28 +64,28 @@ class Numbers:
         return found
 
     def count(self, *paths: str) -> Markup:
-        """Write a whole number, or the sum of several."""
+        """Format a whole number, or the sum of several."""
         found = [self.get(path) for path in paths]
         return self._mark("+".join(paths), "count", None if None in found else f"{sum(found):,}")
 
     def number(self, path: str) -> Markup:
-        """Write two decimals."""
+        """Format a number with two decimals."""
         found = self.get(path)
         return self._mark(path, "number", None if found is None else two_decimals(found))
 
     def percent(self, path: str) -> Markup:
-        """Write a share in hundredths."""
+        """Format a share as a percentage."""
         found = self.get(path)
         return self._mark(path, "percent", None if found is None else f"{found:.0%}")
 
     def between(self, path: str) -> Markup:
-        """Write the interval of a figure in words, as shares; nothing where it has none."""
+        """Format the interval of a figure in words, as percentages; ``""`` if it has none."""
         if self.get(f"{path}/ci_low") is None:
             return Markup()
         return Markup(" (between {} and {})").format(self.percent(f"{path}/ci_low"), self.percent(f"{path}/ci_high"))
 
     def figure(self, path: str) -> Markup:
-        """Write a figure with its interval below it and its p-value; a bare number as it is."""
+        """Format a figure with its interval below it and its p-value, or a plain number."""
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -104,13 +104,13 @@ class Numbers:
 
 
 def two_decimals(value: float) -> str:
-    """Round to two decimals; zero has no sign."""
+    """Round to two decimals; zero is written without a sign."""
     return f"{round(value, 2) + 0:.2f}"
 
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """Code and decision for one label of one paper, as in the comparison."""
+    """Human code and decision for one label of one paper."""
 
     label: str
     human: str
@@ -123,7 +123,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixPaper:
-    """A row of the matrix; ``text`` names what the tool could read of the paper."""
+    """A row of the matrix; ``text`` is the kind of text that the tool read of the paper."""
 
     key: str
     name: str
@@ -132,12 +132,12 @@ class MatrixPaper:
 
 
 def read_comparison(path: Path) -> list[MatrixPaper]:
-    """Read ``predictions_vs_<gold>.csv`` as papers, in its order.
+    """Read ``predictions_vs_<gold>.csv`` as papers, in file order.
 
     Raises
     ------
     MechtagError
-        The file is missing, or is not such a table.
+        If the file is missing, or is not such a table.
     """
     papers: dict[str, MatrixPaper] = {}
     for number, row in enumerate(read_rows(path), start=2):
@@ -160,7 +160,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
 
 @dataclass(frozen=True)
 class Sources:
-    """Files that the report reads in addition to the metrics file; those that are ``None`` or missing are left out.
+    """Files read in addition to the metrics file; those that are ``None`` or missing are skipped.
 
     Attributes
     ----------
@@ -172,8 +172,7 @@ class Sources:
     summary
         ``summary.json`` of a tagged batch, for the PRISMA counts.
     mlflow_run
-        ``mlflow_run.json``. The id in it differs from run to run, so a report that is to be the
-        same each time does not name it.
+        ``mlflow_run.json``. Its id differs between runs, so reports that must be reproducible omit it.
     """
 
     comparison: Path
@@ -184,7 +183,7 @@ class Sources:
     mlflow_run: Path | None = None
 
     def files(self, metrics: Path) -> list[Path]:
-        """List the files that are there."""
+        """List the files that exist."""
         beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
         model = [self.model / name for name in _MODEL_FILES] if self.model else []
         return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]
@@ -196,19 +195,19 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     Parameters
     ----------
     metrics
-        What `evaluate.evaluate_files` wrote.
+        Metrics file written by `evaluate.evaluate_files`.
     codebook
         As in the file: ``name``, ``title``, ``relevance``, ``labels`` with ``key``, ``name``, ``definition``.
 
     Raises
     ------
     MechtagError
-        A file is faulty, the metrics are none, or another model made them or the tagged batch.
+        If a file is invalid, there are no metrics of accuracy, or the metrics or the batch are of another model.
     """
     results = Results.read(metrics)
     measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
     if not measured:
-        raise MechtagError(f"{metrics}: no figures of accuracy; name the file that 'mechtag evaluate' wrote")
+        raise MechtagError(f"{metrics}: contains no accuracy metrics; use the file written by 'mechtag evaluate'")
     names = {label["key"]: label["name"] for label in codebook["labels"]}
     labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
@@ -217,7 +216,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
     flow = read_flow(summary, None) if summary else None
     if config:
-        # A flow may be drawn from counts of no model.
+        # Counts for the flow diagram may come without a model.
         tagged = read_json(summary) if summary else {}
         refuse_another_model(results, read_json(config), tagged if "model_id" in tagged else None)
     page = (
@@ -250,13 +249,13 @@ def _existing(path: Path | None) -> Path | None:
 
 
 def _fingerprint(path: Path) -> tuple[str, int]:
-    """MD5, as in ``dvc.lock``, and size of a file."""
+    """Return the MD5, as in ``dvc.lock``, and the size of a file."""
     content = path.read_bytes()
     return hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)
 
 
 def blocks(markdown: str) -> list[tuple[str, list[str]]]:
-    """Take headings, lists and paragraphs out of plain Markdown: their kind, and their lines."""
+    """Split plain Markdown into headings, lists and paragraphs; return the kind and lines of each."""
     found: list[tuple[str, list[str]]] = []
     for block in markdown.replace("\r\n", "\n").split("\n\n"):
         lines = [line.strip() for line in block.splitlines() if line.strip()]
@@ -270,7 +269,7 @@ def blocks(markdown: str) -> list[tuple[str, list[str]]]:
 
 
 def _environment() -> Environment:
-    """Templates whose data are escaped; a name that is not known is an error."""
+    """Return the template environment: data are escaped, and an unknown name is an error."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -278,7 +277,7 @@ def _environment() -> Environment:
     )
     for kind, name in (("style", "report.css"), ("script", "report.js")):
         text = (_TEMPLATES / name).read_text(encoding="utf-8")
-        # Part of the package, and allowed by its hash alone.
+        # The script is part of the package, and the content security policy allows it only by its hash.
         environment.globals[kind] = Markup(text)
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"

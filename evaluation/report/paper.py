@@ -1,4 +1,4 @@
-"""Texts for the paper and the model card, filled from the files of a run."""
+"""Text for the paper and the model card, filled from the files of a run."""
 
 from __future__ import annotations
 
@@ -22,44 +22,45 @@ from mechtag.evaluation.results import (
     describe_texts,
 )
 
-# Words for the text that was seen of a paper.
+# Descriptions of the text that was read of a paper.
 _COVERAGE = {
     "abstract": "the abstract of",
     "synopsis": "a synopsis of the abstract of",
     "title_only": "only the title of",
-    "none": "nothing of",
+    "none": "no text of",
 }
 _NONE = "–"
 
 
 def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Fill the templates.
+    """Fill the templates of the methods text and the model card.
 
     Parameters
     ----------
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of a tagged search; without it, its parts are left out.
+        Content of the ``summary.json`` of a tagged search; if it is ``None``, its parts are omitted.
 
     Returns
     -------
     dict
         Markdown by name. ``methods`` answers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
-        doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); what only the authors know
-        is in square brackets. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019,
+        doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); square
+        brackets mark what the authors must fill in. ``model_card`` is in the format of Hugging Face (Mitchell
+        et al. 2019,
         doi:10.1145/3287560.3287596).
 
     Raises
     ------
     MechtagError
-        The figures or the search are those of another model, the protocol `transfer` is not among the figures, or
-        a file lacks something.
+        If the metrics or the search are of another model, the metrics lack the protocol `transfer`, or a file
+        lacks an entry.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
         raise MechtagError(
-            "metrics: no figures of the protocol 'transfer'; run 'mechtag evaluate' on predictions of the model"
+            "metrics: no results for the protocol 'transfer'; run 'mechtag evaluate' on predictions of the model"
         )
     try:
         refuse_another_model(results, model, summary)
@@ -68,13 +69,13 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
         raise MechtagError(
-            f"metrics, the model's config.json or the summary of the tagged search lack something: {error}; write them "
+            f"metrics, the model's config.json or the summary of the tagged search lack an entry: {error}; create them "
             "again with this version of mechtag"
         ) from None
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Refuse figures or a tagged search that another model made.
+    """Refuse metrics or a tagged search of another model.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Raises
     ------
     MechtagError
-        One of them names another model; those that name none are accepted.
+        If one of them names another model; files that name no model are accepted.
     """
     others = {"metrics": results.transfer.model_id if results.transfer else None}
     if summary is not None:
@@ -92,7 +93,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
-                f"{place}: made with model {model_id}, but this model is {model['model_id']}; run it again"
+                f"{place}: created with model {model_id}, but this model is {model['model_id']}; create it again"
             )
 
 
@@ -108,7 +109,7 @@ def _environment() -> Environment:
 
 
 def figure(found: Figure) -> str:
-    """Write a figure with its interval."""
+    """Format a figure with its interval."""
     if found.value is None:
         return _NONE
     if found.ci_low is None or found.ci_high is None:
@@ -117,12 +118,12 @@ def figure(found: Figure) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share."""
+    """Format a share as a percentage."""
     return _NONE if share is None else f"{share:.0%}"
 
 
 def cell(text: str) -> str:
-    """Keep a text within its cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
@@ -180,7 +181,7 @@ def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any]) -> str:
-    """YAML that the Hugging Face hub reads; see its documentation of model cards."""
+    """Return the YAML metadata for the Hugging Face hub; see its documentation of model cards."""
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
     header = {

@@ -1,6 +1,6 @@
-"""Line charts as SVG that can be read without colour: each line has its own dash, marker and name.
+"""SVG line charts that are readable without colour: each line has its own dash pattern, marker and name.
 
-Colours are in attributes, so that a chart is complete as a file of its own; a page that shows
+Colours are in attributes, so that a chart works as a separate file; a page that embeds
 it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
 """
 
@@ -15,10 +15,10 @@ from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening
 
 _GAP = 18
 _STEP = 0.1
-# Six, five and six: no two of thirty lines are drawn alike.
+# Six dashes, five markers and six colours: no two of thirty lines look the same.
 _DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
 _MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
-# Okabe and Ito's, which colour-blind readers can distinguish.
+# Colours of Okabe and Ito, which colour-blind readers can distinguish.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#56b4e9")
 
 Points = Sequence[tuple[float, float]]
@@ -26,7 +26,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """Name, range, and marks (place, text) of an axis."""
+    """Name, range and tick marks (position, text) of an axis."""
 
     name: str
     low: float
@@ -41,11 +41,11 @@ class ChartLine:
     Attributes
     ----------
     bars
-        Interval (low, high) of each point, if there are any.
+        Interval (low, high) of each point, if available.
     markers
         Whether each point is marked; a curve of many points is not.
     reference
-        Whether the line is one to compare with, such as chance, and drawn faintly.
+        Whether the line is a reference, such as chance, and is drawn faintly.
     """
 
     name: str
@@ -74,12 +74,12 @@ PANEL = Frame(350, 300, 72, 12, 14, 52)
 
 
 def share_axis(name: str) -> Axis:
-    """Make an axis from 0 to 1."""
+    """Return an axis from 0 to 1."""
     return Axis(name, 0, 1, [(mark / 4, f"{mark / 4:g}") for mark in range(5)])
 
 
 def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
-    """Draw lines over steps of equal width: the values of x are names of steps, not lengths.
+    """Draw lines over steps of equal width: the x values are categories, not lengths.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
     Returns
     -------
     str
-        SVG with a title and a description for screen readers, no script, no style sheet, nothing
-        loaded from elsewhere; the same for the same lines.
+        SVG with a title and a description for screen readers, without scripts, style sheets or external
+        resources; deterministic.
     """
     width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
 
@@ -206,7 +206,7 @@ def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Move heights of names down until they do not overlap, in their order."""
+    """Shift the vertical positions of names down, in order, until they do not overlap."""
     placed = list(wanted)
     lowest = float("-inf")
     for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):

@@ -1,1 +1,1 @@
-"""The command line: parse, call a workflow, print."""
+"""The command line: parses arguments, calls workflows, prints results."""

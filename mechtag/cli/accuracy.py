@@ -11,29 +11,36 @@ from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="What 'tag' made of the gold papers.")],
+    predictions: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions of 'tag' for the gold papers.")
+    ],
     gold: Annotated[Path, typer.Argument(metavar="GOLD", help="Coding matrix: papers by labels, with 1 and 0.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Metrics file to write; tables go beside it.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Metrics file to write; tables are written next to it.")
+    ],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records; records.parquet beside the predictions by default.")
+        Path | None, typer.Option("--records", help="Records. Default: records.parquet next to the predictions.")
     ] = None,
     others: Annotated[
-        Path | None, typer.Option("--baselines", help="Folder that 'baselines' wrote.", show_default=False)
+        Path | None, typer.Option("--baselines", help="Folder written by 'baselines'.", show_default=False)
     ] = None,
     out_of_fold: Annotated[
-        Path | None, typer.Option("--out-of-fold", help="Folder that 'train' wrote.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--out-of-fold", help="Folder of out-of-fold predictions, written by 'train'.", show_default=False
+        ),
     ] = None,
     curve: Annotated[
-        Path | None, typer.Option("--curve", help="Folder that 'curve' wrote.", show_default=False)
+        Path | None, typer.Option("--curve", help="Folder written by 'curve'.", show_default=False)
     ] = None,
     varied: Annotated[
-        Path | None, typer.Option("--variations", help="Folder that 'variations' wrote.", show_default=False)
+        Path | None, typer.Option("--variations", help="Folder written by 'variations'.", show_default=False)
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Compare predictions with human coding.
+    """Measure accuracy: compare predictions with human coding.
 
-    Papers of the matrix are found by their key: the field `key` of the source file, or the record id.
+    Papers in the matrix are identified by their key: the field `key` of the source file, or the record id.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
@@ -50,18 +57,18 @@ def evaluate(
         curve=curve,
         variations=varied,
     )
-    say(f"{output}: written, with tables next to it")
+    say(f"{output}: metrics written, with tables next to it")
 
 
 def agreement(
     codings: Annotated[
-        Path, typer.Argument(metavar="CODINGS", help="Table of codings (CSV): one row a record, coder and label.")
+        Path, typer.Argument(metavar="CODINGS", help="Table of codings (CSV): one row per record, coder and label.")
     ],
     predictions: Annotated[
         Path | None,
         typer.Option(
             "--predictions",
-            help="Of a model that has not learnt from these records: it becomes one more coder.",
+            help="Predictions of a model that was not trained on these records; the model is compared as a coder.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +76,7 @@ def agreement(
         Path | None,
         typer.Option(
             "--records",
-            help="Records (Parquet), to find record ids by key; records.parquet beside the predictions by default.",
+            help="Records (Parquet), to look up record ids by key. Default: records.parquet next to the predictions.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +85,7 @@ def agreement(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Tell how far coders agree with one another and with the model, and which codes to settle first.
+    """Measure how well coders agree with one another and with the model, and list the codes to resolve first.
 
     Example: `mechtag agreement codings.csv --predictions out/predictions.parquet -o agreement.json`
     """
@@ -95,32 +102,39 @@ def report(
     metrics: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[METRICS]", help="What 'evaluate' wrote. Default: reports/metrics.json.", show_default=False
+            metavar="[METRICS]",
+            help="Metrics written by 'evaluate'. Default: reports/metrics.json.",
+            show_default=False,
         ),
     ] = None,
     outputs: Annotated[
         list[Path] | None,
-        typer.Option("-o", "--output", help="Also write it, as .html or .md; may be given twice.", show_default=False),
+        typer.Option(
+            "-o", "--output", help="Report to write, as .html or .md; may be given twice.", show_default=False
+        ),
     ] = None,
     model: Model = None,
     summary: Annotated[
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json that 'tag' wrote, for the PRISMA counts. Default: that of the search named update.",
+            help="summary.json written by 'tag', for the PRISMA counts. Default: that of the search named 'update'.",
             show_default=False,
         ),
     ] = None,
     mlflow_run: Annotated[
         Path | None,
-        typer.Option("--mlflow-run", help="mlflow_run.json of the model folder; its id differs each time."),
+        typer.Option(
+            "--mlflow-run",
+            help="mlflow_run.json of the model folder, to show the run id, which differs in every training.",
+        ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Print the accuracy table, and write the report: one page (HTML) with everything, or the table (Markdown).
+    """Print the accuracy table, and write it as Markdown or the full report as one HTML page.
 
-    The HTML report includes the tables, the plot points and `methods.md` that are next to METRICS. If one of these
-    files is missing, the report says so.
+    The HTML report includes the tables, the plot points and `methods.md` next to METRICS, and says which of them are
+    missing.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """
@@ -130,7 +144,7 @@ def report(
     from mechtag.workflows.evaluate import report as write_reports
 
     if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
-        raise typer.BadParameter(f"{', '.join(wrong)}: a report is written as .html or .md; choose such a file name")
+        raise typer.BadParameter(f"{', '.join(wrong)}: a report must be named .html or .md")
     opened = open_project(project)
     results = write_reports(
         opened,
@@ -149,25 +163,27 @@ def methods(
     metrics: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[METRICS]", help="What 'evaluate' wrote. Default: reports/metrics.json.", show_default=False
+            metavar="[METRICS]",
+            help="Metrics written by 'evaluate'. Default: reports/metrics.json.",
+            show_default=False,
         ),
     ] = None,
     model: Model = None,
     tagged: Annotated[
         Path | None,
-        typer.Option("--tagged", help="summary.json that 'tag' wrote for the search.", show_default=False),
+        typer.Option("--tagged", help="summary.json written by 'tag' for the search.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Text for the paper to write. Default: reports/methods.md.", show_default=False
+            "-o", "--output", help="File to write the text to. Default: reports/methods.md.", show_default=False
         ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Write methods and results for the paper, and the model card, from the figures of a run.
+    """Draft methods and results for the paper, and write the model card, from the metrics of a run.
 
-    What only the authors know is left in square brackets. The model card is README.md in the model folder.
+    Square brackets mark what the authors must fill in. The model card is README.md in the model folder.
 
     Example: `mechtag methods reports/metrics.json --tagged out/summary.json -o methods.md`
     """
@@ -184,17 +200,17 @@ def track(
         Path | None,
         typer.Argument(
             metavar="[REPORTS]",
-            help="Folder that 'evaluate' wrote metrics.json to. Default: reports in the project.",
+            help="Folder with the metrics.json written by 'evaluate'. Default: reports in the project.",
             show_default=False,
         ),
     ] = None,
     model: Model = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Add an evaluation to the MLflow run of its model: figures, plots, tables and the report.
+    """Log an evaluation to the MLflow run of its model: metrics, plots, tables and the report.
 
-    The files of the folder and of its plots are logged, evidence sentences included. The store is mlflow.db in the
-    project, or the server that MLFLOW_TRACKING_URI names.
+    The files of the folder and its plots are logged, including evidence sentences. The store is mlflow.db in the
+    project, or the server named in MLFLOW_TRACKING_URI.
 
     Example: `mechtag track reports/`
     """

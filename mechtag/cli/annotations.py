@@ -1,4 +1,4 @@
-"""From what reviewers have coded, wherever they did, to one table of codings."""
+"""The command that imports codings from other tools."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mechtag.cli.options import ProjectFolder, open_project, say
 
 
 class ReadBasis(StrEnum):
-    """What coders read."""
+    """Values of ``--basis``: what coders read."""
 
     full_text = "full-text"
     abstract = "abstract"
 
 
 class UntickedMeans(StrEnum):
-    """What an empty cell, or a label that was not ticked, means."""
+    """Values of ``--unticked``: the meaning of an empty cell or unticked label."""
 
     no = "no"
     not_judged = "not-judged"
@@ -30,32 +30,33 @@ def codings(
         list[Path],
         typer.Argument(metavar="SRC...", help="Files of codings, or folders or zip files of them.", show_default=False),
     ],
-    records: Annotated[Path, typer.Option("--records", help="Records that were coded: parquet, or an export.")],
+    records: Annotated[Path, typer.Option("--records", help="Coded records: parquet, or an export.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings to write (CSV).")],
-    coder: Annotated[str, typer.Option("--coder", help="Who coded, where a file does not say.")] = "",
+    coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
     basis: Annotated[
-        ReadBasis | None, typer.Option("--basis", help="What was read, where a file does not say.")
+        ReadBasis | None, typer.Option("--basis", help="What coders read, if the file does not record it.")
     ] = None,
     unticked: Annotated[
-        UntickedMeans | None, typer.Option("--unticked", help="What an empty cell, or a label not ticked, means.")
+        UntickedMeans | None, typer.Option("--unticked", help="Meaning of an empty cell or unticked label.")
     ] = None,
     map_file: Annotated[
-        Path | None, typer.Option("--map", help="YAML: what names of labels, coders and papers stand for.")
+        Path | None, typer.Option("--map", help="YAML file that maps names of labels, coders and papers.")
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Read codings of Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
+    """Import codings from Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
-    Writes one row a record, coder and label, to train on or to compare coders with. What found no record
-    goes to `unmatched.csv` beside it, what contradicts itself to `conflicts.csv`, where coders differ to
-    `disagreements.csv`, what could not be read to `rejected.jsonl`. docs/annotations.md says what to export.
+    The output has one row per record, coder and label, for training or for comparing coders. Next to it, entries
+    without a matching record are in `unmatched.csv`, contradictions of one coder in `conflicts.csv`, disagreements
+    between coders in `disagreements.csv`, and unreadable entries in `rejected.jsonl`. docs/annotations.md says what
+    to export.
 
     Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract`
 
     Example: `mechtag codings matrix.xlsx --records unique.parquet -o codings.csv --coder us --basis full-text
     --unticked no`
     """
-    from mechtag.pipeline.annotations.imports.importer import read_codings_from, tell, write_imported
+    from mechtag.pipeline.annotations.imports.importer import describe_import, read_codings_from, write_imported
     from mechtag.pipeline.annotations.imports.label_names import read_map
     from mechtag.pipeline.reading.ingest import read_unique
 
@@ -73,9 +74,9 @@ def codings(
     write_imported(output, imported)
     for note in imported.notes:
         say(f"note: {note}")
-    for line in tell(imported):
+    for line in describe_import(imported):
         typer.echo(line)
     for name, rows in (("unmatched.csv", imported.unmatched), ("conflicts.csv", imported.conflicts)):
         if rows:
-            say(f"{output.with_name(name)}: {len(rows)} to look at")
+            say(f"{output.with_name(name)}: {len(rows)} to check")
     say(f"{output}: {len(imported.codings)} codings")

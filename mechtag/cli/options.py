@@ -1,4 +1,4 @@
-"""What the commands share: arguments, settings, messages, progress."""
+"""Shared parts of the commands: arguments, options, messages, progress."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeChoice(StrEnum):
-    """Values of ``--runtime``; those of the setting."""
+    """Values of ``--runtime``, the same as of the setting ``tag.runtime``."""
 
     auto = "auto"
     torch = "torch"
@@ -33,16 +33,17 @@ Sources = Annotated[
 Runtime = Annotated[
     RuntimeChoice | None,
     typer.Option(
-        "--runtime", help="What the encoder runs in, instead of tag.runtime in params.yaml; auto: what is fastest here."
+        "--runtime",
+        help="Runtime of the encoder, in place of tag.runtime in params.yaml; auto: the fastest on this machine.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=0, help="Threads to encode with; 0: one for each core.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=0, help="Threads of the encoder; 0: one per core.")]
 ProjectFolder = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="Folder of the review. Default: the nearest folder, from here upwards, that 'mechtag init' made; "
-        "if there is none, the codebook and model that come with mechtag.",
+        help="Folder of the review. Default: the nearest project folder, from here upwards; "
+        "if there is none, the codebook and model that come with mechtag are used.",
         show_default=False,
     ),
 ]
@@ -52,17 +53,17 @@ Model = Annotated[
 
 
 def open_project(folder: Path | None) -> Project:
-    """Open the project that a command works on, and say so if it is none of the user's."""
+    """Open the project that a command works on; print a note if it is not the user's own."""
     from mechtag import project
 
     found = project.open_project(folder)
     if found.is_shipped:
-        say("note: not in a project; using the codebook and model that come with mechtag ('mechtag init' makes one)")
+        say("note: not in a project; using the codebook and model that come with mechtag ('mechtag init' creates one)")
     return found
 
 
 def say(message: str) -> None:
-    """Print a message to standard error, which does not go into a pipe."""
+    """Print a message to standard error, so that it does not enter a pipe."""
     typer.echo(message, err=True)
 
 
@@ -85,11 +86,11 @@ def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) ->
     Parameters
     ----------
     what, total
-        What is done, and how much of it there is.
+        Name of the step, and its number of items.
     of_bytes
-        It is counted in bytes.
+        Whether items are bytes.
     done
-        How much was done before; the rate leaves it out.
+        Number of items done by an earlier run; excluded from the rate.
     """
     from rich.console import Console
     from rich.progress import (
@@ -112,7 +113,7 @@ def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) ->
     console = Console(stderr=True)
     counts = (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), RateColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-    # Over minutes, for records may come a thousand at a time.
+    # Average over minutes, because records may arrive a thousand at a time.
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=300
     ) as bar:

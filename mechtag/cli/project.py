@@ -1,4 +1,4 @@
-"""The folder of a review: making it, and what is to do in it."""
+"""Commands that create the folder of a review and show its state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mechtag.cli.options import ProjectFolder, open_project, say
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the review; it is created.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to create for the review.")],
     codebook: Annotated[
         Path | None,
         typer.Option(
@@ -21,8 +21,8 @@ def init(
 ) -> None:
     """Create the folder of a new review: settings, codebook, and folders for data, models and reports.
 
-    All paths in it are relative, so it can be moved or zipped. Commands that are run in the folder, or below it, work
-    on this review.
+    All its paths are relative, so it can be moved or zipped. Commands run in this folder, or below it, work on this
+    review.
 
     Example: `mechtag init my-review --codebook codes.yaml`
     """
@@ -30,12 +30,12 @@ def init(
 
     made = create_project(folder, codebook)
     labels = len(made.codebook.keys)
-    say(f"{folder}: new review with the codebook {made.codebook.name} ({labels} labels); settings: {folder / PARAMS}")
+    say(f"{folder}: created with the codebook {made.codebook.name} ({labels} labels); settings: {folder / PARAMS}")
     say(f"next: put search exports into {folder / 'data/raw'}, then run 'mechtag status' in {folder}")
 
 
 def status(project: ProjectFolder = None) -> None:
-    """Show where a review is: records, codes and model, what is out of date, and what to do next.
+    """Show the state of a review: records, codes, model, what is out of date, and what to do next.
 
     Example: `mechtag status`
     """

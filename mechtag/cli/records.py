@@ -1,4 +1,4 @@
-"""From search exports to unique records and their sentences, and the counts of it."""
+"""Commands from search exports to unique records, their sentences, and the PRISMA diagram."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def ingest(
 ) -> None:
     """Read search exports into one table of records.
 
-    What cannot become a record goes to `rejected.jsonl` beside the table, with the reason; counts and
-    notes go to `ingest.json`. A file that cannot be read stops the run, unless it is one among others in
-    a folder or a zip file: then it is named, and the others are read.
+    Entries that cannot become a record are listed in `rejected.jsonl` next to the table, with the reason; counts and
+    notes are in `ingest.json`. A file that cannot be read stops the run; if it is in a folder or zip file with
+    others, it is only reported.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -43,11 +43,11 @@ def dedupe(
     records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of unique records to write.")],
     groups: Annotated[
-        Path | None, typer.Option("--groups", help="CSV of the groups; groups.csv beside the output by default.")
+        Path | None, typer.Option("--groups", help="CSV table of the groups. Default: groups.csv next to the output.")
     ] = None,
     existing: Annotated[
         Path | None,
-        typer.Option("--existing", help="Unique records of an earlier run; they keep their ids.", show_default=False),
+        typer.Option("--existing", help="Unique records of an earlier run, which keep their ids.", show_default=False),
     ] = None,
     decisions: Annotated[
         list[Path] | None,
@@ -55,11 +55,11 @@ def dedupe(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Group records of the same paper and make one record of each group.
+    """Find records of the same paper and merge them into one.
 
-    Nothing is lost: groups.csv lists every record that was set aside, and why; uncertain.csv lists pairs
-    that were left apart and that a person should look at. With `--existing`, new.parquet holds the papers
-    that are new since then.
+    No record is lost: groups.csv lists every record that was merged, with the reason; uncertain.csv lists pairs that
+    were not merged and that a person should check. With `--existing`, new.parquet contains the papers that are new
+    since then.
 
     Example: `mechtag dedupe records.parquet -o unique.parquet`
 
@@ -73,13 +73,13 @@ def dedupe(
     settings = open_project(project).settings
     groups = groups or output.with_name("groups.csv")
     uncertain, new_papers = output.with_name("uncertain.csv"), output.with_name("new.parquet")
-    # What a person wrote, and the records that are set aside, must not be lost under a file of the same name.
+    # Do not overwrite a person's decisions or the merged records with a file of the same name.
     taken = {path.resolve() for path in (records, *(decisions or ()))}
     for path in (groups, uncertain, *([new_papers] if existing else ()), output):
         if path.resolve() in taken:
             raise MechtagError(
-                f"{path}: would be written over, and its content lost; save it under another name, or give "
-                "-o or --groups another name"
+                f"{path}: would be overwritten and its content lost; rename it, or choose another name with "
+                "-o or --groups"
             )
         taken.add(path.resolve())
     result = find_duplicates(
@@ -89,7 +89,7 @@ def dedupe(
         decisions=read_decisions(decisions or ()),
     )
     for place in result.ignored:
-        say(f"note: {place}: the decision is on records that are not here")
+        say(f"note: {place}: ignored, because the decision is about records that are not in the input")
     write_groups(groups, result)
     write_uncertain(uncertain, result)
     if existing:
@@ -98,7 +98,7 @@ def dedupe(
     new = f", {len(result.new)} of them new" if existing else ""
     say(f"{output}: {result.read} records, {len(result.unique)} unique{new}, {result.duplicates} duplicates")
     if result.uncertain:
-        say(f"{uncertain}: {len(result.uncertain)} pairs to look at")
+        say(f"{uncertain}: {len(result.uncertain)} pairs to check")
 
 
 def sentences(
@@ -106,7 +106,7 @@ def sentences(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Cut abstracts into sentences, with the section of each. Records are cleaned first, as 'tag' does.
+    """Split abstracts into sentences with their sections. Records are cleaned first, as in 'tag'.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
@@ -121,16 +121,19 @@ def sentences(
 
 
 def prisma(
-    output: Annotated[Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts beside it.")],
-    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json that 'tag' wrote.")] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts is written next to it.")
+    ],
+    summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json written by 'tag'.")] = None,
     elsewhere: Annotated[
-        Path | None, typer.Option("--elsewhere", help="YAML file of counts that mechtag cannot know; docs/prisma.md.")
+        Path | None,
+        typer.Option("--elsewhere", help="YAML file of counts that mechtag does not know; see docs/prisma.md."),
     ] = None,
-    narrow: Annotated[bool, typer.Option("--narrow", help="Put the panels below one another.")] = False,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Stack the panels vertically.")] = False,
 ) -> None:
     """Draw the PRISMA 2020 flow diagram of a review.
 
-    Counts of a batch, counts from elsewhere, or both; counts that contradict one another are refused.
+    Counts may come from a batch, from elsewhere, or both; contradictory counts are refused.
 
     Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
     """
@@ -138,8 +141,8 @@ def prisma(
     from mechtag.pipeline.prisma.flow import plain_text, read_flow
 
     if summary is None and elsewhere is None:
-        raise typer.BadParameter("give the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
+        raise typer.BadParameter("pass the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
     flow = read_flow(summary, elsewhere)
     table = write(flow, output, narrow)
     typer.echo("\n".join(plain_text(flow)))
-    say(f"{output}: drawn; the same counts as a table: {table}")
+    say(f"{output}: diagram written; the same counts as a table: {table}")

@@ -1,4 +1,4 @@
-"""Reading in the order of relevance."""
+"""Commands for screening in the order of relevance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 
 
 class StoppingRule(StrEnum):
-    """Rules by which `rank` says that reading may stop."""
+    """Values of ``--rule``: stopping rules of `rank`."""
 
     sample = "sample"
     ranked = "ranked"
@@ -20,23 +20,27 @@ class StoppingRule(StrEnum):
 
 def rank(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Records without duplicates: parquet, or an export.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table to write (CSV), what to read next on top.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Table to write (CSV), with the next records to read on top.")
+    ],
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Decisions so far: the table filled in, or other CSV or JSON lines."),
+        typer.Option("--labels", help="Decisions so far: the filled-in table, or other CSV or JSON lines."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model folder that ranks until a relevant record is known.")
+        Path | None, typer.Option("--model", help="Model folder for ranking until a relevant record is known.")
     ] = None,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
-    rule: Annotated[StoppingRule, typer.Option("--rule", help="When to stop; docs/ranking.md.")] = StoppingRule.sample,
+    rule: Annotated[
+        StoppingRule, typer.Option("--rule", help="Stopping rule; see docs/ranking.md.")
+    ] = StoppingRule.sample,
     project: ProjectFolder = None,
 ) -> None:
-    """Rank records by relevance, learn from decisions, and say whether reading may stop.
+    """Rank records by relevance, learn from your decisions, and say when you may stop reading.
 
-    Read from the top of the table, write 1 or 0 into the column `decision`, and call again with the table as
-    `--labels`. Fix recall, confidence and rule before you begin: docs/ranking.md.
+    Read from the top of the table, write 1 or 0 into the column `decision`, and run the command again with the table
+    as `--labels`. Choose recall, confidence and rule before you begin: see docs/ranking.md.
 
     Example: `mechtag rank unique.parquet -o ranking.csv --labels ranking.csv`
     """
@@ -55,22 +59,26 @@ def rank(
     )
     for line in lines:
         typer.echo(line)
-    say(f"{output}: written; decisions go into its column 'decision'")
+    say(f"{output}: written; enter your decisions in the column 'decision'")
 
 
 def simulate(
-    source: Annotated[Path, typer.Argument(metavar="RECORDS", help="A finished review: parquet, or an export.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="RECORDS", help="Records of a finished review: parquet, or an export.")
+    ],
     labels: Annotated[Path, typer.Option("--labels", help="Decision on each record, as CSV or JSON lines.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Replays, each from two other known records.")] = 5,
-    batch: Annotated[int, typer.Option("--batch", min=1, help="Records read between two rankings.")] = 10,
+    runs: Annotated[
+        int, typer.Option("--runs", min=1, help="Number of replays, each starting from two other known records.")
+    ] = 5,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
-    """Replay a finished review: when would `rank` have found what was included, and when would it have stopped.
+    """Replay a finished review: when `rank` would have found the relevant records, and when it would have stopped.
 
-    Writes simulation.json, and reading.csv with the recall after each record, to be plotted.
+    Writes simulation.json, and reading.csv with the recall after each record, for plotting.
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """

@@ -1,4 +1,4 @@
-"""Tagging search exports, and giving the tags on."""
+"""Commands that tag search exports and export the tags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.cli.options import Model, ProjectFolder, Runtime, Terminal, Threads
 
 
 class Engine(StrEnum):
-    """Where records are scored."""
+    """Values of ``--engine``: where records are scored."""
 
     local = "local"
     ray = "ray"
@@ -23,36 +23,36 @@ def tag(
         list[str],
         typer.Argument(
             metavar="SRC...",
-            help="Search exports, or folders or zip files of them; or one parquet table of records, or its URI.",
+            help="Search exports, or folders or zip files of them; or one parquet table of records (path or URI).",
             show_default=False,
         ),
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="Folder to write to; for a table of records also a URI.")
+        str, typer.Option("-o", "--output", help="Folder to write to; may be a URI if SRC is a table of records.")
     ],
     model: Model = None,
     sentence_table: Annotated[
-        Path | None, typer.Option("--sentences", help="Sentences that were cut before; only with one parquet table.")
+        Path | None, typer.Option("--sentences", help="Sentences written by 'sentences'; only with one parquet table.")
     ] = None,
     runtime: Runtime = None,
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run, if there is one.")] = False,
     score_all: Annotated[
-        bool, typer.Option("--score-all", help="Score the labels even of records that are clearly not relevant.")
+        bool, typer.Option("--score-all", help="Score the labels also for records that are clearly irrelevant.")
     ] = False,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="Score here, or with Ray, on the cluster that RAY_ADDRESS names.")
+        Engine, typer.Option("--engine", help="Score on this machine, or with Ray on the cluster named in RAY_ADDRESS.")
     ] = Engine.local,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Ray processes that score; as many as the cluster has cores by default."),
+        typer.Option("--workers", min=1, help="Number of Ray processes. Default: one per core of the cluster."),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Tag search exports: read, remove duplicates, score, write tables to review.
+    """Tag search exports: read, remove duplicates, score, and write tables for review.
 
     Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv, rejected.jsonl and summary.json.
-    A run that was interrupted goes on with the same command and `--resume`.
+    To continue an interrupted run, repeat the command with `--resume`.
 
     Example: `mechtag tag search_update.ris -o out/`
     """
@@ -84,22 +84,22 @@ def tag(
         typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} need review, {counts['no']} no{unscored}")
     if done.output.local:
         typer.echo(
-            f"Table to review: {done.output / 'tagged.csv'}; for reference managers: {done.output / 'tagged.ris'}"
+            f"Table for review: {done.output / 'tagged.csv'}; for reference managers: {done.output / 'tagged.ris'}"
         )
     else:
         typer.echo(f"Predictions: the parquet files in {done.chunks}")
 
 
 def export(
-    predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet that 'tag' wrote.")],
-    to: Annotated[str, typer.Option("--to", help="Format: csv or ris.")],
+    predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet written by 'tag'.")],
+    to: Annotated[str, typer.Option("--to", help="Output format: csv or ris.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records; records.parquet beside the predictions by default.")
+        Path | None, typer.Option("--records", help="Records. Default: records.parquet next to the predictions.")
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Write tagged records in a format that other programs read.
+    """Export tagged records to a format for other programs.
 
     Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
     """

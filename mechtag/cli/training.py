@@ -1,4 +1,4 @@
-"""From annotations to models."""
+"""Commands that train and check models."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 def train(
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model folder to write. Default: that of the project.", show_default=False),
+        typer.Option("-o", "--output", help="Model folder to write. Default: the project's.", show_default=False),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            "--annotations", help="Coded records (a file, or a folder of files) instead of those named in the settings."
+            "--annotations", help="Coded records (a file, or a folder of files), in place of those in the settings."
         ),
     ] = None,
     out_of_fold: Annotated[
         Path | None,
         typer.Option(
             "--out-of-fold",
-            help="Folder for the predictions of the cross-validation. Default: data/work/train in the project.",
+            help="Folder for the out-of-fold predictions. Default: data/work/train in the project.",
             show_default=False,
         ),
     ] = None,
@@ -33,7 +33,7 @@ def train(
 ) -> None:
     """Train a model on coded records and exemplars, and log the run to MLflow.
 
-    If the encoder is fine-tuned (`train.trainer` in the settings), an interrupted run resumes: run the command again.
+    If the encoder is fine-tuned (`train.trainer` in the settings), repeat the command to resume an interrupted run.
 
     Example: `mechtag train --annotations data/annotated/coded/coded_records.jsonl`
     """
@@ -66,27 +66,27 @@ def curve(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure the learning curve: tag the coded records by models that learned from some of them.
+    """Measure the learning curve: tag the coded records with models trained on subsets of them.
 
-    Each file is named by the number of papers that its models learned from. 'evaluate --curve' turns them into
-    figures.
+    Each file is named after the number of papers that its models were trained on. 'evaluate --curve' computes the
+    metrics.
 
     Example: `mechtag curve -o data/work/curve`
     """
     from mechtag.workflows.train import learning_curve
 
     made = learning_curve(open_project(project), output, reporter=Terminal())
-    say(f"{output}: learned from {', '.join(map(str, made))} papers")
+    say(f"{output}: models trained on {', '.join(map(str, made))} papers")
 
 
 def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure invariance: tag the coded records as they are and slightly rewritten, by models that have not seen them.
+    """Measure invariance: tag original and slightly rewritten coded records with models that were not trained on them.
 
-    Each file is named by what was changed: sentences on methods added, headings taken out, British spelling.
-    'evaluate --variations' turns them into figures.
+    Each file is named after the change: methods sentences added, headings removed, British spelling.
+    'evaluate --variations' computes the metrics.
 
     Example: `mechtag variations -o data/work/variations`
     """

@@ -1,1 +1,1 @@
-"""What a user asks for, step by step: the command line, the Python API and the review page call these functions."""
+"""Workflows that perform a user's tasks; the command line, the Python API and the review page call them."""

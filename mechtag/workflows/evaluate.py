@@ -1,4 +1,4 @@
-"""Compare predictions with human coding, and write report and texts."""
+"""Measure accuracy and agreement, and write the report and texts for publication."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     curve: Path | None = None,
     variations: Path | None = None,
 ) -> None:
-    """Compute all figures and write them to ``output``, with tables next to it; see `evaluate.evaluate_files`."""
+    """Compute all metrics and write them to ``output``, with tables next to it; see `evaluate.evaluate_files`."""
     from mechtag.evaluation.evaluate import evaluate_files
 
     evaluate_files(
@@ -50,7 +50,7 @@ def compare_coders(
     records: Path | None = None,
     output: Path | None = None,
 ) -> Agreement:
-    """Compare coders with one another and with a model; write the figures as JSON if ``output`` is given."""
+    """Compare coders with one another and with a model; write the result as JSON if ``output`` is given."""
     from mechtag.evaluation.evaluate import agreement_of_files
 
     found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
@@ -68,13 +68,13 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> Results:
-    """Write the accuracy table to outputs that end in ``.md``, and the report as HTML to the others.
+    """Write the accuracy table to each output that ends in ``.md``, and the HTML report to each other output.
 
     Parameters
     ----------
     metrics
-        What `evaluate` wrote. The report also takes the tables, plot points and ``methods.md`` next to it; a part
-        whose file is missing says so.
+        File written by `evaluate`. The report also includes the tables, plot points and ``methods.md`` next to it, and
+        says which of them are missing.
     model, summary, mlflow_run
         Model folder, ``summary.json`` of the search, and ``mlflow_run.json``.
 
@@ -86,7 +86,7 @@ def report(
     Raises
     ------
     MechtagError
-        A file cannot be read.
+        If a file cannot be read.
     """
     from mechtag.evaluation.report.accuracy_table import accuracy_markdown
     from mechtag.evaluation.report.html import Sources, write_report

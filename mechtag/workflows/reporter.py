@@ -1,4 +1,4 @@
-"""How a workflow tells its caller how far it is."""
+"""Interface through which a workflow reports notes and progress to its caller."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 
 
 class Reporter:
-    """Receives notes and progress; this one ignores them."""
+    """Receives notes and progress; this base class ignores them."""
 
     def note(self, message: str) -> None:
-        """Receive something that the user should know and that stops nothing."""
+        """Receive a message that the user should know but that does not stop the workflow."""
 
     def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Begin a step.
+        """Start a step.
 
         Parameters
         ----------
         what, total
-            Name of the step, and how many items it has.
+            Name of the step, and its number of items.
         done
-            How many of them an earlier run finished.
+            Number of items that an earlier run finished.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Learn from more annotations, and replace the model in use only if the new one is not worse."""
+"""Retrain on new annotations, and replace the model in use only if the new one is not worse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechtag.pipeline.annotations.versions import (
     list_versions,
     read_additions,
     read_history,
-    track,
+    track_with_dvc,
     version_in_use,
     write_additions,
 )
@@ -52,7 +52,7 @@ _NEW = "new papers"
 
 
 class Retraining:
-    """Annotations, models and history of a project, as retraining changes them.
+    """Retraining: changes the annotations, models and history of a project.
 
     Parameters
     ----------
@@ -90,23 +90,23 @@ class Retraining:
         Parameters
         ----------
         codings, records
-            Tables of codings, none after a change of the codebook, and the records that they are about.
+            Tables of codings, which may be empty after a change of the codebook, and their records.
         change_log_on
             Records for the change log; by default the sources of the settings.
         leave_out_leaks
-            Set records aside that may be papers that accuracy is measured on; otherwise they are refused.
+            Set aside records that may be papers used to measure accuracy; otherwise they are refused.
         onto
             Version of the annotations to add to, or ``none``; by default the last one.
 
         Returns
         -------
         list of str
-            What was decided and why, in sentences.
+            Sentences that describe the decision and the reasons for it.
 
         Raises
         ------
         MechtagError
-            Codings are faulty or about papers that accuracy is measured on, there is no model in use, or another
+            If codings are invalid or about papers used to measure accuracy, there is no model in use, or another
             retraining is running.
         """
         with self._alone():
@@ -114,7 +114,7 @@ class Retraining:
             return self._challenge(version, change_log_on)
 
     def roll_back(self) -> list[str]:
-        """Restore the model that was in use before; return what was done."""
+        """Restore the model that was in use before, and return sentences that describe what was done."""
         with self._alone():
             given_up = read_config(self._paths.model).model_id
             former = former_of(self._paths, given_up)
@@ -125,8 +125,8 @@ class Retraining:
             return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
 
     def history(self) -> list[str]:
-        """List the versions of the annotations, and what was decided when."""
-        # Reading is allowed while another retraining runs.
+        """List the versions of the annotations, and the decisions with their dates."""
+        # No lock: reading is allowed while another retraining runs.
         with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]
 
@@ -150,7 +150,7 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other retrainings away from the models, and from annotations that several models may share."""
+        """Lock the models, and the annotations that several models may share, against other retrainings."""
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(
@@ -170,12 +170,12 @@ class Retraining:
         }
 
     def _point_aliases(self, champion: str) -> None:
-        """Let the registry name the model in use, and the one that a rollback would restore."""
+        """Point the registry's aliases to the model in use and to the one that a rollback would restore."""
         paths, settings = self._paths, self._settings
         note = note_of(paths, champion)
         with tolerated(self._reporter.note):
             register(paths.kept / champion / MODEL, settings, note["tags"], [CHAMPION])
-            # Kept models may be deleted, and then there is no way back.
+            # Kept models may be deleted, and then no rollback is possible.
             if is_kept(paths, note["former"]):
                 before = note_of(paths, note["former"])
                 register(paths.kept / note["former"] / MODEL, settings, before["tags"], [PREVIOUS])
@@ -183,7 +183,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Make a version of the annotations, and report on it."""
+        """Create a version of the annotations, and report on it."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
@@ -199,7 +199,7 @@ class Retraining:
         )
         version = write_additions(self._paths.added, addition.additions)
         write_notes(reports / version, addition)
-        hashed = track(self._paths.added / version)
+        hashed = track_with_dvc(self._paths.added / version)
         self._reporter.note(
             f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}"
         )
@@ -207,7 +207,9 @@ class Retraining:
             self._reporter.note(f"set aside: {row.title}: {row.reason}")
         if addition.stale:
             stale = reports / version / "stale.csv"
-            self._reporter.note(f"{stale}: {len(addition.stale)} codes were assigned under other definitions")
+            self._reporter.note(
+                f"{stale}: {len(addition.stale)} codes were assigned under other definitions of their labels"
+            )
         return version
 
     def _records_for_changes(self, given: Path | None) -> Sequence[Record]:
@@ -218,10 +220,10 @@ class Retraining:
         return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
-        """Train the challenger, compare, report, and promote it or not."""
+        """Train the challenger, compare it with the champion, report, and promote it if it is not worse."""
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
-        # First, because training takes long and a fault should be known before.
+        # Read these first: training takes long, so faults in them should show before it.
         records = self._records_for_changes(change_log_on)
         with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
             challenger = train_challenger(
@@ -236,7 +238,7 @@ class Retraining:
         if ids[0] == ids[1]:
             keep_champion(paths)
             self._point_aliases(ids[0])
-            return [f"{paths.model}: model {ids[0]} has learned from exactly these annotations already; nothing to do"]
+            return [f"{paths.model}: model {ids[0]} was already trained on exactly these annotations; nothing to do"]
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
         known, new = champion_predictions(champion, paths.out_of_fold, coded)
         systems = System("the model in use", known), System("the challenger", challenger.documents)
@@ -251,7 +253,7 @@ class Retraining:
             for name, rows in papers.items()
             if rows
         }
-        # New papers alone do not decide: they are few, and whoever coded them wrongly did so for both models.
+        # New papers alone do not decide: they are few, and wrong codes of them affect both models.
         verdict = decide_promotion({name: each for name, each in figures.items() if name != _NEW}, settings.retrain)
         report = self._project.reports / "retrain" / version
         heading = {

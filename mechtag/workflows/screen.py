@@ -32,18 +32,18 @@ def rank(
     source
         Records without duplicates: parquet, or an export.
     output
-        Table to write, what to read next first.
+        Table to write, with the next records to read on top.
     labels
-        Decisions so far: the table filled in, or another table.
+        Decisions so far: the filled-in table, or another table.
     model
-        Model folder that ranks until a relevant record is known.
+        Model folder for ranking until a relevant record is known.
     recall, confidence, rule
         See `screening.ranking.Target`.
 
     Returns
     -------
     list of str
-        What to tell the reader.
+        Sentences for the reviewer about progress and stopping.
     """
     from mechtag.pipeline.screening import ranking
     from mechtag.pipeline.screening.search import cold_scores
@@ -53,7 +53,7 @@ def rank(
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
     course = ranking.read_course(ranking.course_path(output))
     if course.target not in (None, target):
-        reporter.note(f"note: this review began with {course.target}; a target that changes midway is no guarantee")
+        reporter.note(f"note: this review began with {course.target}; changing the target midway voids the guarantee")
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
@@ -64,7 +64,7 @@ def rank(
         _note_unknown(judgements, records, labels, reporter)
     found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)
     ranking.write_ranking(output, found)
-    return list(ranking.tell(found))
+    return list(ranking.describe_ranking(found))
 
 
 def simulate(
@@ -88,14 +88,14 @@ def simulate(
     output
         Folder to write to.
     runs, batch
-        Replays, each from two other known records, and records read between two rankings.
+        Number of replays, each starting from two other known records, and of records read between two rankings.
 
     Returns
     -------
     list of str
-        What was found, in sentences.
+        Sentences that describe the results.
     """
-    from mechtag.pipeline.screening.replay import judged_records, summarise_stops, tell, write_replays
+    from mechtag.pipeline.screening.replay import describe_simulation, judged_records, summarise_stops, write_replays
     from mechtag.pipeline.screening.simulation import replay, summary
 
     settings, codebook = project.settings, project.codebook
@@ -124,9 +124,9 @@ def simulate(
         "stopping": summarise_stops(replays, recall),
     }
     write_replays(output, records, decided, replays, content)
-    return list(tell(content))
+    return list(describe_simulation(content))
 
 
 def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
     for name in judgements.unknown(records):
-        reporter.note(f"note: {labels}: {name} is not among the records; its decision is left out")
+        reporter.note(f"note: {labels}: {name} is not among the records; its decision is ignored")

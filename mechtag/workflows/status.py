@@ -1,4 +1,4 @@
-"""Say where a review is: its records, codes and model, what is out of date, and what to do next."""
+"""Describe the state of a review: records, codes, model, what is out of date, and what to do next."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mechtag.project import SHIPPED, Project
 
 
 def describe(project: Project) -> list[str]:
-    """Describe a project in lines for people; the last line says what to do next.
+    """Return lines of text that describe a project; the last line says what to do next.
 
     Raises
     ------
     MechtagError
-        The codebook cannot be read. Other faults are described.
+        If the codebook cannot be read. Other faults are described in the lines.
     """
     codebook = project.codebook
-    where = "what comes with mechtag, not in a project" if project.is_shipped else project.root.resolve()
+    where = "none; using what comes with mechtag" if project.is_shipped else project.root.resolve()
     lines = [f"Project:   {where}", f"Codebook:  {codebook.name}, {len(codebook.keys)} labels"]
     if project.is_shipped:
         model = read_config(project.model)
         return [
             *lines,
             f"Model:     {model.model_id}",
-            "Next:      make a folder for your review: mechtag init my-review",
+            "Next:      create a folder for your review: mechtag init my-review",
         ]
     files = _search_files(project)
     tagged = _tagged(project)
@@ -48,7 +48,7 @@ def _count(items: list[Path], what: str) -> str:
 
 
 def _search_files(project: Project) -> list[Path]:
-    """Files of all searches that the settings name."""
+    """Return the files of all searches named in the settings."""
     found = []
     for source in map(Path, project.settings.sources.values()):
         found += [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
@@ -56,7 +56,7 @@ def _search_files(project: Project) -> list[Path]:
 
 
 def _tagged(project: Project) -> str:
-    """Describe the newest search that was tagged in the project; empty if none was."""
+    """Describe the most recently tagged search of the project; ``""`` if there is none."""
     summaries = [
         path for pattern in ("*/summary.json", "*/*/summary.json") for path in (project.root / "data").glob(pattern)
     ]
@@ -72,7 +72,7 @@ def _tagged(project: Project) -> str:
 
 
 def _codes(project: Project) -> tuple[str, bool]:
-    """Describe what people coded, and say whether there is anything to learn from."""
+    """Describe the human codes, and return whether there are any to train on."""
     settings, codebook = project.settings, project.codebook
     if not Path(settings.train.records).exists() and not version_in_use(settings.train.added):
         return f"none yet ({settings.train.records} does not exist)", False
@@ -100,7 +100,7 @@ def _describe_model(project: Project, model: ModelConfig | None) -> str:
 
 
 def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
-    """Yield what the model has not learned from, or learned from in another form."""
+    """Yield the reasons why the model is out of date."""
     if model is None or project.model.is_relative_to(SHIPPED):
         return
     if model.codebook_sha256 != project.codebook.sha256:
@@ -108,9 +108,9 @@ def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
     now = data_hashes(project.settings)
     changed = sorted(name for name in now.keys() | model.data.keys() if now.get(name) != model.data.get(name))
     if changed:
-        yield f"the model was trained on other annotations than there are now: {', '.join(changed)}"
+        yield f"the annotations have changed since the model was trained: {', '.join(changed)}"
     if model.settings != project.settings.train.model_dump(mode="json") or model.seed != project.settings.seed:
-        yield "the settings of training have changed since the model was trained"
+        yield "the training settings have changed since the model was trained"
 
 
 def _next(
@@ -125,13 +125,11 @@ def _next(
         return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
     if model is None:
         return (
-            "code some records, read the codes with 'mechtag codings FILE --records RECORDS -o "
+            "code some records, import the codes with 'mechtag codings FILE --records RECORDS -o "
             f"{project.settings.train.records}', then train: mechtag train"
         )
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
     if not coded or project.model.is_relative_to(SHIPPED):
-        return (
-            f"review data/tagged/tagged.csv; bring codes in with 'mechtag codings' ({project.settings.train.records})"
-        )
+        return f"review data/tagged/tagged.csv; import codes with 'mechtag codings' ({project.settings.train.records})"
     return "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"

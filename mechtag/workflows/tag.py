@@ -1,4 +1,4 @@
-"""Tag search exports: read, remove duplicates, score, write the tables to review."""
+"""Tag search exports: read, remove duplicates, score, and write tables for review."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Engine = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Tagged:
-    """A finished run.
+    """The result of a finished tagging run.
 
     Attributes
     ----------
     inputs
-        What was read, and how many records were left out for which reason.
+        What was read, and the number of records excluded for each reason.
     summary
         Content of ``summary.json``.
     output
-        Where the results are.
+        Folder of the results.
     chunks
-        Folder of the prediction files if the results are in an object store; they are then not joined into one table.
+        Folder of the prediction files if the results are in an object store, where they are not joined into one table.
     """
 
     inputs: Inputs
@@ -65,37 +65,37 @@ def tag(
     sources
         Exports, folders or zip files of them; or one parquet table of records, or its URI.
     output
-        Folder; for a table of records it may be a URI.
+        Folder to write to; may be a URI if the source is a table of records.
     model
         Model folder; by default that of the project.
     sentences
         Table of the sentences of the records; by default they are split here.
     runtime, threads, score_all
-        In place of the settings; see `TagSettings`.
+        Override the settings; see `TagSettings`.
     resume
         Continue an interrupted run if there is one.
     engine, workers
-        ``ray`` scores on the cluster that ``RAY_ADDRESS`` names, in as many processes as it has cores by default.
+        ``ray`` scores on the cluster named in ``RAY_ADDRESS``, by default in one process per core.
 
     Raises
     ------
     MechtagError
-        Nothing could be read, the model does not belong to the codebook, or another run is in the output folder.
+        If nothing could be read, the model does not belong to the codebook, or the output folder contains another run.
     """
     codebook = project.codebook
     model = model or project.model
     tagging = project.settings.tag.chosen(runtime, threads, score_all)
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
-        raise MechtagError("workers are for the engine ray; on one machine the encoder uses all cores by itself")
+        raise MechtagError("workers needs the engine ray; on one machine the encoder already uses all cores")
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
     from mechtag.pipeline.text.sentences import prepare
 
     with ExitStack() as stack:
         run = directly
         if engine == "local" and not sentences:
-            # It gets ready while the model is loaded here.
-            run = stack.enter_context(prefetch("cuts sentences", prepare, settings.sentences))
+            # The process prepares chunks while the model is loaded here.
+            run = stack.enter_context(prefetch("splits sentences", prepare, settings.sentences))
         from mechtag.models.model_folder import load_model
         from mechtag.pipeline.reading.ingest import cut_note
         from mechtag.pipeline.tagging.run import finish, run_local

@@ -1,4 +1,4 @@
-"""Train a model, and run the baselines and the checks of training."""
+"""Train a model, run the baselines, and measure learning curve and invariance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.workflows.reporter import SILENT, Reporter
 def train(
     project: Project, output: Path | None = None, out_of_fold: Path | None = None, *, reporter: Reporter = SILENT
 ) -> tuple[str, str]:
-    """Train on the annotations that the settings name, write the model folder, and log the run.
+    """Train on the annotations named in the settings, write the model folder, and log the run.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def train(
     Returns
     -------
     model_id, run_id : str
-        Of the model, and of its MLflow run.
+        Ids of the model and of its MLflow run.
     """
     from mechtag.training.finetuning.trainers import count_epochs
     from mechtag.training.mlflow_runs import log_run
@@ -50,7 +50,7 @@ def run_baselines(
     records, sentences
         Parquet tables of the gold records and of their sentences.
     output
-        Folder for one table of predictions for each system.
+        Folder to write to, one table of predictions per system.
     """
     from mechtag.training.baselines import prepare, run_all
 
@@ -65,7 +65,7 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records by models that learned from some of them; return how many papers each learned from."""
+    """Tag the coded records with models trained on subsets of them; return the subset sizes in papers."""
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
 
@@ -77,7 +77,7 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records as they are and slightly rewritten, by models that have not seen them; return the names."""
+    """Tag original and rewritten coded records with models not trained on them; return the variants' names."""
     from mechtag.training.invariance import tag_varied
 
     with reporter.progress("variations", project.settings.train.folds) as advance:

@@ -1,1 +1,1 @@
-"""What people coded, and importing it from other tools."""
+"""Codings made by people, and their import from other tools."""

@@ -1,4 +1,4 @@
-"""New codings: which records they are about, what they add to those before, and which of them went stale."""
+"""Match new codings to records, add them to earlier ones, and find codings of outdated definitions."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
 
-_CHANGED = "the definition was changed since"
-_ABSENT = "the label was not in the codebook then"
+_CHANGED = "the label's definition has changed since"
+_ABSENT = "the label was not in the codebook at the time"
 
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings by the id under which their record is known here, and the records that are new."""
+    """New codings, each with the record id used in this project, and the records that are new."""
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]
 
 
 class SetAside(Row):
-    """A record whose new codings are not learnt from, and why."""
+    """A record whose new codings are not used for training, and the reason."""
 
     record_id: str
     title: str
@@ -35,7 +35,7 @@ class SetAside(Row):
 
 
 class Stale(Row):
-    """A code that was given under another definition of its label than today's."""
+    """A code assigned under a definition of its label that differs from the current one."""
 
     record_id: str
     key: str
@@ -46,25 +46,25 @@ class Stale(Row):
     reason: str
 
 
-def match(
+def match_codings(
     codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
 ) -> Incoming:
-    """Find the record of each coding, and tell records that are known already by the rules for duplicates.
+    """Find the record of each coding; the deduplication rules decide which records are already known.
 
     Parameters
     ----------
     records
-        That came with the codings; those without a coding are passed over.
+        Records delivered with the codings; those without a coding are ignored.
     known
-        That are coded already.
+        Records that have been coded before.
     place
-        Where the codings are from, for messages.
+        Source of the codings, for messages.
 
     Raises
     ------
     MechtagError
-        A coding is about no record given or known; or a coder says both of one label of one
-        record, under two names of it.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``, or a coder
+        answers both yes and no for one label of one record under two names of the record.
     """
     before, new = RecordIndex(known), RecordIndex(records)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -73,8 +73,9 @@ def match(
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(
-            f"{place}: {len(unknown)} records are coded, but neither among the {len(records)} given by --records nor "
-            f"among those coded before: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
+            f"{place}: {len(unknown)} coded records are neither among the {len(records)} records of --records nor "
+            f"among those coded before; add them to the --records file: "
+            f"{', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
         )
     coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
     found = dedupe(coded, settings, existing=known)
@@ -87,18 +88,19 @@ def match(
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
                 f"{place}: {coding.coder} codes {coding.label} of record {record_id} as {rows[spot][0].value} (under "
-                f"the name {rows[spot][1]}) and as {coding.value} (under {name}); settle it in the file"
+                f"the name {rows[spot][1]}) and as {coding.value} (under the name {name}); correct one of them "
+                f"in the file"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Tell a record by what was read, for its id may change when it is compared with others."""
+    """Return what identifies a record as read; deduplication may change its id."""
     return record.source_file, record.source_index, record.title, record.abstract
 
 
-def extend(
+def extend_additions(
     before: Additions,
     incoming: Incoming,
     base: Sequence[CodedRecord],
@@ -106,23 +108,23 @@ def extend(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to those before; a coder's later code of a label, from the same basis, replaces the earlier one.
+    """Add new codings to the earlier ones; a coder's new code for a label, on the same basis, replaces the old one.
 
-    Codings that name no version of the codebook, or the one in use, count as coded under today's definitions.
+    Codings without a codebook version, or with the current one, count as coded under the current definitions.
 
     Parameters
     ----------
     base_definitions
-        What the labels meant when ``base`` was coded.
+        Definitions of the labels when ``base`` was coded.
     refused
-        Records that must not be learnt from, now and before: the reason, by record id.
+        Reasons by record id for records that must not be used for training, including records added earlier.
 
     Returns
     -------
     additions, set_aside
-        Set aside are the refused records, and those on whose relevance coders differ.
+        Records are set aside if they are refused or if coders disagree on their relevance.
     counts
-        Of the codings: ``new``, ``corrected``, ``known`` and ``set_aside``.
+        Number of codings that are ``new``, ``corrected``, ``known`` and ``set_aside``.
     """
     stamp = f"{codebook.name}@{codebook.sha256[:12]}"
     rows = {_spot(row): row for row in before.codings}
@@ -154,7 +156,7 @@ def extend(
 
 
 def _spot(row: Coding) -> tuple[str, ...]:
-    """Tell what only one code is kept for; from abstract and full text, one coder may code differently."""
+    """Return the key under which one code is kept; a coder may code abstract and full text differently."""
     return row.record_id or "", row.coder, row.label, row.basis
 
 
@@ -169,7 +171,7 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Say of which records it is not settled whether they are relevant; who codes a label takes them for relevant."""
+    """Return the reasons, by record id, why relevance is disputed; coding a label yes implies relevant."""
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
     for record in base:
@@ -186,17 +188,17 @@ def _disputed(
         both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]
         opinions = {coder: 1 for coder in carried[name]} | said[name]
         if both:
-            reasons[name] = f"{both[0]} codes it as not relevant, yet as {carried[name][both[0]]}"
+            reasons[name] = f"{both[0]} codes it as not relevant, but also as {carried[name][both[0]]}"
         elif len(set(opinions.values())) > 1:
             parts = ", ".join(f"{coder} {value}" for coder, value in opinions.items())
-            reasons[name] = f"coders differ on whether it is relevant ({parts})"
+            reasons[name] = f"coders disagree on relevance ({parts})"
     return reasons
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """List the codes that were given under another definition of their label than that of the codebook.
+    """List the codes assigned under a definition of their label that differs from the codebook's.
 
-    A code of ``base`` is replaced by a later one of the same coder, which then counts.
+    Where the same coder later replaced a code of ``base``, only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}
@@ -215,7 +217,7 @@ def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Code
         if row.label not in today or row.value is None:
             continue
         if known is None:
-            rows.append((row, "coded under a version of the codebook that is not known here"))
+            rows.append((row, "coded under an unknown version of the codebook"))
         elif known.get(row.label) != today[row.label]:
             rows.append((row, _CHANGED))
     return [

@@ -1,4 +1,4 @@
-"""Read what people coded: coded records from a file or a folder, a second coder's codes, exemplars.
+"""Read coded records from a file or folder, a second coder's codes, and exemplars.
 
 Labels are always an argument, in codebook order; they are never taken from the data.
 """
@@ -19,20 +19,20 @@ from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, 
 from mechtag.core.tables import is_table
 from mechtag.pipeline.text.headings import heading_name
 
-#: What the texts of a file are; ``unknown`` where nobody said.
+#: Kind of text in a file; ``unknown`` if it is not documented.
 Texts = Literal["synopses", "invented", "published", "unknown"]
 
-#: Name of the set of records that came in by 'mechtag retrain'.
+#: Name of the set of records added by 'mechtag retrain'.
 ADDED = "added"
 ABOUT = "about.yaml"
 _LINES = "*.jsonl"
 
 
 class About(Strict):
-    """What is said about a file of coded records.
+    """Description of a file of coded records.
 
-    ``title`` is what reports call it. ``texts`` are ``synopses`` of published abstracts in other words,
-    ``invented`` texts, or abstracts as ``published``.
+    ``title`` is the name used in reports. ``texts`` is ``synopses`` (published abstracts, reworded),
+    ``invented`` or ``published`` (abstracts as published).
     """
 
     title: str = Field(min_length=1)
@@ -40,11 +40,11 @@ class About(Strict):
 
 
 class _Abouts(RootModel[dict[str, About]]):
-    """Content of ``about.yaml``: by name of the file, without its ending."""
+    """Content of ``about.yaml``: descriptions by file name without extension."""
 
 
 def files_of(path: StrPath, what: str) -> list[Path]:
-    """List the files that a setting names: the file itself, or all ``*.jsonl`` of a folder in alphabetical order.
+    """List the files that a setting refers to: the file itself, or all ``*.jsonl`` of a folder in alphabetical order.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        The folder holds no such file, or a table (CSV, XLSX), which would go unread.
+        If the folder contains no ``*.jsonl`` file, or contains a table (CSV, XLSX), which would be ignored.
     """
     path = Path(path)
     if not path.is_dir():
@@ -64,40 +64,41 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     tables = sorted(file.name for file in path.iterdir() if is_table(file) and file.suffix != ".txt")
     if tables:
         raise MechtagError(
-            f"{path}: a folder may hold {_LINES} only, and {', '.join(tables)} would not be read; move the table out, "
-            "or name it alone instead of the folder"
+            f"{path}: only {_LINES} files are read from a folder, so {', '.join(tables)} would be ignored; move the "
+            f"table "
+            "elsewhere, or name the table instead of the folder"
         )
     if any(file.stem == ADDED for file in found):
         raise MechtagError(
-            f"{path}: the name {ADDED}.jsonl is reserved for what 'mechtag retrain' adds; rename the file"
+            f"{path}: the name {ADDED}.jsonl is reserved for records that 'mechtag retrain' adds; rename the file"
         )
     if not found:
-        raise MechtagError(f"{path}: no {_LINES} in this folder; expected {what}")
+        raise MechtagError(f"{path}: no {_LINES} file in this folder; expected {what}")
     return found
 
 
 def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
-    """Read title and kind of text of each file, by its name without the ending, in the order of `files_of`.
+    """Read title and kind of text of each file, keyed by file name without extension, in the order of `files_of`.
 
-    They are in ``about.yaml`` in the same folder. A file that is not described there goes by its name,
-    and its texts are ``unknown``.
+    They are in ``about.yaml`` in the same folder. For a file that is not described there, the title is
+    its name and the kind of text is ``unknown``.
 
     Raises
     ------
     MechtagError
-        As `files_of`; or ``about.yaml`` is faulty, or describes a file that is not in the folder.
+        As `files_of`; also if ``about.yaml`` is invalid or describes a file that is not in the folder.
     """
     path = Path(path)
     files = files_of(path, what)
     about = (path if path.is_dir() else path.parent) / ABOUT
     known: dict[str, About] = {}
     if about.is_file():
-        expected = "descriptions of files are a mapping of file name to {title: ..., texts: ...}"
+        expected = "file descriptions must be a mapping of file name to {title: ..., texts: ...}"
         known = read_yaml(about, _Abouts, missing="no such file", expected=expected, empty={}).root
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
-                f"{about}: describes {', '.join(strays)}, but there is no such *.jsonl in its folder; "
+                f"{about}: describes {', '.join(strays)}, but its folder has no such *.jsonl file; "
                 f"files found: {', '.join(sorted(here)) or 'none'}"
             )
     return {
@@ -110,16 +111,16 @@ Basis = Literal["full-text", "abstract"]
 
 
 class Codes(Row):
-    """What one coder said of one record and of each of its sentences.
+    """One coder's codes for one record and for each of its sentences.
 
     Attributes
     ----------
     key
-        Name of the record in the coders' list.
+        Identifier of the record in the coders' list.
     labels
         Labels of the record, in codebook order.
     sentence_labels
-        Labels of each sentence, in codebook order; ``None`` where only the record was coded.
+        Labels of each sentence, in codebook order; ``None`` if only the record was coded.
     """
 
     key: str
@@ -132,24 +133,24 @@ class Codes(Row):
 
 
 class CodedRecord(Codes):
-    """A record with its text, cut into the sentences that were coded.
+    """A coded record with its text, split into the sentences that were coded.
 
     Attributes
     ----------
     record
         The abstract is the sentences joined by one space.
     sentences
-        As many as ``sentence_labels``, if there are any, with offsets into that abstract.
+        Same length as ``sentence_labels``, if present; offsets are into that abstract.
     not_judged
-        Labels of which nothing is known, for nobody judged them or coders differ.
+        Labels without a usable code, because nobody judged them or coders disagree.
     recoded
-        Labels whose code later codings changed: what was said of them at single sentences does not hold.
+        Labels whose code was changed by later codings; their sentence codes are no longer valid.
     added
-        Whether the record came in by 'mechtag retrain'.
+        Whether the record was added by 'mechtag retrain'.
     hard
-        Whether an irrelevant record is easily taken for a relevant one; ``None`` where nobody said.
+        Whether an irrelevant record is easily mistaken for a relevant one; ``None`` if not documented.
     set_name
-        The file that the record was coded in, without its ending, or `annotation_files.ADDED`.
+        Name of the file of coded records without extension, or `ADDED`.
     """
 
     record: Record
@@ -161,11 +162,11 @@ class CodedRecord(Codes):
     set_name: str = ""
 
     def code(self, label: str) -> int | None:
-        """Give the code of the record: 1, 0, or ``None`` for not judged."""
+        """Return the record's code for a label: 1, 0, or ``None`` for not judged."""
         return None if label in self.not_judged else int(label in self.labels)
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
-        """Rows of the coding contract: relevance first, then the labels in the order given."""
+        """Convert to rows of the coding contract: relevance first, then ``label_keys`` in the order given."""
         return [
             Coding(
                 record_id=self.record.record_id,
@@ -181,14 +182,14 @@ class CodedRecord(Codes):
 
 
 class Exemplar(Row):
-    """A made-up sentence and the labels it stands for, in codebook order; none is an example of none."""
+    """An invented sentence and the labels it exemplifies, in codebook order; without labels, a negative example."""
 
     id: str
     text: str
     labels: tuple[str, ...]
 
 
-# `labels` is another name for the same, for codebooks of something else than mechanisms.
+# `labels` is an alias of `mechanisms`, for codebooks whose labels are not mechanisms.
 _BOTH_NAMES = AliasChoices("mechanisms", "labels")
 _Labels = Annotated[tuple[str, ...], Field(validation_alias=_BOTH_NAMES)]
 
@@ -239,7 +240,7 @@ LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read a whole text file; a `MechtagError` says what was expected where that fails."""
+    """Read a whole UTF-8 text file; raise `MechtagError`, stating what was expected, if that fails."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -249,9 +250,9 @@ def read_text(path: Path, what: str) -> str:
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Read a file of one JSON object a line, with the number of each; a `MechtagError` says what is wrong."""
+    """Yield line number and validated object of a JSON Lines file; raise `MechtagError` for an invalid line."""
     found = False
-    # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
+    # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
         if not line.strip():
             continue
@@ -280,14 +281,14 @@ def _codes(
 ) -> dict[str, Any]:
     labels = _ordered(line.mechanisms, label_keys, place)
     if labels and not line.relevant:
-        raise MechtagError(f"{place}: not relevant, yet coded {', '.join(labels)}; take the codes out or set relevant")
+        raise MechtagError(f"{place}: not relevant, but coded {', '.join(labels)}; remove the codes or set it relevant")
     sentence_labels = []
     for number, names in enumerate(per_sentence or (), start=1):
         ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
         stray = [label for label in ordered if label not in labels]
         if stray:
             raise MechtagError(
-                f"{place}, sentence {number}: coded {', '.join(stray)}, but the record is not; add it there"
+                f"{place}, sentence {number}: coded {', '.join(stray)}, but the record is not; add it to the record"
             )
         sentence_labels.append(ordered)
     return {
@@ -302,24 +303,24 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Raise `MechtagError` where a name has been seen on an earlier line or in an earlier file; else remember it."""
+    """Raise `MechtagError` if a name occurred on an earlier line or in an earlier file; otherwise remember it."""
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
-        raise MechtagError(f"{path}: line {line}: {name} stands already on line {number}{file}; each must be unique")
+        raise MechtagError(f"{path}: line {line}: {name} is already on line {number}{file}; each must be unique")
     seen[name] = path, line
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Give the codes of each sentence, or ``None`` where no sentence has any."""
+    """Return the codes of each sentence, or ``None`` if no sentence was coded."""
     codes = [sentence.mechanisms for sentence in line.sentences]
     if all(names is None for names in codes):
         return None
     for number, names in enumerate(codes, start=1):
         if names is None:
             raise MechtagError(
-                f"{place}, sentence {number}: not coded, yet others of the record are; give it 'mechanisms', "
-                "[] for none, or leave them out of all sentences where only the record was coded"
+                f"{place}, sentence {number}: not coded, but other sentences of the record are; add 'mechanisms' "
+                "([] for none), or remove it from all sentences if only the record was coded"
             )
     return [names for names in codes if names is not None]
 
@@ -362,7 +363,7 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
 def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
 
-    Where only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
+    If only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
     the heading printed above it.
 
     Parameters
@@ -375,9 +376,10 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     Raises
     ------
     MechtagError
-        A file is missing or empty, or the folder holds none; a line is no JSON, lacks a field, has a
-        field or a label unknown; a paper stands twice, in one file or in two; an irrelevant record carries
-        a label; a sentence carries a label that its record does not, or is not coded while others are.
+        If a file is missing or empty, or the folder contains no ``*.jsonl``; a line is not JSON, lacks a
+        field, or has an unknown field or label; a paper occurs twice, in one file or in two; an
+        irrelevant record has a label; a sentence has a label that its record lacks, or is not coded
+        although other sentences of the record are.
     """
     what = "coded records, one JSON object a line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()
@@ -392,11 +394,11 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
 
 
 def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
-    """Read a further coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
+    """Read another coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
 
-    ``sentences`` is left out where only the record was coded.
+    ``sentences`` is omitted if only the record was coded.
 
-    Takes and raises what `read_coded` does.
+    Parameters and errors are those of `read_coded`.
     """
     what = "codes, one JSON object a line"
     rows, seen = [], dict[str, tuple[Path, int]]()

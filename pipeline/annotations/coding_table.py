@@ -1,4 +1,4 @@
-"""Annotations to train on: coded records with their text, or a table of codings and the records that it is about."""
+"""Read training annotations: coded records with text, or a table of codings and a table of their records."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from mechtag.pipeline.annotations.versions import Additions, read_additions, ver
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
-# The columns that every row must reach; Excel leaves out empty cells at the end of a row.
+# A row may be shorter than the header, because Excel omits empty cells at its end, but must include these columns.
 _NEEDED = ("record_id", "key", "coder", "label", "value", "basis")
 
 
 def read_annotations(
     settings: Settings, label_keys: Sequence[str], relevance_key: str, version: str | None = None
 ) -> list[CodedRecord]:
-    """Read what ``train.records`` names, and what was added to it.
+    """Read the records in ``train.records`` and the codings added to them.
 
     Parameters
     ----------
     version
-        Of what was added, in the folder ``train.added``; by default the one in use.
+        Version of the additions in the folder ``train.added``; by default the one in use.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_annotations(
 
 
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
-    """Read what ``train.records`` names: JSON lines (a file or a folder), or a CSV of codings of ``train.texts``.
+    """Read ``train.records``: JSON lines (a file or a folder), or a table of codings of the records in ``train.texts``.
 
     Raises
     ------
@@ -57,8 +57,9 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
         return read_coded(path, label_keys)
     if not settings.train.texts:
         raise MechtagError(
-            f"{path}: a table of codings has no texts; name the Parquet table of its records, as 'mechtag ingest', "
-            "'dedupe' and 'tag' write it, under train.texts in params.yaml"
+            f"{path}: a table of codings has no texts; set train.texts in params.yaml to the Parquet table of its "
+            f"records, "
+            "as written by 'mechtag ingest', 'dedupe' or 'tag'"
         )
     records = list(map(clean_record, read_records(settings.train.texts)))
     codings = read_codings(path, (relevance_key, *label_keys))
@@ -67,10 +68,10 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
 
 
 def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
-    """Read a table of codings: CSV or XLSX with one row a record, coder and label.
+    """Read a table of codings: CSV or XLSX with one row per record, coder and label.
 
     Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
-    not judged; see `tables.read_tick`) and ``basis``, and perhaps ``evidence``, ``date`` and ``codebook_version``.
+    not judged; see `tables.read_tick`) and ``basis``; ``evidence``, ``date`` and ``codebook_version`` are optional.
 
     Parameters
     ----------
@@ -84,9 +85,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         else than is allowed; a coder codes a label of a record twice from the same basis.
     """
     path = Path(path)
-    table = read_table(path, "a table of codings, one row a record, coder and label", _NEEDED)
+    table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
-        raise MechtagError(f"{path}: no codings in it; expected a header and one row a record, coder and label")
+        raise MechtagError(f"{path}: contains no codings; expected a header and one row per record, coder and label")
     if "value" not in table.names:
         raise MechtagError(f"{path}: no column 'value'; columns found: {', '.join(table.names)}")
     codings, seen = [], dict[tuple[str | None, ...], str]()
@@ -100,11 +101,11 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         if coding.label not in all_keys:
             raise MechtagError(f"{place}: unknown label {coding.label!r}; the codebook has {', '.join(all_keys)}")
         if coding.record_id is None and coding.key is None:
-            raise MechtagError(f"{place}: neither record_id nor key says which record this is about")
-        # From the abstract and from the full text, one coder may code differently.
+            raise MechtagError(f"{place}: record_id and key are both empty; fill in at least one")
+        # One coder may code the abstract and the full text differently.
         name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
         if name in seen:
-            raise MechtagError(f"{place}: the same coder coded this label of this record already, at {seen[name]}")
+            raise MechtagError(f"{place}: the same coder already coded this label of this record at {seen[name]}")
         seen[name] = place
         codings.append(coding)
     return codings
@@ -118,24 +119,24 @@ def coded_from(
     settings: SentenceSettings,
     place: str,
 ) -> list[CodedRecord]:
-    """Put codings and records together: papers coded as a whole.
+    """Combine codings and records into coded records without sentence codes.
 
-    A label on which coders differ, or one coder's reading of abstract and full text, counts as not
-    judged. A record is relevant unless all who coded it say otherwise: codebooks without irrelevant
-    records need no codings of relevance, and who gives a label takes the record for relevant.
+    A label counts as not judged if coders disagree on it, or if one coder's codes for abstract and full
+    text differ. A record is relevant unless all its coders code it as irrelevant: codebooks without
+    irrelevant records need no codings of relevance, and coding a label yes implies relevant.
 
     Parameters
     ----------
     records
-        Those without a coding are passed over. A coding finds its record by the record id, or by
-        the field ``key`` of the file that the record came from.
+        Records without a coding are ignored. A coding is matched to its record by record id, or by the
+        field ``key`` of the file that the record came from.
     place
-        Where the codings are from, for messages.
+        Source of the codings, for messages.
 
     Raises
     ------
     MechtagError
-        A record that was coded is not there, or an irrelevant one carries a label.
+        If a coded record is not among ``records``, or an irrelevant record has a label.
     """
     index = RecordIndex(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
@@ -158,8 +159,8 @@ def coded_from(
         labels = tuple(label for label, value in values.items() if value == 1)
         if labels and not relevant:
             raise MechtagError(
-                f"{place}: record {record.record_id} is coded as not {relevance_key}, yet as "
-                f"{', '.join(labels)}; take one of the two out"
+                f"{place}: record {record.record_id} is coded as not {relevance_key}, but also as "
+                f"{', '.join(labels)}; remove one of the two"
             )
         papers.append(
             CodedRecord(
@@ -185,9 +186,9 @@ def add_codings(
     relevance_key: str,
     settings: Settings,
 ) -> list[CodedRecord]:
-    """Put later codings beside earlier ones: first the records of ``base``, then those that came with the codings.
+    """Merge later codings into earlier ones; the records of ``base`` come first, then newly added records.
 
-    Of one coder and basis the later code counts. A label on which coders differ counts as not judged.
+    For the same coder and basis, the later code counts. A label on which coders disagree counts as not judged.
 
     Raises
     ------
@@ -226,7 +227,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
-    """Whether anyone takes a record for relevant, or nobody judged it."""
+    """Return whether anyone coded a record as relevant, or nobody judged its relevance."""
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
         who = coding.coder, coding.basis

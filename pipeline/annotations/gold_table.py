@@ -1,6 +1,6 @@
-"""A gold standard: the coding matrix that a review printed, and what is known of it.
+"""A gold standard: the coding matrix printed in a review, and notes on it.
 
-Labels always come as an argument, in codebook order, and never from the data at hand.
+Labels are always an argument, in codebook order; they are never taken from the data.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from mechtag.pipeline.annotations.coded_records import Basis, refuse_doubled
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of papers and codes, as reviews print it.
+    """A table of papers and codes, as printed in reviews.
 
     Attributes
     ----------
     path
         The file it came from, for messages.
     keys, papers
-        For each paper its key, and how it is cited (its key where the table has no column ``paper``).
+        Key and citation of each paper (the key again if the table has no column ``paper``).
     columns
         Names of all other columns, in file order.
     rows
-        One a paper.
+        One per paper.
     """
 
     path: str
@@ -49,7 +49,7 @@ class Matrix:
         Raises
         ------
         MechtagError
-            There is no such column, or a cell holds anything else.
+            If there is no such column, or a cell contains anything else.
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
@@ -57,7 +57,7 @@ class Matrix:
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
-        """Rows of the coding contract, paper by paper, labels in the order given; raises as `values` does."""
+        """Convert to the coding contract, paper by paper, labels in the order given; raises as `values` does."""
         columns = {label: self.values(label) for label in label_keys}
         return [
             Coding(key=key, coder=coder, label=label, value=columns[label][row], basis=basis)
@@ -67,18 +67,18 @@ class Matrix:
 
 
 class GoldNotes(Row):
-    """What is known of a gold standard beside its table.
+    """Notes on a gold standard that are not in its table.
 
     Attributes
     ----------
     source
-        Where the table was printed.
+        Publication that printed the table.
     printed_counts
-        How many papers the publication says carry a label, where it says so.
+        Number of papers with a label according to the publication, by label, if it states one.
     expected_empty
-        Columns of which the publication says that no paper carries them, and where it says so.
+        Columns that no paper has according to the publication, with the place where it says so.
     notes
-        Anything else a reader of the figures must know, one sentence each.
+        Other information needed to interpret the figures, one sentence each.
     """
 
     source: str
@@ -88,25 +88,25 @@ class GoldNotes(Row):
 
 
 def load_matrix(path: StrPath) -> Matrix:
-    """Read a coding matrix: CSV or XLSX with a column ``key``, perhaps ``paper``, and one column a code.
+    """Read a coding matrix: CSV or XLSX with a column ``key``, optionally ``paper``, and one column per code.
 
     Raises
     ------
     MechtagError
-        As `tables.read_table`; there is no column ``key`` or no row; a key is there twice, or is empty; a column
-        of codes has no name.
+        As `tables.read_table`; also if there is no column ``key`` or no row, a key is duplicated or empty, or
+        a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if "key" not in table.names:
         raise MechtagError(f"{path}: no column 'key'; columns found: {', '.join(table.names)[:200] or 'none'}")
     if "" in table.names:
-        raise MechtagError(f"{path}: column {table.names.index('') + 1} has no name, but a cell below it is filled")
+        raise MechtagError(f"{path}: column {table.names.index('') + 1} has no name; name it or clear its cells")
     if not table.rows:
-        raise MechtagError(f"{path}: a header but no paper below it")
+        raise MechtagError(f"{path}: contains a header but no papers")
     seen = dict[str, tuple[Path, int]]()
     for row in table.rows:
         if not row.cells["key"]:
-            raise MechtagError(f"{row.place}: the cell 'key' is empty; give each paper a key")
+            raise MechtagError(f"{row.place}: the cell 'key' is empty; each paper needs a key")
         refuse_doubled(seen, row.cells["key"], Path(path), row.number)
     return Matrix(
         path=str(path),
@@ -117,33 +117,18 @@ def load_matrix(path: StrPath) -> Matrix:
     )
 
 
-def read_matrix(
-    path: str | Path, label_keys: Sequence[str], coder: str = "reviewers", basis: Basis = "full-text"
-) -> list[Coding]:
-    """Read a coding matrix into rows of the coding contract, paper by paper, labels in the order given.
-
-    Columns that are no label (`Matrix.columns` has them) are passed over.
-
-    Raises
-    ------
-    MechtagError
-        As `load_matrix` and `Matrix.values`.
-    """
-    return load_matrix(path).codings(label_keys, coder, basis)
-
-
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read the notes that stand beside a table under its name, ending in ``.yaml``; ``None`` where none do.
+    """Read the notes in the YAML file next to a table, named like it; ``None`` if there is no such file.
 
     Raises
     ------
     MechtagError
-        The notes are no YAML mapping, or have an unknown or missing key.
+        If the notes are not a YAML mapping, or have an unknown or missing key.
     """
     path = Path(table).with_suffix(".yaml")
     if not path.exists():
         return None
-    return read_yaml(path, GoldNotes, missing="no such file", expected="notes on a gold standard are a mapping")
+    return read_yaml(path, GoldNotes, missing="no such file", expected="notes on a gold standard must be a mapping")
 
 
 @dataclass(frozen=True)
@@ -153,9 +138,9 @@ class GoldStandard:
     Attributes
     ----------
     records
-        By key of the paper; a paper of which nothing is known has none.
+        By key of the paper; a paper without a record is missing.
     notes
-        ``None`` where nothing is known beside the table.
+        ``None`` if there are no notes.
     """
 
     matrix: Matrix
@@ -164,23 +149,23 @@ class GoldStandard:
 
     @property
     def evaluated(self) -> list[Record]:
-        """Records of the papers that can be evaluated, in the order of the matrix."""
+        """Return the records of the papers that can be evaluated, in the order of the matrix."""
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
-        """Codes of the papers in `evaluated`: shape (papers, labels), NaN for not judged."""
+        """Return the codes of the papers in `evaluated`: shape (papers, labels), NaN for not judged."""
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
         return np.asarray(codes[rows])
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Find the record of each paper by its record id, or by the field ``key`` that its source file has.
+    """Find the record of each paper by record id, or by the field ``key`` of its source file.
 
     Raises
     ------
     MechtagError
-        Two records carry the same key, or no paper has a record.
+        If two records have the same key, or no paper has a record.
     """
     index = RecordIndex(list(records))
     found: dict[str, Record] = {}
@@ -188,14 +173,14 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
         own = index.named(key)
         if len(own) > 1:
             raise MechtagError(
-                f"{own[1].source_file}: record {own[1].source_index}: key {key} belongs to record "
-                f"{own[0].source_index} of {own[0].source_file} already; each must be unique"
+                f"{own[1].source_file}: record {own[1].source_index}: key {key} already belongs to record "
+                f"{own[0].source_index} of {own[0].source_file}; each must be unique"
             )
         if own:
             found[key] = own[0]
     if not found:
         raise MechtagError(
-            f"{matrix.path}: no record carries the key of any of its {len(matrix.keys)} papers; "
-            "ingest the file that holds the gold records, with a field 'key'"
+            f"{matrix.path}: no record has the key of any of its {len(matrix.keys)} papers; "
+            "ingest the file that contains the gold records, with a field 'key'"
         )
     return GoldStandard(matrix, found, notes)

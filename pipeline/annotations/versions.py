@@ -1,7 +1,7 @@
-"""Versions of the annotations that were added later: all are kept, one is in use.
+"""Versions of the annotations added by retraining: all are kept, one is in use.
 
-The folder has one folder for each version: all codings added so far (``codings.jsonl``), the records they are about
-(``records.parquet``) and what the labels meant (``definitions.json``). ``in_use.json`` names the version that training
+The folder has one subfolder per version: all codings added so far (``codings.jsonl``), their records
+(``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version that training
 reads; ``history.jsonl`` records each change. In a DVC repository the folder is tracked by DVC.
 """
 
@@ -27,22 +27,22 @@ from mechtag.core.records import Coding, Record
 from mechtag.pipeline.annotations.coded_records import json_lines
 
 
-def track(path: Path) -> str:
-    """Put a file or folder under DVC, and give DVC's hash of it; empty where the project is no DVC repository.
+def track_with_dvc(path: Path) -> str:
+    """Track a file or folder with DVC and return its DVC hash; ``""`` if the project is not a DVC repository.
 
     Raises
     ------
     MechtagError
-        DVC fails. What was written stays, and may be put under DVC again.
+        If DVC fails. Files already written are kept and can be tracked again.
     """
     if not any((parent / ".dvc").is_dir() for parent in path.resolve().parents):
         return ""
-    # The command line, not the library: it is what DVC promises to keep.
+    # Call the command line, because DVC guarantees a stable interface for it but not for the library.
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "add", "--quiet", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise MechtagError(f"dvc add {path}: {(done.stderr or done.stdout).strip()[:500]}; mend this and call again")
+        raise MechtagError(f"dvc add {path}: {(done.stderr or done.stdout).strip()[:500]}; fix this and run again")
     note = yaml.safe_load(path.with_name(f"{path.name}.dvc").read_text(encoding="utf-8"))
     return str(note["outs"][0]["md5"])
 
@@ -50,23 +50,23 @@ def track(path: Path) -> str:
 CODINGS, RECORDS, DEFINITIONS = "codings.jsonl", "records.parquet", "definitions.json"
 IN_USE = "in_use.json"
 HISTORY = "history.jsonl"
-# In definitions, what the labels meant when the records of ``train.records`` were coded.
+# Key, in definitions, of the label definitions under which ``train.records`` was coded.
 BASE = ""
 _NAME = re.compile(r"(\d{1,6})-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Additions:
-    """All annotations that were added.
+    """All annotations that were added to ``train.records``.
 
     Attributes
     ----------
     codings
-        By record id, in the order in which they came.
+        Identified by record id, in the order of arrival.
     records
-        Those of ``codings`` that are not among the records of ``train.records``, in the order in which they came.
+        Records of ``codings`` that are not in ``train.records``, in the order of arrival.
     definitions
-        By ``codebook_version`` of the codings, and ``BASE``: `mechtag.core.codebook.Codebook.definitions`.
+        By ``codebook_version`` of the codings, or ``BASE``: `mechtag.core.codebook.Codebook.definitions`.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -75,19 +75,19 @@ class Additions:
 
     @property
     def digest(self) -> str:
-        """Hash of the content."""
+        """Return a hash of the content."""
         rows = [row.model_dump(mode="json") for row in (*self.codings, *self.records)]
         text = json.dumps([rows, self.definitions], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_additions(folder: StrPath, name: str | None = None) -> Additions:
-    """Read a version, by default the one in use; none are in use where the folder is not there.
+    """Read a version, by default the one in use; empty if the folder does not exist.
 
     Raises
     ------
     MechtagError
-        There is no such version, it is not readable, or it was changed after it was made.
+        If there is no such version, it is not readable, or it was changed after it was created.
     """
     name = version_in_use(folder) if name is None else name
     if not name:
@@ -96,19 +96,19 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     definitions = read_json(path / DEFINITIONS)
     codings = path / CODINGS
     if not codings.is_file():
-        raise MechtagError(f"{codings}: no such file; restore it, as with 'dvc checkout'")
+        raise MechtagError(f"{codings}: no such file; restore it, for example with 'dvc checkout'")
     rows = json_lines(codings, Coding, "codings, one JSON object a line") if codings.stat().st_size else ()
     found = Additions(tuple(row for _, row in rows), tuple(read_records(path / RECORDS)), definitions)
     if found.digest != name.split("-")[1]:
         raise MechtagError(
-            f"{path}: was changed after it was made (its content has the hash {found.digest}); "
-            "restore it, as with 'dvc checkout', and add corrections with 'mechtag retrain'"
+            f"{path}: was changed after it was created (its content now has the hash {found.digest}); "
+            "restore it, for example with 'dvc checkout', and add corrections with 'mechtag retrain'"
         )
     return found
 
 
 def write_additions(folder: str | Path, additions: Additions) -> str:
-    """Write a version whole or not at all, and give its name; equal content is one version."""
+    """Write a version atomically and return its name; equal content is the same version."""
     folder = Path(folder)
     names = list_versions(folder)
     for name in names:
@@ -127,39 +127,39 @@ def write_additions(folder: str | Path, additions: Additions) -> str:
 
 
 def list_versions(folder: StrPath) -> list[str]:
-    """Names of all versions, the oldest first."""
+    """Return the names of all versions, oldest first."""
     found = [path.name for path in Path(folder).glob("*/") if _NAME.fullmatch(path.name)]
     return sorted(found, key=_number)
 
 
 def version_in_use(folder: StrPath) -> str:
-    """Name the version that training reads; empty for none."""
+    """Return the version that training reads; ``""`` for none."""
     path = Path(folder) / IN_USE
     if not path.is_file():
         return ""
     name = read_json(path).get("version")
     if not isinstance(name, str) or (name and not _NAME.fullmatch(name)):
         raise MechtagError(
-            f'{path}: {name!r} is no name of a version; restore the file, or write {{"version": ""}} for none'
+            f'{path}: {name!r} is not a valid version name; restore the file, or write {{"version": ""}} for none'
         )
     return name
 
 
 def use_version(folder: str | Path, name: str) -> None:
-    """Make a version the one that training reads; empty for none."""
+    """Make a version the one that training reads; ``""`` for none."""
     if name:
         _version_folder(folder, name)
     write_json(Path(folder) / IN_USE, {"version": name})
 
 
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
-    """Files of a version, by default the one in use, by the name that a model's configuration gives them."""
+    """Return the files of a version, by default the one in use, by their names in a model's configuration."""
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
 
 
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
-    """Read what was decided about challengers, the oldest first."""
+    """Read the decisions about challengers, oldest first."""
     path = Path(folder) / HISTORY
     if not path.is_file():
         return []
@@ -168,12 +168,12 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError):
-            raise MechtagError(f"{path}: line {number}: not one JSON object; restore it from version control") from None
+            raise MechtagError(f"{path}: line {number}: not a JSON object; restore it from version control") from None
     return rows
 
 
 def append_history(folder: str | Path, row: Mapping[str, Any]) -> None:
-    """Write down one decision more, unless it is the last one already."""
+    """Append a decision, unless it is already the last one."""
     rows = read_history(folder)
     if not rows or rows[-1] != row:
         text = "".join(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in (*rows, row))
@@ -188,7 +188,8 @@ def _version_folder(folder: StrPath, name: str) -> Path:
     path = Path(folder) / name
     if not _NAME.fullmatch(name) or not path.is_dir():
         raise MechtagError(
-            f"{path}: no such version of annotations; there are {', '.join(list_versions(folder)) or 'none'}; "
-            "if it was made on another machine, 'dvc pull' brings it"
+            f"{path}: no such version of the annotations; versions found: "
+            f"{', '.join(list_versions(folder)) or 'none'}; "
+            "if it was created on another machine, fetch it with 'dvc pull'"
         )
     return path

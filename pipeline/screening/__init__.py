@@ -1,1 +1,1 @@
-"""Which record to read next, and when to stop."""
+"""Ranking of unread records, and stopping rules."""

@@ -1,4 +1,4 @@
-"""Reading what reviewers decided on records: relevant or not, in the order in which they decided."""
+"""Read reviewers' decisions on relevance, in the order in which they were made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.core.source import Source
 from mechtag.core.tables import TableRow, Value, read_table
 from mechtag.pipeline.reading.archives import unpack
 
-# Columns that may name the record, and those that may hold the decision, the first found counts.
+# Columns that may identify the record or contain the decision; the first one found is used.
 _NAMES = ("record_id", "key", "id")
 _VALUES = ("decision", "value", "relevant", "included", "label")
 _WORDS: Mapping[str, Literal[0, 1]] = {
@@ -33,9 +33,9 @@ class Judgements(Row):
     path
         The file they came from, for messages.
     name
-        Which name of a record they use: ``record_id``, or a field of its source file.
+        How records are identified: by ``record_id``, or by a field of their source file.
     values
-        By that name, in the order of the file; ``None`` is not judged.
+        Decisions by that identifier, in the order of the file; ``None`` for not judged.
     """
 
     path: str
@@ -43,12 +43,12 @@ class Judgements(Row):
     values: dict[str, Value]
 
     def labels(self, records: Sequence[Record]) -> NDArray[np.float64]:
-        """Set the decisions beside records: 1, 0, or NaN for not judged, shape (n_records,).
+        """Return the decision on each record: 1, 0, or NaN for not judged, shape (n_records,).
 
         Raises
         ------
         MechtagError
-            No decision is on any of the records, or two records have one name.
+            If no decision is about any of the records, or two records have the same identifier.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -56,16 +56,16 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Rows of the judged records, in the order in which they were judged; raises as `labels`."""
+        """Return the rows of the judged records, in the order of judgement; raises as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Names with a decision that are no name of a record given; raises as `labels`."""
+        """Return the identifiers with a decision that belong to none of the records; raises as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Row and decision of each record judged, in the order judged."""
+        """Yield row and decision of each judged record, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:
@@ -78,16 +78,18 @@ class Judgements(Row):
             found = index.rows(self.name, name)
             if len(found) > 1:
                 raise MechtagError(
-                    f"{self.path}: {self.name} {name!r} is the name of two records: {_place(records[found[0]])} "
+                    f"{self.path}: {self.name} {name!r} belongs to two records: {_place(records[found[0]])} "
                     f"and {_place(records[found[1]])}; remove duplicates first (mechtag dedupe)"
                 )
             if found:
                 rows[name] = found[0]
         if not rows:
             raise MechtagError(
-                f"{self.path}: none of its {len(self.values)} rows is on any of the {len(records)} records given, the "
-                f"first is on {self.name} {next(iter(self.values))!r}; give the records that were judged, or name them "
-                "by record_id"
+                f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records; the "
+                f"first is "
+                f"about {self.name} {next(iter(self.values))!r}; use the records that were judged, or identify "
+                f"them by "
+                "record_id"
             )
         return rows
 
@@ -99,17 +101,17 @@ def _place(record: Record) -> str:
 def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     """Read decisions on relevance from CSV, XLSX or JSON lines, also gzipped.
 
-    Each row names its record in a column ``record_id``, or ``key`` or ``id`` for a field of that name
-    in the file the record came from, and holds the decision in a column ``decision``, ``value``,
+    Each row identifies its record in a column ``record_id``, or in ``key`` or ``id``, a field of the
+    file that the record came from, and contains the decision in a column ``decision``, ``value``,
     ``relevant``, ``included``, ``label`` or that of the codebook's relevance: 1 or 0, yes or no, included or
     excluded, empty for not judged (`tables.read_tick`).
-    Rows of the coding contract have ``label`` and ``value``; those of other labels are passed over.
+    Rows of the coding contract have ``label`` and ``value``; rows of other labels are ignored.
 
     Raises
     ------
     MechtagError
-        The file is missing or empty, is neither; a column is missing; a decision is none of those
-        allowed; a record is judged both ways, or nowhere.
+        If the file is missing, empty or in another format; a column is missing; a decision has another
+        value; a record is judged both ways; or there is no decision at all.
     """
     path = Path(path)
     values: dict[str, Value] = {}
@@ -117,24 +119,24 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     name_column = ""
     for row in _rows(path, relevance_key):
         if not name_column:
-            name_column = _column(row, _NAMES, "names the record")
-        value_column = _column(row, (*_VALUES[:2], relevance_key, *_VALUES[2:]), "holds the decision")
+            name_column = _column(row, _NAMES, "identifies the record")
+        value_column = _column(row, (*_VALUES[:2], relevance_key, *_VALUES[2:]), "contains the decision")
         if value_column == "value" and row.cells.get("label", relevance_key) != relevance_key:
             continue
         name = row.cells.get(name_column, "")
         if not name:
-            raise MechtagError(f"{row.place}: the column {name_column} is empty; name the record")
+            raise MechtagError(f"{row.place}: the column {name_column} is empty; it must identify the record")
         value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:
             raise MechtagError(
                 f"{row.place}: {name_column} {name!r} is judged {value} here and {values[name]} at {places[name]}; "
-                "settle it in the file"
+                "correct one of the two rows"
             )
         if values.get(name) is None:
-            values.pop(name, None)  # The place in the order is that of the decision.
+            values.pop(name, None)  # The record takes the position of its decision.
             values[name], places[name] = value, row.place
     if not values:
-        raise MechtagError(f"{path}: no decision on {relevance_key} in it; expected one row a record judged")
+        raise MechtagError(f"{path}: no decision on {relevance_key} found; expected one row per judged record")
     return Judgements(path=str(path), name=name_column, values=values)
 
 
@@ -159,7 +161,7 @@ def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
 
 
 def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
-    # Not splitlines: JSON text may hold U+2028 and other line ends of Unicode.
+    # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -167,7 +169,7 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise MechtagError(f"{place}: not JSON: {error.msg}; expected one object a line") from None
+            raise MechtagError(f"{place}: not JSON: {error.msg}; expected one object per line") from None
         if not isinstance(row, dict):
             raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""Ranks the records of a review that is under way, and says whether reading may stop."""
+"""Rank the records of a review in progress, and say whether reading may stop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from mechtag.pipeline.export.csv_table import excel_cell
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import Search
 from mechtag.pipeline.screening.simulation import rank_unread
-from mechtag.pipeline.screening.stopping import Sample, Verdict, check_shares, judge, judge_ranked, sample_due
+from mechtag.pipeline.screening.stopping import (
+    Sample,
+    StoppingVerdict,
+    check_shares,
+    judge_ranked,
+    judge_sample,
+    sample_due,
+)
 
 Rule = Literal["sample", "ranked"]
 RULES: tuple[Rule, ...] = ("sample", "ranked")
@@ -28,12 +35,12 @@ _HEADER = ("rank", "record_id", "decision", "title", "abstract", "authors", "yea
 
 
 class Target(Row):
-    """What was fixed before the review began; a review that changes it later has no guarantee.
+    """Stopping target, fixed before the review begins; if it changes later, the guarantee is lost.
 
     Attributes
     ----------
     rule
-        ``sample`` for the rule of `screening.stopping`, ``ranked`` for the test on ranked reading alone.
+        ``sample`` for the rule of `screening.stopping`, ``ranked`` for the test on ranked reading only.
     """
 
     rule: Rule = "sample"
@@ -45,17 +52,17 @@ class Target(Row):
 
 
 class Course(Row):
-    """What must be known of a review under way beside its decisions.
+    """State of a review in progress, in addition to its decisions.
 
     Attributes
     ----------
     target
-        Of the call that wrote it.
+        Target of the call that wrote it.
     read
         Ids of the judged records, in the order of reading.
     sample
-        Ids of the records that were unread when the random sample was drawn, in the order
-        drawn; ``None`` before.
+        Ids of the records that were unread when the random sample was drawn, in the order drawn;
+        ``None`` if it has not been drawn.
     """
 
     target: Target | None = None
@@ -65,18 +72,18 @@ class Course(Row):
 
 @dataclass(frozen=True)
 class Ranking:
-    """What to read next, and what the stopping rule says.
+    """The reading order of unread records, and the verdict of the stopping rule.
 
     Attributes
     ----------
     unread
         Rows of the records to read, in order.
     labels, scores
-        Of every record: 1, 0 or NaN for not judged; and how likely relevant, higher is likelier.
+        For every record: 1, 0 or NaN for not judged; and its score, higher for more likely relevant.
     verdict
-        ``None`` until the rule has something to judge by.
+        ``None`` until the rule has enough data.
     sampling
-        Whether ``unread`` runs in the order of the random sample.
+        Whether ``unread`` is in the order of the random sample.
     """
 
     records: Sequence[Record]
@@ -84,24 +91,24 @@ class Ranking:
     labels: Array
     scores: Array
     course: Course
-    verdict: Verdict | None
+    verdict: StoppingVerdict | None
     sampling: bool
 
 
 def course_path(output: Path) -> Path:
-    """Give the file beside a table in which its course stands; raises `MechtagError` where that is no CSV's name."""
+    """Return the path of the state file next to a table; raise `MechtagError` if the table is not named ``.csv``."""
     if output.suffix != ".csv":
-        raise MechtagError(f"{output}: the table is a CSV file; give a name that ends in .csv")
+        raise MechtagError(f"{output}: the table is a CSV file; choose a name that ends in .csv")
     return output.with_suffix(".json")
 
 
 def read_course(path: Path) -> Course:
-    """Read what an earlier ranking wrote beside its table; an empty course where there is none.
+    """Read the state that an earlier ranking wrote next to its table; an empty one if there is no file.
 
     Raises
     ------
     MechtagError
-        The file is not what `write_ranking` writes.
+        If the file was not written by `write_ranking`.
     """
     if not path.exists():
         return Course()
@@ -112,7 +119,7 @@ def read_course(path: Path) -> Course:
 
 
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
-    """Raise `MechtagError` where writing the table would lose decisions, or a file that is no such table."""
+    """Raise `MechtagError` if writing would overwrite decisions, or a file that is not a ranking table."""
     if not output.exists():
         return
     held = read_judgements(output, relevance_key).labels(records)
@@ -120,8 +127,8 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     lost = np.flatnonzero(~np.isnan(held) & np.isnan(known))
     if len(lost):
         raise MechtagError(
-            f"{output}: holds {len(lost)} decisions that would be lost, the first on "
-            f"{records[int(lost[0])].record_id}; give this file as --labels, or write to another one"
+            f"{output}: contains {len(lost)} decisions that would be lost, the first on "
+            f"{records[int(lost[0])].record_id}; pass this file as --labels, or write to another one"
         )
 
 
@@ -134,24 +141,24 @@ def rank(
     cold: Callable[[], Array] | None = None,
     seed: int,
 ) -> Ranking:
-    """Rank unread records and judge by the stopping rule.
+    """Rank unread records and apply the stopping rule.
 
     Parameters
     ----------
     judgements
-        ``None`` where nothing is decided yet.
+        ``None`` if nothing has been decided yet.
     course
-        Of the call before, or an empty one.
+        State after the previous call, or an empty one.
     cold
         See `mechtag.pipeline.screening.search.Search.scores`.
     seed
-        Of the random sample.
+        Seed of the random sample.
 
     Raises
     ------
     MechtagError
-        As `Judgements.labels` and `stopping.judge`; or the unread records are no
-        longer those of which the sample was drawn.
+        As `Judgements.labels` and `stopping.judge_sample`; also if the unread records are no longer those from
+        which the sample was drawn.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -168,7 +175,7 @@ def rank(
         verdict = judge_ranked(read, len(records), recall=target.recall, confidence=target.confidence)
     elif sample is not None:
         sampled = _sampled_rows(records, labels, sample)
-        verdict = _judge_sample(labels, sampled, target)
+        verdict = _sample_verdict(labels, sampled, target)
     scores = search.scores(labels, cold)
     sampling = len(sampled) > 0 and verdict is not None and not verdict.stop
     unread = sampled[np.isnan(labels[sampled])] if sampling else rank_unread(scores, labels)
@@ -177,7 +184,7 @@ def rank(
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
-    """Rows of the judged records: those read before in their order, then the new ones in the order of the file."""
+    """Return the rows of the judged records: earlier ones in their order, then new ones in file order."""
     if judgements is None:
         return np.array([], dtype=np.int64)
     judged = {records[row].record_id: int(row) for row in judgements.order(records)}
@@ -192,31 +199,31 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     gone = sum(name not in rows for name in sample)
     new = [name for name, row in rows.items() if np.isnan(labels[row]) and name not in members]
     if gone or new or len(members) < len(sample):
-        first = f" (the first is {new[0]}; a decision that was taken out makes a record unread again)" if new else ""
+        first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
-            f"since the random sample was drawn, {gone} of its records have gone and {len(new)} unread records have "
-            f"come that it was not drawn from{first}, so its verdict would not hold; rank the same records as before, "
-            "judge again what was judged, or write to another file (-o) to begin a new course"
+            f"since the random sample was drawn, {gone} of its records have disappeared and {len(new)} unread records "
+            f"that it was not drawn from have appeared{first}, so its verdict would not be valid; rank the same "
+            "records as before, restore removed decisions, or write to another file (-o) to start again"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 
 
-def _judge_sample(labels: Array, drawn: Index, target: Target) -> Verdict:
-    """Count as drawn only what was read without a gap: who picks from the sample has no random sample."""
+def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
+    """Apply the rule to the sample as read without gaps: records picked from it are not a random sample."""
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))
     prefix = int(gaps[0]) if len(gaps) else len(drawn)
     since = int(np.nansum(in_sample))
     sample = Sample(len(drawn), prefix, int(in_sample[:prefix].sum()))
     before = int(np.nansum(labels)) - since
-    return judge(sample, before, since, recall=target.recall, confidence=target.confidence)
+    return judge_sample(sample, before, since, recall=target.recall, confidence=target.confidence)
 
 
 def write_ranking(path: Path, ranking: Ranking) -> None:
-    """Write the table (CSV), and beside it, ending in ``.json``, the course and the verdict.
+    """Write the table (CSV), and next to it a ``.json`` file with the state and the verdict.
 
-    Unread records come first, in the order to read; judged ones follow, in the order they were read.
-    The table can be filled in and handed back.
+    Unread records come first, in reading order; judged records follow, in the order they were read.
+    Reviewers fill in the table and pass it to the next call.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]
@@ -236,8 +243,8 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     write_json(course_path(path), content)
 
 
-def tell(ranking: Ranking) -> list[str]:
-    """Say in words how far the reading is."""
+def describe_ranking(ranking: Ranking) -> list[str]:
+    """Return sentences that describe the progress of reading."""
     judged = len(ranking.course.read)
     lines = [
         f"{judged} of {len(ranking.records)} records judged, {int(np.nansum(ranking.labels))} of them relevant; "
@@ -247,7 +254,7 @@ def tell(ranking: Ranking) -> list[str]:
     if not len(ranking.unread):
         lines.append("Every record has been read.")
     elif verdict is None:
-        lines.append(f"Stopping ({ranking.course.target}): too early to say; go on reading from the top.")
+        lines.append(f"Stopping ({ranking.course.target}): too early to say; continue reading from the top.")
     elif verdict.stop:
         lines.append(f"Stopping ({ranking.course.target}): you may stop. {_bound(verdict)}")
     else:
@@ -259,7 +266,7 @@ def tell(ranking: Ranking) -> list[str]:
     return lines
 
 
-def _bound(verdict: Verdict) -> str:
+def _bound(verdict: StoppingVerdict) -> str:
     if verdict.recall_at_least is None:
         return f"At most {verdict.missed_at_most} relevant records are unread."
     return (

@@ -1,4 +1,4 @@
-"""What a replay of a finished review leaves behind: figures, and the course of each reading."""
+"""Output of the replays of a finished review: metrics, and the order of each reading."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _HEADER = ("run", "place", "record_id", "relevant", "known_before", "recall")
 
 
 def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[list[Record], Labels]:
-    """Keep the records with a decision: a replay can only read those.
+    """Return the records with a decision, because a replay can read only those.
 
     Returns
     -------
     list of Record, ndarray
-        And their labels, 1 or 0.
+        The records, and their labels: 1 or 0.
 
     Raises
     ------
     MechtagError
-        As `Judgements.labels`; or no record has a decision.
+        As `Judgements.labels`; also if no record has a decision.
     """
     labels = judgements.labels(records)
     judged = np.flatnonzero(~np.isnan(labels))
     if not len(judged):
-        raise MechtagError(f"{judgements.path}: every decision is empty; a replay needs 1 or 0 for each record")
+        raise MechtagError(f"{judgements.path}: all decisions are empty; a replay needs 1 or 0 for each record")
     return [records[int(row)] for row in judged], labels[judged].astype(np.int64)
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Say of each rule how often it reached the wanted recall, and at what cost; means over the replays."""
+    """Return how often each rule reached the target recall, and at what cost, as means over the replays."""
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
         stops = [run.stops[rule] for run in replays]
@@ -59,12 +59,12 @@ def write_replays(
     replays: Sequence[Replay],
     content: Mapping[str, Any],
 ) -> None:
-    """Write ``simulation.json`` and ``reading.csv``, which has one row a record and run.
+    """Write ``simulation.json``, and ``reading.csv`` with one row per record and run.
 
     Parameters
     ----------
     content
-        Figures to put before the stops of each run.
+        Metrics to write before the stops of each run.
     """
     rows = []
     for number, run in enumerate(replays, start=1):
@@ -79,8 +79,8 @@ def write_replays(
     write_json(folder / "simulation.json", {**content, "runs": runs})
 
 
-def tell(content: Mapping[str, Any]) -> list[str]:
-    """Say in words what ``simulation.json`` holds."""
+def describe_simulation(content: Mapping[str, Any]) -> list[str]:
+    """Return sentences that describe the content of ``simulation.json``."""
     figures, stopping = content["figures"], content["stopping"]
     shown = {"wss_95": "WSS@95", "mean_time_to_discovery": "mean time to discovery", "recall_10": "recall at 10%"}
     lines = [f"{content['records']} records, {content['relevant']} relevant, {content['replays']} replays"]

@@ -1,4 +1,4 @@
-"""The records of a search with what ranking needs: texts, and vectors that are computed once and kept on disk."""
+"""The records of a search prepared for ranking: texts, and vectors that are computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from mechtag.models.model_folder import load_model
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
 
-# Strength and class balance of the classifiers. They are ELAS u4's, ASReview 3's default, which was
+# Strength and class balance of the classifiers. The values are those of ELAS u4, the default of ASReview 3,
 # tuned on the SYNERGY reviews; https://github.com/asreview/asreview/blob/v3.0.8/asreview/models/models.py.
-# What was tried beside them stands in docs/ranking.md.
+# Alternatives that were tried are in docs/ranking.md.
 _C = 0.11
 _BALANCE = 9.8
 _MAX_DF = 0.95
-# A pair of words that one record alone has tells nothing of the others.
+# A word pair that occurs in only one record says nothing about the others.
 _MIN_DF = 2
 
 
 class Ranker:
     """Two linear classifiers, on words and on vectors, whose standardised scores are added.
 
-    Made once for a set of records, so that a new label costs only the fit of two linear
-    classifiers.
+    Create it once for a set of records; a new label then costs only the fit of two linear classifiers.
 
     Parameters
     ----------
@@ -54,29 +53,29 @@ class Ranker:
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
-        """Score every record by what has been labelled so far.
+        """Score every record, given the labels so far.
 
         Parameters
         ----------
         labels : ndarray, shape (n_records,)
-            1 for relevant, 0 for not, NaN for not judged; such a record is no example.
+            1 for relevant, 0 for irrelevant, NaN for not judged (not used for training).
 
         Returns
         -------
         ndarray, shape (n_records,)
-            Higher is more likely relevant. Only the order has a meaning.
+            Higher means more likely relevant. Only the order is meaningful.
 
         Raises
         ------
         MechtagError
-            There is no relevant or no irrelevant record among the labelled ones.
+            If no labelled record is relevant, or none is irrelevant.
         """
         judged = ~np.isnan(labels)
         targets = labels[judged]
         if not (targets == 1).any() or not (targets == 0).any():
             raise MechtagError(
                 f"{int((targets == 1).sum())} records judged relevant and {int((targets == 0).sum())} not; "
-                "ranking learns from at least one of each"
+                "ranking needs at least one of each"
             )
         weights = _weights(targets)
         words, meaning = (_standardised(_fit(view, judged, targets, weights), ~judged) for view in self._views)
@@ -84,30 +83,30 @@ class Ranker:
 
 
 def word_weights(texts: Sequence[str]) -> Any:
-    """TF-IDF of words and pairs of neighbouring words; a sparse matrix of shape (n_texts, n_terms)."""
+    """Return the TF-IDF of words and adjacent word pairs: a sparse matrix of shape (n_texts, n_terms)."""
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # In a handful of records every term can be too rare or too common.
+    # With few records, every term may be too rare or too common.
     few = len(texts) < 2 * _MIN_DF
     vectoriser = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, min_df=1 if few else _MIN_DF, max_df=1.0 if few else _MAX_DF
     )
     try:
         return vectoriser.fit_transform(texts).tocsr()
-    except ValueError:  # no term is left, as in records without any words
+    except ValueError:  # No term is left, as in records without words.
         return csr_matrix((len(texts), 1))
 
 
 def _centred(vectors: Vectors) -> Array:
-    """Take off what all records of a search have in common, and give rows unit length again."""
+    """Subtract the mean vector of the search, and normalise rows to unit length again."""
     moved = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     unit: Array = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
     return unit
 
 
 def _weights(targets: Array) -> Array:
-    """Weigh examples so that the irrelevant ones together count as a fixed part of the relevant ones."""
+    """Weight examples so that the irrelevant ones together have a fixed fraction of the relevant ones' weight."""
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
     scaled: Array = weights * len(targets) / weights.sum()
@@ -117,7 +116,7 @@ def _weights(targets: Array) -> Array:
 def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -> Array:
     from sklearn.svm import LinearSVC
 
-    # Of the two ways to solve the same problem, the one that is quicker for its shape.
+    # Choose the faster of two solvers of the same problem for its shape.
     classifier = LinearSVC(C=_C, dual=bool(judged.sum() < view.shape[1]), max_iter=10_000, random_state=0)
     classifier.fit(view[judged], targets, sample_weight=weights)
     scores: Array = classifier.decision_function(view)
@@ -125,13 +124,13 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Bring the scores of a view to mean 0 and standard deviation 1 over the unread, so that views add up."""
+    """Standardise scores to mean 0 and standard deviation 1 over unread records, so that views can be added."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
 
 
-# Texts that are encoded between two savings: what an interrupted run can lose.
+# Texts encoded between two saves: the most that an interrupted run can lose.
 _CHUNK = 512
 _DIGEST = 16
 
@@ -141,9 +140,9 @@ def _digest(text: str) -> bytes:
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
-    """Read kept vectors; a file that is missing, damaged or of another encoder holds none."""
+    """Read cached vectors; return none if the file is missing, damaged or of another encoder."""
     try:
-        # Opened here, for numpy leaves a file open that it cannot read.
+        # Opened here, because numpy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             digests, vectors = file["digests"], file["vectors"]
             known_id = str(file["encoder"])
@@ -168,19 +167,19 @@ def encode_cached(
     path: Path | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Encode texts, taking from ``path`` what was encoded before, and adding the rest to it.
+    """Encode texts; reuse the vectors in the file ``path``, and add new ones to it.
 
     Parameters
     ----------
     load_encoder
         Called only if there is something to encode.
     encoder_id
-        Names the weights and whatever else changes a vector; vectors of another id are dropped.
+        Identifies the weights and everything else that affects a vector; vectors of another id are discarded.
     texts
         At least one.
     path
-        File of vectors, or ``None``; it is saved every few hundred texts, so that an interrupted run goes on
-        where it was. A damaged file is made anew.
+        File of vectors, or ``None``; it is saved every few hundred texts, so that an interrupted run
+        resumes there. A damaged file is replaced.
     on_progress
         Called with the number of texts done since the last call.
 
@@ -195,7 +194,7 @@ def encode_cached(
     on_progress(len(texts) - len(missing))
     if missing:
         encoder = load_encoder()
-        # Texts of like length stand together, so that little of a batch is padding.
+        # Texts of similar length are batched together, to reduce padding.
         missing.sort(key=lambda item: len(item[1]))
         for start in range(0, len(missing), _CHUNK):
             chunk = missing[start : start + _CHUNK]
@@ -228,18 +227,18 @@ class Search:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """What learns from decisions."""
+        """The classifier that learns from decisions."""
         return Ranker(self.texts, self.vectors)
 
     def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
-        """Score records by what is known: decisions of both kinds, relevant records alone, or nothing.
+        """Score records, given decisions of both kinds, only relevant records, or no decisions.
 
         Parameters
         ----------
         labels
             1, 0, or NaN for not judged, shape (n_records,).
         cold
-            Gives scores where no record is known to be relevant; by default, the likeness to the
+            Returns the scores while no record is known to be relevant; by default, the similarity to the
             definition of relevance.
         """
         relevant = labels == 1
@@ -259,7 +258,7 @@ def load_search(
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Search:
-    """Encode records, or take their vectors from the file ``cache``, if there is one; see `encode_cached`.
+    """Encode records, reusing vectors from the file ``cache`` if it is given; see `encode_cached`.
 
     Raises
     ------
@@ -278,9 +277,9 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Give what scores records by the relevance that a trained model sees in them, for `Search.scores`.
+    """Return a function for `Search.scores` that scores records by the relevance a trained model predicts.
 
-    The model is loaded when it is called, which raises as `model_folder.load_model`.
+    The function loads the model when called, and raises as `model_folder.load_model`.
     """
 
     def scores() -> Array:

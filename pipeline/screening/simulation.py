@@ -1,4 +1,4 @@
-"""Replays the screening of a finished review: in what order would its records have been read, and when to stop."""
+"""Replay the screening of a finished review: the order in which its records would be read, and when reading stops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mechtag.pipeline.screening.stopping import (
     Sample,
     bound_of_any_look,
     check_shares,
-    judge,
+    judge_sample,
     ranked_p,
     sample_due,
     too_many,
@@ -26,22 +26,21 @@ from mechtag.pipeline.screening.stopping import (
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of one order of reading; shares are of records or of relevant records, from 0 to 1.
+    """Metrics of one reading order; shares are of records or of relevant records, from 0 to 1.
 
     Attributes
     ----------
     loss
         Area between the best possible recall curve and this one, divided by the area between
-        the best and the worst: 0 is perfect, 1 is worst, a random order gives about 0.5.
+        the best and the worst: 0 is best, 1 is worst, about 0.5 is random.
     wss_95, wss_100
         Work saved over sampling at a recall of 95% and 100%; see `work_saved`.
     mean_time_to_discovery
-        Mean place in the order of the relevant records, as a share of all records.
+        Mean position of the relevant records in the order, as a share of all records.
     recall_10
         Recall when 10% of the records have been read.
     erf_10
-        Extra relevant records found by then beyond what a random order would have found, as a
-        share of the relevant ones.
+        Relevant records found by then in excess of a random order, as a share of the relevant records.
     """
 
     loss: float
@@ -56,14 +55,14 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     read = np.asarray(labels)
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
-            f"figures of screening need labels of 1 and 0, some of each, in the order of reading; found {len(read)} "
+            f"screening metrics need labels 1 and 0, at least one of each, in reading order; found {len(read)} "
             f"labels, {int(np.sum(read == 1))} of them 1 and {int(np.sum(read == 0))} of them 0"
         )
     return read.astype(np.int64)
 
 
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Normalised area between the best recall curve and this one, as ``asreview.metrics.loss`` defines it.
+    """Return the normalised area between the best recall curve and this one, as ``asreview.metrics.loss`` defines it.
 
     With N records, R relevant, and c the sum over the order of the relevant records found so far,
     the best order has c = R (N - (R - 1) / 2), the worst R (R + 1) / 2, which is R (N - R) less.
@@ -75,7 +74,7 @@ def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
 
 
 def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> float:
-    """Work saved over sampling: share of records left unread when ``recall`` is reached, less ``1 - recall``.
+    """Return work saved over sampling: share of records unread when ``recall`` is reached, minus ``1 - recall``.
 
     Cohen et al. (2006), doi:10.1197/jamia.M1929. The recall is reached at the first record from which
     the share of relevant records found is at least ``recall``.
@@ -87,10 +86,10 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Extra relevant records found (ERF) when ``share`` of the records were read, as ASReview insights counts.
+    """Return the extra relevant records found (ERF) after reading ``share`` of the records, as in ASReview insights.
 
-    The number that a random order finds is rounded to whole records on a line from 0 at the first
-    record to all at the last.
+    The number found by a random order grows linearly from 0 at the first record to all at the last,
+    and is rounded to whole records.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -99,23 +98,23 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
 
 
 def _place(records: int, share: float) -> int:
-    """How many whole records a share is."""
+    """Return the number of whole records in a share."""
     return math.floor(share * records + 1e-9)
 
 
 def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
-    """Compute the figures of an order of reading.
+    """Compute the metrics of a reading order.
 
     Parameters
     ----------
     labels
-        1 for relevant, 0 for not, in the order in which the records were read, to the last
-        record of the review. Records that were known beforehand are left out.
+        1 for relevant, 0 for irrelevant, in reading order up to the last record of the review, without
+        the records that were known beforehand.
 
     Raises
     ------
     MechtagError
-        The labels are not 1 and 0, or not some of each.
+        If the labels are not 1 and 0, or one of the two is missing.
     """
     read = _checked(labels)
     places = np.flatnonzero(read) + 1
@@ -130,7 +129,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
 
 
 def summary(readings: Sequence[Sequence[int] | NDArray[np.int64]]) -> dict[str, dict[str, float]]:
-    """Summarise several readings of one review: of each figure the mean, the least and the greatest."""
+    """Return mean, minimum and maximum of each metric over several readings of one review."""
     figures = [asdict(screening_figures(labels)) for labels in readings]
     return {
         name: {
@@ -155,12 +154,12 @@ class Scorer(Protocol):
 
 
 def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
-    """Draw one relevant and one irrelevant record, which the reviewer is supposed to know beforehand.
+    """Draw one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
 
     Raises
     ------
     MechtagError
-        There are fewer than two of either kind: nothing would be left to find, or nothing to find it among.
+        If there are fewer than two of either kind, so that none would be left after drawing.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
@@ -179,24 +178,24 @@ def reading_order(
     batch: int = 1,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Order:
-    """Read a review as the ranker says, and let it learn from each batch.
+    """Return the order in which a reviewer who follows the ranker reads, retraining it after each batch.
 
     Parameters
     ----------
     labels
         1 and 0, shape (n_records,).
     priors
-        Rows that are known beforehand, some of each label.
+        Rows that are known beforehand, at least one of each label.
     batch
-        Records read between two rankings.
+        Number of records read between two rankings.
     on_progress
         Called with the number of relevant records found since the last call.
 
     Returns
     -------
     ndarray, shape (n_records,)
-        Every row once, the priors first. Once all relevant records are found, the rest
-        follow as ranked last.
+        Every row once, the priors first. Once all relevant records are found, the rest follow in the
+        last ranking's order.
     """
     known = np.full(len(labels), np.nan)
     known[priors] = labels[priors]
@@ -214,19 +213,19 @@ def reading_order(
 
 
 def rank_unread(scores: NDArray[np.float64], known: NDArray[np.float64]) -> Order:
-    """Rows that are not judged (NaN), highest score first; equal scores in the order of the rows."""
+    """Return the rows that are not judged (NaN), highest score first; ties in row order."""
     unread = np.flatnonzero(np.isnan(known))
     return unread[np.argsort(-scores[unread], kind="stable")]
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """What a stopping rule did in a replayed review.
+    """The result of a stopping rule in a replayed review.
 
     Attributes
     ----------
     read
-        Records read when it stopped, those known beforehand included.
+        Records read when it stopped, including those known beforehand.
     recall
         Share of the relevant records found by then.
     work_saved
@@ -250,14 +249,14 @@ def stop_by_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> Stopped:
-    """Replay the rule of `screening.stopping`: reading by rank, then a random sample until it says stop.
+    """Replay the rule of `screening.stopping`: read by rank, then a random sample until the rule says stop.
 
     Parameters
     ----------
     labels
-        1 and 0 in the order of reading by rank.
-    bound
-        See `stopping.judge`.
+        1 and 0 in the order of ranked reading.
+        bound
+        See `stopping.judge_sample`.
     """
     due = sample_due(labels, len(labels))
     if due is None:
@@ -268,10 +267,10 @@ def stop_by_sample(
     drawn = found = 0
     while True:
         read = Sample(len(sample), drawn, found)
-        verdict = judge(read, before, found, recall=recall, confidence=confidence, bound=bound)
+        verdict = judge_sample(read, before, found, recall=recall, confidence=confidence, bound=bound)
         if verdict.stop:
             return _stopped(due + drawn, before + found, labels)
-        # Between finds the verdict is known beforehand, so the replay leaps to the next find or to the stop.
+        # The verdict between finds is known in advance, so the replay skips to the next find or to the stop.
         coming = finds[finds > drawn]
         planned = drawn + verdict.still_to_read
         drawn = min(planned, int(coming[0])) if len(coming) else planned
@@ -284,7 +283,7 @@ def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped
     Parameters
     ----------
     labels
-        1 and 0 in the order of reading by rank.
+        1 and 0 in the order of ranked reading.
     """
     check_shares(recall, confidence)
     finds = np.flatnonzero(labels) + 1
@@ -294,8 +293,8 @@ def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped
         def enough(read: int, missed: int = missed) -> bool:
             return ranked_p(labels[:read], len(labels), missed) <= 1 - confidence
 
-        # Each further record without a find lowers the p-value, so if the last of them is not enough none is,
-        # and otherwise the first that is enough is found by halving.
+        # Each further record without a find lowers the p-value: if the last one does not suffice, none does;
+        # otherwise bisection finds the first one that does.
         first = max(start, 1)
         if first < end and enough(end - 1):
             return _stopped(bisect_left(range(end), True, lo=first, key=enough), found, labels)
@@ -311,9 +310,9 @@ class Replay:
     order
         Rows in the order of reading, the priors first.
     priors
-        How many were known beforehand.
+        Number of records known beforehand.
     stops
-        By rule, ``sample`` and ``ranked``.
+        By rule: ``sample`` and ``ranked``.
     """
 
     order: Order
@@ -332,12 +331,12 @@ def replay(
     seed: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Replay]:
-    """Replay a review from several draws of the two records known beforehand.
+    """Replay a review several times, each with two other records known beforehand.
 
     Parameters
     ----------
     seed
-        Run number r draws from the generator of (seed, r).
+        Run number r uses a generator seeded with (seed, r).
     on_progress
         See `reading_order`.
     """

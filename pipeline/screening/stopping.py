@@ -1,9 +1,9 @@
-"""When to stop reading: whether enough of the relevant records have been found, with stated confidence.
+"""Stopping rules: whether enough of the relevant records have been found, with stated confidence.
 
 The rule: read by rank until relevant records become rare (`sample_due`), then read a random sample of
-what is unread, in an order drawn once. From the sample comes an upper bound on the relevant records
-that were unread when it was drawn, and reading may stop when what has been found is at least the wanted
-share of what can exist. The bound holds at every look together, so one may look after each record.
+the unread records, in an order drawn once. The sample yields an upper bound on the relevant records that
+were unread when it was drawn. Reading may stop when the records found are at least the target share of
+the records that can exist. The bound holds simultaneously at all looks, so it may be checked after each record.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from scipy.stats import hypergeom
 
 from mechtag.core.errors import MechtagError
 
-# Relevant records are rare when so many in a row were irrelevant: 100, or 5% of all where that is more.
-# This only starts the sample, it is no reason to stop. Earlier, the sample must be larger, for more is
-# left to find; later, reading by rank is spent on nothing. How it was chosen: docs/ranking.md.
+# Relevant records count as rare after this many irrelevant ones in a row: 100, or 5% of all if that is more.
+# This only starts the sample; it is not a reason to stop. If started earlier, the sample must be larger
+# because more is left to find; if later, more records are read by rank for little gain. See docs/ranking.md
+# for the choice.
 _RUN, _RUN_SHARE = 100, 0.05
-# What is as likely as allowed counts as no likelier, whatever the last digits say.
+# Tolerance for rounding: a probability equal to the limit does not exceed it.
 _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Give the number of records read by rank when the sample falls due; ``None`` while it is not.
+    """Return the number of records read by rank when the sample falls due; ``None`` if it is not yet due.
 
     Parameters
     ----------
     labels
-        1 and 0 in the order of reading.
+        1 and 0 in reading order.
     total
-        Records of the review.
+        Number of records of the review.
     """
     wanted = max(_RUN, math.ceil(_RUN_SHARE * total))
     places = np.flatnonzero(labels) + 1
@@ -47,24 +48,24 @@ def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
 
 
 def check_shares(recall: float, confidence: float) -> None:
-    """Raise `MechtagError` unless both lie between 0 and 1, which are excluded."""
+    """Raise `MechtagError` unless both are strictly between 0 and 1."""
     for name, value in (("recall", recall), ("confidence", confidence)):
         if not 0 < value < 1:
-            raise MechtagError(f"{name} {value:g} is out of range; give a share above 0 and below 1, such as 0.95")
+            raise MechtagError(f"{name} {value:g} is out of range; it must be above 0 and below 1, such as 0.95")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """How far a random sample of unread records has been read.
+    """Progress in reading a random sample of unread records.
 
     Attributes
     ----------
     population
-        Unread records when the sample was drawn.
+        Number of unread records when the sample was drawn.
     drawn
-        Records of it read in the order drawn, without a gap from the first.
+        Number of its records read in the order drawn, from the first without a gap.
     found
-        Relevant ones among those ``drawn``.
+        Number of relevant records among them.
     """
 
     population: int
@@ -77,11 +78,11 @@ class Sample:
 
 
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
-    """Largest number of relevant records in the population that the sample does not rule out, at one look.
+    """Return the largest number of relevant records in the population that one look at the sample does not rule out.
 
     The exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
     doi:10.1093/biomet/26.4.404: the largest K for which as few as ``found`` are drawn with a
-    probability above ``1 - confidence``. It holds where size and time of the sample were fixed before.
+    probability above ``1 - confidence``. It is valid if size and time of the sample were fixed beforehand.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     chance = hypergeom.cdf(sample.found, sample.population, possible, sample.drawn)
@@ -89,16 +90,16 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
-    """Give the same bound for someone who looks as often as they like, and stops when they like the answer.
+    """Return the same bound, valid for any number of looks and for stopping when the answer is good enough.
 
-    With probability ``confidence`` no bound of the whole course of one sample is below the truth.
-    Confidence sequence for sampling without replacement by the ratio of prior to posterior,
-    Waudby-Smith and Ramdas (2020), arXiv:2006.04347, theorem 2.1. The prior only decides how tight
-    the bound is: it gives K relevant records the weight 1 / ((K + 1) (K + 2)), half of it to none.
+    With probability ``confidence``, none of the bounds computed while reading one sample is below the truth.
+    Prior-posterior-ratio confidence sequence for sampling without replacement,
+    Waudby-Smith and Ramdas (2020), arXiv:2006.04347, theorem 2.1. The prior affects only how tight the
+    bound is: its weight for K relevant records is 1 / ((K + 1) (K + 2)), so half of it is on none.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
-    likelihood = np.exp(ways - ways.max())  # A factor that all share cancels below.
+    likelihood = np.exp(ways - ways.max())  # A common factor cancels below.
     prior = 1 / ((possible + 1.0) * (possible + 2.0))
     prior_of_all = 1 - 1 / (sample.population + 2)
     mixture = np.sum(prior * likelihood) / prior_of_all
@@ -111,19 +112,19 @@ def _log_choose(of: NDArray[np.int64], chosen: int) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What a rule says of the reading so far.
+class StoppingVerdict:
+    """The verdict of a stopping rule on the reading so far.
 
     Attributes
     ----------
     stop
-        Whether the wanted recall is reached with the wanted confidence.
+        Whether the target recall is reached with the target confidence.
     missed_at_most
-        Relevant records among those unread.
+        Upper bound on relevant records among the unread.
     recall_at_least
-        What has been found as a share of what can exist; ``None`` where that is nothing.
+        Relevant records found as a share of those that can exist; ``None`` if none can exist.
     still_to_read
-        Records to read until ``stop``, if none of them is relevant.
+        Number of records to read until ``stop``, if none of them is relevant.
     """
 
     stop: bool
@@ -135,7 +136,7 @@ class Verdict:
 Bound = Callable[[Sample, float], int]
 
 
-def judge(
+def judge_sample(
     sample: Sample,
     found_before: int,
     found_since: int,
@@ -143,20 +144,20 @@ def judge(
     recall: float,
     confidence: float,
     bound: Bound = bound_of_any_look,
-) -> Verdict:
-    """Judge by a random sample.
+) -> StoppingVerdict:
+    """Apply the stopping rule to a random sample.
 
     Parameters
     ----------
     sample
-        Drawn from all that was unread at its time.
+        Drawn from all records that were unread at the time.
     found_before
-        Relevant records found until then.
+        Number of relevant records found before the sample was drawn.
     found_since
-        Relevant records found since, in the sample or elsewhere.
+        Number of relevant records found since, in the sample or elsewhere.
     bound
-        On the relevant records in the population; `bound_of_one_look` for a sample of a size
-        fixed beforehand, at whose end alone one looks.
+        Upper bound on the relevant records in the population; use `bound_of_one_look` if the sample size
+        was fixed beforehand and the sample is examined only at its end.
 
     Raises
     ------
@@ -173,21 +174,21 @@ def judge(
     return _verdict(missed, found, sample.population - sample.drawn, recall)
 
 
-def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confidence: float) -> Verdict:
-    """Judge by reading by rank alone, which supposes that the ranking is no worse than chance.
+def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confidence: float) -> StoppingVerdict:
+    """Apply the stopping rule to ranked reading only, assuming that the ranking is no worse than chance.
 
     Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4, their test on ranked records: the
-    last records read are taken for a random sample of all that was unread before them, for every
-    length of that window, and the window that speaks most clearly counts. So the confidence is no
-    guarantee: looking at many windows, and at many times, makes errors likelier, and a ranking that
-    beats chance makes them rarer; `docs/ranking.md` says what came of it.
+    last records read are treated as a random sample of all records unread before them, for every length of
+    that window, and the window with the smallest p-value counts. The confidence is therefore not guaranteed:
+    testing many windows repeatedly makes errors more likely, and a ranking better than chance makes them
+    less likely. `docs/ranking.md` reports the measured error rate.
 
     Parameters
     ----------
     labels
-        1 and 0 in the order of reading.
+        1 and 0 in reading order.
     total
-        Records of the review.
+        Number of records of the review.
 
     Raises
     ------
@@ -205,33 +206,34 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
 
 
 def too_many(found: int, recall: float) -> int:
-    """Give the smallest number of missed records with which ``found`` is less than ``recall`` of all."""
+    """Return the smallest number of missed records for which ``found`` is less than ``recall`` of all."""
     return math.floor(found / recall - found + 1e-9) + 1
 
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
-    """Smallest chance, over windows of the last records read, of so few finds if ``missed`` were still unread."""
+    """Return the smallest p-value, over windows of the last records read, for ``missed`` records being unread."""
     if missed > total - len(labels):
-        return 0.0  # So many are not left.
-    # Of windows with as many finds the longest speaks most clearly, so only those count that end before a find.
+        return 0.0  # Fewer than that are left.
+    # Among windows with equally many finds the longest has the smallest p-value, so only windows that start
+    # right after a find count.
     window = np.append(np.flatnonzero(labels[::-1]), len(labels))
     found = np.arange(len(window))
     urn = total - len(labels) + window
     return float(hypergeom.cdf(found, urn, found + missed, window).min(initial=1.0))
 
 
-def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> Verdict:
-    """Judge by an upper bound on missed records, given for any number of further records without a find."""
+def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
+    """Return the verdict, given the bound on missed records after any number of further records without a find."""
 
     def enough(more: int) -> bool:
-        # Multiplied, not divided, for where nothing exists nothing is missed.
+        # Multiply rather than divide, because nothing may exist.
         return found >= recall * (found + missed(more)) - 1e-9
 
     still = _first(enough, unread)
     exists = found + missed(0)
-    return Verdict(still == 0, exists - found, found / exists if exists else None, still)
+    return StoppingVerdict(still == 0, exists - found, found / exists if exists else None, still)
 
 
 def _first(holds: Callable[[int], bool], last: int) -> int:
-    """Smallest number from 0 to ``last`` for which something holds that, once it holds, goes on holding."""
+    """Return the smallest number from 0 to ``last`` for which a monotone condition holds."""
     return bisect_left(range(last), True, key=holds)

@@ -162,10 +162,10 @@ def test_coders_who_share_no_record_make_no_pair_and_nothing_is_made_up():
 def test_too_few_and_undefined_say_so():
     same = coders([[[1, 0, 0]] * 6, [[1, 0, 1]] * 6])
     (pair,) = agreement_section(same, "relevant", draw_resamples(6, 20, 0, np.random.default_rng(1)), 5)["pairs"]
-    assert pair["labels"]["a"]["note"] == "too few: 0 coded yes by anyone, 5 are needed for figures"
+    assert pair["labels"]["a"]["note"] == "too few: 0 coded yes by anyone; metrics need 5"
     assert pair["labels"]["a"]["agreement"] == {"value": None, "ci_low": None, "ci_high": None}
     assert pair["labels"]["relevant"]["gwet_ac1"]["value"] == 1
-    assert "always say the same" in pair["labels"]["relevant"]["undefined"]["cohen_kappa"]
+    assert "all codes are the same" in pair["labels"]["relevant"]["undefined"]["cohen_kappa"]
     json.dumps(pair, allow_nan=False)
 
 
@@ -274,7 +274,7 @@ def test_command_compares_people_and_the_model(table):
     ]
     kappa = found["pairs"][0]["pooled"]["cohen_kappa"]["value"]
     assert f"{kappa:.2f}" in printed
-    assert "Codes to settle first" in printed
+    assert "Codes to resolve first" in printed
     # Six pairs of coders stand side by side in no terminal.
     assert "Fleiss' kappa of each label" in printed
     assert f"{found['all']['with_model']['labels']['wider_view']['fleiss_kappa']['value']:.2f}" in printed

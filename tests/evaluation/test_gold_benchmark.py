@@ -99,7 +99,7 @@ def test_figures_are_those_of_the_papers_with_a_record(gold, systems):
 
 def test_too_few_positives_say_so_instead_of_a_number(metrics):
     label = metrics["transfer"]["labels"]["rare"]
-    assert label["note"] == "too few: 1 of 7 carry the label, 2 are needed for figures"
+    assert label["note"] == "too few: 1 of 7 have the label; metrics need 2"
     assert label["roc_auc"] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
     assert label["support"] == 1
 
@@ -188,7 +188,7 @@ def test_second_coder_beside_the_first_and_the_model(metrics, coded):
     expected = (13 / 15 * 225 - (6 * 4 + 9 * 11)) / (225 - (6 * 4 + 9 * 11))
     assert pooled["cohen_kappa"]["value"] == pytest.approx(expected, abs=1e-6)
     assert people["labels"]["relevant"]["agreement"]["value"] == 1
-    assert people["labels"]["rare"]["note"] == "too few: 1 coded yes by anyone, 2 are needed for figures"
+    assert people["labels"]["rare"]["note"] == "too few: 1 coded yes by anyone; metrics need 2"
     assert people["labels"]["rare"]["cohen_kappa"]["value"] is None
     assert sentences["pooled"]["n"] == 10 * 3
     assert sentences["pooled"]["cohen_kappa"]["value"] == 1
@@ -266,7 +266,7 @@ def test_faults_are_counted_in_the_table(metrics):
     assert found["other_columns"] == ["other"]
     assert found["faults"] == [
         "hard money: the table ticks 5 papers, the text of the publication counts 9; the table is used as it is.",
-        "1 paper (p3) carry none of the labels; they count as 0 throughout.",
+        "1 paper (p3) have none of the labels; they count as 0 for every label.",
         "other: 1 paper (p1) ticked, though the text says none.",
     ]
 
@@ -290,9 +290,9 @@ def test_text_basis_of_a_paper():
 
 
 def test_gold_records_that_do_not_match_are_refused(gold):
-    with pytest.raises(MechtagError, match=r"no record carries the key of any of its 8 papers"):
+    with pytest.raises(MechtagError, match=r"no record has the key of any of its 8 papers"):
         gold_standard(gold.matrix, [record("p99")])
-    with pytest.raises(MechtagError, match=r"gold\.jsonl: record 2: key p1 belongs to record 2 of gold\.jsonl already"):
+    with pytest.raises(MechtagError, match=r"gold\.jsonl: record 2: key p1 already belongs to record 2 of gold\.jsonl"):
         gold_standard(gold.matrix, [record("p1"), record("p1")])
 
 
@@ -309,14 +309,14 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
     with pytest.raises(MechtagError, match="needs review but has no probability"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
-    with pytest.raises(MechtagError, match="one of transfer, leave_one_out is needed; found: tfidf"):
+    with pytest.raises(MechtagError, match="one of transfer, leave_one_out is required; found: tfidf"):
         run(rows, "tfidf")
 
 
 def test_second_coder_must_have_coded_the_same(gold, systems, coded):
     for change, message in [
         ({"key": "x"}, "record x is not among the coded records"),
-        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, the coded record 2"),
+        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, the coded record has 2"),
     ]:
         second = [coded.second[0].model_copy(update=change)]
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)

@@ -76,7 +76,7 @@ def test_terminal_table_fits_100_columns_without_colour(metrics):
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
     assert "…" not in text
-    assert text.index("Of its 8 papers, 1 are seen with their abstract") < text.index("model, transfer")
+    assert text.index("Of its 8 papers, 1 were read with their abstract") < text.index("model, transfer")
     for part in ("model, transfer", "baseline: all positive", "too few", "tfidf svm", "hard money: the table ticks 5"):
         assert part in text
 
@@ -86,7 +86,7 @@ def test_markdown_says_what_the_terminal_says(metrics):
     figure = metrics["transfer"]["pooled"]["within_auc"]
     row = next(line for line in text.splitlines() if line.startswith("| model, transfer | 7 |"))
     assert f"{figure['value']:.2f} p={figure['p_value']:.3f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})" in row
-    assert text.startswith("# How far mechtag agrees with human coding\n")
+    assert text.startswith("# Agreement of mechtag with human coding\n")
     assert "\n- hard money: the table ticks 5 papers" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 15

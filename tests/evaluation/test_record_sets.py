@@ -85,19 +85,19 @@ def test_what_nobody_said_is_hard_has_no_figures_and_a_reason(found: dict) -> No
     figures = found["a"]["relevance"]
     for name in ("roc_auc_hard", "roc_auc_easy", "hard_yes", "easy_yes"):
         assert figures[name] == {"value": None, "ci_low": None, "ci_high": None, "p_value": None}
-        assert figures["undefined"][name] == "nobody said which records are hard"
+        assert figures["undefined"][name] == "it is not recorded which records are hard"
     assert figures["roc_auc"]["value"] is not None
     assert figures["kept"]["value"] is not None
 
 
 def test_too_few_papers_say_so(found: dict) -> None:
     figures = found["c"]["relevance"]
-    assert figures["undefined"]["roc_auc"] == "too few: 2 relevant records, 3 are needed for the figure"
-    assert figures["undefined"]["hard_yes"] == "too few: 1 hard irrelevant records, 3 are needed for the figure"
+    assert figures["undefined"]["roc_auc"] == "too few: 2 relevant records; the metric needs 3"
+    assert figures["undefined"]["hard_yes"] == "too few: 1 hard irrelevant records; the metric needs 3"
     assert all(figures[name]["value"] is None for name in ("roc_auc", "roc_auc_hard", *SHARES) if name != "yes_right")
     mechanisms = found["c"]["mechanisms"]
     assert mechanisms["papers"] == 2
-    assert mechanisms["undefined"]["kappa"] == "too few: 2 relevant records, 3 are needed for the figure"
+    assert mechanisms["undefined"]["kappa"] == "too few: 2 relevant records; the metric needs 3"
     assert "too few: 1 coded yes by anyone" in found["c"]["second_coder"]["relevance"]["note"]
 
 
@@ -142,7 +142,7 @@ def test_sentences_and_their_evidence_are_those_of_the_set(found: dict, coded: C
     assert found["b"]["evidence"]["precision_at_1"]["value"] == pytest.approx(np.mean(first), abs=1e-6)
     none = found["d"]["evidence"]
     assert none["papers_and_labels"] == 0
-    assert none["undefined"]["precision_at_1"] == "too few: 0 papers and labels, 3 are needed for the figure"
+    assert none["undefined"]["precision_at_1"] == "too few: 0 papers and labels; the metric needs 3"
 
 
 def test_the_second_coder_of_each_set(found: dict, coded: CodedSet) -> None:

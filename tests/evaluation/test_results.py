@@ -48,7 +48,7 @@ def test_other_files_are_refused(finished: Path, tmp_path: Path) -> None:
     write_json(path, content)
     with pytest.raises(
         MechtagError,
-        match=r"not the metrics that this version of mechtag writes \(transfer\.pooled\.yes_right: field required\)",
+        match=r"not a metrics file of this version of mechtag \(transfer\.pooled\.yes_right: field required\)",
     ):
         Results.read(path)
     write_json(path, {"read": 3, "rejected": 1})

@@ -107,7 +107,7 @@ def test_evidence_where_no_sentence_was_coded_says_so():
         np.zeros((2, 1)), np.zeros((2, 1)), [0, 1], draw_resamples(2, 100, 1, np.random.default_rng(0))
     )
     assert section["precision_at_1"]["value"] is None
-    assert section["undefined"]["precision_at_1"] == "no sentence carries any label"
+    assert section["undefined"]["precision_at_1"] == "no sentence has any label"
 
 
 def test_band_by_hand():

@@ -72,11 +72,11 @@ def test_settings_of_other_programs_are_no_project(tmp_path: Path, monkeypatch: 
 def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     made = create_project(tmp_path / "a")
     assert made.codebook.sha256 == open_project(ROOT).codebook.sha256
-    with pytest.raises(MechtagError, match=r"params\.yaml: exists already"):
+    with pytest.raises(MechtagError, match=r"params\.yaml: already exists"):
         create_project(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/codebook.yaml").write_text("mine: true\n")
-    with pytest.raises(MechtagError, match=r"codebook\.yaml: exists already and is another codebook"):
+    with pytest.raises(MechtagError, match=r"codebook\.yaml: already exists with other content"):
         create_project(tmp_path / "b")
     assert (tmp_path / "b/codebook.yaml").read_text() == "mine: true\n"
     (tmp_path / "bad.yaml").write_text("labels: []\n")

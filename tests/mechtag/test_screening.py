@@ -167,7 +167,7 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     before = output.read_bytes()
     status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
     assert status == 1
-    assert "0 of its records have gone and 1 unread records have come" in message
+    assert "0 of its records have disappeared and 1 unread records that" in message
     assert output.read_bytes() == before
 
 
@@ -182,7 +182,7 @@ def test_a_decision_taken_out_after_the_sample_was_drawn_is_named(tmp_path: Path
     output.write_text(text.replace(f",{judged[7]},{truth(judged[7])},", f",{judged[7]},,"), encoding="utf-8")
     status, _, message = call(*words)
     assert status == 1
-    assert f"the first is {judged[7]}; a decision that was taken out" in message
+    assert f"the first is {judged[7]}; removing a decision" in message
 
 
 def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
@@ -190,12 +190,12 @@ def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], t
     before = output.read_bytes()
     status, _, message = call(*words[: words.index("--labels")])
     assert status == 1
-    assert "holds 20 decisions that would be lost" in message
+    assert "contains 20 decisions that would be lost" in message
     other = tmp_path / "other.csv"
     other.write_text(f"record_id,decision\n{split_rows(output)[1][0]},1\n", encoding="utf-8")
     status, _, message = call(*words, "--labels", other)
     assert status == 1
-    assert "holds 19 decisions that would be lost" in message
+    assert "contains 19 decisions that would be lost" in message
     assert output.read_bytes() == before
 
 
@@ -204,7 +204,7 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
     other.write_text("item,cost\ntea,1\n", encoding="utf-8")
     status, _, message = call(*begun[1], "-o", other)
     assert status == 1
-    assert "no column names the record" in message
+    assert "no column identifies the record" in message
     for name in (tmp_path / "ranking.json", "."):
         status, _, message = call(*begun[1], "-o", name)
         assert status == 1
@@ -303,7 +303,7 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
 
 def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
-    for cells, message in (("", "every decision is empty"), ("1", "at least two of each kind")):
+    for cells, message in (("", "all decisions are empty"), ("1", "at least two of each kind")):
         labels.write_text(f"record_id,included\ndoi:10.5555/3,{cells}\n", encoding="utf-8")
         words = ("simulate", records, "--labels", labels, "-o", tmp_path / "out", "--project", params.parent)
         status, _, said = call(*words)

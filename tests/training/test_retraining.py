@@ -16,7 +16,13 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import read_predictions
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.model_folder import WEIGHTS, load_model, read_config
-from mechtag.pipeline.annotations.versions import Additions, read_history, track, version_in_use, write_additions
+from mechtag.pipeline.annotations.versions import (
+    Additions,
+    read_history,
+    track_with_dvc,
+    version_in_use,
+    write_additions,
+)
 from mechtag.pipeline.tagging.chunks import locked
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
@@ -178,7 +184,7 @@ def test_a_model_whose_annotations_are_gone_is_not_installed(project: Project) -
     before = in_use(places)
     follow(project)
     shutil.rmtree(Path(places.added) / project.version)
-    with pytest.raises(MechtagError, match="no such version of annotations"):
+    with pytest.raises(MechtagError, match="no such version of the annotations"):
         install(places, project.challenger.model.config.model_id, {"event": "promoted"})
     assert (in_use(places), recover(places)) == (before, "")
 
@@ -202,8 +208,8 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
         (["--rollback", "--onto", "none"], "cannot be combined with"),
         (["--history", "--on", "a.ris"], "cannot be combined with"),
         (["--rollback", "--leave-out-leaks"], "cannot be combined with"),
-        (["--model", "."], "replaced as a whole"),
-        (["--model", ".."], "replaced as a whole"),
+        (["--model", "."], "folder will be replaced"),
+        (["--model", ".."], "folder will be replaced"),
     ],
 )
 def test_what_would_be_ignored_or_go_wrong_is_refused(words: list[str], told: str) -> None:
@@ -241,7 +247,7 @@ def test_a_failing_server_is_told_and_survived(capsys: pytest.CaptureFixture[str
 
 
 def test_outside_of_dvc_nothing_is_tracked(tmp_path: Path) -> None:
-    assert track(tmp_path / "1-abc") == ""
+    assert track_with_dvc(tmp_path / "1-abc") == ""
 
 
 @pytest.mark.slow
@@ -249,12 +255,12 @@ def test_a_version_is_put_under_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
     name = write_additions("added", Additions(records=tuple(new_records())))
-    digest = track(Path("added") / name)
+    digest = track_with_dvc(Path("added") / name)
     assert digest.endswith(".dir")
     assert digest in Path(f"added/{name}.dvc").read_text(encoding="utf-8")
-    assert track(Path("added") / name) == digest
+    assert track_with_dvc(Path("added") / name) == digest
     with pytest.raises(MechtagError, match=r"dvc add added/nothing: .*; mend this and call again"):
-        track(Path("added/nothing"))
+        track_with_dvc(Path("added/nothing"))
 
 
 def test_the_model_of_a_challenger_is_named_by_its_data(project: Project) -> None:

@@ -15,7 +15,7 @@ from mechtag.core.files import write_csv
 from mechtag.core.records import Record, Row
 from mechtag.core.settings import Settings
 from mechtag.models.encoder import Encoder, Vectors
-from mechtag.pipeline.annotations.additions import SetAside, Stale, extend, find_stale, match
+from mechtag.pipeline.annotations.additions import SetAside, Stale, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coding_table import read_base, read_codings
 from mechtag.pipeline.annotations.versions import (
     BASE,
@@ -207,7 +207,7 @@ def add_annotations(
     rows = [row for path in codings for row in read_codings(path, codebook.all_keys)]
     known = [*(record.record for record in base), *before.records]
     place = ", ".join(str(path) for path in codings)
-    incoming = match(rows, read_sources(records, on_note), known, settings.dedupe, place)
+    incoming = match_codings(rows, read_sources(records, on_note), known, settings.dedupe, place)
     leaks = _leaks([*before.records, *incoming.records], settings, on_note)
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
@@ -218,7 +218,7 @@ def add_annotations(
             "remove their codings, or set them aside with --leave-out-leaks"
         )
     refused = {leak.record_id: leak.reason for leak in leaks}
-    additions, set_aside, counts = extend(before, incoming, base, codebook, base_definitions, refused)
+    additions, set_aside, counts = extend_additions(before, incoming, base, codebook, base_definitions, refused)
     return Addition(additions, set_aside, find_stale(additions, base, codebook), counts)
 
 

@@ -1,4 +1,4 @@
-"""Import codings from the files that reviewers have: read, match to records, check, write, report."""
+"""Import codings from reviewers' files: read, match to records, check, write and report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mechtag.pipeline.reading.archives import refuse_nested, unpack
 
 
 class Unmatched(NamedTuple):
-    """An entry whose paper is none of the records, or several."""
+    """An entry whose paper matches no record, or several."""
 
     place: str
     item: Item
@@ -34,27 +34,27 @@ class Unmatched(NamedTuple):
 
 @dataclass(frozen=True)
 class Imported:
-    """Codings, and all that did not become one.
+    """Imported codings, and everything that did not become a coding.
 
     Attributes
     ----------
     codings
         In the order of the records, then of coders; labels in the order of the codebook.
     unmatched
-        Entries that found no record, or several.
+        Entries that match no record, or several.
     conflicts
-        Where a coder said a thing twice, or contradicted himself.
+        Duplicate and contradictory codes of one coder.
     disagreements
-        Where coders differ; the codings hold what each of them said.
+        Labels on which coders disagree; the codings contain the code of each of them.
     rejected
         Entries that could not be read, with the reason.
     notes
-        What was odd about files.
+        Irregularities of the files.
     entries, codes
         Counts, which add up: entries read = matched + without codes + unmatched + rejected; codes
         read + unticked = written + doubled + contradicting + unmatched + passed over.
     found_by
-        How many entries were matched by what.
+        Number of entries matched, by kind of identifier.
     files
         Name and format of each file.
     """
@@ -71,7 +71,7 @@ class Imported:
     files: tuple[tuple[str, str], ...]
 
     def summary(self) -> dict[str, Any]:
-        """Count entries and codes, for ``codings.json``."""
+        """Return the counts of entries and codes, for ``codings.json``."""
         return {
             "files": [{"file": file, "format": form} for file, form in self.files],
             "entries": dict(self.entries),
@@ -96,29 +96,29 @@ def read_codings_from(
     unticked: Unticked | None = None,
     mapped: MapFile | None = None,
 ) -> Imported:
-    """Read what reviewers coded, in any known format, into rows of the coding contract.
+    """Read reviewers' codings in any known format and convert them to the coding contract.
 
     Parameters
     ----------
     paths
         Files, folders, or zip files of them.
     records
-        The papers that may be coded, none twice.
+        Records of the papers that may be coded, without duplicates.
     settings
-        How titles are compared.
+        Thresholds for comparing titles.
     coder, basis
-        Who coded, and from what, where a file does not say.
+        Who coded, and what they read, for files that do not record it.
     unticked
-        What an empty cell of a matrix means, and a label that a coder did not tick. Without it, an
-        empty cell is an error, and all else is not judged.
+        Meaning of an empty cell of a matrix and of a label that a coder did not tick. Without it, an
+        empty cell is an error, and an unticked label is not judged.
     mapped
-        Names of labels, coders and papers, as the user says them.
+        The user's mapping of label, coder and paper names.
 
     Raises
     ------
     MechtagError
-        A file cannot be read, or is of no known format; a name is no label of the codebook; coder or
-        basis is said nowhere.
+        If a file cannot be read or its format is not known, a name is not a label of the codebook, or
+        coder or basis is not known.
     """
     mapped = mapped or MapFile()
     asked = Asked(LabelMap(codebook, mapped.labels), coder, basis, unticked)
@@ -127,19 +127,19 @@ def read_codings_from(
         for name, source in _sources(path, run.notes):
             run.read(name, source, spare=name != path.name)
     if not run.files:
-        raise MechtagError(f"{paths[0]}: no file with codings in it; {'; '.join(run.notes)}")
+        raise MechtagError(f"{paths[0]}: no file with codings found; {'; '.join(run.notes)}")
     asked.labels.refuse_unknown(run.unknown)
     return run.finish(records)
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Files of a path, with names for messages; hidden files and folders in folders are left out."""
+    """Yield the files of a path, with names for messages; hidden files and folders in folders are skipped."""
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder")
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
     for file in files:
         if not file.is_file():
-            notes.append(f"{file.name}: not a file; not read")
+            notes.append(f"{file.name}: not read, because it is not a regular file")
             continue
         for member, source in unpack(Source(file)):
             if member:
@@ -163,7 +163,7 @@ class _Run:
     judgements: list[Judgement] = field(default_factory=list)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read a file; one among others, ``spare``, that holds no codings is noted."""
+        """Read a file; if it is one of several (``spare``) and contains no codings, only note that."""
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
@@ -172,7 +172,7 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Tables or objects of a file, with their formats; sheets of a workbook spare each other."""
+        """Return the contents of a file with their formats; note a sheet without codings if another has some."""
         found, faults = [], []
         try:
             for content in load(source):
@@ -217,18 +217,18 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Codes whose label is known, with its key; the others are noted, or passed over on purpose."""
+        """Yield the codes whose label is known, with its key; note unknown labels, and skip those mapped to null."""
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
             if meaning is None:
                 self.unknown[code.label or ""].append(place)
             elif meaning.key is not None:
-                # That nobody ticked 'excluded' does not make a paper included.
+                # A paper is not included because nobody ticked 'excluded'.
                 value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
                 yield meaning.key, code._replace(value=value)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Give what coders said by not ticking, if the user says that this means no."""
+        """Return a no for each label left unticked, if the user says that unticked means no."""
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook
@@ -241,7 +241,7 @@ class _Run:
         for coder in item.finished:
             own = [(key, code) for key, code in codes if code.coder == coder]
             if any(key == book.relevance.key and code.value != 1 for key, code in own):
-                continue  # Who excludes a paper, or is in doubt, need not have looked at the labels.
+                continue  # Coders who exclude a paper, or are in doubt, may not have looked at the labels.
             said = {key for key, _ in own}
             date = next((code.date for _, code in own), "")
             filled += [(key, Code(key, 0, coder, date=date)) for key in book.keys if key in offered - said]
@@ -250,14 +250,14 @@ class _Run:
     def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool | None) -> Judgement:
         coder = _clean(code.coder) or self.asked.coder
         if not coder:
-            raise MechtagError(f"{place}: the file does not say who coded; say it with --coder NAME")
+            raise MechtagError(f"{place}: the file does not record who coded; name the coder with --coder NAME")
         basis = code.basis or self.asked.basis
         if basis is None:
             raise MechtagError(
-                f"{place}: the file does not say what was read; say it with --basis abstract or --basis full-text"
+                f"{place}: the file does not record what was read; add --basis abstract or --basis full-text"
             )
         value = None if part and code.value == 0 else code.value
-        # A sentence that was coded by itself is the evidence.
+        # A sentence that was coded individually is its own evidence.
         evidence = code.evidence or (item.paper.text if part and value == 1 else "")
         return Judgement(
             record=record,
@@ -277,7 +277,7 @@ class _Run:
         self.codes["written"] = len(settled.codings)
         self.codes["doubled"] = settled.doubled
         self.codes["contradicting"] = settled.contradicting
-        self._tell_leftover_names()
+        self._note_unused_names()
         return Imported(
             codings=settled.codings,
             unmatched=tuple(self.unmatched),
@@ -291,11 +291,11 @@ class _Run:
             files=tuple(self.files),
         )
 
-    def _tell_leftover_names(self) -> None:
+    def _note_unused_names(self) -> None:
         coders = {judgement.coder for judgement in self.judgements}
         for name, own in self.coders.items():
             if own not in coders:
-                self.notes.append(f"map file: coder {name!r} coded nothing that was read")
+                self.notes.append(f"map file: no code by coder {name!r} was found")
 
 
 ENTRIES = ("read", "matched", "without codes", "unmatched", "rejected")
@@ -320,10 +320,10 @@ _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 
 
 def write_imported(path: Path, imported: Imported) -> None:
-    """Write the codings as `coding_table.read_codings` reads them, and beside them what did not become one.
+    """Write the codings for `coding_table.read_codings`, and everything that did not become a coding next to them.
 
-    unmatched.csv, conflicts.csv, disagreements.csv, rejected.jsonl and codings.json are written even
-    where there is nothing to tell, so that those of an earlier run do not stay.
+    unmatched.csv, conflicts.csv, disagreements.csv, rejected.jsonl and codings.json are always written, even if
+    empty, so that no file of an earlier run remains.
     """
     codings = [list(coding.model_dump().values()) for coding in imported.codings]
     write_csv(path.with_name("unmatched.csv"), _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
@@ -377,8 +377,8 @@ def _disagreement(row: Disagreement) -> Sequence[object]:
     return [excel_cell(cell) for cell in cells]
 
 
-def tell(imported: Imported) -> Iterator[str]:
-    """Say what was read, and what became of it, in lines whose counts add up."""
+def describe_import(imported: Imported) -> Iterator[str]:
+    """Yield lines that report what was read and what became of it; the counts add up."""
     for file, form in imported.files:
         yield f"{file}: {form}"
     counts = imported.entries
@@ -388,11 +388,11 @@ def tell(imported: Imported) -> Iterator[str]:
         f"{counts['without codes']} without codes + {counts['unmatched']} unmatched + {counts['rejected']} rejected"
     )
     codes = imported.codes
-    unticked = f" + {codes['unticked']} not ticked, which means no" if codes["unticked"] else ""
+    unticked = f" + {codes['unticked']} unticked, counted as no" if codes["unticked"] else ""
     yield (
         f"Codes: {codes['read']} read{unticked} = {codes['written']} written + {codes['doubled']} doubled or joined + "
         f"{codes['contradicting']} contradicting + {codes['unmatched']} of unmatched entries + "
-        f"{codes['passed over']} passed over"
+        f"{codes['passed over']} ignored"
     )
     values = [coding.value for coding in imported.codings]
     yield f"Written: {values.count(1)} yes + {values.count(0)} no + {values.count(None)} not judged"
@@ -400,4 +400,4 @@ def tell(imported: Imported) -> Iterator[str]:
     coders = sorted({coding.coder for coding in imported.codings})
     yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
     if imported.disagreements:
-        yield f"Coders differ, and what each said is kept: {len(imported.disagreements)} times (disagreements.csv)"
+        yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (disagreements.csv)"

@@ -1,4 +1,4 @@
-"""From the names that reviewers gave to their codes to the labels of the codebook."""
+"""Map reviewers' names of codes to the labels of the codebook."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mechtag.core.records import normalise_title
 _NOT = "not "
 _LEAST_ALIKE = 65.0
 _SHOWN = 30
-# Pieces that a name with commas in it may have.
+# Maximum number of comma-separated pieces of a name.
 _COMMAS = 6
-# Characters; what is longer is a remark.
+# In characters; anything longer is a comment.
 _LONGEST_LIST = 5000
-# How screening programs write their decisions, normalised.
+# Decisions as written by screening programs, normalised.
 _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
     **dict.fromkeys(("include", "included", "relevant"), 1),
     **dict.fromkeys(("exclude", "excluded", "irrelevant", "not relevant"), 0),
@@ -31,29 +31,29 @@ _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
 
 
 class Meaning(NamedTuple):
-    """What a tick at a name says: ``key`` holds (1), does not (0), is not judged; no key says nothing at all."""
+    """Meaning of a tick for a name: ``key`` applies (1), does not (0), or is not judged; without a key, ignore it."""
 
     key: str | None
     value: Literal[0, 1] | None = 1
 
 
 def _keys_as_text(value: Any) -> Any:
-    """Programs number coders and labels, and YAML reads numbers as such."""
+    """Convert keys to text: programs number coders and labels, and YAML reads these as numbers."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
 class MapFile(Strict):
-    """What a user says of names in the files of reviewers.
+    """A user's mapping of the names in reviewers' files.
 
     Attributes
     ----------
     labels
-        A key of the codebook for a name, ``not KEY`` where the name says that the label does not
-        hold, or nothing (``null``) where it is to be passed over.
+        A key of the codebook for each name; ``not KEY`` if the name means that the label does not apply;
+        ``null`` if the name is to be ignored.
     coders
-        One name for each coder, whatever programs call them.
+        One name for each coder, by the name in the files.
     papers
-        Record id for the name, DOI or title that a file gives.
+        Record id by the name, DOI or title in a file.
     """
 
     labels: Annotated[dict[str, str | None], BeforeValidator(_keys_as_text)] = Field(default_factory=dict)
@@ -67,13 +67,13 @@ def read_map(path: str | Path) -> MapFile:
     Raises
     ------
     MechtagError
-        It is missing, is no YAML mapping, or has an unknown key.
+        If the file is missing, is not a YAML mapping, or has an unknown key.
     """
     return read_yaml(
         path,
         MapFile,
         missing="no such map file",
-        expected="a map file is a mapping of labels, coders, papers",
+        expected="a map file must be a mapping with the keys labels, coders and papers",
         empty={},
     )
 
@@ -84,12 +84,12 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Names of labels: those of a map file, then keys and names of the codebook, then words for relevance.
+    """Known label names: those of a map file, then keys and names of the codebook, then words for relevance.
 
     Raises
     ------
     MechtagError
-        The map file names a key that is not in the codebook.
+        If the map file refers to a key that is not in the codebook.
     """
 
     codebook: Codebook
@@ -99,8 +99,8 @@ class LabelMap:
         for name, key in self.given.items():
             if key is not None and key.removeprefix(_NOT) not in self.codebook.all_keys:
                 raise MechtagError(
-                    f"map file: {name!r} stands for {key!r}, which is no key of the codebook; it has "
-                    f"{', '.join(self.codebook.all_keys)}; nothing (null) has a name passed over"
+                    f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook; its keys are "
+                    f"{', '.join(self.codebook.all_keys)}; map a name to null to ignore it"
                 )
 
     @cached_property
@@ -114,13 +114,13 @@ class LabelMap:
         return known
 
     def find(self, name: str | None) -> Meaning | None:
-        """Say what a name stands for; ``None`` for an unknown one. No name stands for relevance."""
+        """Return the meaning of a name, or ``None`` if it is unknown. An item without a name is about relevance."""
         if name is None:
             return Meaning(self.codebook.relevance.key)
         return self._known.get(_folded(name))
 
     def split(self, cell: str) -> list[str]:
-        """Cut a cell into names of labels, at semicolons and commas; a name that is known is not cut."""
+        """Split a cell into label names at semicolons and commas, keeping known names whole."""
         if len(cell) > _LONGEST_LIST:
             return [cell]
         names = []
@@ -135,7 +135,7 @@ class LabelMap:
         return [name for name in names if name]
 
     def refuse_unknown(self, unknown: Mapping[str, list[str]]) -> None:
-        """Refuse names that stand for nothing known.
+        """Refuse names that are not known.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class LabelMap:
         Raises
         ------
         MechtagError
-            There is one; with the nearest labels, and what to write into a map file.
+            If there is one; the message has the most similar labels and an example of a map file.
         """
         if not unknown:
             return
@@ -153,14 +153,14 @@ class LabelMap:
         lines = []
         for name, places in sorted(unknown.items(), key=lambda pair: (-len(pair[1]), pair[0]))[:_SHOWN]:
             near = process.extractOne(_folded(name), list(choices), scorer=fuzz.WRatio, score_cutoff=_LEAST_ALIKE)
-            hint = f"; nearest: {choices[near[0]]}" if near else ""
+            hint = f"; most similar: {choices[near[0]]}" if near else ""
             lines.append(f"  {name[:100]!r} ({len(places)} times, first in {places[0]}){hint}")
         more = f"\n  and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise MechtagError(
-            f"{len(unknown)} names are no label of the codebook ({', '.join(self.codebook.all_keys)}):\n"
+            f"{len(unknown)} names are not labels of the codebook ({', '.join(self.codebook.all_keys)}):\n"
             + "\n".join(lines)
             + more
-            + "\nWrite what each stands for into a map file and give it with --map, for example\n"
+            + "\nMap each name to a label in a map file and pass it with --map, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
-            "or null for what is to be passed over; the name of a column with null has all of it passed over"
+            "Map a name to null to ignore it; if it is the name of a column, the whole column is ignored."
         )

@@ -1,4 +1,4 @@
-"""Finding the record of a paper that a file of codings names."""
+"""Find the record of a paper named in a file of codings."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from rapidfuzz import fuzz, process
 
 from mechtag.core.records import KEY, Record, RecordIndex, normalise_doi, normalise_title
 from mechtag.core.settings import DedupeSettings
-from mechtag.pipeline.annotations.imports.formats.base import Paper
+from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
 from mechtag.pipeline.dedupe.comparable import ComparableFields, comparable_fields
 from mechtag.pipeline.dedupe.rules import compare_records
 
-# Titles of one paper in two databases are more alike than this, those of two papers hardly ever.
+# Titles of one paper in two databases are more similar than this; titles of two papers hardly ever are.
 _ALIKE = 80.0
 _NEAR, _CANDIDATES = 60.0, 3
 _LONG_NAME, _TITLE = 5, 300
 
 
 class Found(NamedTuple):
-    """What became of the search for a record.
+    """The result of a search for a record.
 
     Attributes
     ----------
     record
-        ``None`` where there is none, or more than one.
+        ``None`` if there is none, or more than one.
     by
-        By what it was found.
+        Kind of identifier by which it was found.
     tried
-        What was looked up, and what came of it, where it was not found.
+        What was looked up and with what result, if it was not found.
     candidates
-        The most similar records, best first, where it was not found.
+        The most similar records, best first, if it was not found.
     """
 
     record: Record | None
@@ -47,11 +47,11 @@ class Finder:
     Parameters
     ----------
     records
-        No paper twice.
+        Without duplicates.
     settings
-        How much titles, and years, of one paper may differ.
+        How much titles and years of one paper may differ.
     given
-        Record id for the name, DOI, PubMed id or title of a paper, as the user says it.
+        Record id by name, DOI, PubMed id or title of a paper, from the user.
     """
 
     def __init__(self, records: Sequence[Record], settings: DedupeSettings, given: Mapping[str, str]) -> None:
@@ -61,21 +61,21 @@ class Finder:
         self._index = RecordIndex(records)
         self._titles = _index((self._fields[record.record_id].compact or None, record) for record in records)
         self._texts = _index((text, record) for record in records for text in _texts(record))
-        self._cache: dict[Paper, Found] = {}
+        self._cache: dict[CitedPaper, Found] = {}
 
-    def find(self, paper: Paper) -> Found:
-        """Find the one record that a paper is; one that contradicts what is known of it is not taken."""
+    def find(self, paper: CitedPaper) -> Found:
+        """Find the one record of a paper; a record that contradicts the paper's other details is not returned."""
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
         return self._cache[paper]
 
-    def _find(self, paper: Paper) -> Found:
+    def _find(self, paper: CitedPaper) -> Found:
         for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
             if record_id := self._given.get(normalise_title(name)):
                 record = self._index.find(record_id)
-                return Found(record, "map file", () if record else (f"map file: {record_id} is none of the records",))
+                return Found(record, "map file", () if record else (f"map file: {record_id} is not in the records",))
         seen = _seen(paper)
-        # Some lists name papers by their titles, and some tasks show nothing else.
+        # Some lists identify papers by title, and some tasks show only the title.
         long = [name for name in (*paper.names, paper.text) if name.count(" ") >= _LONG_NAME and len(name) <= _TITLE]
         titled = seen if paper.title or not long else _seen(paper._replace(title=long[0]))
         tried = []
@@ -88,12 +88,12 @@ class Finder:
             if fitting:
                 tried.append(f"{way} {value!r}: {len(fitting)} records")
                 return Found(None, "", tuple(tried), tuple(fitting[:_CANDIDATES]))
-            differ = f"is that of {records[0].record_id}, which is another paper" if records else "none"
+            differ = f"belongs to {records[0].record_id}, a different paper" if records else "none"
             tried.append(f"{way} {value!r}: {differ}")
-        return Found(None, "", tuple(tried) or ("the entry names no paper",), self._candidates(titled))
+        return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
-    def _ways(self, paper: Paper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Look up what the entry tells, the surest first, with the records that bear it."""
+    def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
+        """Yield each identifier of the entry, most reliable first, with the records that have it."""
         for name in paper.names:
             yield "record id", name, self._index.by("record_id", name)
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -105,7 +105,7 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Find records of this title whose authors and year do not contradict; else those of nearly this title."""
+        """Find records with this title, or else a similar one, whose authors and year do not contradict."""
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
             return same
@@ -116,7 +116,7 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Whether author and year agree; a title alone is enough where it can belong to one work only."""
+        """Return whether author and year agree; a title alone suffices if it can belong to only one work."""
         other = self._fields[record.record_id]
         if seen.notice != other.notice:
             return False
@@ -129,7 +129,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Whether an identifier of the entry must be wrong: what else it tells is of another paper."""
+        """Return whether an identifier of the entry must be wrong, because its other details are of another paper."""
         other = self._fields[record.record_id]
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -143,7 +143,7 @@ class Finder:
         return [record for _, _, name in found for record in self._index.by("record_id", name)]
 
     def _candidates(self, seen: ComparableFields) -> tuple[Record, ...]:
-        # Subtitles, which databases leave out, do not count against a candidate.
+        # Subtitles do not count against a candidate, because databases omit them.
         near = self._near(seen, fuzz.token_set_ratio, _NEAR) if seen.title else []
         if not near and seen.authors and seen.year:
             near = [
@@ -155,8 +155,8 @@ class Finder:
         return tuple(near[:_CANDIDATES])
 
 
-def _seen(paper: Paper) -> ComparableFields:
-    """Make what is known of a paper comparable with records."""
+def _seen(paper: CitedPaper) -> ComparableFields:
+    """Convert the details of a paper to fields that can be compared with records."""
     return comparable_fields(
         Record(
             record_id="",
@@ -184,16 +184,16 @@ def _index(pairs: Iterable[tuple[Hashable | None, Record]]) -> dict[Hashable, li
 
 
 def _texts(record: Record) -> set[str]:
-    """Texts that stand for a record by themselves: its abstract, and that with the title before it."""
+    """Return the texts that identify a record: its abstract, alone and preceded by the title."""
     if not record.abstract:
         return set()
     return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Whether a text is a part of title and abstract, not all of it; ``None`` where it is neither.
+    """Return whether a text is only a part of title and abstract; ``None`` if it does not occur in them.
 
-    A no to a part is no word on the paper.
+    A no to a part says nothing about the paper.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

@@ -39,11 +39,11 @@ def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
     text = accuracy_markdown(Results.model_validate(metrics))
     for name, start in (("a", "first 168 real papers"), ("b", "144 invented abstracts")):
         own = metrics["coded_records"]["sets"][name]
-        ranked = row(text, "Each set of coded records: is relevance ranked well?", start)
+        ranked = row(text, "Each set of coded records: ranking of relevance", start)
         assert ranked[1:3] == [f"{own['relevant']}/{own['records']}", said(own["relevance"]["roc_auc"])]
         hard = "–" if name == "a" else said(own["relevance"]["roc_auc_hard"])
         assert ranked[3] == hard
-        kept = row(text, "Each set of coded records: which records does it keep?", start)
+        kept = row(text, "Each set of coded records: records kept and lost", start)
         lost = own["relevance"]["decisions"]["relevant"]["no"]
         assert kept[1:4] == [
             f"{lost}/{own['relevant']}",
@@ -69,7 +69,7 @@ def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
         *("first 168 real papers", "first 168 real papers, sentences"),
         *("144 invented abstracts in journal prose", "144 invented abstracts in journal prose, sentences"),
     ]
-    assert "The first rows are over all sets of records together, the others over one set each." in part
+    assert "The first rows cover all sets of records together, the others one set each." in part
     own = metrics["coded_records"]["sets"]["a"]["documents"]
     # Its interval is that of average precision, whose p-value nobody asks for in a set.
     cells = row(text, title, "first 168 real papers |")
@@ -81,7 +81,7 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
     text = accuracy_markdown(Results.model_validate(metrics))
     note = (
         "The texts are 17 synopses of abstracts in other words and 18 invented abstracts. None is a published "
-        "abstract, and on those the figures may be lower."
+        "abstract; on published abstracts the results may be worse."
     )
     parts = {part.split("\n")[0]: part for part in text.split("\n## ")}
     assert note in parts["The project's own coded records, out of fold"]
@@ -89,8 +89,8 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
     again = metrics["agreement"]["records"]
     agreement = note.replace("17 synopses", "9 synopses").replace("18 invented", "9 invented")
     assert (again, agreement in parts["Agreement of people with one another and with the model"]) == (18, True)
-    assert "For 5 of the 7 papers that were read, the text is a synopsis in other words" in text
-    assert row(text, "Each set of coded records: which", "first 168")[0] == "first 168 real papers (synopses)"
+    assert "For 5 of the 7 papers that were read, the text is a reworded synopsis" in text
+    assert row(text, "Each set of coded records: records kept", "first 168")[0] == "first 168 real papers (synopses)"
 
 
 def test_the_tables_fit_a_terminal(metrics: dict) -> None:
@@ -109,17 +109,17 @@ def test_the_tables_fit_a_terminal(metrics: dict) -> None:
         ({"published": 4}, ""),
         (
             {"synopses": 1},
-            "The texts are 1 synopsis of an abstract in other words. None is a published abstract, and on those the "
-            "figures may be lower.",
+            "The texts are 1 synopsis of an abstract in other words. None is a published abstract; on published "
+            "abstracts the results may be worse.",
         ),
         (
             {"invented": 2, "published": 1, "synopses": 3},
             "The texts are 3 synopses of abstracts in other words, 2 invented abstracts and 1 published abstract. On "
-            "published abstracts alone the figures may differ.",
+            "published abstracts alone the results may differ.",
         ),
         (
             {"invented": 2, "unknown": 5},
-            "The texts are 2 invented abstracts and 5 texts of unknown kind. On published abstracts alone the figures "
+            "The texts are 2 invented abstracts and 5 texts of unknown kind. On published abstracts alone the results "
             "may differ.",
         ),
     ],

@@ -84,8 +84,8 @@ def test_no_figure_of_accuracy_is_left_out(finished: Path, page: Page) -> None:
 def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
     shown = " ".join(page.text.split())
     note = (
-        "The texts are 15 synopses of abstracts in other words and 9 invented abstracts. None is a published abstract, "
-        "and on those the figures may be lower."
+        "The texts are 15 synopses of abstracts in other words and 9 invented abstracts. None is a published abstract; "
+        "on published abstracts the results may be worse."
     )
     sections = {
         own["aria-labelledby"]: " ".join(words.split())
@@ -119,7 +119,7 @@ def test_label_with_too_few_papers_has_counts_and_no_figures(finished: Path, pag
     paths = {path for path, _ in page.having("data-metric")}
     assert "transfer/labels/shade/confusion/tp" in paths
     assert "transfer/labels/shade/f1/value" not in paths
-    assert "too few papers carry it: 2, and 5 are needed" in " ".join(page.text.split())
+    assert "too few papers have the label: 2; at least 5 are needed" in " ".join(page.text.split())
     assert "Too few papers for a curve: Shade." in page.text
 
 
@@ -166,11 +166,11 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "across", "up"),
     [
-        ("roc", "share of papers without it, ranked as high", "share of papers with it"),
+        ("roc", "share of papers without it", "share of papers with it"),
         ("precision_recall", "recall: share of ticks found", "precision: share right"),
-        ("reliability", "probability the tool gave", "share that people ticked"),
-        ("coverage_risk", "share of decisions taken, surest first", "share of them that is wrong"),
-        ("learning_curve", "papers learned from", "figure, out of fold"),
+        ("reliability", "predicted probability", "share ticked by people"),
+        ("coverage_risk", "share of decisions, most certain first", "share of them that are wrong"),
+        ("learning_curve", "training papers", "metric, out of fold"),
     ],
 )
 def test_axes_are_named_for_what_is_drawn_along_them(finished: Path, name: str, across: str, up: str) -> None:

@@ -68,7 +68,7 @@ def one_set(title, texts, hard):
 
 @pytest.fixture
 def metrics():
-    rare = {**LABEL, "support": 1, "note": "too few: 1 of 34 carry the label, 5 are needed for figures"}
+    rare = {**LABEL, "support": 1, "note": "too few: 1 of 34 have the label; metrics need 5"}
     pooled = {name: found(None) for name in PairAgreement.words()}
     pooled |= {"n": 490, "both_yes": 100, "only_a": 20, "only_b": 20, "both_no": 350}
     pooled |= {"cohen_kappa": found(0.84, 0.77, 0.91), "gwet_ac1": found(0.89)}
@@ -220,39 +220,39 @@ def test_the_figures_stand_where_they_belong(metrics, model, summary):
     assert "| Rare | 1 of 34 | 7 | 3 | too few |" in text
     assert "Of the 36 papers that people included, 34 could be scored and 30 would have been kept; 4 would" in text
     assert "read 33 records (32 from search.ris); 1 could not be read" in text
-    assert "suggested 11 as relevant and 14 as not, and left 12 to people; 8 had no abstract" in text
+    assert "suggested 11 as relevant and 14 as irrelevant, and left 12 to people; 8 had no abstract" in text
     assert "ann and mechtag (the tool) agreed at Cohen's kappa 0.84 (0.77 to 0.91), Gwet's AC1 0.89." in text
-    assert "saw a synopsis of the abstract of 31, only the title of 3, nothing of 2" in text
+    assert "read a synopsis of the abstract of 31, only the title of 3, no text of 2" in text
 
 
 def test_synopses_and_invented_texts_are_named_wherever_figures_rest_on_them(metrics, model, summary):
     note = (
         "The texts are 118 synopses of abstracts in other words and 50 invented abstracts. None is a published "
-        "abstract, and on those the figures may be lower."
+        "abstract; on published abstracts the results may be worse."
     )
-    gold = "For 31 of the 34 papers that were read, the text is a synopsis in other words"
+    gold = "For 31 of the 34 papers that were read, the text is a reworded synopsis"
     texts = paper_texts(Results.model_validate(metrics), model, summary)
     parts = {part.split("\n")[0]: part for text in texts.values() for part in text.split("\n## ")}
     for name in ("Methods: data collection process (PRISMA 2020, item 9)", "Accuracy"):
         assert gold in parts[name]
     told = ("Methods: data collection process (PRISMA 2020, item 9)", "Statement on the use of automation (RAISE)")
-    results = "Results: how far the tool agrees with people"
+    results = "Results: agreement of the tool with people"
     for name in (*told, results, "Training", "Relevance on each set of coded records"):
         assert note in parts[name], name
-    for name in (results, "Agreement of people, and of the model"):
+    for name in (results, "Agreement between people, and with the model"):
         assert note.replace("118", "60").replace("50", "10") in parts[name], name
     metrics["coded_records"]["texts"] = metrics["agreement"]["texts"] = {"published": 168}
     metrics["coverage"] = {"abstract": 31, "synopsis": 0, "title_only": 3, "none": 2}
     for text in paper_texts(Results.model_validate(metrics), model, summary).values():
         assert "None is a published abstract" not in text
-        assert "is a synopsis in other words" not in text
+        assert "is a reworded synopsis" not in text
 
 
 def test_each_set_has_its_figures_in_both_texts(metrics, model):
     texts = paper_texts(Results.model_validate(metrics), model)
     assert (
-        "- Made up (invented abstracts), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95), against the 21 hard "
-        "irrelevant records alone 0.88 (0.80 to 0.93), of which 6 were called relevant; 2 relevant records would"
+        "- Made up (invented abstracts), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95), 0.88 (0.80 to 0.93) against "
+        "only the 21 hard irrelevant records, 6 of which were called relevant; 2 relevant records would"
     ) in texts["methods"]
     assert (
         "- Real | ones (synopses of abstracts in other words), 41 of 84 relevant: ROC AUC 0.91 (0.85 to 0.95); 2"
@@ -323,12 +323,12 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
-    with pytest.raises(MechtagError, match="metrics: made with model m1, but this model is m2"):
+    with pytest.raises(MechtagError, match="metrics: created with model m1, but this model is m2"):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
-    with pytest.raises(MechtagError, match="tagged search: made with model m0, but this model is m1"):
+    with pytest.raises(MechtagError, match="tagged search: created with model m0, but this model is m1"):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
-    with pytest.raises(MechtagError, match="no figures of the protocol 'transfer'; run 'mechtag evaluate'"):
+    with pytest.raises(MechtagError, match="no results for the protocol 'transfer'; run 'mechtag evaluate'"):
         paper_texts(Results.model_validate(metrics), model)
 
 
@@ -340,7 +340,7 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         (metrics, {**model, "settings": {}}, summary),
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
-        with pytest.raises(MechtagError, match=r"lack something: .*; write them again with this version of mechtag"):
+        with pytest.raises(MechtagError, match=r"lack an entry: .*; create them again with this version of mechtag"):
             paper_texts(Results.model_validate(files[0]), *files[1:])
 
 

@@ -31,7 +31,7 @@ def without(*keys: str) -> Callable[[dict[str, Any]], None]:
 def all_too_few(metrics: dict[str, Any]) -> None:
     for protocol in ("transfer", "leave_one_out"):
         for own in metrics[protocol]["labels"].values():
-            own["note"] = "too few: 2 of 15 carry the label, 5 are needed for figures"
+            own["note"] = "too few: 2 of 15 have the label; metrics need 5"
             for found in own.values():
                 if isinstance(found, dict) and "ci_low" in found:
                     found |= {"value": None, "ci_low": None, "ci_high": None}
@@ -40,23 +40,23 @@ def all_too_few(metrics: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without("baselines"), ["No naive methods were run, so there is nothing to compare the figures with."]),
+        (without("baselines"), ["No naive methods were run, so the figures cannot be compared."]),
         (
             without("coded_records", "learning_curve", "relevance"),
-            ["There are no figures of the records that the tool"],
+            ["The metrics do not cover the records that the tool"],
         ),
         (
             without("invariance"),
-            ["Whether its decisions hold when the same paper is worded differently was not measured"],
+            ["Whether decisions stay the same when a paper is reworded was not measured"],
         ),
-        (without("agreement"), ["no figures of agreement between people and the tool"]),
+        (without("agreement"), ["no agreement between people and the tool"]),
         (without("leave_one_out"), ["Only one of the two ways of testing was run."]),
-        (without("transfer"), ["Only one of the two ways of testing was run.", "Having learned from all papers but"]),
+        (without("transfer"), ["Only one of the two ways of testing was run.", "Trained on all papers except"]),
         (
             without("transfer", "leave_one_out", "baselines", "coverage", "gold_standard", "resampling"),
-            ["There is no gold standard in the metrics", "Neither of the two ways of testing was run."],
+            ["The metrics include no gold standard", "Neither of the two ways of testing was run."],
         ),
-        (all_too_few, ["Too few papers for a curve: Watering", "too few papers carry it"]),
+        (all_too_few, ["Too few papers for a curve: Watering", "too few papers have the label"]),
     ],
 )
 def test_blocks_that_are_missing_are_told(
@@ -89,7 +89,7 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
         *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
-    assert message == f"{place}: made with model former, but this model is abc; run it again"
+    assert message == f"{place}: created with model former, but this model is abc; create it again"
 
 
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     status, _, message = call("report", metrics, "-o", tmp_path / "report.docx")
     assert status == 2
     # The message stands in a box, broken where its lines end.
-    assert "report.docx:areportiswrittenas.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
+    assert "report.docx:areportmustbenamed.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
     write_json(tmp_path / "metrics.json", {"baselines": {}})
     sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
-    with pytest.raises(MechtagError, match="no figures of accuracy; name the file that 'mechtag evaluate' wrote"):
+    with pytest.raises(MechtagError, match="contains no accuracy metrics; use the file written by 'mechtag evaluate'"):
         write_report(tmp_path / "r.html", tmp_path / "metrics.json", sources, codebook=CODEBOOK)
     shutil.copytree(finished / "reports", tmp_path / "reports")
     broken = tmp_path / "reports/predictions_vs_gold.csv"
@@ -140,8 +140,8 @@ def test_markdown_and_page_can_be_written_at_once(finished: Path, tmp_path: Path
     words += ["--model", finished / "model", "--summary", finished / "summary.json"]
     status, shown, _ = call(*words, "-o", tmp_path / "a.md", "-o", tmp_path / "b.HTML")
     assert status == 0
-    assert "How far mechtag agrees with human coding" in shown
-    assert (tmp_path / "a.md").read_text(encoding="utf-8").startswith("# How far")
+    assert "Agreement of mechtag with human coding" in shown
+    assert (tmp_path / "a.md").read_text(encoding="utf-8").startswith("# Agreement of")
     assert (tmp_path / "b.HTML").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
@@ -152,7 +152,7 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
         *("--project", finished, "--out-of-fold", finished / "oof", "--curve", tmp_path),
     )
     assert status == 1
-    assert "found six.parquet; expected files that 'mechtag curve' wrote" in message
+    assert "found six.parquet; expected files written by 'mechtag curve'" in message
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "-0.21"), (1, "1.00")])

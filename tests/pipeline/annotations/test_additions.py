@@ -12,7 +12,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Record, Sentence
 from mechtag.core.settings import DedupeSettings, Settings
-from mechtag.pipeline.annotations.additions import Incoming, extend, find_stale, match
+from mechtag.pipeline.annotations.additions import Incoming, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import add_codings, read_annotations
 from mechtag.pipeline.annotations.versions import (
@@ -95,7 +95,7 @@ def incoming(before: Additions, *codings: Coding) -> Incoming:
 
 def add(*codings: Coding, before: Additions | None = None, refused: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
     base = [coded(1, "trust"), coded(2, relevant=False)]
-    return extend(
+    return extend_additions(
         before or Additions(), incoming(before or Additions(), *codings), base, TODAY, TODAY.definitions, refused or {}
     )
 
@@ -106,31 +106,33 @@ def test_a_record_known_under_another_id_is_found_by_the_rules_for_duplicates() 
         update={"record_id": "text:abc", "doi": None, "source_file": "rayyan.csv", "source_index": 7, "raw": ()}
     )
     rows = [coding(1, "ann", "trust", 1, record_id="text:abc"), coding(30, "ann", "trust", 0)]
-    found = match(rows, [twin, record(30)], [known], DedupeSettings(), "new.csv")
+    found = match_codings(rows, [twin, record(30)], [known], DedupeSettings(), "new.csv")
     assert [row.record_id for row in found.codings] == ["doi:10.1234/1", "doi:10.1234/30"]
     assert [row.record_id for row in found.records] == ["doi:10.1234/30"]
 
 
 def test_records_given_once_more_are_known() -> None:
-    found = match([coding(1, "ann", "trust", 1)], [record(1)], [record(1)], DedupeSettings(), "new.csv")
+    found = match_codings([coding(1, "ann", "trust", 1)], [record(1)], [record(1)], DedupeSettings(), "new.csv")
     assert ([row.record_id for row in found.codings], found.records) == (["doi:10.1234/1"], ())
 
 
 def test_a_record_may_be_named_by_its_key_without_being_given_again() -> None:
-    found = match([coding(1, "bob", "trust", 1, record_id=None, key="p1")], [], [record(1)], DedupeSettings(), "x")
+    rows = [coding(1, "bob", "trust", 1, record_id=None, key="p1")]
+    found = match_codings(rows, [], [record(1)], DedupeSettings(), "x")
     assert found.codings[0].record_id == "doi:10.1234/1"
 
 
 def test_codings_of_unknown_records_are_refused_by_name() -> None:
-    with pytest.raises(MechtagError, match=r"new\.csv: 1 records are coded, but neither among the 1 given .*: p77"):
-        match([coding(1, "ann", "trust", 1, record_id=None, key="p77")], [record(1)], [], DedupeSettings(), "new.csv")
+    rows = [coding(1, "ann", "trust", 1, record_id=None, key="p77")]
+    with pytest.raises(MechtagError, match=r"new\.csv: 1 coded records are neither among the 1 records .*: p77"):
+        match_codings(rows, [record(1)], [], DedupeSettings(), "new.csv")
 
 
 def test_a_coder_who_says_both_under_two_names_is_refused() -> None:
     twin = record(1).model_copy(update={"record_id": "text:abc", "doi": None, "source_index": 9, "raw": ()})
     rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
     with pytest.raises(MechtagError, match=r"ann codes trust of record doi:10.1234/1 as 1 .* and as 0"):
-        match(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
+        match_codings(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
 
 
 def test_later_codes_of_a_coder_replace_earlier_ones() -> None:
@@ -145,7 +147,7 @@ def test_later_codes_of_a_coder_replace_earlier_ones() -> None:
 
 def test_codes_from_abstract_and_full_text_are_kept_apart() -> None:
     both = coding(10, "ann", "trust", 1), coding(10, "ann", "trust", 0, basis="full-text")
-    assert len(match(both, [record(10)], [], DedupeSettings(), "new.csv").codings) == 2
+    assert len(match_codings(both, [record(10)], [], DedupeSettings(), "new.csv").codings) == 2
     additions, _, counts = add(*both)
     assert (counts, [row.value for row in additions.codings]) == ({"new": 2}, [1, 0])
 
@@ -160,9 +162,9 @@ def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
         coding(12, "ann", "trust", 1),
     )
     assert {row.record_id: row.reason for row in aside} == {
-        "doi:10.1234/10": "coders differ on whether it is relevant (bob 1, ann 0)",
-        "doi:10.1234/11": "ann codes it as not relevant, yet as trust",
-        "doi:10.1234/2": "coders differ on whether it is relevant (first 0, ann 1)",
+        "doi:10.1234/10": "coders disagree on relevance (bob 1, ann 0)",
+        "doi:10.1234/11": "ann codes it as not relevant, but also as trust",
+        "doi:10.1234/2": "coders disagree on relevance (first 0, ann 1)",
     }
     assert ([row.record_id for row in additions.codings], counts) == (["doi:10.1234/12"], {"set_aside": 5, "new": 1})
     assert [row.record_id for row in additions.records] == ["doi:10.1234/12"]
@@ -208,7 +210,7 @@ def test_codes_go_stale_with_their_definition_alone() -> None:
     )
     base = [coded(1, "trust"), coded(2, relevant=False)]
     assert [(row.key, row.label, row.reason) for row in find_stale(additions, base, TODAY)] == [
-        ("", "money", "coded under a version of the codebook that is not known here")
+        ("", "money", "coded under an unknown version of the codebook")
     ]
     changed = codebook(trust="People vouch for one another.")
     stale = find_stale(additions, base, changed)
@@ -219,13 +221,13 @@ def test_codes_go_stale_with_their_definition_alone() -> None:
     ]
     # Coded anew under the new definition, they count again.
     again = Incoming((coding(10, "ann", "trust", 1), coding(1, "first", "trust", 1)), ())
-    renewed, _, counts = extend(additions, again, base, changed, TODAY.definitions, {})
+    renewed, _, counts = extend_additions(additions, again, base, changed, TODAY.definitions, {})
     assert counts == {"known": 1, "new": 1}
     assert [row.label for row in find_stale(renewed, base, changed)] == ["money"]
     wider = codebook(trust="People vouch for one another.", extra="New.")
     assert next((row.label, row.reason) for row in find_stale(renewed, base, wider)) == (
         "extra",
-        "the label was not in the codebook then",
+        "the label was not in the codebook at the time",
     )
 
 
@@ -250,7 +252,7 @@ def test_a_version_that_was_changed_is_refused(tmp_path: Path) -> None:
     name = write_additions(tmp_path, additions)
     path = tmp_path / name / "codings.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"value": 1', '"value": 0'), encoding="utf-8")
-    with pytest.raises(MechtagError, match="was changed after it was made"):
+    with pytest.raises(MechtagError, match="was changed after it was created"):
         read_additions(tmp_path, name)
     path.unlink()
     with pytest.raises(MechtagError, match="no such file; restore it"):
@@ -260,7 +262,7 @@ def test_a_version_that_was_changed_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../elsewhere", "7-0123456789ab", 7, "1-x"])
 def test_a_version_that_is_not_there_is_refused(tmp_path: Path, name: object) -> None:
     (tmp_path / "in_use.json").write_text(json.dumps({"version": name}), encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"no such version of annotations|no name of a version"):
+    with pytest.raises(MechtagError, match=r"no such version of the annotations|is not a valid version name"):
         read_additions(tmp_path)
 
 

@@ -49,26 +49,28 @@ def test_a_folder_is_all_its_files_in_alphabetical_order(tmp_path: Path) -> None
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"no \*\.jsonl in this folder; expected coded records"):
+    with pytest.raises(MechtagError, match=r"no \*\.jsonl file in this folder; expected coded records"):
         read_coded(tmp_path, LABELS)
-    with pytest.raises(MechtagError, match=r"no \*\.jsonl in this folder; expected codes"):
+    with pytest.raises(MechtagError, match=r"no \*\.jsonl file in this folder; expected codes"):
         read_codes(tmp_path, LABELS)
     write(tmp_path / "a.jsonl", line("1", "First"))
     (tmp_path / "codes.csv").write_text("record_id,coder,label,value,basis\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"codes\.csv would not be read; move the table out"):
+    with pytest.raises(MechtagError, match=r"codes\.csv would be ignored; move the table elsewhere"):
         read_coded(tmp_path, LABELS)
 
 
 def test_the_name_of_what_retraining_added_is_not_for_files(tmp_path: Path) -> None:
     write(tmp_path / "added.jsonl", line("1", "First"))
-    with pytest.raises(MechtagError, match=r"the name added\.jsonl is reserved for what 'mechtag retrain' adds"):
+    with pytest.raises(
+        MechtagError, match=r"the name added\.jsonl is reserved for records that 'mechtag retrain' adds"
+    ):
         files_of(tmp_path, "coded records")
 
 
 def test_a_paper_in_two_files_is_refused_with_both_places(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", line("0", "Other"), line("1", "The same title"))
     write(tmp_path / "b.jsonl", line("2", "The Same Title."))
-    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: text:\w+ stands already on line 2 of .*a\.jsonl; each"):
+    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: text:\w+ is already on line 2 of .*a\.jsonl; each"):
         read_coded(tmp_path, LABELS)
 
 
@@ -77,7 +79,7 @@ def test_a_record_that_a_further_coder_coded_in_two_files_is_refused(tmp_path: P
     write(tmp_path / "a.jsonl", codes, {**codes, "key": "2"})
     assert [row.key for row in read_codes(tmp_path, LABELS)] == ["1", "2"]
     write(tmp_path / "b.jsonl", codes)
-    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: 1 stands already on line 1 of .*a\.jsonl"):
+    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: 1 is already on line 1 of .*a\.jsonl"):
         read_codes(tmp_path, LABELS)
 
 
@@ -132,8 +134,8 @@ def test_what_files_hold_is_described_in_about(tmp_path: Path) -> None:
         ),
         ("a: {title: A}", r"about\.yaml: a\.texts: Field required"),
         ("a: {title: A, texts: invented, colour: red}", r"about\.yaml: a\.colour: unknown key"),
-        ("c: {title: A, texts: invented}", r"about\.yaml: describes c, but there is no .*files found: a"),
-        ("- a", r"descriptions of files are a mapping"),
+        ("c: {title: A, texts: invented}", r"about\.yaml: describes c, but its folder has no .*files found: a"),
+        ("- a", r"file descriptions must be a mapping"),
     ],
 )
 def test_faulty_descriptions_are_refused(tmp_path: Path, text: str, message: str) -> None:

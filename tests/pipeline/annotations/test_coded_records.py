@@ -9,7 +9,7 @@ from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.pipeline.annotations.coded_records import read_coded, read_codes, read_exemplars
-from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes, read_matrix
+from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
 from tests.support.paths import ROOT
 
 DATA = ROOT / "data/annotated"
@@ -82,7 +82,7 @@ def test_sentences_without_codes_are_of_a_paper_coded_as_a_whole(tmp_path):
 def test_either_all_sentences_are_coded_or_none(tmp_path):
     mixed = [ROW["sentences"][0], {"text": "Not coded."}]
     path = write(tmp_path / "c.jsonl", {**ROW, "sentences": mixed})
-    with pytest.raises(MechtagError, match="line 1, sentence 2: not coded, yet others of the record are"):
+    with pytest.raises(MechtagError, match="line 1, sentence 2: not coded, but other sentences of the record are"):
         read_coded(path, LABELS)
 
 
@@ -104,12 +104,12 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
         ([], r"c\.jsonl: empty"),
         (["{not json"], r"line 1: not JSON"),
         (["[1]"], r"line 1: top level: Input should be"),
-        ([ROW, ROW], r"line 2: doi:10.1234/one stands already on line 1"),
-        ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one stands already on line 1"),
+        ([ROW, ROW], r"line 2: doi:10.1234/one is already on line 1"),
+        ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one is already on line 1"),
         ([ROW | {"mechanisms": ["trust", "power", "typo"]}], r"line 1: unknown label 'typo'; .* trust, money, power"),
         ([ROW | {"sentences": [{"text": "A.", "mechanisms": ["typo"]}]}], r"line 1, sentence 1: unknown label 'typo'"),
         ([ROW | {"mechanisms": ["trust"]}], r"line 1, sentence 2: coded power, but the record is not"),
-        ([ROW | {"relevant": False}], r"line 1: not relevant, yet coded trust, power"),
+        ([ROW | {"relevant": False}], r"line 1: not relevant, but coded trust, power"),
         ([ROW | {"relevant": 1}], r"line 1: relevant: Input should be a valid boolean"),
         ([ROW | {"colour": "red"}], r"line 1: colour: unknown key"),
         ([ROW | {"title": "  "}], r"line 1: title"),
@@ -140,7 +140,7 @@ def test_line_separators_inside_text_do_not_cut_lines(tmp_path):
 def test_second_coder(tmp_path):
     (codes,) = read_codes(write(tmp_path / "s.jsonl", CODES), LABELS)
     assert codes.sentence_labels == ((), ("trust",))
-    with pytest.raises(MechtagError, match="line 2: one-2001 stands already on line 1"):
+    with pytest.raises(MechtagError, match="line 2: one-2001 is already on line 1"):
         read_codes(write(tmp_path / "s.jsonl", CODES, CODES), LABELS)
 
 
@@ -150,13 +150,13 @@ def test_exemplars(tmp_path):
     assert exemplar.labels == ("trust", "power")
     with pytest.raises(MechtagError, match="line 1: unknown label 'typo'"):
         read_exemplars(write(tmp_path / "e.jsonl", row | {"mechanisms": ["typo"]}), LABELS)
-    with pytest.raises(MechtagError, match="line 2: a stands already on line 1"):
+    with pytest.raises(MechtagError, match="line 2: a is already on line 1"):
         read_exemplars(write(tmp_path / "e.jsonl", row, row), LABELS)
 
 
 def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tmp_path):
     path = write(tmp_path / "m.csv", '\ufeffkey,power,note,trust,money\r\na,1,"x, y",0,\r\n\r\nb,0,,1,1\r\n')
-    rows = read_matrix(path, LABELS, coder="z")
+    rows = load_matrix(path).codings(LABELS, "z", "full-text")
     assert [(row.key, row.label, row.value) for row in rows] == [
         ("a", "trust", 0),
         ("a", "money", None),
@@ -177,16 +177,16 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column power is missing; columns of codes found: trust, money"),
         ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not a tick; allowed are 1 or 0"),
-        ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, the header 4"),
+        ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, the header has 4"),
         ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
-        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a stands already on line 2"),
+        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a is already on line 2"),
         ("key,trust,money,power\n,1,0,0", "line 2: the cell 'key' is empty"),
         ('key,trust,money,power\n"a,1,0,0', "line 2: a quote is opened but never closed"),
     ],
 )
 def test_matrix_refused(tmp_path, text, message):
     with pytest.raises(MechtagError, match=message):
-        read_matrix(write(tmp_path / "m.csv", text), LABELS)
+        load_matrix(write(tmp_path / "m.csv", text)).codings(LABELS, "reviewers", "full-text")
 
 
 def test_notes_stand_beside_the_table(tmp_path):
@@ -198,7 +198,7 @@ def test_notes_stand_beside_the_table(tmp_path):
     assert notes.printed_counts == {"trust": 3}
     for text, message in [
         ("source: here\nnoets: []", r"m\.yaml: noets: unknown key"),
-        ("- a", r"m\.yaml: notes on a gold standard are a mapping; this is list"),
+        ("- a", r"m\.yaml: notes on a gold standard must be a mapping; this is list"),
         ("a: [", r"m\.yaml: not readable as YAML"),
     ]:
         write(tmp_path / "m.yaml", text)
@@ -220,7 +220,7 @@ def test_shipped_files_are_read():
     keys = {(one.key, len(one.sentences)) for one in coded}
     assert all((one.key, len(one.sentence_labels)) in keys for one in second)
     assert len(read_exemplars(DATA / "exemplars.jsonl", labels)) == 460
-    assert len(read_matrix(DATA / "table2.csv", labels)) == 36 * 7
+    assert len(load_matrix(DATA / "table2.csv").codings(labels, "reviewers", "full-text")) == 36 * 7
     notes = read_gold_notes(DATA / "table2.csv")
     assert notes is not None
     assert set(notes.printed_counts) == set(labels)

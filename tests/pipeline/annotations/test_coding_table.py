@@ -73,22 +73,22 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([], "no codings in it"),
+        ([], "contains no codings"),
         ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not a tick; allowed are 1 or 0"),
         ([",p0,ann,power,1,abstract,,,"], "line 2: unknown label 'power'; the codebook has relevant, trust, money"),
-        ([",,ann,trust,1,abstract,,,"], "line 2: neither record_id nor key"),
+        ([",,ann,trust,1,abstract,,,"], "line 2: record_id and key are both empty"),
         ([",p9,ann,trust,1,abstract,,,"], "record p9 is coded, but not among the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
-        ([",p0,ann,trust,1"], "line 2: the row has 5 cells, the header 9"),
-        ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, the header 9"),
+        ([",p0,ann,trust,1"], "line 2: the row has 5 cells, the header has 9"),
+        ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, the header has 9"),
         (
             [",p0,ann,trust,1,abstract,,,", ",p0,ann,trust,0,abstract,,,"],
-            "line 3: the same coder .*, at .*line 2",
+            "line 3: the same coder .* at .*line 2",
         ),
         (
             [",p0,ann,relevant,0,abstract,,,", ",p0,ann,trust,1,abstract,,,"],
-            "record doi:10.1234/0 is coded as not relevant, yet as trust",
+            "record doi:10.1234/0 is coded as not relevant, but also as trust",
         ),
     ],
 )

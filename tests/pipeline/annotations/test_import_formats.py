@@ -56,7 +56,7 @@ def test_rayyan_decisions_are_of_members_and_labels_of_the_team() -> None:
 
 
 def test_rayyan_does_not_say_whose_labels_they_are_where_there_are_several_members() -> None:
-    with pytest.raises(MechtagError, match=r"record 1 has labels; Rayyan does not say which .* --coder team"):
+    with pytest.raises(MechtagError, match=r"record 1 has labels, but Rayyan does not record which .* --coder team"):
         fixture("rayyan.csv")
 
 
@@ -82,7 +82,7 @@ def test_rayyan_as_ris() -> None:
 
 def test_the_log_of_rayyan_has_no_papers(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "created_at,user_id,article_id,key,value\n2026-01-01,7,1,included,1\n")
-    with pytest.raises(MechtagError, match=r"the log of a Rayyan export, .* give articles\.csv"):
+    with pytest.raises(MechtagError, match=r"the log of a Rayyan export, .* use articles\.csv"):
         import_from(log)
 
 
@@ -108,7 +108,7 @@ def test_covidence_extraction_keeps_reviewers_and_consensus_apart() -> None:
         "brandt-2019 Ann money=1",
         "brandt-2019 Ann sharing_power=0",
     ]
-    assert imported.notes == ("covidence_extraction.csv: columns passed over: Country",)
+    assert imported.notes == ("covidence_extraction.csv: columns ignored: Country",)
     assert {row.basis for row in imported.codings} == {"full-text"}
 
 
@@ -230,8 +230,8 @@ def test_doccano_files_are_named_after_members(tmp_path: Path) -> None:
     content = (CODINGS / "doccano_classification.jsonl").read_text(encoding="utf-8")
     imported = import_from(write(tmp_path / "zoe.jsonl", content))
     assert {row.coder for row in imported.codings} == {"zoe"}
-    assert imported.notes == ("zoe.jsonl: the coder is 'zoe', as the file is called; --coder NAME says it otherwise",)
-    with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not say who coded; .* --coder NAME"):
+    assert imported.notes == ("zoe.jsonl: the coder is 'zoe', from the file name; use --coder NAME to change it",)
+    with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not record who coded; .* --coder NAME"):
         import_from(write(tmp_path / "all.jsonl", content))
 
 

@@ -8,7 +8,7 @@ import openpyxl
 import pytest
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.annotations.gold_table import read_matrix
+from mechtag.pipeline.annotations.gold_table import load_matrix
 from mechtag.pipeline.annotations.imports.label_names import MapFile
 from tests.support.coded_papers import brief, check_counts, fixture, import_from, rows, write
 
@@ -23,14 +23,14 @@ def test_matrix_with_ticks() -> None:
         ("brandt-2019", "us", "money", 1, "full-text"),
         ("brandt-2019", "us", "sharing_power", None, "full-text"),
     ]
-    assert imported.notes == ("matrix.csv: columns passed over: setting",)
+    assert imported.notes == ("matrix.csv: columns ignored: setting",)
     (row,) = imported.unmatched
     assert (row.place, row.item.paper.names) == ("matrix.csv: entry 3", ("unknown-2001", "Unknown (2001)"))
     assert brief(fixture("matrix.csv", coder="us", unticked="no"))[1] == "marchetti-2017 us money=0"
 
 
 def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: an empty cell; .* --unticked no"):
+    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty; .* --unticked no"):
         fixture("matrix.csv", coder="us")
     undecided = write(tmp_path / "m.csv", "key,included,trust\nlind-2020,,1\nbrandt-2019,0,0\n")
     assert brief(import_from(undecided, coder="us", unticked="no")) == [
@@ -46,7 +46,7 @@ def test_remarks_are_no_lists_of_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
     imported = import_from(path, coder="us")
     assert brief(imported) == ["brandt-2019 us money=0", "lind-2020 us money=1"]
-    assert imported.notes == ("m.csv: columns passed over: remark, more",)
+    assert imported.notes == ("m.csv: columns ignored: remark, more",)
 
 
 def test_cells_that_look_like_another_format_do_not_make_a_table_one(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     book.save(tmp_path / "matrix.xlsx")
     imported = import_from(tmp_path / "matrix.xlsx")
     assert brief(imported) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
-    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': a header but no codings below it")
+    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': contains a header but no codings")
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
@@ -92,7 +92,8 @@ def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
     )
     found = {(row.key, row.label, row.value) for row in imported.codings}
     lost = {name for row in imported.unmatched for name in row.item.paper.names}
-    expected = {(row.key, row.label, row.value) for row in read_matrix(table, book.keys) if row.key not in lost}
+    printed = load_matrix(table).codings(book.keys, "reviewers", "full-text")
+    expected = {(row.key, row.label, row.value) for row in printed if row.key not in lost}
     assert found == expected
     assert len(found) == 7 * (36 - len(imported.unmatched)) >= 7 * 34
 
@@ -106,20 +107,20 @@ def deep_tree(depth: int) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "colour,size\nred,1\n", "no codings that are known; columns or keys found: colour, size"),
-        ("a.csv", "key,comment\nlind-2020,good\n", "no column is named like a label"),
-        ("a.csv", "key,trust,trust\nlind-2020,1,0\n", "the column 'trust' stands more than once"),
+        ("a.csv", "colour,size\nred,1\n", "not a known format of codings; columns or keys found: colour, size"),
+        ("a.csv", "key,comment\nlind-2020,good\n", "no column is named after a label"),
+        ("a.csv", "key,trust,trust\nlind-2020,1,0\n", "column 'trust' occurs more than once"),
         ("a.json", '{"CodeSets": [], "References": []}', "no codes under CodeSets"),
         ("a.json", '{"CodeSets": [', "not readable as JSON"),
-        ("a.jsonl", '{"colour": "red"}\n', "no codings that are known"),
+        ("a.jsonl", '{"colour": "red"}\n', "not a known format of codings"),
         ("a.csv", "", "empty"),
-        ("a.jsonl", '{"key": "lind-2020", "la\n', "nothing in it could be read; line 1: not a JSON object"),
-        ("a.csv", "key,trust\n", "a header but no codings below it"),
-        ("a.json", deep_tree(60), "codes nested more than 50 deep"),
+        ("a.jsonl", '{"key": "lind-2020", "la\n', "no row could be read; line 1: not a JSON object"),
+        ("a.csv", "key,trust\n", "contains a header but no codings"),
+        ("a.json", deep_tree(60), "codes are nested more than 50 levels deep"),
         ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),
         ("a.xml", '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><xml><records>&a;</records></xml>', "a.xml"),
         ("a.csv", "<!DOCTYPE html><html><body>log in</body></html>", "a web page"),
-        ("a.csv", "key,trust\nlind-2020,1\n", "does not say who coded"),
+        ("a.csv", "key,trust\nlind-2020,1\n", "does not record who coded"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -138,7 +139,11 @@ def test_basis_is_never_guessed() -> None:
         ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is not a tick"),
         ("a.csv", "key,label,value\nlind-2020,,1\n", "the label is empty"),
         ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "basis 'hearsay'"),
-        ("a.csv", "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n", "the row has 4 cells, the header 3"),
+        (
+            "a.csv",
+            "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n",
+            "the row has 4 cells, the header has 3",
+        ),
         ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is not a tick"),
         ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is not a tick"),
         ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "answer 'perhaps'"),

@@ -19,8 +19,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
 from mechtag.core.settings import DedupeSettings, SentenceSettings
 from mechtag.pipeline.annotations.coding_table import coded_from, read_codings
-from mechtag.pipeline.annotations.imports.formats.base import Paper
-from mechtag.pipeline.annotations.imports.importer import Imported, tell, write_imported
+from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
+from mechtag.pipeline.annotations.imports.importer import Imported, describe_import, write_imported
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile, read_map
 from mechtag.pipeline.annotations.imports.record_finder import Finder
 from tests.support.coded_papers import BOOK, CODINGS, RECORDS, brief, check_counts, import_from
@@ -40,7 +40,7 @@ def contract(folder: Path, *lines: str, header: str = "key,coder,label,value,bas
 
 def find(**paper: Any) -> str | None:
     """Key of the record that a paper is, and by what it was found."""
-    found = Finder(RECORDS, DedupeSettings(), {}).find(Paper(**paper))
+    found = Finder(RECORDS, DedupeSettings(), {}).find(CitedPaper(**paper))
     return f"{dict(found.record.raw)['key']} by {found.by}" if found.record else None
 
 
@@ -76,18 +76,18 @@ def test_matching(paper: dict[str, Any], expected: str | None) -> None:
 def test_a_title_that_journals_print_again_and_again_finds_nothing_by_itself() -> None:
     (editorial,) = [record for record in RECORDS if record.doi == "10.5555/ip.2018.1"]
     finder = Finder([editorial], DedupeSettings(), {})
-    assert finder.find(Paper(title="Editorial")).record is None
-    assert finder.find(Paper(title="Editorial", authors=("Novak, I.",), year=2018)).record == editorial
+    assert finder.find(CitedPaper(title="Editorial")).record is None
+    assert finder.find(CitedPaper(title="Editorial", authors=("Novak, I.",), year=2018)).record == editorial
 
 
 def test_what_was_tried_and_the_nearest_candidates() -> None:
     finder = Finder(RECORDS, DedupeSettings(), {})
-    near = finder.find(Paper(doi="10.5555/none", title=TITLE.replace("after a", "before the")))
+    near = finder.find(CitedPaper(doi="10.5555/none", title=TITLE.replace("after a", "before the")))
     assert near.tried[0] == "DOI '10.5555/none': none"
     assert near.candidates[0].title == TITLE
-    cited = finder.find(Paper(names=("Brandt (2019)",), authors=("Brandt",), year=2019))
+    cited = finder.find(CitedPaper(names=("Brandt (2019)",), authors=("Brandt",), year=2019))
     assert [record.doi for record in cited.candidates] == ["10.5555/jic.2019.0007"]
-    two = finder.find(Paper(title="Editorial", year=2018))
+    two = finder.find(CitedPaper(title="Editorial", year=2018))
     assert two.record is None
     assert {record.doi for record in two.candidates} == {"10.5555/ip.2018.1", "10.5555/jic.2018.9"}
     assert two.tried == ("title 'editorial': 2 records",)
@@ -98,7 +98,7 @@ def test_users_may_say_which_paper_is_meant(tmp_path: Path) -> None:
     said = MapFile(papers={"paper nine": lind, "paper ten": "doi:10.1/none"})
     imported = contract(tmp_path, "Paper nine,a,trust,1,abstract", "paper ten,a,trust,1,abstract", mapped=said)
     assert brief(imported) == ["lind-2020 a trust=1"]
-    assert imported.unmatched[0].found.tried == ("map file: doi:10.1/none is none of the records",)
+    assert imported.unmatched[0].found.tried == ("map file: doi:10.1/none is not in the records",)
 
 
 @pytest.mark.parametrize("name", ["trust", "TRUST", " Building  trust", "building-trust", "Trust."])
@@ -125,14 +125,16 @@ def test_map_file(tmp_path: Path) -> None:
 
 def test_unknown_labels_are_refused_with_the_nearest(tmp_path: Path) -> None:
     lines = ["lind-2020,a,trusting,1,abstract", "lind-2020,b,trusting,1,abstract", "lind-2020,a,Xyzzy,1,abstract"]
-    with pytest.raises(MechtagError, match=r"2 names are no label .*\n  'trusting' \(2 times, first in codes") as error:
+    with pytest.raises(
+        MechtagError, match=r"2 names are not labels .*\n  'trusting' \(2 times, first in codes"
+    ) as error:
         contract(tmp_path, *lines)
-    assert "nearest: trust" in str(error.value)
+    assert "most similar: trust" in str(error.value)
     assert "'Xyzzy' (1 times, first in codes.csv: entry 3)\n" in str(error.value)
 
 
 def test_map_files_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="map file: 'x' stands for 'power', which is no key"):
+    with pytest.raises(MechtagError, match="map file: 'x' is mapped to 'power', which is not a key"):
         LabelMap(BOOK, {"x": "power"})
     (tmp_path / "map.yaml").write_text("label: {x: y}", encoding="utf-8")
     with pytest.raises(MechtagError, match="label: unknown key"):
@@ -178,7 +180,7 @@ def test_coders_have_one_name_whatever_programs_call_them(tmp_path: Path) -> Non
     said = MapFile(coders={"a@x.org": "Ann", "7": "Ann", "Zoe": "Z"})
     imported = contract(tmp_path, "lind-2020,a@x.org,trust,1,abstract", "lind-2020,7,money,1,abstract", mapped=said)
     assert brief(imported) == ["lind-2020 Ann trust=1", "lind-2020 Ann money=1"]
-    assert imported.notes == ("map file: coder 'Zoe' coded nothing that was read",)
+    assert imported.notes == ("map file: no code by coder 'Zoe' was found",)
 
 
 def test_files_of_folders_and_archives(tmp_path: Path) -> None:
@@ -195,14 +197,14 @@ def test_files_of_folders_and_archives(tmp_path: Path) -> None:
     imported = import_from(folder)
     assert brief(imported) == ["brandt-2019 zoe trust=1", "lind-2020 a trust=1"]
     assert imported.files == (("one.csv", "coding contract"), ("two.zip/zoe.jsonl", "doccano"))
-    assert imported.notes[0] == "sub: not a file; not read"
+    assert imported.notes[0] == "sub: not read, because it is not a regular file"
     assert "the coder is 'zoe'" in imported.notes[-1]
     assert [note.split(": ", 2)[2][:30] for note in imported.notes[1:-1]] == [
         "the log of a Rayyan export, wh",
-        "a header but no codings below ",
+        "contains a header but no codin",
     ]
     (folder / "bare.csv").write_text("key,trust\nlind-2020,1\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not say who coded"):
+    with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not record who coded"):
         import_from(folder)
     with pytest.raises(MechtagError, match="no such file or folder"):
         import_from(tmp_path / "none")
@@ -241,9 +243,9 @@ def test_what_is_written(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "out/codings.json").read_text(encoding="utf-8"))
     assert summary["entries"] == {"read": 6, "matched": 4, "without codes": 0, "unmatched": 1, "rejected": 1}
     assert len((tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8").splitlines()) == 1
-    assert list(tell(imported))[1:4] == [
+    assert list(describe_import(imported))[1:4] == [
         "Entries: 6 read = 4 matched (4 by key) + 0 without codes + 1 unmatched + 1 rejected",
-        "Codes: 5 read = 2 written + 0 doubled or joined + 2 contradicting + 1 of unmatched entries + 0 passed over",
+        "Codes: 5 read = 2 written + 0 doubled or joined + 2 contradicting + 1 of unmatched entries + 0 ignored",
         "Written: 1 yes + 1 no + 0 not judged",
     ]
 
@@ -273,7 +275,7 @@ def test_a_label_of_one_coder_and_the_exclusion_of_another_do_not_stop_training(
     codings = [code("a", "relevant", 0), code("b", "trust", 1), code("a", "relevant", 0, RECORDS[1].record_id)]
     first, second = coded_from(codings, RECORDS, BOOK.keys, "relevant", SentenceSettings(), "x")
     assert (first.relevant, first.labels, second.relevant) == (True, ("trust",), False)
-    with pytest.raises(MechtagError, match="coded as not relevant, yet as trust"):
+    with pytest.raises(MechtagError, match="coded as not relevant, but also as trust"):
         coded_from(
             [code("a", "relevant", 0), code("a", "trust", 1)], RECORDS, BOOK.keys, "relevant", SentenceSettings(), "x"
         )

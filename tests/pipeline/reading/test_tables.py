@@ -51,13 +51,13 @@ def test_table_rows_that_do_not_fit(read: Reader) -> None:
     )
     assert [record.title for record in found.records] == ["One", "Three", "Five", "Seven"]
     assert [(item.record, item.line, item.reason.split(";")[0].split(":")[0]) for item in found.rejected] == [
-        (2, 3, "the row has 4 cells, the header 3"),
+        (2, 3, "the row has 4 cells, the header has 3"),
         (4, 6, "quotes do not match"),
         (6, 8, "a quote is opened but never closed"),
     ]
     assert found.rejected[0].raw[-1] == ("column 4", "2002")
     assert "Six,text,2006" in str(found.rejected[2].raw)
-    assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, the header 3"]
+    assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, the header has 3"]
 
 
 def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Reader) -> None:

@@ -92,8 +92,8 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ("record_id,decision\n", "no decision on edible"),
-        ("doi,decision\n10.1/x,1\n", "line 2: no column names the record.*found: doi, decision"),
-        ("record_id,verdict\ntext:1,1\n", "line 2: no column holds the decision"),
+        ("doi,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: doi, decision"),
+        ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not a tick"),
         ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not a tick; allowed are 1 or 0"),
         ("record_id,decision\n,1\n", "line 2: the column record_id is empty"),
@@ -101,8 +101,8 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
             "line 4: record_id 'text:1' is judged 0 .*line 2",
         ),
-        ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, the header 2"),
-        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, the header 2"),
+        ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, the header has 2"),
+        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, the header has 2"),
         ('record_id,decision\n"text:1,1\n', "line 2: a quote is opened but never closed"),
     ],
 )
@@ -136,8 +136,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_decisions_that_fit_no_record_or_two(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match="none of its 1 rows is on any of the 4 records"):
+    with pytest.raises(MechtagError, match="none of its 1 rows is about any of the 4 records"):
         read_judgements(written(tmp_path, "id,label\n99,1\n"), "edible").labels(RECORDS)
     twins = [*RECORDS, RECORDS[0].model_copy(update={"record_id": "text:9"})]
-    with pytest.raises(MechtagError, match="id '10' is the name of two records"):
+    with pytest.raises(MechtagError, match="id '10' belongs to two records"):
         read_judgements(written(tmp_path, "id,label\n10,1\n"), "edible").labels(twins)

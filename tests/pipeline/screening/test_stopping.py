@@ -17,8 +17,8 @@ from mechtag.pipeline.screening.stopping import (
     Sample,
     bound_of_any_look,
     bound_of_one_look,
-    judge,
     judge_ranked,
+    judge_sample,
     ranked_p,
     sample_due,
     too_many,
@@ -108,23 +108,23 @@ def test_too_many_is_the_first_number_that_breaks_the_recall(found: int, recall:
 
 def test_verdict_of_a_sample_worked_by_hand() -> None:
     # 19 found before, nothing in the sample: 95% is kept with one missed record, broken with two.
-    verdict = judge(Sample(400, 200, 0), 19, 0, recall=0.95, confidence=0.95)
+    verdict = judge_sample(Sample(400, 200, 0), 19, 0, recall=0.95, confidence=0.95)
     assert not verdict.stop
-    last = judge(Sample(400, 200 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
-    before = judge(Sample(400, 199 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
+    last = judge_sample(Sample(400, 200 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
+    before = judge_sample(Sample(400, 199 + verdict.still_to_read, 0), 19, 0, recall=0.95, confidence=0.95)
     assert (last.stop, last.missed_at_most, last.recall_at_least) == (True, 1, 0.95)
     assert (before.stop, before.missed_at_most, before.still_to_read) == (False, 2, 1)
 
 
 def test_records_found_outside_the_sample_count_as_found_but_not_as_drawn() -> None:
-    alone = judge(Sample(400, 100, 0), 19, 0, recall=0.95, confidence=0.95)
-    beside = judge(Sample(400, 100, 0), 19, 3, recall=0.95, confidence=0.95)
+    alone = judge_sample(Sample(400, 100, 0), 19, 0, recall=0.95, confidence=0.95)
+    beside = judge_sample(Sample(400, 100, 0), 19, 3, recall=0.95, confidence=0.95)
     assert beside.missed_at_most == alone.missed_at_most - 3
     assert beside.recall_at_least == pytest.approx(22 / (22 + beside.missed_at_most))
 
 
 def test_a_sample_read_to_its_end_stops_whatever_was_found() -> None:
-    verdict = judge(Sample(10, 10, 0), 0, 0, recall=0.95, confidence=0.95)
+    verdict = judge_sample(Sample(10, 10, 0), 0, 0, recall=0.95, confidence=0.95)
     assert verdict.stop
     assert verdict.recall_at_least is None
 
@@ -132,7 +132,7 @@ def test_a_sample_read_to_its_end_stops_whatever_was_found() -> None:
 @pytest.mark.parametrize(("recall", "confidence"), [(0, 0.95), (1, 0.95), (0.95, 1), (0.95, float("nan")), (95, 0.95)])
 def test_targets_that_no_reading_can_reach_are_refused(recall: float, confidence: float) -> None:
     with pytest.raises(MechtagError, match="above 0 and below 1"):
-        judge(Sample(10, 1, 0), 3, 0, recall=recall, confidence=confidence)
+        judge_sample(Sample(10, 1, 0), 3, 0, recall=recall, confidence=confidence)
     with pytest.raises(MechtagError, match="above 0 and below 1"):
         judge_ranked(np.array([1, 0]), 10, recall=recall, confidence=confidence)
 
@@ -203,7 +203,7 @@ def test_replayed_sample_stops_where_a_look_after_each_record_would() -> None:
         first = next(
             drawn
             for drawn in range(len(sample) + 1)
-            if judge(
+            if judge_sample(
                 Sample(len(sample), drawn, int(found[drawn])), before, int(found[drawn]), recall=0.9, confidence=0.9
             ).stop
         )

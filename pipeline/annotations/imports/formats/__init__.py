@@ -1,6 +1,6 @@
-"""Readers of codings, one module a program: what it calls papers, coders and labels, and what its ticks mean.
+"""Readers of codings, one module per program: its names for papers, coders and labels, and the meaning of its ticks.
 
-A new format is one more module and its line in `FORMATS`. docs/annotations.md says what each reads.
+To add a format, add a module and list it in `FORMATS`. docs/annotations.md describes what each reads.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mechtag.pipeline.annotations.imports.formats import (
 )
 from mechtag.pipeline.annotations.imports.formats.base import CodingFormat, Content
 
-# Asked in this order; a matrix last, for nearly any table could be one.
+# Tried in this order; the matrix comes last because nearly any table could be one.
 FORMATS: tuple[CodingFormat, ...] = (
     *(eppi.FORMAT, label_studio.FORMAT, prodigy.FORMAT, contract.FORMAT, doccano.FORMAT),
     *(rayyan.FORMAT, asreview.FORMAT, covidence.FORMAT, matrix.FORMAT),
@@ -27,23 +27,23 @@ FORMATS: tuple[CodingFormat, ...] = (
 
 
 def find_format(content: Content) -> CodingFormat:
-    """Choose a reader by what the file holds, whatever it is called.
+    """Choose a reader by the content of a file, regardless of its name.
 
     Raises
     ------
     MechtagError
-        There is nothing in it, or no program is known to write this.
+        If the file is empty, or its format is not known.
     """
     if not content.entries:
-        raise MechtagError(f"{content.path}: a header but no codings below it")
+        raise MechtagError(f"{content.path}: contains a header but no codings")
     if all(entry.fault for entry in content.entries):
         first = content.entries[0]
-        raise MechtagError(f"{content.path}: nothing in it could be read; line {first.line}: {first.fault}")
+        raise MechtagError(f"{content.path}: no row could be read; line {first.line}: {first.fault}")
     for known in FORMATS:
         if known.recognise(content):
             return known
     found = ", ".join(content.names)[:300] or "none"
     raise MechtagError(
-        f"{content.path}: no codings that are known; columns or keys found: {found}. "
-        f"Known: {', '.join(known.name for known in FORMATS)}; docs/annotations.md says what to export"
+        f"{content.path}: not a known format of codings; columns or keys found: {found}. "
+        f"Known formats: {', '.join(known.name for known in FORMATS)}; docs/annotations.md says what to export"
     )

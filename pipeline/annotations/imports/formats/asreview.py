@@ -1,7 +1,7 @@
 """ASReview LAB: exports as CSV, TSV, XLSX or RIS, with a decision and tags.
 
-It writes ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG`` a tag (RIS: the
-same as notes). Tables of version 1 with ``included`` alone are read as a matrix.
+ASReview writes ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG`` per tag
+(in RIS, the same as notes). Tables of version 1 with only ``included`` are read as a matrix.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _NOTED = {"ASReview_relevant": "1", "ASReview_irrelevant": "0", "ASReview_not_se
 
 
 def recognise(content: Content) -> bool:
-    """Whether there are columns of ASReview, or notes as it writes them."""
+    """Return whether a file has ASReview's columns, or notes as ASReview writes them."""
     if content.kind == "table":
         return any(fold(name).startswith("asreview_") for name in content.names)
     return any(note in _NOTED for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read decision and tags; a tag that is not checked counts as a no on relevant records only.
+    """Read decisions and tags; an unchecked tag counts as a no only on relevant records.
 
-    Who presses 'not relevant' need not have looked at the tags.
+    A reviewer who presses 'not relevant' may not have looked at the tags.
     """
     own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
     if content.kind == "table":
-        content.tell_unread(set(own))
+        content.note_unread(set(own))
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, content, asked)
 
@@ -76,7 +76,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Give what a RIS export has in its notes as cells of a table."""
+    """Return the notes of a RIS export as table cells."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")
@@ -89,7 +89,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Name of the tag, without that of its group if only that is a label."""
+    """Return the name of a tag, without its group if only the name without it is a label."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

@@ -1,4 +1,4 @@
-"""What all readers of codings share: the content of a file, papers, codes and entries."""
+"""Shared parts of the readers of codings: file content, cited papers, codes and entries."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
 #: Line, cells and fault of a row.
 Row = tuple[int, list[str], str]
 
-#: Columns and keys that name a paper in the reviewers' own list.
+#: Columns and keys that identify a paper in the reviewers' own list.
 NAMES = ("record_id", "key", "id", "paper_id", "paper", "study", "study_id", "ref", "covidence")
 _PREAMBLE = 30
-# EPPI-Reviewer puts a whole review into one object, often on one line.
+# EPPI-Reviewer writes a whole review as one object, often on one line.
 _DOCUMENT = re.compile(r'\s*\{\s*"(?:CodeSets|References)"\s*:')
 _TABLES = {"XLSX", "Parquet", "JSONL", "CSL-JSON", "CSV or TSV"}
 
 
 def fold(name: str) -> str:
-    """Name of a column or key without case, spaces and punctuation: 'Reviewer Name' is ``reviewer_name``."""
+    """Normalise case, spaces and punctuation of a column or key: 'Reviewer Name' becomes ``reviewer_name``."""
     return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
@@ -49,9 +49,9 @@ class Content:
     Attributes
     ----------
     path
-        Of the file, for messages.
+        Path of the file, for messages.
     stem
-        Name of the file without folder and ending; some programs put the coder there.
+        File name without folder and extension; some programs put the coder there.
     kind
         A table with a header, JSON objects, or records of a search export.
     names
@@ -59,7 +59,7 @@ class Content:
     clean
         Maps fields to attributes of a record.
     notes
-        What was odd about the file, or not read of it.
+        Irregularities of the file, and what was not read from it.
     """
 
     path: str
@@ -70,21 +70,21 @@ class Content:
     clean: Clean = columns.clean
     notes: list[str] = field(default_factory=list)
 
-    def tell_unread(self, read: Collection[str]) -> None:
-        """Note the columns of a table that are neither among those read nor known to describe papers."""
+    def note_unread(self, read: Collection[str]) -> None:
+        """Note the columns of a table that were not read and are not known to describe papers."""
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
-            self.notes.append(f"columns passed over: {', '.join(unread)[:1000]}")
+            self.notes.append(f"columns ignored: {', '.join(unread)[:1000]}")
 
 
 def load(source: Source) -> list[Content]:
-    """Read a file, or one in an archive: one content, or one for each visible sheet of a workbook.
+    """Read a file or a file in an archive; a workbook yields one content per visible sheet.
 
     Raises
     ------
     MechtagError
-        The file is empty, binary, a web page, too large, or damaged.
+        If the file is empty, binary, a web page, too large or damaged.
     """
     if workbook.recognise(source):
         return [_table(source, *sheet) for sheet in _sheets(source)]
@@ -102,7 +102,7 @@ def load(source: Source) -> list[Content]:
 
 
 def _begins_table(source: Source) -> bool:
-    """Whether the first line names columns: cells below it may look like any format of records."""
+    """Return whether the first line names columns; the cells below it may look like any record format."""
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
     return len(cells) > 1 and bool(known)
@@ -130,7 +130,7 @@ def _sheets(source: Source) -> Iterator[tuple[list[str], list[Row], str]]:
         start = columns.find_header(head)
         names = head[start] if head else []
         rows = ((line, row) for line, row in enumerate(workbook.rows(source, sheet), start=1) if line > start + 1)
-        # Cells at the end of a row that were never filled are not in the file.
+        # Cells at the end of a row that were never filled in are missing from the file.
         yield names, [(line, row + [""] * (len(names) - len(row)), "") for line, row in rows if any(row)], title
 
 
@@ -139,31 +139,31 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):
         if not fault and len(row) != len(names):
-            fault = f"the row has {len(row)} cells, the header {len(names)}"
+            fault = f"the row has {len(row)} cells, the header has {len(names)}"
         fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)
     return Content(path, source.path.stem, "table", tuple(names), tuple(entries))
 
 
-#: What a label that was not ticked means.
+#: Meaning of a label that was not ticked.
 Unticked = Literal["no", "not-judged"]
 
 _CITATION = re.compile(r"\s*(\D{2,60}?)(?:\s+et al\.?)?[\s,_-]*\(?((?:19|20)\d\d)[a-z]?\)?\s*")
 _LONGEST = 500
 
 
-class Paper(NamedTuple):
-    """How a source names a paper.
+class CitedPaper(NamedTuple):
+    """How a source identifies a paper.
 
     Attributes
     ----------
     names
-        Each may be a record id, or a key of the reviewers' own list.
+        Each may be a record id, or a key in the reviewers' own list.
     doi, pmid, authors, year
         In the form of `records.Record`.
     text
-        What the coder saw, where the source holds it.
+        Text shown to the coder, if the source contains it.
     """
 
     names: tuple[str, ...] = ()
@@ -176,16 +176,16 @@ class Paper(NamedTuple):
 
 
 class Code(NamedTuple):
-    """What a source says of one label of one paper.
+    """The code for one label of one paper, as in the source.
 
     Attributes
     ----------
     label
-        As the tool writes it; ``None`` for the decision whether the paper is relevant.
+        Label as the tool writes it; ``None`` for the decision on relevance.
     value
-        1 ticked, 0 said to be unticked, ``None`` not judged.
+        1 for ticked, 0 for explicitly unticked, ``None`` for not judged.
     coder, basis
-        Empty where the source does not say.
+        Empty if the source does not record it.
     """
 
     label: str | None
@@ -203,18 +203,18 @@ class Item(NamedTuple):
     Attributes
     ----------
     number, line
-        Of the entry in the file, from 1.
+        Entry number and line in the file, from 1.
     finished
-        Coders who went through the labels and left those unticked that have no code here.
+        Coders who went through all labels, so that labels without a code here were left unticked.
     offered
-        Labels that they had to choose from; ``None`` where the source does not say.
+        Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
-        Why it cannot be used, or ``""``.
+        Reason why the entry cannot be used, or ``""``.
     """
 
     number: int
     line: int
-    paper: Paper = Paper()
+    paper: CitedPaper = CitedPaper()
     codes: tuple[Code, ...] = ()
     finished: tuple[str, ...] = ()
     offered: tuple[str, ...] | None = None
@@ -223,7 +223,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user says of files that do not say it themselves."""
+    """Information from the user that the files themselves lack."""
 
     labels: LabelMap
     coder: str = ""
@@ -233,9 +233,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class CodingFormat:
-    """How the codings of one program are told from others, and read.
+    """How to recognise and read the codings of one program.
 
-    `recognise` looks at names of columns and at the first entry; `read` gives the items in file order.
+    `recognise` inspects column names and the first entry; `read` yields the items in file order.
     """
 
     name: str
@@ -244,36 +244,36 @@ class CodingFormat:
 
 
 def text_of(value: Any) -> str:
-    """Text on one line; nothing for what is neither text nor number."""
+    """Return text or a number as text on one line; ``""`` for anything else."""
     return " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Members of a JSON list that are objects; nothing for anything else."""
+    """Return the objects in a JSON list; an empty list for anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def texts(value: Any) -> list[str]:
-    """Texts of a JSON list, or the one text; nothing for anything else."""
+    """Return the texts of a JSON list, or a single text as a list; an empty list for anything else."""
     values = value if isinstance(value, list) else [value]
     return [text for item in values if (text := text_of(item))]
 
 
 def date_of(value: Any) -> str:
-    """Day, where a text begins with one (ISO 8601)."""
+    """Return the date at the start of a text (ISO 8601), or ``""``."""
     match = re.match(r"\d{4}-\d\d-\d\d", text_of(value))
     return match[0] if match else ""
 
 
-def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | None = None, text: Any = "") -> Paper:
-    """Find what names a paper among columns, or keys of an object.
+def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | None = None, text: Any = "") -> CitedPaper:
+    """Find what identifies a paper among columns or object keys.
 
     Parameters
     ----------
     cleaned
-        What a reader of records made of the fields; by default they are read as columns of a table.
+        Fields as cleaned by a reader of records; by default they are read as columns of a table.
     text
-        What the coder saw.
+        Text shown to the coder.
     """
     plain = [(name, value) for name, field in fields if (value := _plain(field))]
     cleaned = columns.clean(plain) if cleaned is None else cleaned
@@ -286,7 +286,7 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
         # 'Aitken (2014)', which helps to suggest papers.
         if not author_names and not title and (cited := _CITATION.fullmatch(name)):
             author_names, year = (cited[1],), year or int(cited[2])
-    return Paper(
+    return CitedPaper(
         names=names,
         doi=normalise_doi(clean_text(cleaned.get("doi"))[:_LONGEST]),
         pmid=normalise_pmid(clean_text(cleaned.get("pmid"))[:_LONGEST]),
@@ -298,30 +298,30 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
 
 
 def _plain(value: Any) -> str:
-    """Text of a field; names in a list are separated by semicolons, as `columns.clean` takes them."""
+    """Return the text of a field; names in a list are joined with semicolons, as `columns.clean` expects."""
     return "; ".join(texts(value)) if isinstance(value, list) else text_of(value)
 
 
 def faulty(entry: Entry) -> Item:
-    """Refuse an entry that could not be read."""
+    """Return a rejected item for an entry that could not be read."""
     return Item(entry.number, entry.line, fault=entry.fault)
 
 
-# Where notes stand: columns of tables, tags of RIS and EndNote, fields of BibTeX.
+# Fields that contain notes: columns of tables, tags of RIS and EndNote, fields of BibTeX.
 _NOTES = ("notes", "note", "n1", "annote")
 
 
-def paper_of_entry(entry: Entry, content: Content) -> Paper:
-    """Find what names the paper of a record or row."""
+def paper_of_entry(entry: Entry, content: Content) -> CitedPaper:
+    """Find what identifies the paper of a record or row."""
     fields = [pair for pair in entry.fields if pair[1]]
     return paper_of(fields, content.clean(fields))
 
 
 def cells_of(entry: Entry) -> Mapping[str, str]:
-    """Fields of a row by their folded names."""
+    """Return the fields of a row by normalised name."""
     return {fold(name): value for name, value in entry.fields if isinstance(value, str)}
 
 
 def notes_of(entry: Entry) -> list[str]:
-    """All notes of a record or row."""
+    """Return all notes of a record or row."""
     return [value for name, value in entry.fields if fold(name) in _NOTES and isinstance(value, str)]

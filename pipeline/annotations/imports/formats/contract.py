@@ -1,4 +1,4 @@
-"""mechtag's own form: one row a paper, coder and label, as CSV, XLSX or JSON lines."""
+"""mechtag's own format: one row per paper, coder and label, as CSV, XLSX or JSON lines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PAPER = {"record_id", "key", "doi", "pmid", "title"}
 
 
 def recognise(content: Content) -> bool:
-    """Whether there are columns for a label, its value, and something that names the paper."""
+    """Return whether there are columns for a label, its value, and an identifier of the paper."""
     names = set(map(fold, content.names))
     return content.kind != "records" and names >= _NEEDED and not names.isdisjoint(_PAPER)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one code a row; an empty value is not judged."""
+    """Read one code per row; an empty value means not judged."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry)
 
@@ -58,7 +58,7 @@ def _item(entry: Entry) -> Item:
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Value of a code, and why it is none."""
+    """Return the value of a code, and the fault if it is invalid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

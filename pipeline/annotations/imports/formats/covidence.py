@@ -1,6 +1,6 @@
-"""Covidence: lists of studies with tags, and the table of extracted data, of each reviewer and of the consensus.
+"""Covidence: lists of studies with tags, and the table of extracted data, per reviewer and consensus.
 
-Which decision a list is of, included or excluded, stands in no column of it, and is not read.
+Whether a list contains included or excluded studies is not in any of its columns, and is not read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 
 
 def recognise(content: Content) -> bool:
-    """Whether there is a column of Covidence's numbers."""
+    """Return whether there is a column of Covidence numbers."""
     return content.kind == "table" and "covidence" in map(fold, content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read tags of a list, else the questions of an extraction form; raises as `matrix.read`."""
+    """Read the tags of a list, or else the questions of an extraction form; raises as `matrix.read`."""
     if "tags" not in map(fold, content.names):
         yield from matrix.read(content, asked)
         return

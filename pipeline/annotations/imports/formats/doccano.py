@@ -1,7 +1,7 @@
 """doccano: JSON lines or JSON, of text classification, sequence labelling, or both.
 
-A project whose members annotate apart is exported as one file a member, named after them; what they
-share, as ``all``.
+If members annotate separately, the export has one file per member, named after them; a shared
+project is exported as ``all``.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mechtag.pipeline.reading.tagged import Entry
 
 _TEXTS = ("text", "data")
 _LABELS = ("label", "labels", "entities", "cats", "categories", "annotations")
-# Names of files that are not of one member.
+# File names that do not name a member.
 _NOBODY = ("all", "unknown")
 
 
 def recognise(content: Content) -> bool:
-    """Whether objects hold a text and labels, and are not answers of Prodigy."""
+    """Return whether the objects contain a text and labels, and are not Prodigy answers."""
     names = set(content.names)
     return (
         content.kind == "objects"
@@ -40,10 +40,10 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one text an item; one without labels may not have been looked at yet."""
+    """Read one text per item; a text without labels may not have been looked at yet."""
     member = "" if content.stem.lower() in _NOBODY or asked.coder else content.stem
     if member:
-        content.notes.append(f"the coder is {member!r}, as the file is called; --coder NAME says it otherwise")
+        content.notes.append(f"the coder is {member!r}, from the file name; use --coder NAME to change it")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
 
@@ -52,7 +52,7 @@ def _item(entry: Entry, member: str) -> Item:
     row = dict(entry.fields)
     text = next((row[name] for name in _TEXTS if isinstance(row.get(name), str)), "")
     meta = row.get("meta")
-    # A number of doccano's own says nothing of a paper.
+    # doccano's own numbers do not identify a paper.
     fields = [(name, value) for name, value in entry.fields if name != "id" and name not in _LABELS]
     fields += meta.items() if isinstance(meta, dict) else ()
     codes = tuple(_codes(row, text, member))

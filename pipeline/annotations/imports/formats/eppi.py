@@ -1,7 +1,7 @@
 """EPPI-Reviewer: the JSON report of codings, with the tree of codes and the codes of each reference.
 
-The report holds the completed coding and not who did it. The status of an item is not read: all
-are 'included in review' until someone excludes them.
+The report contains the completed coding but not the coder. The status of an item is not read: every
+item is 'included in review' until someone excludes it.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 )
 
 _DEEPEST = 50
-# Marks around the text that was selected in a PDF.
+# Markers around text that was selected in a PDF.
 _MARKS = re.compile(r"Page \d+:\s*|\[¬[se]\]")
 _SCREENING = {"include": "included", "exclude": "excluded"}
-# Names of a reference, and the columns that they are like.
+# Fields of a reference, and the equivalent table columns.
 _FIELDS = {"Title": "title", "Authors": "authors", "Year": "year", "DOI": "doi", "ItemId": "id", "OldItemId": "key"}
 
 
 class Node(NamedTuple):
-    """A code in the tree: its name with those above it, and its type."""
+    """A code in the tree: its path of names from the root, and its type."""
 
     path: tuple[str, ...]
     kind: str
 
 
 def recognise(content: Content) -> bool:
-    """Whether it is one object with references, as EPPI-Reviewer writes it."""
+    """Return whether the file is one object with references, as EPPI-Reviewer writes it."""
     return content.kind == "objects" and "References" in content.names
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one reference an item; its codes are ticks, and what was written or marked there is evidence.
+    """Read one reference per item; its codes are ticks, and text entered or highlighted for a code is evidence.
 
     Raises
     ------
     MechtagError
-        There is no tree of codes, or it is nested too deeply.
+        If there is no tree of codes, or it is nested too deeply.
     """
     documents = [dict(entry.fields) for entry in content.entries if not entry.fault]
     yield from (faulty(entry) for entry in content.entries if entry.fault)
@@ -58,7 +58,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         nodes |= _nodes(code_set, (text_of(code_set.get("SetName")),), content)
     if not nodes:
         raise MechtagError(
-            f"{content.path}: no codes under CodeSets; in EPPI-Reviewer, choose the coding tools to be in the report"
+            f"{content.path}: no codes under CodeSets; in EPPI-Reviewer, select the coding tools to include in the "
+            f"report"
         )
     names = {number: _name(node, asked) for number, node in nodes.items()}
     references = [found for document in documents for found in objects(document.get("References"))]
@@ -70,9 +71,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Codes below a node of the tree, by their ids."""
+    """Return the codes below a node of the tree, by id."""
     if len(above) > _DEEPEST:
-        raise MechtagError(f"{content.path}: codes nested more than {_DEEPEST} deep")
+        raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
     found: dict[int, Node] = {}
     branches = node.get("Attributes")
     for attribute in objects(branches.get("AttributesList") if isinstance(branches, dict) else None):
@@ -83,15 +84,15 @@ def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> di
 
 
 def _number(node: dict[str, Any]) -> int:
-    """Id of an attribute; 0 is none."""
+    """Return the id of an attribute; 0 for none."""
     number = node.get("AttributeId")
     return number if isinstance(number, int) else 0
 
 
 def _name(node: Node, asked: Asked) -> str:
-    """Name to look up: the whole path where the user mapped it, else that of the code itself.
+    """Return the name to look up: the whole path if the user mapped it, otherwise the name of the code.
 
-    Where a code set or a branch of it is to be passed over, all codes in it are.
+    If the user ignores a code set or a branch of it, all codes in it are ignored.
     """
     paths = [" / ".join(node.path[:end]) for end in range(len(node.path), 0, -1)]
     name = node.path[-1]

@@ -1,7 +1,7 @@
-"""Label Studio: exports JSON and JSON_MIN, with choices, taxonomies and labelled spans over text.
+"""Label Studio: JSON and JSON_MIN exports with choices, taxonomies and labelled text spans.
 
-https://labelstud.io/guide/task_format. The export does not hold the labelling interface, so it does
-not say which labels there were to choose from.
+https://labelstud.io/guide/task_format. The export does not contain the labelling interface, so it does
+not say which labels were offered.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 from mechtag.pipeline.reading.tagged import Entry
 
 _LABELS = ("choices", "labels", "hypertextlabels", "paragraphlabels", "taxonomy")
-# What JSON_MIN puts behind the results.
+# Keys that JSON_MIN writes after the results.
 _MIN = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 _LONGEST_LABEL = 200
 
 
 def recognise(content: Content) -> bool:
-    """Whether the first object is a task with annotations, or one of JSON_MIN."""
+    """Return whether the first object is a task with annotations, or an object of JSON_MIN."""
     names = set(content.names)
     full = "data" in names and not names.isdisjoint({"annotations", "completions"})
     return content.kind == "objects" and (full or {"annotation_id", "lead_time"} <= names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one annotation an item; what was skipped has no codes."""
+    """Read one annotation per item; a skipped task has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
@@ -52,7 +52,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
-    """Fields that may name the paper, and the text that was shown: the longest."""
+    """Return the fields that may identify the paper, and the text that was shown: the longest one."""
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]
     named = {name.lower(): value for name, value in fields}
@@ -77,13 +77,13 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Labels of a result, each with the text that was marked."""
+    """Return the labels of a result, each with the marked text."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
     labels = [label for kind in _LABELS if kind != "taxonomy" for label in texts(value.get(kind, []))]
     paths = value.get("taxonomy")
-    # A choice in a taxonomy is the path to it.
+    # A choice in a taxonomy is given as the path to it.
     labels += [path[-1] for path in map(texts, paths if isinstance(paths, list) else []) if path]
     return [(label, text) for label in labels]
 
@@ -96,7 +96,7 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Read an object of JSON_MIN, whose data and results lie side by side, parted by ``id``."""
+    """Read an object of JSON_MIN, in which ``id`` separates the data from the results."""
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}
@@ -106,7 +106,7 @@ def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
     for name, value in results.items():
         parts = value if isinstance(value, list) else [value]
         chosen = [pair for part in parts for pair in _chosen(part)]
-        # One choice out of several stands there as plain text.
+        # A single choice is written as plain text.
         chosen += [(part, "") for part in parts if isinstance(part, str) and len(part) <= _LONGEST_LABEL]
         codes += [Code(label, 1, coder, evidence, date) for label, evidence in chosen]
         if not chosen:

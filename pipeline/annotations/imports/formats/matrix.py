@@ -1,6 +1,6 @@
-"""A matrix of papers by codes, as reviews print it, in CSV or XLSX; and extraction forms, which look the same.
+"""A matrix of papers by codes, as printed in reviews, in CSV or XLSX; extraction forms look the same.
 
-A column holds ticks at one label, whose name it bears, or names of labels that were chosen from a list.
+A column contains either ticks for the label in its header, or names of labels chosen from a list.
 """
 
 from __future__ import annotations
@@ -31,41 +31,42 @@ NUMBERED = re.compile(r"\d+-")
 
 
 def recognise(content: Content) -> bool:
-    """Whether this is a table with something that names papers."""
+    """Return whether this is a table with a column that identifies papers."""
     named = any(fold(name) in NAMES for name in content.names)
     return content.kind == "table" and (named or bool(attributes(content.names)))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one paper, or one coder's form of it, a row.
+    """Read one paper, or one coder's form for a paper, per row.
 
     Raises
     ------
     MechtagError
-        No column is one of codes, two are of one name, or a cell is empty and nobody said what that means.
+        If there is no column of codes, two have the same name, or a cell is empty and the user did not say
+        what that means.
     """
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
         raise MechtagError(
-            f"{content.path}: no column is named like a label of the codebook, nor holds names of labels; "
+            f"{content.path}: no column is named after a label of the codebook or contains names of labels; "
             f"columns found: {', '.join(content.names)[:500]}"
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS))
-    content.tell_unread({*ticks, *lists, *named})
+    content.note_unread({*ticks, *lists, *named})
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, content, asked, ticks, lists)
 
 
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Columns of ticks, and columns of names of labels.
+    """Return the columns of ticks, and the columns of label names.
 
-    A column of nothing but ticks is one of codes, whatever its name: one that the codebook does not
-    know is refused later, not passed over.
+    A column that contains only ticks is a column of codes, whatever its name: if the name is not in the
+    codebook, it is refused later, not ignored.
 
     Raises
     ------
     MechtagError
-        Two columns of codes have one name.
+        If two columns of codes have the same name.
     """
     known = attributes(content.names)
     ticks, lists = [], []
@@ -74,7 +75,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
         if meaning is None and (not name or name in known or fold(name) in (*NAMES, *_CODERS)):
             continue
         if meaning is not None and meaning.key is None:
-            continue  # Passed over on purpose, whatever is in it.
+            continue  # The user asked to ignore it.
         cells = [entry.fields[place][1] for entry in content.entries if not entry.fault]
         filled = [cell for cell in cells if cell]
         if meaning is not None or (filled and all(cell.casefold() in WORDS for cell in filled)):
@@ -83,12 +84,12 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
             lists.append(name)
     doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
     if doubled:
-        raise MechtagError(f"{content.path}: the column {doubled[0]!r} stands more than once; each must be unique")
+        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; each must be unique")
     return ticks, lists
 
 
 def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
-    """Whether at least half of the cells name a label, so that this is a question and no remark."""
+    """Return whether at least half of the cells name a label, so the column is a question, not a comment."""
     naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
     return bool(naming) and 2 * len(naming) >= len(cells)
 
@@ -100,7 +101,7 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Codes of a row, and what is wrong with its cells; raises as `read`."""
+    """Return the codes of a row, and the faults in its cells; raises as `read`."""
     cells = dict(entry.fields)
     codes, faults = [], []
     for name in ticks:
@@ -117,7 +118,7 @@ def row_codes(
 def _item(entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str]) -> Item:
     coder = next((cell for name, cell in entry.fields if fold(name) in _CODERS and cell), "")
     codes, faults = row_codes(entry, content, asked, ticks, lists, coder)
-    # A list shows what was chosen alone, and only a form that was filled in says anything.
+    # A list shows only what was chosen, so it is informative only if the form was filled in.
     finished = (coder,) if lists and any(code.value == 1 for code in codes) else ()
     paper = paper_of([pair for pair in entry.fields if pair[1]])
     return Item(entry.number, entry.line, paper, tuple(codes), finished, fault="; ".join(faults))
@@ -128,11 +129,11 @@ def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: 
         return value  # type: ignore[return-value]
     meaning = asked.labels.find(_label(name))
     if meaning is not None and meaning.key == asked.labels.codebook.relevance.key:
-        return None  # Whoever has not decided on a paper has not excluded it.
+        return None  # A reviewer who has not decided on a paper has not excluded it.
     if asked.unticked is None:
         raise MechtagError(
-            f"{content.path}: line {entry.line}, column {name}: an empty cell; say what that means in this table: "
-            "--unticked no where reviewers went through all codes, --unticked not-judged where they did not"
+            f"{content.path}: line {entry.line}, column {name}: the cell is empty; say what that means in this table: "
+            "--unticked no if reviewers went through all codes, --unticked not-judged if they did not"
         )
     return 0 if asked.unticked == "no" else None
 

@@ -1,4 +1,4 @@
-"""Prodigy: JSON lines as ``db-out`` writes them; tasks of categories, choices and spans, with their answer.
+"""Prodigy: JSON lines as written by ``db-out``; tasks with categories, choices and spans, and their answers.
 
 https://prodi.gy/docs/api-interfaces
 """
@@ -30,12 +30,12 @@ _LAST_SECOND = 4_102_444_800  # the year 2100
 
 
 def recognise(content: Content) -> bool:
-    """Whether objects have an answer, or the hashes that Prodigy gives to tasks."""
+    """Return whether the objects have an answer, or Prodigy's task hashes."""
     return content.kind == "objects" and not {"answer", "_task_hash", "_input_hash"}.isdisjoint(content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one answer an item; an ignored task has no codes."""
+    """Read one answer per item; an ignored task has no codes."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, asked)
 
@@ -66,18 +66,18 @@ def _labelled(task: Mapping[str, Any]) -> bool:
 
 def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]:
     if label := text_of(task.get("label")):
-        # One label and a yes or no to it; spans only show why it was asked.
+        # One label, answered yes or no; spans only show why it was asked.
         yield Code(label, {"accept": 1, "reject": 0}.get(answer))  # type: ignore[arg-type]
         return
     if answer != "accept":
-        return  # Of which of several labels it is untrue, a rejection does not say.
+        return  # A rejection does not say which of several labels is wrong.
     accepted = set(texts(task.get("accept", [])))
     options = objects(task.get("options"))
     config = task.get("config")
     several = isinstance(config, dict) and config.get("choice_style") == "multiple"
     for option in options:
         chosen = text_of(option.get("id")) in accepted
-        # Where only one may be chosen, the others may hold as well.
+        # If only one may be chosen, the others may apply as well.
         if chosen or several:
             yield Code(_option(option, asked), 1 if chosen else 0)
     shown = {text_of(option.get("id")) for option in options}
@@ -91,13 +91,13 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
 
 
 def _option(option: Mapping[str, Any], asked: Asked) -> str:
-    """Name of an option: its id, or where that is no label, the text that was shown."""
+    """Return the name of an option: its id or, if that is not a label, the text that was shown."""
     name, shown = text_of(option.get("id")), text_of(option.get("text"))
     return shown if shown and not asked.labels.find(name) else name
 
 
 def _date(task: Mapping[str, Any]) -> str:
-    """Day of the answer; Prodigy counts seconds."""
+    """Return the date of the answer; Prodigy stores seconds since 1970."""
     seconds = task.get("_timestamp")
     if isinstance(seconds, int | float) and 0 < seconds < _LAST_SECOND:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()

@@ -1,8 +1,8 @@
 """Rayyan: ``articles.csv`` (or RIS, BibTeX), with decisions and labels in the notes.
 
-``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``, as told in
+``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``, described in
 https://help.rayyan.ai/hc/en-us/articles/45958666246161-Understanding-Your-Rayyan-Export-Files. Labels
-are those of the whole team: the export does not say who set them.
+are those of the whole team: the export does not record who set them.
 """
 
 from __future__ import annotations
@@ -33,27 +33,28 @@ _LOG = {"article_id", "key", "value"}
 
 
 def recognise(content: Content) -> bool:
-    """Whether any note has what Rayyan puts there.
+    """Return whether any note contains Rayyan's headings.
 
     Raises
     ------
     MechtagError
-        It is the log of an export, which has no papers.
+        If the file is the log of an export, which contains no papers.
     """
     if set(map(fold, content.names)) >= _LOG:
         raise MechtagError(
-            f"{content.path}: the log of a Rayyan export, which has no papers; give articles.csv from the same export"
+            f"{content.path}: the log of a Rayyan export, which contains no papers; use articles.csv from the same "
+            f"export"
         )
     return any("RAYYAN-" in note for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read decisions of each member, and labels.
+    """Read the decisions of each member, and the labels.
 
     Raises
     ------
     MechtagError
-        There are labels and more than one member, and nobody says whose they are.
+        If there are labels and more than one member, and no coder of the labels is named.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (members.pop() if len(members) == 1 else "")
@@ -66,8 +67,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         labels = asked.labels.split(sections.get("RAYYAN-LABELS", ""))
         if labels and not owner:
             raise MechtagError(
-                f"{content.path}: record {entry.number} has labels; Rayyan does not say which of its members set "
-                "them: name the coder of all labels with --coder, for example --coder team"
+                f"{content.path}: record {entry.number} has labels, but Rayyan does not record which member set "
+                "them; name the coder of all labels with --coder, for example --coder team"
             )
         decisions = _decisions(sections)
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
@@ -78,7 +79,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Columns of the questions of an extraction form, of ticks and of names of labels."""
+    """Return the columns of an extraction form: columns of ticks, and columns of label names."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)
@@ -88,7 +89,7 @@ def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 
 
 def _sections(entry: Entry) -> dict[str, str]:
-    """Parts of the notes by their headings; the notes that came with the record stand before them."""
+    """Return Rayyan's sections of the notes by heading; notes that came with the record precede them."""
     sections = {}
     for note in notes_of(entry):
         marks = list(_SECTION.finditer(note))
