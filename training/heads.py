@@ -261,7 +261,7 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
         weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])
         word_weights[label], shift = examples[label].fit(counts, settings.word_regularisation)
         intercept[label] += shift
-    # Half precision, as they are stored: they are half of a model's size, and no score of a coded record changes by 0.002.
+    # Rounded to half precision, as they are stored: it halves a model, and no score of a coded record moves by 0.002.
     word_weights = word_weights.astype(np.float16).astype(np.float64)
     return Heads(fit_relevance(corpus, documents, settings), weights, cue_weights, words, word_weights, intercept)
 
