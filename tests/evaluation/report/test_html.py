@@ -101,7 +101,7 @@ def test_what_figures_rest_on_is_said_where_they_are(page: Page) -> None:
     assert "Real ones" in sections["coded"]
     assert ATTACK in sections["coded"]
     assert "too few" in sections["coded"]
-    assert "Each figure here is over one set alone; those further up are over all sets together." in shown
+    assert "Figures here are for one set each; those above are for all sets together." in shown
 
 
 def test_tables_of_figures_hold_no_number_of_their_own(text: str) -> None:
