@@ -25,7 +25,6 @@ _NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
 _NEW_PARAMS = """\
 # Settings of this review. Paths are relative to this folder. A key that is omitted has its default;
-# https://pypi.org/project/mechtag lists all settings.
 codebook: codebook.yaml
 
 # Name, and file or folder, of each search.
