@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).with_name("shipped")
 _NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
 _NEW_PARAMS = """\
-# Settings of this review. Paths are relative to this folder. A key that is omitted has its default;
+# Settings of this review. Paths are relative to this folder. A key that is omitted has its default.
 codebook: codebook.yaml
 
 # Name, and file or folder, of each search.
