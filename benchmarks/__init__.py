@@ -1,1 +1,1 @@
-"""Comparisons and measurements, one script each. May import anything; nothing imports it."""
+"""Comparisons and measurements, one script each. They may import anything; nothing imports them."""

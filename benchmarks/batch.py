@@ -32,16 +32,16 @@ RECORDS = (10_000, 100_000)
 KILLS = 20
 PUBMED = 40_000_000
 _SEED = 2021
-# Of the words of an abstract, how many are put in place of others.
+# Share of the words of an abstract that are replaced.
 _CHANGED = 0.1
-# Runs to be killed are smaller, in smaller parts, so that a kill may come at any moment of a run.
+# Runs to be killed are smaller and have smaller chunks, so that a kill may occur at any stage of a run.
 _KILLED_RECORDS, _KILLED_CHUNK = 600, 30
 _POLL = 0.1
 _TEXT = (ROOT / "benchmarks/batch.md").read_text(encoding="utf-8")
 
 
 def _papers() -> list[tuple[str, str]]:
-    """Titles and abstracts of the screening sets."""
+    """Return titles and abstracts of the screening sets."""
     paths = sorted(_SCREENING.glob("*.csv.gz"))
     if not paths:
         raise MechtagError(f"{_SCREENING}: no screening sets; MECHTAG_BENCH names the folder of the benchmark data")
@@ -49,7 +49,7 @@ def _papers() -> list[tuple[str, str]]:
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
-    """Repeat papers as often as needed, each time with other words changed."""
+    """Yield ``count`` records: papers repeated as often as needed, each time with other words changed."""
     papers, rng = _papers(), np.random.default_rng(seed)
     words = [word for _, abstract in papers[:500] for word in abstract.split()]
     for number in range(count):
@@ -93,7 +93,7 @@ def _tree(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # gone, or dead and not yet buried
+    except psutil.NoSuchProcess:  # ended, or a zombie process
         return ""
 
 
@@ -108,7 +108,7 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
-    """Wait for a run to end; return its seconds and the peak memory of its processes together from now on."""
+    """Wait for a run to end; return its seconds and the peak memory of all its processes from now on."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(_tree(process)))
@@ -123,7 +123,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Measure, unless there are figures already."""
+    """Return kept figures, or measure and keep them."""
     path = WORK / f"{name}.json"
     if not path.exists():
         sys.stderr.write(f"{name}\n")
@@ -169,7 +169,7 @@ def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> di
                 deaths = 1
     cost = _wait(process, begun)
     if kill and not deaths:
-        raise MechtagError("the run ended before a worker of Ray was found to be killed")
+        raise MechtagError("the run ended before a Ray worker could be killed")
     same = _hashes(output) == _hashes(whole)
     pairs = list(
         zip(
@@ -231,7 +231,7 @@ def _estimate(results: Sequence[dict[str, Any]], cores: int, price: float) -> It
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is not kept yet, and publish."""
+    """Run what has not been run yet, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, nargs="+", default=RECORDS, help="sizes; a trial is not published")
     parser.add_argument("--kills", type=int, default=KILLS, help="runs to kill; a trial is not published")

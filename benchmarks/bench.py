@@ -1,4 +1,4 @@
-"""How fast this machine tags, and how near its limit that is.
+"""Measure how fast this machine tags, and how close that is to its peak throughput.
 
 ``python -m benchmarks.bench --runtime auto`` tags search exports, or the coded records if none are named,
 and prints the figures.
@@ -100,10 +100,10 @@ def bench(
     Raises
     ------
     MechtagError
-        There are no records, or `benchmarks.peak` cannot measure this encoder or machine.
+        If there are no records, or `benchmarks.peak` cannot measure this encoder or machine.
     """
     if not records:
-        raise MechtagError("no record to measure with; name an export that has some")
+        raise MechtagError("the sources contain no records; name an export that has some")
     tagger = model.tagger
     list(split(islice(records, 20), sentences))  # libraries are loaded before the clock runs
     units: list[str] = []
@@ -169,7 +169,7 @@ def main(words: Sequence[str] | None = None) -> None:
         f"  records a second:   {speed.records_per_second:10,.1f}   from records to predictions\n"
         f"  tokens a second:    {speed.tokens_per_second:10,.0f}   the encoder alone\n"
         f"  of the matrix peak: {speed.share:10.0%}   which is {speed.peak / 1e9:,.0f} billion operations a second\n"
-        f"  cutting sentences:  {speed.splitting:10.1%}   of the time\n"
+        f"  splitting text:  {speed.splitting:10.1%}   of the time\n"
         f"  peak memory:        {speed.megabytes:10,.0f}   MB\n"
     )
 

@@ -48,7 +48,7 @@ def venn_abers(scores: Array, targets: Array, asked: Array) -> Array:
 METHODS: dict[str, Method] = {"Platt": platt, "isotonic": isotonic, "Venn-Abers": venn_abers}
 
 
-def compare(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, float]]:
+def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, float]]:
     """Measure each method, fitted on the other folds, over all coded papers.
 
     Parameters
@@ -59,7 +59,7 @@ def compare(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, f
     Returns
     -------
     dict
-        By way of calibrating: ``log loss`` and ``Brier score``, means over the labels.
+        ``log loss`` and ``Brier score``, means over the labels, by calibration method.
     """
     targets = corpus.document_targets
     coded = np.where(targets[:, :1] == 0, 0.0, targets)
@@ -102,16 +102,16 @@ def _columns(method: Method, scores: Array, targets: Array, learnt: Mask, held: 
 
 
 def _mean(loss: Callable[[Array, Array], float], coded: Array, found: Array) -> float:
-    clipped = np.clip(found, 1e-3, 1 - 1e-3)  # a step at 0 or 1 would cost without end
+    clipped = np.clip(found, 1e-3, 1 - 1e-3)  # the log loss of a wrong 0 or 1 would be infinite
     return float(np.mean([loss(coded[:, column], clipped[:, column]) for column in range(1, coded.shape[1])]))
 
 
 def decide_both_ways(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings
 ) -> dict[str, NDArray[np.str_]]:
-    """Decide labels by their unconditional probability, as mechtag does, and by that given relevance.
+    """Decide labels by their unconditional probability, as mechtag does, and by their probability given relevance.
 
-    Curves and bounds are those of the other folds; either way a record that is a clear no has no label.
+    Curves and bounds come from the other folds; in both cases a record that is clearly irrelevant has no label.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def decide_both_ways(
     Returns
     -------
     dict
-        Decisions of labels by way of deciding, shape (n_documents, n_labels).
+        Decisions on labels by method, shape (n_documents, n_labels).
     """
     shape = (scores.shape[0], scores.shape[1] - 1)
     in_any_case, given_relevant = np.full(shape, "refer"), np.full(shape, "refer")
@@ -143,7 +143,7 @@ def _bounds_given_relevant(
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]
     chances, given = probabilities(scores, calibration.slope, calibration.intercept)
-    # Those that are a clear no are not asked for their labels.
+    # Clearly irrelevant records get no label decisions.
     asked = learnt & (chances[:, 0] >= calibration.low[0])
     known_hard = np.isin(corpus.source, np.flatnonzero(np.bincount(corpus.source[learnt & corpus.hard]) >= MIN_HARD))
     telling = (relevant | corpus.hard) & known_hard if known_hard.any() else np.ones(len(relevant), dtype=bool)

@@ -1,6 +1,6 @@
-"""Which way of tagging is best, by cross-validation on the coded records.
+"""Compare tagging methods by cross-validation on the coded records.
 
-The gold standard plays no part in this. ``python -m benchmarks.coded_records`` writes
+The gold standard is not used. ``python -m benchmarks.coded_records`` writes
 ``docs/benchmarks/coded_records.json`` and its section of ``docs/benchmarks.md``.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from benchmarks.calibrations import compare, decide_both_ways
+from benchmarks.calibrations import compare_calibrations, decide_both_ways
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.variants import (
     FEATURES,
@@ -44,7 +44,7 @@ Figures = Mapping[str, Array]
 SEEDS = (2021, 2022, 2023)
 BOOTSTRAP = 500
 TRAINERS = ("full", "lora", "contrastive")
-# Tuned weights of each fold, so that a run that was cut short goes on.
+# Fine-tuned weights of each fold, so that an interrupted run can resume.
 WORK = ROOT / "data/work/benchmarks/coded_records"
 REFERENCE = "vectors and words (shipped)"
 # The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
@@ -124,7 +124,7 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
 
 
 def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
-    """Say which documents lie above the threshold that keeps a share of the relevant ones of the other folds."""
+    """Return which documents are above the threshold that keeps a share of the relevant ones of the other folds."""
     kept = np.zeros(len(scores), dtype=bool)
     for held_out in np.unique(fold):
         held = fold == held_out
@@ -147,7 +147,7 @@ def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
 
 
 def across_figures(ground: Ground, sample: Sample, scores: Array) -> Array:
-    """Mean ROC AUC of the labels across relevant papers."""
+    """Return the mean ROC AUC of the labels across relevant papers."""
     judged = _judged(ground, sample, scores)
     truth = judged.truth
     areas = [
@@ -182,7 +182,7 @@ def label_run_figures(ground: Ground, sample: Sample, run: Run) -> Figures:
 
 
 def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) -> Figures:
-    """Compute how often decisions of labels are right, and what they find; shape (n_documents, n_labels)."""
+    """Compute precision and recall of decisions on labels; shape of ``decided`` (n_documents, n_labels)."""
     targets, own = ground.corpus.document_targets[sample.papers], decided[sample.papers]
     relevant = targets[:, :1] == 1
     codes = np.where(relevant, targets, 0.0)[:, 1:]
@@ -200,7 +200,7 @@ def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) 
 
 
 def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[str, Run]]:
-    """Score every text in each way, the shipped one first."""
+    """Yield each tagging method's name and scores of every text, the shipped method first."""
     fold, corpus = ground.deal(seed), ground.corpus
     parts = out_of_fold(ground, corpus, ground.frozen, fold, seed)
     yield REFERENCE, parts["both"]
@@ -258,7 +258,7 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Say what the rule decides on the label features."""
+        """Return a sentence on what the selection rule decides about the label features."""
         dataset = "labels, all records"
         taken, spare = [], []
         for own, system in self._found:
@@ -277,7 +277,7 @@ class Table:
 
 
 def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, Any]], str]:
-    """Score in every way, and say the outcome of the rule in words."""
+    """Evaluate every method; return the results, and the outcome of the selection rule as a sentence."""
     samples = {name: Sample(papers, ground.settings.seed) for name, papers in ground.sets.items()}
     relevant = ground.corpus.document_targets[:, 0] == 1
     table = Table()
@@ -317,7 +317,7 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
                 take("pooling", system, name, {"AUC across": across_figures(ground, sample, scores)})
             for system, decisions in decided.items():
                 take("decisions", system, name, decision_figures(ground, sample, decisions))
-        for method, values in compare(ground.corpus, reference.documents, fold).items():
+        for method, values in compare_calibrations(ground.corpus, reference.documents, fold).items():
             losses.setdefault(method, []).append(values)
 
     results = table.results()
@@ -329,7 +329,7 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
 
 
 def _counts(ground: Ground) -> str:
-    """Name the sets and how many records each has."""
+    """Return a phrase with the name and number of records of each set."""
     relevant = ground.corpus.document_targets[:, 0] == 1
     told = [
         f"`{name}` ({papers.sum()}, {(papers & relevant).sum()} relevant, "

@@ -29,7 +29,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _cut_pages(record: Record, rng: np.random.Generator) -> str | None:
-    """'123-129' as '123-9', '123' or with another dash."""
+    """Return pages '123-129' as '123-9', '123' or with another dash."""
     first, dash, last = (record.pages or "").replace("--", "-").partition("-")
     if not dash:
         return record.pages
@@ -58,7 +58,7 @@ def _authors(record: Record, rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _title(title: str, rng: np.random.Generator) -> str:
-    """How databases print one title."""
+    """Return the title as another database might print it."""
     kind = rng.random()
     if kind < 0.15:
         return title.upper()
@@ -74,7 +74,7 @@ def _title(title: str, rng: np.random.Generator) -> str:
         return title[: int(rng.integers(75, len(title) - 5))]
     if kind < 0.72 and ": " in title:
         return title.partition(": ")[0]
-    if kind < 0.80 and len(title) > 20:  # a slip of the key
+    if kind < 0.80 and len(title) > 20:  # a typing error
         place = int(rng.integers(5, len(title) - 5))
         return title[:place] + title[place + 1 :]
     return title
@@ -111,7 +111,7 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
-    """Another place in the same journal."""
+    """Return another volume, issue and pages in the same journal."""
     start = int(rng.integers(300, 2000))
     volume = (record.volume or "").split(" ")[0]
     return {

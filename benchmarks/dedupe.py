@@ -1,7 +1,7 @@
 """Duplicates found by mechtag, bib-dedupe, splink and ASReview, counted as BibDedupe's benchmark counts.
 
-In each true group all records but one should be removed: each removal is right, each other record that stays
-is missed, and if the last one is removed too, that removal is wrong.
+In each true group all records except one should be removed: these removals are correct, every further record
+that is kept counts as missed, and removing the last one is an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import LABELLED, labelled, made, row, write_rows
 
 COMMAND = "python -m benchmarks.dedupe"
-# The last ASReview with de-duplication of its own; it needs an older pandas than we do.
+# The last ASReview version with built-in deduplication; it needs an older pandas than mechtag.
 _ASREVIEW = "asreview==1.6.6"
 _ENVIRONMENT = ROOT / "data/work/benchmarks/asreview"
 _ASREVIEW_CODE = """
@@ -37,7 +37,7 @@ _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
 class Counts(NamedTuple):
-    """Records that were removed rightly and wrongly, and those that should have been removed."""
+    """Numbers of records that were correctly removed, wrongly removed, and should have been removed."""
 
     right: int
     wrong: int
@@ -45,14 +45,14 @@ class Counts(NamedTuple):
 
 
 def count(groups: Sequence[str], kept: set[int]) -> Counts:
-    """Count by group what a system kept.
+    """Count correct, wrong and expected removals of a system.
 
     Parameters
     ----------
     groups
-        Of each record, the first of which is number 1.
+        True group of each record; the first record is number 1.
     kept
-        Numbers of the records that are left.
+        Numbers of the records that the system kept.
     """
     sizes = Counter(groups)
     left = Counter(groups[number - 1] for number in kept)
@@ -113,7 +113,7 @@ def _asreview() -> str:
 
 def _run(system: str, source: Path, target: Path) -> Cost:
     if system == "ASReview":
-        # It leaves a cache where it runs.
+        # bib-dedupe writes a cache to the working directory.
         return run((_asreview(), "-c", _ASREVIEW_CODE, str(source), str(target)), source.parent)
     return run((sys.executable, "-m", "benchmarks.dedupe", "--worker", system, str(source), str(target)))
 
@@ -125,7 +125,7 @@ def _kept(target: Path) -> set[int]:
 
 
 def _share(hits: int, of: int) -> tuple[float, tuple[float, float]]:
-    from scipy.stats import binomtest  # Here, so that the workers do not load it.
+    from scipy.stats import binomtest  # Imported here, so that the workers do not load it.
 
     interval = binomtest(hits, of).proportion_ci(method="wilson")
     return hits / of, (float(interval.low), float(interval.high))

@@ -25,7 +25,7 @@ from mechtag.core.records import Record
 COMMAND = "python -m benchmarks.dedupe_scale"
 SIZES = (10_000, 100_000, 1_000_000)
 _SEED = 2021
-# Shares of the records that are papers of their own, copies of the paper before, and look-alikes of it.
+# Shares of the records that are new papers, copies of an earlier paper, and look-alikes of it.
 _KINDS, _SHARES = ("paper", "copy", "near miss"), (0.7, 0.25, 0.05)
 _TEXT = (ROOT / "benchmarks/dedupe_scale.md").read_text(encoding="utf-8")
 
@@ -69,7 +69,7 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
             paper, name = recent[place]
             made = corrupt(paper, rng), name
             if kind == "near miss":
-                # Once a paper: two replies to one paper could be one reply.
+                # At most one per paper: two replies to one paper could be the same reply.
                 made = near_miss(paper, rng), f"near miss {number}"
                 recent[place] = recent[-1]
                 recent.pop()
@@ -89,7 +89,7 @@ def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
 
 
 def measure(count: int, folder: Path) -> list[dict[str, Any]]:
-    """Run the two commands that a user runs, and count what they did."""
+    """Run ingest and dedupe as a user does; return time, memory and counts."""
     source, records, unique = folder / "records.csv", folder / "records.parquet", folder / "unique.parquet"
     groups = write_csv(source, count, _SEED)
     dataset = f"{count:,} records"

@@ -19,19 +19,19 @@ CODEBOOK = ROOT / "benchmarks/hallmarks.yaml"
 SEEDS = (2021, 2022, 2023, 2024, 2025)
 SHOTS = (8, 16, 32, 64, 128)
 _LEARNT, _VALID = 0.7, 0.1
-# Of a small sample, what the peers that need it hold out for early stopping and thresholds.
+# Peers hold out one in this many documents of a small sample for early stopping and thresholds, if they need to.
 _HELD_SHARE = 5
 _SEPARATOR = "|"
 
 
 @dataclass(frozen=True)
 class Hallmarks:
-    """The abstracts that carry at least one label, as the published comparisons take them.
+    """The abstracts that have at least one label, as in the published comparisons.
 
     Attributes
     ----------
     documents
-        With the labels of each sentence. All count as relevant; none has a title.
+        Abstracts with the labels of each sentence. All count as relevant; none has a title.
     targets : ndarray of bool, shape (n_documents, n_labels)
         Labels in the order of the codebook.
     """
@@ -42,7 +42,7 @@ class Hallmarks:
 
     @property
     def texts(self) -> list[str]:
-        """The abstracts."""
+        """Return the abstracts as single texts."""
         return [" ".join(coded.document.sentences) for coded in self.documents]
 
     def coded(self, rows: Index, *, sentences: bool) -> list[CodedDocument]:
@@ -81,7 +81,7 @@ class Task:
     Attributes
     ----------
     shots
-        How many documents with each label there are to learn from; ``None`` for all.
+        Number of training documents per label; ``None`` for all.
     """
 
     seed: int
@@ -92,7 +92,7 @@ class Task:
 
     @property
     def known(self) -> Index:
-        """Everything whose codes may be used."""
+        """Rows of the documents whose codes may be used: training and validation."""
         return np.concatenate([self.learnt, self.valid])
 
 
@@ -109,7 +109,7 @@ def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Ta
 
 
 def draw_shots(targets: NDArray[np.bool_], rows: Index, shots: int, generator: np.random.Generator) -> Index:
-    """Draw documents until each label has ``shots`` of them, or all there are; rarest label first.
+    """Draw documents until each label has ``shots`` of them or no more exist, rarest label first.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Labels of whole abstracts on the Hallmarks of Cancer, compared with a linear SVM, SetFit and fine-tuning.
 
-``python -m benchmarks.hoc`` runs what has not been run yet, system by system, and then
-writes ``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
-curve. What is finished is kept in ``data/work/benchmarks/hoc``.
+``python -m benchmarks.hoc`` runs each system that has not been run yet, and then writes
+``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
+curve. Finished runs are kept in ``data/work/benchmarks/hoc``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from benchmarks.hallmarks import CODEBOOK, SEEDS, SHOTS, Hallmarks, Task, load_hallmarks, split
-from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, judge, linear_svm, setfit
+from benchmarks.peers import FineTuning, SetFit, Texts, Ticks, fine_tuning, linear_svm, score_decisions, setfit
 from benchmarks.publish import ROOT, publish, result
 from mechtag.core.arrays import Index
 from mechtag.core.files import read_json, replacing, write_json, write_text
@@ -43,7 +43,7 @@ System = Callable[["Bench", "Task"], Ticks]
 COMMAND = "python -m benchmarks.hoc"
 _TEXT = (ROOT / "benchmarks/hoc.md").read_text(encoding="utf-8")
 _KEPT = ROOT / "data/work/benchmarks/hoc"
-# What decides how mechtag learns; a change of these makes earlier runs of it void.
+# Files that affect mechtag's training; if they change, its earlier runs are invalid.
 _MODELS = ("encoder", "features", "scoring", "sentence_roles", "tagger", "text")
 _TABLES = ("models/roles.safetensors", "models/spelling.csv")
 _TRAINING = ("calibration", "dataset", "heads", "multiple_instance")
@@ -51,7 +51,7 @@ _TUNING = ("batches", "loop", "losses")
 
 
 class KeptVectors:
-    """An encoder that keeps what it has encoded in a file."""
+    """An encoder that caches its vectors in a file."""
 
     def __init__(self, encoder: TransformerEncoder, folder: Path, texts: Sequence[str]) -> None:
         texts = list(dict.fromkeys(texts))
@@ -85,7 +85,7 @@ class Bench:
 
     @property
     def folder(self) -> Path:
-        """Where the encoder's files are."""
+        """Folder of the encoder's files."""
         return self.transformer.source.folder
 
     def texts(self, rows: Index) -> Texts:
@@ -119,7 +119,7 @@ def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) 
     tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
     scored = tagger.tag([bench.hallmarks.documents[row].document for row in task.held])
     chances = np.stack([found.probabilities for found in scored])
-    # Those in the band that is left to people count by the threshold.
+    # Decisions that need review count by the threshold.
     decided: Ticks = (chances >= fitted.calibration.threshold)[:, 1:]
     return decided
 
@@ -143,7 +143,7 @@ PEERS: dict[str, System] = {"TF-IDF + linear SVM": _svm, "SetFit": _setfit, "fin
 OURS: dict[str, System] = {
     f"mechtag, {how}": partial(mechtag, trainer="frozen", sentences=_CODED[how]) for how in _CODED
 }
-# These take hours each on two cores, so they run only where they are asked for.
+# These take hours each on two cores, so they run only on request.
 TUNED: dict[str, System] = {
     f"mechtag, {how}, {trainer}": partial(mechtag, trainer=trainer, sentences=_CODED[how])
     for trainer in get_args(TrainerName)
@@ -173,7 +173,7 @@ def _path(system: str, seed: int, shots: int | None) -> Path:
 
 
 def run(bench: Bench, system: str, task: Task) -> None:
-    """Run a system on a task, unless that has been done, and keep its decisions."""
+    """Run a system on a task, unless it has been run, and keep its decisions."""
     path = _path(system, task.seed, task.shots)
     if path.exists():
         return
@@ -181,14 +181,14 @@ def run(bench: Bench, system: str, task: Task) -> None:
     decided = SYSTEMS[system](bench, task)
     seconds = time.process_time() - begun
     write_json(path, {"system": system, "seconds": seconds, "decided": decided.astype(int).tolist()})
-    judged = judge(decided, bench.hallmarks.targets[task.held])
+    judged = score_decisions(decided, bench.hallmarks.targets[task.held])
     figure = float(example_f1(judged, as_it_is(judged.truth))[0])
     print(f"{system}, split {task.seed}, shots {task.shots or 'all'}: {figure:.3f}, {seconds:.0f} s", flush=True)  # noqa: T201
 
 
 def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
     """Compute the figures of one run."""
-    judged = judge(decided, targets)
+    judged = score_decisions(decided, targets)
     once = as_it_is(judged.truth)
     pooled = pooled_figures(judged, once)
     return {
@@ -199,7 +199,7 @@ def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
 
 
 def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, float]]]:
-    """Gather the figures of the runs that are finished, by system and split."""
+    """Return the figures of the finished runs, by system and split."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for system in SYSTEMS:
         for seed in SEEDS:
@@ -212,7 +212,7 @@ def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, f
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Mean and 95% interval by Student's t over splits; none for a single split."""
+    """Return the mean and its 95% interval by Student's t over splits; no interval for a single split."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None
@@ -237,7 +237,7 @@ def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[fl
 
 
 def _gaps(rows: Sequence[dict[str, Any]]) -> str:
-    """Name the runs that are still missing; every system should run on each sample."""
+    """Return a sentence on the missing runs; every system should run on each sample."""
     ran = {(row["dataset"], row["system"]) for row in rows}
     told = []
     for system in (*PEERS, *OURS):
@@ -248,14 +248,14 @@ def _gaps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_up(bench: Bench) -> None:
-    """Publish the figures of all runs that are finished."""
+    """Publish the figures of all finished runs."""
     rows, lines = results(bench)
     told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
     if lines:
         chart = line_chart(
             lines,
             title="Hallmarks of Cancer: example-based F1 by number of labelled abstracts",
-            description=f"One line a system, from left to right. {told}.",
+            description=f"One line per system, from left to right. {told}.",
             x_name="abstracts with each label to learn from",
             y_name="example-based F1",
         )
@@ -272,7 +272,7 @@ def write_up(bench: Bench) -> None:
 
 
 def main() -> None:
-    """Run what is missing, or a part of it, and publish."""
+    """Run missing runs, or the selected ones, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=[*PEERS, *OURS])
     parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)

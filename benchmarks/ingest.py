@@ -1,4 +1,4 @@
-"""What ingest costs compared with libraries that only parse the file: rispy, Python's csv and json.
+"""Compare the time of ingest with libraries that only parse the file: rispy, Python's csv and json.
 
 The records are those of the set digital_work, repeated under new titles; a record without an
 abstract gets that of another, because nearly all records of database exports have one.
@@ -40,7 +40,7 @@ spent on searching each abstract for markup, entities, wrongly decoded letters, 
 a sixth on authors, journal, identifiers and the record id, an eighth on recognising the columns, and the rest on
 building the record with all fields as they were read.
 """
-# Processor time, for other programs on the machine would count in any other.
+# Processor time, because wall time would include other programs on the machine.
 _TIMED = "import time; begun = time.process_time(); {code}; print(time.process_time() - begun)"
 _PEERS = {
     "ris": ("rispy", "import rispy", "found = rispy.load(open(path, encoding='utf-8'))"),
@@ -107,7 +107,7 @@ def main() -> None:
             path = Path(folder) / f"records.{kind}"
             path.write_text(text, encoding="utf-8", newline="")
             taken: dict[str, list[float]] = {}
-            # In turn, so that what else the machine does falls on both.
+            # In turn, so that other load on the machine affects both.
             for _ in range(_RUNS):
                 for name, setup, code in (_PEERS[kind], _OURS):
                     taken.setdefault(name, []).append(_seconds(setup, code, path))

@@ -27,7 +27,7 @@ def run(command: Sequence[str], folder: Path | None = None) -> Cost:
     Raises
     ------
     MechtagError
-        It failed; with the end of what it said.
+        If the command failed; the message includes the end of its output.
     """
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)

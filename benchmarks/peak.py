@@ -21,8 +21,8 @@ _PRODUCTS, _ROUNDS = 4, 5
 def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
     """Measure how many operations a second large matrix products reach here, in the arithmetic of a runtime.
 
-    An operation is an addition or a multiplication. The best of some rounds is returned, because
-    other work on the machine only ever slows it down.
+    An operation is an addition or a multiplication. The best of several rounds is returned, because
+    other load on the machine can only slow it down.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _openvino(runtime: Any, threads: int) -> tuple[int, Callable[[], None]]:
         low, high = np.float32(-5), np.float32(5)
         left = ops.fake_quantize(left, low, high, low, high, 256)
         right = ops.fake_quantize(right, low, high, low, high, 255)
-    # Only the largest element is returned: copying the product is not what is measured.
+    # Only the largest element is returned, so that copying the product is not measured.
     largest = ops.reduce_max(ops.matmul(left, right, False, True), ops.constant([0, 1]), False)
     queue = openvino.AsyncInferQueue(compile_graph(openvino.Model([largest], [given]), runtime, threads))
     products = _PRODUCTS * len(queue)
@@ -88,7 +88,7 @@ def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
     Raises
     ------
     MechtagError
-        The model is of an unknown build.
+        If the architecture of the model is unknown.
     """
     config = encoder.model.config
     layers, width = (getattr(config, name, None) for name in ("num_hidden_layers", "hidden_size"))

@@ -1,6 +1,6 @@
 """Other ways to learn labels of documents: linear SVM on words, plain fine-tuning, SetFit.
 
-Each learns from some documents, may choose thresholds on others, and decides for the rest.
+Each is trained on some documents, may choose thresholds on others, and decides for the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EVEN = 0.5
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents and which labels they carry, shape (n_documents, n_labels)."""
+    """Documents and their labels, shape (n_documents, n_labels)."""
 
     texts: Sequence[str]
     targets: Ticks
@@ -45,7 +45,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How the encoder is fine-tuned: AdamW, rising for a tenth of the steps and falling to 0 after."""
+    """Settings of fine-tuning with AdamW: the learning rate rises for a tenth of the steps, then falls to 0."""
 
     epochs: int = 6
     min_steps: int = 200
@@ -56,14 +56,14 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class SetFit:
-    """How long SetFit learns from pairs, and how often it is evaluated; the rest are its defaults."""
+    """Settings of SetFit: training steps on pairs, and evaluation interval; the rest are its defaults."""
 
     steps: int = 160
     batch: int = 8
     every: int = 40
 
 
-def judge(decided: Ticks, targets: Ticks) -> Judged:
+def score_decisions(decided: Ticks, targets: Ticks) -> Judged:
     """Compare decisions with the codes."""
     ticks = decided.astype(np.float64)
     unknown = np.full(ticks.shape, np.nan)
@@ -78,7 +78,7 @@ def judge(decided: Ticks, targets: Ticks) -> Judged:
 
 
 def _score(decided: Ticks, targets: Ticks) -> float:
-    judged = judge(decided, targets)
+    judged = score_decisions(decided, targets)
     return float(example_f1(judged, as_it_is(judged.truth))[0])
 
 
@@ -101,10 +101,10 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """TF-IDF of words and word pairs with one linear SVM per label.
+    """Train one linear SVM per label on TF-IDF of words and word pairs, and decide for ``held``.
 
-    C, class weights and thresholds are those with the best cross-validated F1 on all
-    documents learnt from.
+    C, class weights and thresholds are those with the best cross-validated F1 on all training
+    documents.
     """
     folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(learnt.texts))
     best = -1.0
@@ -124,7 +124,7 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Scores between 0 and 1, in which 0.5 is the SVM's own boundary."""
+    """Return scores between 0 and 1, where 0.5 is the SVM's own boundary."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
     columns = []
@@ -207,9 +207,9 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """SetFit (Tunstall et al. 2022) with one logistic regression per label; best step and thresholds on ``valid``.
+    """Train SetFit (Tunstall et al. 2022), one logistic regression per label; best step and thresholds on ``valid``.
 
-    In float32: bfloat16, which is enough for fine-tuning, costs it a third of its F1.
+    It runs in float32: bfloat16, which is sufficient for fine-tuning, would cost a third of its F1.
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a JSON file of its figures, and a section of ``docs/benchmarks.md`` made from it."""
+"""Publish a benchmark: a JSON file of its figures, and a section of ``docs/benchmarks.md`` generated from it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _commit() -> str:
 
 
 def _machine() -> str:
-    """Processor, cores and memory; nothing that names the machine."""
+    """Describe processor, cores and memory, without anything that identifies the machine."""
     try:
         model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB"
@@ -72,7 +72,7 @@ def _cell(found: Mapping[str, Any] | None) -> str:
 
 
 def _tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """One table for all data sets with the same metrics."""
+    """Return one Markdown table per group of data sets with the same metrics."""
     told: dict[str, set[str]] = {}
     for found in results:
         told.setdefault(found["dataset"], set()).add(found["metric"])
@@ -87,7 +87,7 @@ def _tables(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
-    """One row per data set and system, one column per metric, in the order of the results."""
+    """Return a Markdown table with one row per data set and system, one column per metric, in result order."""
     metrics = list(dict.fromkeys(found["metric"] for found in results))
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for found in results:
@@ -128,9 +128,9 @@ def publish(
     Parameters
     ----------
     name
-        Of the benchmark; a section is found again by it.
+        Name of the benchmark, which identifies its section.
     command
-        What a reader types to repeat it.
+        Command that repeats it.
     results
         See `result`.
     text

@@ -1,8 +1,8 @@
-"""What the trained model decides on real abstracts that are hardly ever about its subject.
+"""Measure the trained model's decisions on real abstracts that are hardly ever about its subject.
 
 ``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
-``models/trained``. Those called relevant are written to ``data/work/benchmarks/real_prose/``, the likeliest of them
-also to the terminal, so that they can be read and sorted by kind; only counts are published.
+``models/trained``. Those called relevant are written to ``data/work/benchmarks/real_prose/``, and the most likely ones
+are printed, so that they can be read and sorted by kind; only counts are published.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMAND = "python -m benchmarks.real_prose"
 MODEL = ROOT / "models/trained"
 WORK = ROOT / "data/work/benchmarks/real_prose"
 TOTAL = "all"
-# What somebody found who read those called relevant: the model id on the first line, then a table.
+# Findings of a person who read those called relevant: the model id on the first line, then a table.
 KINDS = ROOT / "benchmarks/real_prose_kinds.md"
 _TEXT = (ROOT / "benchmarks/real_prose.md").read_text(encoding="utf-8")
 _CHUNK, _SHOWN = 1000, 40
@@ -67,7 +67,7 @@ def _texts(bench: Path) -> Iterator[tuple[str, Iterable[tuple[str, str]]]]:
 
 
 def _references(folder: Path) -> Iterator[tuple[str, str]]:
-    """Titles and abstracts of the exports; files that mechtag does not read are skipped."""
+    """Yield titles and abstracts of the exports; files that mechtag cannot read are skipped."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "SOURCE.txt"):
         try:
             records = ingest([path]).records
@@ -125,7 +125,7 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Return the table of kinds, if it is about the records that this model called relevant."""
+    """Return the table of kinds, or a note if it was not made for this model."""
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
         return f"Those that model {model_id} calls relevant have not been read and sorted by kind."
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Tag all, list those called relevant, and publish the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="tag every n-th abstract of a set, and publish nothing")
-    parser.add_argument("--runtime", default="auto", help="what the encoder runs in")
+    parser.add_argument("--runtime", default="auto", help="runtime of the encoder")
     chosen = parser.parse_args(arguments)
     console = Console()
     try:

@@ -1,4 +1,4 @@
-"""Every public reference file, read: the outcome, and whether systems agree on the same papers."""
+"""Read every public reference file; report the outcome, and whether systems agree on the same papers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Outcome:
     Attributes
     ----------
     dataset, file
-        Folder below the data's, and name.
+        Folder below that of the data, and file name.
     refused
-        Why the file was not read, or ``""``.
+        Reason why the file was not read, or ``""``.
     reasons
-        Why entries were rejected, and how many for each reason.
+        Reasons why entries were rejected, with the number of entries.
     """
 
     dataset: str
@@ -50,12 +50,12 @@ class Outcome:
 
 
 def files(folder: Path) -> list[Path]:
-    """Paths of all files that a user could name.
+    """Return the paths of all files that a user could name.
 
     Raises
     ------
     MechtagError
-        The folder is missing.
+        If the folder is missing.
     """
     if not folder.is_dir():
         raise MechtagError(f"{folder}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
@@ -83,7 +83,7 @@ class Pair:
     records: tuple[Record, Record]
 
     def differs(self) -> Iterator[str]:
-        """Names of the fields in which the two differ; a field that only one has is not a difference."""
+        """Yield the fields in which the two differ; a field that only one has is not a difference."""
         for name in _COMPARED:
             first, second = (_value(record, name) for record in self.records)
             if first and second and first != second:
@@ -91,7 +91,7 @@ class Pair:
 
 
 def _value(record: Record, name: str) -> object:
-    """Value in the form in which it is compared; of a first author, the last word of the family name."""
+    """Return a field's value for comparison; for the first author, the last word of the family name."""
     if name == "title":
         return normalise_title(record.title)
     if name == "first author":
@@ -100,7 +100,7 @@ def _value(record: Record, name: str) -> object:
 
 
 def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
-    """Find papers that are in two files, by their DOI or, where one has none, their title."""
+    """Find papers that are in two files, by DOI or, if one has no DOI, by title."""
     found: dict[object, list[tuple[str, Record]]] = defaultdict(list)
     for outcome in outcomes:
         for record in outcome.records:
@@ -115,7 +115,7 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Share of a system's pairs with all others that agree, by field."""
+    """Return the share of a system's pairs with all others that agree, by field."""
     found = pairs(outcomes)
     results = []
     for outcome in outcomes:
@@ -156,7 +156,7 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
-    """Write the figures, and the table into the page that says what can be read."""
+    """Write the figures, and update the table in the page on supported formats."""
     results = []
     for outcome in outcomes:
         figures = {"read": len(outcome.records) + outcome.rejected, "rejected": outcome.rejected}
@@ -167,7 +167,9 @@ def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
     page = docs / "formats.md"
     text = page.read_text(encoding="utf-8")
     if _START not in text or _END not in text:
-        raise MechtagError(f"{page}: no lines {_START.strip()} and {_END.strip()}, between which the table goes")
+        raise MechtagError(
+            f"{page}: lacks the lines {_START.strip()} and {_END.strip()}, which mark the place of the table"
+        )
     lines = [
         _summary(outcomes),
         "",

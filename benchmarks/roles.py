@@ -3,8 +3,9 @@
     python -m benchmarks.roles
 
 Structured abstracts of the screening benchmark provide the roles by their headings. The model that ships
-(``models/roles.safetensors``, words and weights alone) learns from all of them; the figures are for reviews that a
-model has not seen, and for the invented abstracts in journal style, which no model has seen.
+(``models/roles.safetensors``, words and weights alone) is trained on all of them; the figures are for
+reviews that a model was not trained on, and for the invented abstracts in journal style, which no model was
+trained on.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ Roles = NDArray[np.str_]
 
 
 def review_sentences(name: str) -> tuple[Texts, Roles]:
-    """Sentences of a review's structured abstracts, and the role that the heading above each implies."""
+    """Return the sentences of a review's structured abstracts, and the roles implied by their headings."""
     rows = read_table(BENCH / "screening" / f"{name}.csv.gz")
     records = [
         Record(record_id=str(number), title="", abstract=clean_abstract(row["abstract"])[0])
@@ -61,7 +62,7 @@ def review_sentences(name: str) -> tuple[Texts, Roles]:
 
 
 def journal_sentences(path: Path = JOURNAL) -> tuple[Texts, Roles]:
-    """Sentences of the invented abstracts with the role of their printed heading."""
+    """Return the sentences of the invented abstracts, and the roles implied by their printed headings."""
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     coded = read_coded(path, keys)
     return _with_role([(s.text, role_of(s.section)) for record in coded for s in record.sentences])
@@ -83,7 +84,7 @@ def fit_roles(texts: Texts, roles: Roles) -> RoleModel:
 
 
 def figures(dataset: str, model: RoleModel, texts: Texts, roles: Roles) -> list[dict[str, Any]]:
-    """Figures of a model on sentences that it has not seen."""
+    """Return the figures of a model on sentences that it was not trained on."""
     odds = model.log_odds(texts)
     called = odds[:, METHODS] > METHODS_SURE
     values = {

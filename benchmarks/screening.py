@@ -1,4 +1,4 @@
-"""Order of reading by mechtag and by ASReview 3 on finished reviews, starting from the same known records."""
+"""Compare the reading orders of mechtag and ASReview 3 on finished reviews, from the same known records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mechtag.pipeline.screening.search import Ranker, encode_cached
 from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order, screening_figures
 
 COMMAND = "python -m benchmarks.screening"
-# Reviews that are really one are grouped: nagtegaal_2019 is nudging before its cleaning.
+# Versions of the same review are grouped: nagtegaal_2019 is nudging before cleaning.
 GROUPS = (
     *(("ace",), ("jeyaraman_2020",), ("menon_2022",), ("nagtegaal_2019", "nudging")),
     *(("oud_2018",), ("virus",), ("wilson",)),
@@ -41,8 +41,8 @@ SEED = 2021
 WORK = ROOT / "data/work/benchmarks/screening"
 _ASREVIEW = "asreview==3.0.8"
 _TEXT = (ROOT / "benchmarks/screening.md").read_text(encoding="utf-8")
-# Records that mechtag reads between two rankings. ASReview ranks after each, which is to its advantage
-# and takes several times as long.
+# Records that mechtag reads between two rankings. ASReview ranks after each record, which is an advantage for
+# it but takes several times as long.
 _BATCH = 5
 _BOOTSTRAP = 10_000
 _NAMES = {
@@ -56,7 +56,7 @@ Figures = dict[str, float]
 
 @cache
 def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
-    """Titles, abstracts and labels of a review."""
+    """Return titles, abstracts and labels of a review."""
     path = BENCH / "screening" / f"{name}.csv.gz"
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
@@ -68,13 +68,13 @@ def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
 
 
 def priors(name: str, run: int) -> Order:
-    """Rows that both systems know beforehand: a relevant and an irrelevant one."""
+    """Return the rows that both systems know beforehand: one relevant and one irrelevant."""
     return draw_priors(review(name)[2], np.random.default_rng((SEED, run)))
 
 
 @cache
 def ranker(name: str) -> Ranker:
-    """Make a ranker of a review; vectors are computed once and kept."""
+    """Return a ranker for a review; vectors are computed once and cached."""
     settings = EncoderSettings()
     source = locate_encoder(settings.name, revision=settings.revision)
 
@@ -97,7 +97,7 @@ def _mechtag(name: str, run: int) -> list[int]:
 
 @cache
 def _asreview_command() -> str:
-    """Find ASReview: named by MECHTAG_ASREVIEW, or in an environment that the first call sets up."""
+    """Return the ASReview command: from MECHTAG_ASREVIEW, or from an environment that the first call sets up."""
     named = os.environ.get("MECHTAG_ASREVIEW")
     if named:
         return named
@@ -135,7 +135,7 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {"mechtag": _mechtag, "ASR
 
 
 def _fingerprint(system: str) -> str:
-    """Name what an order depends on, so that a changed ranker does not reuse the orders of the old one."""
+    """Hash what an order depends on, so that orders of an earlier ranker are not reused."""
     if system != "mechtag":
         return _ASREVIEW.replace("==", "-")
     code = (ROOT / "pipeline/screening/search.py").read_bytes()
@@ -143,7 +143,7 @@ def _fingerprint(system: str) -> str:
 
 
 def order_of(system: str, name: str, run: int) -> Order:
-    """Rows of a review in the order in which a system reads them, the priors first; kept once computed."""
+    """Return the rows of a review in a system's reading order, the priors first; cached once computed."""
     path = WORK / _fingerprint(system) / f"{name}-{run}.json"
     if not path.exists():
         write_json(path, {"order": SYSTEMS[system](name, run)})
@@ -157,7 +157,7 @@ def _figures(system: str, name: str, runs: int) -> list[Figures]:
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Bootstrap interval, 95%, of the mean over reviews; a review in two forms is drawn as one."""
+    """Return the 95% bootstrap interval of the mean over reviews; versions of one review are drawn together."""
     places = {name: place for place, name in enumerate(REVIEWS)}
     groups = [[places[name] for name in group] for group in GROUPS]
     generator = np.random.default_rng(SEED)
@@ -188,7 +188,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is not kept yet, and publish."""
+    """Run what has not been run yet, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="draws of the two records known beforehand")
     parser.add_argument("--only", choices=SYSTEMS, help="run this system, and publish nothing")

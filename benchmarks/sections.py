@@ -1,10 +1,9 @@
-"""How many sentences get the section that was printed above them, in each way that exports join the two.
+"""Count the sentences that get the section printed above them, for each way in which exports join the two.
 
     python -m benchmarks.sections journal_style.jsonl
 
 The file has one abstract per line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are
-put together again with each way of joining; the third column is for abstracts without headings, in which none
-must be found.
+reassembled in each way; the third column is for abstracts without headings, in which none must be found.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 from mechtag.pipeline.text.headings import find_headings
 
-# What is around a heading, and whether it is in capitals.
+# Text around a heading, and whether the heading is in capitals.
 JOININGS = {
     "colon": (" {}: ", False),
     "dash": (" {} – ", False),
@@ -36,7 +35,7 @@ def name_of(section: str) -> str:
 
 
 def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """Put an abstract together; return it with start, end and section of each sentence."""
+    """Assemble an abstract; return it with start, end and section of each sentence."""
     pattern, capitals = JOININGS[joining]
     text, above = "", ""
     places = []
@@ -50,7 +49,7 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 
 
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
-    """Count the sentences with their own section and no heading inside them."""
+    """Count the sentences with the correct section and no heading inside them."""
     text, places = join(sentences, joining)
     headings = find_headings(text)
     right = 0
@@ -62,7 +61,7 @@ def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
 
 
 def main(path: Path) -> None:
-    """Print a line for each joining."""
+    """Print one line per way of joining."""
     abstracts = [json.loads(line)["sentences"] for line in path.read_text(encoding="utf-8").splitlines()]
     groups: dict[bool, list[list[dict[str, Any]]]] = {True: [], False: []}
     for sentences in abstracts:

@@ -1,4 +1,4 @@
-"""Records with known duplicates: three labelled sets, and one made from real records."""
+"""Records with known duplicates: three labelled sets, and one generated from real records."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mechtag.pipeline.reading.ingest import ingest
 
 BENCH = Path(os.environ.get("MECHTAG_BENCH", ROOT.parent / "shared/bench"))
 LABELLED = ("digital_work", "cytology_screening", "diabetes")
-# Reviews whose titles and abstracts the made set takes.
+# Reviews whose titles and abstracts the generated set uses.
 _SCREENED = ("ace", "nudging", "virus", "wilson", "oud_2018", "jeyaraman_2020", "menon_2022")
-# How many further records a paper has, and how often.
+# Numbers of further records of a paper, and their probabilities.
 _COPIES, _SHARES = (0, 1, 2, 3), (0.5, 0.3, 0.15, 0.05)
 _NEAR_MISSES = 0.25
 
@@ -72,7 +72,7 @@ def _split_authors(cell: str) -> str:
 
 
 def labelled(name: str) -> tuple[Rows, list[str]]:
-    """Rows of a labelled set, and the group of each; only the authors of diabetes are split."""
+    """Return the rows of a labelled set, and the group of each; only the authors of diabetes are split."""
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
         rows = read_table(folder / "diabetes_records_with_group.csv.gz")
@@ -104,7 +104,7 @@ def _frames() -> list[Record]:
 
 
 def papers() -> list[Record]:
-    """Real papers, each once: those of the medical sets, and the titles of reviews in the frames of these."""
+    """Return distinct papers: those of the medical sets, and titles of reviews with the bibliographic data of these."""
     frames = _frames()
     found = {normalise_title(frame.title): frame for frame in frames}
     screened = [paper for name in _SCREENED for paper in read_table(BENCH / "screening" / f"{name}.csv.gz")]
@@ -118,7 +118,7 @@ def papers() -> list[Record]:
 
 
 def made(seed: int, count: int) -> tuple[list[Record], list[str]]:
-    """Make a set with known duplicates from real papers, and the group of each record."""
+    """Generate a set with known duplicates from real papers; return it with the group of each record."""
     rng = np.random.default_rng(seed)
     base = papers()
     chosen = [base[index] for index in rng.permutation(len(base))[:count]]

@@ -1,4 +1,4 @@
-"""How fast a search with nine irrelevant records in ten is tagged, with and without their labels.
+"""Time the tagging of a search with nine irrelevant records in ten, with and without scoring their labels.
 
     python -m benchmarks.skipping [--before FOLDER]
 
@@ -49,7 +49,7 @@ other folds: relevant records called no, and irrelevant ones that are settled wi
 
 
 def search() -> list[Record]:
-    """Make the search: relevant records spread evenly among the others."""
+    """Return the search: relevant records spread evenly among the others."""
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     coded = read_coded(ROOT / "data/annotated/coded/journal_style.jsonl", keys)
     relevant = [record.record for record in coded if record.relevant][:RELEVANT]
@@ -66,7 +66,7 @@ def search() -> list[Record]:
 
 
 def first_words() -> list[dict[str, Any]]:
-    """Count what the first words settle, rightly and wrongly, out of fold."""
+    """Count correct and wrong decisions made from the first words, out of fold."""
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
     everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)

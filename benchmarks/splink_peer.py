@@ -1,8 +1,9 @@
 """Duplicates by splink, set up as its documentation advises, without labels: a peer in `benchmarks.dedupe`.
 
 The steps are those of its tutorial (https://moj-analytical-services.github.io/splink, 'Estimating model
-parameters' and 'Predicting results'): the chance of a match from sure rules, the chances of agreement between
-different papers from random pairs, those between records of one paper by expectation maximisation on two blocks.
+parameters' and 'Predicting results'): the probability of a match from deterministic rules, the
+probabilities of agreement between different papers from random pairs, and between records of one paper by
+expectation maximisation on two blocks.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from typing import Any
 
 import pandas as pd
 
-#: Links with at least this probability join records; its tutorial clusters at 0.95, where twice as many go wrongly.
+#: Links with at least this probability join records; the tutorial clusters at 0.95, which wrongly removes
+#: twice as many records.
 THRESHOLD = 0.99
 _SEED, _PAIRS = 2021, 1e6
-# The share of true pairs that the sure rules are thought to find.
+# Assumed share of true pairs that the deterministic rules find.
 _RECALL = 0.8
 _STEM = 30
 
 
 def _prepared(source: Path) -> pd.DataFrame:
-    """One column for each compared field, in lower case without punctuation; empty where unknown."""
+    """Return one column per compared field, in lower case without punctuation; empty if unknown."""
     records = pd.read_csv(source, dtype=str, keep_default_na=False)
     plain = records.map(lambda text: " ".join(re.findall(r"\w+", text.lower())))
     columns = {
@@ -46,7 +48,7 @@ def _settings() -> Any:
     return SettingsCreator(
         link_type="dedupe_only",
         comparisons=[
-            # That 'Editorial' agrees says less than that a rare title does.
+            # Agreement on 'Editorial' is weaker evidence than agreement on a rare title.
             compare.JaroWinklerAtThresholds("title", [0.97, 0.9]).configure(term_frequency_adjustments=True),
             compare.JaroWinklerAtThresholds("family", [0.9]).configure(term_frequency_adjustments=True),
             compare.LevenshteinAtThresholds("year", [1]),
@@ -61,7 +63,7 @@ def _settings() -> Any:
 
 
 def find(source: Path) -> list[int]:
-    """Read a table as `benchmarks.sets.write_rows` writes it, and return the numbers of the records that stay."""
+    """Read a table written by `benchmarks.sets.write_rows`; return the numbers of the records that are kept."""
     from splink import DuckDBAPI, Linker, block_on
 
     database = DuckDBAPI()

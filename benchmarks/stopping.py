@@ -1,4 +1,4 @@
-"""How often the stopping rules reach the recall they promise, and what they save, over replayed reviews."""
+"""Measure how often stopping rules reach the promised recall, and how much work they save, in replayed reviews."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mechtag.pipeline.screening.stopping import bound_of_one_look, too_many
 COMMAND = "python -m benchmarks.stopping"
 _TEXT = (ROOT / "benchmarks/stopping.md").read_text(encoding="utf-8")
 _TARGETS = ((0.95, 0.95), (0.9, 0.95), (0.95, 0.8))
-# How often each reading is replayed, with another sample and other records that the ranking misses.
+# Number of replays of each reading, each with another sample and other records that the ranking misses.
 _DRAWS = 10
 
 
@@ -34,9 +34,9 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Put just enough relevant records last that the recall is missed without them.
+    """Move just enough relevant records to the end that the recall is missed without them.
 
-    This is the hardest case for a rule: fewer would do no harm, more would be found out sooner.
+    This is the hardest case for a rule: fewer would do no harm, and more would be detected earlier.
     """
     relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
     total = int(labels.sum())
@@ -54,7 +54,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
                 for name in REVIEWS:
                     for run in range(runs):
                         read = review(name)[2][order_of("mechtag", name, run)]
-                        # Nothing is drawn where the ranked rule reads what was ranked.
+                        # The ranked rule on the original ranking involves no random draw.
                         for draw in range(_DRAWS if broken or rule != "ranked" else 1):
                             generator = np.random.default_rng((SEED, run, draw))
                             labels = misplace(read, recall, generator) if broken else read

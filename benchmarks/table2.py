@@ -44,7 +44,7 @@ on two cores."""
 
 
 def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of one system; those that it does not have are left out."""
+    """Return the figures of one system, without undefined ones."""
     rows = []
     for figure in FIGURES:
         found = section["pooled"][figure]

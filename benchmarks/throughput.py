@@ -1,7 +1,7 @@
-"""How fast records are tagged: the plain way, and mechtag in each runtime, whole path and encoder alone.
+"""Measure tagging speed: the plain way, and mechtag in each runtime, end to end and encoder only.
 
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
-trained model. Each run is a separate process, whose figures are kept under
+trained model. Each run is a separate process, and its figures are kept in
 ``data/work/benchmarks/throughput``: an interrupted run resumes there. ``--fresh`` discards them.
 """
 
@@ -39,9 +39,9 @@ WORK = ROOT / "data/work/benchmarks/throughput"
 MODEL = ROOT / "models/trained"
 _SETS = ("nudging", "ace", "virus", "wilson")
 _RECORDS, _REPEATS, _CHUNK = 2000, 5, 1000
-# The slow runtimes tag every fourth of the records, at a rate that is comparable.
+# Slow runtimes tag only every fourth record; the rate is comparable.
 _SHARE = {"torch": 4, "fp32": 4}
-# How many sentences, drawn at random, are encoded with nothing else going on.
+# Number of randomly drawn sentences that are encoded on their own.
 _ALONE, _SEED = 4000, 2021
 PLAIN = "plain way"
 _MECHTAG: tuple[Runtime, ...] = tuple(name for name in RUNTIMES if name != "auto")
@@ -50,7 +50,7 @@ _TEXT = (ROOT / "benchmarks/throughput.md").read_text(encoding="utf-8")
 
 
 def abstracts(count: int) -> list[Record]:
-    """Return real titles and abstracts, equally many from each review."""
+    """Return real titles and abstracts, the same number from each review."""
     records = []
     for name in _SETS:
         rows = [row for row in read_table(BENCH / "screening" / f"{name}.csv.gz") if row["abstract"].strip()]
@@ -70,7 +70,7 @@ def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
 
 
 def tag_plainly(source: Path, target: Path) -> dict[str, float]:
-    """Do what a tutorial would: spaCy's sentencizer, sentence-transformers, scikit-learn."""
+    """Tag as in a tutorial: spaCy's sentencizer, sentence-transformers, scikit-learn."""
     import pandas
     import spacy
     import torch
@@ -105,7 +105,7 @@ def tag_plainly(source: Path, target: Path) -> dict[str, float]:
 
 
 def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
-    """Do what ``mechtag tag`` does with a table of records; then encode alone, and measure the machine."""
+    """Tag a table of records as ``mechtag tag`` does; then time the encoder alone, and measure the machine's peak."""
     begun = time.perf_counter()
     model = _model(runtime)
     warm = [Record(record_id="text:0", title="A title", abstract="One sentence. And another.")]
@@ -178,7 +178,7 @@ def _documents(records: Sequence[Record], sentences: Sequence[Sentence]) -> list
 
 
 def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
-    """Score Table 2 with predictions made in a runtime, as the stage ``evaluate`` does."""
+    """Evaluate predictions of a runtime on Table 2, as the stage ``evaluate`` does."""
     gold = ROOT / "data/work/gold"
     model = _model(runtime)
     sentences = read_sentences(gold / "sentences.parquet")
@@ -264,9 +264,9 @@ def _speeds(found: dict[str, list[dict[str, float]]], dataset: str) -> list[dict
 def main() -> None:
     """Run what has not been run yet, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=_RECORDS, help="a trial with other than 2,000 is not published")
-    parser.add_argument("--repeats", type=int, default=_REPEATS, help="nor is one with other than 5")
-    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--records", type=int, default=_RECORDS, help="number of records; published only if 2,000")
+    parser.add_argument("--repeats", type=int, default=_REPEATS, help="number of runs; published only if 5")
+    parser.add_argument("--fresh", action="store_true", help="discard earlier runs")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     count, repeats = asked.records, asked.repeats
@@ -277,7 +277,7 @@ def main() -> None:
         shutil.rmtree(WORK, ignore_errors=True)
     write_records(WORK / f"records-{count}.parquet", abstracts(count))
     for runtime in _MECHTAG:
-        _model(runtime)  # exports are made before anything is timed
+        _model(runtime)  # exports are created before anything is timed
     found: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
     for turn in range(repeats):
         for system in SYSTEMS:

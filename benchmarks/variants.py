@@ -1,4 +1,4 @@
-"""Tagging methods compared on the coded records; nothing is scored by a model that has learned from it."""
+"""Tagging methods to compare on the coded records; no text is scored by a model that was trained on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer
 from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts
 from mechtag.training.train import load_encoder
 
-# The set whose texts are prose as journals print it; those of the others are synopses.
+# The set whose texts are prose in journal style; the texts of the other sets are synopses.
 JOURNAL = "journal_style"
 # C of logistic regressions of relevance, and of labels on whole texts.
 _RELEVANCE_C, _WHOLE_C = 30.0, 10.0
@@ -35,7 +35,7 @@ _WHOLE_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class Ground:
-    """The shipped coded records with everything that is made from them once."""
+    """The shipped coded records and everything computed from them once."""
 
     settings: Settings
     codebook: Codebook
@@ -45,23 +45,23 @@ class Ground:
 
     @cached_property
     def definitions(self) -> Definitions:
-        """The codebook as the untuned encoder encodes it."""
+        """The codebook's definitions, encoded by the encoder without fine-tuning."""
         return embed_codebook(self.codebook, self.encoder)
 
     @cached_property
     def corpus(self) -> Corpus:
-        """All documents, then all exemplars, as the untuned encoder encodes them."""
+        """All documents, then all exemplars, encoded by the encoder without fine-tuning."""
         return build_corpus(self.documents, self.exemplars, self.codebook.keys, self.encoder, self.definitions)
 
     @cached_property
     def with_methods(self) -> Vectors:
-        """Vectors of the whole texts with sentences about methods left in, notes still out."""
+        """Vectors of whole texts including methods sentences but not notes."""
         units = units_of([coded.document for coded in self.documents])
         return self.encoder.encode(replace(units, counts=~units.notes).whole_texts())
 
     @cached_property
     def sentences(self) -> tuple[Array, Index]:
-        """Codes of titles and sentences, shape (n_units, 1 + n_labels), NaN where nobody coded; and whose they are."""
+        """Codes of titles and sentences, shape (n_units, 1 + n_labels), NaN if not coded; and the document of each."""
         table = unit_table(self.documents, (), self.codebook.keys).with_format("numpy")
         return np.asarray(table["targets"], dtype=np.float64), np.asarray(table["document"], dtype=np.int64)
 
@@ -72,7 +72,7 @@ class Ground:
 
     @property
     def sets(self) -> dict[str, Mask]:
-        """Which documents each set has, shape (n_documents,); all of them first."""
+        """Mask of the documents of each set, shape (n_documents,); the set of all documents comes first."""
         names = np.array([coded.source for coded in self.documents])
         return {
             "all records": np.ones(len(names), dtype=bool),
@@ -80,14 +80,14 @@ class Ground:
         }
 
     def deal(self, seed: int) -> Index:
-        """Deal the documents into folds as training does."""
+        """Assign the documents to folds as training does."""
         corpus, added = self.corpus, sum(coded.added for coded in self.documents)
         folds = self.settings.train.folds
         return assign_folds(corpus.document_targets[:, 0], folds, seed, added, corpus.source, corpus.hard)
 
 
 def load_ground() -> Ground:
-    """Read what the project's settings name."""
+    """Read the annotations named in the project's settings."""
     settings = load_settings()
     codebook = load_codebook(settings.codebook)
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
@@ -97,7 +97,7 @@ def load_ground() -> Ground:
 
 # Relevance.
 
-# Scores all documents after learning from some of them, shape (n_documents,).
+# Function that trains on some documents and scores all of them, shape (n_documents,).
 Relevance = Callable[[Ground, Mask], Array]
 
 
@@ -109,7 +109,7 @@ def _regression(features: Array, ground: Ground, learnt: Mask) -> Array:
 
 
 def of_sentences(ground: Ground, learnt: Mask) -> Array:
-    """Score the mean of the vectors of all texts, those about methods included."""
+    """Score the mean vector of all texts, including methods sentences, by logistic regression."""
     corpus = ground.corpus
     vectors = corpus.vectors[corpus.document != NO_DOCUMENT].astype(np.float64)
     return _regression(mean(vectors, corpus.lengths), ground, learnt)
@@ -143,7 +143,7 @@ def of_machine(ground: Ground, learnt: Mask) -> Array:
 
 
 def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
-    """Score as mechtag does, but with sentences about methods left in the text."""
+    """Score as mechtag does, but with methods sentences included in the text."""
     corpus = replace(ground.corpus, wholes=ground.with_methods)
     return fit_relevance(corpus, learnt, ground.settings.train).score(corpus.wholes)
 
@@ -160,7 +160,7 @@ RELEVANCE: dict[str, Relevance] = {
 
 
 def relevance_out_of_fold(ground: Ground, way: Relevance, fold: Index) -> Array:
-    """Score each fold after learning from the others, shape (n_documents,)."""
+    """Score each fold with a model trained on the others, shape (n_documents,)."""
     scores = np.full(len(fold), np.nan)
     for held_out in np.unique(fold):
         scores[fold == held_out] = way(ground, fold != held_out)[fold == held_out]
@@ -179,7 +179,7 @@ class Run:
     texts : ndarray, shape (n_texts, 1 + n_labels)
         Scores of the parts of documents.
     units : ndarray, shape (n_units, 1 + n_labels)
-        Scores of titles and sentences; minus infinity where they are no content.
+        Scores of titles and sentences; minus infinity if they are not content.
     documents : ndarray, shape (n_documents, 1 + n_labels)
     """
 
@@ -188,12 +188,12 @@ class Run:
     documents: Array
 
 
-# Which parts of the sum that scores a label count.
+# The score of a label: the sum of both parts, or one part alone.
 PARTS = ("both", "vectors", "words")
 
 
 def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, seed: int) -> dict[str, Run]:
-    """Score all texts by heads that did not see their document.
+    """Score all texts with heads that were not trained on their document.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, s
 
 
 def zero_shot(ground: Ground) -> Run:
-    """Score texts by their similarity to the definitions alone, without training; relevance is not scored."""
+    """Score texts only by their similarity to the definitions, without training; relevance is not scored."""
     corpus, n_units = ground.corpus, len(ground.sentences[1])
     nothing = np.zeros(corpus.n_documents)
     texts = np.hstack([np.zeros((len(corpus.document), 1)), corpus.likenesses[:, :, 0]])
@@ -242,7 +242,7 @@ def without_exemplars(ground: Ground) -> Corpus:
 
 
 def without_roles(ground: Ground) -> Corpus:
-    """Hide whether a text reports results; methods are still left out of the content."""
+    """Hide whether a text reports results; methods sentences are still excluded from the content."""
     return replace(ground.corpus, reports=np.zeros_like(ground.corpus.reports))
 
 
@@ -264,7 +264,7 @@ def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
     return replace(corpus, unit_targets=texts, document_targets=documents)
 
 
-# From texts to papers.
+# Pooling: from texts to papers.
 
 SHIPPED_POOLING = f"log-sum-exp, sharpness {SHARPNESS:g} (shipped)"
 _SHARPNESSES = (0.5, 1.0, 1.5, 2.0, 4.0)
@@ -272,7 +272,7 @@ _BEST = 2
 
 
 def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
-    """Pool the labels' scores of texts into those of papers, way by way.
+    """Pool the label scores of texts into those of papers, with each pooling method.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     Returns
     -------
     dict
-        Each of shape (n_documents, n_labels).
+        Scores of papers by pooling method, each of shape (n_documents, n_labels).
     """
     corpus = ground.corpus
     own = corpus.document != NO_DOCUMENT

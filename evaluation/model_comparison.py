@@ -18,8 +18,9 @@ from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Statistic, draw_resamples, interval, resample
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 
+# Name of the ranking metric of relevance, which is compared in addition to the pooled metrics; among the
+# metrics of a single label it is roc_auc.
 RELEVANCE_AUC = "relevance_auc"
-# Name of the ranking metric of relevance, in addition to the pooled metrics; for one label it is roc_auc.
 _LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
 
 

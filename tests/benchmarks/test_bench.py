@@ -47,7 +47,7 @@ def test_figures_fit_together(runtime: str, model_folder: Path) -> None:
 
 
 def test_nothing_to_measure_with_is_told(model_folder: Path) -> None:
-    with pytest.raises(MechtagError, match="no record to measure with"):
+    with pytest.raises(MechtagError, match="the sources contain no records"):
         bench(load_model(model_folder), [], SentenceSettings(), TagSettings())
 
 

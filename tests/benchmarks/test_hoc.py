@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.hallmarks import CODEBOOK, SHOTS, load_hallmarks, split
 from benchmarks.hoc import mean_interval
-from benchmarks.peers import choose_thresholds, judge
+from benchmarks.peers import choose_thresholds, score_decisions
 from benchmarks.sets import BENCH
 from mechtag.core.parquet import read_predictions
 from mechtag.evaluation.metrics import Resamples, as_it_is, example_f1
@@ -27,7 +27,7 @@ needs_data = pytest.mark.skipif(
 def test_example_based_f1_of_a_case_worked_by_hand() -> None:
     targets = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=bool)
     decided = np.array([[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]], dtype=bool)
-    judged = judge(decided, targets)
+    judged = score_decisions(decided, targets)
     # Precision 1, 0, 0 and recall 1/2, 0, 0 of the three papers that carry a label: means 1/3 and 1/6.
     expected = 2 * (1 / 3) * (1 / 6) / (1 / 3 + 1 / 6)
     assert example_f1(judged, as_it_is(judged.truth)) == pytest.approx([expected])
@@ -37,13 +37,13 @@ def test_example_based_f1_of_a_case_worked_by_hand() -> None:
 
 
 def test_what_was_not_judged_counts_on_neither_side() -> None:
-    judged = judge(np.array([[True, True]]), np.array([[True, False]]))
+    judged = score_decisions(np.array([[True, True]]), np.array([[True, False]]))
     judged.truth[0, 1] = np.nan
     assert example_f1(judged, as_it_is(judged.truth)) == [1.0]
 
 
 def test_example_based_f1_of_no_suggestion_is_none_too() -> None:
-    judged = judge(np.array([[False, False]]), np.array([[True, False]]))
+    judged = score_decisions(np.array([[False, False]]), np.array([[True, False]]))
     assert example_f1(judged, as_it_is(judged.truth)) == [0.0]
 
 
@@ -146,6 +146,6 @@ def test_command_line_trains_on_hallmarks_coded_as_a_whole(tmp_path: Path, monke
     }
     ids = [f"pmid:{row['pmid'].lstrip('0')}" for row in rows]
     decided = np.array([[found[record_id, key] for key in hallmarks.codebook.keys] for record_id in ids])
-    judged = judge(decided, hallmarks.targets[:240])
+    judged = score_decisions(decided, hallmarks.targets[:240])
     # Chance is about 0.3; with 240 abstracts 0.6 is passed easily.
     assert example_f1(judged, as_it_is(judged.truth))[0] > 0.6
