@@ -147,7 +147,7 @@ def read_yaml(
     missing, expected
         Messages for a missing file and for a file that is not a mapping.
     empty
-        Content that an empty file stands for; ``None`` if the file must not be empty.
+        Content that replaces an empty file; ``None`` if the file must not be empty.
 
     Raises
     ------

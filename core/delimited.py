@@ -1,6 +1,6 @@
-"""Rows of CSV and TSV, whatever separates their cells, and whatever stands above their header.
+"""Read rows of CSV and TSV with any delimiter, skipping lines above the header.
 
-pandas is not used to read: it gives up a whole file for one row with a cell too many, and
+pandas is not used to read: it refuses a whole file because of one row with too many cells, and
 turns identifiers into numbers and empty cells into NaN.
 """
 
@@ -14,18 +14,18 @@ from itertools import islice
 
 from mechtag.core.source import Source
 
-#: Characters of a record or a row; only a damaged file has more.
+#: Maximum number of characters of a record or row; only damaged files have more.
 LONGEST_ENTRY = 10_000_000
 _DELIMITERS = ",\t;|"
-# Embase and Dimensions put the search above the header.
+# Embase and Dimensions write the search above the header.
 _PREAMBLE = 30
-# What Excel takes the delimiter from.
+# Line from which Excel reads the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 _UNCLOSED = "a quote is opened but never closed"
 
 
 def first_filled(rows: Sequence[Sequence[str]]) -> int:
-    """Index of the first row that is not empty; 0 where all are."""
+    """Return the index of the first row that is not empty; 0 if all are."""
     return next((index for index, row in enumerate(rows) if any(map(str.strip, row))), 0)
 
 
@@ -34,7 +34,7 @@ def header(
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
     known: Callable[[Sequence[str]], int] = lambda _: 0,
 ) -> tuple[int, list[str], str]:
-    """Last line, column names and delimiter of the header: that with most names we know, then most columns.
+    """Return last line, column names and delimiter of the header: the row with most known names, then most columns.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def header(
         lines[0], delimiters = "\n", declared[1]
     found = []
     for delimiter in delimiters:
-        # A name may hold a line end.
+        # A name may contain a line end.
         readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
         rows = [next(reader, []) for reader in readers]
         index = find(rows)
@@ -58,13 +58,13 @@ def header(
 
 
 def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:
-    """Line number, cells and fault of each row that is not empty, after ``start`` lines.
+    """Yield line number, cells and fault of each row that is not empty, after ``start`` lines.
 
     A quote that is never closed would swallow the rest of the file, and one that the quote of
     a later row closes, the rows between; only its own line is given up, and reading goes on
-    with the next. ``width``, the number of cells of the header, tells rows from lines in a cell.
+    with the next. ``width``, the number of cells of the header, distinguishes rows from lines within a cell.
     """
-    # Reference lists are longer than the 128 KB that the module allows at first.
+    # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)
     unread: deque[str] = deque()
     taken: list[str] = []
@@ -95,7 +95,7 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
             reader = csv.reader(feed(), delimiter=delimiter, strict=True)
         if fault:
             row = ["".join(taken).rstrip("\n")]
-            # Some programs write no quotes around cells between tabs: one that begins with a quotation is whole.
+            # Some programs do not quote tab-separated cells, so a cell may begin with a quotation mark of its own.
             if delimiter == "\t" and len(row[0].rstrip("\t").split("\t")) <= width <= row[0].count("\t") + 1:
                 row, fault = row[0].split("\t"), ""
         if row and any(map(str.strip, row)):
@@ -104,5 +104,5 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Whether a line that a quote has swallowed has the cells of a row of its own."""
+    """Return whether a line inside an open quote has as many cells as a row, so the quote was not closed."""
     return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width

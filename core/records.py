@@ -100,7 +100,7 @@ class Record(Row):
 
     @classmethod
     def unchecked(cls, values: dict[str, Any]) -> Record:
-        """Make a record without validation from values for all fields, in field order and of the right types.
+        """Create a record without validation from values for all fields, in field order and of the right types.
 
         For readers, which produce valid values. Equivalent to `model_construct`, which takes ten times as
         long because it looks up aliases and defaults of every field.
@@ -234,13 +234,13 @@ class Coding(Row):
     codebook_version: str | None = None
 
 
-#: Field of a source file that holds the reviewers' own name of a paper.
+#: Field of a source file that contains the reviewers' own identifier of a paper.
 KEY = "key"
 _ATTRIBUTES = frozenset(("record_id", "doi", "pmid"))
 
 
 def value_of(record: Record, field: str) -> str | None:
-    """Value of a record's identifier, or of a field of its source file; ``None`` where it is empty or missing."""
+    """Return a record's identifier, or a field of its source file; ``None`` if it is empty or missing."""
     value = getattr(record, field) if field in _ATTRIBUTES else dict(record.raw).get(field)
     return None if value is None or value == "" else str(value)  # JSON may have numbers for keys.
 
@@ -259,7 +259,7 @@ class RecordIndex:
         self._rows: dict[str, Mapping[str, Sequence[int]]] = {}
 
     def rows(self, field: str, value: str) -> Sequence[int]:
-        """Positions of the records with this value in ``record_id``, ``doi``, ``pmid`` or a field of their file."""
+        """Return the positions of the records with this value in ``record_id``, ``doi``, ``pmid`` or a file's field."""
         if field not in self._rows:
             found: dict[str, list[int]] = defaultdict(list)
             for row, record in enumerate(self.records):
@@ -273,10 +273,10 @@ class RecordIndex:
         return [self.records[row] for row in self.rows(field, value)]
 
     def named(self, name: str) -> list[Record]:
-        """Find the records with this record id or, where there are none, with this key."""
+        """Find the records with this record id or, if there are none, with this key."""
         return self.by("record_id", name) or self.by(KEY, name)
 
     def find(self, name: str) -> Record | None:
-        """Find the record of this id or key; ``None`` where there is none, or a key of two papers."""
+        """Find the record with this id or key; ``None`` if there is none, or two papers share the key."""
         found = self.named(name)
         return found[-1] if len({record.record_id for record in found}) == 1 else None

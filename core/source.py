@@ -1,4 +1,4 @@
-"""The text of a file, or of one in an archive, in whatever encoding it was saved."""
+"""Read the text of a file, or of a file in an archive, in any encoding."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 from mechtag.core.errors import MechtagError
 
-# UTF-32 first: the mark of its little-endian form begins with that of UTF-16.
+# UTF-32 comes first, because its little-endian byte order mark begins with that of UTF-16.
 _MARKS = (
     *((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
     *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
 )
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]")
-# What no Western text has: a capital with an accent after a small letter ('cafŽ'), a symbol inside a
-# word ('S‡nchez'), a byte that stands for nothing. Apostrophes and dashes do stand inside words.
+# Patterns that no Western text has: an accented capital after a small letter ('cafŽ'), a symbol inside a
+# word ('S‡nchez'), an undefined byte. Apostrophes and dashes may occur inside words.
 _ODD = re.compile(r"(?<=[a-z])[À-ÖØ-ÞŒŠŽŸ](?![A-Z])|(?<=[A-Za-z])[‡†‰ˆ˜‹›¸¨¯´¬±µ¶∑∏π∫Ω√∂∆˙˚˝˛ˇ](?=[a-z])|\ufffd")
 _FEWEST_ODD, _TIMES = 2, 10
 _FEWEST_NULS = 8
@@ -35,11 +35,11 @@ class Encoding(NamedTuple):
     Attributes
     ----------
     name, errors
-        For `bytes.decode`.
+        Arguments of `bytes.decode`.
     mark
-        Length of the byte order mark, which is no text.
+        Length of the byte order mark, which is not part of the text.
     note
-        What to tell the user, or ``""``.
+        Note for the user, or ``""``.
     """
 
     name: str
@@ -49,38 +49,38 @@ class Encoding(NamedTuple):
 
 
 def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
-    """Tell the encoding of a file.
+    """Detect the encoding of a file.
 
-    A byte order mark decides; else a NUL in every other byte means UTF-16; else the file
-    is UTF-8 if all of it can be. Otherwise it is an old 8-bit encoding, or a mixture: as
-    Windows-1252 (of which Latin-1 is a part), unless that reading puts capitals and
-    symbols into the middle of words and MacRoman does not.
+    A byte order mark decides; otherwise a NUL in every other byte means UTF-16; otherwise the file is
+    UTF-8 if all of it is valid. If not, it is in an old 8-bit encoding, or a mixture, and is read as
+    Windows-1252 (which includes Latin-1), unless that puts capitals and symbols into the middle of
+    words and MacRoman does not.
 
     Parameters
     ----------
     start
-        The first bytes, 64K or all there are.
+        The first 64K bytes, or all if there are fewer.
     chunks
         The whole file; read only as far as needed.
     """
     for mark, name in _MARKS:
         if start.startswith(mark):
-            # Exports that were put together from several files are damaged in places.
+            # Exports that were concatenated from several files are damaged only in places.
             errors = "mechtag-cp1252" if name == "utf-8" else "replace"
             bad = _first_bad_line(chunks) if name == "utf-8" else None
             note = f"not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
             return Encoding(name, errors, len(mark), note)
     if name := _utf16(start):
-        return Encoding(name, "replace", 0, f"no byte order mark; read as {name.upper()}, for every other byte is NUL")
+        return Encoding(name, "replace", 0, f"no byte order mark; read as {name.upper()}: every other byte is NUL")
     bad = _first_bad_line(chunks)
     return _eight_bit(*bad) if bad else Encoding("utf-8")
 
 
-_AS_CP1252 = "the bytes that are not were read as Windows-1252"
+_AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Name of the form of UTF-16 without a mark, or ``""``; tags, commas and line ends give the NULs."""
+    """Return the UTF-16 variant of text without a byte order mark, or ``""``, judged by its NULs."""
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
@@ -93,7 +93,7 @@ def _utf16(start: bytes) -> str:
 
 
 def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Line of the first byte that is not UTF-8, and the bytes around it, a chunk after it among them."""
+    """Return the line of the first byte that is not UTF-8, and the bytes around it, including the next chunk."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     pending = b""
@@ -142,14 +142,14 @@ _WEB_PAGE = re.compile(
     r"[\s\ufeff]*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
 _HEAD = 65536
-# Small enough to stay in the processor's cache, and below what makes Python ask the system for memory.
+# Small enough to stay in the processor's cache, and for Python to allocate without asking the system.
 _CHUNK = 1 << 16
-#: Bytes of a file that must be in memory as a whole, and of a line in one that is read by lines.
+#: Maximum size in bytes of a file that must be in memory as a whole, and of a line in any other file.
 LARGEST_WHOLE = 1 << 30
 
 
 class Watched(io.RawIOBase):
-    """A stream that tells how much was read of it, and whose faults are errors for the user."""
+    """A stream that reports how much of it was read, and raises its faults as `MechtagError`."""
 
     def __init__(
         self, stream: Any, guard: Callable[[], AbstractContextManager[None]], on_read: Callable[[int], None]
@@ -157,25 +157,25 @@ class Watched(io.RawIOBase):
         self._stream, self._guard, self._on_read = stream, guard, on_read
 
     def readable(self) -> bool:
-        """Whether it can be read: always."""
+        """Return whether the stream can be read: always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the stream goes."""
+        """Read up to the size of the buffer into it; return the number of bytes."""
         with self._guard():
             count: int = self._stream.readinto(buffer)
         self._on_read(count)
         return count
 
     def close(self) -> None:
-        """Close the stream too."""
+        """Close this stream and the wrapped one."""
         self._stream.close()
         super().close()
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn the errors of reading ``path`` into ones that users can act on."""
+    """Turn errors of reading ``path`` into `MechtagError`."""
     try:
         yield
     except OSError as error:
@@ -183,7 +183,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """What one pass over a file tells: its encoding, its bytes unpacked, and how many NULs are no text."""
+    """Findings of one pass over a file: its encoding, unpacked size in bytes, and number of stray NULs."""
 
     encoding: Encoding
     size: int
@@ -192,20 +192,20 @@ class Survey(NamedTuple):
 
 @dataclass
 class Source:
-    """A file to read, or one in an archive.
+    """A file to read, or a file in an archive.
 
     Attributes
     ----------
     path
-        Where it is; that of an archive has the name of the member after it.
+        Path of the file; in an archive, the path of the archive followed by the member's name.
     notes
-        What was odd about the file as a whole; complete when it was read to its end.
+        Irregularities of the whole file; complete once it was read to its end.
     opener
-        Opens it, if it is no file of its own.
+        Opens the file, if it is in an archive.
     packed
-        Bytes that it takes in an archive; ``None`` for a file.
+        Compressed size in an archive, in bytes; ``None`` for a separate file.
     on_read
-        Called as its text is read, with the number of bytes on the disk that this was.
+        Called as the text is read, with the number of bytes on disk that were read.
     """
 
     path: Path
@@ -215,7 +215,7 @@ class Source:
     on_read: Callable[[int], None] = lambda _: None
 
     def open(self) -> BinaryIO:
-        """Open it anew, at its first byte."""
+        """Open the file at its first byte."""
         with readable(self.path):
             return self.opener() if self.opener else self.path.open("rb", buffering=0)
 
@@ -229,17 +229,17 @@ class Source:
 
     @cached_property
     def start(self) -> bytes:
-        """The first 64K bytes, enough to recognise a binary format."""
+        """Return the first 64K bytes, enough to recognise a binary format."""
         return next(self._chunks(_HEAD), b"")
 
     @cached_property
     def data(self) -> bytes:
-        """The file's bytes, for formats that cannot be read by lines.
+        """Return the file's bytes, for formats that cannot be read by lines.
 
         Raises
         ------
         MechtagError
-            It cannot be read, or has more than `LARGEST_WHOLE` bytes.
+            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -251,13 +251,13 @@ class Source:
     def _refuse_large(self, size: int) -> None:
         if size > LARGEST_WHOLE:
             raise MechtagError(
-                f"{self.path}: larger than {LARGEST_WHOLE >> 20} MB, which is the most that is read of a format "
-                "that cannot be read by lines; export the results in parts"
+                f"{self.path}: larger than {LARGEST_WHOLE >> 20} MB, the limit for a format that cannot be read "
+                "by lines; export the results in parts"
             )
 
     @cached_property
     def survey(self) -> Survey:
-        """What the whole file looks like; what is odd about that is noted.
+        """Examine the whole file, and note its irregularities.
 
         Raises
         ------
@@ -271,10 +271,10 @@ class Source:
             nonlocal size, nuls, run, blank
             for chunk in self._chunks():
                 size, blank = size + len(chunk), blank and chunk.isspace()
-                nuls += chunk.count(0) if 0 in chunk else 0  # to look for the first is faster
+                nuls += chunk.count(0) if 0 in chunk else 0  # Searching for the first one is faster.
                 run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
                 if run > LARGEST_WHOLE:
-                    raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB; no export has such")
+                    raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB, so not an export")
                 yield chunk
 
         chunks = surveyed()
@@ -288,7 +288,7 @@ class Source:
         if encoding.note:
             self.notes.append(encoding.note)
         if nuls:
-            self.notes.append(f"{nuls} NUL bytes, which no text has, were left out; the file may be damaged")
+            self.notes.append(f"{nuls} NUL bytes were ignored, because text has none; the file may be damaged")
         return Survey(encoding, size, nuls)
 
     def _refuse_foreign(self, encoding: Encoding) -> None:
@@ -300,12 +300,12 @@ class Source:
             )
         if _WEB_PAGE.match(head):
             raise MechtagError(
-                f"{self.path}: a web page (HTML), not an export, even if records show in it; it may be a page to log "
-                "in. Use the database's export or download button, or save the page as text"
+                f"{self.path}: a web page (HTML), not an export, even if it shows records; it may be a login page. "
+                "Use the database's export or download button, or save the page as text"
             )
 
     def _decoded(self) -> Iterator[str]:
-        """Give the text in pieces, with line ends as in `text`."""
+        """Yield the text in pieces, with line ends as in `text`."""
         encoding, size, nuls = self.survey
         share = 1 if self.packed is None else self.packed / size
         decoder = io.IncrementalNewlineDecoder(
@@ -319,7 +319,7 @@ class Source:
             mark = 0
 
     def lines(self) -> Iterator[str]:
-        r"""Lines, each with ``\n`` at its end except perhaps the last; only some are in memory at a time.
+        r"""Yield lines ending in ``\n``, except perhaps the last; only some are in memory at a time.
 
         Raises
         ------
@@ -340,7 +340,7 @@ class Source:
 
     @cached_property
     def text(self) -> str:
-        r"""The file as text with ``\n`` line ends, for formats that cannot be read by lines.
+        r"""Return the file as text with ``\n`` line ends, for formats that cannot be read by lines.
 
         Raises
         ------
@@ -352,7 +352,7 @@ class Source:
 
     @cached_property
     def head(self) -> str:
-        """The first 64K bytes as text, enough to recognise a format; raises as `survey`."""
+        """Return the first 64K bytes as text, enough to recognise a format; raises as `survey`."""
         encoding = self.survey.encoding
         decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
         head = decoder.decode(self.start[encoding.mark :])

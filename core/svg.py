@@ -1,4 +1,4 @@
-"""Parts that every SVG drawing of mechtag is made of: elements, a caption for screen readers, measured text."""
+"""Shared parts of SVG drawings: elements, a caption for screen readers, text measurement."""
 
 from __future__ import annotations
 

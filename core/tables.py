@@ -1,7 +1,7 @@
-"""Tables that people edit: CSV and XLSX as spreadsheets save them, and what people write into their cells.
+"""Read tables that people edit: CSV and XLSX as saved by spreadsheets, and the values of their cells.
 
 Excel saves CSV with commas or semicolons, in UTF-8 or Windows-1252, "Unicode text" with tabs in UTF-16, and empty
-rows at the end. All of these are read alike, and every message names the file, the row and the column.
+rows at the end. All of these are read in the same way, and every message names the file, the row and the column.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from mechtag.core.source import Source
 
 Value = Literal[0, 1] | None
 
-#: Endings of the names of tables.
+#: File name extensions of tables.
 SUFFIXES = frozenset((".csv", ".tsv", ".txt", ".xlsx"))
-# Case does not matter. 1.0 and 1,0 are what spreadsheets and pandas make of a 1; WAHR and VRAI are TRUE in
-# German and French Excel.
+# Case does not matter. Spreadsheets and pandas turn 1 into 1.0 or 1,0; WAHR and VRAI are TRUE in German and
+# French Excel.
 YES = frozenset(
     (
         *("1", "1.0", "1,0", "x", "✓", "✔", "✔️", "☑", "✅", "●", "•", "+"),
@@ -48,12 +48,12 @@ _SHOWN = 100
 
 
 def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
-    """Value of a cell: 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
+    """Return 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
 
     Parameters
     ----------
     words
-        Further words that are allowed, in small letters.
+        Additional words that are allowed, in lower case.
 
     Raises
     ------
@@ -71,12 +71,12 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
 
 
 def read_number(cell: str) -> float:
-    """Value of a cell with a number, with a decimal point or a decimal comma.
+    """Return the number in a cell, with a decimal point or decimal comma.
 
     Raises
     ------
     ValueError
-        The cell holds anything else; separators of thousands are not understood, because 1,234 may be either.
+        If the cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
@@ -92,7 +92,7 @@ class TableRow:
     Attributes
     ----------
     number
-        Of its first line in a text file, or of the row in a sheet, from 1.
+        Number of its first line in a text file, or of the row in a sheet, from 1.
     place
         The file and that number, for messages.
     cells
@@ -104,7 +104,7 @@ class TableRow:
     cells: Mapping[str, str]
 
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
-        """Read a cell as 1, 0 or ``None`` for not judged, which an empty cell is; see `read_tick`.
+        """Read a cell as 1, 0 or ``None`` (not judged or empty); see `read_tick`.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class TableRow:
         return None if found == "unticked" else found
 
     def number_in(self, column: str) -> float | None:
-        """Read a cell as a number; ``None`` for an empty cell, and where there is no such column.
+        """Read a cell as a number; ``None`` if the cell is empty or the column is missing.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Table:
 
 
 def is_table(path: StrPath) -> bool:
-    """Whether a file goes by the name of a table."""
+    """Return whether a file has the name of a table."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
@@ -165,7 +165,7 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     expected
         What the file should be, for messages.
     needed
-        Columns that every row of a text file must reach; by default all. Excel leaves out delimiters at
+        Columns that every row of a text file must include; by default all. Excel omits delimiters at
         the end of rows whose last cells are empty.
 
     Raises
@@ -220,7 +220,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     if len(filled) != 1:
         found = f" ({', '.join(filled)})" if filled else ""
         raise MechtagError(
-            f"{source.path}: {len(filled)} sheets of the workbook hold a table{found}; keep one, or hide the others; "
+            f"{source.path}: {len(filled)} sheets of the workbook contain a table{found}; keep one, or hide the "
+            f"others; "
             f"expected {expected}"
         )
     (_, names), *rows = sheets[filled[0]]

@@ -1,6 +1,6 @@
-"""Excel workbooks, with openpyxl: values as last computed, never formulas or links.
+"""Read Excel workbooks with openpyxl: values as last computed, never formulas or links.
 
-A workbook is a zip: it is refused where it would grow beyond what an export can be.
+A workbook is a zip archive; it is refused if it would unpack to more than any export.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
 )
-# How Excel writes control characters; with line ends of Windows, '_x000D_' stands at the end of each line.
+# Escapes of control characters by Excel; with Windows line ends, each line ends in '_x000D_'.
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
 
 
 def recognise(source: Source) -> bool:
-    """Whether the file is a zip that holds a workbook."""
+    """Return whether the file is a zip archive that contains a workbook."""
     if not source.start.startswith(b"PK\x03\x04"):
         return False
     try:
@@ -56,9 +56,9 @@ def _refuse_bombs(source: Source) -> None:
 
 @contextmanager
 def _told(source: Source) -> Iterator[None]:
-    """Tell what openpyxl makes of a damaged workbook; its documentation does not say what it raises."""
+    """Turn any error of openpyxl into `MechtagError`; its documentation does not say which errors it raises."""
     try:
-        # It also warns of styles and validations, which are nothing to a reader of records.
+        # It also warns about styles and validations, which do not matter here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -70,7 +70,7 @@ def _told(source: Source) -> Iterator[None]:
 
 
 def open_sheets(source: Source) -> dict[str, Any]:
-    """Open the visible sheets of a workbook, by their names; a hidden one is noted.
+    """Open the visible sheets of a workbook, by name; note hidden sheets.
 
     Raises
     ------
@@ -84,16 +84,16 @@ def open_sheets(source: Source) -> dict[str, Any]:
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
         sheets = {sheet.title: sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"}
         for sheet in sheets.values():
-            # Some programs write a size that is too small, and rows beyond it would be lost.
+            # Some programs write a sheet size that is too small; rows beyond it would be lost.
             sheet.reset_dimensions()
     for hidden in workbook.worksheets:
         if hidden.title not in sheets:
-            source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to have it read")
+            source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to include it")
     return sheets
 
 
 def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
-    """Rows of a sheet as text, without the empty cells at the end: sheets claim columns that nobody filled."""
+    """Yield the rows of a sheet as text, without trailing empty cells: sheets may declare columns that are empty."""
     with _told(source):
         lines = iter(sheet.iter_rows(values_only=True))
     for _ in range(_ROWS):

@@ -381,7 +381,7 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
         irrelevant record has a label; a sentence has a label that its record lacks, or is not coded
         although other sentences of the record are.
     """
-    what = "coded records, one JSON object a line"
+    what = "coded records, one JSON object per line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()
     for file in files_of(path, what):
         for number, line in json_lines(file, _CodedLine, what):
@@ -400,7 +400,7 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
     Parameters and errors are those of `read_coded`.
     """
-    what = "codes, one JSON object a line"
+    what = "codes, one JSON object per line"
     rows, seen = [], dict[str, tuple[Path, int]]()
     for file in files_of(path, what):
         for number, line in json_lines(file, _CodesLine, what):
@@ -413,7 +413,7 @@ def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
     """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()
-    for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object a line"):
+    for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object per line"):
         refuse_doubled(seen, line.id, path, number)
         labels = _ordered(line.mechanisms, label_keys, f"{path}: line {number}")
         exemplars.append(Exemplar(id=line.id, text=line.text.strip(), labels=labels))

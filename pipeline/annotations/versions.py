@@ -97,7 +97,7 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     codings = path / CODINGS
     if not codings.is_file():
         raise MechtagError(f"{codings}: no such file; restore it, for example with 'dvc checkout'")
-    rows = json_lines(codings, Coding, "codings, one JSON object a line") if codings.stat().st_size else ()
+    rows = json_lines(codings, Coding, "codings, one JSON object per line") if codings.stat().st_size else ()
     found = Additions(tuple(row for _, row in rows), tuple(read_records(path / RECORDS)), definitions)
     if found.digest != name.split("-")[1]:
         raise MechtagError(

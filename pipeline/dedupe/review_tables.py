@@ -1,8 +1,8 @@
-"""What the rules found about duplicates, for a person to read and to overrule.
+"""Tables of the duplicates that the rules found, for a person to check and overrule.
 
-``groups.csv`` lists the records that were taken for one paper, ``uncertain.csv`` pairs that
-were left apart. In both, a person can write ``same`` or ``different`` in the column
-``decision`` and hand the file back.
+``groups.csv`` lists the records that were merged into one paper, ``uncertain.csv`` the pairs that were not
+merged. In both, a person can write ``same`` or ``different`` in the column ``decision`` and pass the file
+to the next run.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SHOWN = (
     *("volume", "issue", "pages", "doi", "pmid", "type", "abstract"),
 )
 UNCERTAIN = ("pair", "decision", "confidence", "reason", *(f"{name}_{side}" for name in _SHOWN for side in (1, 2)))
-# As much of an abstract as two are told apart by.
+# Number of characters of an abstract shown, enough to distinguish two papers.
 _ABSTRACT = 500
-# What names the records of a row; Excel leaves out empty cells at the end of one.
+# Columns that identify the records of a row; Excel omits empty cells at the end of a row.
 _NEEDED = ("group", "title", "title_1", "title_2")
 _DECISIONS = {"same": True, "different": False}
 
@@ -41,7 +41,7 @@ def _cell(record: Record, name: str) -> object:
 
 
 def write_groups(path: str | Path, deduped: Deduped) -> None:
-    """Write one row a member of each group (CSV), the least certain groups first.
+    """Write one row per group member (CSV), the least certain groups first.
 
     The kept record comes first in its group. ``gave`` names the fields that were taken from
     a record because the kept one lacked them.
@@ -60,7 +60,7 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
 
 
 def write_uncertain(path: str | Path, deduped: Deduped) -> None:
-    """Write one row a pair (CSV), both records side by side, the most likely pairs first."""
+    """Write one row per pair (CSV), both records side by side, the most likely pairs first."""
     rows = (
         (
             *(number, "", pair.confidence, pair.reason),
@@ -112,8 +112,8 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
             kept[group] = _reference(row)
             if same is not None:
                 raise MechtagError(
-                    f"{row.place}: the decision stands beside the kept record; write it beside the record "
-                    "that is, or is not, of the same paper"
+                    f"{row.place}: the decision is in the row of the kept record; write it in the row of the record "
+                    f"that is, or is not, of the same paper"
                 )
         elif group in kept:
             members[group].append((_reference(row), same, row.place))
@@ -136,8 +136,9 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     Raises
     ------
     MechtagError
-        A file is missing or has other columns, or a decision is neither ``same`` nor
-        ``different``, or stands beside a kept record.
+        A file is missing or has other columns, or a decision is neither ``same`` nor ``different``, or is in
+        the row of a
+        kept record.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

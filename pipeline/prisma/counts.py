@@ -190,12 +190,12 @@ class Elsewhere(Strict):
             if self.other_methods is None:
                 raise ValueError("reports_together combines two ways of searching; without other_methods, use reports")
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
-                raise ValueError("give either reports_together, or reports and other_methods.reports; not both")
+                raise ValueError("use either reports_together, or reports and other_methods.reports, not both")
         return self
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses repeated keys, of which YAML would silently keep the last."""
+    """A loader that refuses repeated keys, because YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

@@ -87,7 +87,7 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
 
 
 class _Plan(NamedTuple):
-    """Where in a row attributes stand, the column to prefer last; keywords; and whether given names come first."""
+    """Columns of each attribute, the preferred one last; of keywords; and whether given names come first."""
 
     places: list[tuple[int, str]]
     keyword_places: list[int]
@@ -135,7 +135,7 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Index of the header: the first row that is not empty, or one below it with titles and more names we know.
 
-    Search histories and headings may stand above a header.
+    Search histories and headings may precede a header.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -344,7 +344,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
     Raises
     ------
     MechtagError
-        As `read_sources`; or there are no records, or two of one paper.
+        As `read_sources`; also if there are no records, or two records of one paper.
     """
     records = read_sources([path], on_note)
     first: dict[str, Record] = {}
@@ -367,6 +367,6 @@ def lost_entries(ingested: Ingested) -> str:
         return ""
     named = "; ".join(map(str, lost[:_NAMED])) + (f"; and {len(lost) - _NAMED} more" if len(lost) > _NAMED else "")
     return (
-        f"note: {len(lost)} entries could not be read and are left out: {named}. "
+        f"note: {len(lost)} entries could not be read and are ignored: {named}. "
         "'mechtag ingest' lists them all in rejected.jsonl"
     )

@@ -14,7 +14,7 @@ _SHOWN = 1000
 
 
 class Entry(NamedTuple):
-    """One record as it stands in a file.
+    """One record as it is in a file.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Refuse an entry of more than `LONGEST_ENTRY` characters; ``start`` is its text, of which the first are kept."""
+    """Refuse an entry of more than `LONGEST_ENTRY` characters; the first ones of its text ``start`` are kept."""
     fault = (
         f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
         "export it again"
@@ -47,7 +47,7 @@ def overlong(number: int, line: int, start: str) -> Entry:
 
 @dataclass(frozen=True)
 class Format:
-    r"""How one file format is told from others, read, and mapped to the record contract.
+    r"""How one file format is recognised, read, and mapped to the record contract.
 
     Attributes
     ----------

@@ -258,7 +258,7 @@ def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, param
     status, said, message = call("rank", source, "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 0
     assert "0 of 1 records judged" in said
-    assert "2 entries could not be read and are left out: search.ris: record 2, line 4: no title" in message
+    assert "2 entries could not be read and are ignored: search.ris: record 2, line 4: no title" in message
 
 
 def test_cells_of_the_table_are_safe_in_a_spreadsheet(tmp_path: Path, params: Path) -> None:

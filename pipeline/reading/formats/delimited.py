@@ -35,7 +35,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one row a record; empty cells are left out.
+    """Read one record per row; empty cells are omitted.
 
     Raises
     ------

@@ -15,7 +15,7 @@ _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", 
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one row a record, from all visible sheets that have a column with titles; empty cells are left out.
+    """Read one record per row, from all visible sheets that have a column with titles; empty cells are omitted.
 
     Raises
     ------

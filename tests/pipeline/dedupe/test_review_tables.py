@@ -211,7 +211,7 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
         ("decision,title_1,title_2\nmaybe,a,b\n", "line 2: decision 'maybe'; write same, different or nothing"),
         ("title,year\na,2017\n", "not a file of decisions; expected .* found title, year"),
         ("", "the file is empty"),
-        ("group,decision,kept,title\n1,same,yes,a\n", "line 2: the decision stands beside the kept record"),
+        ("group,decision,kept,title\n1,same,yes,a\n", "line 2: the decision is in the row of the kept record"),
         ("group,decision,kept,title\n1,same,no,a\n", "line 2: group 1 has no kept record above"),
     ],
 )

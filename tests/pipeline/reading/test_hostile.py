@@ -228,7 +228,7 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypa
 
 def test_files_larger_than_memory_allows(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "LARGEST_WHOLE", 200_000)
-    with pytest.raises(MechtagError, match="larger than 0 MB, which is the most that is read of a format"):
+    with pytest.raises(MechtagError, match="larger than 0 MB, the limit for a format"):
         read(b"@article{a,\n title = {" + b"One two\n" * 30_000 + b"},\n year = 2001\n}\n")
     with pytest.raises(MechtagError, match="a line of more than"):
         read(b"title\n" + b"x" * 300_000)

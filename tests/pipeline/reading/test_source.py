@@ -14,7 +14,7 @@ def test_encodings(read: Reader, encoding: str, text: str) -> None:
     found = read(text.encode(encoding))
     assert found.records[0].title == "Führung – “à deux”"
     assert [note.text for note in found.notes] == (
-        ["not UTF-8 from line 2 on; the bytes that are not were read as Windows-1252"] if encoding == "cp1252" else []
+        ["not UTF-8 from line 2 on; invalid bytes were read as Windows-1252"] if encoding == "cp1252" else []
     )
 
 

@@ -225,7 +225,7 @@ def test_excel_sheets(read: Reader) -> None:
     assert rejected(found) == [(3, 3, "no title")]
     assert notes(found) == [
         "a formula gave an error in Remark; it was left out",
-        "the sheet 'old' is hidden and was not read; unhide it to have it read",
+        "the sheet 'old' is hidden and was not read; unhide it to include it",
         "the sheet 'notes' has no column with titles and was not read",
     ]
 
