@@ -14,7 +14,7 @@ from mechtag.core.arrays import Array
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
-    """Divide; return NaN without a warning where the denominator is zero or NaN."""
+    """Return the quotient; NaN, without a warning, where the denominator is zero or NaN."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     result = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=(denominator != 0) & ~np.isnan(denominator))

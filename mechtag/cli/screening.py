@@ -31,7 +31,7 @@ def rank(
         Path | None, typer.Option("--model", help="Model folder for ranking until a relevant record is known.")
     ] = None,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
     rule: Annotated[
         StoppingRule, typer.Option("--rule", help="Stopping rule; see docs/ranking.md.")
     ] = StoppingRule.sample,
@@ -73,7 +73,7 @@ def simulate(
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="How sure to be of it.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review: when `rank` would have found the relevant records, and when it would have stopped.

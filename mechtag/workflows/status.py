@@ -22,7 +22,7 @@ def describe(project: Project) -> list[str]:
         If the codebook cannot be read. Other faults are described in the lines.
     """
     codebook = project.codebook
-    where = "none; using what comes with mechtag" if project.is_shipped else project.root.resolve()
+    where = "none; using the shipped codebook and model" if project.is_shipped else project.root.resolve()
     lines = [f"Project:   {where}", f"Codebook:  {codebook.name}, {len(codebook.keys)} labels"]
     if project.is_shipped:
         model = read_config(project.model)

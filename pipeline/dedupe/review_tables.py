@@ -103,7 +103,7 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Decisions on members and their kept record; who takes one out of a group leaves the others in it."""
+    """Return decisions on members and their kept record; removing one from a group leaves the others in it."""
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
     for row in rows:
@@ -127,18 +127,17 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
-    """Read what people wrote in ``groups.csv`` or ``uncertain.csv``.
+    """Read the decisions that people wrote in ``groups.csv`` or ``uncertain.csv``.
 
-    In ``uncertain.csv`` a row without a decision says nothing. In ``groups.csv`` a decision
-    is on the record of its row and the kept record of its group; ``different`` takes the
-    record out of the group, and those without a decision stay in it.
+    In ``uncertain.csv`` a row without a decision is ignored. In ``groups.csv`` a decision is about the
+    record of its row and the kept record of its group; ``different`` removes the record from the group,
+    and records without a decision stay in it.
 
     Raises
     ------
     MechtagError
         A file is missing or has other columns, or a decision is neither ``same`` nor ``different``, or is in
-        the row of a
-        kept record.
+        the row of a kept record.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

@@ -1,4 +1,4 @@
-"""The column names of databases and screening tools, whatever file a table comes in."""
+"""Column names of databases and screening tools, for tables in any file format."""
 
 from __future__ import annotations
 
@@ -47,21 +47,21 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "primary location landing page url, full text link, embase link",
     }.items()
 }
-# Column names of Web of Science's own tables; elsewhere, 'ID' is no keyword.
+# Column names of Web of Science's own tables; elsewhere, 'ID' does not contain keywords.
 TAGS = {
     **{"TI": "title", "AB": "abstract", "AF": "authors", "AU": "authors", "PY": "year", "SO": "journal"},
     **{"VL": "volume", "IS": "issue", "BP": "start", "AR": "start", "EP": "end", "DI": "doi", "PM": "pmid"},
     **{"DE": "keywords", "ID": "keywords", "DT": "type", "LA": "language"},
 }
 _ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() for rank, name in enumerate(names)}
-# Excel is kept from changing a value by writing it as a formula: ="1234-5678".
+# Some programs write a value as a formula, so that Excel does not change it: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
 _AND = re.compile(r"(?<!\s)\s+and\s+")
 _INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
 _INITIALS_AND_NAME = re.compile(r"(?:[A-Z]\.?[ -]?){1,4} \S.+")
 _NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")
-# Embase packs all of it in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
+# Embase writes all of this in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
 _EMBASE_SOURCE = re.compile(
     r"(?P<journal>.+?) \((?P<year>\d{4})\) (?P<volume>\w+)(?::(?P<issue>[^ ()]+))?(?: \((?P<pages>[^()]+)\))?"
 )
@@ -80,7 +80,7 @@ _GROUP = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Attribute that a column holds, and its rank among the columns for it."""
+    """Return the attribute in a column, and the column's rank among those for this attribute."""
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     return _ATTRIBUTES.get(_folded(column))
@@ -96,12 +96,12 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Look the columns of a row up once, for rows with the same cells filled come again and again."""
+    """Return the plan for a row's columns; cached, because the same cells are filled in many rows."""
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
     places = [(index, known[columns[index]][0]) for _, index in ranked]
-    # Where columns compete, the last to be looked at wins.
+    # If several columns contain an attribute, the one processed last wins.
     single = [place for place in reversed(places) if place[1] != "keywords"]
     return _Plan(single, [index for index, attribute in places if attribute == "keywords"], given_first)
 
@@ -111,19 +111,19 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Find the columns we know: the attribute that each holds, and its rank among the columns for it."""
+    """Return the known columns: the attribute in each, and its rank among the columns for this attribute."""
     columns = list(columns)
     tagged = "TI" in columns
     return {column: known for column in columns if (known := _attribute(column, tagged))}
 
 
 def require_titles(source: Source, names: Sequence[str]) -> None:
-    """Refuse a table in which no column holds titles.
+    """Refuse a table without a column of titles.
 
     Raises
     ------
     MechtagError
-        With the columns that were found.
+        If there is none; the message lists the columns that were found.
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(
@@ -133,7 +133,7 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
-    """Index of the header: the first row that is not empty, or one below it with titles and more names we know.
+    """Return the index of the header: the first non-empty row, or one below it with titles and more known names.
 
     Search histories and headings may precede a header.
     """
@@ -151,7 +151,7 @@ def _cell(text: str) -> str:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
+    """Map columns to attributes of a record; of several columns for an attribute, the first in `COLUMNS` wins."""
     places, keyword_places, given_first = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}
     keywords = [word for index in keyword_places for word in _split_keywords(_cell(fields[index][1]))]
@@ -171,7 +171,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _listed(cell: str) -> list[str] | None:
-    """Items of a Python list, as pandas writes one to CSV."""
+    """Return the items of a Python list, as pandas writes it to CSV."""
     if not (cell.startswith("[") and cell.endswith("]") and len(cell) < _LONGEST_LIST):
         return None
     try:
@@ -188,7 +188,7 @@ def _split_keywords(cell: str) -> list[str]:
 
 
 def split_authors(cell: str) -> list[str]:
-    """Names in a cell, however they are separated.
+    """Return the names in a cell, with any separator.
 
     ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names, ``Smith, Jane`` is one.
     """
@@ -220,6 +220,6 @@ def family_first(name: str) -> str:
     if len(words) < 2 or "," in name or _GROUP.search(name):
         return name
     start = next((index for index, word in enumerate(words[1:-1], start=1) if word.islower()), len(words) - 1)
-    # Lens writes 'null' where it knows no given name.
+    # Lens writes 'null' for an unknown given name.
     given = [word for word in words[:start] if word != "null"]
     return ", ".join(filter(None, (" ".join(words[start:]), " ".join(given), *suffix)))

@@ -353,7 +353,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
         if other is not record:
             raise MechtagError(
                 f"{path}: record {record.source_index} is the same paper as record {other.source_index} "
-                f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and give what they write"
+                f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and use their output"
             )
     if not records:
         raise MechtagError(f"{path}: no records in it")

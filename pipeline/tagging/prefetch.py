@@ -28,7 +28,7 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
     Parameters
     ----------
     what
-        What the process does, in the third person ("cuts sentences"), for messages.
+        What the process does, in the third person ("splits sentences"), for messages.
     prepare, *arguments
         A module-level function and its arguments; called first in the new process, to load what it needs.
 

@@ -15,12 +15,12 @@ _LONGEST_HEADING = 100
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
-    """Last line, column names and delimiter of the header: that with most names we know, then most columns."""
+    """Return last line, column names and delimiter of the header: the row with most known names, then most columns."""
     return find_dialect(source, find_header, lambda names: len(attributes(names)))
 
 
 def recognise(source: Source) -> bool:
-    """Whether a line names a column we know, or the first heads a table of short names."""
+    """Return whether a line has a known column name, or the first line is a header of short names."""
     _, names, delimiter = header(source)
     if attributes(names):
         return True
@@ -40,14 +40,14 @@ def read(source: Source) -> Iterator[Entry]:
     Raises
     ------
     MechtagError
-        No column holds titles.
+        If there is no column of titles.
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
     width = len(names)
     number = 0
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width):
-        # The header comes again where files were put together, often with a byte order mark.
+        # Concatenated files repeat the header, often with a byte order mark.
         if row[1:] == names[1:] and row[0].lstrip("\ufeff") == names[0]:
             continue
         number += 1
