@@ -226,7 +226,7 @@ def test_the_story(here: Path) -> None:
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
     assert [row["event"].split()[1] for row in read_history(ADDED)] == ["promoted", "back"]
     status, _, message = call("retrain", "--rollback")
-    assert (status, "no former model to roll back to" in message) == (1, True)
+    assert (status, "no earlier model to roll back to" in message) == (1, True)
     assert version in done("retrain", "--history")
 
 
