@@ -317,6 +317,6 @@ def test_what_may_go_wrong(here: Path) -> None:
     stale = rows_of(Path("reports/retrain") / version / "stale.csv")
     assert {row["label"] for row in stale} == {"watering"}
     assert len(stale) == 24 + 2 * 20
-    assert f"{len(stale)} codes were assigned under other definitions" in told
+    assert f"{len(stale)} codes were assigned under earlier definitions" in told
     compared = json.loads((Path("reports/retrain") / version / "comparison.json").read_text(encoding="utf-8"))
     assert (compared["codebook changed"], compared["papers that are new"]) == (True, 0)

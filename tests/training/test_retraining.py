@@ -208,8 +208,8 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
         (["--rollback", "--onto", "none"], "cannot be combined with"),
         (["--history", "--on", "a.ris"], "cannot be combined with"),
         (["--rollback", "--leave-out-leaks"], "cannot be combined with"),
-        (["--model", "."], "folder will be replaced"),
-        (["--model", ".."], "folder will be replaced"),
+        (["--model", "."], "retraining replaces this folder"),
+        (["--model", ".."], "retraining replaces this folder"),
     ],
 )
 def test_what_would_be_ignored_or_go_wrong_is_refused(words: list[str], told: str) -> None:
