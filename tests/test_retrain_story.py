@@ -226,7 +226,7 @@ def test_the_story(here: Path) -> None:
     assert len({row.record_id for row in read_predictions("data/work/train/documents.parquet")}) == 24
     assert [row["event"].split()[1] for row in read_history(ADDED)] == ["promoted", "back"]
     status, _, message = call("retrain", "--rollback")
-    assert (status, "no former model to roll back to" in message) == (1, True)
+    assert (status, "no earlier model to roll back to" in message) == (1, True)
     assert version in done("retrain", "--history")
 
 
@@ -317,6 +317,6 @@ def test_what_may_go_wrong(here: Path) -> None:
     stale = rows_of(Path("reports/retrain") / version / "stale.csv")
     assert {row["label"] for row in stale} == {"watering"}
     assert len(stale) == 24 + 2 * 20
-    assert f"{len(stale)} codes were assigned under other definitions" in told
+    assert f"{len(stale)} codes were assigned under earlier definitions" in told
     compared = json.loads((Path("reports/retrain") / version / "comparison.json").read_text(encoding="utf-8"))
     assert (compared["codebook changed"], compared["papers that are new"]) == (True, 0)

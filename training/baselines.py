@@ -1,7 +1,7 @@
 """Naive baselines that a model must beat, and the leave-one-paper-out protocol.
 
-Both need training, so they run here and write prediction files, which `evaluation` scores
-with the same code as those of the model.
+The baselines and the protocol need training, so they run here and write prediction files. `evaluation`
+scores these files with the same code as the predictions of the model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """Shared data of all baselines: the coded documents, then the gold papers, in one corpus."""
+    """Data that all baselines share; the corpus contains the coded documents, followed by the gold papers."""
 
     settings: Settings
     codebook: Codebook
@@ -57,7 +57,7 @@ class Bench:
 
     @property
     def documents(self) -> list[CodedDocument]:
-        """Return the coded documents, then the gold papers: the rows of the corpus."""
+        """Return the documents in the order of the corpus: the coded documents, then the gold papers."""
         return [*self.coded, *self.gold]
 
     @property
@@ -67,7 +67,7 @@ class Bench:
 
     @property
     def fold(self) -> NDArray[np.int64]:
-        """Return the fold of each coded document, as in training."""
+        """Return the fold of each coded document; training uses the same folds."""
         corpus, coded = self.corpus, slice(self.n_coded)
         added = sum(document.added for document in self.coded)
         folds, seed = self.settings.train.folds, self.settings.seed
@@ -83,12 +83,12 @@ def prepare(
     sentences: Sequence[Sentence],
     work: Path | None = None,
 ) -> Bench:
-    """Read annotations and gold codes, and encode all texts once.
+    """Read the annotations and the gold codes, and encode all their texts once.
 
     Parameters
     ----------
     records, sentences
-        Records and sentences of the gold papers; records without a row in the gold table are ignored.
+        Records and sentences of the gold papers. Records without a row in the gold table are ignored.
     work
         Folder for checkpoints; see `trainers.make_trainer`.
 
@@ -105,8 +105,9 @@ def prepare(
     leaked = [document.record_id for document in gold if document.record_id in known]
     if leaked:
         raise MechtagError(
-            f"{settings.train.records}: {', '.join(leaked)} is also in the gold standard {settings.evaluate.gold}; "
-            "papers used to measure accuracy must not be used for training: remove it from one of the two"
+            f"{settings.train.records}: these papers are also in the gold standard "
+            f"{settings.evaluate.gold}: {', '.join(leaked)}. Papers used to measure accuracy must "
+            "not be used for training; remove them from one of the two files"
         )
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
@@ -116,7 +117,7 @@ def prepare(
 
 
 def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
-    """Return the gold papers with their codes as documents; their sentences are not coded."""
+    """Return the gold papers as documents with codes for the whole paper, but not for its sentences."""
     truth = gold.truth(label_keys)
     found = []
     for row, (record, (document, _)) in enumerate(
@@ -130,10 +131,10 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 
 
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
-    """Predict each gold paper by a model trained on the coded records and all other gold papers.
+    """Predict each gold paper with a model trained on the coded records and all other gold papers.
 
-    Gold papers are coded as a whole and are trained on as such. Probability curves and thresholds are fitted on
-    the coded records alone, so no gold paper influences them.
+    Gold papers are coded as a whole, so the model is trained on them as whole papers. Probability
+    curves and thresholds are fitted on the coded records alone, so no gold paper influences them.
     """
     corpus, settings = bench.corpus, bench.settings
     coded = np.arange(corpus.n_documents) < bench.n_coded
@@ -170,25 +171,25 @@ def prevalence(bench: Bench) -> list[Prediction]:
 
 
 def text_length(bench: Bench) -> list[Prediction]:
-    """Score a paper by its number of words, whatever the label."""
+    """Score each paper by its number of words; the score is the same for all labels."""
     words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
     return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Score a paper by the mean cosine of its units with one query, whatever the label."""
+    """Score each paper by the mean cosine of its units with a query; the score is the same for all labels."""
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Score a paper by the mean cosine of its units with the label's definition."""
+    """Score each paper for each label by the mean cosine of its units with the label's definition."""
     scores = _means(bench, bench.corpus.likenesses[:, :, 0] / LIKENESS_SCALE)
     return _calibrated(bench, scores, "definition_cosine")
 
 
 def tfidf(bench: Bench) -> list[Prediction]:
-    """Train on the same sentences as the model, but with words instead of vectors as features."""
+    """Predict with a classifier trained on the same sentences as the model, but on words instead of vectors."""
     corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds
     # The gold papers are an additional fold, which is never trained on.
@@ -211,7 +212,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
-    """Train each label on the words and codes of all other gold papers only."""
+    """Predict each gold paper with classifiers trained only on the words and codes of the other gold papers."""
     texts = [" ".join(coded.document.units) for coded in bench.gold]
     targets = bench.corpus.document_targets[bench.n_coded :, 1:]
     chances = np.full(targets.shape, HALF)
@@ -230,7 +231,7 @@ def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
 
 
 def relevance_svm(bench: Bench) -> list[Prediction]:
-    """Predict relevance of the coded records out of fold, by a linear SVM on TF-IDF."""
+    """Predict the relevance of the coded records out of fold, with a linear SVM on TF-IDF features."""
     texts = [" ".join(coded.document.units) for coded in bench.coded]
     relevant = bench.corpus.document_targets[: bench.n_coded, 0]
     fold = bench.fold
@@ -259,7 +260,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Average the scores of each document's units, title included."""
+    """Return the mean score of the units of each document, including its title."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -269,12 +270,12 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Fit curve and threshold of each label on the relevant coded papers, and apply them to the gold papers.
+    """Fit a curve and threshold per label on the relevant coded papers, and apply them to the gold papers.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, n_labels)
-        Coded documents first.
+        Scores of the coded documents, followed by those of the gold papers.
     """
     targets, relevant = _relevant_targets(bench)
     chances = np.zeros((len(bench.gold), scores.shape[1]))
@@ -317,8 +318,8 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
     Returns
     -------
     dict
-        Predictions by the name used in the metrics file. The cosine with the query is omitted if the
-        settings have no query, and the baseline of relevance if all records are relevant.
+        Predictions by the name of the baseline in the metrics file. The query cosine is omitted if the settings
+        name no query, and the SVM for relevance is omitted if all coded records are relevant.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

@@ -1,4 +1,4 @@
-"""Probability curves and thresholds, fitted on out-of-fold scores."""
+"""Fit probability curves and decision thresholds to out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mechtag.core.settings import TrainSettings
 from mechtag.models.scoring import Calibration, probabilities
 
 # Certainty that the precision of decisions reaches its target. On the coded records with a target of 0.8,
-# using the plain share reached 0.74 on new papers, and this bound reaches 0.80.
+# choosing bounds by the observed precision reached 0.74 on new papers; choosing by this limit reaches 0.80.
 CERTAINTY = 0.9
-# Lowest number of hard records at which a set is judged on its own.
+# Minimum number of hard records for a set to be judged separately.
 MIN_HARD = 20
 
 
@@ -25,29 +25,30 @@ def fit_calibration(
     hard: Mask | None = None,
     source: NDArray[np.int64] | None = None,
 ) -> Calibration:
-    """Fit probability curves and thresholds.
+    """Fit probability curves and decision thresholds to out-of-fold scores and human codes.
 
-    The threshold of relevance keeps ``relevance_recall`` of the relevant records, or all if no record is irrelevant.
-    That of a label has the highest F1 over all judged records, where irrelevant records count as negative.
+    The threshold for relevance keeps the proportion ``relevance_recall`` of the relevant records, or all of them if
+    no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where irrelevant
+    records count as negative.
     Labels with too few positives or negatives share one curve and one threshold, fitted on all labels together.
 
-    The bounds of the band that needs review follow from `refer_band`:
+    `refer_band` sets the bounds between which a record needs review:
 
-    - Relevance must reach its precision on hard records, in each set that has enough of them, because easy records
-      would make any yes look right. The bound of its no is low enough that, with certainty ``CERTAINTY``, at most
-      ``relevance_loss`` of the relevant records are lost; see `safe_no`.
-    - Labels share one band, because a probability means the same for each and a single label has too few cases.
-      Their yes is judged on relevant and hard records, their no on relevant records only, because a no is almost
-      always right on records that rarely carry the label.
+    - For relevance, "yes" must reach its target precision on the hard records of each set that has enough of them,
+      because on easy records any "yes" would look right. The bound for "no" is low enough that, with certainty
+      ``CERTAINTY``, at most the proportion ``relevance_loss`` of the relevant records is lost; see `safe_no`.
+    - All labels share one band, because a probability means the same for each label and a single label has too few
+      cases. For labels, "yes" is judged on relevant and hard records, but "no" on relevant records only: irrelevant
+      records rarely carry a label, so "no" is almost always right for them.
 
     Parameters
     ----------
     scores, targets : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores, and targets; NaN for not judged.
+        Out-of-fold scores and human codes (1 or 0). A code is NaN if it was not judged.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether a record is irrelevant and known to be hard; none by default.
+        Whether each record is irrelevant but easily mistaken for a relevant one; by default, none is.
     source : ndarray of int, shape (n_documents,), optional
-        Set of each record; one set by default.
+        Number of the set that each record belongs to; by default, all belong to the same set.
     """
     n_columns = targets.shape[1]
     slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
@@ -62,7 +63,7 @@ def fit_calibration(
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)
     known = ~np.isnan(coded)
-    # If all records are relevant, none is below the threshold.
+    # If all records are relevant, no record may be below the threshold.
     recall = settings.relevance_recall
     threshold[0] = 0.0 if relevant.all() else recall_threshold(chances[:, 0], coded[:, 0], recall)
     threshold[1:] = f1_threshold(chances[:, 1:][known[:, 1:]], coded[:, 1:][known[:, 1:]])
@@ -86,7 +87,7 @@ def fit_calibration(
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return masks of the records on which decisions are judged: relevant and hard records by set, or all records."""
+    """Return one mask per set, of the relevant and hard records to judge decisions on, or one mask of all records."""
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
         return [everything]
@@ -96,17 +97,18 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the band of probability outside which decisions reach a precision.
+    """Return the bounds of the probabilities that need review; decisions outside them reach the target precision.
 
     A bound is accepted if the lower confidence limit of the precision (Clopper and Pearson 1934,
-    one-sided, certainty ``CERTAINTY``) reaches ``precision``. The plain share would be too
+    one-sided, certainty ``CERTAINTY``) reaches ``precision``. The observed precision would be too
     optimistic, because the bound is chosen by it.
 
     Returns
     -------
     low, high : float
-        Decide no below ``low`` and yes from ``high`` up; the narrowest such band on either side.
-        If no bound qualifies, 0 or infinity: nothing is decided on that side.
+        The decision is "no" below ``low`` and "yes" from ``high`` up. Each bound is chosen so that as few records
+        as possible need review. If no bound is accepted, ``low`` is 0 or ``high`` is infinity, and that decision is
+        never made.
     """
     order = np.argsort(chances, kind="stable")
     values, positive = chances[order], targets[order]
@@ -121,10 +123,11 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 
 
 def safe_no(chances: Array, share: float) -> float:
-    """Return the highest bound below which, with certainty ``CERTAINTY``, at most ``share`` of the positives lie.
+    """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    The confidence limit is that of Clopper and Pearson, as in `refer_band`: for a share of 5%, 1 of 100 or 6 of 220
-    positives may be lost; for a share of 2%, 1 of 220. With too few positives to be certain, none may be lost.
+    The certainty that no more are lost is ``CERTAINTY``, by the confidence limit of Clopper and Pearson as in
+    `refer_band`. With ``share`` at 5%, 1 of 100 or 6 of 220 positives may be lost; at 2%, 1 of 220. If there are too
+    few positives to be certain, none may be lost.
 
     Parameters
     ----------
@@ -143,9 +146,9 @@ def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
 
 
 def f1_threshold(chances: Array, targets: Array) -> float:
-    """Return the threshold with the highest F1, midway between two neighbouring probabilities.
+    """Return the threshold with the highest F1; it lies midway between two neighbouring probabilities.
 
-    Returns 0.5 if there are no positives, and the highest threshold of several with equal F1.
+    If several thresholds have the same F1, the highest is returned. If there are no positives, 0.5 is returned.
     """
     order = np.argsort(-chances, kind="stable")
     sorted_chances, sorted_targets = chances[order], targets[order]
@@ -160,7 +163,7 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 
 
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
-    """Return the highest threshold that keeps at least the share ``recall`` of the positives."""
+    """Return the highest threshold that keeps at least the proportion ``recall`` of the positives."""
     positives = np.sort(chances[targets == 1])[::-1]
     kept = int(np.ceil(recall * len(positives) - 1e-9))
     lowest = positives[kept - 1]
@@ -173,10 +176,10 @@ def _enough(targets: Array, min_positives: int) -> bool:
 
 
 def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
-    """Fit an increasing logistic curve from scores to probability (Platt 1999).
+    """Fit an increasing logistic curve that converts scores to probabilities (Platt 1999).
 
-    A decreasing curve would reverse the order of records because of noise, so it is replaced
-    by the constant prevalence; so is a curve for targets of one class.
+    The curve is replaced by the constant prevalence if all targets are of one class, or if the curve would
+    decrease: a decreasing curve results from noise and would reverse the order of the records.
 
     Returns
     -------

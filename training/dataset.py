@@ -1,4 +1,4 @@
-"""Training data: coded records and exemplars as tables and arrays."""
+"""Convert coded records and exemplars to the tables and arrays that training uses."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class CodedDocument:
     Attributes
     ----------
     codes
-        Code of the whole paper by label: 1, 0, or ``None`` for not judged. Codes of an
-        irrelevant paper count as not judged.
+        Code of the whole paper for each label: 1, 0, or ``None`` if not judged. If the paper is
+        irrelevant, all its labels count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` if only the paper was coded.
     recoded, added, hard
-        As in `coded_records.CodedRecord`.
+        See `coded_records.CodedRecord`.
     source
-        Name of the document's set, such as the file it came from.
+        Name of the set that the document belongs to, such as the file it came from.
     """
 
     record_id: str
@@ -56,11 +56,11 @@ class CodedDocument:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts and documents as arrays: title and sentences of each document, then the exemplars, all split into parts.
+    """Training texts as arrays: the title and sentences of each document, then the exemplars, all split into parts.
 
-    A unit is a title, a sentence or an exemplar; a text is a part of a unit, see `text.clauses`.
-    The label axis is relevance, then codebook order; NaN means not judged and never counts
-    as negative.
+    A unit is a title, a sentence or an exemplar; a text is a part of a unit (see `text.clauses`).
+    Columns are relevance, followed by the labels in codebook order. NaN means not judged and never
+    counts as negative.
 
     Attributes
     ----------
@@ -76,15 +76,15 @@ class Corpus:
     wholes : ndarray, shape (n_documents, size)
         Vectors of the whole texts.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
-        NaN for titles, uncoded sentences and relevance, which applies to documents, and for a label of a sentence
-        with several parts, because it is unknown which part carries the label.
+        NaN for titles, for uncoded sentences, and for relevance, which applies to whole documents. Also NaN for a
+        label of a sentence with several parts, because it is unknown which part carries the label.
     document : ndarray, shape (n_texts,)
-        Row of each text's document; ``NO_DOCUMENT`` for exemplars.
+        Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
     source : ndarray of int, shape (n_documents,)
-        Number of each document's set; see `CodedDocument`.
+        Number of the set that each document belongs to; see `CodedDocument`.
     hard : ndarray of bool, shape (n_documents,)
-        Whether a document is irrelevant and known to be easily mistaken for a relevant one.
+        Whether each document is irrelevant but easily mistaken for a relevant one.
     """
 
     texts: tuple[str, ...]
@@ -108,7 +108,7 @@ class Corpus:
 
     @property
     def cues(self) -> Array:
-        """Return the cues of each text, shape (n_texts, n_labels, 3); see `features.cues`."""
+        """Return the cues of each text as an array of shape (n_texts, n_labels, 3); see `features.cues`."""
         return cues(self.likenesses, self.reports)
 
     @property
@@ -117,7 +117,7 @@ class Corpus:
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     def rows_by_document(self) -> list[Index]:
-        """Return the rows of the texts of each document."""
+        """Return, for each document, the rows of its texts."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
@@ -126,7 +126,7 @@ class Corpus:
         return self.keep(np.arange(self.n_documents) != document)
 
     def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
-        """Return the corpus of some documents and, by default, the exemplars.
+        """Return a smaller corpus, with the selected documents and, by default, all exemplars.
 
         Parameters
         ----------
@@ -151,10 +151,10 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Return the codes of papers where only these are available, shape (n_documents, 1 + n_labels).
+        """Return the codes to train on for whole papers, shape (n_documents, 1 + n_labels).
 
-        A label is NaN if sentences of the paper were coded for it, because these are more precise, unless only
-        sentences with several parts carry the label, whose own targets are NaN.
+        A label is NaN if sentences of the paper were coded for it, because sentence codes are more precise. The
+        exception is a label carried only by sentences with several parts, because the targets of these are NaN.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
@@ -165,7 +165,7 @@ class Corpus:
         return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
-        """Return the pooled scores of each unit's content, shape (n_units, 1 + n_labels).
+        """Return the pooled scores of the content of each unit, shape (n_units, 1 + n_labels).
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Corpus:
         return pool_scores(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
 
     def score_documents(self, relevance: Array, scores: Array) -> Array:
-        """Return the pooled scores of each document's content, shape (n_documents, 1 + n_labels).
+        """Return the pooled scores of the content of each document, shape (n_documents, 1 + n_labels).
 
         Parameters
         ----------
@@ -205,13 +205,13 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
 
 
 def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar], label_keys: Sequence[str]) -> Dataset:
-    """Return a table with one row per unit: text, multi-hot targets in codebook order, and the row of its document.
+    """Return a table with one row per unit: its text, its multi-hot targets, and the row of its document.
 
     Returns
     -------
     datasets.Dataset
-        ``text`` (string), ``targets`` (1 + n_labels floats, NaN for not judged),
-        ``document`` (int; ``NO_DOCUMENT`` for exemplars).
+        ``text`` (string), ``targets`` (1 + n_labels floats: relevance, then the labels in codebook order;
+        NaN for not judged), ``document`` (int; ``NO_DOCUMENT`` for exemplars).
     """
     from datasets import Dataset, Features, List, Value
 
@@ -244,12 +244,12 @@ def build_corpus(
     encoder: Encoder,
     definitions: Definitions,
 ) -> Corpus:
-    """Encode all units, and collect their targets.
+    """Encode all units of documents and exemplars, and collect their targets.
 
     Raises
     ------
     MechtagError
-        No document is relevant, so none is judged for the labels.
+        No document is relevant, so no label can be trained.
     """
     if not any(document.relevant for document in documents):
         raise MechtagError(
@@ -288,7 +288,7 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Return the corpus with vectors and similarities from another encoder."""
+    """Return the corpus with its vectors and similarities recomputed by a different encoder."""
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
     return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors), wholes=wholes)
 

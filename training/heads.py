@@ -1,4 +1,4 @@
-"""Fit the heads, and score and calibrate out of fold."""
+"""Fit the classifiers (heads) on encoded texts, and score and calibrate them out of fold."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from mechtag.training.dataset import NO_DOCUMENT, Corpus
 from mechtag.training.finetuning.trainers import Encoded, Trainer
 from mechtag.training.multiple_instance import Bags, fit_units
 
-# Share of the training texts that count as unlike the other training texts.
+# Proportion of the training texts that count as unlike the other training texts.
 UNFAMILIAR = 0.05
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Out-of-fold scores, from heads not trained on the document; label axis: relevance, then codebook order.
+    """Out-of-fold scores: each document is scored by heads that were not trained on it.
+
+    Columns are relevance, followed by the labels in codebook order.
 
     Attributes
     ----------
@@ -42,12 +44,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Encoder, heads and calibration, with the out-of-fold scores used for the calibration.
+    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores used to calibrate.
 
     Attributes
     ----------
     encoded
-        The encoder of the heads, and the whole corpus encoded by it.
+        Encoder that the heads were fitted with, and the whole corpus encoded by it.
     fold : ndarray, shape (n_documents,)
     held_out : HeldOut
     """
@@ -60,17 +62,17 @@ class Fitted:
 
 
 def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
-    """Fit encoder and heads on all documents, and curves and thresholds on out-of-fold scores.
+    """Fit the encoder and the heads on all documents, and probability curves and thresholds on out-of-fold scores.
 
     Parameters
     ----------
     added
-        Number of documents, the last ones, added by retraining; see `assign_folds`.
+        Number of documents at the end of the corpus that were added by retraining; see `assign_folds`.
 
     Raises
     ------
     MechtagError
-        No label has ``min_positives`` examples, or there are fewer relevant or
+        No label has ``min_positives`` positive examples, or there are fewer relevant or
         irrelevant records than folds.
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
@@ -85,14 +87,14 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> HeldOut:
-    """Score each fold by heads trained on the documents of the other folds; parameters as in `fit_folds`."""
+    """Score each fold with heads trained on the other folds; the parameters are those of `fit_folds`."""
     return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
 
 
 def fit_folds(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> Iterator[tuple[Encoded, Heads]]:
-    """Yield the encoder and heads for each fold, in order, fitted on the documents of the other folds.
+    """Yield, for each fold in order, the encoder and heads fitted on the documents of the other folds.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Hea
 
 
 def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
-    """Fit curves and thresholds on out-of-fold scores of some documents.
+    """Fit probability curves and thresholds on the out-of-fold scores of the selected documents.
 
     Parameters
     ----------
@@ -135,13 +137,13 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
 def cross_calibrate(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """Fit curves and thresholds for each fold on the other folds, so that no paper influences its own.
+    """Yield, for each fold, the probability curves and thresholds fitted on the documents of the other folds.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
     documents : ndarray of bool, shape (n_documents,), optional
-        Documents to fit on; all by default.
+        Documents to fit on; by default, all.
 
     Yields
     ------
@@ -165,23 +167,24 @@ def assign_folds(
     source: Index | None = None,
     hard: Mask | None = None,
 ) -> Index:
-    """Return the fold of each document, stratified by relevant, irrelevant and hard documents.
+    """Return the fold of each document; relevant, irrelevant and hard documents are spread evenly over the folds.
 
     Each source (a file of coded records) is split separately, so that its papers keep their folds when
-    other files are added, and models before and after are compared on the same folds. Papers of a
-    source that is too small for that go to the folds with the fewest of their kind. For the same
-    reason, documents added by retraining are assigned in rotation after all others.
+    other files are added. Models trained before and after the addition can then be compared on the same
+    folds. The papers of a source that is too small to split go to the folds with the fewest papers of
+    their kind. Documents added by retraining are assigned in rotation after all others, so that they do
+    not move the others to different folds.
 
     Parameters
     ----------
     relevant : ndarray, shape (n_documents,)
-        1 or 0; all may be 1.
+        1 if relevant, otherwise 0. All documents may be relevant.
     added
-        Number of documents, the last ones, that were added later, in order of their addition.
+        Number of documents at the end that were added by retraining, in the order of their addition.
     source : ndarray of int, shape (n_documents,), optional
-        Source of each document; one source by default.
+        Number of the source of each document; by default, all have the same source.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether an irrelevant document is hard; none by default.
+        Whether each document is irrelevant but easily mistaken for a relevant one; by default, none is.
 
     Raises
     ------
@@ -192,8 +195,8 @@ def assign_folds(
     rarest = int(np.unique(relevant[known], return_counts=True)[1].min())
     if rarest < folds:
         raise MechtagError(
-            f"{folds} folds need at least {folds} relevant and, if there are any, {folds} irrelevant records; "
-            f"the rarer kind has {rarest}; code more records or lower train.folds in params.yaml"
+            f"{folds} folds need at least {folds} relevant records and either no irrelevant records or at least "
+            f"{folds}; the smaller group has only {rarest}; code more records or lower train.folds in params.yaml"
         )
     fold = np.full(len(relevant), -1, dtype=np.int64)
     kind = relevant.astype(np.int64)
@@ -220,14 +223,14 @@ def assign_folds(
 
 
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
-    """Fit relevance, and two logistic regressions for each label: one on vectors, one on words.
+    """Fit a classifier for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
-    The scores of the two are added. `LabelExamples` describes the training examples of a label.
+    The score of a label is the sum of its two regressions. `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Documents to train on; exemplars are always used.
+        Documents to train on. Exemplars are always used.
     """
     n_labels = corpus.unit_targets.shape[1] - 1
     weights, cue_weights = np.zeros((n_labels, corpus.vectors.shape[1])), np.zeros((n_labels, N_CUES))
@@ -247,8 +250,8 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     ]
     if not learned:
         raise MechtagError(
-            f"no label has at least {settings.min_positives} positive sentences or papers (train.min_positives) and "
-            "also negative ones; code more records or add exemplars"
+            f"no label has both negative examples and at least {settings.min_positives} positive sentences or papers "
+            "(train.min_positives); code more records or add exemplars"
         )
     if len(learned) < n_labels:
         shared = _fit_shared(
@@ -261,13 +264,13 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
         weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])
         word_weights[label], shift = examples[label].fit(counts, settings.word_regularisation)
         intercept[label] += shift
-    # Rounded to half precision, as they are stored: it halves a model, and no score of a coded record moves by 0.002.
+    # Round to half precision, as stored: this halves the size of a model and changes no score by 0.002 or more.
     word_weights = word_weights.astype(np.float16).astype(np.float64)
     return Heads(fit_relevance(corpus, documents, settings), weights, cue_weights, words, word_weights, intercept)
 
 
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> RelevanceHead:
-    """Fit the support vector machine for relevance on whole texts; return `no_relevance` if all are relevant."""
+    """Fit a support vector machine for relevance on whole texts, or return `no_relevance` if all are relevant."""
     relevant = corpus.document_targets[documents, 0]
     if len(np.unique(relevant)) < 2:
         return no_relevance(corpus.wholes.shape[1])
@@ -285,10 +288,10 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> R
 
 @dataclass(frozen=True)
 class LabelExamples:
-    """Training examples of a label: sentences coded for it, exemplars, and papers judged for it.
+    """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is also trained on as a whole, because the final aim is
-    a correct score of the paper, which training on single sentences does not express.
+    A paper whose sentences were coded is also used as a whole, because the final aim is a correct
+    score for the paper, and training on single sentences does not pursue that aim.
 
     Attributes
     ----------
@@ -296,9 +299,9 @@ class LabelExamples:
         Rows of the units coded individually.
     targets : ndarray
     whole_units : ndarray of int
-        Rows of the content of the papers, paper by paper.
+        Rows of the units with content in the papers, grouped by paper.
     lengths : ndarray
-        Number of units of each of those papers.
+        Number of units with content in each paper.
     whole_targets : ndarray
     positives : int
         Number of sentences and exemplars that carry the label.
@@ -312,18 +315,18 @@ class LabelExamples:
     positives: int
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers as bags of unit features."""
+        """Return the papers as bags of units (see `multiple_instance.Bags`) with the given features."""
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
-        """Fit weights and intercept; see `multiple_instance.fit_units`."""
+        """Fit the weights and the intercept of one regression; see `multiple_instance.fit_units`."""
         return fit_units(features[self.units], self.targets, regularisation, self.bags(features))
 
 
 def _fit_shared(
     examples: Sequence[LabelExamples], features: Sequence[Array], settings: TrainSettings
 ) -> tuple[Array, float]:
-    """Fit one regression to the examples of several labels, each with its own features."""
+    """Fit a single regression to the examples of several labels, where each label has its own features."""
     parts = [each.bags(own) for each, own in zip(examples, features, strict=True)]
     bags = Bags(
         np.vstack([part.features for part in parts]),
@@ -339,7 +342,7 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
     whole_targets = corpus.document_targets[:, column]
     wholes = documents & ~np.isnan(whole_targets)
-    # Units are in document order, so rows of content are too.
+    # Units are in document order, and therefore so are the rows of content.
     content = corpus.counts & (corpus.document != NO_DOCUMENT)
     whole_units = np.flatnonzero(content & wholes[corpus.document])
     targets = corpus.unit_targets[units, column]
@@ -354,6 +357,6 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
 
 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Return scores of texts from the corpus's vectors, shape (n_rows, 1 + n_labels)."""
+    """Score texts of the corpus with fitted heads, and return an array of shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     return heads.score_parts(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))

@@ -1,4 +1,4 @@
-"""Invariance: tag coded papers and variations of them by models that were not trained on them."""
+"""Test invariance: tag coded papers and rewritten versions of them with models that were not trained on them."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from mechtag.training.train import read_material
 def tag_varied(
     settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
 ) -> dict[str, list[Prediction]]:
-    """Tag each coded paper, unchanged and in each variation, by a model trained on the other folds.
+    """Tag each coded paper and its variations with a model trained on the other folds.
 
-    Folds, curves and thresholds are those of the out-of-fold predictions of training. Like texts of an
-    export, the varied texts are cleaned and split into sentences.
+    Folds, curves and thresholds are the same as for the out-of-fold predictions written by training. Varied texts
+    are cleaned and split into sentences like the texts of an export.
 
     Parameters
     ----------
     work
         See `trainers.make_trainer`.
     on_progress
-        Called with 1 after each fold.
+        Called with the number 1 after each fold.
 
     Returns
     -------
     dict
-        Predictions without evidence by variation, and under ``AS_IT_IS`` those of the unchanged papers.
-        A variation includes only the papers that it changes.
+        Predictions, without evidence, by the name of the variation. The predictions for the unchanged papers are
+        under ``AS_IT_IS``. A variation includes only the papers that it changes.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def tag_varied(
 def fold_taggers(
     settings: Settings, codebook: Codebook, *, work: Path | None = None
 ) -> Iterator[tuple[list[Record], Tagger]]:
-    """Yield the records of each fold with a tagger trained on the other folds; see `tag_varied`."""
+    """Yield the records of each fold, with a tagger trained on the other folds; see `tag_varied`."""
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)
     relevant, chosen = corpus.document_targets[:, 0], settings.train
@@ -74,7 +74,7 @@ def fold_taggers(
 
 
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
-    """Return predictions by variation, including the unchanged records; see `tag_varied`.
+    """Return the predictions for each variation and for the unchanged records; see `tag_varied`.
 
     All variations are tagged together, so that shared sentences are encoded once.
     """
@@ -94,5 +94,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean records as in exports, which removes notices and keyword lists."""
+    """Clean records like those read from exports, which removes notices and keyword lists."""
     return [clean_record(record) for record in records]

@@ -1,4 +1,4 @@
-"""The learning curve: predictions by models trained on parts of the coded papers."""
+"""Compute predictions for the learning curve with models trained on subsets of the coded papers."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def learning_curve(
     settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
 ) -> dict[int, list[Prediction]]:
-    """Tag all coded papers out of fold by models trained on a quarter, half, three quarters and all of the others.
+    """Tag all coded papers out of fold, with models trained on subsets of the other folds of increasing size.
 
-    The folds are those of training. Smaller parts are subsets of larger ones, and calibration and
-    thresholds are fitted on the same part. All models are trained on the exemplars. The encoder is
-    never fine-tuned, whatever trainer the settings name, because that would take hours.
+    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each is contained
+    in the next. The folds are those of training. Calibration and thresholds are fitted on the same subset as the
+    model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings name
+    a trainer that would do so, because fine-tuning would take hours.
 
     Parameters
     ----------
     on_progress
-        Called with 1 after each of ``SHARES``.
+        Called with the number 1 after each of ``SHARES``.
 
     Returns
     -------
     dict
-        Predictions by the number of papers that a model was trained on (the rounded mean over folds);
-        parts with too few annotations to train on are omitted.
+        Predictions by the number of papers that the models were trained on (the mean over folds, rounded).
+        Subsets with too few annotations to train on are omitted.
 
     Raises
     ------
@@ -72,7 +73,7 @@ def learning_curve(
 
 
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
-    """Draw the papers of each share, stratified by relevance and fold, with at least one of each kind."""
+    """Draw the papers of each subset, stratified by relevance and fold, with at least one from each stratum."""
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]
     drawn = {share: np.zeros(len(fold), dtype=bool) for share in SHARES}

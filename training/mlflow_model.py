@@ -1,4 +1,4 @@
-"""The model as served by MLflow: its input is a table of records, its output probabilities, decisions and evidence.
+"""Serve the model with MLflow: convert a table of records to a table of probabilities, decisions and evidence.
 
 MLflow stores this file with each logged model and runs it to load the model ("models from code"), so that
 nothing is pickled; see `mlflow_runs.log_model`.
@@ -24,7 +24,7 @@ from mechtag.models.model_folder import load_model
 from mechtag.pipeline.tagging.predict import tag_records
 
 MODEL = "model"
-# Packages needed by the bundled code and to load a model, in addition to the encoder's.
+# Packages that the bundled code and the loading of a model need, in addition to the encoder's package.
 PACKAGES = (
     "ftfy",
     "mlflow",
@@ -51,12 +51,12 @@ EXAMPLE = (
 
 
 def signature(labels: Sequence[str]) -> ModelSignature:
-    """Return the input and output schema of a served model.
+    """Return the signature of a served model: the schemas of its input and its output.
 
     Parameters
     ----------
     labels
-        Keys of relevance, then of the labels in codebook order.
+        Key of relevance, followed by the keys of the labels in codebook order.
     """
     text, number, count = DataType.string, DataType.double, DataType.long
     evidence = Array(
@@ -79,34 +79,34 @@ def signature(labels: Sequence[str]) -> ModelSignature:
 
 
 class ServedTagger(PythonModel):
-    """A model folder behind MLflow's interface."""
+    """A model folder wrapped in the interface that MLflow expects of a model."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model folder that was logged."""
+        """Load the model folder that was logged as an artifact."""
         self._model = load_model(Path(context.artifacts[MODEL]))
         self._sentences = SentenceSettings.model_validate(context.model_config["sentences"])
         self._tag = TagSettings.model_validate(context.model_config["tag"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Tag records.
+        """Return probabilities, decisions and evidence for a table of records.
 
         Parameters
         ----------
         model_input
-            One row per record: ``title``, and optionally ``abstract`` and ``record_id``. MLflow has checked
-            names and types. Texts are cleaned as in `mechtag tag`.
+            Table with one row per record and the columns ``title`` and, optionally, ``abstract`` and
+            ``record_id``. MLflow has already checked names and types. Texts are cleaned as in `mechtag tag`.
 
         Returns
         -------
         pandas.DataFrame
-            One row per record, in input order: ``record_id`` as given; ``model_id``; ``abstract`` after cleaning,
-            to which the offsets of evidence refer; and for each label ``<label>_probability``,
+            One row per record, in input order: ``record_id`` as in the input; ``model_id``; the cleaned
+            ``abstract``, to which the offsets of evidence refer; and for each label ``<label>_probability``,
             ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
 
         Raises
         ------
         MlflowException
-            A record has no title, or a value is not text. A server responds with status 400.
+            A record has no title, or a value is not text. In both cases, a server responds with status 400.
         """
         try:
             records = list(_records(model_input))
@@ -129,14 +129,14 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield the id of each record in the input, and the record under a unique id."""
+    """Yield, for each row of the input, its id in the input and the record with a unique id."""
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
         record_id, title, abstract = (
             _text(cell, f"record {number}: {name}") for name, cell in zip(columns, cells, strict=True)
         )
         if not title or not title.strip():
-            raise MechtagError(f"record {number}: no title; every record needs a title, the abstract is optional")
+            raise MechtagError(f"record {number} has no title; every record needs one, and the abstract is optional")
         yield record_id, Record(record_id=str(number), title=title, abstract=abstract or "")
 
 

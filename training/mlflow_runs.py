@@ -1,4 +1,4 @@
-"""MLflow: log training runs with settings, figures, hashes and model, log evaluations, and register models."""
+"""Log training runs and evaluations to MLflow, and register models in its registry."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, ModelConfig, rea
 
 RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
-# In the folder of the project.
+# File in the folder of the project.
 _STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"
-# Where MLflow's database has the absolute addresses of artifacts.
+# Tables and columns of MLflow's database that contain absolute paths of artifacts.
 _STORED_PLACES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -50,17 +50,17 @@ def log_run(
 ) -> str:
     """Log a finished training run and write its id into the model folder.
 
-    See `tracking_store` for the store. The id is in a file of its own, because it differs from run to run and the model
-    must not.
+    See `tracking_store` for the store. The id is written to a separate file, because it differs between runs, whereas
+    the model must not.
 
     Parameters
     ----------
     settings
-        Logged as ``block.key``.
+        Settings to log; each is named ``block.key``.
     metrics
-        Out-of-fold figures by name.
+        Out-of-fold metrics by name.
     losses
-        Losses of fine-tuning on held-out papers, before the first epoch and after each.
+        Losses on the held-out papers before fine-tuning and after each epoch.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def _slug(name: str) -> str:
 
 
 def _describe(config: ModelConfig) -> str:
-    """Describe a run in a sentence for people who browse the store."""
+    """Return a sentence that describes a run to people who browse the store."""
     files = ", ".join(sorted(config.data))
     return (
         f"Model {config.model_id} for the codebook {config.codebook.name} ({len(config.codebook.keys)} labels), "
@@ -110,7 +110,7 @@ def _describe(config: ModelConfig) -> str:
 
 @contextmanager
 def tracking_store(settings: Settings) -> Iterator[None]:
-    """Select the store of runs and the experiment, and create them if necessary.
+    """Select the MLflow store and the experiment for this project's runs, and create them if necessary.
 
     The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names another.
 
@@ -127,7 +127,7 @@ def tracking_store(settings: Settings) -> Iterator[None]:
     local = f"sqlite:///{root / _STORE}"
     if not store:
         _relocate(root)
-    # Set each time, because MLflow remembers the last store of the process and then ignores the variable.
+    # Set the store every time, because MLflow remembers the last one it used and then ignores the variable.
     mlflow.set_tracking_uri(store or local)
     try:
         if not store and mlflow.get_experiment_by_name(EXPERIMENT) is None:
@@ -136,17 +136,17 @@ def tracking_store(settings: Settings) -> Iterator[None]:
         yield
     except MlflowException as error:
         raise MechtagError(
-            f"MLflow store {store or local}: {' '.join(error.message.split())[:300]}; what was written to files "
-            "is complete. Check MLFLOW_TRACKING_URI (and user and password), then log it with 'mechtag track'"
+            f"MLflow store {store or local} failed: {' '.join(error.message.split())[:300]}. All files have been "
+            "written completely. Check MLFLOW_TRACKING_URI (and user name and password), then run 'mechtag track'"
         ) from None
     finally:
         if not store:
-            # MLflow sets the variable itself, and another project must not get the store of this one.
+            # MLflow sets the variable itself; without this, the next project would use the store of this one.
             os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 def _relocate(root: Path) -> None:
-    """Correct the places of artifacts in the store of a project that was moved: MLflow stores absolute ones."""
+    """Update the artifact paths in the store of a project that was moved, because MLflow stores absolute paths."""
     path = root / _STORE
     if not path.is_file():
         return
@@ -167,15 +167,15 @@ def _relocate(root: Path) -> None:
 
 
 def log_model(folder: str | Path, settings: Settings) -> str:
-    """Log a model folder to the active run as a model that MLflow loads and serves; see `training.mlflow_model`.
+    """Log a model folder to the active run as a model that MLflow can load and serve; see `training.mlflow_model`.
 
     The logged model includes mechtag's code, so it runs where mechtag is not installed. It does not include
-    the encoder, which is a package in the requirements or is loaded as ``encoder.name`` specifies.
+    the encoder, which is either a package in the requirements or loaded from the place that ``encoder.name`` names.
 
     Parameters
     ----------
     settings
-        Settings; those of sentences and tagging are stored with the model.
+        Settings of the project. The settings for sentences and tagging are stored with the model.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     config = read_config(folder)
     with tempfile.TemporaryDirectory() as name, _same_import_path():
         parts = Path(name)
-        # Copy only the files of the model; others in the folder are not part of it.
+        # Copy only the files of the model, because other files in the folder are not part of it.
         (parts / "model").mkdir()
         for file in (CONFIG, WEIGHTS, TUNED):
             shutil.copy(Path(folder) / file, parts / "model")
@@ -220,13 +220,13 @@ def requirements(config: ModelConfig) -> list[str]:
 
     encoder = config.encoder.name
     packages = [*PACKAGES, encoder.removeprefix(PACKAGE_PREFIX)] if encoder.startswith(PACKAGE_PREFIX) else PACKAGES
-    # Without the local version ("2.13.0+cpu"), which registries do not have.
+    # Omit the local version ("+cpu" in "2.13.0+cpu"), which package registries do not have.
     return [f"{package}=={importlib.metadata.version(package).split('+')[0]}" for package in packages]
 
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Remove the bundled code from the import path, where MLflow puts it first to test the model."""
+    """Remove the bundled code from the start of the import path, where MLflow puts it to test the model."""
     before = list(sys.path)
     try:
         yield
@@ -241,7 +241,7 @@ def log_evaluation(
     metrics: Mapping[str, float],
     charts: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Add an evaluation to the MLflow run of a model: its figures as metrics, its files as artifacts.
+    """Add an evaluation to the MLflow run of a model, with its values as metrics and its files as artifacts.
 
     If the store has no run of the model, for example because it came from a DVC remote, a run is created.
 
@@ -250,10 +250,10 @@ def log_evaluation(
     folder
         Model folder.
     reports
-        Folder that 'mechtag evaluate' wrote to; its files, and those of its ``plots``, are logged under
+        Folder that 'mechtag evaluate' wrote to. Its files, and those of its subfolder ``plots``, are logged under
         ``evaluation``.
     metrics
-        Figures by name.
+        Values of the metrics by name.
     charts
         SVG drawings by name, logged next to the plots.
 
@@ -285,7 +285,7 @@ def log_evaluation(
 
 
 def find_run(config: ModelConfig, folder: Path) -> str | None:
-    """Return the id of the run that logged a model: the one named in its folder, else the newest, or ``None``."""
+    """Return the id of the run that logged a model: the one its folder names, or the newest; ``None`` without a run."""
     import mlflow
 
     path = folder / RUN_FILE
@@ -311,7 +311,7 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Report and ignore errors of MLflow, so that a failing store or network does not lose the trained model."""
+    """Report errors of MLflow instead of raising them, so that no trained model is lost if a store or network fails."""
     try:
         yield
     except Exception as error:
@@ -323,14 +323,14 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Register the model in a folder as a new version, unless it has one, and point aliases to that version.
+    """Register the model in a folder as a new version, unless it has a version, and point the aliases to its version.
 
     Parameters
     ----------
     settings
         Settings to log the model with if the store has no run of it.
     tags
-        Tags of the version, in addition to ``model_id`` and ``codebook_sha256``.
+        Tags to set on the version, in addition to ``model_id`` and ``codebook_sha256``.
 
     Raises
     ------
@@ -355,7 +355,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Delete an alias if it exists; raise as `register` does."""
+    """Delete an alias from the registry if it exists. Raises the same errors as `register`."""
     from mlflow import MlflowClient
 
     with tracking_store(settings):

@@ -1,4 +1,4 @@
-"""Logistic regression on sentences that are coded individually, and on papers that are coded as a whole."""
+"""Fit a logistic regression to sentences coded individually and papers coded as a whole."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mechtag.core.arrays import Array, Index
 from mechtag.models.scoring import pool_scores
 
 MAX_ITERATIONS = 2000
-# At 1, odds add up, so that every sentence of a paper contributes to the gradient; at the sharpness of
-# `models.scoring` it would be mostly the best one.
+# At a sharpness of 1, the odds of the sentences add up, so every sentence of a paper contributes to the gradient.
+# At the sharpness of `models.scoring`, mostly the sentence with the highest score would contribute.
 SHARPNESS = 1.0
-# Weight of the code of a paper relative to that of a sentence.
+# Weight of a paper's code relative to the weight of a sentence's code.
 WHOLE_WEIGHT = 3.0
-# As in scikit-learn's logistic regression.
+# The same tolerance as in scikit-learn's logistic regression.
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Bags:
-    """Papers that were coded as a whole: bags of units, in terms of multiple-instance learning.
+    """Papers that were coded as a whole. Multiple-instance learning calls them bags of units.
 
     Attributes
     ----------
@@ -44,17 +44,17 @@ class Bags:
 
 
 def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags | None = None) -> tuple[Array, float]:
-    """Fit a logistic regression on units, with dense or sparse features.
+    """Fit a logistic regression to units coded individually and, optionally, to papers coded as a whole.
 
-    The score of a paper coded as a whole is the score of its units pooled as in
-    `scoring.pool_scores`, plus a separate intercept, because papers carry a label far more
+    Features may be dense or sparse. The score of a paper coded as a whole is the pooled score of its
+    units (`scoring.pool_scores`) plus a separate intercept, because papers carry a label far more
     often than sentences do (multiple-instance learning with a softened maximum;
     Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
     Parameters
     ----------
     features, targets
-        Individually coded units, and 1 or 0 for each; may be empty.
+        Features of the individually coded units, and their codes (1 or 0). Both may be empty.
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
 
@@ -62,9 +62,9 @@ def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags |
     -------
     weights : ndarray, shape (n_features,)
     intercept : float
-        Intercept of a unit; that of a paper if no unit was coded.
+        Intercept for units, or the intercept for papers if no unit was coded individually.
     """
-    # Use one thread, because sharing such small products between threads takes several times as long.
+    # Use one thread, because splitting such small products between threads takes several times as long.
     with threadpool_limits(limits=1):
         if bags is None or not len(bags.lengths):
             model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
@@ -90,7 +90,7 @@ def _fit_with_bags(features: Any, targets: Array, regularisation: float, bags: B
         loss = np.logaddexp(0, -margins).sum() + WHOLE_WEIGHT * np.logaddexp(0, -whole_margins).sum()
         slopes = -signs * expit(-margins)
         whole_slopes = -WHOLE_WEIGHT * whole_signs * expit(-whole_margins)
-        # Share of each unit in the gradient of its paper's score; the shares of a paper sum to one.
+        # Proportion that each unit contributes to the gradient of its paper's score; they sum to one per paper.
         shares = np.exp(SHARPNESS * (units - np.repeat(pooled, bags.lengths)))
         unit_slopes = np.concatenate([slopes, np.repeat(whole_slopes, bags.lengths) * shares])
         gradient = columns @ unit_slopes + weights / regularisation

@@ -1,4 +1,4 @@
-"""The training run: from annotation files to a model folder and out-of-fold predictions."""
+"""Train a model on annotation files, and write the model folder and out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from mechtag.training.finetuning.trainers import Progress, make_trainer
 from mechtag.training.heads import Fitted, cross_calibrate, fit
 
 CARD = "README.md"
-# Stands in for minus infinity, the score of a sentence without content; no sentence scores this low.
+# Written instead of minus infinity, the score of a sentence without content; other sentences score higher.
 NO_CONTENT = -100.0
 LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
 
@@ -51,11 +51,11 @@ class Trained:
         Out-of-fold predictions for the coded records. The record id of a sentence is
         ``<record_id>#<sentence number>``, and sentences have no probability.
     figures
-        Out-of-fold figures for comparing training runs; see `_figures`.
+        Out-of-fold metrics for comparing training runs; see `_figures`.
     tuned
-        Weights that fine-tuning changed in the encoder; empty for the trainer ``frozen``.
+        Weights of the encoder that fine-tuning changed; empty for the trainer ``frozen``.
     losses
-        Losses of fine-tuning on all papers; see `loop.Tuned`.
+        Losses of the fine-tuning run that uses all papers; see `loop.Tuned`.
     """
 
     tagger: Tagger
@@ -75,12 +75,12 @@ def train(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Trained:
-    """Train on the annotation files named in the settings.
+    """Train a model on the annotation files named in the settings, and compute its out-of-fold predictions.
 
     Parameters
     ----------
     version
-        Version of the added annotations; by default the active one.
+        Version of the added annotations; by default, the active version.
     work, on_progress
         See `trainers.make_trainer`.
 
@@ -109,12 +109,12 @@ def train(
 def read_material(
     settings: Settings, codebook: Codebook, version: str | None = None
 ) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
-    """Read the annotation files and encode their texts; raise as `train` does.
+    """Read the annotation files and encode their texts. Raises the same errors as `train`.
 
     Returns
     -------
     coded, encoder, definitions, corpus
-        The corpus has the coded records in order, then the exemplars.
+        The corpus contains the coded records in order, followed by the exemplars.
     """
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
@@ -125,14 +125,14 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder named in the settings; raise as `encoder.locate_encoder` does."""
+    """Load the encoder named in the settings. Raises the same errors as `encoder.locate_encoder`."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write the model folder, with the configuration last, so that an incomplete folder is refused.
+    """Write the model folder. The configuration is written last, so that an incomplete folder is refused.
 
     A model card in the folder describes an earlier model and is deleted; 'mechtag methods' writes a new one.
     """
@@ -190,7 +190,7 @@ def _document_predictions(
 def predictions_of(
     record_ids: list[str], codebook: Codebook, scores: Array, calibration: Calibration, model_id: str
 ) -> list[Prediction]:
-    """Return predictions without evidence from pooled scores.
+    """Convert pooled scores to predictions with probabilities and decisions, but without evidence.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """Return the ROC AUC of relevance over papers, and the mean average precision of the labels over sentences."""
+    """Return the ROC AUC for relevance of papers, and the mean average precision of the labels for sentences."""
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
     first = np.cumsum(corpus.n_parts) - corpus.n_parts

@@ -1,1 +1,1 @@
-"""The command line: parses arguments, calls workflows, prints results."""
+"""The command line, which parses arguments, calls workflows and prints their results."""

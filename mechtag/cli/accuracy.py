@@ -1,4 +1,4 @@
-"""From predictions and human coding to figures."""
+"""Commands that measure accuracy and agreement, and write reports."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions of 'tag' for the gold papers.")
+        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions for the gold papers, written by 'tag'.")
     ],
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="Coding matrix: papers by labels, with 1 and 0.")],
+    gold: Annotated[
+        Path,
+        typer.Argument(metavar="GOLD", help="Coding matrix: one row per paper, one column per label, with 1 or 0."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Metrics file to write; tables are written next to it.")
     ],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records. Default: records.parquet next to the predictions.")
+        Path | None,
+        typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
     ] = None,
     others: Annotated[
         Path | None, typer.Option("--baselines", help="Folder written by 'baselines'.", show_default=False)
@@ -38,9 +42,9 @@ def evaluate(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Measure accuracy: compare predictions with human coding.
+    """Measure accuracy by comparing predictions with human coding.
 
-    Papers in the matrix are identified by their key: the field `key` of the source file, or the record id.
+    Papers in the matrix are identified by the field `key` of their source file, or by their record id.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
@@ -68,7 +72,7 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions of a model that was not trained on these records; the model is compared as a coder.",
+            help="Predictions from a model not trained on these records. The model is compared like another coder.",
             show_default=False,
         ),
     ] = None,
@@ -76,16 +80,17 @@ def agreement(
         Path | None,
         typer.Option(
             "--records",
-            help="Records (Parquet), to look up record ids by key. Default: records.parquet next to the predictions.",
+            help="Table of records (parquet), used to look up record ids. "
+            "Default: records.parquet next to the predictions.",
             show_default=False,
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Also write all figures as JSON.", show_default=False)
+        Path | None, typer.Option("-o", "--output", help="JSON file to write all metrics to.", show_default=False)
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Measure how well coders agree with one another and with the model, and list the codes to resolve first.
+    """Measure how well coders agree with each other and with the model, and list which disagreements to resolve.
 
     Example: `mechtag agreement codings.csv --predictions out/predictions.parquet -o agreement.json`
     """
@@ -110,7 +115,10 @@ def report(
     outputs: Annotated[
         list[Path] | None,
         typer.Option(
-            "-o", "--output", help="Report to write, as .html or .md; may be given twice.", show_default=False
+            "-o",
+            "--output",
+            help="Report to write, named .html or .md. Repeat the option to write both.",
+            show_default=False,
         ),
     ] = None,
     model: Model = None,
@@ -118,7 +126,7 @@ def report(
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json written by 'tag', for the PRISMA counts. Default: that of the search named 'update'.",
+            help="summary.json written by 'tag', used for the PRISMA counts. Default: the file of the search 'update'.",
             show_default=False,
         ),
     ] = None,
@@ -126,15 +134,15 @@ def report(
         Path | None,
         typer.Option(
             "--mlflow-run",
-            help="mlflow_run.json of the model folder, to show the run id, which differs in every training.",
+            help="mlflow_run.json in the model folder, used to show the run id in the report.",
         ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Print the accuracy table, and write it as Markdown or the full report as one HTML page.
+    """Print the accuracy table. Optionally, write it as Markdown, or write the full report as one HTML page.
 
-    The HTML report includes the tables, the plot points and `methods.md` next to METRICS, and says which of them are
-    missing.
+    The HTML report includes the tables, the plot points and `methods.md` that lie next to METRICS, and lists any that
+    are missing.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """
@@ -144,7 +152,7 @@ def report(
     from mechtag.workflows.evaluate import report as write_reports
 
     if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
-        raise typer.BadParameter(f"{', '.join(wrong)}: a report must be named .html or .md")
+        raise typer.BadParameter(f"{', '.join(wrong)}: the name of a report must end in .html or .md")
     opened = open_project(project)
     results = write_reports(
         opened,
@@ -171,19 +179,22 @@ def methods(
     model: Model = None,
     tagged: Annotated[
         Path | None,
-        typer.Option("--tagged", help="summary.json written by 'tag' for the search.", show_default=False),
+        typer.Option("--tagged", help="summary.json that 'tag' wrote for the search.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="File to write the text to. Default: reports/methods.md.", show_default=False
+            "-o",
+            "--output",
+            help="Markdown file to write the text to. Default: reports/methods.md.",
+            show_default=False,
         ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Draft methods and results for the paper, and write the model card, from the metrics of a run.
+    """Draft the methods and results sections of a paper from the metrics, and write the model card.
 
-    Square brackets mark what the authors must fill in. The model card is README.md in the model folder.
+    Square brackets mark text that the authors must fill in. The model card is README.md in the model folder.
 
     Example: `mechtag methods reports/metrics.json --tagged out/summary.json -o methods.md`
     """
@@ -200,17 +211,17 @@ def track(
         Path | None,
         typer.Argument(
             metavar="[REPORTS]",
-            help="Folder with the metrics.json written by 'evaluate'. Default: reports in the project.",
+            help="Folder that contains the metrics.json written by 'evaluate'. Default: the project's folder reports.",
             show_default=False,
         ),
     ] = None,
     model: Model = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Log an evaluation to the MLflow run of its model: metrics, plots, tables and the report.
+    """Log an evaluation (metrics, plots, tables and the report) to the MLflow run of the model.
 
-    The files of the folder and its plots are logged, including evidence sentences. The store is mlflow.db in the
-    project, or the server named in MLFLOW_TRACKING_URI.
+    All files in the folder and in its folder of plots are logged, including evidence sentences. The run is in mlflow.db
+    in the project, or on the server named in MLFLOW_TRACKING_URI.
 
     Example: `mechtag track reports/`
     """

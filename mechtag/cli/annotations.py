@@ -1,4 +1,4 @@
-"""The command that imports codings from other tools."""
+"""Command that imports codings from other tools."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mechtag.cli.options import ProjectFolder, open_project, say
 
 
 class ReadBasis(StrEnum):
-    """Values of ``--basis``: what coders read."""
+    """Values of ``--basis``: the text that coders read."""
 
     full_text = "full-text"
     abstract = "abstract"
 
 
 class UntickedMeans(StrEnum):
-    """Values of ``--unticked``: the meaning of an empty cell or unticked label."""
+    """Values of ``--unticked``: the meaning of an empty cell or an unticked label."""
 
     no = "no"
     not_judged = "not-judged"
@@ -28,28 +28,36 @@ class UntickedMeans(StrEnum):
 def codings(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SRC...", help="Files of codings, or folders or zip files of them.", show_default=False),
+        typer.Argument(
+            metavar="SRC...",
+            help="Files that contain codings, or folders or zip files of such files.",
+            show_default=False,
+        ),
     ],
-    records: Annotated[Path, typer.Option("--records", help="Coded records: parquet, or an export.")],
+    records: Annotated[Path, typer.Option("--records", help="Coded records, as a parquet table or a search export.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings to write (CSV).")],
     coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
     basis: Annotated[
-        ReadBasis | None, typer.Option("--basis", help="What coders read, if the file does not record it.")
+        ReadBasis | None, typer.Option("--basis", help="Text that coders read, if the file does not record it.")
     ] = None,
     unticked: Annotated[
-        UntickedMeans | None, typer.Option("--unticked", help="Meaning of an empty cell or unticked label.")
+        UntickedMeans | None, typer.Option("--unticked", help="Meaning of an empty cell or an unticked label.")
     ] = None,
     map_file: Annotated[
-        Path | None, typer.Option("--map", help="YAML file that maps names of labels, coders and papers.")
+        Path | None,
+        typer.Option(
+            "--map",
+            help="YAML file that maps the names of labels, coders and papers in the files to those in the review.",
+        ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
     """Import codings from Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
-    The output has one row per record, coder and label, for training or for comparing coders. Next to it, entries
-    without a matching record are in `unmatched.csv`, contradictions of one coder in `conflicts.csv`, disagreements
-    between coders in `disagreements.csv`, and unreadable entries in `rejected.jsonl`. docs/annotations.md says what
-    to export.
+    The output has one row per record, coder and label. Use it to train a model or to compare coders. Files next to it
+    list problems: entries without a matching record in `unmatched.csv`, contradictory codes from one coder in
+    `conflicts.csv`, disagreements between coders in `disagreements.csv`, and unreadable entries in `rejected.jsonl`.
+    docs/annotations.md explains what to export from each tool.
 
     Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract`
 

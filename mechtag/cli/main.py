@@ -1,4 +1,4 @@
-"""The list of commands, and error handling."""
+"""Register all commands, and handle errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mechtag.cli.screening import rank, simulate
 from mechtag.cli.tagging import export, tag
 from mechtag.cli.training import baselines, curve, train, variations
 
-# Send no usage statistics, unless the user sets these variables otherwise.
+# Libraries send no usage statistics, unless the user has set these variables differently.
 NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-# In the order of the work, which is also the order in the help.
+# In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
     *(init, status, tag, ingest, dedupe, sentences, export, rank, simulate, prisma),
     *(codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
@@ -50,11 +50,11 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Tag search exports with relevance and the mechanisms of a codebook, and measure how accurate the tags are."""
+    """Tag search exports with relevance and the labels of a codebook, and measure how accurate the tags are."""
 
 
 def main() -> None:
-    """Run the command line; print errors that the user can fix as one message, and exit with status 1."""
+    """Run the command line. If the user can fix an error, print one message and exit with status 1."""
     from mechtag.core.errors import MechtagError
 
     for name, value in NO_TELEMETRY.items():

@@ -1,4 +1,4 @@
-"""Shared parts of the commands: arguments, options, messages, progress."""
+"""Arguments, options, messages and progress bars that several commands share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RuntimeChoice(StrEnum):
-    """Values of ``--runtime``, the same as of the setting ``tag.runtime``."""
+    """Values of ``--runtime``; the setting ``tag.runtime`` has the same values."""
 
     auto = "auto"
     torch = "torch"
@@ -28,22 +28,26 @@ class RuntimeChoice(StrEnum):
 
 Sources = Annotated[
     list[Path],
-    typer.Argument(metavar="SRC...", help="Search exports, or folders or zip files of them.", show_default=False),
+    typer.Argument(
+        metavar="SRC...", help="Search exports, or folders or zip files of search exports.", show_default=False
+    ),
 ]
 Runtime = Annotated[
     RuntimeChoice | None,
     typer.Option(
         "--runtime",
-        help="Runtime of the encoder, in place of tag.runtime in params.yaml; auto: the fastest on this machine.",
+        help="Runtime of the encoder, instead of tag.runtime in params.yaml; auto chooses the fastest on this machine.",
     ),
 ]
-Threads = Annotated[int | None, typer.Option("--threads", min=0, help="Threads of the encoder; 0: one per core.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=0, help="Number of threads of the encoder; 0 means one per core.")
+]
 ProjectFolder = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="Folder of the review. Default: the nearest project folder, from here upwards; "
-        "if there is none, the codebook and model that come with mechtag are used.",
+        help="Folder of the review. Default: the nearest project, from this folder upwards. "
+        "If there is none, the codebook and model that come with mechtag are used.",
         show_default=False,
     ),
 ]
@@ -53,42 +57,42 @@ Model = Annotated[
 
 
 def open_project(folder: Path | None) -> Project:
-    """Open the project that a command works on; print a note if it is not the user's own."""
+    """Open the project that a command works on; print a note if no project is found and the defaults are used."""
     from mechtag import project
 
     found = project.open_project(folder)
     if found.is_shipped:
-        say("note: not in a project; using the codebook and model that come with mechtag ('mechtag init' creates one)")
+        say("note: no project found; using the codebook and model that come with mechtag ('mechtag init' creates one)")
     return found
 
 
 def say(message: str) -> None:
-    """Print a message to standard error, so that it does not enter a pipe."""
+    """Print a message to standard error, which keeps it out of pipes."""
     typer.echo(message, err=True)
 
 
 class Terminal(Reporter):
-    """Prints notes, and shows progress bars on a terminal."""
+    """Reporter that prints notes, and shows progress bars on a terminal."""
 
     def note(self, message: str) -> None:
-        """Print a note."""
+        """Print a note to standard error."""
         say(message)
 
     def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Show a progress bar."""
+        """Show a progress bar for a step; see `progress`."""
         return progress(what, total, done=done)
 
 
 @contextmanager
 def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and time left on a terminal, nothing in a pipe.
+    """Show a progress bar with rate and time left if the output is a terminal; in a pipe, show nothing.
 
     Parameters
     ----------
     what, total
         Name of the step, and its number of items.
     of_bytes
-        Whether items are bytes.
+        Whether the items are bytes.
     done
         Number of items done by an earlier run; excluded from the rate.
     """
@@ -113,7 +117,7 @@ def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) ->
     console = Console(stderr=True)
     counts = (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), RateColumn())
     columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
-    # Average over minutes, because records may arrive a thousand at a time.
+    # Average the rate over minutes, because records may arrive a thousand at a time.
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=300
     ) as bar:

@@ -15,14 +15,16 @@ def init(
     codebook: Annotated[
         Path | None,
         typer.Option(
-            "--codebook", help="Codebook (YAML). Default: the one that comes with mechtag.", show_default=False
+            "--codebook",
+            help="Codebook (YAML) to copy into the folder. Default: the codebook that comes with mechtag.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
     """Create the folder of a new review: settings, codebook, and folders for data, models and reports.
 
-    All its paths are relative, so it can be moved or zipped. Commands run in this folder, or below it, work on this
-    review.
+    All paths in the settings are relative, so the folder can be moved or zipped. Commands run in this folder or below
+    it work on this review.
 
     Example: `mechtag init my-review --codebook codes.yaml`
     """

@@ -1,4 +1,4 @@
-"""Commands from search exports to unique records, their sentences, and the PRISMA diagram."""
+"""Commands that read search exports, remove duplicates, split sentences and draw the PRISMA diagram."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def ingest(
 ) -> None:
     """Read search exports into one table of records.
 
-    Entries that cannot become a record are listed in `rejected.jsonl` next to the table, with the reason; counts and
-    notes are in `ingest.json`. A file that cannot be read stops the run; if it is in a folder or zip file with
-    others, it is only reported.
+    Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
+    Counts and notes are in `ingest.json`. A file that cannot be read stops the run, unless it is in a folder or zip
+    file together with other files; then it is only reported.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -43,23 +43,32 @@ def dedupe(
     records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of unique records to write.")],
     groups: Annotated[
-        Path | None, typer.Option("--groups", help="CSV table of the groups. Default: groups.csv next to the output.")
+        Path | None,
+        typer.Option("--groups", help="CSV table of merged records to write. Default: groups.csv next to the output."),
     ] = None,
     existing: Annotated[
         Path | None,
-        typer.Option("--existing", help="Unique records of an earlier run, which keep their ids.", show_default=False),
+        typer.Option(
+            "--existing",
+            help="Parquet table of unique records from an earlier run. These records keep their ids.",
+            show_default=False,
+        ),
     ] = None,
     decisions: Annotated[
         list[Path] | None,
-        typer.Option("--decisions", help="groups.csv or uncertain.csv with decisions filled in.", show_default=False),
+        typer.Option(
+            "--decisions",
+            help="A copy of groups.csv or uncertain.csv with your decisions filled in.",
+            show_default=False,
+        ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
     """Find records of the same paper and merge them into one.
 
-    No record is lost: groups.csv lists every record that was merged, with the reason; uncertain.csv lists pairs that
-    were not merged and that a person should check. With `--existing`, new.parquet contains the papers that are new
-    since then.
+    No record is lost: groups.csv lists every merged record with the reason. Pairs that a person should check, and that
+    were not merged, are in uncertain.csv. With `--existing`, papers that are not among the existing records are also
+    written to new.parquet.
 
     Example: `mechtag dedupe records.parquet -o unique.parquet`
 
@@ -73,12 +82,12 @@ def dedupe(
     settings = open_project(project).settings
     groups = groups or output.with_name("groups.csv")
     uncertain, new_papers = output.with_name("uncertain.csv"), output.with_name("new.parquet")
-    # Do not overwrite a person's decisions or the merged records with a file of the same name.
+    # Do not overwrite a reviewer's decisions or the merged records if an output has the same name.
     taken = {path.resolve() for path in (records, *(decisions or ()))}
     for path in (groups, uncertain, *([new_papers] if existing else ()), output):
         if path.resolve() in taken:
             raise MechtagError(
-                f"{path}: would be overwritten and its content lost; rename it, or choose another name with "
+                f"{path} would be overwritten and its content lost; rename it, or choose a different name with "
                 "-o or --groups"
             )
         taken.add(path.resolve())
@@ -89,7 +98,7 @@ def dedupe(
         decisions=read_decisions(decisions or ()),
     )
     for place in result.ignored:
-        say(f"note: {place}: ignored, because the decision is about records that are not in the input")
+        say(f"note: {place}: the decision is ignored, because it is about records that are not in the input")
     write_groups(groups, result)
     write_uncertain(uncertain, result)
     if existing:
@@ -106,7 +115,7 @@ def sentences(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Split abstracts into sentences with their sections. Records are cleaned first, as in 'tag'.
+    """Split abstracts into sentences, and note the section of each. Records are first cleaned as in 'tag'.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
@@ -127,13 +136,13 @@ def prisma(
     summary: Annotated[Path | None, typer.Argument(metavar="[SUMMARY]", help="summary.json written by 'tag'.")] = None,
     elsewhere: Annotated[
         Path | None,
-        typer.Option("--elsewhere", help="YAML file of counts that mechtag does not know; see docs/prisma.md."),
+        typer.Option("--elsewhere", help="YAML file with counts from outside mechtag; see docs/prisma.md."),
     ] = None,
-    narrow: Annotated[bool, typer.Option("--narrow", help="Stack the panels vertically.")] = False,
+    narrow: Annotated[bool, typer.Option("--narrow", help="Stack the panels of the diagram vertically.")] = False,
 ) -> None:
     """Draw the PRISMA 2020 flow diagram of a review.
 
-    Counts may come from a batch, from elsewhere, or both; contradictory counts are refused.
+    Counts may come from a tagging run, from a file of other counts, or from both. Contradictory counts are refused.
 
     Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
     """
@@ -141,8 +150,10 @@ def prisma(
     from mechtag.pipeline.prisma.flow import plain_text, read_flow
 
     if summary is None and elsewhere is None:
-        raise typer.BadParameter("pass the summary.json of a batch, --elsewhere COUNTS.yaml, or both")
+        raise typer.BadParameter(
+            "no counts were given; pass the summary.json written by 'tag', --elsewhere COUNTS.yaml, or both"
+        )
     flow = read_flow(summary, elsewhere)
     table = write(flow, output, narrow)
     typer.echo("\n".join(plain_text(flow)))
-    say(f"{output}: diagram written; the same counts as a table: {table}")
+    say(f"{output}: diagram written; {table} contains the same counts as a table")

@@ -1,4 +1,4 @@
-"""The command that retrains the model on new annotations."""
+"""Command that retrains the model on new annotations."""
 
 from __future__ import annotations
 
@@ -14,24 +14,32 @@ def retrain(
     codings: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[CODINGS...]", help="Tables of new codings (CSV); omit them after a change of the codebook."
+            metavar="[CODINGS...]",
+            help="Tables of new codings (CSV). Omit them to retrain after only the codebook has changed.",
         ),
     ] = None,
     records: Annotated[
         list[Path] | None,
-        typer.Option("--records", help="Records that the codings are about: Parquet tables or search exports."),
+        typer.Option("--records", help="Records that the codings are about, as parquet tables or search exports."),
     ] = None,
     on: Annotated[
         Path | None,
-        typer.Option("--on", help="Records for the change log. Default: the sources in the settings."),
+        typer.Option(
+            "--on", help="Records to tag with both models for the log of changes. Default: the sources in the settings."
+        ),
     ] = None,
     leave_out_leaks: Annotated[
         bool,
-        typer.Option("--leave-out-leaks", help="Set aside records that may be test papers, instead of stopping."),
+        typer.Option(
+            "--leave-out-leaks", help="Set aside records that may be test papers, instead of stopping with an error."
+        ),
     ] = False,
     onto: Annotated[
         str | None,
-        typer.Option("--onto", help="Version of the annotations to add to, or 'none'. Default: the last one."),
+        typer.Option(
+            "--onto",
+            help="Version of the annotations to add to, or 'none'. Default: that of the last retraining or rollback.",
+        ),
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Restore the model that was in use before.")] = False,
     history: Annotated[
@@ -39,23 +47,26 @@ def retrain(
     ] = False,
     model: Annotated[
         Path | None,
-        typer.Option("--model", help="Folder of the model in use. Default: the project's.", show_default=False),
+        typer.Option(
+            "--model", help="Folder of the model in use. Default: the model folder of the project.", show_default=False
+        ),
     ] = None,
     out_of_fold: Annotated[
         Path | None,
         typer.Option(
             "--out-of-fold",
-            help="Folder of its out-of-fold predictions. Default: data/work/train in the project.",
+            help="Folder of the out-of-fold predictions of the model in use. Default: data/work/train in the project.",
             show_default=False,
         ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Train on more annotations, and use the new model only if it is not worse.
+    """Train a model on more annotations, and use it only if it is not worse than the model in use.
 
-    Stores the codings as a new version, trains a challenger, compares it with the model in use on papers that neither
-    was trained on, and promotes it if the rule in the settings allows. Papers used to measure accuracy are refused.
-    `reports/retrain/` describes the decision, and which tags change and why. See docs/retraining.md.
+    The codings are stored as a new version of the annotations, and a new model (the challenger) is trained on it. The
+    challenger is compared with the model in use on papers that neither was trained on, and replaces it if the rule in
+    the settings allows. Papers used to measure accuracy are refused. `reports/retrain/` contains the decision, and
+    lists the tags that change and why. See docs/retraining.md.
 
     Example: `mechtag retrain codings.csv --records unique.parquet`
 
@@ -64,12 +75,12 @@ def retrain(
     if sum((bool(codings), rollback, history)) > 1:
         raise typer.BadParameter("CODINGS, --rollback and --history cannot be combined")
     if records and not codings:
-        raise typer.BadParameter("--records needs CODINGS of these records")
+        raise typer.BadParameter("--records was passed without CODINGS; also pass the codings of these records")
     if (rollback or history) and (on or onto or leave_out_leaks):
         raise typer.BadParameter("--on, --onto and --leave-out-leaks cannot be combined with --rollback or --history")
     if model and Path.cwd().is_relative_to(model.resolve()):
         raise typer.BadParameter(
-            f"--model {model}: this folder will be replaced, so it cannot be the working directory"
+            f"--model {model}: retraining replaces this folder, so it cannot be the working directory"
         )
     from mechtag.workflows.retrain import Retraining
 

@@ -1,4 +1,4 @@
-"""Commands for screening in the order of relevance."""
+"""Commands that rank records for screening, and replay a finished screening."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 
 
 class StoppingRule(StrEnum):
-    """Values of ``--rule``: stopping rules of `rank`."""
+    """Values of ``--rule``: the stopping rules of the command `rank`."""
 
     sample = "sample"
     ranked = "ranked"
 
 
 def rank(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Records without duplicates: parquet, or an export.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Records without duplicates, as a parquet table or a search export.")
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Table to write (CSV), with the next records to read on top.")
+        Path, typer.Option("-o", "--output", help="CSV table to write, with the records to read next at the top.")
     ],
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Decisions so far: the filled-in table, or other CSV or JSON lines."),
+        typer.Option(
+            "--labels",
+            help="Your decisions so far: the filled-in table, or a different CSV, XLSX or JSON lines file.",
+        ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model folder for ranking until a relevant record is known.")
+        Path | None, typer.Option("--model", help="Model folder to rank with until you find a relevant record.")
     ] = None,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
@@ -37,7 +42,7 @@ def rank(
     ] = StoppingRule.sample,
     project: ProjectFolder = None,
 ) -> None:
-    """Rank records by relevance, learn from your decisions, and say when you may stop reading.
+    """Rank records by relevance, learn from your decisions, and report when you may stop reading.
 
     Read from the top of the table, write 1 or 0 into the column `decision`, and run the command again with the table
     as `--labels`. Choose recall, confidence and rule before you begin: see docs/ranking.md.
@@ -64,21 +69,25 @@ def rank(
 
 def simulate(
     source: Annotated[
-        Path, typer.Argument(metavar="RECORDS", help="Records of a finished review: parquet, or an export.")
+        Path,
+        typer.Argument(metavar="RECORDS", help="Records of a finished review, as a parquet table or a search export."),
     ],
-    labels: Annotated[Path, typer.Option("--labels", help="Decision on each record, as CSV or JSON lines.")],
+    labels: Annotated[
+        Path, typer.Option("--labels", help="Decision on each record, as a CSV, XLSX or JSON lines file.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     runs: Annotated[
-        int, typer.Option("--runs", min=1, help="Number of replays, each starting from two other known records.")
+        int,
+        typer.Option("--runs", min=1, help="Number of replays; each starts from a different pair of known records."),
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
     recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
     confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
-    """Replay a finished review: when `rank` would have found the relevant records, and when it would have stopped.
+    """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
 
-    Writes simulation.json, and reading.csv with the recall after each record, for plotting.
+    The results are in simulation.json, and in reading.csv with the recall after each record, which can be plotted.
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """

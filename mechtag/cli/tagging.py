@@ -12,7 +12,7 @@ from mechtag.cli.options import Model, ProjectFolder, Runtime, Terminal, Threads
 
 
 class Engine(StrEnum):
-    """Values of ``--engine``: where records are scored."""
+    """Values of ``--engine``: the engine that scores records."""
 
     local = "local"
     ray = "ray"
@@ -28,20 +28,26 @@ def tag(
         ),
     ],
     output: Annotated[
-        str, typer.Option("-o", "--output", help="Folder to write to; may be a URI if SRC is a table of records.")
+        str, typer.Option("-o", "--output", help="Folder to write to. It may be a URI if SRC is a table of records.")
     ],
     model: Model = None,
     sentence_table: Annotated[
-        Path | None, typer.Option("--sentences", help="Sentences written by 'sentences'; only with one parquet table.")
+        Path | None,
+        typer.Option(
+            "--sentences", help="Table of sentences written by 'sentences'; allowed only if SRC is one parquet table."
+        ),
     ] = None,
     runtime: Runtime = None,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run, if there is one.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted run, if there is one in the output folder.")
+    ] = False,
     score_all: Annotated[
-        bool, typer.Option("--score-all", help="Score the labels also for records that are clearly irrelevant.")
+        bool, typer.Option("--score-all", help="Also score the labels of records that are clearly irrelevant.")
     ] = False,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="Score on this machine, or with Ray on the cluster named in RAY_ADDRESS.")
+        Engine,
+        typer.Option("--engine", help="Engine that scores: this machine, or Ray on the cluster named in RAY_ADDRESS."),
     ] = Engine.local,
     workers: Annotated[
         int | None,
@@ -49,7 +55,7 @@ def tag(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Tag search exports: read, remove duplicates, score, and write tables for review.
+    """Tag search exports: read records, remove duplicates, score the records, and write tables for review.
 
     Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv, rejected.jsonl and summary.json.
     To continue an interrupted run, repeat the command with `--resume`.
@@ -95,11 +101,12 @@ def export(
     to: Annotated[str, typer.Option("--to", help="Output format: csv or ris.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     records: Annotated[
-        Path | None, typer.Option("--records", help="Records. Default: records.parquet next to the predictions.")
+        Path | None,
+        typer.Option("--records", help="Table of records. Default: records.parquet next to the predictions."),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Export tagged records to a format for other programs.
+    """Export tagged records to CSV or RIS, for use in other programs.
 
     Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
     """

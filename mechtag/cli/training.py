@@ -13,12 +13,18 @@ from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
 def train(
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model folder to write. Default: the project's.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Model folder to write. Default: the model folder of the project.",
+            show_default=False,
+        ),
     ] = None,
     annotations: Annotated[
         Path | None,
         typer.Option(
-            "--annotations", help="Coded records (a file, or a folder of files), in place of those in the settings."
+            "--annotations",
+            help="Coded records (a file, or a folder of files) to use instead of those named in the settings.",
         ),
     ] = None,
     out_of_fold: Annotated[
@@ -48,11 +54,13 @@ def train(
 
 def baselines(
     records: Annotated[Path, typer.Argument(metavar="RECORDS", help="Parquet table of the gold records.")],
-    sentence_table: Annotated[Path, typer.Argument(metavar="SENTENCES", help="Parquet table of their sentences.")],
+    sentence_table: Annotated[
+        Path, typer.Argument(metavar="SENTENCES", help="Parquet table of the sentences of the gold records.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Run the leave-one-paper-out protocol and the naive baselines on the gold papers.
+    """Predict the gold papers with the leave-one-paper-out protocol and with naive baselines.
 
     Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
     """
@@ -66,7 +74,7 @@ def curve(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure the learning curve: tag the coded records with models trained on subsets of them.
+    """Measure the learning curve: tag the coded records with models trained on subsets of the coded records.
 
     Each file is named after the number of papers that its models were trained on. 'evaluate --curve' computes the
     metrics.
@@ -83,9 +91,9 @@ def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure invariance: tag original and slightly rewritten coded records with models that were not trained on them.
+    """Measure invariance: tag coded records, original and rewritten, with models that were not trained on them.
 
-    Each file is named after the change: methods sentences added, headings removed, British spelling.
+    One file is written per change to the texts: methods sentences added, headings removed, British spelling.
     'evaluate --variations' computes the metrics.
 
     Example: `mechtag variations -o data/work/variations`

@@ -1,1 +1,1 @@
-"""Workflows that perform a user's tasks; the command line, the Python API and the review page call them."""
+"""Workflows that perform users' tasks. The command line, the Python API and the review page call them."""

@@ -1,4 +1,4 @@
-"""Measure accuracy and agreement, and write the report and texts for publication."""
+"""Measure accuracy and agreement, and write the report, the methods text and the model card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evaluate(
     curve: Path | None = None,
     variations: Path | None = None,
 ) -> None:
-    """Compute all metrics and write them to ``output``, with tables next to it; see `evaluate.evaluate_files`."""
+    """Compute all metrics, and write them to ``output`` and tables next to it; see `evaluate.evaluate_files`."""
     from mechtag.evaluation.evaluate import evaluate_files
 
     evaluate_files(
@@ -50,7 +50,7 @@ def compare_coders(
     records: Path | None = None,
     output: Path | None = None,
 ) -> Agreement:
-    """Compare coders with one another and with a model; write the result as JSON if ``output`` is given."""
+    """Compare coders with each other and with a model. If ``output`` is given, also write the result as JSON."""
     from mechtag.evaluation.evaluate import agreement_of_files
 
     found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
@@ -68,20 +68,20 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> Results:
-    """Write the accuracy table to each output that ends in ``.md``, and the HTML report to each other output.
+    """Write the accuracy table to outputs named ``.md``, and the HTML report to all other outputs.
 
     Parameters
     ----------
     metrics
-        File written by `evaluate`. The report also includes the tables, plot points and ``methods.md`` next to it, and
-        says which of them are missing.
+        Metrics file written by `evaluate`. The HTML report also includes the tables, plot points and ``methods.md``
+        next to the metrics file, and lists any that are missing.
     model, summary, mlflow_run
-        Model folder, ``summary.json`` of the search, and ``mlflow_run.json``.
+        Model folder, ``summary.json`` written for the search, and ``mlflow_run.json`` of the model.
 
     Returns
     -------
     Results
-        Content of ``metrics``.
+        Content of the metrics file.
 
     Raises
     ------
@@ -112,12 +112,12 @@ def report(
 
 
 def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = None) -> None:
-    """Write methods and results for the paper to ``output``, and the model card into the model folder.
+    """Write draft methods and results sections to ``output``, and the model card to the model folder.
 
     Parameters
     ----------
     tagged
-        ``summary.json`` of the search.
+        ``summary.json`` that tagging wrote for the search.
     """
     from mechtag.evaluation.report.paper import paper_texts
     from mechtag.evaluation.results import Results

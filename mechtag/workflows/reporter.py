@@ -1,4 +1,4 @@
-"""Interface through which a workflow reports notes and progress to its caller."""
+"""Define the interface through which a workflow reports notes and progress to its caller."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 
 
 class Reporter:
-    """Receives notes and progress; this base class ignores them."""
+    """Receives notes and progress from a workflow. This base class ignores them."""
 
     def note(self, message: str) -> None:
-        """Receive a message that the user should know but that does not stop the workflow."""
+        """Receive a message that the user should see, but that does not stop the workflow."""
 
     def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Start a step.
+        """Start a step, and return a context manager that receives its progress.
 
         Parameters
         ----------
         what, total
             Name of the step, and its number of items.
         done
-            Number of items that an earlier run finished.
+            Number of items that an earlier run has already finished.
 
         Returns
         -------

@@ -52,13 +52,13 @@ _NEW = "new papers"
 
 
 class Retraining:
-    """Retraining: changes the annotations, models and history of a project.
+    """Retrains the model of a project, and lists or rolls back earlier retrainings.
 
     Parameters
     ----------
     project
     model, out_of_fold
-        Folders of the model in use and of the predictions of its cross-validation; by default those of the project.
+        Folders of the model in use and of its out-of-fold predictions; by default, those of the project.
     """
 
     def __init__(
@@ -90,13 +90,14 @@ class Retraining:
         Parameters
         ----------
         codings, records
-            Tables of codings, which may be empty after a change of the codebook, and their records.
+            Tables of codings, and tables of the records that the codings are about. Both may be empty if only the
+            codebook has changed.
         change_log_on
-            Records for the change log; by default the sources of the settings.
+            Records to tag with both models for the log of changes; by default, the sources in the settings.
         leave_out_leaks
-            Set aside records that may be papers used to measure accuracy; otherwise they are refused.
+            Whether to set aside records that may be papers used to measure accuracy. Otherwise, they are refused.
         onto
-            Version of the annotations to add to, or ``none``; by default the last one.
+            Version of the annotations to add to, or ``none``; by default, that of the last retraining or rollback.
 
         Returns
         -------
@@ -106,15 +107,15 @@ class Retraining:
         Raises
         ------
         MechtagError
-            If codings are invalid or about papers used to measure accuracy, there is no model in use, or another
-            retraining is running.
+            If codings are invalid or about papers used to measure accuracy, if there is no model in use, or if
+            a different retraining is running.
         """
         with self._alone():
             version = self._add(codings, records, onto, leave_out_leaks)
             return self._challenge(version, change_log_on)
 
     def roll_back(self) -> list[str]:
-        """Restore the model that was in use before, and return sentences that describe what was done."""
+        """Restore the previous model, and return sentences that describe the rollback."""
         with self._alone():
             given_up = read_config(self._paths.model).model_id
             former = former_of(self._paths, given_up)
@@ -125,8 +126,8 @@ class Retraining:
             return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
 
     def history(self) -> list[str]:
-        """List the versions of the annotations, and the decisions with their dates."""
-        # No lock: reading is allowed while another retraining runs.
+        """Return lines of text that list the versions of the annotations, and the dated decisions."""
+        # No lock is needed: reading is allowed while a retraining is running.
         with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]
 
@@ -150,7 +151,7 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models, and the annotations that several models may share, against other retrainings."""
+        """Lock the models, and the annotations that several models may share, so that only one retraining runs."""
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(
@@ -170,12 +171,12 @@ class Retraining:
         }
 
     def _point_aliases(self, champion: str) -> None:
-        """Point the registry's aliases to the model in use and to the one that a rollback would restore."""
+        """Point the aliases in the registry to the model in use and to the model that a rollback would restore."""
         paths, settings = self._paths, self._settings
         note = note_of(paths, champion)
         with tolerated(self._reporter.note):
             register(paths.kept / champion / MODEL, settings, note["tags"], [CHAMPION])
-            # Kept models may be deleted, and then no rollback is possible.
+            # If the kept models were deleted, no rollback is possible.
             if is_kept(paths, note["former"]):
                 before = note_of(paths, note["former"])
                 register(paths.kept / note["former"] / MODEL, settings, before["tags"], [PREVIOUS])
@@ -183,7 +184,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Create a version of the annotations, and report on it."""
+        """Create a version of the annotations, and return sentences that describe it."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
@@ -208,7 +209,7 @@ class Retraining:
         if addition.stale:
             stale = reports / version / "stale.csv"
             self._reporter.note(
-                f"{stale}: {len(addition.stale)} codes were assigned under other definitions of their labels"
+                f"{stale}: {len(addition.stale)} codes were assigned under earlier definitions of their labels"
             )
         return version
 
@@ -223,7 +224,7 @@ class Retraining:
         """Train the challenger, compare it with the champion, report, and promote it if it is not worse."""
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
-        # Read these first: training takes long, so faults in them should show before it.
+        # Read these first, so that errors in them show before training, which takes long.
         records = self._records_for_changes(change_log_on)
         with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
             challenger = train_challenger(
@@ -238,7 +239,9 @@ class Retraining:
         if ids[0] == ids[1]:
             keep_champion(paths)
             self._point_aliases(ids[0])
-            return [f"{paths.model}: model {ids[0]} was already trained on exactly these annotations; nothing to do"]
+            return [
+                f"{paths.model}: model {ids[0]} was already trained on exactly these annotations; no training is needed"
+            ]
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
         known, new = champion_predictions(champion, paths.out_of_fold, coded)
         systems = System("the model in use", known), System("the challenger", challenger.documents)
@@ -253,7 +256,7 @@ class Retraining:
             for name, rows in papers.items()
             if rows
         }
-        # New papers alone do not decide: they are few, and wrong codes of them affect both models.
+        # Do not decide on new papers alone: there are few of them, and errors in their codes affect both models.
         verdict = decide_promotion({name: each for name, each in figures.items() if name != _NEW}, settings.retrain)
         report = self._project.reports / "retrain" / version
         heading = {
@@ -290,7 +293,7 @@ class Retraining:
         else:
             append_history(paths.added, row)
         self._point_aliases(in_use)
-        done = "is now in use" if verdict.promote else "was not promoted; the model in use stays"
+        done = "is now in use" if verdict.promote else "was not promoted; the model in use was not changed"
         return [
             *(f"  {reason}" for reason in verdict.reasons),
             f"  {len(changes)} decisions change on {len(records)} records: {report / 'changes.md'}",

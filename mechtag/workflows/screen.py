@@ -25,25 +25,25 @@ def rank(
     rule: str = "sample",
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Rank records, and say whether reading may stop.
+    """Rank records by relevance, and decide whether reading may stop.
 
     Parameters
     ----------
     source
-        Records without duplicates: parquet, or an export.
+        Records without duplicates, as a parquet table or a search export.
     output
-        Table to write, with the next records to read on top.
+        CSV table to write, with the records to read next at the top.
     labels
-        Decisions so far: the filled-in table, or another table.
+        Decisions so far: the table with decisions filled in, or a different table.
     model
-        Model folder for ranking until a relevant record is known.
+        Model folder to rank with until a relevant record is known.
     recall, confidence, rule
-        See `screening.ranking.Target`.
+        Target for stopping; see `screening.ranking.Target`.
 
     Returns
     -------
     list of str
-        Sentences for the reviewer about progress and stopping.
+        Sentences that describe the progress and whether reading may stop.
     """
     from mechtag.pipeline.screening import ranking
     from mechtag.pipeline.screening.search import cold_scores
@@ -53,7 +53,9 @@ def rank(
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
     course = ranking.read_course(ranking.course_path(output))
     if course.target not in (None, target):
-        reporter.note(f"note: this review began with {course.target}; changing the target midway voids the guarantee")
+        reporter.note(
+            f"note: this review began with the target {course.target}; changing the target voids the guarantee"
+        )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
     cache = output.with_suffix(".vectors.npz")
@@ -79,7 +81,7 @@ def simulate(
     confidence: float = 0.95,
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Replay a finished review; write ``simulation.json`` and ``reading.csv``.
+    """Replay a finished review, and write ``simulation.json`` and ``reading.csv``.
 
     Parameters
     ----------
@@ -88,7 +90,7 @@ def simulate(
     output
         Folder to write to.
     runs, batch
-        Number of replays, each starting from two other known records, and of records read between two rankings.
+        Number of replays, each with a different pair of known records; and number of records between two rankings.
 
     Returns
     -------
@@ -129,4 +131,4 @@ def simulate(
 
 def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
     for name in judgements.unknown(records):
-        reporter.note(f"note: {labels}: {name} is not among the records; its decision is ignored")
+        reporter.note(f"note: {labels}: the decision on {name} is ignored, because {name} is not among the records")

@@ -1,4 +1,4 @@
-"""Describe the state of a review: records, codes, model, what is out of date, and what to do next."""
+"""Describe the state of a review: its records, codes and model, and what to do next."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mechtag.project import SHIPPED, Project
 
 
 def describe(project: Project) -> list[str]:
-    """Return lines of text that describe a project; the last line says what to do next.
+    """Return lines of text that describe the state of a project. The last line names the next step.
 
     Raises
     ------
     MechtagError
-        If the codebook cannot be read. Other faults are described in the lines.
+        If the codebook cannot be read. Other errors are described in the returned lines.
     """
     codebook = project.codebook
     where = "none; using the shipped codebook and model" if project.is_shipped else project.root.resolve()
@@ -56,7 +56,7 @@ def _search_files(project: Project) -> list[Path]:
 
 
 def _tagged(project: Project) -> str:
-    """Describe the most recently tagged search of the project; ``""`` if there is none."""
+    """Describe the most recently tagged search of the project; return ``""`` if there is none."""
     summaries = [
         path for pattern in ("*/summary.json", "*/*/summary.json") for path in (project.root / "data").glob(pattern)
     ]
@@ -72,7 +72,7 @@ def _tagged(project: Project) -> str:
 
 
 def _codes(project: Project) -> tuple[str, bool]:
-    """Describe the human codes, and return whether there are any to train on."""
+    """Return a description of the human codes, and whether there are any codes to train on."""
     settings, codebook = project.settings, project.codebook
     if not Path(settings.train.records).exists() and not version_in_use(settings.train.added):
         return f"none yet ({settings.train.records} does not exist)", False

@@ -1,4 +1,4 @@
-"""Tag search exports: read, remove duplicates, score, and write tables for review."""
+"""Tag search exports: read records, remove duplicates, score the records, and write tables for review."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Tagged:
     Attributes
     ----------
     inputs
-        What was read, and the number of records excluded for each reason.
+        Files and records that were read, and the number of records excluded for each reason.
     summary
         Content of ``summary.json``.
     output
         Folder of the results.
     chunks
-        Folder of the prediction files if the results are in an object store, where they are not joined into one table.
+        Folder of the prediction files if the results are in an object store, where the files are not joined.
     """
 
     inputs: Inputs
@@ -63,38 +63,42 @@ def tag(
     Parameters
     ----------
     sources
-        Exports, folders or zip files of them; or one parquet table of records, or its URI.
+        Search exports, or folders or zip files of search exports; or the path or URI of one parquet table of records.
     output
-        Folder to write to; may be a URI if the source is a table of records.
+        Folder to write to. It may be a URI if the source is a table of records.
     model
-        Model folder; by default that of the project.
+        Model folder; by default, the model folder of the project.
     sentences
-        Table of the sentences of the records; by default they are split here.
+        Table of the sentences of the records. By default, records are split into sentences here.
     runtime, threads, score_all
-        Override the settings; see `TagSettings`.
+        Values that override the settings of the project; see `TagSettings`.
     resume
-        Continue an interrupted run if there is one.
+        Whether to continue an interrupted run if there is one in the output folder.
     engine, workers
-        ``ray`` scores on the cluster named in ``RAY_ADDRESS``, by default in one process per core.
+        The engine ``ray`` scores on the cluster named in ``RAY_ADDRESS``; ``workers`` is its number of processes,
+        by default one per core.
 
     Raises
     ------
     MechtagError
-        If nothing could be read, the model does not belong to the codebook, or the output folder contains another run.
+        If no record could be read, the model was trained with a different codebook, or the output folder contains
+        a different run.
     """
     codebook = project.codebook
     model = model or project.model
     tagging = project.settings.tag.chosen(runtime, threads, score_all)
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
-        raise MechtagError("workers needs the engine ray; on one machine the encoder already uses all cores")
+        raise MechtagError(
+            "workers can be set only for the engine ray; on one machine, the encoder already uses all cores"
+        )
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
     from mechtag.pipeline.text.sentences import prepare
 
     with ExitStack() as stack:
         run = directly
         if engine == "local" and not sentences:
-            # The process prepares chunks while the model is loaded here.
+            # A separate process prepares chunks while this process loads the model.
             run = stack.enter_context(prefetch("splits sentences", prepare, settings.sentences))
         from mechtag.models.model_folder import load_model
         from mechtag.pipeline.reading.ingest import cut_note
@@ -113,7 +117,7 @@ def tag(
         for note in (*inputs.notes, *inputs.unread, *filter(None, [cut_note(inputs.abstracts_cut)])):
             reporter.note(f"note: {note}")
         if job.finished:
-            reporter.note(f"resuming: {len(job.finished)} of {job.manifest.chunks} chunks already done")
+            reporter.note(f"resuming: {len(job.finished)} of {job.manifest.chunks} chunks are already done")
         with reporter.progress("tagging", job.manifest.records, done=job.done) as advance:
             if engine == "ray":
                 from mechtag.pipeline.tagging.ray_engine import run_ray

@@ -8,7 +8,7 @@ from mechtag.project import Project
 
 
 def track(project: Project, reports: Path | None = None, model: Path | None = None) -> str:
-    """Add an evaluation to the MLflow run of its model; return the run's id."""
+    """Add an evaluation to the MLflow run of the evaluated model, and return the id of the run."""
     from mechtag.evaluation.report.chart_data import chart_files
     from mechtag.evaluation.results import Results
     from mechtag.training.mlflow_runs import log_evaluation

@@ -17,7 +17,7 @@ def train(
     Parameters
     ----------
     output, out_of_fold
-        Folders of the model and of the predictions of its cross-validation; by default those of the project.
+        Folders of the model and of its out-of-fold predictions; by default, those of the project.
 
     Returns
     -------
@@ -43,14 +43,14 @@ def train(
 def run_baselines(
     project: Project, records: Path, sentences: Path, output: Path, *, reporter: Reporter = SILENT
 ) -> list[str]:
-    """Run the leave-one-paper-out protocol and the naive baselines on the gold papers; return their names.
+    """Predict the gold papers with the leave-one-paper-out protocol and the baselines, and return their names.
 
     Parameters
     ----------
     records, sentences
         Parquet tables of the gold records and of their sentences.
     output
-        Folder to write to, one table of predictions per system.
+        Folder to write to, with one table of predictions per protocol or baseline.
     """
     from mechtag.training.baselines import prepare, run_all
 
@@ -65,7 +65,7 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records with models trained on subsets of them; return the subset sizes in papers."""
+    """Tag the coded records with models trained on subsets of them, and return the subset sizes in papers."""
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
 
@@ -77,7 +77,7 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag original and rewritten coded records with models not trained on them; return the variants' names."""
+    """Tag original and rewritten coded records with models not trained on them; return the variations' names."""
     from mechtag.training.invariance import tag_varied
 
     with reporter.progress("variations", project.settings.train.folds) as advance:

@@ -1,1 +1,1 @@
-"""Ranking of unread records, and stopping rules."""
+"""Rank unread records, and decide when reading may stop."""

@@ -16,7 +16,7 @@ from mechtag.core.source import Source
 from mechtag.core.tables import TableRow, Value, read_table
 from mechtag.pipeline.reading.archives import unpack
 
-# Columns that may identify the record or contain the decision; the first one found is used.
+# Columns that may identify the record or contain the decision. The first one found is used.
 _NAMES = ("record_id", "key", "id")
 _VALUES = ("decision", "value", "relevant", "included", "label")
 _WORDS: Mapping[str, Literal[0, 1]] = {
@@ -26,16 +26,16 @@ _WORDS: Mapping[str, Literal[0, 1]] = {
 
 
 class Judgements(Row):
-    """Decisions on records.
+    """Decisions of reviewers on the relevance of records.
 
     Attributes
     ----------
     path
-        The file they came from, for messages.
+        File that the decisions were read from, named in messages.
     name
-        How records are identified: by ``record_id``, or by a field of their source file.
+        Field that identifies a record: ``record_id``, or a field of its source file.
     values
-        Decisions by that identifier, in the order of the file; ``None`` for not judged.
+        Decisions by the value of that field, in the order of the file; ``None`` if not judged.
     """
 
     path: str
@@ -43,12 +43,12 @@ class Judgements(Row):
     values: dict[str, Value]
 
     def labels(self, records: Sequence[Record]) -> NDArray[np.float64]:
-        """Return the decision on each record: 1, 0, or NaN for not judged, shape (n_records,).
+        """Return the decision on each record as an array of 1, 0, or NaN if the record was not judged.
 
         Raises
         ------
         MechtagError
-            If no decision is about any of the records, or two records have the same identifier.
+            If none of the decisions is about any of the records, or two records have the same identifier.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -56,16 +56,16 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the rows of the judged records, in the order of judgement; raises as `labels`."""
+        """Return the rows of the judged records, in the order of judgement. Raises the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers with a decision that belong to none of the records; raises as `labels`."""
+        """Return the identifiers in the file that belong to none of the records. Raises the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield row and decision of each judged record, in the order of judgement."""
+        """Yield the row of each judged record and the decision on it, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:
@@ -79,17 +79,15 @@ class Judgements(Row):
             if len(found) > 1:
                 raise MechtagError(
                     f"{self.path}: {self.name} {name!r} belongs to two records: {_place(records[found[0]])} "
-                    f"and {_place(records[found[1]])}; remove duplicates first (mechtag dedupe)"
+                    f"and {_place(records[found[1]])}; remove duplicates first ('mechtag dedupe')"
                 )
             if found:
                 rows[name] = found[0]
         if not rows:
             raise MechtagError(
                 f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records; the "
-                f"first is "
-                f"about {self.name} {next(iter(self.values))!r}; use the records that were judged, or identify "
-                f"them by "
-                "record_id"
+                f"first row is about {self.name} {next(iter(self.values))!r}. Use the records that were judged, or "
+                "identify the records by record_id"
             )
         return rows
 
@@ -99,19 +97,19 @@ def _place(record: Record) -> str:
 
 
 def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
-    """Read decisions on relevance from CSV, XLSX or JSON lines, also gzipped.
+    """Read decisions on relevance from a table in CSV, XLSX or JSON lines, which may be gzipped.
 
-    Each row identifies its record in a column ``record_id``, or in ``key`` or ``id``, a field of the
-    file that the record came from, and contains the decision in a column ``decision``, ``value``,
-    ``relevant``, ``included``, ``label`` or that of the codebook's relevance: 1 or 0, yes or no, included or
-    excluded, empty for not judged (`tables.read_tick`).
-    Rows of the coding contract have ``label`` and ``value``; rows of other labels are ignored.
+    Each row identifies its record in a column ``record_id``, or in a column ``key`` or ``id`` that contains a
+    field of the record's source file. The decision is in a column ``decision``, ``value``, ``relevant``,
+    ``included`` or ``label``, or in a column named after the codebook's relevance. A decision is 1 or 0, yes or no,
+    or included or excluded; an empty cell means not judged (see `tables.read_tick`). In a table of codings, which
+    has the columns ``label`` and ``value``, rows with other labels than relevance are ignored.
 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or in another format; a column is missing; a decision has another
-        value; a record is judged both ways; or there is no decision at all.
+        If the file is missing, empty or in a different format; a column is missing; a decision has an unknown
+        value; there are contradictory decisions on a record; or there is no decision at all.
     """
     path = Path(path)
     values: dict[str, Value] = {}
@@ -125,7 +123,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
             continue
         name = row.cells.get(name_column, "")
         if not name:
-            raise MechtagError(f"{row.place}: the column {name_column} is empty; it must identify the record")
+            raise MechtagError(f"{row.place}: the column {name_column} is empty, but it must identify the record")
         value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:
             raise MechtagError(
@@ -136,7 +134,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
             values.pop(name, None)  # The record takes the position of its decision.
             values[name], places[name] = value, row.place
     if not values:
-        raise MechtagError(f"{path}: no decision on {relevance_key} found; expected one row per judged record")
+        raise MechtagError(f"{path} contains no decisions on {relevance_key}; expected one row per judged record")
     return Judgements(path=str(path), name=name_column, values=values)
 
 
@@ -154,14 +152,14 @@ def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
         raise MechtagError(f"{path}: no such file; expected {expected}")
     source, *others = (source for _, source in unpack(Source(path)))
     if others:
-        raise MechtagError(f"{path}: an archive of {len(others) + 1} files; expected {expected}")
+        raise MechtagError(f"{path} is an archive of {len(others) + 1} files; expected {expected}")
     if ".jsonl" in path.suffixes:
         return _json_rows(path, source.text)
     return read_table(source, expected, (*_NAMES, *_VALUES, relevance_key)).rows
 
 
 def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
-    # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
+    # Do not use splitlines, because JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -169,7 +167,7 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise MechtagError(f"{place}: not JSON: {error.msg}; expected one object per line") from None
+            raise MechtagError(f"{place} is not valid JSON: {error.msg}; expected one object per line") from None
         if not isinstance(row, dict):
             raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}

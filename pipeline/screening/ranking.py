@@ -1,4 +1,4 @@
-"""Rank the records of a review in progress, and say whether reading may stop."""
+"""Rank the records of a review in progress, and decide whether reading may stop."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _HEADER = ("rank", "record_id", "decision", "title", "abstract", "authors", "yea
 
 
 class Target(Row):
-    """Stopping target, fixed before the review begins; if it changes later, the guarantee is lost.
+    """Target for stopping. It must be fixed before the review begins, because changing it later voids the guarantee.
 
     Attributes
     ----------
     rule
-        ``sample`` for the rule of `screening.stopping`, ``ranked`` for the test on ranked reading only.
+        ``sample`` for the stopping rule in `screening.stopping`; ``ranked`` for its test that uses ranked reading only.
     """
 
     rule: Rule = "sample"
@@ -52,17 +52,17 @@ class Target(Row):
 
 
 class Course(Row):
-    """State of a review in progress, in addition to its decisions.
+    """State of a review in progress that must be stored in addition to its decisions.
 
     Attributes
     ----------
     target
-        Target of the call that wrote it.
+        Target of the call that wrote this state.
     read
         Ids of the judged records, in the order of reading.
     sample
-        Ids of the records that were unread when the random sample was drawn, in the order drawn;
-        ``None`` if it has not been drawn.
+        Ids of the records that were unread when the random sample was drawn, in the order of the sample;
+        ``None`` if no sample has been drawn yet.
     """
 
     target: Target | None = None
@@ -72,16 +72,16 @@ class Course(Row):
 
 @dataclass(frozen=True)
 class Ranking:
-    """The reading order of unread records, and the verdict of the stopping rule.
+    """Result of a ranking: the reading order of unread records, and the verdict of the stopping rule.
 
     Attributes
     ----------
     unread
-        Rows of the records to read, in order.
+        Rows of the records to read, in reading order.
     labels, scores
-        For every record: 1, 0 or NaN for not judged; and its score, higher for more likely relevant.
+        Decision on each record (1, 0, or NaN if not judged), and its score, higher for more likely relevant.
     verdict
-        ``None`` until the rule has enough data.
+        Verdict of the stopping rule; ``None`` until the rule has enough data.
     sampling
         Whether ``unread`` is in the order of the random sample.
     """
@@ -96,14 +96,14 @@ class Ranking:
 
 
 def course_path(output: Path) -> Path:
-    """Return the path of the state file next to a table; raise `MechtagError` if the table is not named ``.csv``."""
+    """Return the path of the state file next to a table; raise `MechtagError` unless the table's name ends in .csv."""
     if output.suffix != ".csv":
-        raise MechtagError(f"{output}: the table is a CSV file; choose a name that ends in .csv")
+        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
     return output.with_suffix(".json")
 
 
 def read_course(path: Path) -> Course:
-    """Read the state that an earlier ranking wrote next to its table; an empty one if there is no file.
+    """Read the state that an earlier ranking wrote next to its table, or return an empty state if there is no file.
 
     Raises
     ------
@@ -127,8 +127,8 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     lost = np.flatnonzero(~np.isnan(held) & np.isnan(known))
     if len(lost):
         raise MechtagError(
-            f"{output}: contains {len(lost)} decisions that would be lost, the first on "
-            f"{records[int(lost[0])].record_id}; pass this file as --labels, or write to another one"
+            f"{output} contains {len(lost)} decisions that would be lost (the first is on "
+            f"{records[int(lost[0])].record_id}). Pass this file as --labels, or choose a different output file (-o)"
         )
 
 
@@ -148,7 +148,7 @@ def rank(
     judgements
         ``None`` if nothing has been decided yet.
     course
-        State after the previous call, or an empty one.
+        State after the previous call, or an empty state.
     cold
         See `mechtag.pipeline.screening.search.Search.scores`.
     seed
@@ -157,8 +157,8 @@ def rank(
     Raises
     ------
     MechtagError
-        As `Judgements.labels` and `stopping.judge_sample`; also if the unread records are no longer those from
-        which the sample was drawn.
+        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. Also if the sample was drawn
+        from a different set of unread records.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -184,7 +184,7 @@ def rank(
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
-    """Return the rows of the judged records: earlier ones in their order, then new ones in file order."""
+    """Return the rows of judged records: those already in ``course`` in its order, then new ones in file order."""
     if judgements is None:
         return np.array([], dtype=np.int64)
     judged = {records[row].record_id: int(row) for row in judgements.order(records)}
@@ -201,15 +201,15 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     if gone or new or len(members) < len(sample):
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
-            f"since the random sample was drawn, {gone} of its records have disappeared and {len(new)} unread records "
-            f"that it was not drawn from have appeared{first}, so its verdict would not be valid; rank the same "
-            "records as before, restore removed decisions, or write to another file (-o) to start again"
+            f"the records have changed since the random sample was drawn: {gone} sampled records are missing, and "
+            f"{len(new)} unread records are new{first}. A verdict from this sample would not be valid. Rank the "
+            "original records, restore the removed decisions, or start again with a new output file (-o)"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Apply the rule to the sample as read without gaps: records picked from it are not a random sample."""
+    """Apply the stopping rule to the part of the sample read without gaps, because only this part is random."""
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))
     prefix = int(gaps[0]) if len(gaps) else len(drawn)
@@ -220,7 +220,7 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
 
 
 def write_ranking(path: Path, ranking: Ranking) -> None:
-    """Write the table (CSV), and next to it a ``.json`` file with the state and the verdict.
+    """Write the ranking as a CSV table, and a ``.json`` file with the state and the verdict next to it.
 
     Unread records come first, in reading order; judged records follow, in the order they were read.
     Reviewers fill in the table and pass it to the next call.
@@ -244,7 +244,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
 
 
 def describe_ranking(ranking: Ranking) -> list[str]:
-    """Return sentences that describe the progress of reading."""
+    """Return sentences that describe how many records are read and whether reading may stop."""
     judged = len(ranking.course.read)
     lines = [
         f"{judged} of {len(ranking.records)} records judged, {int(np.nansum(ranking.labels))} of them relevant; "
@@ -254,7 +254,7 @@ def describe_ranking(ranking: Ranking) -> list[str]:
     if not len(ranking.unread):
         lines.append("Every record has been read.")
     elif verdict is None:
-        lines.append(f"Stopping ({ranking.course.target}): too early to say; continue reading from the top.")
+        lines.append(f"Stopping ({ranking.course.target}): it is too early to decide; continue reading from the top.")
     elif verdict.stop:
         lines.append(f"Stopping ({ranking.course.target}): you may stop. {_bound(verdict)}")
     else:
@@ -270,5 +270,5 @@ def _bound(verdict: StoppingVerdict) -> str:
     if verdict.recall_at_least is None:
         return f"At most {verdict.missed_at_most} relevant records are unread."
     return (
-        f"At most {verdict.missed_at_most} relevant records are unread: recall {verdict.recall_at_least:.3f} or more."
+        f"At most {verdict.missed_at_most} relevant records are unread; recall: {verdict.recall_at_least:.3f} or more."
     )

@@ -1,4 +1,4 @@
-"""Output of the replays of a finished review: metrics, and the order of each reading."""
+"""Write and describe the results of replaying a finished review: metrics, and the reading order of each replay."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _HEADER = ("run", "place", "record_id", "relevant", "known_before", "recall")
 
 
 def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[list[Record], Labels]:
-    """Return the records with a decision, because a replay can read only those.
+    """Return the records that have a decision, and their labels; a replay can read only these records.
 
     Returns
     -------
     list of Record, ndarray
-        The records, and their labels: 1 or 0.
+        The records, and the label (1 or 0) of each.
 
     Raises
     ------
     MechtagError
-        As `Judgements.labels`; also if no record has a decision.
+        For the same reasons as in `Judgements.labels`. Also if no record has a decision.
     """
     labels = judgements.labels(records)
     judged = np.flatnonzero(~np.isnan(labels))
@@ -40,7 +40,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return how often each rule reached the target recall, and at what cost, as means over the replays."""
+    """Return how often each stopping rule reached the target recall, and its mean recall and work saved."""
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
         stops = [run.stops[rule] for run in replays]
@@ -59,12 +59,12 @@ def write_replays(
     replays: Sequence[Replay],
     content: Mapping[str, Any],
 ) -> None:
-    """Write ``simulation.json``, and ``reading.csv`` with one row per record and run.
+    """Write ``simulation.json``, and ``reading.csv`` with one row per record and replay.
 
     Parameters
     ----------
     content
-        Metrics to write before the stops of each run.
+        Metrics to write at the start of ``simulation.json``, before the stops of each replay.
     """
     rows = []
     for number, run in enumerate(replays, start=1):
@@ -80,7 +80,7 @@ def write_replays(
 
 
 def describe_simulation(content: Mapping[str, Any]) -> list[str]:
-    """Return sentences that describe the content of ``simulation.json``."""
+    """Return lines of text that describe the content of ``simulation.json``."""
     figures, stopping = content["figures"], content["stopping"]
     shown = {"wss_95": "WSS@95", "mean_time_to_discovery": "mean time to discovery", "recall_10": "recall at 10%"}
     lines = [f"{content['records']} records, {content['relevant']} relevant, {content['replays']} replays"]

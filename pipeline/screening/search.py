@@ -1,4 +1,4 @@
-"""The records of a search prepared for ranking: texts, and vectors that are computed once and cached on disk."""
+"""Prepare the records of a search for ranking, and rank them. Vectors of texts are cached on disk."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ from mechtag.pipeline.text.sentences import split
 _C = 0.11
 _BALANCE = 9.8
 _MAX_DF = 0.95
-# A word pair that occurs in only one record says nothing about the others.
+# A word pair that occurs in only one record carries no information about the other records.
 _MIN_DF = 2
 
 
 class Ranker:
-    """Two linear classifiers, on words and on vectors, whose standardised scores are added.
+    """A ranker that adds the standardised scores of two linear classifiers, one on words and one on vectors.
 
-    Create it once for a set of records; a new label then costs only the fit of two linear classifiers.
+    Create one ranker per set of records. After each new label, only the two classifiers are fitted again.
 
     Parameters
     ----------
     texts
         Title and abstract of each record.
     vectors : ndarray, shape (n_records, size)
-        The encoder's vector of each text.
+        Vector of each text from the encoder.
     """
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
         if len(texts) != len(vectors):
-            raise ValueError(f"{len(texts)} texts and {len(vectors)} vectors")
+            raise ValueError(f"the numbers of texts ({len(texts)}) and vectors ({len(vectors)}) differ")
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
-        """Score every record, given the labels so far.
+        """Score every record with classifiers fitted to the labels so far.
 
         Parameters
         ----------
         labels : ndarray, shape (n_records,)
-            1 for relevant, 0 for irrelevant, NaN for not judged (not used for training).
+            1 for relevant, 0 for irrelevant, NaN if not judged. Records that are not judged are not used for training.
 
         Returns
         -------
@@ -74,8 +74,8 @@ class Ranker:
         targets = labels[judged]
         if not (targets == 1).any() or not (targets == 0).any():
             raise MechtagError(
-                f"{int((targets == 1).sum())} records judged relevant and {int((targets == 0).sum())} not; "
-                "ranking needs at least one of each"
+                f"the decisions include {int((targets == 1).sum())} relevant and {int((targets == 0).sum())} "
+                "irrelevant records; ranking needs at least one of each"
             )
         weights = _weights(targets)
         words, meaning = (_standardised(_fit(view, judged, targets, weights), ~judged) for view in self._views)
@@ -83,11 +83,11 @@ class Ranker:
 
 
 def word_weights(texts: Sequence[str]) -> Any:
-    """Return the TF-IDF of words and adjacent word pairs: a sparse matrix of shape (n_texts, n_terms)."""
+    """Return the TF-IDF weights of words and pairs of adjacent words as a sparse (n_texts, n_terms) matrix."""
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # With few records, every term may be too rare or too common.
+    # If there are few records, every term may be too rare or too common.
     few = len(texts) < 2 * _MIN_DF
     vectoriser = TfidfVectorizer(
         ngram_range=(1, 2), sublinear_tf=True, min_df=1 if few else _MIN_DF, max_df=1.0 if few else _MAX_DF
@@ -99,14 +99,14 @@ def word_weights(texts: Sequence[str]) -> Any:
 
 
 def _centred(vectors: Vectors) -> Array:
-    """Subtract the mean vector of the search, and normalise rows to unit length again."""
+    """Subtract the mean of all vectors of the search from each vector, and normalise to unit length again."""
     moved = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     unit: Array = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
     return unit
 
 
 def _weights(targets: Array) -> Array:
-    """Weight examples so that the irrelevant ones together have a fixed fraction of the relevant ones' weight."""
+    """Return weights of examples; all irrelevant ones together weigh a fixed fraction of all relevant ones."""
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
     scaled: Array = weights * len(targets) / weights.sum()
@@ -116,7 +116,7 @@ def _weights(targets: Array) -> Array:
 def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -> Array:
     from sklearn.svm import LinearSVC
 
-    # Choose the faster of two solvers of the same problem for its shape.
+    # Two solvers find the same solution; choose the one that is faster for this shape.
     classifier = LinearSVC(C=_C, dual=bool(judged.sum() < view.shape[1]), max_iter=10_000, random_state=0)
     classifier.fit(view[judged], targets, sample_weight=weights)
     scores: Array = classifier.decision_function(view)
@@ -124,13 +124,13 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Standardise scores to mean 0 and standard deviation 1 over unread records, so that views can be added."""
+    """Standardise scores to mean 0 and standard deviation 1 over unread records, so that they can be added."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
 
 
-# Texts encoded between two saves: the most that an interrupted run can lose.
+# Number of texts encoded between two saves, which is the most that an interrupted run can lose.
 _CHUNK = 512
 _DIGEST = 16
 
@@ -140,9 +140,9 @@ def _digest(text: str) -> bytes:
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
-    """Read cached vectors; return none if the file is missing, damaged or of another encoder."""
+    """Read cached vectors; return none if the file is missing, damaged or from a different encoder."""
     try:
-        # Opened here, because numpy does not close a file that it cannot read.
+        # Open the file here, because numpy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             digests, vectors = file["digests"], file["vectors"]
             known_id = str(file["encoder"])
@@ -167,26 +167,26 @@ def encode_cached(
     path: Path | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Encode texts; reuse the vectors in the file ``path``, and add new ones to it.
+    """Return the vectors of texts; vectors in the file ``path`` are reused, and new ones are added to it.
 
     Parameters
     ----------
     load_encoder
-        Called only if there is something to encode.
+        Function that loads the encoder; called only if there is something to encode.
     encoder_id
-        Identifies the weights and everything else that affects a vector; vectors of another id are discarded.
+        Id of the encoder's weights and all else that affects a vector; vectors with a different id are discarded.
     texts
-        At least one.
+        Texts to encode, at least one.
     path
-        File of vectors, or ``None``; it is saved every few hundred texts, so that an interrupted run
-        resumes there. A damaged file is replaced.
+        File of cached vectors; ``None`` to use no cache. It is saved every few hundred texts, so that an
+        interrupted run resumes from the last save. A damaged file is replaced.
     on_progress
-        Called with the number of texts done since the last call.
+        Called with the number of texts encoded since the last call.
 
     Returns
     -------
     ndarray, shape (n_texts, size)
-        In the order of ``texts``.
+        Vectors in the order of ``texts``.
     """
     digests = [_digest(text) for text in texts]
     known = _load(path, encoder_id) if path else {}
@@ -208,14 +208,14 @@ def encode_cached(
 
 @dataclass(frozen=True)
 class Search:
-    """Records to rank.
+    """The records of a search, prepared for ranking.
 
     Attributes
     ----------
     texts
-        Title and abstract of each.
+        Title and abstract of each record.
     vectors
-        Shape (n_records, size).
+        Vector of each text, shape (n_records, size).
     definition
         Vector of the codebook's definition of relevance, shape (size,).
     """
@@ -227,19 +227,19 @@ class Search:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """The classifier that learns from decisions."""
+        """Ranker that learns from decisions; see `Ranker`."""
         return Ranker(self.texts, self.vectors)
 
     def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
-        """Score records, given decisions of both kinds, only relevant records, or no decisions.
+        """Score records for any decisions so far: of both kinds, of one kind, or none.
 
         Parameters
         ----------
         labels
-            1, 0, or NaN for not judged, shape (n_records,).
+            Decisions, shape (n_records,): 1, 0, or NaN if not judged.
         cold
-            Returns the scores while no record is known to be relevant; by default, the similarity to the
-            definition of relevance.
+            Function that returns the scores to use until a record is known to be relevant; by default, scores
+            are the similarity to the definition of relevance.
         """
         relevant = labels == 1
         if relevant.any() and (labels == 0).any():
@@ -258,12 +258,12 @@ def load_search(
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Search:
-    """Encode records, reusing vectors from the file ``cache`` if it is given; see `encode_cached`.
+    """Prepare records for ranking: encode their texts, with the file ``cache`` as in `encode_cached`.
 
     Raises
     ------
     MechtagError
-        As `encoder.locate_encoder`.
+        For the same reasons as in `encoder.locate_encoder`.
     """
     source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
 
@@ -277,9 +277,9 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function for `Search.scores` that scores records by the relevance a trained model predicts.
+    """Return a function that scores records by the relevance that a trained model predicts; see `Search.scores`.
 
-    The function loads the model when called, and raises as `model_folder.load_model`.
+    The function loads the model when called. Raises the same errors as `model_folder.load_model`.
     """
 
     def scores() -> Array:

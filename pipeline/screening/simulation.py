@@ -1,4 +1,4 @@
-"""Replay the screening of a finished review: the order in which its records would be read, and when reading stops."""
+"""Replay the screening of a finished review, to measure the reading order and when reading would stop."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from mechtag.pipeline.screening.stopping import (
 
 @dataclass(frozen=True)
 class Figures:
-    """Metrics of one reading order; shares are of records or of relevant records, from 0 to 1.
+    """Metrics of one reading order. Proportions are from 0 to 1.
 
     Attributes
     ----------
     loss
-        Area between the best possible recall curve and this one, divided by the area between
-        the best and the worst: 0 is best, 1 is worst, about 0.5 is random.
+        Area between the best possible recall curve and this curve, divided by the area between
+        the best and the worst curves: 0 is best, 1 is worst, and random order is about 0.5.
     wss_95, wss_100
         Work saved over sampling at a recall of 95% and 100%; see `work_saved`.
     mean_time_to_discovery
-        Mean position of the relevant records in the order, as a share of all records.
+        Mean position of the relevant records in the order, as a proportion of all records.
     recall_10
         Recall when 10% of the records have been read.
     erf_10
-        Relevant records found by then in excess of a random order, as a share of the relevant records.
+        Relevant records found in the first 10% of records in excess of a random order, as a proportion of all
+        relevant records.
     """
 
     loss: float
@@ -55,17 +56,18 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     read = np.asarray(labels)
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
-            f"screening metrics need labels 1 and 0, at least one of each, in reading order; found {len(read)} "
-            f"labels, {int(np.sum(read == 1))} of them 1 and {int(np.sum(read == 0))} of them 0"
+            f"found {len(read)} labels, of which {int(np.sum(read == 1))} are 1 and {int(np.sum(read == 0))} are 0; "
+            "screening metrics need labels 1 and 0, at least one of each, in reading order"
         )
     return read.astype(np.int64)
 
 
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Return the normalised area between the best recall curve and this one, as ``asreview.metrics.loss`` defines it.
+    """Return the normalised area between the best recall curve and this one, like ``asreview.metrics.loss``.
 
-    With N records, R relevant, and c the sum over the order of the relevant records found so far,
-    the best order has c = R (N - (R - 1) / 2), the worst R (R + 1) / 2, which is R (N - R) less.
+    Let N be the number of records, R the number of relevant records, and c the sum, over all positions in
+    the order, of the relevant records found so far. Then c = R (N - (R - 1) / 2) for the best order and
+    c = R (R + 1) / 2 for the worst order; the difference is R (N - R).
     """
     read = _checked(labels)
     records, relevant = len(read), int(read.sum())
@@ -74,10 +76,10 @@ def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
 
 
 def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> float:
-    """Return work saved over sampling: share of records unread when ``recall`` is reached, minus ``1 - recall``.
+    """Return work saved over sampling: proportion of records unread when ``recall`` is reached, less ``1 - recall``.
 
-    Cohen et al. (2006), doi:10.1197/jamia.M1929. The recall is reached at the first record from which
-    the share of relevant records found is at least ``recall``.
+    The metric was introduced by Cohen et al. (2006), doi:10.1197/jamia.M1929. The recall is reached at the
+    first record at which the proportion of relevant records found is at least ``recall``.
     """
     read = _checked(labels)
     needed = math.ceil(recall * int(read.sum()) - 1e-9)
@@ -86,10 +88,10 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Return the extra relevant records found (ERF) after reading ``share`` of the records, as in ASReview insights.
+    """Return the extra relevant records found (ERF) after reading the proportion ``share`` of the records.
 
-    The number found by a random order grows linearly from 0 at the first record to all at the last,
-    and is rounded to whole records.
+    ERF is defined as in ASReview insights: the number found in random order grows linearly from 0 at the
+    first record to all at the last, and is rounded to whole records.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -98,7 +100,7 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
 
 
 def _place(records: int, share: float) -> int:
-    """Return the number of whole records in a share."""
+    """Return the number of whole records in a proportion of all records."""
     return math.floor(share * records + 1e-9)
 
 
@@ -108,13 +110,13 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
     Parameters
     ----------
     labels
-        1 for relevant, 0 for irrelevant, in reading order up to the last record of the review, without
-        the records that were known beforehand.
+        1 for relevant, 0 for irrelevant, for all records of the review in reading order, without the records
+        that were known beforehand.
 
     Raises
     ------
     MechtagError
-        If the labels are not 1 and 0, or one of the two is missing.
+        If there is any label other than 1 and 0, or one of the two does not occur.
     """
     read = _checked(labels)
     places = np.flatnonzero(read) + 1
@@ -129,7 +131,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
 
 
 def summary(readings: Sequence[Sequence[int] | NDArray[np.int64]]) -> dict[str, dict[str, float]]:
-    """Return mean, minimum and maximum of each metric over several readings of one review."""
+    """Return the mean, minimum and maximum of each metric over several replays of one review."""
     figures = [asdict(screening_figures(labels)) for labels in readings]
     return {
         name: {
@@ -146,10 +148,10 @@ Order = NDArray[np.int64]
 
 
 class Scorer(Protocol):
-    """What ranks records; see `mechtag.pipeline.screening.search.Ranker.scores`."""
+    """Interface of a ranker of records; see `mechtag.pipeline.screening.search.Ranker`."""
 
     def scores(self, labels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score every record, higher for more likely relevant."""
+        """Return a score for every record, higher for records that are more likely relevant."""
         ...
 
 
@@ -164,7 +166,7 @@ def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
         raise MechtagError(
-            f"{len(relevant)} relevant and {len(irrelevant)} irrelevant records; a simulation needs "
+            f"there are {len(relevant)} relevant and {len(irrelevant)} irrelevant records; a simulation needs "
             "at least two of each kind"
         )
     return np.array([generator.choice(relevant), generator.choice(irrelevant)], dtype=np.int64)
@@ -183,7 +185,7 @@ def reading_order(
     Parameters
     ----------
     labels
-        1 and 0, shape (n_records,).
+        Label of each record, 1 or 0, shape (n_records,).
     priors
         Rows that are known beforehand, at least one of each label.
     batch
@@ -194,8 +196,8 @@ def reading_order(
     Returns
     -------
     ndarray, shape (n_records,)
-        Every row once, the priors first. Once all relevant records are found, the rest follow in the
-        last ranking's order.
+        Each row once, starting with the priors. Once all relevant records are found, the remaining records
+        follow in the order of the last ranking.
     """
     known = np.full(len(labels), np.nan)
     known[priors] = labels[priors]
@@ -213,7 +215,7 @@ def reading_order(
 
 
 def rank_unread(scores: NDArray[np.float64], known: NDArray[np.float64]) -> Order:
-    """Return the rows that are not judged (NaN), highest score first; ties in row order."""
+    """Return the rows that are not judged (NaN), with the highest score first and ties in row order."""
     unread = np.flatnonzero(np.isnan(known))
     return unread[np.argsort(-scores[unread], kind="stable")]
 
@@ -225,11 +227,11 @@ class Stopped:
     Attributes
     ----------
     read
-        Records read when it stopped, including those known beforehand.
+        Number of records read when reading stopped, including those known beforehand.
     recall
-        Share of the relevant records found by then.
+        Proportion of the relevant records found by then.
     work_saved
-        Share of the records left unread.
+        Proportion of the records left unread.
     """
 
     read: int
@@ -249,7 +251,7 @@ def stop_by_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> Stopped:
-    """Replay the rule of `screening.stopping`: read by rank, then a random sample until the rule says stop.
+    """Replay the rule `stopping.judge_sample`: read by rank, then a random sample until the rule says stop.
 
     Parameters
     ----------
@@ -270,7 +272,7 @@ def stop_by_sample(
         verdict = judge_sample(read, before, found, recall=recall, confidence=confidence, bound=bound)
         if verdict.stop:
             return _stopped(due + drawn, before + found, labels)
-        # The verdict between finds is known in advance, so the replay skips to the next find or to the stop.
+        # The verdict between two relevant records can be computed in advance, so skip to the next one or to the stop.
         coming = finds[finds > drawn]
         planned = drawn + verdict.still_to_read
         drawn = min(planned, int(coming[0])) if len(coming) else planned
@@ -278,7 +280,7 @@ def stop_by_sample(
 
 
 def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped:
-    """Replay `stopping.judge_ranked` after each record.
+    """Replay the rule `stopping.judge_ranked`: read by rank, and apply the rule after each record.
 
     Parameters
     ----------
@@ -293,8 +295,8 @@ def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped
         def enough(read: int, missed: int = missed) -> bool:
             return ranked_p(labels[:read], len(labels), missed) <= 1 - confidence
 
-        # Each further record without a find lowers the p-value: if the last one does not suffice, none does;
-        # otherwise bisection finds the first one that does.
+        # Each further irrelevant record lowers the p-value. If the last one is not enough, none is; otherwise,
+        # bisection finds the first one that is.
         first = max(start, 1)
         if first < end and enough(end - 1):
             return _stopped(bisect_left(range(end), True, lo=first, key=enough), found, labels)
@@ -308,11 +310,11 @@ class Replay:
     Attributes
     ----------
     order
-        Rows in the order of reading, the priors first.
+        Rows in reading order, starting with the priors.
     priors
         Number of records known beforehand.
     stops
-        By rule: ``sample`` and ``ranked``.
+        Result of each stopping rule, by name: ``sample`` and ``ranked``.
     """
 
     order: Order
@@ -331,12 +333,12 @@ def replay(
     seed: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Replay]:
-    """Replay a review several times, each with two other records known beforehand.
+    """Replay a review several times, each time with a different pair of records known beforehand.
 
     Parameters
     ----------
     seed
-        Run number r uses a generator seeded with (seed, r).
+        Replay number r uses a random generator seeded with (seed, r).
     on_progress
         See `reading_order`.
     """

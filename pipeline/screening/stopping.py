@@ -1,9 +1,10 @@
-"""Stopping rules: whether enough of the relevant records have been found, with stated confidence.
+"""Decide with stated confidence whether enough of the relevant records have been found to stop reading.
 
 The rule: read by rank until relevant records become rare (`sample_due`), then read a random sample of
 the unread records, in an order drawn once. The sample yields an upper bound on the relevant records that
-were unread when it was drawn. Reading may stop when the records found are at least the target share of
-the records that can exist. The bound holds simultaneously at all looks, so it may be checked after each record.
+were unread when it was drawn. Reading may stop when the relevant records found are at least the target
+proportion of the largest number that the bound allows. The bound holds at all looks simultaneously, so it may be
+checked after each record.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ from scipy.stats import hypergeom
 
 from mechtag.core.errors import MechtagError
 
-# Relevant records count as rare after this many irrelevant ones in a row: 100, or 5% of all if that is more.
-# This only starts the sample; it is not a reason to stop. If started earlier, the sample must be larger
-# because more is left to find; if later, more records are read by rank for little gain. See docs/ranking.md
-# for the choice.
+# Relevant records count as rare after this many irrelevant ones in a row: 100, or 5% of all records if that is
+# more. This is when the sample starts; it is not a reason to stop. If the sample starts earlier, it must be larger,
+# because more is left to find. If it starts later, more records are read by rank for little gain. docs/ranking.md
+# explains the choice.
 _RUN, _RUN_SHARE = 100, 0.05
-# Tolerance for rounding: a probability equal to the limit does not exceed it.
+# Tolerance for rounding errors, so that a probability equal to the limit does not exceed it.
 _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records read by rank when the sample falls due; ``None`` if it is not yet due.
+    """Return how many records are read by rank before the random sample is due; ``None`` if it is not yet due.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
 
 
 def check_shares(recall: float, confidence: float) -> None:
-    """Raise `MechtagError` unless both are strictly between 0 and 1."""
+    """Raise `MechtagError` unless recall and confidence are strictly between 0 and 1."""
     for name, value in (("recall", recall), ("confidence", confidence)):
         if not 0 < value < 1:
             raise MechtagError(f"{name} {value:g} is out of range; it must be above 0 and below 1, such as 0.95")
@@ -63,9 +64,9 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of its records read in the order drawn, from the first without a gap.
+        Number of records of the sample read in the order drawn, up to the first that is unread.
     found
-        Number of relevant records among them.
+        Number of relevant records among the records read.
     """
 
     population: int
@@ -74,15 +75,16 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.drawn <= self.population:
-            raise ValueError(f"{self.found} found of {self.drawn} drawn of {self.population}")
+            raise ValueError(f"impossible sample: {self.found} relevant of {self.drawn} drawn from {self.population}")
 
 
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
-    """Return the largest number of relevant records in the population that one look at the sample does not rule out.
+    """Return an upper bound on the relevant records in the population, valid if the sample is examined once.
 
-    The exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404: the largest K for which as few as ``found`` are drawn with a
-    probability above ``1 - confidence``. It is valid if size and time of the sample were fixed beforehand.
+    The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
+    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which drawing at most
+    ``found`` of them has a probability above ``1 - confidence``. It is valid only if the size of the sample
+    and the time of the look were fixed beforehand.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     chance = hypergeom.cdf(sample.found, sample.population, possible, sample.drawn)
@@ -90,12 +92,13 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 
 
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
-    """Return the same bound, valid for any number of looks and for stopping when the answer is good enough.
+    """Return an upper bound on the relevant records in the population, valid for any number of looks at the sample.
 
-    With probability ``confidence``, none of the bounds computed while reading one sample is below the truth.
-    Prior-posterior-ratio confidence sequence for sampling without replacement,
-    Waudby-Smith and Ramdas (2020), arXiv:2006.04347, theorem 2.1. The prior affects only how tight the
-    bound is: its weight for K relevant records is 1 / ((K + 1) (K + 2)), so half of it is on none.
+    With probability ``confidence``, none of the bounds computed while reading one sample is below the true
+    number, so reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio
+    confidence sequence for sampling without replacement (Waudby-Smith and Ramdas 2020, arXiv:2006.04347,
+    theorem 2.1). The prior affects only how tight the bound is. It gives K relevant records the weight
+    1 / ((K + 1) (K + 2)), so half of the weight is on zero relevant records.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
@@ -120,11 +123,12 @@ class StoppingVerdict:
     stop
         Whether the target recall is reached with the target confidence.
     missed_at_most
-        Upper bound on relevant records among the unread.
+        Upper bound on the number of relevant records among the unread records.
     recall_at_least
-        Relevant records found as a share of those that can exist; ``None`` if none can exist.
+        Lower bound on recall: relevant records found as a proportion of the largest number that may exist; ``None``
+        if none can exist.
     still_to_read
-        Number of records to read until ``stop``, if none of them is relevant.
+        Number of records to read until ``stop`` is true, if none of them is relevant.
     """
 
     stop: bool
@@ -150,7 +154,7 @@ def judge_sample(
     Parameters
     ----------
     sample
-        Drawn from all records that were unread at the time.
+        Sample drawn from all records that were unread at the time.
     found_before
         Number of relevant records found before the sample was drawn.
     found_since
@@ -175,13 +179,13 @@ def judge_sample(
 
 
 def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confidence: float) -> StoppingVerdict:
-    """Apply the stopping rule to ranked reading only, assuming that the ranking is no worse than chance.
+    """Decide from ranked reading only whether to stop, assuming that the ranking is no worse than chance.
 
-    Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4, their test on ranked records: the
-    last records read are treated as a random sample of all records unread before them, for every length of
-    that window, and the window with the smallest p-value counts. The confidence is therefore not guaranteed:
-    testing many windows repeatedly makes errors more likely, and a ranking better than chance makes them
-    less likely. `docs/ranking.md` reports the measured error rate.
+    This is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4.
+    The last records read are treated as a random sample of all records that were unread before them. This is
+    repeated for every number of last records (window), and the window with the smallest p-value counts. The
+    confidence is therefore not guaranteed: testing many windows repeatedly makes errors more likely, and a
+    ranking better than chance makes them less likely. `docs/ranking.md` reports the measured error rate.
 
     Parameters
     ----------
@@ -206,16 +210,16 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
 
 
 def too_many(found: int, recall: float) -> int:
-    """Return the smallest number of missed records for which ``found`` is less than ``recall`` of all."""
+    """Return the smallest number of missed records for which ``found`` records do not reach the target recall."""
     return math.floor(found / recall - found + 1e-9) + 1
 
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
-    """Return the smallest p-value, over windows of the last records read, for ``missed`` records being unread."""
+    """Return the smallest p-value of the hypothesis that ``missed`` records are unread, over all windows."""
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.
-    # Among windows with equally many finds the longest has the smallest p-value, so only windows that start
-    # right after a find count.
+    # Among windows with the same number of relevant records, the longest has the smallest p-value, so only windows
+    # that start right after a relevant record matter.
     window = np.append(np.flatnonzero(labels[::-1]), len(labels))
     found = np.arange(len(window))
     urn = total - len(labels) + window
@@ -223,10 +227,10 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 
 
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
-    """Return the verdict, given the bound on missed records after any number of further records without a find."""
+    """Return the verdict, given a function that bounds the missed records after a number of further irrelevant ones."""
 
     def enough(more: int) -> bool:
-        # Multiply rather than divide, because nothing may exist.
+        # Multiply rather than divide, because the number of relevant records may be 0.
         return found >= recall * (found + missed(more)) - 1e-9
 
     still = _first(enough, unread)
@@ -235,5 +239,5 @@ def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: floa
 
 
 def _first(holds: Callable[[int], bool], last: int) -> int:
-    """Return the smallest number from 0 to ``last`` for which a monotone condition holds."""
+    """Return the smallest number from 0 to ``last`` for which the monotone condition ``holds`` is true."""
     return bisect_left(range(last), True, key=holds)

@@ -63,20 +63,20 @@ def test_settings_of_other_programs_are_no_project(tmp_path: Path, monkeypatch: 
     project = open_project()
     assert project.is_shipped
     assert project.codebook.sha256 == open_project(ROOT).codebook.sha256
-    with pytest.raises(MechtagError, match=r"not in a project: .* 'mechtag init FOLDER'"):
+    with pytest.raises(MechtagError, match=r"no project found: .* 'mechtag init FOLDER'"):
         project.require_own()
-    with pytest.raises(MechtagError, match=r"nowhere: not a project: it has no params\.yaml"):
+    with pytest.raises(MechtagError, match=r"nowhere is not a project, because it has no params\.yaml"):
         open_project(tmp_path / "nowhere")
 
 
 def test_a_project_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     made = create_project(tmp_path / "a")
     assert made.codebook.sha256 == open_project(ROOT).codebook.sha256
-    with pytest.raises(MechtagError, match=r"params\.yaml: already exists"):
+    with pytest.raises(MechtagError, match=r"params\.yaml already exists"):
         create_project(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/codebook.yaml").write_text("mine: true\n")
-    with pytest.raises(MechtagError, match=r"codebook\.yaml: already exists with other content"):
+    with pytest.raises(MechtagError, match=r"codebook\.yaml already exists with different content"):
         create_project(tmp_path / "b")
     assert (tmp_path / "b/codebook.yaml").read_text() == "mine: true\n"
     (tmp_path / "bad.yaml").write_text("labels: []\n")
@@ -120,7 +120,7 @@ def test_without_a_project_the_shipped_model_is_used_and_named(tmp_path: Path, m
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - Growth of beans\nAB  - Beans grew in shade.\nER  - \n")
     status, _, said = call("tag", "one.ris", "-o", "out")
     assert status == 0
-    assert "note: not in a project; using the codebook and model that come with mechtag" in said
+    assert "note: no project found; using the codebook and model that come with mechtag" in said
     assert {path.name for path in tmp_path.iterdir()} == {"one.ris", "out"}
     assert call("train")[0] == 1
 

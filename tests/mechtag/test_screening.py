@@ -77,7 +77,7 @@ def test_a_whole_review_from_the_first_record_to_the_stop(tmp_path: Path, record
     status, said, _ = call(*words)
     assert status == 0
     assert f"0 of {COUNT} records judged, 0 of them relevant; {COUNT} to read" in said
-    assert "too early to say" in said
+    assert "too early to decide" in said
     # Nothing is known but the codebook's definition of relevance, to which teams are likest.
     unread, judged = split_rows(output)
     assert sum(map(truth, unread[:10])) >= 8
@@ -167,7 +167,7 @@ def test_records_that_change_under_a_sample_are_refused(tmp_path: Path, records:
     before = output.read_bytes()
     status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
     assert status == 1
-    assert "0 of its records have disappeared and 1 unread records that" in message
+    assert "0 sampled records are missing, and 1 unread records are new" in message
     assert output.read_bytes() == before
 
 
@@ -208,7 +208,7 @@ def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]],
     for name in (tmp_path / "ranking.json", "."):
         status, _, message = call(*begun[1], "-o", name)
         assert status == 1
-        assert "a name that ends in .csv" in message
+        assert "its name must end in .csv" in message
 
 
 def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, ...]]) -> None:

@@ -153,5 +153,5 @@ def test_part_that_holds_too_little_is_left_out_and_the_whole_is_not(
     assert 0 < len(curve) < len(SHARES)
     assert max(curve) == 27
     asked = settings.train.model_copy(update={"min_positives": 1000})
-    with pytest.raises(MechtagError, match="no label has at least 1000 positive sentences"):
+    with pytest.raises(MechtagError, match="no label has both negative examples and at least 1000 positive sentences"):
         learning_curve(settings.model_copy(update={"train": asked}), fruit)

@@ -178,8 +178,8 @@ def test_records_may_lack_an_abstract_or_share_a_name(served: Any) -> None:
     ("rows", "message"),
     [
         ([{"abstract": ABSTRACT}], r"missing inputs \['title'\]"),
-        ([{"title": TITLE}, {"title": None}], "record 2: no title; every record needs a title"),
-        ([{"title": " \n"}], "record 1: no title"),
+        ([{"title": TITLE}, {"title": None}], "record 2 has no title; every record needs one"),
+        ([{"title": " \n"}], "record 1 has no title"),
         ([{"title": 5}], "title"),
         ([{"title": TITLE, "abstract": ["a"]}], "abstract"),
         (
@@ -278,9 +278,9 @@ def test_a_store_that_does_not_answer_is_named(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(MechtagError, match=r"MLflow store http://127\.0\.0\.1:9: .*Check MLFLOW_TRACKING_URI"):
+    with pytest.raises(MechtagError, match=r"MLflow store http://127\.0\.0\.1:9 failed: .*Check MLFLOW_TRACKING_URI"):
         log_evaluation(folder / "model", tmp_path, settings, {})
-    with pytest.raises(MechtagError, match="what was written to files is complete"):
+    with pytest.raises(MechtagError, match="All files have been written completely"):
         log_run(read_config(folder / "model"), folder / "model", settings, {})
 
 

@@ -91,7 +91,7 @@ def test_the_champion_speaks_of_papers_it_has_not_learnt_from(project: Project) 
     sentences = split(new_records(), SentenceSettings())
     direct = predict(champion.tagger, champion.config.model_id, new_records(), sentences, evidence_sentences=1)
     assert found[len(own) :] == direct
-    with pytest.raises(MechtagError, match=r"out-of-fold predictions of .*, but the active model is"):
+    with pytest.raises(MechtagError, match=r"out-of-fold predictions from .*, but the active model is"):
         champion_predictions(project.challenger.model, project.places.out_of_fold, project.coded)
 
 
@@ -110,7 +110,7 @@ def test_promotion_and_the_way_back(project: Project) -> None:
     assert in_use(places) == first
     assert {path.name: path.read_bytes() for path in places.model.iterdir()} == files
     assert [row["event"] for row in read_history(places.added)] == ["promoted", "back"]
-    with pytest.raises(MechtagError, match="there is no former model to roll back to"):
+    with pytest.raises(MechtagError, match="there is no earlier model to roll back to"):
         former_of(places, first[0])
     assert sorted(path.name for path in places.model.parent.iterdir()) == ["added", "kept", "model", "out_of_fold"]
 
@@ -174,7 +174,7 @@ def test_a_kept_model_that_was_altered_is_not_installed(project: Project) -> Non
     path.write_bytes((places.model / WEIGHTS).read_bytes())
     with pytest.raises(MechtagError, match="do not belong together"):
         install(places, new, {"event": "promoted"})
-    with pytest.raises(MechtagError, match="no copy of model elsewhere is kept here"):
+    with pytest.raises(MechtagError, match="no copy of model elsewhere was found"):
         install(places, "elsewhere", {"event": "promoted"})
     assert (in_use(places), recover(places)) == (before, "")
 
@@ -208,8 +208,8 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
         (["--rollback", "--onto", "none"], "cannot be combined with"),
         (["--history", "--on", "a.ris"], "cannot be combined with"),
         (["--rollback", "--leave-out-leaks"], "cannot be combined with"),
-        (["--model", "."], "folder will be replaced"),
-        (["--model", ".."], "folder will be replaced"),
+        (["--model", "."], "retraining replaces this folder"),
+        (["--model", ".."], "retraining replaces this folder"),
     ],
 )
 def test_what_would_be_ignored_or_go_wrong_is_refused(words: list[str], told: str) -> None:

@@ -1,4 +1,4 @@
-"""Fine-tune an encoder: AdamW, early stopping on held-out papers, checkpoints to resume from."""
+"""Fine-tune an encoder with AdamW, early stopping on held-out papers, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """Tensors by name, and the losses on the held-out papers before the first and after each epoch."""
+    """Content of a checkpoint: tensors by name, and losses on held-out papers before training and after each epoch."""
 
     tensors: Mapping[str, Tensor]
     losses: tuple[float, ...]
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Return a hash of a corpus, without its vectors, and of the circumstances that affect the result."""
+    """Return a hash of the corpus, except for its vectors, and of all other circumstances that affect the result."""
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):
@@ -55,13 +55,13 @@ def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
 
 
 class Checkpoints:
-    """Checkpoints of one fine-tuning run in a folder; with ``folder=None`` nothing is saved."""
+    """Checkpoints of a fine-tuning run in a folder. If ``folder`` is ``None``, nothing is saved."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def save_epoch(self, state: State) -> None:
-        """Save the state after an epoch, replacing the previous one."""
+        """Save the state after an epoch, replacing the state of the previous epoch."""
         if self._folder:
             _write(self._folder / EPOCH, state)
 
@@ -72,11 +72,11 @@ class Checkpoints:
             (self._folder / EPOCH).unlink(missing_ok=True)
 
     def epoch(self) -> State | None:
-        """Return the state to resume from, or ``None``; raise `MechtagError` if its file is damaged."""
+        """Return the state of the last epoch, or ``None`` if none is saved; raise `MechtagError` if it is damaged."""
         return _read(self._folder / EPOCH) if self._folder else None
 
     def finished(self) -> State | None:
-        """Return the final state, or ``None``; raise `MechtagError` if its file is damaged."""
+        """Return the final state, or ``None`` if none is saved; raise `MechtagError` if it is damaged."""
         return _read(self._folder / FINISHED) if self._folder else None
 
 
@@ -94,7 +94,7 @@ def _read(path: Path) -> State | None:
             losses = tuple(float(loss) for loss in json.loads(file.metadata()["losses"]))
             return State({name: file.get_tensor(name) for name in file.keys()}, losses)
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        raise MechtagError(f"{path}: not readable as a checkpoint: {error}; delete it and train again") from None
+        raise MechtagError(f"{path}: the checkpoint cannot be read: {error}; delete it and train again") from None
 
 
 Progress = Callable[[int], None]
@@ -102,28 +102,28 @@ Progress = Callable[[int], None]
 WARM_UP = 0.1
 WEIGHT_DECAY = 0.01
 MAX_GRADIENT = 1.0
-# Factor of the learning rate from each layer to the one below: lower layers encode the language
-# and need less change than upper ones (Howard and Ruder 2018).
+# The learning rate of each layer is this factor times that of the layer above, because lower layers encode
+# the language and need less change (Howard and Ruder 2018).
 LAYER_DECAY = 0.9
 HEAD_RATE = 3e-3
-# Low-rank changes need about ten times the learning rate of whole weights.
+# Factor of the learning rate for low-rank changes, which need about ten times the rate of full weights.
 LORA_RATE = 10.0
 LORA_SCALE = 2.0
-# Word vectors, most of a small model's weights, are not fine-tuned, because the texts have too few
-# words for that; the pooler is not used.
+# Word vectors make up most of a small model, and are not fine-tuned because the texts contain too few words.
+# The pooler is not used.
 _LEFT_ALONE = ("embed", "pooler")
 _LAYER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True)
 class Method:
-    """The objective to minimise, and whether low-rank changes are trained."""
+    """A method of fine-tuning: the objective to minimise, and whether only low-rank changes are trained."""
 
     objective: type[SentenceAndPaperLoss] | type[ContrastiveLoss]
     low_rank: bool = False
 
 
-# Methods by name of the trainer.
+# Methods of fine-tuning by the name of the trainer.
 METHODS = {
     "full": Method(SentenceAndPaperLoss),
     "lora": Method(SentenceAndPaperLoss, low_rank=True),
@@ -133,12 +133,12 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Tuned:
-    """Result of fine-tuning.
+    """Result of fine-tuning: the changed weights of the encoder, and the losses.
 
     Attributes
     ----------
     losses
-        Losses on the held-out papers, before the first epoch and after each; empty without such papers.
+        Losses on the held-out papers before training and after each epoch; empty if no papers were held out.
     """
 
     arrays: Arrays
@@ -165,7 +165,7 @@ def tune(
     Parameters
     ----------
     corpus
-        Corpus with the vectors of ``encoder``.
+        Corpus whose vectors were computed by ``encoder``.
     on_progress
         Called with the number of epochs finished since the last call, including skipped ones.
     """
@@ -189,7 +189,7 @@ def tune(
 
 
 class _Run:
-    """One fine-tuning run with all its state."""
+    """A fine-tuning run, with its data, its model and its optimiser."""
 
     def __init__(
         self,
@@ -250,7 +250,7 @@ class _Run:
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self._settings.patience
 
     def _epoch(self, epoch: int) -> None:
-        """Run one epoch. Random numbers depend on the epoch only, so that a run can resume after any epoch."""
+        """Run one epoch. Random numbers depend only on seed and epoch, so that a run can resume after any epoch."""
         generator = np.random.default_rng([self._seed, epoch])
         lengths = [len(ids) for ids in self._data.tokens]
         items = self._objective.items(self._data, generator)
@@ -274,7 +274,7 @@ class _Run:
         return self._objective.loss(data, batch, vectors, definitions)
 
     def _definition_vectors(self, generator: np.random.Generator | None) -> Tensor:
-        """Encode one text per label: a random one of its definition and rules, or without generator the definition."""
+        """Encode one text per label: one drawn from its definition and rules, or without a generator its definition."""
         chosen = [own[generator.integers(len(own)) if generator else 0] for own in self._definitions]
         return self._encoder.embed(chosen, self._settings.batch_tokens)
 
@@ -322,7 +322,7 @@ class _Run:
 
 
 def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Mask:
-    """Draw validation papers, the same share of relevant and irrelevant ones."""
+    """Draw papers for validation: the same proportion of the relevant and of the irrelevant papers."""
     held_out = np.zeros(corpus.n_documents, dtype=bool)
     for kind in (0, 1):
         rows = generator.permutation(np.flatnonzero(corpus.document_targets[:, 0] == kind))
@@ -331,12 +331,12 @@ def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Ma
 
 
 def rate_share(progress: float) -> float:
-    """Return the share of the peak learning rate: a linear rise over the first tenth, then a linear decay to zero."""
+    """Return the factor of the peak learning rate, which rises linearly for the first tenth and then falls to zero."""
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
 def _make_trainable(model: nn.Module, rank: int | None) -> dict[str, nn.Parameter]:
-    """Return the trainable parameters by their stored name, after adding low-rank changes if ``rank`` is set."""
+    """Return the trainable parameters by the name they are stored under; add low-rank changes if ``rank`` is set."""
     if rank is not None:
         from peft import LoraConfig, inject_adapter_in_model
 
@@ -361,7 +361,7 @@ def _learns(name: str) -> bool:
 
 
 def _groups(trained: Mapping[str, nn.Parameter], rate: float) -> Iterator[dict[str, Any]]:
-    """Yield parameter groups for the optimiser, with lower learning rates for lower layers."""
+    """Yield groups of parameters for the optimiser; lower layers have lower learning rates."""
     layers = {name: int(found[1]) for name in trained if (found := _LAYER.search(name))}
     top = max(layers.values(), default=0)
     for layer in range(top + 1):
@@ -376,7 +376,7 @@ def _low_precision(device: torch.device) -> torch.autocast:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device supports bfloat16 natively; emulation would be slower."""
+    """Return whether the device supports bfloat16 natively, because emulation would be slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older versions of torch lack this function.

@@ -1,4 +1,4 @@
-"""Losses for fine-tuning an encoder, in torch."""
+"""Compute the losses for fine-tuning an encoder with torch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from mechtag.training.multiple_instance import SHARPNESS
 
 @dataclass(frozen=True)
 class TuningCorpus:
-    """A corpus prepared for fine-tuning. An item is an array of units that must be in one batch.
+    """A corpus prepared for fine-tuning. An item is an array of units that must be in the same batch.
 
     Attributes
     ----------
     tokens : list, length n_units
     unit_targets : Tensor, shape (n_units, 1 + n_labels)
     document : ndarray, shape (n_units,)
-        As in `Corpus`.
+        See `Corpus`.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         See `Corpus.whole_targets`.
     papers, exemplars : list of ndarray
-        Items: the units of each paper, and each exemplar on its own.
+        Items: all units of each paper, and each exemplar by itself.
     """
 
     tokens: list[list[int]]
@@ -49,13 +49,13 @@ class TuningCorpus:
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items judged for a label: single units, and papers coded only as a whole."""
+        """Return the items judged for any label: single units, and papers coded only as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Return the labels of items from ``judged_items``, shape (n_items, n_labels)."""
+        """Return the label targets of items from `judged_items` as a tensor of shape (n_items, n_labels)."""
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]
@@ -70,7 +70,7 @@ def _judged(targets: Tensor) -> NDArray[np.bool_]:
 
 
 def prepare_corpus(corpus: Corpus, encoder: TransformerEncoder) -> TuningCorpus:
-    """Tokenise a corpus, and move its targets to the encoder's device."""
+    """Tokenise the texts of a corpus, and move its targets to the device of the encoder."""
     device = encoder.model.device
     return TuningCorpus(
         tokens=encoder.tokens(corpus.texts),
@@ -87,7 +87,7 @@ def cut_batches(
 ) -> Iterator[list[Index]]:
     """Group items, in order, into batches of about ``budget`` tokens.
 
-    If an item is longer than that, units are drawn from it at random, at least one.
+    If an item is longer than the budget, only a random selection of its units is used, with at least one unit.
 
     Parameters
     ----------
@@ -111,9 +111,9 @@ def cut_batches(
         yield batch
 
 
-# Vectors have unit length, so without this factor their weights would have to become large.
+# Factor of the vectors: they have unit length, so the weights of the heads would otherwise have to be large.
 VECTOR_SCALE = 10.0
-# Largest weight of the positives of rare labels.
+# Maximum weight of the positives of rare labels.
 MAX_POSITIVE_WEIGHT = 10.0
 # Ridge penalty on the initial heads.
 RIDGE = 1e-3
@@ -123,7 +123,7 @@ TEMPERATURE = 0.1
 
 
 class Objective(Protocol):
-    """Interface of a loss over items of a corpus, which are units that must be in one batch."""
+    """Interface of a loss that is computed from batches of items; see `TuningCorpus`."""
 
     def start(self, corpus: Corpus, data: TuningCorpus, definitions: Tensor) -> None:
         """Initialise the objective's own parameters from the vectors of the original encoder."""
@@ -134,7 +134,7 @@ class Objective(Protocol):
         ...
 
     def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-        """Return the items of an epoch, in random order."""
+        """Return the items to use in an epoch, in random order."""
         ...
 
     def loss(self, data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
@@ -143,14 +143,14 @@ class Objective(Protocol):
         Parameters
         ----------
         vectors : Tensor, shape (n_units, size)
-            Vectors of the units of all items, in item order.
+            Vectors of the units of all items, in the order of the items.
         definitions : Tensor, shape (n_labels, size)
         """
         ...
 
 
 def pool_tensor(scores: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Pool with gradients: relevance, the first column, by the mean, and labels as in `training.multiple_instance`."""
+    """Pool scores by paper, with gradients: relevance by the mean, labels as in `training.multiple_instance`."""
     parts = nn.utils.rnn.pad_sequence(list(torch.split(scores, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths, device=scores.device)[:, None]
     there = torch.arange(parts.shape[1], device=scores.device) < counts
@@ -168,17 +168,17 @@ def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Return the number of negatives per positive in each column, between 1 and ``MAX_POSITIVE_WEIGHT``."""
+    """Return the number of negatives per positive in each column, limited to 1 to ``MAX_POSITIVE_WEIGHT``."""
     positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
     return (negatives / positives.clamp(min=1)).clamp(1.0, MAX_POSITIVE_WEIGHT)
 
 
 class SentenceAndPaperLoss:
-    """Cross-entropy of coded sentences, and of papers that were coded only as a whole.
+    """Cross-entropy loss on coded sentences and on papers that were coded only as a whole.
 
-    The score of a unit is a linear function of its vector plus its cosine with the label's
-    definition times a factor shared by all labels, so that labels without examples are
-    scored by their definition. The score of a paper is pooled from its units
+    The score of a unit is a linear function of its vector, plus its cosine with the label's
+    definition multiplied by a factor that all labels share. Labels without examples are
+    therefore scored by their definition. The score of a paper is pooled from its units
     (multiple-instance learning), with a separate intercept. Relevance applies to papers
     only, and is pooled by the mean.
     """
@@ -187,7 +187,7 @@ class SentenceAndPaperLoss:
         self.weights = nn.Parameter(torch.zeros(n_columns, size, device=device))
         self.intercept = nn.Parameter(torch.zeros(n_columns, device=device))
         self.paper_intercept = nn.Parameter(torch.zeros(n_columns, device=device))
-        # Factor of the cosine, and the corresponding intercept.
+        # Initial factor of the cosine, and the intercept that goes with it.
         self.likeness = nn.Parameter(torch.tensor([1.0, 0.0], device=device))
         self.sentence_weight = torch.ones(n_columns, device=device)
         self.paper_weight = torch.ones(n_columns, device=device)
@@ -214,12 +214,12 @@ class SentenceAndPaperLoss:
         optimizer.step(step)  # type: ignore[no-untyped-call]
 
     def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-        """Return every paper and every exemplar, in random order."""
+        """Return all papers and all exemplars, in random order."""
         everything = [*data.papers, *data.exemplars]
         return [everything[place] for place in generator.permutation(len(everything))]
 
     def scores(self, vectors: Tensor, definitions: Tensor) -> Tensor:
-        """Return the scores of units, shape (n_units, 1 + n_labels)."""
+        """Return the scores of units as a tensor of shape (n_units, 1 + n_labels)."""
         likeness = self.likeness[0] * VECTOR_SCALE * (vectors @ definitions.T) + self.likeness[1]
         return VECTOR_SCALE * (vectors @ self.weights.T) + self.intercept + nn.functional.pad(likeness, (1, 0))
 
@@ -237,7 +237,7 @@ class SentenceAndPaperLoss:
 
 
 class ContrastiveLoss:
-    """Contrastive loss: attract texts that share a label and repel others, as in SetFit (Tunstall et al. 2022).
+    """Contrastive loss: attract texts that share a label, repel the rest, as in SetFit (Tunstall et al. 2022).
 
     The texts are coded sentences, exemplars, papers coded only as a whole (the mean of
     their units), and one definition or rule of each label. Pairs for which it is unknown
@@ -256,7 +256,7 @@ class ContrastiveLoss:
         """Do nothing, because there are no heads."""
 
     def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-        """Return all items that carry a label, and as many others, drawn at random."""
+        """Return all items that carry a label, and at most as many items without a label, drawn at random."""
         items = data.judged_items
         if not items:
             return []
@@ -266,7 +266,7 @@ class ContrastiveLoss:
         return [items[place] for place in generator.permutation(np.concatenate([carriers, drawn]))]
 
     def loss(self, data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-        """Return the loss of all pairs in the batch; see `Objective.loss`."""
+        """Return the loss over all pairs of texts in the batch; see `Objective.loss`."""
         means = [part.mean(dim=0) for part in torch.split(vectors, [len(units) for units in batch])]
         texts = torch.cat([normalize(torch.stack(means), dim=1), definitions])
         targets = torch.cat([data.targets_of(batch), self.own])

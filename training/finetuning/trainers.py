@@ -1,7 +1,8 @@
-"""Trainers, which produce the encoder whose vectors the heads are fitted on.
+"""Define the trainers, which produce the encoder whose vectors the heads are fitted on.
 
-``frozen`` leaves the encoder unchanged. ``full`` fine-tunes all its weights, and ``lora`` low-rank
-changes to them, on the codes of sentences and papers; ``contrastive`` fine-tunes it on pairs of texts.
+``frozen`` leaves the encoder unchanged. ``full`` fine-tunes its weights on the codes of
+sentences and papers, and ``lora`` trains low-rank changes to the weights on the same codes. ``contrastive``
+fine-tunes the encoder on pairs of texts.
 
 Heads, pooling and calibration are the same for all trainers. The codebook's definitions are encoded
 by the resulting encoder, so that labels without examples can still be scored.
@@ -29,9 +30,9 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoder, with the codebook and a corpus encoded by it.
+    """An encoder, with the codebook definitions and the corpus that it encoded.
 
-    ``tuned`` and ``losses`` are as in `loop.Tuned`; empty if the encoder was not fine-tuned.
+    See `loop.Tuned` for ``tuned`` and ``losses``, which are empty if the encoder was not fine-tuned.
     """
 
     encoder: Encoder
@@ -42,15 +43,15 @@ class Encoded:
 
 
 class Trainer(Protocol):
-    """Interface of a trainer, which adapts an encoder to some documents of a corpus."""
+    """Interface of a trainer, which adapts an encoder to selected documents of a corpus."""
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Train an encoder, and encode the whole corpus with it.
+        """Train an encoder on the selected documents, and encode the whole corpus with it.
 
         Parameters
         ----------
         corpus
-            Corpus from `dataset.build_corpus`; its vectors may be replaced.
+            Corpus returned by `dataset.build_corpus`; the result may have different vectors.
         documents : ndarray of bool, shape (n_documents,)
             Documents that may be trained on. Exemplars are always trained on.
         """
@@ -71,7 +72,7 @@ class FrozenTrainer:
 
 @dataclass(frozen=True)
 class TuningTrainer:
-    """Fine-tunes the encoder; parameters as in `loop.tune`."""
+    """Fine-tunes the encoder; see `loop.tune` for the parameters."""
 
     encoder: TransformerEncoder
     codebook: Codebook
@@ -81,7 +82,7 @@ class TuningTrainer:
     on_progress: Progress
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Fine-tune on some documents, and encode the whole corpus again; see `Trainer.encode`."""
+        """Fine-tune on the selected documents, and encode the whole corpus again; see `Trainer.encode`."""
         from mechtag.training.finetuning.loop import tune
 
         tuned = tune(
@@ -115,7 +116,7 @@ def make_trainer(
     definitions
         Definitions of the codebook, encoded by ``encoder``.
     work
-        Folder for checkpoints, from which interrupted fine-tuning resumes; ``None`` for none.
+        Folder for checkpoints, from which interrupted fine-tuning resumes. If ``None``, no checkpoints are saved.
     on_progress
         Called with the number of epochs finished since the last call; see `count_epochs`.
     """
@@ -127,5 +128,5 @@ def make_trainer(
 
 
 def count_epochs(settings: TrainSettings) -> int:
-    """Return the number of epochs of one `heads.fit`."""
+    """Return the number of epochs that one call of `heads.fit` trains for, over all folds."""
     return 0 if settings.trainer == "frozen" else settings.tuning.epochs * (settings.folds + 1)

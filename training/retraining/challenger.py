@@ -1,4 +1,4 @@
-"""The challenger: a model trained on a version of the annotations and compared with the active model."""
+"""Train the challenger, a model that may replace the active model (the champion)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Challenger:
     Attributes
     ----------
     folder
-        Folder with its ``model`` and its ``out-of-fold`` predictions.
+        Folder that contains the challenger's ``model`` and its ``out-of-fold`` predictions.
     documents
-        Out-of-fold predictions; see `train.Trained`.
+        Out-of-fold predictions for the coded records; see `train.Trained`.
     figures, losses
-        As in `train.Trained`.
+        See `train.Trained`.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ def train_challenger(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Challenger:
-    """Train on a version of the annotations, or load the result if this was finished before.
+    """Train a challenger on a version of the annotations, or load it if an earlier run finished training it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def train_challenger(
     Raises
     ------
     MechtagError
-        As in `train.train`.
+        For the same reasons as in `train.train`.
     """
     key = _key(settings, codebook, version)
     finished = folder / _FINISHED
@@ -78,7 +78,7 @@ def train_challenger(
         save_model(trained, folder / MODEL)
         write_predictions(folder / OUT_OF_FOLD / DOCUMENTS, trained.documents)
         write_predictions(folder / OUT_OF_FOLD / SENTENCES, trained.sentences)
-        # Written last, so that an interrupted training is repeated.
+        # Write this file last, so that interrupted training is repeated.
         write_json(finished, {"key": key, "figures": trained.figures, "losses": trained.losses})
     notes = read_json(finished)
     return Challenger(
@@ -91,7 +91,7 @@ def train_challenger(
 
 
 def _key(settings: Settings, codebook: Codebook, version: str) -> str:
-    """Return a hash of everything that the challenger depends on."""
+    """Return a hash of everything that the result of training depends on."""
     chosen = settings.model_dump(mode="json", include={"seed", "encoder", "sentences", "train"})
     text = json.dumps([chosen, codebook.sha256, data_hashes(settings, version)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -100,30 +100,30 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the active model for each coded record, made without training on that record.
+    """Return the active model's predictions for coded records, each from a model not trained on that record.
 
-    For records that it was trained on, these are its out-of-fold predictions; it tags the
-    others like any new record.
+    For records that the active model was trained on, these are its out-of-fold predictions. It tags the
+    other records like any new record.
 
     Returns
     -------
     predictions
     new
-        Records of ``coded`` that it was not trained on.
+        Records of ``coded`` that the active model was not trained on.
 
     Raises
     ------
     MechtagError
-        ``out_of_fold`` contains the out-of-fold predictions of another model.
+        ``out_of_fold`` contains the out-of-fold predictions from a different model.
     """
     path = out_of_fold / DOCUMENTS
     documents = read_predictions(path)
     makers = {row.model_id.split(":")[0] for row in documents}
     if makers != {champion.config.model_id}:
         raise MechtagError(
-            f"{path}: out-of-fold predictions of {', '.join(sorted(makers)) or 'no model'}, but the active model is "
-            f"{champion.config.model_id}, so a fair comparison is impossible. Restore both from the same run "
-            "('dvc checkout'), or train again with 'mechtag train'"
+            f"{path} holds out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the active "
+            f"model is {champion.config.model_id}, so they cannot be compared fairly. Restore the predictions and the "
+            "model from the same run ('dvc checkout'), or train again with 'mechtag train'"
         )
     learned = {row.record_id for row in documents}
     new = [record for record in coded if record.record.record_id not in learned]

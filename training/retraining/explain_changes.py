@@ -1,9 +1,9 @@
 """Explain decisions in which a new model differs from the previous one.
 
-A probability is computed in steps: sentences are scored, scores are pooled and calibrated, and the result is
-multiplied by the probability of relevance; then it is compared with the bounds of yes and no. The steps of the old
-model are replaced by those of the new one in this order, which yields exact intermediate probabilities. The cause of a
-change is the step that moved the probability most in the direction of the change.
+A probability is computed in steps: sentences are scored, their scores are pooled and calibrated, and the result is
+multiplied by the probability of relevance. The decision follows by comparing the probability with the bounds for yes
+and no. The steps of the old model are replaced by those of the new model, one after another, which yields exact
+intermediate probabilities. The cause of a change is the step that moved the probability most in its direction.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ from mechtag.pipeline.tagging.predict import document_of, documents_of
 STEPS = ("sentences", "calibration", "relevance")
 BOUNDS = "bounds"
 _WORDS_SHOWN = 3
-# Lowest share of a word in the change of a score at which the word is shown.
+# A word is shown if it accounts for at least this proportion of the change in a score.
 _TELLING = 0.05
 
 
 @dataclass(frozen=True)
 class Change:
-    """A changed decision on one label of one record.
+    """A decision on one label of one record that differs between the old and the new model.
 
     Attributes
     ----------
     probabilities
-        Probability by the old model, then after replacing its sentence scores, its calibration, and its
-        probability of relevance by those of the new model; the last is that of the new model.
+        Probability from the old model, followed by the probabilities after its sentence scores, its calibration and
+        its probability of relevance are replaced, in turn, by those of the new model. The last is the probability
+        from the new model.
     cause
         One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
     why
-        Explanation in words.
+        Sentence that explains the change.
     """
 
     record_id: str
@@ -61,7 +62,9 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """Scores of documents by one model, with their parts; label axis: relevance, then codebook order.
+    """Scores that one model assigns to documents, and the contributions that they consist of.
+
+    Columns are relevance, followed by the labels in codebook order.
 
     Attributes
     ----------
@@ -70,8 +73,8 @@ class _Dissected:
     words : csr_matrix, shape (n_parts, n_terms)
     scores : ndarray, shape (n_documents, 1 + n_labels)
     part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        Score of each part (minus infinity if it is not content), and the contributions of its words and of its
-        similarity to the definition.
+        Score of each part (minus infinity if the part is not content), and how much its words and its similarity to
+        the definition contribute to the score.
     """
 
     tagger: Tagger
@@ -88,14 +91,14 @@ def find_changes(
 ) -> list[Change]:
     """Tag records with both models, and explain each decision that differs.
 
-    Labels that are in only one of the codebooks are ignored.
+    Labels that are in only one of the two models' codebooks are ignored.
 
     Parameters
     ----------
     sentences
         Sentences of all records; those of one record are consecutive and in order.
     learned
-        Records that only the new model was trained on.
+        Coded records that only the new model was trained on.
     """
     units = units_of([document for document, _ in documents_of(records, sentences)])
     if not units.parts:
@@ -157,12 +160,12 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return probabilities of one label with the old model's steps replaced one by one, shape (n_documents, 4)."""
+    """Return the probabilities of a label as the old model's steps are replaced one by one, shape (n_documents, 4)."""
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the conditional probability of a label, scored by one model and calibrated by another."""
+        """Return the conditional probability of a label, scored by one model and calibrated by the other."""
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]
         chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
@@ -176,7 +179,7 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Return the decision as in `Calibration.decide`, where ``relevant`` is the probability of relevance."""
+    """Decide on a label like `Calibration.decide`, where ``relevant`` is the probability of relevance."""
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
         return "no"
@@ -184,7 +187,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step that changed the log probability most in the direction of the change."""
+    """Return the step that changed the logarithm of the probability most in the direction of the overall change."""
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -217,7 +220,7 @@ def _explain(
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe the sentence that contributed most to the change, and the reasons for its contribution.
+    """Describe the sentence that contributed most to the change of a score, and the reasons for its contribution.
 
     The contribution of a sentence to the change of a pooled score is its own change times its
     weight in the pooling, averaged over both models.
@@ -244,7 +247,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each term to the score of a part."""
+    """Return how much each term contributes to the score of a part."""
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {
@@ -259,7 +262,7 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 
 
 class _Neighbours:
-    """Newly coded records, among which to find the nearest one to a record."""
+    """The newly coded records, searched for the one that is most similar to a given record."""
 
     def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
         self._learnt = learned
@@ -271,7 +274,7 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the new coding of the record itself, or of the nearest new record that agrees with the change."""
+        """Describe the new code of the record, or of the nearest new record whose code agrees with the change."""
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
@@ -303,7 +306,7 @@ _CAUSES = {
     "relevance": "the probability of relevance changed",
     BOUNDS: "the bounds between yes, review and no changed",
 }
-# Number of decisions listed in the text; the table lists all.
+# Maximum number of decisions listed in the summary; the table lists all.
 _SHOWN = 100
 
 
@@ -313,9 +316,9 @@ def write_change_log(folder: Path, changes: Sequence[Change], records: int, cham
     Parameters
     ----------
     records
-        Number of records tagged by both models.
+        Number of records that both models tagged.
     champion, challenger
-        Their model ids.
+        Ids of the two models.
     """
     write_csv(folder / "changes.csv", _HEADER, [_cells(change) for change in changes], bom=True)
     touched = len({change.record_id for change in changes})

@@ -2,7 +2,7 @@
 
 Each current or former active model is kept in its own folder, with its out-of-fold predictions
 and the version of the annotations it was trained on. An installation is first recorded in a
-journal, from which `recover` completes it if it was interrupted.
+journal, so that `recover` can complete an interrupted installation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _JOURNAL = "installing.json"
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Paths of the active model and of kept models.
+    """Paths of the active model, the kept models and the added annotations.
 
     Attributes
     ----------
@@ -55,8 +55,8 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
     Parameters
     ----------
     note
-        ``former``, the id of the previous model, or empty; ``version`` of the annotations; and
-        ``tags`` for the registry.
+        ``former`` is the id of the previous model, or empty; ``version`` is that of the annotations; and
+        ``tags`` are set in the registry.
     """
     model_id = read_config(model).model_id
     folder = paths.kept / model_id
@@ -71,7 +71,7 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
 
 
 def keep_champion(paths: ModelPaths) -> None:
-    """Keep a copy of the active model, unless there is one."""
+    """Keep a copy of the active model, unless a copy is already kept."""
     model_id = read_config(paths.model).model_id
     if not is_kept(paths, model_id):
         version = version_in_use(paths.added)
@@ -85,9 +85,9 @@ def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Map
     Parameters
     ----------
     challenger
-        Folder of `challenger.Challenger`.
+        Folder of the challenger; see `challenger.Challenger`.
     version
-        Version of the annotations that it was trained on.
+        Version of the annotations that the challenger was trained on.
     """
     note = {"former": read_config(paths.model).model_id, "version": version, "tags": tags}
     keep(paths, challenger / MODEL, challenger / OUT_OF_FOLD, note)
@@ -99,7 +99,7 @@ def is_kept(paths: ModelPaths, model_id: str) -> bool:
 
 
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
-    """Return the note written when a model was kept.
+    """Return the note that `keep` wrote next to the copy of a model.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     """
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
-        raise MechtagError(f"{path.parent}: no copy of model {model_id} is kept here, or it was deleted")
+        raise MechtagError(f"{path.parent}: no copy of model {model_id} was found; it was not kept, or it was deleted")
     return read_json(path)
 
 
@@ -118,18 +118,18 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     Parameters
     ----------
     history
-        Row for `versions.append_history`.
+        Row to append to the history; see `versions.append_history`.
 
     Raises
     ------
     MechtagError
-        The model was not kept or was altered, or its annotations are missing; nothing is changed in these cases.
+        The model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
     if load_model(folder / MODEL).config.model_id != model_id:
-        raise MechtagError(f"{folder}: contains a model with another id than the folder's name; restore it")
-    # Read these before any change: finding them missing halfway would leave a model without its annotations.
+        raise MechtagError(f"{folder}: the folder is not named after the model that it contains; restore the folder")
+    # Read these before any change: if they were found missing later, the model would have no annotations.
     read_additions(paths.added, note["version"])
     read_history(paths.added)
     write_json(paths.kept / _JOURNAL, {"model_id": model_id, "history": history})
@@ -152,7 +152,7 @@ def interrupted(paths: ModelPaths) -> bool:
 
 
 def recover(paths: ModelPaths) -> str:
-    """Complete an interrupted installation, and return the id of the model, or ``""`` if there was none."""
+    """Complete an interrupted installation and return the id of its model, or return ``""`` if there was none."""
     if not interrupted(paths):
         return ""
     journal = read_json(paths.kept / _JOURNAL)
@@ -161,7 +161,7 @@ def recover(paths: ModelPaths) -> str:
 
 
 def former_of(paths: ModelPaths, model_id: str) -> str:
-    """Return the id of the model that was active before this one.
+    """Return the id of the model that was active before the given one.
 
     Raises
     ------
@@ -170,15 +170,15 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     """
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(
-            f"{paths.model}: model {model_id} was not installed by 'mechtag retrain', or is the first one; "
-            "there is no former model to roll back to"
+            f"{paths.model}: there is no earlier model to roll back to: model {model_id} is the first one, or "
+            "it was not installed by 'mechtag retrain'"
         )
     note_of(paths, former)
     return str(former)
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` by a copy of ``source``; on failure, keep or restore ``folder``."""
+    """Replace ``folder`` with a copy of ``source``. If this fails, ``folder`` is left as it was."""
     new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(source, new)

@@ -1,4 +1,4 @@
-"""Add new codings to the annotations, without the papers on which accuracy is measured."""
+"""Add new codings to the annotations, and refuse papers that are used to measure accuracy."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _MIN_UNITS = 3
 
 @dataclass(frozen=True)
 class Leak:
-    """A record that may be a test paper, or describe one.
+    """A record that may be a test paper or describe the same study as a test paper.
 
     Attributes
     ----------
     title
         Title of the record.
     reason
-        Which test paper it resembles, and how.
+        Test paper that the record resembles, and the resemblance found.
     """
 
     record_id: str
@@ -53,12 +53,12 @@ class Leak:
 
 
 def find_leaks(records: Sequence[Record], test: Sequence[Record], encoder: Encoder, settings: Settings) -> list[Leak]:
-    """Compare training records with the test papers, each pair in four ways.
+    """Compare training records with the test papers, and return the records that may be test papers.
 
-    They are compared by identifier (record id, DOI, PubMed id); by the rules for duplicates,
-    where uncertain pairs also count, because a false alarm costs one annotation but a miss
-    spoils the test; by their study, if both have the field ``retrain.group_field``; and by
-    their wording, see `likeness`.
+    Each pair of records is compared in four ways: by identifier (record id, DOI, PubMed id); by the
+    rules for duplicates; by study, if both records have the field ``retrain.group_field``; and by
+    wording (see `likeness`). Uncertain duplicates also count, because a false alarm costs only one
+    annotation, whereas a miss invalidates the test.
 
     Returns
     -------
@@ -85,10 +85,11 @@ def find_leaks(records: Sequence[Record], test: Sequence[Record], encoder: Encod
 
 
 def likeness(first: Vectors, second: Vectors) -> float:
-    """Return how much of one text is repeated in the other.
+    """Return how similar the sentences of two texts are, from 0 to 1, to detect paraphrases.
 
-    The likeness is the mean, over the sentences of one text, of the cosine with the nearest sentence of the
-    other text, in the direction in which this is higher; 0 if either text has fewer than three sentences.
+    Each sentence of one text is compared with the nearest sentence of the other text. The likeness is the mean
+    cosine of these pairs, computed in both directions; the higher mean counts. If either text has fewer than three
+    sentences, including the title, the likeness is 0.
 
     Measured with all-MiniLM-L6-v2 on the 25,200 pairs of papers from the coded records, the gold standard and
     the search update: half are below 0.34, 99.9% below 0.57, and two above 0.63. Four paraphrased synopses have
@@ -97,7 +98,7 @@ def likeness(first: Vectors, second: Vectors) -> float:
     Parameters
     ----------
     first, second : ndarray, shape (n_units, size)
-        Vectors of unit length, of the title and the sentences.
+        Vectors of the title and the sentences of each text, normalised to unit length.
     """
     if min(len(first), len(second)) < _MIN_UNITS:
         return 0.0
@@ -106,7 +107,7 @@ def likeness(first: Vectors, second: Vectors) -> float:
 
 
 def _said(record: Record, paper: Record, group_field: str) -> list[str]:
-    """Return the reasons found in the metadata of the records."""
+    """Return the reasons, found in their metadata, to believe that two records are about the same paper."""
     pairs = {
         "record id": (record.record_id, paper.record_id),
         "DOI": (record.doi, paper.doi),
@@ -124,7 +125,7 @@ def _group(record: Record, field: str) -> str:
 
 
 def _unit_vectors(records: Sequence[Record], encoder: Encoder, settings: Settings) -> list[Vectors]:
-    """Return the vectors of the title and the sentences of each record; records may share an id."""
+    """Return the vectors of the title and sentences of each record. Different records may have the same id."""
     units: list[str] = []
     lengths = []
     for record in records:
@@ -146,11 +147,11 @@ class Addition:
     additions
         All added annotations, including the new codings.
     set_aside
-        Records whose codings are not trained on.
+        Records whose codings are not used for training.
     stale
-        Codes of all annotations that were assigned under a definition other than the current one.
+        Codes, old or new, that were assigned under an earlier definition of their label.
     counts
-        Counts as returned by `additions.extend`.
+        Counts returned by `additions.extend_additions`.
     """
 
     additions: Additions
@@ -176,22 +177,23 @@ def add_annotations(
     leave_out_leaks: bool,
     on_note: Callable[[str], None],
 ) -> Addition:
-    """Read new codings and combine them with earlier ones, without writing anything.
+    """Read new codings and combine them with the earlier annotations. Nothing is written.
 
     Parameters
     ----------
     codings
         Tables in the format of `coding_table.read_codings`.
     records
-        Exports or parquet tables of the coded records.
+        Search exports or parquet tables that contain the coded records.
     base_definitions
-        Definitions of the labels when the active model was trained; used if no annotations were added before.
+        Definitions of the labels when the active model was trained. Used only if no annotations have been added yet.
     onto
-        Version to add to, empty for none; by default that of the last retraining or rollback.
+        Version of the annotations to add to; empty to start from none. By default, the version of the last
+        retraining or rollback.
     leave_out_leaks
         Whether to set aside records that may be test papers instead of raising an error.
     on_note
-        Called where some of the records cannot be read; see `ingest.read_sources`.
+        Called with a message if some of the records cannot be read; see `ingest.read_sources`.
 
     Raises
     ------
@@ -213,9 +215,9 @@ def add_annotations(
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
             f"{place or settings.train.added}: {len(leaks)} records may be papers used to measure accuracy "
-            f"({settings.retrain.test_records}), which must not be used for training:\n{named}"
+            f"({settings.retrain.test_records}). Such papers must not be used for training:\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
-            "remove their codings, or set them aside with --leave-out-leaks"
+            "Remove the codings of these records, or set them aside with --leave-out-leaks"
         )
     refused = {leak.record_id: leak.reason for leak in leaks}
     additions, set_aside, counts = extend_additions(before, incoming, base, codebook, base_definitions, refused)
@@ -230,7 +232,7 @@ def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write ``set_aside.csv`` and ``stale.csv``; a table without rows means that there were none."""
+    """Write ``set_aside.csv`` and ``stale.csv`` for an addition. The tables are written even if they have no rows."""
     for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
         _write(folder / f"{name}.csv", kind, rows)
 

@@ -385,7 +385,7 @@ def test_no_file_is_written_over_another(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     status, _, message = call("dedupe", "records.parquet", *words, "--project", ROOT)
     assert status != 0
-    assert f"{file}: would be overwritten" in message
+    assert f"{file} would be overwritten" in message
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -91,7 +91,7 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "empty"),
-        ("record_id,decision\n", "no decision on edible"),
+        ("record_id,decision\n", "contains no decisions on edible"),
         ("doi,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: doi, decision"),
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not a tick"),
@@ -113,7 +113,11 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "line 1: not JSON"), ("[1]", "line 1: expected one JSON object, found list"), ('{"key": "a"}', "no column")],
+    [
+        ("{", "line 1 is not valid JSON"),
+        ("[1]", "line 1: expected one JSON object, found list"),
+        ('{"key": "a"}', "no column"),
+    ],
 )
 def test_json_lines_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(MechtagError, match=message):

@@ -594,7 +594,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* may have a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be accessed"),
         (["a.parquet", "b.ris", "-o", "out"], "a parquet table must be the only source"),
-        (["a.parquet", "-o", "out", "--workers", "2"], "workers needs the engine ray"),
+        (["a.parquet", "-o", "out", "--workers", "2"], "workers can be set only for the engine ray"),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
 )
