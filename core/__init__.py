@@ -1,1 +1,1 @@
-"""Shared foundations: errors, records, codebook, settings and files. Imports no other mechtag package."""
+"""Shared foundations: errors, records, codebook, settings and files. This package imports no other mechtag package."""

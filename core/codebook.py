@@ -1,4 +1,4 @@
-"""The codebook: its labels, their order and their meaning."""
+"""Read and validate the codebook, which defines the labels, their order and their meaning."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mechtag.core.files import StrPath
 
 
 class Strict(BaseModel):
-    """Base class of models of files: unknown keys are refused, and instances are immutable."""
+    """Base class of the pydantic models of files: unknown keys are errors, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,18 +28,18 @@ _COLUMNS = frozenset(("key", "paper", "record_id"))
 
 
 class Label(Strict):
-    """One code of the codebook.
+    """One label of the codebook.
 
     Attributes
     ----------
     key
-        Identifier used in tables and settings: lower-case letters, digits, ``_``.
+        Identifier used in tables and settings: lower-case letters, digits and ``_``.
     name
         Display name.
     definition
-        Meaning of the code; an input of the model.
+        Meaning of the label; the model uses it as an input.
     include, exclude
-        Coding rules: what counts and what does not.
+        Coding rules: what counts as the label, and what does not.
     """
 
     key: str = Field(pattern=_KEY)
@@ -78,7 +78,9 @@ class Codebook(Strict):
         if doubled:
             raise ValueError(f"label {', '.join(doubled)} appears more than once; each key must be unique")
         if taken := sorted(_COLUMNS.intersection(keys)):
-            raise ValueError(f"no label may have the key {' or '.join(taken)}: columns of that name identify the paper")
+            raise ValueError(
+                f"no label may have the key {' or '.join(taken)}: table columns with this name identify the paper"
+            )
         return self
 
     @property
@@ -88,17 +90,17 @@ class Codebook(Strict):
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Return the key of relevance, then the keys of the labels: the column order of scores."""
+        """Return the key of relevance followed by the keys of the labels, which is the column order of scores."""
         return (self.relevance.key, *self.keys)
 
     @property
     def entries(self) -> tuple[Label | Relevance, ...]:
-        """Return relevance, then the labels, in the order of ``all_keys``."""
+        """Return the relevance rule followed by the labels, in the order of ``all_keys``."""
         return (self.relevance, *self.labels)
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash of each entry's meaning, by key; equal hashes mean that two codebooks define a label alike."""
+        """Return a hash of each entry's definition and rules, by key; equal hashes mean equal definitions and rules."""
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
             for entry in self.entries
@@ -106,7 +108,7 @@ class Codebook(Strict):
 
     @property
     def sha256(self) -> str:
-        """Return a hash of the codebook's content; layout and comments of the file do not affect it."""
+        """Return a hash of the codebook's content; the layout and comments of the file do not affect the hash."""
         return _digest(self.model_dump(mode="json"))
 
 
@@ -120,14 +122,14 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        The file is missing, is not a YAML mapping, has an unknown or missing key,
+        The file is missing, is not a YAML mapping, or has an unknown or missing key;
         or a label key is repeated or is a reserved column name.
     """
     return read_yaml(
         path,
         Codebook,
-        missing="no such codebook file; name one under 'codebook' in params.yaml",
-        expected="a codebook is a mapping of name, relevance, labels",
+        missing="no such codebook file; set the path of the codebook under 'codebook' in params.yaml",
+        expected="a codebook is a mapping with the keys name, relevance and labels",
     )
 
 
@@ -145,7 +147,7 @@ def read_yaml(
     Parameters
     ----------
     missing, expected
-        Messages for a missing file and for a file that is not a mapping.
+        Text of the error message for a missing file, and for a file that is not a mapping.
     empty
         Content that replaces an empty file; ``None`` if the file must not be empty.
 
@@ -166,7 +168,7 @@ def read_yaml(
         raise MechtagError(f"{path}: not readable as YAML: {error}") from None
     data = empty if data is None else data
     if not isinstance(data, dict):
-        raise MechtagError(f"{path}: {expected}; this is {type(data).__name__}")
+        raise MechtagError(f"{path}: {expected}; this file contains a value of type {type(data).__name__}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -174,7 +176,7 @@ def read_yaml(
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Format a pydantic error, one line per fault, each with its location in the file."""
+    """Format a pydantic error as one line per fault; each line states the location of the fault in the file."""
     lines = []
     faults = error.errors()
     for fault in faults:
@@ -190,7 +192,7 @@ def describe_validation(path: str | Path, error: ValidationError) -> str:
         elif fault["type"] == "tuple_type":
             message = "expected a list, such as [one, two]"
         elif fault.get("ctx", {}).get("pattern") == _NOT_BLANK:
-            message = "is empty; enter a text"
+            message = "the text is empty; enter a text"
         elif fault.get("ctx", {}).get("pattern") == _KEY:
             message = f"{fault['input']!r} is not a valid key; use a to z, digits and _, starting with a letter"
         lines.append(f"{path}: {place}: {message}")

@@ -1,7 +1,7 @@
-"""Read rows of CSV and TSV with any delimiter, skipping lines above the header.
+"""Read rows of CSV and TSV with any delimiter, and skip lines above the header.
 
-pandas is not used to read: it refuses a whole file because of one row with too many cells, and
-turns identifiers into numbers and empty cells into NaN.
+pandas is not used, because it rejects a whole file if one row has too many cells, and turns
+identifiers into numbers and empty cells into NaN.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mechtag.core.source import Source
 #: Maximum number of characters of a record or row; only damaged files have more.
 LONGEST_ENTRY = 10_000_000
 _DELIMITERS = ",\t;|"
-# Embase and Dimensions write the search above the header.
+# Embase and Dimensions write the search query above the header.
 _PREAMBLE = 30
-# Line from which Excel reads the delimiter.
+# A first line such as ``sep=;`` tells Excel the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 _UNCLOSED = "a quote is opened but never closed"
 
 
 def first_filled(rows: Sequence[Sequence[str]]) -> int:
-    """Return the index of the first row that is not empty; 0 if all are."""
+    """Return the index of the first row that is not empty; 0 if all rows are empty."""
     return next((index for index, row in enumerate(rows) if any(map(str.strip, row))), 0)
 
 
@@ -34,14 +34,16 @@ def header(
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
     known: Callable[[Sequence[str]], int] = lambda _: 0,
 ) -> tuple[int, list[str], str]:
-    """Return last line, column names and delimiter of the header: the row with most known names, then most columns.
+    """Find the header; return the index of its last line, its column names and its delimiter.
+
+    Every delimiter is tried; the one that yields the most known names, then the most columns, is chosen.
 
     Parameters
     ----------
     find
-        Index of the header among the first rows.
+        Function that returns the index of the header among the first rows.
     known
-        How many of the cells of a row are names we know.
+        Function that returns how many cells of a row are known column names.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = _DELIMITERS
@@ -58,11 +60,12 @@ def header(
 
 
 def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:
-    """Yield line number, cells and fault of each row that is not empty, after ``start`` lines.
+    """Skip ``start`` lines, then yield the line number, cells and fault of each row that is not empty.
 
-    A quote that is never closed would swallow the rest of the file, and one that the quote of
-    a later row closes, the rows between; only its own line is given up, and reading goes on
-    with the next. ``width``, the number of cells of the header, distinguishes rows from lines within a cell.
+    A quote that is never closed would swallow the rest of the file; a quote that is closed by a quote in
+    a later row would swallow the rows in between. In both cases, only the line of the opening quote is
+    reported as faulty, and reading continues with the next line. ``width``, the number of cells of the
+    header, distinguishes rows from lines within a cell.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)
@@ -104,5 +107,5 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line inside an open quote has as many cells as a row, so the quote was not closed."""
+    """Return whether a line inside an open quote has as many cells as a row, which means that the quote is unclosed."""
     return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from mechtag.core.errors import MechtagError
 
-# What names a file.
+# Types that are accepted as a path.
 StrPath = str | os.PathLike[str]
 
 
@@ -33,7 +33,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        # mkstemp creates private files; give the finished file the permissions of any new file.
+        # mkstemp creates private files; the finished file gets the permissions of any new file.
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o666 & ~mask)
@@ -49,13 +49,13 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON; raise `ValueError` on NaN, which only Python's JSON reader accepts."""
+    """Write a mapping as indented JSON; raise `ValueError` if it contains NaN, which JSON does not allow."""
     with replacing(path) as part:
         part.write_bytes(json_bytes(data))
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
-    """Return the bytes that `write_json` writes."""
+    """Return a mapping as the bytes that `write_json` writes."""
     return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -91,12 +91,12 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def neutralise(cell: str) -> str:
-    """Prefix an apostrophe to text that a spreadsheet would run as a formula; return other text unchanged."""
+    """Put an apostrophe before text that a spreadsheet would run as a formula; return all other text unchanged."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def restore(cell: str) -> str:
-    """Remove the apostrophe that `neutralise` added."""
+    """Return a cell without the apostrophe that `neutralise` added."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_STARTS) else cell
 
 
@@ -108,7 +108,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     header, rows
         Text cells pass through `neutralise`; numbers are written as numbers; ``None`` becomes an empty cell.
     bom
-        Start the file with a byte order mark, by which Excel recognises UTF-8.
+        Whether to start the file with a byte order mark, by which Excel recognises UTF-8.
 
     Raises
     ------
@@ -122,5 +122,5 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
         writer = csv.writer(file)
         for row in chain([header], rows):
             if len(row) != len(header):
-                raise ValueError(f"{path}: a row of {len(row)} cells under a header of {len(header)}")
+                raise ValueError(f"{path}: a row has {len(row)} cells, but the header has {len(header)}")
             writer.writerow([neutralise(cell) if isinstance(cell, str) else cell for cell in row])

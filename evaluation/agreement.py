@@ -1,8 +1,8 @@
 """Chance-corrected agreement between coders who answer yes or no.
 
-Every coefficient is (observed - expected) / (1 - expected); they differ in the agreement they
-expect by chance. The coefficients are computed from counts summed over records, so a bootstrap sample
-costs one multiplication by the number of times each record was drawn.
+Every coefficient is (observed - expected) / (1 - expected); they differ in the agreement
+expected by chance. The coefficients are computed from counts summed over records, so for a bootstrap
+sample it suffices to multiply the counts by the number of times that each record was drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mechtag.core.arrays import Array
 
 
 def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
-    """Return the quotient; NaN, without a warning, where the denominator is zero or NaN."""
+    """Divide two arrays; return NaN, without a warning, where the denominator is zero or NaN."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     result = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=(denominator != 0) & ~np.isnan(denominator))
@@ -22,17 +22,18 @@ def ratio(numerator: ArrayLike, denominator: ArrayLike) -> Array:
 
 
 def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
-    """Return Cohen's (1960) kappa of two coders who answer yes or no, from the four counts.
+    """Compute Cohen's (1960) kappa of two coders who answer yes or no, from counts of their answers.
 
     Parameters
     ----------
     tp, fp, fn, tn
-        Numbers of items ticked by both, only the second, only the first, and neither; all of the same shape.
+        Numbers of items answered yes by both coders, only by the second, only by the first, and by neither; arrays of
+        the same shape.
 
     Returns
     -------
     numpy.ndarray
-        Same shape; NaN where both coders give every item the same answer, so expected agreement is 1.
+        Kappa, in the same shape; NaN where both coders always give the same one answer, so expected agreement is 1.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -41,18 +42,18 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
 
 
 def alpha_from_coincidences(coincidences: Array) -> Array:
-    """Return Krippendorff's alpha for nominal codes, from coincidence matrices.
+    """Compute Krippendorff's alpha for nominal codes from coincidence matrices.
 
     Parameters
     ----------
     coincidences
-        Shape (..., k, k): how often codes i and j coincide in a unit; Krippendorff,
+        Shape (..., k, k): number of times that codes i and j coincide in a unit; see Krippendorff,
         *Content Analysis* (2004), section 11.3.
 
     Returns
     -------
     numpy.ndarray
-        Shape (...); NaN where only one code was ever used.
+        Alpha, shape (...); NaN where only one code was ever used.
     """
     marginals = coincidences.sum(axis=-1)
     total = marginals.sum(axis=-1)
@@ -62,22 +63,24 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
 
 
 def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
-    """Compute all coefficients for two coders who judged the same items, from the four counts.
+    """Compute all agreement coefficients of two coders who judged the same items, from counts of their answers.
 
     PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) expects half of the items to agree
-    by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), with
-    p the share of yes among all codes of both.
+    by chance; Gwet's AC1 (2008, doi:10.1348/000711006X126600) expects 2p(1 - p), where
+    p is the proportion of yes among all codes of both coders.
 
     Parameters
     ----------
     both_yes, only_a, only_b, both_no
-        Numbers of items ticked by both, only the first, only the second, and neither; all of the same shape.
+        Numbers of items answered yes by both coders, only by the first, only by the second, and by neither; arrays of
+        the same shape.
 
     Returns
     -------
     dict
-        ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each of the
-        same shape; NaN where there is no item, and for kappa and alpha where both coders always answer the same.
+        ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each in the
+        same shape. All are NaN where there are no items; kappa and alpha are also NaN where both coders always give
+        the same one answer.
     """
     total = both_yes + only_a + only_b + both_no
     observed = ratio(both_yes + both_no, total)
@@ -94,7 +97,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Return, for each item, the terms from which the coefficients of any number of coders are computed.
+    """Compute the terms of each item that, summed over items, yield the coefficients of any number of coders.
 
     Parameters
     ----------
@@ -104,9 +107,9 @@ def tallies(codes: ArrayLike) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (7, ...), to be summed over items and passed to `many_coders`: whether anyone judged the item;
-        the share of yes among its codes; whether two or more judged it; and, if so, the share of pairs of
-        coders who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
+        Shape (7, ...), to be summed over items and passed to `many_coders`: whether any coder judged the item;
+        the proportion of yes among its codes; whether two or more coders judged it; and, if so, the proportion
+        of coder pairs who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)
@@ -127,12 +130,12 @@ def tallies(codes: ArrayLike) -> Array:
 
 
 def many_coders(sums: Array) -> dict[str, Array]:
-    """Compute the coefficients of two or more coders, who need not have judged every item.
+    """Compute the agreement coefficients of two or more coders, who need not have judged every item.
 
-    Observed agreement is the mean, over items with two codes or more, of the share of pairs of coders
-    who agree; the share of yes is the mean over items with any code. This is how Gwet, *Handbook of
+    Observed agreement is the mean, over items with at least two codes, of the proportion of coder pairs
+    who agree; the proportion of yes is the mean over items with any code. This is how Gwet, *Handbook of
     Inter-Rater Reliability* (4th edition, 2014), chapters 2 and 3, extends Fleiss' (1971,
-    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items with one code, as in Krippendorff.
+    doi:10.1037/h0031619) kappa and AC1 to missing codes. Alpha omits items with only one code.
 
     Parameters
     ----------
@@ -142,8 +145,8 @@ def many_coders(sums: Array) -> dict[str, Array]:
     Returns
     -------
     dict
-        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...); NaN where no item has
-        two codes, and for kappa and alpha where only one code was ever used.
+        ``fleiss_kappa``, ``gwet_ac1``, ``krippendorff_alpha``, each of shape (...). All are NaN where no item
+        has two codes; kappa and alpha are also NaN where only one code was ever used.
     """
     coded, yes_shares, shared, agreeing, no_no, mixed, yes_yes = sums
     observed, yes = ratio(agreeing, shared), ratio(yes_shares, coded)
@@ -157,5 +160,5 @@ def many_coders(sums: Array) -> dict[str, Array]:
 
 
 def _beyond(observed: Array, expected: Array) -> Array:
-    """Return the share of the possible agreement beyond chance that was observed; NaN if none is possible."""
+    """Correct agreement for chance: return (observed - expected) / (1 - expected), NaN if expected is 1."""
     return ratio(observed - expected, 1 - expected)

@@ -1,7 +1,7 @@
-"""Metrics on the project's own coded records: codes by people and out-of-fold decisions by the model.
+"""Compute metrics on the project's own coded records, by comparing people's codes with out-of-fold decisions.
 
-The project assigned these codes from abstracts: they are training data, not a gold standard. The metrics serve to
-choose between methods and are never reported as the accuracy of the product.
+The project assigned these codes from abstracts: they are training data, not a gold standard. The metrics help
+to choose between methods and are never reported as the accuracy of mechtag.
 """
 
 from __future__ import annotations
@@ -44,19 +44,20 @@ class CodedSet:
     Attributes
     ----------
     documents
-        One row per record and label, including relevance.
+        Predictions for records, one per record and label, including relevance.
     sentences
-        Their ``record_id`` is that of the record, ``#``, and the number of the sentence from 0.
+        Predictions for sentences; their ``record_id`` is the record's id, ``#``, and the sentence's number from 0.
     relevance_baselines
-        Predictions of relevance, by name of the baseline.
+        Predictions of relevance by each baseline, by name of the baseline.
     second
-        Another coder's codes of some of the records.
+        A second coder's codes for some of the records.
     table
-        Codings of each coder, if the records were coded in a table; the records then contain what all agree on.
+        Codings of each coder, if the records were coded in a table; the records then contain the codes on which all
+        coders agree.
     learning
-        Rows as in ``documents``, by the number of papers that the model was trained on.
+        Predictions as in ``documents``, by the number of papers on which the model was trained.
     about
-        Title and kind of text of each set of records, by its name.
+        Title and kind of text of each set of records, by name of the set.
     """
 
     records: Sequence[CodedRecord]
@@ -77,23 +78,23 @@ class CodedSet:
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Count records, by default all, by their kind of text."""
+        """Count records by their kind of text; by default, count all records."""
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 
     @property
     def record_ids(self) -> list[str]:
-        """Ids of the records, in their order."""
+        """Ids of the records, in the order of the records."""
         return [row.record.record_id for row in self.records]
 
 
 def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
-    """Return 1 for each label an item has and 0 for the others, shape (items, labels)."""
+    """Return an array with 1 for each label that an item has and 0 for all others, shape (items, labels)."""
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
 def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """List record number, sentence number and labels of each coded sentence."""
+    """Return the record number, sentence number and labels of each coded sentence."""
     return [
         (row, number, names)
         for row, record in enumerate(records)
@@ -102,7 +103,7 @@ def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[st
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the metrics over records and over sentences."""
+    """Compute the metrics of the coded records: over whole records, and over their sentences."""
     records = coded.records
     documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
@@ -131,7 +132,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Compute the metrics of `LearningStep` by number of training papers, in ascending order."""
+    """Compute the learning curve: the metrics of `LearningStep` for each number of training papers, ascending."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -144,7 +145,7 @@ def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> di
 
 
 def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute the ranking metrics of sentences per label, and their means over the labels."""
+    """Compute the metrics that describe how sentences are ranked, per label and averaged over the labels."""
     whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
 
     def mean(name: str) -> Array:
@@ -179,7 +180,7 @@ def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_
 def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_positives: int) -> dict[str, Any]:
     """Compute the out-of-fold metrics of relevance on the coded records, for the model and its baselines.
 
-    If all records are relevant, the metrics have no value, and the section contains the reason.
+    If all records are relevant, the metrics are undefined, and the section contains the reason.
     """
     truth = np.array([[float(row.relevant)] for row in coded.records])
 
@@ -195,14 +196,14 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the gold standard papers, all of which people included, that the model would have kept.
+    """Count the gold standard papers that the model would have kept; people included all of them.
 
     Returns
     -------
     dict
-        Decisions, and the rank of each paper among the irrelevant coded records: 1 is above them all, and
-        ties count against the paper. The scores of the coded records are out of fold, so they come from
-        models trained on slightly less data.
+        Number of papers by decision, and rank of each paper among the irrelevant coded records: rank 1 is above
+        all of these records, and ties count against the paper. The scores of the coded records are out of fold,
+        so they come from models that were trained on slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -234,13 +235,13 @@ def coded_agreement(
     Returns
     -------
     dict
-        The block of `coders.agreement_section` for the records that several people coded (all records, if
-        there are none), with a pair for their sentences, and ``adjudicate`` for all records.
+        The block of `coders.agreement_section` for the records that several people coded (or for all records, if
+        there are none). It also compares the coders by sentence; ``adjudicate`` covers all records.
 
     Raises
     ------
     MechtagError
-        If a record of the second coder is not among the coded records, or has other sentences.
+        If a record of the second coder is not among the coded records, or has different sentences.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -261,7 +262,7 @@ def coded_agreement(
 
 
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
-    """List the codes of a gold standard that the model, not trained on them, confidently contradicts.
+    """List the codes of a gold standard that are confidently contradicted by a model that was not trained on them.
 
     People should check them; no code is changed. Papers without text are omitted.
     """
@@ -273,7 +274,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of the first coder (or of all coders in the table) and of the second coder."""
+    """Arrange the codes of all people: the first coder (or all coders in the table), then the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         index = RecordIndex([row.record for row in coded.records])
@@ -298,7 +299,7 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Find the record that a second coder coded; papers that share a key differ in the number of sentences."""
+    """Find the record to which a second coder's codes belong, by its key and number of sentences."""
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
@@ -309,7 +310,9 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         raise MechtagError(f"{place} is not among the coded records")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
-        raise MechtagError(f"{place} has {sentences} sentences, the coded record has {counts}; code the same sentences")
+        raise MechtagError(
+            f"{place} has {sentences} sentences, but the coded record has {counts}; code the same sentences"
+        )
     raise MechtagError(
         f"{place}: the key belongs to {len(found)} coded records with this number of sentences; make the keys unique"
     )
@@ -318,7 +321,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
 def _sentence_pair(
     codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compare the two coders by sentence; the bootstrap draws whole records, because their sentences are similar."""
+    """Compare two coders by sentence; the bootstrap draws whole records, because sentences of a record are similar."""
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:
         one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))

@@ -1,4 +1,4 @@
-"""People and the model as coders of the same records: pairwise agreement, and the codes to resolve first."""
+"""Compare people and the model as coders of the same records, and list the codes to resolve first."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Coders:
     model : bool
         Whether the last coder is the model.
     records, keys
-        Record id of each record (its key if the id is unknown), and its key, if it has one.
+        Id of each record (its key if the id is unknown), and key of each record, if it has one.
     labels
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
-        1, 0, or NaN where the coder did not judge; a decision of the model that needs review
-        counts by its probability.
+        1, 0, or NaN where the coder did not judge; if a decision of the model needs review,
+        its probability determines the code.
     probability : ndarray, shape (records, labels)
-        Probabilities of the model; NaN if there is no model, or where it has none.
+        Probabilities of the model; NaN if the model is not included or has no probability.
     """
 
     names: tuple[str, ...]
@@ -53,11 +53,11 @@ class Coders:
 
     @property
     def people(self) -> int:
-        """Number of coders who are people; they come first."""
+        """Number of coders who are people; people come first in ``names``."""
         return len(self.names) - self.model
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return the codes of the selected records."""
+        """Return the codes of the records that ``rows`` selects."""
         return Coders(
             names=self.names,
             model=self.model,
@@ -87,8 +87,8 @@ def coders_of(
     place
         Source of the codings, for messages.
     ids
-        Record id by key, for codings that have only a key. Keys that occur with a record id in the codings
-        themselves may be omitted.
+        Record id by key, for codings that have only a key. It may omit keys that occur together with a record id
+        in other codings.
 
     Raises
     ------
@@ -103,11 +103,13 @@ def coders_of(
         name = row.record_id or _look_up(found, row.key or "", place)
         keys[name] = keys.get(name) or row.key
         if (row.coder, name, row.label) in values:
-            raise MechtagError(f"{place}: coder {row.coder} codes {row.label} of record {name} twice; keep one of them")
+            raise MechtagError(
+                f"{place}: coder {row.coder} coded {row.label} of record {name} twice; keep one of the two codings"
+            )
         values[row.coder, name, row.label] = row.value
     names = tuple(dict.fromkeys(coder for coder, _, _ in values))
     if MODEL in names:
-        raise MechtagError(f"{place}: a coder has the name of the model, {MODEL}; rename the coder")
+        raise MechtagError(f"{place}: a coder is named {MODEL}, which is reserved for the model; rename the coder")
     codes = np.array(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
@@ -130,7 +132,7 @@ def _record_ids(rows: Sequence[Coding]) -> dict[str, str]:
 def _look_up(ids: Mapping[str, str], key: str, place: str) -> str:
     name = ids.get(key, key)
     if name == _AMBIGUOUS:
-        raise MechtagError(f"{place}: the key {key} belongs to two records; add the record_id of each")
+        raise MechtagError(f"{place}: the key {key} belongs to two records; add the record_id of each record")
     return name
 
 
@@ -139,7 +141,7 @@ def _number(value: int | None) -> float:
 
 
 def with_model(coders: Coders, system: System) -> Coders:
-    """Add the model as another coder of all records.
+    """Return the codes with the model added as one more coder of all records.
 
     Raises
     ------
@@ -167,21 +169,21 @@ def confident_errors(code: Array, probability: Array) -> Array:
     """Return the model's confidence that a code is wrong, for codes that are likely errors.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted if
-    the out-of-fold probability of the other code is at least its mean over the items that have that other
-    code. The threshold thus adapts to the model: one that is under- or overconfident throughout does not
-    doubt more codes for that reason.
+    the out-of-fold probability of the opposite code is at least the mean of this probability over the items
+    that have the opposite code. The threshold thus adapts to the model: a model that is generally under- or
+    overconfident does not doubt more codes for that reason.
 
     Parameters
     ----------
     code
         Shape (items,): 1, 0, or NaN for no code, which is never doubted.
     probability
-        Shape (items,): probability of yes; NaN if the model has none.
+        Shape (items,): probability of yes; NaN if the model has no probability.
 
     Returns
     -------
     numpy.ndarray
-        Shape (items,): probability of the other code if the code is doubted, otherwise 0.
+        Shape (items,): probability of the opposite code if the code is doubted, otherwise 0.
     """
     yes, no = (code == 1) & ~np.isnan(probability), (code == 0) & ~np.isnan(probability)
     doubt = np.zeros(len(code))
@@ -195,12 +197,12 @@ def confident_errors(code: Array, probability: Array) -> Array:
 
 
 def disagreement(codes: Array) -> Array:
-    """Return the share of coder pairs who disagree; 0 if fewer than two judged.
+    """Return the proportion of coder pairs who disagree on each item; 0 if fewer than two coders judged the item.
 
     Parameters
     ----------
     codes
-        Shape (coders, ...).
+        Shape (coders, ...): 1, 0, or NaN for not judged.
     """
     pairs = [(codes[one], codes[two]) for one, two in combinations(range(len(codes)), 2)]
     both = sum((~np.isnan(one) & ~np.isnan(two) for one, two in pairs), np.zeros(codes.shape[1:]))
@@ -211,17 +213,17 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes to resolve, most urgent first.
 
-    The score is the share of coder pairs who disagree. If nobody disagrees, it is the model's probability
-    of the other code, and only codes doubted by `confident_errors` are listed. Among ties, papers with
-    more codes to resolve come first, so that each paper is read only once.
+    The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the
+    model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Among
+    equal scores, papers with more codes to resolve come first, so that each paper is read only once.
 
     Parameters
     ----------
     coders
-        The model's probabilities must come from models not trained on the records.
+        Codes of all coders; the model's probabilities must come from models that were not trained on the records.
     least
-        Codes of a label with fewer records coded yes by anyone are not doubted, because the model cannot
-        have learned it.
+        Minimum number of records that any coder coded yes; the codes of rarer labels are not doubted, because the
+        model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)
@@ -259,33 +261,34 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 
 
 def cells_of(first: Array, second: Array) -> Array:
-    """Return the cell of two coders' contingency table into which each item falls.
+    """Return, for each item, the cell of two coders' contingency table to which the item belongs.
 
     Parameters
     ----------
     first, second
-        Same shape: 1, 0, or NaN for not judged; items not judged by both are in no cell.
+        Codes of the two coders, of the same shape: 1, 0, or NaN for not judged. Items that one of the coders did not
+        judge are in no cell.
 
     Returns
     -------
     numpy.ndarray
-        Shape (4, ...): 1 in the item's cell (both yes, only the first, only the second, both no), else 0.
+        Shape (4, ...): 1 in the item's cell, else 0. Cells: both yes, only the first yes, only the second yes, both no.
     """
     pairs = ((1, 1), (1, 0), (0, 1), (0, 0))
     return np.stack([((first == one) & (second == two)).astype(float) for one, two in pairs])
 
 
 def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders.
+    """Compute the agreement of two coders, pooled over labels and per label.
 
     Parameters
     ----------
     cells
-        Shape (4, records, labels): items of each record in each cell of `cells_of`.
+        Shape (4, records, labels): number of items of each record in each cell of `cells_of`.
     labels
-        The pooled metrics exclude relevance, which is a different question, answered for every record.
+        Relevance, then the labels; the pooled metrics exclude relevance, because it is a different question.
     least
-        Minimum number of items coded yes by at least one of the two, for a label to get metrics.
+        Minimum number of items coded yes by at least one of the two coders; labels with fewer items get no metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -306,12 +309,12 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders over all items, or note that too few were coded yes.
+    """Compute the agreement of two coders over all items; return a note instead if too few items were coded yes.
 
     Parameters
     ----------
     cells
-        Shape (4, records): items of each record in each cell of `cells_of`.
+        Shape (4, records): number of items of each record in each cell of `cells_of`.
     """
     counts = cells.sum(axis=1)
     found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)
@@ -320,12 +323,12 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of any number of coders, over all labels except relevance and per label.
+    """Compute the agreement of any number of coders, per label and over all labels except relevance.
 
     Parameters
     ----------
     codes
-        Shape (coders, records, labels).
+        Codes, shape (coders, records, labels).
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
     counted = tallies(codes)
@@ -341,7 +344,7 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Yield each pair of coders who judged a common item, with the kind of pair; pairs of people come first."""
+    """Yield the pairs of coders who judged at least one common item, with the kind of pair; people come first."""
     found = [
         (one, two, "human-model" if two >= coders.people else "human-human")
         for one, two in combinations(range(len(coders.names)), 2)
@@ -351,7 +354,7 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 
 
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of all pairs of coders, and of all coders together, with and without the model."""
+    """Compute the agreement of each pair of coders, and of all coders together, both with and without the model."""
     section: dict[str, Any] = {
         "records": len(coders.records),
         "coders": [

@@ -1,4 +1,4 @@
-"""Evaluate prediction and coding files: write ``metrics.json`` and the tables next to it."""
+"""Evaluate files of predictions and codings; write ``metrics.json`` and the tables next to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
 
-# Names of prediction files of relevance for the coded records begin with this.
+# The names of files with relevance predictions for the coded records begin with this prefix.
 _RELEVANCE_PREFIX = "relevance_"
 
 
@@ -49,22 +49,22 @@ def evaluate_files(
     predictions
         Predictions of the model under the transfer protocol.
     gold
-        Coding matrix; notes are read from the YAML file of the same name, if there is one.
+        Coding matrix of the gold standard; notes are read from the YAML file of the same name, if there is one.
     records
         Records of the gold papers.
     output
-        Metrics file; ``headline.json``, ``per_label.csv``, the comparison and the plot points
+        Metrics file to write; ``headline.json``, ``per_label.csv``, the comparison and the plot points
         are written next to it.
     baselines
-        Folder of prediction files of other systems, named after the system; ``leave_one_out`` is the other
-        protocol, and names that begin with ``relevance_`` are predictions for the coded records.
+        Folder of prediction files of other systems, named after the system. ``leave_one_out`` contains the model's
+        predictions under this protocol; files that begin with ``relevance_`` predict relevance for the coded records.
     out_of_fold
-        Folder with ``documents.parquet`` and ``sentences.parquet`` of the coded records.
+        Folder with the out-of-fold predictions for the coded records (``documents.parquet``, ``sentences.parquet``).
     curve
-        Folder of prediction files for the coded records, named after the number of training papers; needs
+        Folder of prediction files for the coded records, named after the number of training papers; requires
         ``out_of_fold``.
     variations
-        Folder of prediction files for the coded records, named after the variation of their texts.
+        Folder of prediction files for the coded records, named after the variation of the records' texts.
 
     Raises
     ------
@@ -105,11 +105,12 @@ def agreement_of_files(
     Parameters
     ----------
     all_keys
-        Key of relevance, then the labels of the codebook.
+        Key of relevance, then the keys of the labels in codebook order.
     predictions
         Predictions of a model that was not trained on the records.
     records
-        Table in which record ids are looked up by key; ``records.parquet`` next to the predictions if it exists.
+        Table in which record ids are looked up by key; by default, ``records.parquet`` next to the predictions, if it
+        exists.
 
     Raises
     ------
@@ -127,8 +128,8 @@ def agreement_of_files(
         coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
     if len(coders.names) < 2:
         raise MechtagError(
-            f"{codings}: the only coder is {coders.names[0]}; agreement needs two: add another coder's codes, or "
-            "predictions of a model (--predictions)"
+            f"{codings}: the only coder is {coders.names[0]}; agreement requires two coders. Add the codes of a second "
+            "coder, or the predictions of a model (--predictions)"
         )
     several = coders.of_several()
     generator = np.random.default_rng(settings.seed)
@@ -141,7 +142,9 @@ def agreement_of_files(
 def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise MechtagError(f"{folder}: contains no prediction files (*.parquet); run 'mechtag {command}' first")
+        raise MechtagError(
+            f"{folder}: the folder contains no prediction files (*.parquet); run 'mechtag {command}' first"
+        )
     return {path.stem: read_predictions(path) for path in files}
 
 
@@ -150,7 +153,9 @@ def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
     wrong = [path.name for path in files if not path.stem.isdecimal()]
     if wrong or not files:
         found = ", ".join(wrong) or "no *.parquet"
-        raise MechtagError(f"{folder}: found {found}; expected files written by 'mechtag curve', such as 34.parquet")
+        raise MechtagError(
+            f"{folder}: the folder contains {found}; expected files written by 'mechtag curve', such as 34.parquet"
+        )
     return {int(path.stem): read_predictions(path) for path in files}
 
 

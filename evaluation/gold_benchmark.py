@@ -1,4 +1,4 @@
-"""The gold standard benchmark: its papers, their texts, its known faults, and the metrics of all systems."""
+"""Evaluate all systems on the gold standard, and describe its papers, texts and known faults."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text that the system saw of a paper.
+    """Return the kind of text of a paper that was available to the system.
 
-    A synopsis that came with the record counts as a synopsis until a fetched or exported abstract replaces it.
+    A synopsis supplied with the record counts as a synopsis until it is replaced by a fetched or exported abstract.
     """
     if record is None:
         return "none"
@@ -46,7 +46,7 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Count papers by the kind of text available."""
+    """Count the gold standard papers by the kind of text available."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}
@@ -57,13 +57,13 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the faults of the gold standard, which is used without corrections.
+    """Describe the known faults of the gold standard, which are not corrected.
 
     Returns
     -------
     dict
-        Column sums and printed counts, papers without a label, columns that should be empty but are not,
-        columns that are not labels, and each fault as a sentence.
+        Column sums and the counts printed in the publication, papers without a label, columns that should be empty
+        but are not, columns that are not labels, and a sentence on each fault.
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}
@@ -111,28 +111,30 @@ def evaluate(
     relevance_key: str = "relevant",
     variations: Mapping[str, Sequence[Prediction]] | None = None,
 ) -> Results:
-    """Compute all accuracy metrics.
+    """Compute all accuracy metrics on the gold standard and, if available, on the coded records.
 
     Parameters
     ----------
     label_keys
-        Labels of the codebook, without relevance, in its order.
+        Keys of the labels, without relevance, in codebook order.
     systems
-        Predictions for the gold papers by name. ``transfer`` and ``leave_one_out`` are the
-        model under the two protocols; every other name is a baseline.
+        Predictions for the gold papers, by name of the system. ``transfer`` and ``leave_one_out`` are the
+        predictions of the model under the two protocols; every other name is a baseline.
     generator
-        Source of all resamples; the same state yields the same results.
+        Random generator for all resamples; the same state yields the same results.
     variations
-        Predictions for the coded records, by variation of their texts.
+        Predictions for the coded records, by variation of the records' texts.
 
     Raises
     ------
     MechtagError
-        If predictions are missing for a protocol, a record or a label, or contradict themselves.
+        If the predictions of a protocol or for a record or label are missing, or if predictions contradict each other.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
-        raise MechtagError(f"no predictions of the model; one of {', '.join(PROTOCOLS)} is required; found: {found}")
+        raise MechtagError(
+            f"there are no predictions of the model: expected one of {', '.join(PROTOCOLS)}, found {found}"
+        )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)
     draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)

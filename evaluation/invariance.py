@@ -1,4 +1,4 @@
-"""Invariance: how much decisions change when the same papers are slightly reworded."""
+"""Measure invariance: how much decisions change when the texts of papers are slightly reworded."""
 
 from __future__ import annotations
 
@@ -31,21 +31,22 @@ def invariance_section(
     Parameters
     ----------
     predictions
-        Predictions by variation; ``AS_IT_IS`` includes the papers of every other variation.
+        Predictions by variation; ``AS_IT_IS`` (the original texts) includes the papers of all other variations.
 
     Returns
     -------
     dict
         By variation: ``papers``, ``cells`` (papers times labels), ``changed_cells`` and ``changed`` (number
-        and share of cells whose decision differs), ``mean_change`` (of probability), ``relevance_changed``
-        (papers whose decision on relevance differs), ``relevance_reversed`` (from yes to no or back).
+        and proportion of cells whose decision differs), ``mean_change`` (mean change of the probability),
+        ``relevance_changed`` (papers whose decision on relevance differs), ``relevance_reversed`` (papers whose
+        decision on relevance changes from yes to no or from no to yes).
         A variation that changes no paper has counts of 0 and no metrics.
 
     Raises
     ------
     MechtagError
-        If predictions for the original papers, or for a paper or label of a variation, are missing; or if a
-        variation's name is unknown.
+        If predictions for the original papers are missing, predictions of a variation lack a paper or a label, or
+        the name of a variation is unknown.
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
     if wrong or AS_IT_IS not in predictions:
@@ -92,7 +93,7 @@ def _distance(one: Prediction, other: Prediction) -> float:
 
 
 def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.Generator) -> dict[str, Estimate]:
-    """Compute the shares with intervals from a bootstrap of whole papers."""
+    """Compute the metrics of one variation, with intervals from a bootstrap of whole papers."""
     papers = len(changed)
     if not papers:
         return dict.fromkeys(("changed", "mean_change"), Estimate(None, None, None, None, 0))
@@ -103,7 +104,7 @@ def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.
 
     found = {name: one[0] for name, one in bootstrap(means, draw_resamples(papers, resamples, 0, generator)).items()}
     if found["changed"].value in (0, 1):
-        # A share of 0 or 1 is the same in every resample, so the interval is computed as for a share of
-        # papers, which are fewer than cells.
+        # A proportion of 0 or 1 is the same in every resample, so the interval is computed as for a proportion
+        # of papers, of which there are fewer than cells.
         found["changed"] = of_papers(found["changed"], papers)
     return {name: replace(one, p_value=None) for name, one in found.items()}

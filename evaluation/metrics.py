@@ -1,9 +1,9 @@
-"""Metrics of agreement between a system and people, for many resamples at once.
+"""Compute metrics of agreement between a system and people, for many resamples at once.
 
 Every function takes the judgements and a stack of resamples, and returns one value per resample. The value
-itself is that of the single resample in which each paper counts once, so values, intervals and p-values
-come from the same code. Not judged (NaN) is excluded and never counts as no. An undefined metric, such as
-the precision of a label that was never suggested, is NaN; `UNDEFINED` has the reasons.
+of a metric is computed from the one resample in which each paper counts once, so values, intervals and p-values
+come from the same code. Items that were not judged (NaN) are excluded and never count as no. An undefined
+metric, such as the precision of a label that was never suggested, is NaN; `UNDEFINED` lists the reasons.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ UNDEFINED: Mapping[str, str] = {
     "fleiss_kappa": "only one code was ever used",
 }
 
-# Metrics that are biased upwards with few papers, in the sample and once more in every resample.
+# Metrics that are biased upwards with few papers: the sample is biased, and every resample is biased further.
 BIASED = ("average_precision", "macro_average_precision")
 
 
@@ -59,13 +59,13 @@ class Judged:
     Attributes
     ----------
     truth
-        1, 0, or NaN for not judged.
+        Human codes: 1, 0, or NaN for not judged.
     score
-        Ranks papers within a label; finite.
+        Scores that rank papers within a label; all are finite.
     probability
-        NaN if the system has none.
+        Probabilities; NaN if the system has none.
     decided
-        Whether the label counts as suggested; if it needs review, its probability decides.
+        Whether the label counts as suggested. For a decision that needs review, the probability determines this.
     referred
         Whether the decision needs review by a person.
     threshold
@@ -87,9 +87,9 @@ class Resamples:
     Attributes
     ----------
     weight
-        Shape (resamples, papers): how often a paper was drawn.
+        Shape (resamples, papers): number of times that each paper was drawn.
     truth
-        Shape (resamples, papers, labels), or (1, papers, labels) if all resamples share it.
+        Human codes, shape (resamples, papers, labels), or (1, papers, labels) if all resamples share it.
     """
 
     weight: Array
@@ -97,22 +97,22 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper that has the label, otherwise 0; (resamples, papers, labels)."""
+        """Return the weight of each paper that has the label, else 0; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper that does not have the label, otherwise 0; (resamples, papers, labels)."""
+        """Return the weight of each paper that does not have the label, else 0; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
 def as_it_is(truth: Array) -> Resamples:
-    """Return the one sample in which each paper counts once."""
+    """Return the original sample, in which each paper counts once."""
     return Resamples(np.ones((1, len(truth))), truth[None])
 
 
 def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, Array]:
-    """Count true positives, false positives, false negatives, true negatives; each (resamples, labels)."""
+    """Count true positives, false positives, false negatives, true negatives; each has shape (resamples, labels)."""
     positive, negative, yes = samples.positive, samples.negative, judged.decided
     return (
         (positive * yes).sum(axis=1),
@@ -131,7 +131,7 @@ def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Arra
     Parameters
     ----------
     score
-        Shape (papers,).
+        Scores, shape (papers,).
     positive, negative
         Shape (resamples, papers): weights of papers with and without the label.
 
@@ -154,13 +154,13 @@ def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Arra
 
 
 def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute all metrics of single labels.
+    """Compute all metrics that are defined for single labels.
 
     Returns
     -------
     dict
         ``precision``, ``recall``, ``f1``, ``specificity``, ``kappa``, ``mcc``, ``roc_auc``,
-        ``average_precision``, ``brier``; each (resamples, labels).
+        ``average_precision``, ``brier``; each has shape (resamples, labels).
     """
     tp, fp, fn, tn = confusion(judged, samples)
     positive, negative = samples.positive, samples.negative
@@ -183,16 +183,16 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
-    """Average a metric over the chosen labels; NaN if it is undefined for one of them.
+    """Average a metric over the chosen labels; the mean is NaN if the metric is undefined for one of them.
 
     The labels are fixed beforehand, so that all resamples average over the same labels.
 
     Parameters
     ----------
     figure
-        Shape (resamples, labels).
+        Values of the metric, shape (resamples, labels).
     labels
-        Shape (labels,).
+        Whether each label is included, shape (labels,).
     """
     if not labels.any():
         return np.full(len(figure), np.nan)
@@ -205,15 +205,15 @@ def midranks(score: Array, weight: Array) -> Array:
     Parameters
     ----------
     score
-        Shape (papers, labels).
+        Scores, shape (papers, labels).
     weight
-        Shape (resamples, papers).
+        Number of times that each paper was drawn, shape (resamples, papers).
 
     Returns
     -------
     numpy.ndarray
-        Shape (resamples, papers, labels): weight of the papers below, plus half the weight of
-        those tied. Values are multiples of one half, so that equal ranks compare equal.
+        Shape (resamples, papers, labels): weight of the papers with a lower score, plus half the
+        weight of the papers with the same score. Values are multiples of one half, so that equal ranks compare equal.
     """
     ranks = np.empty((len(weight), *score.shape))
     for label in range(score.shape[1]):
@@ -226,12 +226,12 @@ def midranks(score: Array, weight: Array) -> Array:
 
 
 def within_auc(judged: Judged, samples: Resamples) -> Array:
-    """Measure how well a system picks the right labels of a paper, regardless of which papers it ranks high.
+    """Compute the AUC within papers: how well a system ranks the labels of a paper above its other labels.
 
-    The probability that a label the paper has outranks one it does not have, for a pair drawn from all
-    such pairs of all papers; ties count one half. A paper with
-    more pairs weighs more. Scores are first turned into ranks over papers within each
-    label, so that a label with high scores throughout gains nothing. Chance is 0.5.
+    The value is the probability that a label of a paper outranks a label that the paper does not have, for
+    a pair drawn at random from all such pairs of all papers; ties count one half. A paper with more pairs thus
+    has more weight. Scores are first converted to ranks over papers within each label, so that a label with
+    generally high scores has no advantage. The value expected by chance is 0.5.
 
     Returns
     -------
@@ -256,10 +256,10 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
 def example_f1(judged: Judged, samples: Resamples) -> Array:
     """Compute example-based F1: the harmonic mean of precision and recall, each averaged over papers.
 
-    The precision of a paper is the share of its suggested labels that are right (0 if none was suggested);
-    its recall is the share of its labels that were suggested. A paper without labels has no recall and is
-    omitted. The BLUE benchmark scores documents of the Hallmarks of Cancer this way (Peng et al. 2019,
-    doi:10.18653/v1/W19-5006), all of which have a label. The result is 0 if no suggested label is right.
+    The precision of a paper is the proportion of its suggested labels that are right (0 if none was suggested);
+    its recall is the proportion of its labels that were suggested. A paper without labels has no recall and is
+    omitted. The BLUE benchmark (Peng et al. 2019, doi:10.18653/v1/W19-5006) uses this metric for the Hallmarks of
+    Cancer documents, all of which have a label. The result is 0 if no suggested label is right.
 
     Returns
     -------
@@ -278,17 +278,18 @@ def example_f1(judged: Judged, samples: Resamples) -> Array:
 
 
 def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute all metrics over all labels.
+    """Compute all metrics that summarise all labels in one value.
 
     Returns
     -------
     dict
-        Each (resamples,). ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
+        Metrics by name, each of shape (resamples,).
+        ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
         over the labels for which the metric is defined in the whole sample; ``micro_f1``,
-        ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` take each paper and label as one
-        item; ``subset_accuracy`` is the share of papers with every label right; ``yes_right``
-        and ``no_right`` are the shares of yes and no decisions that people agree with, excluding decisions
-        that need review.
+        ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` treat each combination of
+        paper and label as one item; ``subset_accuracy`` is the proportion of papers with every label right;
+        ``yes_right`` and ``no_right`` are the proportions of yes and no decisions with which people agree,
+        excluding decisions that need review.
     """
     whole = label_figures(judged, as_it_is(judged.truth))
     figures = label_figures(judged, samples)

@@ -1,4 +1,4 @@
-"""Compare two systems on the same papers: the difference of each metric, and whether one is not worse."""
+"""Compare two systems on the same papers by the difference in each metric, and apply the promotion rule."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Draws, Statistic, draw_resamples, interval, resample
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 
-# Name of the ranking metric of relevance, which is compared in addition to the pooled metrics; among the
-# metrics of a single label it is roc_auc.
+# Name of the relevance ranking metric, which is compared in addition to the pooled metrics; the metrics of single
+# labels call it roc_auc.
 RELEVANCE_AUC = "relevance_auc"
 _LOWER_IS_BETTER = frozenset(("hamming_loss", "referred"))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of the champion and of its challenger.
+    """The values of a metric for the champion and the challenger, and their difference.
 
     Attributes
     ----------
     champion, challenger, difference
-        ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
+        Values, or ``None`` if the metric is undefined on these papers; ``difference`` is challenger minus champion.
     ci_low, ci_high
-        95% interval of the difference: expanded percentile, over the same resamples of papers for both systems.
+        95% interval (expanded percentile) of the difference; both systems use the same resamples of papers.
     """
 
     figure: str
@@ -61,7 +61,7 @@ def compare_systems(
     settings: RetrainSettings,
     generator: np.random.Generator,
 ) -> list[Difference]:
-    """Compare two systems on papers that neither was trained on.
+    """Compare two systems on papers on which neither system was trained.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def compare_systems(
     Returns
     -------
     list of Difference
-        First `RELEVANCE_AUC`, then `metrics.pooled_figures`.
+        Differences in `RELEVANCE_AUC`, then in the metrics of `metrics.pooled_figures`.
 
     Raises
     ------
@@ -126,15 +126,15 @@ def _number(value: float) -> float | None:
 
 
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
-    """Apply the promotion rule: no chosen metric may be lower by its margin or more, on any set of papers.
+    """Apply the promotion rule: on no set of papers may a chosen metric decrease by its margin or more.
 
     The lower end of the interval of the difference must be above minus the margin. A metric that is undefined on a set
-    is skipped; if none is defined on any set, the champion stays.
+    is skipped; if no metric is defined on any set, the champion is kept.
 
     Parameters
     ----------
     papers
-        Differences by name of a set of papers.
+        Differences by name of the set of papers.
     """
     reasons, passed = [], []
     for name, differences in papers.items():
@@ -160,14 +160,14 @@ def write_comparison(
     papers: Mapping[str, Sequence[Difference]],
     verdict: PromotionVerdict,
 ) -> None:
-    """Write ``comparison.json``, and ``comparison.md`` for people.
+    """Write a comparison to ``comparison.json`` and, in readable form, to ``comparison.md``.
 
     Parameters
     ----------
     heading
-        Description of what was compared; written first in both files.
+        Description of the comparison; both files begin with it.
     papers
-        Differences by name of a set of papers.
+        Differences by name of the set of papers.
     """
     sets = {name: [asdict(each) for each in differences] for name, differences in papers.items()}
     content = {**heading, "promoted": verdict.promote, "reasons": list(verdict.reasons), "papers": sets}

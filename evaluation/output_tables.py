@@ -1,4 +1,4 @@
-"""Files next to ``metrics.json``: metrics per label, every prediction with its code, plot points."""
+"""Write the files next to ``metrics.json``: metrics per label, every prediction with its code, plot points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mechtag.evaluation.results import PROTOCOLS, Confusion, Figure, LabelFigure
 from mechtag.evaluation.sections import risk_by_coverage
 from mechtag.pipeline.annotations.gold_table import GoldStandard
 
-# Number of points of a reliability curve; with about 240 judgements each is a mean of about 50.
+# Number of points of a reliability curve; with about 240 judgements, each point is a mean of about 50.
 _BINS = 5
 
 
@@ -31,8 +31,9 @@ def write_outputs(
 ) -> None:
     """Write the tables and plot points that go with ``metrics.json``.
 
-    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` for each available
-    protocol; ``predictions_vs_<name of the gold table>.csv`` for the first of them; ``plots/learning_curve.csv``.
+    ``per_label.csv`` and ``plots/{roc,precision_recall,reliability,coverage_risk}.csv`` cover each available
+    protocol; ``predictions_vs_<name of the gold table>.csv`` covers the first available protocol;
+    ``plots/learning_curve.csv`` covers the coded records.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
@@ -47,7 +48,7 @@ def write_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write one row per protocol and label: counts, then each metric with its interval."""
+    """Write a table with one row per protocol and label: counts, then each metric with its interval."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
@@ -94,8 +95,8 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    The first two have one curve per protocol and label, if some papers have the label and some do not;
-    the others have one per protocol, over all labels, for systems with probabilities.
+    ROC and precision-recall have one curve per protocol and label, if some papers have the label and some do not.
+    Reliability and coverage-risk have one curve per protocol, over all labels, if the system has probabilities.
     """
     roc: list[list[Any]] = []
     precision_recall: list[list[Any]] = []
@@ -121,7 +122,7 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 
 
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return mean probability, share ticked by people, and number of judgements, in bins of equal size."""
+    """Return the mean probability, proportion answered yes by people, and number of judgements of equal-sized bins."""
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]
     order = np.argsort(probability, kind="stable")
@@ -137,7 +138,7 @@ def _with_interval(figure: Figure) -> list[float | None]:
 
 
 def write_learning(path: Path, results: Results) -> None:
-    """Write the learning curve: one row per number of training papers, each metric with its interval."""
+    """Write the learning curve: one row per number of training papers, with each metric and its interval."""
     header = ["papers"]
     for name in LearningStep.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]

@@ -19,15 +19,15 @@ class System:
     Parameters
     ----------
     name
-        Name in messages.
+        Name of the system in messages.
     predictions
-        May include records and labels that are not evaluated.
+        Predictions of the system, which may include records and labels that are not evaluated.
 
     Raises
     ------
     MechtagError
-        If a record and label appears twice, a score is not finite, or a decision that needs review has no
-        probability or threshold.
+        If there are two predictions for a record and label, a score is not finite, or a decision that needs review
+        has no probability or threshold.
     """
 
     def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:
@@ -36,32 +36,34 @@ class System:
         for row in predictions:
             place = f"predictions of {name}: record {row.record_id}, label {row.label}"
             if (row.record_id, row.label) in self._rows:
-                raise MechtagError(f"{place}: appears twice; keep one row per record and label")
+                raise MechtagError(f"{place}: there are two predictions; keep one row per record and label")
             if row.score is None:
-                raise MechtagError(f"{place}: was not scored, because relevance was a clear no; tag with --score-all")
+                raise MechtagError(
+                    f"{place}: the label was not scored, because relevance was a clear no; tag again with --score-all"
+                )
             if not math.isfinite(row.score):
-                raise MechtagError(f"{place}: score {row.score} is not a finite number")
+                raise MechtagError(f"{place}: the score {row.score} is not a finite number")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
-                raise MechtagError(f"{place}: needs review but has no probability and threshold")
+                raise MechtagError(f"{place}: the decision needs review but has no probability or threshold")
             self._rows[row.record_id, row.label] = row
 
     def row(self, record_id: str, label: str) -> Prediction:
-        """Return one prediction; raise `MechtagError` if it is missing."""
+        """Return the prediction for a record and label; raise `MechtagError` if it is missing."""
         try:
             return self._rows[record_id, label]
         except KeyError:
             raise MechtagError(
-                f"predictions of {self.name}: none for record {record_id}, label {label}; "
-                "every evaluated record needs every label of the codebook; tag again with this codebook"
+                f"predictions of {self.name}: there is none for record {record_id}, label {label}; "
+                "every evaluated record needs predictions for all labels of the codebook; tag again with this codebook"
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
-        """Align the predictions with the codes.
+        """Arrange the predictions in the same order as the human codes.
 
         Parameters
         ----------
         truth
-            Shape (records, labels) in the order of ``record_ids`` and ``labels``; NaN for not judged.
+            Human codes, shape (records, labels), in the order of ``record_ids`` and ``labels``; NaN for not judged.
         """
         rows = [[self.row(record_id, label) for label in labels] for record_id in record_ids]
         return Judged(
@@ -79,7 +81,7 @@ class System:
 
 
 def decided(row: Prediction) -> bool:
-    """Return whether the label counts as suggested; if it needs review, whether it reaches its threshold."""
+    """Return whether a label counts as suggested; if it needs review, its probability must reach the threshold."""
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold
     return row.decision == "yes"

@@ -1,6 +1,6 @@
-"""Metrics of each set of coded records, which separate synopses, journal prose and hard papers.
+"""Compute metrics for each set of coded records; sets differ in kind of text and in difficulty.
 
-A set is a file of coded records, or the records added by 'mechtag retrain'.
+A set consists of the coded records in one file, or of the records added by 'mechtag retrain'.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _RANKED = ("across_auc", "within_auc", "kappa")
 _DECIDED = ("yes_right", "yes_found", "kept")
 _OVER_ALL = ("macro_average_precision", "across_auc", "within_auc")
 _UNKNOWN = "it is not recorded which records are hard"
-# The kind of record that each metric of relevance needs enough of.
+# The kind of record of which each relevance metric needs a minimum number.
 _WORDS = {
     "roc_auc": "irrelevant records",
     "roc_auc_hard": "hard irrelevant records",
@@ -47,7 +47,7 @@ def sets_section(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compute the metrics of each set, in the order of the records.
+    """Compute the metrics of each set of coded records; sets are in the order of the records.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def sets_section(
             "texts": texts,
             "records": len(own.records),
             "relevant": sum(record.relevant for record in own.records),
-            # If it is not recorded which are hard, their number is unknown, not 0.
+            # If it is not recorded which records are hard, their number is unknown, not 0.
             "hard": None if all(known is None for known in hard) else sum(known is True for known in hard),
             "relevance": _relevance(own, relevance_key, draws, settings.min_positives),
             "mechanisms": _mechanisms(own, labels, settings, generator),
@@ -81,7 +81,7 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute ranking and decisions of relevance, with hard and easy irrelevant records separated."""
+    """Compute the ranking and decision metrics of relevance, separately for hard and easy irrelevant records."""
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
     score = np.array([row.score for row in rows])
@@ -123,7 +123,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return the reason for a missing metric if there are too few records."""
+    """Return the reason why a metric is missing if there are fewer than ``least`` records; otherwise ``None``."""
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -131,7 +131,7 @@ def _few(rows: Mask, what: str, least: int) -> str | None:
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Compute metrics over all labels on the relevant papers of a set; only these are coded with labels."""
+    """Compute metrics over all labels on the relevant papers of a set; only relevant papers have coded labels."""
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
@@ -156,7 +156,7 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute metrics over all papers and all sentences of a set, as `coded_section` does over all sets."""
+    """Compute the metrics of a set over all its papers and all its sentences; compare `coded_section`."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -191,7 +191,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Return the share of papers or sentences with a label, averaged over the judged labels."""
+    """Return the proportion of papers or sentences that have a label, averaged over the judged labels."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]
@@ -201,7 +201,7 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute agreement with a second coder: on relevance, on the labels of papers, and on those of sentences."""
+    """Compute agreement with a second coder on relevance, on the labels of papers, and on the labels of sentences."""
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)
@@ -222,7 +222,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert metrics to a block; a metric with a reason for having no value is replaced by the reason."""
+    """Convert metrics to a block of the metrics file; the reason for a missing metric replaces its value."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over papers, and permutation p-values."""
+"""Compute bootstrap intervals over papers, and permutation p-values."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ Figures = Callable[[Array], Mapping[str, Array]]
 
 CONFIDENCE = 0.95
 
-# Papers times labels times resamples in memory at once: about 30 MB per array.
+# Maximum of papers x labels x resamples in memory at once: about 30 MB per array.
 _BLOCK = 4_000_000
 
-# Tolerance: sums of the same numbers in different order may differ in the last digits.
+# Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.
 _TIE = 1e-12
 
 
 @dataclass(frozen=True)
 class Draws:
-    """The random part of resampling, drawn once so that all systems are evaluated on the same resamples.
+    """Random resamples and permutations, drawn once so that all systems are evaluated on the same ones.
 
     Attributes
     ----------
     weights
-        Bootstrap, shape (resamples, papers): how often each paper was drawn; rows sum to the papers.
+        Bootstrap, shape (resamples, papers): number of times that each paper was drawn; each row sums to the number of
+        papers.
     orders
         Permutation, shape (permutations, papers): the paper whose codes each paper receives.
     papers
-        Number of papers in the sample; fewer than the columns, if columns are parts of papers.
+        Number of papers in the sample, which is below the number of columns if columns are parts of papers.
     """
 
     weights: Array
@@ -47,7 +48,7 @@ class Draws:
 
 
 def draw_resamples(papers: int, bootstrap: int, permutations: int, generator: np.random.Generator) -> Draws:
-    """Draw bootstrap samples (papers with replacement) and permutations of papers."""
+    """Draw bootstrap samples (papers drawn with replacement) and permutations of papers."""
     weights = generator.multinomial(papers, np.full(papers, 1 / papers), size=bootstrap).astype(float)
     orders = generator.permuted(np.tile(np.arange(papers), (permutations, 1)), axis=1)
     return Draws(weights, orders, papers)
@@ -60,11 +61,11 @@ class Estimate:
     Attributes
     ----------
     value
-        ``None`` if the metric is undefined in the sample.
+        Value of the metric; ``None`` if it is undefined in the sample.
     ci_low, ci_high
-        95% interval; ``None`` if most resamples were dropped.
+        95% interval; ``None`` if more than half of the resamples were dropped.
     p_value
-        ``None`` if no permutation test was done.
+        Permutation p-value; ``None`` if there was no permutation test.
     dropped
         Number of resamples in which the metric is undefined; the interval excludes them.
     """
@@ -77,7 +78,7 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Return the share of resamples to cut off on each side: slightly less than 2.5%, because papers are few.
+    """Return the proportion of resamples to cut off on each side, which is below 2.5% because papers are few.
 
     Percentile intervals are too short by the factor sqrt((n - 1) / n) and by the ratio of normal to Student's t
     quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to
@@ -92,13 +93,13 @@ def tail(papers: int) -> float:
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return the expanded percentile interval, and the number of undefined resamples excluded from it.
 
-    There is no interval if more than half of the resamples are undefined, because the rest would say more
-    about the resamples than about the papers.
+    There is no interval if more than half of the resamples are undefined, because the remaining
+    resamples would no longer represent the papers.
 
     Parameters
     ----------
     resampled
-        The metric in each resample; NaN where it is undefined.
+        Value of the metric in each resample; NaN where it is undefined.
     papers
         Number of papers in the sample; see `tail`.
     """
@@ -112,12 +113,13 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 
 
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Return the interval of a share whose bootstrap is biased upwards, corrected for that bias.
+    """Return a bias-corrected interval of a metric between 0 and 1 whose bootstrap is biased upwards.
 
     On the logit scale, the mean excess of the resamples over the value is subtracted from the value once,
-    and the interval extends by Student's t times their standard deviation to either side. Average precision
-    needs it (`BIASED`): a paper drawn twice ranks next to its duplicate, so every resample ranks better than
-    the sample, which itself ranks better than a large sample would. Otherwise as `interval`.
+    and the interval extends to either side by Student's t times the standard deviation of the resamples. Average
+    precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its duplicate, so every
+    resample has a better ranking than the sample, which itself has a better ranking than a large sample would
+    have. Parameters and return values are those of `interval`, plus the ``value`` of the metric.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:
@@ -135,14 +137,14 @@ def _logit(share: Array) -> Array:
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of a share of papers, each counted once, by the Wilson (1927) interval.
+    """Replace the interval of a proportion of papers by the Wilson (1927) interval; each paper counts once.
 
-    A share of 0 or 1 is the same in every resample, so a bootstrap interval would have no width.
+    A proportion of 0 or 1 is the same in every resample, so a bootstrap interval would have no width.
 
     Parameters
     ----------
     papers
-        Denominator of the share.
+        Denominator of the proportion.
     """
     if found.value is None or papers <= 0:
         return found
@@ -152,9 +154,9 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def permutation_p(value: float | None, null: Array) -> float | None:
-    """Return the share of permutations at least as good, counting the sample as one: (1 + b) / (1 + n).
+    """Return the p-value (1 + b) / (1 + n), where b of n permutations are at least as good as the sample.
 
-    Phipson and Smyth (2010), doi:10.2202/1544-6115.1585. One-sided: higher is better.
+    The test is one-sided: higher is better. See Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
     """
     null = null[~np.isnan(null)]
     if value is None or not len(null):
@@ -174,12 +176,12 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
 
 
 def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Compute metrics in resamples of the papers: (resamples,) or (resamples, labels).
+    """Compute metrics in resamples of the papers; each has shape (resamples,) or (resamples, labels).
 
     Parameters
     ----------
     weights
-        As in `Draws`.
+        Number of times that each paper was drawn; see `Draws`.
     """
     blocks = _blocks(len(weights), judged.truth)
     return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
@@ -188,22 +190,22 @@ def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, 
 def estimates(
     statistic: Statistic, judged: Judged, draws: Draws, permuted: tuple[str, ...] = ()
 ) -> dict[str, list[Estimate]]:
-    """Compute metrics with bootstrap intervals and, for some, permutation p-values.
+    """Compute metrics with bootstrap intervals and, for the metrics in ``permuted``, permutation p-values.
 
-    A permutation assigns each paper all codes of another, which preserves label frequencies and
+    A permutation assigns each paper all codes of a randomly chosen paper, which preserves label frequencies and
     co-occurrences but removes every relation between texts and codes.
 
     Parameters
     ----------
     statistic
-        Function that returns each metric for a stack of resamples: (resamples,) or (resamples, labels).
+        Function that returns each metric for a stack of resamples, in shape (resamples,) or (resamples, labels).
     permuted
         Names of the metrics that get a p-value.
 
     Returns
     -------
     dict
-        By figure: one estimate, or one a label in the order of the columns.
+        Estimates by name of the metric: one, or one per label in the order of the columns.
     """
     result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
@@ -220,7 +222,7 @@ def estimates(
 
 
 def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> dict[str, list[Estimate]]:
-    """Compute metrics of the sample, with their intervals.
+    """Compute the metrics of the sample with bootstrap intervals.
 
     Parameters
     ----------
@@ -230,7 +232,7 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     Returns
     -------
     dict
-        By figure: one estimate, or one a label in the order of the columns.
+        Estimates by name of the metric: one, or one per label in the order of the columns.
     """
     weights, papers = draws.weights, draws.papers
     whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)

@@ -1,9 +1,9 @@
-"""The figures of an evaluation: the content of ``metrics.json``, and the display names of figures.
+"""The results of an evaluation: models of the content of ``metrics.json``, and the display names of metrics.
 
-A figure is a field of a block, so the fields are the vocabulary of figure names; its type has its `Words`.
-A field that is not set is not written: for example, a figure without a permutation test has no ``p_value``.
-In every block, ``undefined`` has the reasons why figures have no value, and ``dropped_resamples`` the number
-of resamples excluded from an interval, both by figure name.
+Each metric is a field of a block; the type of the field includes the display names (`Words`) of the metric.
+Fields that are not set are not written: for example, a metric without a permutation test has no ``p_value``.
+In every block, ``undefined`` contains the reasons why metrics have no value, and ``dropped_resamples`` the number
+of resamples excluded from each interval, both by name of the metric.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 
-#: Name of each kind of text in reports, singular and plural.
+#: Name of each kind of text in reports, in the singular and plural.
 KINDS = {
     "synopses": ("synopsis of an abstract in other words", "synopses of abstracts in other words"),
     "invented": ("invented abstract", "invented abstracts"),
@@ -31,14 +31,14 @@ PROTOCOLS = ("transfer", "leave_one_out")
 
 @dataclass(frozen=True)
 class Words:
-    """Display names of a figure.
+    """Display names of a metric.
 
     Attributes
     ----------
     column
-        Heading of a column.
+        Column heading for the metric.
     narrow, full
-        Names for a narrow table, and where there is more room; by default ``column``.
+        Names for narrow tables, and for places with more room; by default, the same as ``column``.
     """
 
     column: str
@@ -51,12 +51,12 @@ class Words:
 
 
 def describe_texts(texts: Mapping[str, int]) -> str:
-    """Return a note if metrics are based on synopses or invented texts; ``""`` if not, or if unknown.
+    """Return a note if metrics are based on synopses or invented texts; ``""`` if they are not or this is unknown.
 
     Parameters
     ----------
     texts
-        Number of records of each of ``KINDS``.
+        Number of records by kind of text, see ``KINDS``.
     """
     if not texts.get("synopses") and not texts.get("invented"):
         return ""
@@ -74,7 +74,7 @@ class Block(BaseModel):
 
     @classmethod
     def words(cls) -> dict[str, Words]:
-        """Return the display names of the block's figures, by figure name, in file order."""
+        """Return the display names of the block's metrics by name of the metric, in file order."""
         return {
             name: words
             for name, field in cls.model_fields.items()
@@ -83,19 +83,19 @@ class Block(BaseModel):
         }
 
     def figure(self, name: str) -> Figure:
-        """Look up a figure by its name."""
+        """Return the metric with this field name."""
         found = getattr(self, name)
         if not isinstance(found, Figure):
             raise TypeError(f"{type(self).__name__}.{name} is not a figure")
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return the block as written to the file."""
+        """Return the block in the format of the metrics file."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 class Figure(Block):
-    """A number with its 95% interval; ``None`` if undefined; ``p_value`` only if there was a permutation test."""
+    """Value of a metric with its 95% interval and, if there was a permutation test, its p-value."""
 
     value: float | None
     ci_low: float | None
@@ -103,7 +103,7 @@ class Figure(Block):
     p_value: float | None = None
 
 
-# Figures of the decisions and scores of a system, over labels or for one label.
+# Metrics of the decisions and scores of a system, over all labels or for one label.
 _Across: TypeAlias = Annotated[Figure, Words("across papers", "across", "across papers (chance is 0.5)")]
 _Within: TypeAlias = Annotated[Figure, Words("within a paper", "within", "within a paper (chance is 0.5)")]
 _MacroF1: TypeAlias = Annotated[Figure, Words("macro F1", full="F1, mean over labels")]
@@ -124,26 +124,26 @@ _HammingLoss: TypeAlias = Annotated[Figure, Words("labels wrong", full="decision
 _Referred: TypeAlias = Annotated[Figure, Words("left to people")]
 _YesRight: TypeAlias = Annotated[Figure, Words("yes is right", full="share of yes that people agree with")]
 _NoRight: TypeAlias = Annotated[Figure, Words("no is right", full="share of no that people agree with")]
-# Figures of relevance on a set of records.
+# Metrics of relevance on a set of records.
 _RocAucHard: TypeAlias = Annotated[Figure, Words("against hard ones", "hard ones only")]
 _RocAucEasy: TypeAlias = Annotated[Figure, Words("against easy ones", "easy ones only")]
 _Kept: TypeAlias = Annotated[Figure, Words("relevant ones kept", "kept")]
 _Lost: TypeAlias = Annotated[Figure, Words("relevant ones lost", "lost")]
 _HardYes: TypeAlias = Annotated[Figure, Words("hard ones called relevant", "hard, yes")]
 _EasyYes: TypeAlias = Annotated[Figure, Words("easy ones called relevant", "easy, yes")]
-# Figures of labels and sentences on the relevant records of a set.
+# Metrics of labels and sentences on the relevant records of a set.
 _YesFound: TypeAlias = Annotated[Figure, Words("found by a yes")]
 _Found: TypeAlias = Annotated[Figure, Words("found, or left to people", "found")]
 _TopSentence: TypeAlias = Annotated[Figure, Words("first sentence is right", "top sentence")]
 _Chance: TypeAlias = Annotated[Figure, Words("chance")]
-# Figures of coders.
+# Metrics of agreement between coders.
 _Agree: TypeAlias = Annotated[Figure, Words("share of agreement", "agree")]
 _CohenKappa: TypeAlias = Annotated[Figure, Words("Cohen’s kappa", "kappa")]
 _FleissKappa: TypeAlias = Annotated[Figure, Words("Fleiss’ kappa", "Fleiss' kappa")]
 _Pabak: TypeAlias = Annotated[Figure, Words("PABAK")]
 _Ac1: TypeAlias = Annotated[Figure, Words("Gwet’s AC1", "AC1")]
 _KrippendorffAlpha: TypeAlias = Annotated[Figure, Words("Krippendorff’s alpha", "alpha")]
-# Figures of invariance.
+# Metrics of invariance.
 _Changed: TypeAlias = Annotated[Figure, Words("share changed", "changed")]
 _MeanChange: TypeAlias = Annotated[Figure, Words("mean change of probability")]
 
@@ -157,7 +157,7 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Return a sentence on how many papers were read as synopses; ``""`` for none."""
+        """Return a sentence on the number of papers that were read as synopses; ``""`` if there are none."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only
@@ -168,7 +168,7 @@ class Coverage(Block):
 
 
 class Pooled(Block):
-    """Figures over all labels."""
+    """Metrics over all labels."""
 
     across_auc: _Across
     within_auc: _Within
@@ -185,7 +185,7 @@ class Pooled(Block):
 
 
 class Confusion(Block):
-    """Decisions by human code."""
+    """Number of decisions by human code."""
 
     tp: int
     fp: int
@@ -194,7 +194,7 @@ class Confusion(Block):
 
 
 class LabelFigures(Block):
-    """Counts and figures of a label; ``note`` is the reason if there are no figures."""
+    """Counts and metrics of a label; ``note`` is the reason if there are no metrics."""
 
     papers: int
     support: int
@@ -216,7 +216,7 @@ class LabelFigures(Block):
 
 
 class BaselineLabelFigures(Block):
-    """The figures of a label for a naive method."""
+    """Metrics of a label for a naive method."""
 
     f1: _F1
     roc_auc: _RocAuc
@@ -231,7 +231,7 @@ class CoverageRisk(Block):
 
 
 class BaselineFigures(Block):
-    """Figures of a naive method."""
+    """Metrics of a naive method."""
 
     papers: int
     pooled: Pooled
@@ -241,7 +241,7 @@ class BaselineFigures(Block):
 
 
 class SystemFigures(Block):
-    """Figures of the model, under a protocol or on the coded records."""
+    """Metrics of the model under a protocol or on the coded records."""
 
     papers: int
     pooled: Pooled
@@ -253,14 +253,14 @@ class SystemFigures(Block):
 
 
 class SentenceFigures(Block):
-    """Ranking of sentences, over all labels."""
+    """Metrics of the ranking of sentences, over all labels."""
 
     macro_average_precision: _MacroPrecision
     across_auc: _Across
 
 
 class SentenceLabel(Block):
-    """Ranking of sentences for a label; ``note`` is the reason if there are no figures."""
+    """Metrics of the ranking of sentences for a label; ``note`` is the reason if there are no metrics."""
 
     support: int
     prevalence: float | None
@@ -272,7 +272,7 @@ class SentenceLabel(Block):
 
 
 class Sentences(Block):
-    """Figures of the sentences of the coded records."""
+    """Metrics of the sentences in the coded records."""
 
     sentences: int
     pooled: SentenceFigures
@@ -282,7 +282,7 @@ class Sentences(Block):
 
 
 class EvidenceFigures(Block):
-    """Ranking of the sentences of a paper for the labels that it has."""
+    """Metrics of the ranking of a paper's sentences for its labels."""
 
     papers_and_labels: int
     precision_at_1: _TopSentence
@@ -293,7 +293,7 @@ class EvidenceFigures(Block):
 
 
 class Decisions(Block):
-    """Number of records by decision on relevance."""
+    """Number of records with each decision on relevance."""
 
     yes: int
     refer: int
@@ -301,7 +301,7 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Decisions on relevance by human code."""
+    """Number of relevance decisions by human code."""
 
     relevant: Decisions
     irrelevant: Decisions
@@ -309,7 +309,7 @@ class SetDecisions(Block):
 
 
 class SetRelevance(Block):
-    """Relevance in a set of records."""
+    """Counts and metrics of relevance in a set of records."""
 
     roc_auc: _RocAuc
     roc_auc_hard: _RocAucHard
@@ -325,7 +325,7 @@ class SetRelevance(Block):
 
 
 class SetMechanisms(Block):
-    """Labels of the relevant records of a set."""
+    """Counts and metrics of the labels of relevant records in a set."""
 
     papers: int
     across_auc: _Across
@@ -339,7 +339,7 @@ class SetMechanisms(Block):
 
 
 class SetDocuments(Block):
-    """Labels of all records of a set."""
+    """Counts and metrics of the labels of all records in a set."""
 
     prevalence: float | None
     macro_average_precision: _MacroPrecision
@@ -350,7 +350,7 @@ class SetDocuments(Block):
 
 
 class SetSentences(Block):
-    """Labels of the sentences of a set."""
+    """Counts and metrics of the labels of sentences in a set."""
 
     sentences: int
     prevalence: float | None
@@ -361,7 +361,7 @@ class SetSentences(Block):
 
 
 class PairAgreement(Block):
-    """Agreement of two coders; ``note`` is the reason if there are no figures."""
+    """Agreement of two coders; ``note`` is the reason if there are no metrics."""
 
     n: int
     both_yes: int
@@ -379,7 +379,7 @@ class PairAgreement(Block):
 
 
 class SecondCoder(Block):
-    """Agreement of a second coder with the codes of a set."""
+    """Agreement of a second coder with the codes of a set of records."""
 
     records: int
     relevance: PairAgreement
@@ -388,7 +388,7 @@ class SecondCoder(Block):
 
 
 class RecordSet(Block):
-    """Figures of one file of coded records."""
+    """Metrics of one set of coded records."""
 
     title: str
     texts: str
@@ -404,7 +404,7 @@ class RecordSet(Block):
 
 
 class CodedRecords(Block):
-    """The coded records, out of fold: all of them, then each set."""
+    """Out-of-fold metrics of the coded records: of all records together, then of each set."""
 
     records: int
     relevant: int
@@ -418,7 +418,7 @@ class CodedRecords(Block):
 
 
 class LearningStep(Block):
-    """Figures of a model trained on a number of papers."""
+    """Metrics of a model trained on a given number of papers."""
 
     papers: int
     across_auc: _Across
@@ -430,7 +430,7 @@ class LearningStep(Block):
 
 
 class GoldRelevance(Block):
-    """Decisions on the relevance of the gold papers, all of which people included."""
+    """Relevance decisions for the gold papers, all of which people included."""
 
     included: int
     papers: int
@@ -444,7 +444,7 @@ class GoldRelevance(Block):
 
 
 class Relevance(Block):
-    """Relevance: figures on all coded records, of naive methods, and on the gold papers."""
+    """Relevance metrics of the model and of naive methods on the coded records, and decisions on the gold papers."""
 
     coded_records: LabelFigures
     baselines: dict[str, LabelFigures]
@@ -452,14 +452,14 @@ class Relevance(Block):
 
 
 class Coder(Block):
-    """A person who coded, or the model."""
+    """A coder: a person or the model."""
 
     name: str
     kind: Literal["human", "model"]
 
 
 class CoderPair(Block):
-    """Two coders of the same records or sentences."""
+    """Agreement of two coders who coded the same records or sentences."""
 
     a: str
     b: str
@@ -470,7 +470,7 @@ class CoderPair(Block):
 
 
 class CoderGroupLabel(Block):
-    """Agreement of several coders on a label; ``note`` is the reason if there are no figures."""
+    """Agreement of several coders on a label; ``note`` is the reason if there are no metrics."""
 
     n: int
     fleiss_kappa: _FleissKappa
@@ -493,7 +493,7 @@ class CoderGroup(Block):
 
 
 class OpenCode(Block):
-    """A code to resolve."""
+    """A code that people should check: coders disagree, or the model doubts it."""
 
     record_id: str
     key: str | None
@@ -517,7 +517,7 @@ class Agreement(Block):
 
 
 class ColumnSum(Block):
-    """Number of ticks in a column, and the number stated in the publication."""
+    """Number of ticks in a column of the gold standard, and the number stated in the publication."""
 
     counted: int
     printed: int | None
@@ -537,7 +537,7 @@ class GoldStandard(Block):
 
 
 class Resampling(Block):
-    """Numbers of resamples, and the minimum number of papers with a label for it to get figures."""
+    """Numbers of resamples, and minimum number of papers with a label that is required for its metrics."""
 
     bootstrap: int
     permutations: int
@@ -545,7 +545,7 @@ class Resampling(Block):
 
 
 class Variation(Block):
-    """Changes of decisions when papers are reworded."""
+    """Changes in decisions when papers are reworded."""
 
     papers: int
     cells: int
@@ -557,7 +557,7 @@ class Variation(Block):
 
 
 class Results(Block):
-    """The content of ``metrics.json``; a block that was not measured is not set."""
+    """The content of ``metrics.json``; blocks that were not measured are not set."""
 
     coverage: Coverage | None = None
     transfer: SystemFigures | None = None
@@ -587,32 +587,32 @@ class Results(Block):
             first, count = error.errors()[0], error.error_count()
             more = f", and {count - 1} more" if count > 1 else ""
             raise MechtagError(
-                f"{path}: not a metrics file of this version of mechtag "
+                f"{path}: this is not a metrics file of this version of mechtag "
                 f"({'.'.join(map(str, first['loc']))}: {first['msg'].lower()}{more}); run 'mechtag evaluate' again"
             ) from None
 
     def write(self, path: str | Path) -> None:
-        """Write a metrics file."""
+        """Write the results to a metrics file."""
         write_json(path, self.content())
 
     @property
     def protocols(self) -> dict[str, SystemFigures]:
-        """The protocols that were run, by name."""
+        """Metrics of the protocols that were run, by name of the protocol."""
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}
 
     @property
     def sets(self) -> dict[str, RecordSet]:
-        """The sets of coded records, by name."""
+        """Metrics of the sets of coded records, by name of the set."""
         return self.coded_records.sets if self.coded_records else {}
 
     @property
     def texts(self) -> dict[str, int]:
-        """Coded records by the kind of their texts."""
+        """Number of coded records by kind of text."""
         return self.coded_records.texts if self.coded_records else {}
 
     def headline(self) -> dict[str, float | None]:
-        """Return the most important figures, by self-explanatory names."""
+        """Return the most important metrics, under self-explanatory names."""
         found: dict[str, float | None] = {}
         if self.coverage:
             read = self.coverage.abstract + self.coverage.synopsis + self.coverage.title_only
@@ -635,7 +635,7 @@ class Results(Block):
         return found
 
     def figures(self) -> dict[str, float]:
-        """Return the values of all figures except those of single labels, by dotted path in the file."""
+        """Return the values of all metrics except those of single labels, by dotted path in the file."""
         return dict(_figures(self, ""))
 
 
@@ -647,7 +647,7 @@ _CODED_HEADLINE = ("across_auc", "within_auc", "macro_average_precision")
 
 
 def words_of(name: str) -> str:
-    """Convert a name in the file to words."""
+    """Convert a field name to words."""
     return name.replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Sections of ``metrics.json``: metrics with intervals and p-values, selective prediction, evidence ranking."""
+"""Compute sections of ``metrics.json``: metrics with intervals, selective prediction, evidence ranking."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mechtag.evaluation.agreement import ratio
 from mechtag.evaluation.metrics import UNDEFINED, Judged, as_it_is, confusion, label_figures, pooled_figures, ranking
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap, estimates, of_papers
 
-# Steps of the curve.
+# Number of steps of the risk-coverage curve.
 _STEPS = 10
 
 
 def confidence(judged: Judged) -> Array:
-    """Return the distance of each probability from its threshold, as a share of the distance to 0 or 1.
+    """Return the distance of each probability from its threshold, as a proportion of the distance to 0 or 1.
 
     Returns
     -------
@@ -32,16 +32,16 @@ def confidence(judged: Judged) -> Array:
 
 
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
+    """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
 
     The most confident judgements come first. Judgements with equal confidence stay together, so a step
-    can be wider. Geifman and El-Yaniv (2017) use the curve to choose what a classifier may decide.
+    can be larger. Geifman and El-Yaniv (2017) use this curve to choose which decisions to leave to a classifier.
 
     Returns
     -------
     list of (coverage, risk, judgements)
-        Share of judgements included, share of those that are wrong, and their number; empty if the system
-        has no probabilities.
+        Proportion of judgements that are included, proportion of the included judgements that are wrong, and
+        number of included judgements. The list is empty if the system has no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -63,7 +63,7 @@ _DECIMALS = 6
 
 
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
-    """Return metrics over all labels: ``papers``, ``pooled`` by metric, and what is undefined or was dropped."""
+    """Compute the section on all labels: ``papers``, ``pooled`` by metric, undefined metrics, dropped resamples."""
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
     figures["subset_accuracy"] = of_papers(figures["subset_accuracy"], judged_papers)
@@ -71,7 +71,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Return counts of each label, and metrics if enough papers have the label."""
+    """Compute the section on single labels: counts of each label, and metrics if enough papers have the label."""
     figures = estimates(label_figures, judged, draws)
     tp, fp, fn, tn = (count[0] for count in confusion(judged, as_it_is(judged.truth)))
     section = {}
@@ -104,7 +104,7 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Compute the interval of F1 from that of the share tp / (tp + fp + fn) of papers, by the monotone relation."""
+    """Convert the interval of the proportion tp / (tp + fp + fn), with which F1 increases, to the interval of F1."""
     if found.value is None:
         return found
     share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
@@ -113,7 +113,7 @@ def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
-    """Return the points of `risk_by_coverage` as written to the file."""
+    """Return the points of `risk_by_coverage` in the format of the metrics file."""
     return [
         {"coverage": rounded(coverage), "risk": rounded(risk), "judgements": count}
         for coverage, risk, count in risk_by_coverage(judged)
@@ -121,12 +121,12 @@ def coverage_risk(judged: Judged) -> list[dict[str, Any]]:
 
 
 def rounded(number: float | None) -> float | None:
-    """Round a value for the file; return ``None`` for NaN, which JSON does not have."""
+    """Round a value for the metrics file; return ``None`` for NaN, which JSON does not support."""
     return None if number is None or np.isnan(number) else round(number, _DECIMALS)
 
 
 def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Return estimates as written to the file: value, interval, p-value."""
+    """Convert estimates to the format of the metrics file: value, interval and p-value of each."""
     return {
         name: {
             "value": rounded(found.value),
@@ -152,16 +152,17 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EvidenceRanking:
-    """Ranking of sentences in each paper that has a label, one entry per paper and label.
+    """Quality of the ranking of a paper's sentences for each of its labels, with one entry per paper and label.
 
     Attributes
     ----------
     paper, label : ndarray of int, shape (pairs,)
+        Index of the paper and of the label of each entry.
     precision_at_1, average_precision : ndarray, shape (pairs,)
-        Ties at the top count by the share of them that are right.
+        If several sentences tie for the top rank, the proportion that is right counts.
     chance : ndarray, shape (pairs,)
-        Share of the paper's sentences with the label: the expected precision at 1 of a random order, and
-        nearly its expected average precision.
+        Proportion of the paper's sentences that have the label. This is the expected precision at 1 of a random
+        order, and approximately its expected average precision.
     """
 
     paper: NDArray[np.int64]
@@ -172,19 +173,19 @@ class EvidenceRanking:
 
 
 def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.int64]) -> EvidenceRanking:
-    """Rank the sentences of each paper by score, label by label.
+    """Rank the sentences of each paper by score, separately for each label.
 
     Parameters
     ----------
     truth, score : ndarray, shape (sentences, labels)
-        1 or 0, and the score.
+        Human codes (1 or 0) and scores of the sentences.
     owner : sequence of int, length sentences
-        Paper of each sentence; sentences of a paper are consecutive.
+        Index of the paper of each sentence; the sentences of a paper are consecutive.
 
     Returns
     -------
     EvidenceRanking
-        Only papers in which at least one sentence has the label; papers in which all have it are included.
+        Entries for papers in which at least one sentence has the label, including papers in which all sentences do.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []
@@ -200,7 +201,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
 
 
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
-    """Return mean precision at 1 and mean average precision over papers and labels, with intervals over papers."""
+    """Compute precision at 1 and average precision, averaged over papers and labels, with bootstrap intervals."""
     evidence = rank_evidence(truth, score, owner)
 
     def means(weights: Array) -> dict[str, Array]:

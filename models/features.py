@@ -1,4 +1,4 @@
-"""Features of a sentence: its vector, TF-IDF of its words, and its similarity to each definition."""
+"""Features of a sentence: its vector, the TF-IDF weights of its words, and its similarity to each definition."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mechtag.core.arrays import Array
 from mechtag.core.codebook import Codebook
 from mechtag.models.encoder import Encoder, Vectors
 
-# Single words and word pairs, with sublinear term frequency: a repeated word counts little more than once.
+# Single words and word pairs, with sublinear term frequency, so a repeated word counts little more than a single one.
 COUNTING = {"ngram_range": (1, 2), "sublinear_tf": True}
-# A term that occurs in a single sentence can only be memorised.
+# A model can only memorise a term that occurs in a single sentence.
 _MIN_SENTENCES = 2
 
 
@@ -28,7 +28,7 @@ class Words:
     Attributes
     ----------
     terms : tuple of str
-        Column order of the features.
+        Terms in the column order of the features.
     idf : ndarray, shape (n_terms,)
         Inverse document frequency of each term.
     """
@@ -50,7 +50,7 @@ class Words:
 
 
 def fit_words(texts: Sequence[str]) -> Words:
-    """Return the terms that occur in at least two texts, in alphabetical order, with their weights."""
+    """Return the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)
@@ -59,25 +59,25 @@ def fit_words(texts: Sequence[str]) -> Words:
     return Words(tuple(vectorizer.get_feature_names_out().tolist()), vectorizer.idf_.astype(np.float64))
 
 
-# Similarities vary little compared with the hundreds of vector elements; this factor lets
-# a regularised head use them.
+# Similarities vary little compared with the hundreds of vector elements. Multiplied by this factor,
+# they are used by a regularised head too.
 LIKENESS_SCALE = 3.0
 N_LIKENESSES = 2
-# The similarities, and how likely the sentence reports results.
+# Number of cues: the two similarities, and the log odds that the sentence reports results.
 N_CUES = N_LIKENESSES + 1
 _ROLE_SCALE = 0.3
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Vectors of the codebook's definitions and of its ``include`` rules.
+    """Vectors of the definitions and ``include`` rules in the codebook.
 
     Attributes
     ----------
     vectors : ndarray, shape (n_texts, size)
     label : ndarray, shape (n_texts,)
-        Index of the label a row belongs to, without relevance. A label's definition
-        comes first, its ``include`` rules follow.
+        Index of the label to which each row belongs; relevance is not counted. The definition of a
+        label comes first, followed by its ``include`` rules.
     """
 
     vectors: Vectors
@@ -89,8 +89,8 @@ class Definitions:
         Returns
         -------
         ndarray, shape (n_sentences, n_labels, 2)
-            Scaled cosine with the label's definition, and the highest scaled cosine with
-            any of its ``include`` rules (with the definition if it has none).
+            Scaled cosine similarity to the label's definition, and the highest scaled cosine
+            similarity to any of its ``include`` rules (to the definition if it has no rules).
         """
         cosines = LIKENESS_SCALE * (vectors.astype(np.float64) @ self.vectors.T.astype(np.float64))
         columns = []
@@ -102,7 +102,7 @@ class Definitions:
 
 
 def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
-    """Return the definitions and ``include`` rules of all labels, and the label index of each."""
+    """Return the definitions and ``include`` rules of all labels, with the label index of each."""
     texts: list[str] = []
     owner: list[int] = []
     for index, label in enumerate(codebook.labels):
@@ -113,13 +113,13 @@ def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
 
 
 def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
-    """Encode the definitions and ``include`` rules of every label."""
+    """Encode the definition and ``include`` rules of every label in the codebook."""
     texts, owner = definition_texts(codebook)
     return Definitions(encoder.encode(texts), np.array(owner, dtype=np.int64))
 
 
 def cues(likenesses: Array, reports: Array) -> Array:
-    """Concatenate the features of a sentence other than its vector and words.
+    """Concatenate each sentence's similarities to a label and the log odds that it reports results.
 
     Parameters
     ----------

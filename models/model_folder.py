@@ -1,4 +1,4 @@
-"""The model folder: ``config.json``, ``model.safetensors``, ``encoder.safetensors``; no pickle."""
+"""Load models from a folder with ``config.json``, ``model.safetensors`` and ``encoder.safetensors``; no pickles."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # The weights that fine-tuning changed in the encoder; empty if the encoder is unchanged.
 TUNED = "encoder.safetensors"
-# Exports of the encoder for other runtimes; recreated if missing, so they may be deleted at any time.
+# Exports of the encoder for other runtimes; missing exports are created again, so they may be deleted at any time.
 EXPORTS = "runtimes"
 
 
 class EncoderConfig(BaseModel):
     """The encoder that a model was trained with.
 
-    ``sha256`` is the hash of the encoder's original weights, ``tuned_sha256`` the hash of the
-    file with the weights that training changed.
+    ``sha256`` is the hash of the encoder's original weights; ``tuned_sha256`` is the hash of the
+    file that contains the weights changed by training.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +55,7 @@ class ModelConfig(BaseModel):
     Attributes
     ----------
     model_id
-        Hash of the weights and the rest of the configuration: models with the same id give the same predictions.
+        Hash of the weights and the rest of the configuration; models with the same id return the same predictions.
     settings, data, versions
         Training settings, SHA-256 of each input file, and library versions.
     """
@@ -82,7 +82,7 @@ class Model:
     choice
         The runtime of the tagger's encoder, and the reason for it.
     reference
-        Returns the same encoder in torch, loading it on the first call.
+        Function that returns the same encoder in torch; it is loaded on the first call.
     """
 
     tagger: Tagger
@@ -136,29 +136,29 @@ def load_model(
     Parameters
     ----------
     codebook
-        The codebook in use; ``None`` to use the model's own.
+        The codebook in use; ``None`` to use the codebook of the model.
     runtime
-        Runtime of the encoder; ``auto`` for the fastest on this machine that agrees with ``torch``,
-        see `runtimes.choice`. Exports are kept in the model folder.
+        Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with
+        ``torch``, see `runtimes.choice`. Exports are stored in the model folder.
     threads
-        Number of threads that encode; 0 means one per core.
+        Number of threads that encode texts; 0 means one per core.
     score_all
-        Whether to score sentences even if relevance is a clear no; see `Tagger`.
+        Whether to score the sentences of documents that are clearly irrelevant; see `Tagger`.
 
     Raises
     ------
     MechtagError
-        The folder is not a model, has another format version, was trained for another codebook
-        or was altered; its encoder or the changed weights are missing or have another hash; or
-        the runtime is unknown or does not work on this machine.
+        The folder does not contain a model, or the model has a different format version, was trained
+        for a different codebook, or was altered; the encoder or the changed weights are missing or have
+        a different hash; or the runtime is unknown or does not work on this machine.
     """
     folder = Path(folder)
     config = read_config(folder)
     if codebook is not None and codebook.sha256 != config.codebook_sha256:
         raise MechtagError(
             f"{folder}: this model was trained for the codebook {config.codebook.name} "
-            f"({config.codebook_sha256[:12]}), the codebook in use is {codebook.name} ({codebook.sha256[:12]}); "
-            "train again with 'mechtag train', or name the codebook the model was trained for"
+            f"({config.codebook_sha256[:12]}), but the codebook in use is {codebook.name} ({codebook.sha256[:12]}); "
+            "train again with 'mechtag train', or use the codebook for which the model was trained"
         )
     try:
         weights = (folder / WEIGHTS).read_bytes()
@@ -228,21 +228,21 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
 
 
 def read_config(folder: str | Path) -> ModelConfig:
-    """Read ``config.json`` only; raise as `load_model` does."""
+    """Read only the ``config.json`` of a model folder; raise the same errors as `load_model`."""
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MechtagError(
-            f"{path}: no such file; {folder} is not a trained model. Run 'mechtag train' first"
+            f"{path}: no such file, so {folder} does not contain a trained model; run 'mechtag train' first"
         ) from None
     except ValueError as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise MechtagError(
-            f"{path}: model format {version!r} is not supported; this version reads format {FORMAT_VERSION}; "
-            "train again, or use the version of mechtag that made the model"
+            f"{path}: model format {version!r} is not supported; this version reads only format {FORMAT_VERSION}; "
+            "train again, or use the version of mechtag that created the model"
         )
     try:
         return ModelConfig.model_validate(data)
@@ -254,11 +254,13 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise MechtagError(f"{path}: not readable: {error}; train again, or restore it from the same run") from None
+        raise MechtagError(
+            f"{path}: not readable: {error}; train again, or restore the file from the same run"
+        ) from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise MechtagError(
-            f"{path} has SHA-256 {found}, expected {sha256}: it is damaged or from another run; "
+            f"{path} has SHA-256 {found}, expected {sha256}: the file is damaged or from a different run; "
             "train again, or restore all files from the same run"
         )
     return unpack_tuned(data, str(path))

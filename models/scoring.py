@@ -1,4 +1,4 @@
-"""From vectors to decisions: relevance of whole texts, pooling of sentence scores, calibration, decision bounds."""
+"""Turn vectors into decisions: score relevance, pool sentence scores, calibrate probabilities, apply bounds."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ GAMMA = 2.0
 
 @dataclass(frozen=True)
 class RelevanceHead:
-    """A support vector machine with a Gaussian kernel, given by its support vectors.
+    """A support vector machine with a Gaussian kernel that scores the relevance of whole texts.
 
     Attributes
     ----------
     vectors : ndarray of float16, shape (n_texts, size)
-        Half precision changes a score by less than 0.001.
+        Support vectors. Half precision changes a score by less than 0.001.
     weights : ndarray, shape (n_texts,)
-        Positive for relevant texts, negative for others; empty if nothing could be learned, in which case every score
-        is the intercept.
+        Weights of the support vectors: positive for relevant texts, negative for irrelevant ones; empty if nothing
+        could be learned, in which case every score is the intercept.
     intercept : float
     familiar : float
-        5th percentile of the cosine between a training text and its nearest neighbour among the others.
+        5th percentile of the cosine similarity between a training text and its nearest neighbour in the training texts.
     """
 
     vectors: NDArray[np.float16]
@@ -48,7 +48,7 @@ class RelevanceHead:
         return scores
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text is further from the training texts than 95% of these are from one another."""
+        """Return whether each text is less like any training text than 95% of training texts are like another one."""
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
         unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar
@@ -60,38 +60,38 @@ class RelevanceHead:
 
 
 def no_relevance(size: int) -> RelevanceHead:
-    """Return the head for coded records that are all relevant: every text has the same score."""
+    """Return a head that scores all texts the same, for coded records that are all relevant."""
     return RelevanceHead(np.zeros((0, size), dtype=np.float16), np.zeros(0), 0.0)
 
 
-# At 1, odds would add up, and sixty weak sentences would outweigh a clear one; at infinity only the highest
-# score would count. Chosen on the coded records (`python -m benchmarks.coded_records`).
+# With sharpness 1, odds would add up, and sixty weak sentences would outweigh a clear one; with infinite
+# sharpness, only the highest score would count. Chosen on the coded records (`python -m benchmarks.coded_records`).
 SHARPNESS = 1.5
 # Stands in for minus infinity, because the difference of two infinities is undefined.
 _HUGE = 1e300
 
 
 def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharpness: float = SHARPNESS) -> Array:
-    """Pool each document's units by the log-sum-exp of each label's scores.
+    """Pool the scores of each document's units into one score per label, by log-sum-exp.
 
     ``log(sum(exp(r * s))) / r`` is never below the highest score, and a unit with a low score adds almost
-    nothing, so neutral sentences cannot outvote one that carries the label (Boyd and Vandenberghe, Convex
+    nothing, so neutral sentences cannot outweigh one that has the label (Boyd and Vandenberghe, Convex
     Optimization, 2004, section 3.1.5).
 
     Parameters
     ----------
     scores : ndarray, shape (n_units, n_labels)
-        Units of the first document, then of the second, and so on; minus infinity for a unit to leave out.
+        Scores of the units of the first document, then of the second, and so on; minus infinity excludes a unit.
     lengths : sequence of int, length n_documents
         Number of units of each document, at least one.
     sharpness
-        ``r``, above 0.
+        The factor ``r``, above 0.
 
     Returns
     -------
     ndarray, shape (n_documents, n_labels)
-        Minus infinity if all units are left out. Pooling is associative: pooling parts into sentences and these
-        into documents equals pooling all parts at once.
+        Minus infinity if all units are excluded. Pooling is associative: pooling parts into sentences and then
+        sentences into documents equals pooling all parts at once.
     """
     if len(lengths) == 0:
         return np.zeros((0, scores.shape[1]))
@@ -107,7 +107,7 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
 
 def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Return the mean over each document's units, shape (n_documents, n_columns); parameters as in `pool_scores`."""
+    """Return the mean over each document's units, shape (n_documents, n_columns); for parameters, see `pool_scores`."""
     if len(lengths) == 0:
         return np.zeros((0, values.shape[1]))
     counts = np.asarray(lengths)
@@ -117,7 +117,7 @@ def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
 
 Decision = Literal["yes", "no", "refer"]
 
-# A document is scored again if a probability lies within this distance of a bound between two decisions.
+# A document is scored again if a probability is within this distance of a bound between two decisions.
 CLOSE = 0.05
 
 
@@ -130,9 +130,9 @@ class Calibration:
     slope, intercept
         Parameters of one logistic curve per column; see `probabilities`.
     threshold
-        Probability that separates yes from no if nothing is left for review.
+        Probability that separates yes from no if no decision is left for review.
     low, high
-        Bounds of the band around the threshold that needs review; see `decide`.
+        Bounds of the range around the threshold in which probabilities need review; see `decide`.
     """
 
     slope: Array
@@ -147,9 +147,9 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions on relevance and each label of one document; an unscored label is a no.
+        """Return the decisions for one document, on relevance and on each label; an unscored label is a no.
 
-        If relevance is a no, so is every label, because a label implies that the document is relevant.
+        If relevance is a no, every label is a no too, because a label implies that the document is relevant.
         """
         relevance, *labels = (
             decide(float(chance), float(low), float(high))
@@ -160,7 +160,7 @@ class Calibration:
         return (relevance, *labels)
 
     def is_close(self, chances: Array) -> bool:
-        """Return whether any probability of a document lies within `CLOSE` of a bound of its decision."""
+        """Return whether any probability of a document is within `CLOSE` of a bound between two decisions."""
         if chances[0] < self.low[0] - CLOSE:
             return False  # All labels are a no, whatever their probabilities.
         gaps = np.minimum(np.abs(chances - self.low), np.abs(chances - self.high))
@@ -168,24 +168,25 @@ class Calibration:
 
 
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
-    """Return the probability that a record is relevant and carries each label.
+    """Convert scores to the probability that a document is relevant, and that it has each label.
 
     Each column has its own logistic curve (Platt 1999). The curves of the labels were fitted on relevant
-    records, because only those are coded, so they yield probabilities conditional on relevance; multiplied
-    by the probability of relevance, these become unconditional.
+    records, because only relevant records are coded, so they yield probabilities conditional on relevance.
+    Multiplied by the probability of relevance, these probabilities become unconditional.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Relevance first, then the labels in codebook order; NaN for unscored labels.
+        Scores of relevance, then of the labels in codebook order; NaN for unscored labels.
     slope, intercept : ndarray, shape (1 + n_labels,)
+        Parameters of the logistic curves.
 
     Returns
     -------
     chances : ndarray, shape (n_documents, 1 + n_labels)
         Probability of relevance, and the unconditional probability of each label.
     given_relevant : ndarray, shape (n_documents, n_labels)
-        Probability of each label on condition that the record is relevant.
+        Probability of each label, given that the document is relevant.
     """
     curves: Array = expit(scores * slope + intercept)
     given_relevant = curves[:, 1:]
@@ -193,7 +194,7 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 
 
 def decide(probability: float, low: float, high: float) -> Decision:
-    """Return ``yes`` from ``high`` up, ``no`` below ``low``, and ``refer`` (needs review) in between."""
+    """Return ``yes`` for a probability of at least ``high``, ``no`` below ``low``, else ``refer`` (needs review)."""
     if probability >= high:
         return "yes"
     return "refer" if probability >= low else "no"

@@ -22,7 +22,7 @@ from mechtag.models.features import Words
 
 _METHODS, _RESULTS = ROLES.index("methods"), ROLES.index("results")
 FILE = Path(__file__).with_name("roles.safetensors")
-# Lowest log odds at which a sentence counts as methods; 1% of the coded sentences lie above.
+# Lowest log odds at which a sentence counts as methods; 1% of the coded sentences reach them.
 METHODS_SURE = 1.0
 # Log odds are clipped to this magnitude.
 _BOUND = 3.0
@@ -30,13 +30,14 @@ _BOUND = 3.0
 
 @dataclass(frozen=True)
 class RoleModel:
-    """Multinomial logistic regression on words and word pairs.
+    """Multinomial logistic regression on words and word pairs that classifies the role of a sentence.
 
     Attributes
     ----------
     words : Words
+        Vocabulary.
     weights : ndarray, shape (3, n_terms)
-        Rows in the order of `ROLES`.
+        Weights of the terms; rows in the order of `ROLES`.
     intercept : ndarray, shape (3,)
     """
 
@@ -45,7 +46,7 @@ class RoleModel:
     intercept: Array
 
     def log_odds(self, texts: Sequence[str]) -> Array:
-        """Return log odds of each role against the other two, shape (n_texts, 3), columns in the order of `ROLES`."""
+        """Return the log odds of each role (columns in the order of `ROLES`) against the others, shape (n_texts, 3)."""
         if not texts:
             return np.zeros((0, len(ROLES)))
         logs = log_softmax(self.words.features(texts) @ self.weights.T + self.intercept, axis=1)
@@ -54,7 +55,7 @@ class RoleModel:
         return odds
 
     def pack(self) -> bytes:
-        """Serialise as safetensors."""
+        """Serialise the model as safetensors."""
         packed: bytes = save(
             {
                 "terms": np.frombuffer("\n".join(self.words.terms).encode(), dtype=np.uint8),
@@ -78,7 +79,7 @@ def role_model() -> RoleModel:
 
 @dataclass(frozen=True)
 class PartRoles:
-    """Roles of sentence parts.
+    """Roles of the parts of sentences.
 
     Attributes
     ----------
@@ -93,10 +94,10 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Classify sentence parts by their words.
+    """Classify the role of each sentence part by its words.
 
     Printed headings are ignored, although most journals' abstracts have them: a paper must score the same
-    whether or not its journal prints headings, and on the coded records they add nothing to the words.
+    whether or not its journal prints headings, and headings did not improve accuracy on the coded records.
     """
     odds = role_model().log_odds(texts)
     return PartRoles(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))

@@ -1,4 +1,4 @@
-"""The tagger: scores relevance on whole texts and labels on sentences, calibrates and decides."""
+"""The tagger: score relevance of whole texts and labels of sentences, calibrate the scores and decide."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool_sc
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.text import beginning, clauses, normalise
 
-# When labels of irrelevant records are not scored, the first words settle most texts: the rest of a text is not
-# encoded if the probability of relevance of its first words is below this share of the lower bound of relevance.
+# If the labels of irrelevant records are not scored, the first words of most texts suffice: the rest of a text is not
+# encoded if its first words have a probability of relevance below this fraction of the lower bound of relevance.
 GLANCE_WORDS = 70
 GLANCE_SHARE = 0.2
 
@@ -30,10 +30,11 @@ class Document:
     Attributes
     ----------
     title
+        Title of the paper.
     sentences
         Sentences of the abstract.
     roles
-        Role of each sentence according to its heading, see `core.records.Role`; empty if no sentence has one.
+        Role of each sentence according to its heading (see `core.records.Role`); empty if no sentence has a role.
     """
 
     title: str
@@ -48,23 +49,24 @@ class Document:
 
 @dataclass(frozen=True)
 class Units:
-    """Titles and sentences of documents, in document order, split into the parts that are scored.
+    """Units (titles and sentences) of documents, in document order, split into the parts that are scored.
 
     Attributes
     ----------
     parts : list of str, length n_parts
-        See `text.clauses`; a title is one part.
+        Text of each part; sentences are split by `text.clauses`, and a title is one part.
     n_parts : ndarray, shape (n_units,)
         Number of parts of each unit.
     lengths : ndarray, shape (n_documents,)
         Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
         Whether a part is content: part of a title, or neither methods nor part of a note. In a document without
-        content, all parts that are not notes count, or else all parts. Repeated parts count once.
+        content, all parts that are not notes count; if there are only notes, all parts count. A repeated part
+        counts once.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part belongs to a note or is empty.
     reports : ndarray, shape (n_parts,)
-        See `sentence_roles.PartRoles`; 0 for titles.
+        Log odds that a part reports results (see `sentence_roles.PartRoles`); 0 for titles.
     """
 
     parts: list[str]
@@ -81,7 +83,7 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Return title and content of each document as one text; include methods if the title is the only content."""
+        """Join the title and content of each document into one text; include methods if only the title is content."""
         wholes = []
         end = 0
         for length in self.parts_of_documents:
@@ -132,20 +134,24 @@ def units_of(documents: Sequence[Document]) -> Units:
 
 @dataclass(frozen=True)
 class Heads:
-    """A head for the relevance of whole texts, and linear heads that score sentence parts for each label.
+    """A head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
     The score of a part for a label is the sum of a score from its vector and a score from its words.
 
     Attributes
     ----------
     relevance : RelevanceHead
+        Head for relevance.
     weights : ndarray, shape (n_labels, size)
-        Weights of the vector of a part; labels in codebook order.
+        Weights for the vector of a part; labels in codebook order.
     cue_weights : ndarray, shape (n_labels, 3)
-        Weights of the label's own cues, see `features.cues`.
+        Weights for the label's own cues; see `features.cues`.
     words : Words
+        Vocabulary.
     word_weights : ndarray, shape (n_labels, n_terms)
+        Weights for the words of a part.
     intercept : ndarray, shape (n_labels,)
+        Intercept of each label.
     """
 
     relevance: RelevanceHead
@@ -156,7 +162,7 @@ class Heads:
     intercept: Array
 
     def score_parts(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
-        """Score parts by their vectors, `features.cues` and `Words.features`.
+        """Score parts by their vectors, cues (see `features.cues`) and words (see `Words.features`).
 
         Returns
         -------
@@ -169,7 +175,7 @@ class Heads:
 
 
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
-    """Return relevance scores of documents joined with the pooled scores of their units.
+    """Join the relevance score of each document with the label scores pooled over its units.
 
     Parameters
     ----------
@@ -186,18 +192,19 @@ def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Arr
 
 @dataclass(frozen=True)
 class Scored:
-    """The tagger's output for one document; label axis: relevance, then codebook order.
+    """The tagger's output for one document; relevance comes first, then the labels in codebook order.
 
     Attributes
     ----------
     scores, probabilities : ndarray, shape (1 + n_labels,)
-        NaN for labels if the sentences of the document were not scored.
+        Scores and calibrated probabilities; NaN for labels if the sentences of the document were not scored.
     given_relevant : ndarray, shape (n_labels,)
-        Probability of each label on condition that the document is relevant.
+        Probability of each label, given that the document is relevant.
     decisions : tuple of str
+        Decisions on relevance and the labels.
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Row 0 is the title; minus infinity for sentences that are not content. No rows if the sentences were not
-        scored.
+        Scores of each unit; row 0 is the title. Minus infinity for sentences that are not content. There are no
+        rows if the sentences were not scored.
     unlike
         Whether the text is unlike the training texts; see `RelevanceHead.is_unlike`.
     """
@@ -212,16 +219,17 @@ class Scored:
 
 @dataclass(frozen=True)
 class Tagger:
-    """A complete model for tagging documents.
+    """A complete model that tags documents.
 
     Attributes
     ----------
     finer
-        Returns a more precise encoder, which scores documents near a decision bound again
-        (`Calibration.is_close`), if ``encoder`` is fast but imprecise; called on the first such document.
+        Function that returns a more precise encoder, if ``encoder`` is fast but imprecise; otherwise ``None``.
+        Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,
+        which is loaded when it is first needed.
     score_all
-        Whether to score sentences even if relevance is a clear no. If not, texts whose first words are clearly
-        irrelevant are not encoded further, and their relevance score is that of their first words.
+        Whether to score the sentences of documents that are clearly irrelevant. If false, a text whose first words
+        are clearly irrelevant is not encoded further, and its relevance score is that of its first words.
     """
 
     codebook: Codebook
@@ -233,14 +241,14 @@ class Tagger:
     score_all: bool = True
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
-        """Score, pool, calibrate and decide; repeated sentences are scored once.
+        """Tag documents: score sentences, pool and calibrate the scores, decide; repeated sentences are scored once.
 
-        More documents per call fill the encoder's batches better; one or two thousand are enough.
+        Pass many documents per call, so that the encoder's batches are full; one or two thousand are enough.
 
         Returns
         -------
         list of Scored
-            In the order of ``documents``.
+            Results in the order of ``documents``.
         """
         scored = self._tag(documents)
         if self.finer is None:
@@ -290,7 +298,7 @@ class Tagger:
         return vectors[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Score the units of the likely documents; repeated parts are scored once, parts without content not at all."""
+        """Score the units of ``likely`` documents; score repeated parts once, and skip parts that are not content."""
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))
         owner = [

@@ -1,7 +1,7 @@
 """Normalise text before scoring, so that spelling and punctuation make no difference.
 
-The spelling table lists words with exactly one British and one American form. It leaves out words that are spelled
-alike in both (``analyses``, ``exercise``) and words that one side spells in two ways with different meanings
+The spelling table lists words with exactly one British and one American form. It omits words that have the same
+spelling in both (``analyses``, ``exercise``), and words that have two spellings with different meanings in one of them
 (``licence`` and ``license``, ``metre`` and ``meter``).
 """
 
@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 _TABLE = Path(__file__).with_name("spelling.csv")
-# Sets of endings that many stems share, by their name in the table.
+# Sets of endings that many stems share, by the name of the set in the table.
 _FAMILIES = {
     "ise": "e es ed ing er ers ation ations ational ationally able",
     "our": "- s ed ing er ers ful less able ably",
@@ -31,7 +31,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """Return a mapping from British to American spellings, in lower case, one item per word form."""
+    """Return a mapping from British to American spellings, in lower case, with one item per word form."""
     words: dict[str, str] = {}
     for row in csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()):
         british, american, endings = (row[name] for name in ("british", "american", "endings"))
@@ -82,12 +82,12 @@ def _respell(text: str, table: Mapping[str, str]) -> str:
 
 
 def to_american(text: str) -> str:
-    """Change British to American spelling; leave everything else unchanged, including addresses."""
+    """Return a text with British spellings replaced by American ones; all else is unchanged."""
     return _respell(text, spellings())
 
 
 def to_british(text: str) -> str:
-    """Change American to British spelling, with ``-ise``; leave everything else unchanged, including addresses."""
+    """Return a text with American spellings replaced by British ones (``-ise``); all else is unchanged."""
     return _respell(text, _reversed())
 
 
@@ -97,7 +97,7 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Return a text in American spelling, which the encoder knows best, without its final full stop."""
+    """Return a text without its final full stop and in American spelling, which the encoder knows best."""
     return to_american(text).rstrip(_END)
 
 
@@ -110,8 +110,8 @@ def beginning(text: str, n_words: int) -> str:
 def clauses(sentence: str) -> tuple[str, ...]:
     """Split a sentence at semicolons outside brackets, and normalise the parts.
 
-    Sentences joined by a semicolon are thus scored separately, and so are the items of a list. Returns at least one
-    part; parts are not empty unless the sentence is.
+    Clauses joined by a semicolon and the items of a list are thus scored separately. There is at least one part, and
+    parts are not empty unless the sentence is empty.
     """
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):

@@ -1,1 +1,1 @@
-"""Presentation of the metrics: HTML report, accuracy table, charts, text for the paper."""
+"""Present the metrics: HTML report, accuracy table, charts, and text for the paper."""

@@ -1,4 +1,4 @@
-"""The accuracy table, built only from the results, for the terminal and as Markdown."""
+"""Render the accuracy table for the terminal and as Markdown, from the results alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, lines of text, and an optional table; a cell may have two lines."""
+    """A section of the table: a heading, lines of text and an optional table, whose cells may have two lines."""
 
     title: str
     lines: Sequence[str] = ()
@@ -55,24 +55,24 @@ class Section:
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """Format a number with ``decimals`` decimals."""
+    """Format a number with the given number of decimal places."""
     return NONE if value is None else f"{value:.{decimals}f}"
 
 
 def share(value: float | None) -> str:
-    """Format a share as a percentage."""
+    """Format a proportion as a percentage."""
     return NONE if value is None else f"{value:.0%}"
 
 
 def interval(figure: Figure, decimals: int = 2) -> str:
-    """Format the interval of a figure; ``""`` if it has none."""
+    """Format the interval of a metric; return ``""`` if it has none."""
     if figure.ci_low is None:
         return ""
     return f"{number(figure.ci_low, decimals)} to {number(figure.ci_high, decimals)}"
 
 
 def cell(figure: Figure, decimals: int = 2) -> str:
-    """Format a figure with its p-value, if it has one, and its interval on a second line."""
+    """Format a metric with its p-value, if it has one, and with its interval on a second line."""
     first = number(figure.value, decimals)
     if figure.p_value is not None:
         first += " p<0.001" if figure.p_value < 0.001 else f" p={figure.p_value:.3f}"
@@ -80,13 +80,13 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of figures of a block, for wide columns."""
+    """Return the headings of a block's metrics for wide columns."""
     words = block.words()
     return {name: words[name].column for name in names}
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of figures of a block, for narrow columns."""
+    """Return the headings of a block's metrics for narrow columns."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -99,7 +99,7 @@ _OVER_ALL = _narrow(Pooled, "macro_average_precision", "across_auc", "within_auc
 
 
 def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
-    """Return the rows of the table of coded records, two per set: over its records, and over its sentences."""
+    """Return the table rows of the sets of coded records; each set has a row for records and a row for sentences."""
     rows = []
     for own in sets.values():
         figures = [cell(own.documents.figure(name)) for name in _OVER_ALL]
@@ -111,7 +111,7 @@ def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
 
 
 def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
-    """Return the sections on relevance, mechanisms and the second coder of each set."""
+    """Return the sections that compare sets of coded records: relevance, labels, and agreement with a second coder."""
     if not sets:
         return []
     sections = [
@@ -210,15 +210,15 @@ _LABEL = _columns(LabelFigures, "precision", "recall", "f1", "kappa", "roc_auc")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
 _TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
 _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
-# Number of coder pairs side by side in a table of 100 columns.
+# Number of coder pairs that fit side by side in a table 100 characters wide.
 _WIDE = 3
-# Number of codes to resolve that are printed; the file contains all of them.
+# Number of codes to resolve that are printed; the metrics file contains all of them.
 _SHOWN = 20
 _NO_GOLD = ("The metrics include no gold standard: agreement with people on new papers was not measured.",)
 
 
 def accuracy_sections(results: Results) -> list[Section]:
-    """Return the sections: coverage, pooled, labels, coded records, relevance, faults of the gold standard."""
+    """Return the sections of the accuracy table: coverage, metrics, coded records, faults of the gold standard."""
     systems: dict[str, SystemFigures | BaselineFigures] = {
         f"model, {_PROTOCOLS[name][0]}": system for name, system in results.protocols.items()
     }
@@ -375,7 +375,7 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
 
 
 def agreement_sections(agreement: Agreement) -> list[Section]:
-    """Return the sections on agreement between coders, and on the codes to resolve first."""
+    """Return the sections on agreement between coders and on the codes to resolve first."""
     sections = [
         Section(
             "Agreement of people with one another and with the model",
@@ -415,7 +415,7 @@ def _kappas(
     coders: Mapping[str, Mapping[str, PairAgreement]] | Mapping[str, Mapping[str, CoderGroupLabel]],
     figure: str,
 ) -> Section:
-    """Return a table with one row per label and one column per pair or group of coders."""
+    """Return a table of kappas with one row per label and one column per pair or group of coders."""
     rows = [
         [
             words_of(label),
@@ -456,7 +456,7 @@ def _faults(gold: GoldStandard) -> Section:
 
 
 def terminal(sections: Sequence[Section]) -> Group:
-    """Render sections for a terminal of 100 columns, without relying on colour."""
+    """Render sections for a terminal 100 characters wide, without relying on colour."""
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]

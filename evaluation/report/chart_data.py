@@ -1,4 +1,4 @@
-"""The charts of the report with legends and tables, drawn from the plot points of an evaluation."""
+"""Draw the charts of the report, with legends and tables, from the plot points of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = Mapping[str, str]
 PROTOCOL_NAMES = {"transfer": "as for a new review", "leave_one_out": "with the other papers coded"}
 
 _CHANCE = ChartLine("chance", [(0, 0), (1, 1)], markers=False, reference=True)
-# Metrics drawn in the learning curve's chart; its table has all of `LearningStep`.
+# Metrics drawn in the chart of the learning curve; its table has all metrics of `LearningStep`.
 _DRAWN = ("across_auc", "within_auc", "macro_average_precision")
 _FIGURES = {name: words.full for name, words in LearningStep.words().items()}
 
@@ -29,13 +29,13 @@ class Charts:
     Attributes
     ----------
     legend
-        Sample and name of each line.
+        Sample (small drawing) and name of each line.
     panels
         Caption and drawing of each panel; a single panel has no caption.
     rows
-        Table cells as displayed, under ``header``.
+        Rows of the table, as displayed under ``header``.
     missing
-        Reason why charts are missing; ``""`` if none is.
+        Reason why charts are missing; ``""`` if no chart is missing.
     """
 
     legend: Sequence[tuple[str, str]] = ()
@@ -46,7 +46,7 @@ class Charts:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table written by `files.write_csv`; raises `MechtagError` if it is missing."""
+    """Read a CSV table written by `files.write_csv`; raise `MechtagError` if the file is missing."""
     table = read_table(path, "the table written by 'mechtag evaluate' next to the metrics")
     return [dict(row.cells) for row in table.rows]
 
@@ -54,14 +54,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw the charts of the plot points in a folder, by file name.
+    """Draw the charts from the plot points in a folder; return them by name of the points file.
 
     Parameters
     ----------
     names, protocols
         Display name of each label and protocol.
     frame
-        Size of each chart; a wide chart has names next to its lines.
+        Size of each chart; a wide chart has the names of lines next to the lines.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -111,7 +111,7 @@ def draw_charts(
 
 
 def chart_files(folder: Path, results: Results) -> dict[str, str]:
-    """Draw the charts of the report as separate files, by name; charts per label become one file per label."""
+    """Return the charts of the report as SVG text by file name; charts per label become one file per label."""
     names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     return {
@@ -131,7 +131,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Return charts with one panel per label and one line per protocol."""
+    """Draw charts with one panel per label and one line per protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -188,7 +188,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Return a chart with one panel and one line per protocol."""
+    """Draw a chart with a single panel and one line per protocol."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
@@ -259,7 +259,7 @@ def _told(points: Points) -> str:
 
 
 def _corners(points: Points) -> Points:
-    """Omit points on the straight line between their neighbours."""
+    """Return only the corners of a line; omit points on the straight line between their neighbours."""
     kept = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points[1:]):
         x0, y0 = kept[-1]

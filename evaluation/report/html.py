@@ -1,4 +1,4 @@
-"""The accuracy report: one self-contained HTML page, for reviewers first, with technical details at its end."""
+"""Write the accuracy report: a self-contained HTML page for reviewers, with technical details at the end."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NONE = "–"
-#: Parts of a model folder, as `models.model_folder` names them.
+#: Files of a model folder, with the names used in `models.model_folder`.
 _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
 
 class Numbers:
-    """Formats numbers of the metrics file, each marked with its path in the file.
+    """Formats numbers from the metrics file as HTML, and marks each with its path in the file.
 
-    A path is the keys from the top of the file, joined by ``/``. A missing number is
+    A path consists of the keys from the top of the file, joined by ``/``. A missing number is
     written as a dash.
     """
 
@@ -50,7 +50,7 @@ class Numbers:
         self._results = results
 
     def get(self, path: str) -> Any:
-        """Look up a path; ``None`` if it does not exist."""
+        """Return the value at a path; ``None`` if the path does not exist."""
         found: Any = self._results
         for key in path.split("/"):
             if isinstance(found, tuple) and key.isdecimal() and int(key) < len(found):
@@ -64,28 +64,28 @@ class Numbers:
         return found
 
     def count(self, *paths: str) -> Markup:
-        """Format a whole number, or the sum of several."""
+        """Format the whole number at a path, or the sum of the numbers at several paths."""
         found = [self.get(path) for path in paths]
         return self._mark("+".join(paths), "count", None if None in found else f"{sum(found):,}")
 
     def number(self, path: str) -> Markup:
-        """Format a number with two decimals."""
+        """Format the number at a path with two decimal places."""
         found = self.get(path)
         return self._mark(path, "number", None if found is None else two_decimals(found))
 
     def percent(self, path: str) -> Markup:
-        """Format a share as a percentage."""
+        """Format the proportion at a path as a percentage."""
         found = self.get(path)
         return self._mark(path, "percent", None if found is None else f"{found:.0%}")
 
     def between(self, path: str) -> Markup:
-        """Format the interval of a figure in words, as percentages; ``""`` if it has none."""
+        """Format the interval of a metric in words, as percentages; return ``""`` if it has none."""
         if self.get(f"{path}/ci_low") is None:
             return Markup()
         return Markup(" (between {} and {})").format(self.percent(f"{path}/ci_low"), self.percent(f"{path}/ci_high"))
 
     def figure(self, path: str) -> Markup:
-        """Format a figure with its interval below it and its p-value, or a plain number."""
+        """Format a metric with its interval and p-value below it; format a plain number without them."""
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -104,13 +104,13 @@ class Numbers:
 
 
 def two_decimals(value: float) -> str:
-    """Round to two decimals; zero is written without a sign."""
+    """Format a number with two decimal places; write zero without a sign."""
     return f"{round(value, 2) + 0:.2f}"
 
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """Human code and decision for one label of one paper."""
+    """Human code and decision of the model for one label of one paper."""
 
     label: str
     human: str
@@ -123,7 +123,7 @@ class MatrixCell:
 
 @dataclass(frozen=True)
 class MatrixPaper:
-    """A row of the matrix; ``text`` is the kind of text that the tool read of the paper."""
+    """A row of the matrix of papers and labels; ``text`` is the kind of text that mechtag read for the paper."""
 
     key: str
     name: str
@@ -132,12 +132,12 @@ class MatrixPaper:
 
 
 def read_comparison(path: Path) -> list[MatrixPaper]:
-    """Read ``predictions_vs_<gold>.csv`` as papers, in file order.
+    """Read ``predictions_vs_<gold>.csv`` and return its papers in file order.
 
     Raises
     ------
     MechtagError
-        If the file is missing, or is not such a table.
+        If the file is missing or is not a table written by 'mechtag evaluate'.
     """
     papers: dict[str, MatrixPaper] = {}
     for number, row in enumerate(read_rows(path), start=2):
@@ -160,7 +160,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
 
 @dataclass(frozen=True)
 class Sources:
-    """Files read in addition to the metrics file; those that are ``None`` or missing are skipped.
+    """Files that the report uses in addition to the metrics file; paths that are ``None`` or missing are skipped.
 
     Attributes
     ----------
@@ -172,7 +172,7 @@ class Sources:
     summary
         ``summary.json`` of a tagged batch, for the PRISMA counts.
     mlflow_run
-        ``mlflow_run.json``. Its id differs between runs, so reports that must be reproducible omit it.
+        ``mlflow_run.json``. Its id differs between runs, so reports that must be reproducible omit this file.
     """
 
     comparison: Path
@@ -190,24 +190,27 @@ class Sources:
 
 
 def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Mapping[str, Any]) -> None:
-    """Write the report.
+    """Write the accuracy report as an HTML page.
 
     Parameters
     ----------
     metrics
         Metrics file written by `evaluate.evaluate_files`.
     codebook
-        As in the file: ``name``, ``title``, ``relevance``, ``labels`` with ``key``, ``name``, ``definition``.
+        Content of the codebook file: ``name``, ``title``, ``relevance``, and ``labels`` with ``key``, ``name`` and
+        ``definition``.
 
     Raises
     ------
     MechtagError
-        If a file is invalid, there are no metrics of accuracy, or the metrics or the batch are of another model.
+        If a file is invalid, there are no accuracy metrics, or the metrics or the batch belong to a different model.
     """
     results = Results.read(metrics)
     measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
     if not measured:
-        raise MechtagError(f"{metrics}: contains no accuracy metrics; use the file written by 'mechtag evaluate'")
+        raise MechtagError(
+            f"{metrics}: the file contains no accuracy metrics; use the file written by 'mechtag evaluate'"
+        )
     names = {label["key"]: label["name"] for label in codebook["labels"]}
     labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
@@ -216,7 +219,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     config = _existing(sources.model and sources.model / _MODEL_FILES[0])
     flow = read_flow(summary, None) if summary else None
     if config:
-        # Counts for the flow diagram may come without a model.
+        # The counts for the flow diagram may be present without a model.
         tagged = read_json(summary) if summary else {}
         refuse_another_model(results, read_json(config), tagged if "model_id" in tagged else None)
     page = (
@@ -249,13 +252,13 @@ def _existing(path: Path | None) -> Path | None:
 
 
 def _fingerprint(path: Path) -> tuple[str, int]:
-    """Return the MD5, as in ``dvc.lock``, and the size of a file."""
+    """Return the MD5 hash, as in ``dvc.lock``, and the size of a file."""
     content = path.read_bytes()
     return hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)
 
 
 def blocks(markdown: str) -> list[tuple[str, list[str]]]:
-    """Split plain Markdown into headings, lists and paragraphs; return the kind and lines of each."""
+    """Split plain Markdown into headings, lists and paragraphs; return the kind and lines of each block."""
     found: list[tuple[str, list[str]]] = []
     for block in markdown.replace("\r\n", "\n").split("\n\n"):
         lines = [line.strip() for line in block.splitlines() if line.strip()]
@@ -269,7 +272,7 @@ def blocks(markdown: str) -> list[tuple[str, list[str]]]:
 
 
 def _environment() -> Environment:
-    """Return the template environment: data are escaped, and an unknown name is an error."""
+    """Return the Jinja environment, which escapes data and treats unknown names as errors."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Text for the paper and the model card, filled from the files of a run."""
+"""Write the text for the paper and the model card from the files of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mechtag.evaluation.results import (
     describe_texts,
 )
 
-# Descriptions of the text that was read of a paper.
+# Descriptions of the text that was read for a paper.
 _COVERAGE = {
     "abstract": "the abstract of",
     "synopsis": "a synopsis of the abstract of",
@@ -33,34 +33,34 @@ _NONE = "–"
 
 
 def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Fill the templates of the methods text and the model card.
+    """Fill in the templates of the methods text and the model card.
 
     Parameters
     ----------
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of a tagged search; if it is ``None``, its parts are omitted.
+        Content of the ``summary.json`` of a tagged search; if it is ``None``, text on the search is omitted.
 
     Returns
     -------
     dict
-        Markdown by name. ``methods`` answers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
+        Markdown by name of the text. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
         doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); square
         brackets mark what the authors must fill in. ``model_card`` is in the format of Hugging Face (Mitchell
-        et al. 2019,
-        doi:10.1145/3287560.3287596).
+        et al. 2019, doi:10.1145/3287560.3287596).
 
     Raises
     ------
     MechtagError
-        If the metrics or the search are of another model, the metrics lack the protocol `transfer`, or a file
-        lacks an entry.
+        If the metrics or the search belong to a different model, the metrics lack the protocol `transfer`, or a
+        file lacks an entry.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
     if transfer is None or coverage is None or gold is None:
         raise MechtagError(
-            "metrics: no results for the protocol 'transfer'; run 'mechtag evaluate' on predictions of the model"
+            "metrics: there are no results for the protocol 'transfer'; "
+            "run 'mechtag evaluate' on predictions of the model"
         )
     try:
         refuse_another_model(results, model, summary)
@@ -69,13 +69,13 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
         raise MechtagError(
-            f"metrics, the model's config.json or the summary of the tagged search lack an entry: {error}; create them "
-            "again with this version of mechtag"
+            "an entry is missing in the metrics, the model's config.json or the summary of the tagged search: "
+            f"{error}; create these files again with this version of mechtag"
         ) from None
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Refuse metrics or a tagged search of another model.
+    """Raise an error if the metrics or the tagged search belong to a different model.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Raises
     ------
     MechtagError
-        If one of them names another model; files that name no model are accepted.
+        If one of the files names a different model; files that name no model are accepted.
     """
     others = {"metrics": results.transfer.model_id if results.transfer else None}
     if summary is not None:
@@ -93,7 +93,8 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
-                f"{place}: created with model {model_id}, but this model is {model['model_id']}; create it again"
+                f"{place}: the file was created with model {model_id}, expected model {model['model_id']}; "
+                "create it again"
             )
 
 
@@ -109,7 +110,7 @@ def _environment() -> Environment:
 
 
 def figure(found: Figure) -> str:
-    """Format a figure with its interval."""
+    """Format a metric with its interval."""
     if found.value is None:
         return _NONE
     if found.ci_low is None or found.ci_high is None:
@@ -118,7 +119,7 @@ def figure(found: Figure) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Format a share as a percentage."""
+    """Format a proportion as a percentage."""
     return _NONE if share is None else f"{share:.0%}"
 
 
@@ -181,7 +182,7 @@ def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any]) -> str:
-    """Return the YAML metadata for the Hugging Face hub; see its documentation of model cards."""
+    """Return the YAML metadata of the model card; see the documentation of model cards on the Hugging Face hub."""
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
     header = {

@@ -1,4 +1,4 @@
-"""SVG line charts that are readable without colour: each line has its own dash pattern, marker and name.
+"""Draw SVG line charts that are readable without colour: each line has its own dash pattern, marker and name.
 
 Colours are in attributes, so that a chart works as a separate file; a page that embeds
 it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
@@ -15,7 +15,7 @@ from mechtag.core.svg import FONT_FAMILY, Caption, drawing, element, opening
 
 _GAP = 18
 _STEP = 0.1
-# Six dashes, five markers and six colours: no two of thirty lines look the same.
+# With six dashes, five markers and six colours, no two of thirty lines look the same.
 _DASHES = ("none", "9 4", "2 4", "9 4 2 4", "14 4", "4 2")
 _MARKERS = ("M-5,-5H5V5H-5Z", "M0,-6L6,5H-6Z", "M0,-6L6,0L0,6L-6,0Z", "M-5,-5L5,5M-5,5L5,-5", "M0,-6V6M-6,0H6")
 # Colours of Okabe and Ito, which colour-blind readers can distinguish.
@@ -26,7 +26,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Axis:
-    """Name, range and tick marks (position, text) of an axis."""
+    """An axis with its name, range and tick marks (position, text)."""
 
     name: str
     low: float
@@ -43,7 +43,7 @@ class ChartLine:
     bars
         Interval (low, high) of each point, if available.
     markers
-        Whether each point is marked; a curve of many points is not.
+        Whether to mark each point; curves of many points have no markers.
     reference
         Whether the line is a reference, such as chance, and is drawn faintly.
     """
@@ -57,7 +57,7 @@ class ChartLine:
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a drawing, and the margins around its plot; in pixels at full size."""
+    """Size of a drawing and of the margins around its plot, in pixels at full size."""
 
     width: int
     height: int
@@ -67,19 +67,19 @@ class Frame:
     bottom: int
 
 
-#: A single chart, with the names of its lines next to it.
+#: Frame of a single chart that has the names of its lines next to the lines.
 WIDE = Frame(1000, 460, 70, 30, 430, 60)
-#: One of several charts with one legend; see `swatches`.
+#: Frame of one of several charts that share a legend; see `swatches`.
 PANEL = Frame(350, 300, 72, 12, 14, 52)
 
 
 def share_axis(name: str) -> Axis:
-    """Return an axis from 0 to 1."""
+    """Return an axis from 0 to 1 with the given name."""
     return Axis(name, 0, 1, [(mark / 4, f"{mark / 4:g}") for mark in range(5)])
 
 
 def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
-    """Draw lines over steps of equal width: the x values are categories, not lengths.
+    """Draw a line chart with equal distances between x values, which are treated as categories.
 
     Parameters
     ----------
@@ -103,13 +103,13 @@ def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_n
 
 
 def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, title: str, description: str) -> str:
-    """Draw a chart.
+    """Draw a line chart as SVG.
 
     Returns
     -------
     str
         SVG with a title and a description for screen readers, without scripts, style sheets or external
-        resources; deterministic.
+        resources. The same input always yields the same text.
     """
     width, height = frame.width - frame.left - frame.right, frame.height - frame.top - frame.bottom
 
@@ -157,7 +157,7 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
 
 
 def swatches(lines: Sequence[ChartLine]) -> list[str]:
-    """Draw a small sample of each line for a legend; screen readers skip it."""
+    """Draw a small sample of each line for a legend; screen readers skip the samples."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
         "".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"])
@@ -167,7 +167,7 @@ def swatches(lines: Sequence[ChartLine]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Style:
-    """How a line is drawn."""
+    """Dash pattern, marker and colour of a line."""
 
     dash: str
     marker: str

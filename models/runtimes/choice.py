@@ -1,4 +1,4 @@
-"""Choose the runtime: the one requested, or the fastest on this machine that agrees with the reference."""
+"""Choose the runtime of the encoder: the requested one, or the fastest that agrees with the reference."""
 
 from __future__ import annotations
 
@@ -31,25 +31,27 @@ from mechtag.models.tagger import Document, Scored, Tagger
 Runtime = Literal["auto", "torch", "fp32", "bf16", "int8"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 MakeTagger = Callable[[Encoder, Callable[[], Encoder] | None], Tagger]
-# Limits for `auto`: the largest difference of a probability from the reference, and the share of changed decisions.
+# Limits for `auto`: the largest difference from a reference probability, and the proportion of changed decisions.
 TOLERANCE: dict[Precision, float] = {"fp32": 0.001, "bf16": 0.02, "int8": CLOSE}
 CHANGED = 0.005
-# Increase when the export procedure changes.
+# Version of the export procedure; increase it when the procedure changes.
 _VERSION = 2
-# Number of made-up texts, and of terms in each. A sentence of an abstract has about 25 words.
+# Number of made-up texts, and number of terms in each. A sentence of an abstract has about 25 words.
 _MADE_UP, _TERMS = 320, 14
 _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return made-up texts of the model's own words in random order, because a model folder contains no sentences.
+    """Return texts for testing runtimes, made up of the model's terms in random order.
+
+    Real sentences cannot be used, because a model folder contains none.
 
     Parameters
     ----------
     terms
         The model's words and word pairs.
     known
-        Texts to return unchanged and first: those of the codebook.
+        Texts to return first and unchanged: those of the codebook.
     """
     order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
     rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))
@@ -58,14 +60,14 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
 
 @dataclass(frozen=True)
 class Agreement:
-    """How much two ways of scoring the same documents differ.
+    """Difference between two scorings of the same documents.
 
     Attributes
     ----------
     difference
-        Largest difference between two probabilities of the same label and document.
+        Largest difference between the two probabilities of a label for a document.
     changed
-        Share of decisions that differ.
+        Proportion of decisions that differ.
     """
 
     difference: float
@@ -73,7 +75,7 @@ class Agreement:
 
 
 def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Return the agreement of two scorings of the same documents, at least one document."""
+    """Measure the agreement between two scorings of the same documents; at least one document is required."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )
@@ -87,23 +89,23 @@ def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> A
 
 @dataclass(frozen=True)
 class Choice:
-    """A runtime, and the reason for choosing it, in one line."""
+    """A runtime, with a one-line reason for choosing it."""
 
     runtime: Runtime
     reason: str
 
 
 class Runtimes:
-    """The encoder of one model in every runtime.
+    """Loads the encoder of one model in any runtime, and chooses the best runtime.
 
     Parameters
     ----------
     folder
-        Folder in which exports are kept.
+        Folder in which exports are stored.
     identity
-        Text that identifies everything the encoder's vectors depend on.
+        Text that identifies everything on which the encoder's vectors depend.
     reference
-        Loads the encoder in torch; called only if torch is needed.
+        Function that loads the encoder in torch; called only if torch is needed.
     calibration
         Calibration texts for ``int8``; see `made_up_texts`.
     threads
@@ -158,24 +160,27 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder, or ``None`` if ``runtime`` needs none; see `Tagger`."""
+        """Return a function that loads a more precise encoder than ``runtime``, or ``None`` if none is needed.
+
+        See ``finer`` in `Tagger`.
+        """
         return cache(self._finer) if runtime == "int8" else None
 
     def _finer(self) -> Encoder:
         try:
             return self.encoder("bf16")
-        except MechtagError:  # an older processor
+        except MechtagError:  # An older processor does not support it.
             return self.encoder("fp32")
 
     def choose(self, tagger: MakeTagger, texts: Sequence[str]) -> Choice:
-        """Return the fastest runtime among those that agree with torch on documents made of these texts.
+        """Choose the fastest of the runtimes that agree with torch on documents made from these texts.
 
         The choice is cached for this model, machine and number of threads.
 
         Parameters
         ----------
         tagger
-            Makes a tagger from an encoder and the result of `finer`.
+            Function that makes a tagger from an encoder and the result of `finer`.
         """
         try:
             where = machine(self._threads)
@@ -234,7 +239,7 @@ def _kept(path: Path, key: str) -> Choice | None:
 
 
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Return the shorter of two encoding times; tagging is not timed, as made-up texts are often near a bound."""
+    """Return the shorter of two encoding times; tagging is not timed, because made-up texts are often near a bound."""
     times = []
     for _ in range(2):
         begun = time.perf_counter()

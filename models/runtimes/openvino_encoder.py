@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16", "int8")
-# Precision that the processor must support natively. OpenVINO accepts any and silently computes in another.
+# Precision that the processor must support natively; OpenVINO silently computes in another if it does not.
 _NEEDS = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}
 # At this size, the arrays between two layers fit into the processor's caches.
 _BATCH_TOKENS = 1024
-# Number of texts tokenised at a time, while earlier batches are computed. A lower number causes more padding,
-# because texts are sorted by characters before tokenising but batched by tokens.
+# Number of texts that are tokenised at a time, while earlier batches are computed. A lower number causes more
+# padding, because texts are sorted by number of characters before tokenising but batched by number of tokens.
 _SLICE = 4096
-# Number of padded lengths between one power of two and the next.
+# Number of padded lengths from one power of two to the next.
 _LENGTHS = 16
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its telemetry.
+    """Import OpenVINO with its telemetry disabled.
 
-    The package reports each import and conversion to its vendor unless a file in the home
-    folder forbids it. Without the telemetry module, it and nncf send nothing.
+    OpenVINO reports each import and conversion to its vendor unless a file in the home
+    folder forbids it. Without the telemetry module, OpenVINO and nncf send nothing.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def import_openvino() -> Any:
         import openvino
     except ImportError as error:
         raise MechtagError(
-            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO ({error}); "
+            f"the runtimes {', '.join(PRECISIONS)} need OpenVINO, which cannot be imported ({error}); "
             "run: pip install -c constraints.txt -e '.[fast]', or use the runtime torch"
         ) from None
     return openvino
@@ -74,7 +74,7 @@ def available_threads(threads: int) -> int:
 
 
 def machine(threads: int) -> str:
-    """Describe everything, except the model, that the speed and results of a runtime depend on."""
+    """Describe everything, apart from the model, on which the speed and results of a runtime depend."""
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
@@ -82,7 +82,7 @@ def machine(threads: int) -> str:
 
 
 def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
-    """Compile a model with one stream per thread, each computing its own batch.
+    """Compile an OpenVINO graph with one stream per thread; each stream computes its own batch.
 
     Raises
     ------
@@ -93,11 +93,11 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if _NEEDS[precision] not in capabilities:
         raise MechtagError(
-            f"runtime {precision}: this processor does not support it (it supports {', '.join(capabilities)}); "
+            f"this processor does not support the runtime {precision} (it supports {', '.join(capabilities)}); "
             "use the runtime auto, fp32 or torch"
         )
     settings = {
-        # For int8, this is the precision of everything that is not quantised.
+        # For int8, this is the precision of all layers that are not quantised.
         "INFERENCE_PRECISION_HINT": "bf16" if precision != "fp32" and "BF16" in capabilities else "f32",
         "INFERENCE_NUM_THREADS": available_threads(threads),
         "NUM_STREAMS": available_threads(threads),
@@ -113,7 +113,7 @@ class OpenVinoEncoder:
     Parameters
     ----------
     exported
-        See `export`; ``int8`` needs another export than the other precisions.
+        Encoder exported by `export`; ``int8`` needs a different export than the other precisions.
     threads
         Number of threads; 0 means one per core.
     """
@@ -138,7 +138,7 @@ class OpenVinoEncoder:
 
     @property
     def size(self) -> int:
-        """Length of a vector."""
+        """Number of elements of each vector."""
         return self._exported.size
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -175,7 +175,7 @@ class OpenVinoEncoder:
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Group texts into batches of few distinct shapes, the longest texts first.
 
-    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. So
+    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore,
     lengths are rounded up to one of `_LENGTHS` between two powers of two (80 lengths up to 256 tokens),
     and each length has one fixed number of rows, or a power of two in the last batch.
 
@@ -184,14 +184,14 @@ def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, in
     lengths
         Lengths of the texts in tokens.
     longest
-        Largest number of tokens of a text.
+        Maximum number of tokens in a text.
 
     Yields
     ------
     shape
-        Number of rows and of tokens. The last batch may have fewer texts than rows.
+        Number of rows and number of tokens. The last batch may have fewer texts than rows.
     batch : list of int
-        Positions of its texts in ``lengths``.
+        Positions in ``lengths`` of the texts in the batch.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     start = 0
@@ -220,14 +220,14 @@ class Exported:
     Attributes
     ----------
     graph, weights
-        OpenVINO's own format. Inputs are token ids and mask, shape (n_texts, n_tokens);
+        Model and weights in OpenVINO's own format. Inputs are token ids and mask, shape (n_texts, n_tokens);
         the output is one vector of unit length per text.
     tokenizer
-        JSON of the tokenizers library; it truncates texts at the encoder's limit.
+        Tokenizer in the JSON format of the tokenizers library; it truncates texts at the encoder's limit.
     pad
         Id of the padding token.
     size
-        Length of a vector.
+        Number of elements of each vector.
     """
 
     graph: bytes
@@ -245,7 +245,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     calibration
         If given, weights and activations are quantised to 8 bits, with ranges observed on
         these texts, after shifting large activation channels into the weights (SmoothQuant,
-        Xiao et al. 2023). One layer is not quantised, see `first_narrowing`.
+        Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     openvino = import_openvino()
     fast = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if fast is None:
-        raise MechtagError(f"encoder {encoder.source.name}: it has no fast tokenizer; use the runtime torch")
+        raise MechtagError(f"encoder {encoder.source.name}: the encoder has no fast tokenizer; use the runtime torch")
     tokenizer = Tokenizer.from_str(fast.to_str())
     tokenizer.no_padding()
     tokenizer.enable_truncation(encoder.max_tokens)
@@ -300,17 +300,17 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
     }
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # tracing warns about constants, which are the same for every batch
+            warnings.simplefilter("ignore")  # tracing warns about constants, but these are the same for every batch
             return openvino.convert_model(Pooled().eval(), example_input=sample)
-    except Exception as error:  # the converter, torch and the model raise unrelated classes
+    except Exception as error:  # the converter, torch and the model raise errors of unrelated classes
         raise MechtagError(
-            f"encoder {encoder.source.name}: OpenVINO cannot convert it "
+            f"encoder {encoder.source.name}: OpenVINO cannot convert the encoder "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); use the runtime torch"
         ) from None
 
 
 def first_narrowing(graph: Any) -> list[str]:
-    """Return the name of the first linear layer with fewer outputs than inputs: the end of the first transformer block.
+    """Find the first linear layer with fewer outputs than inputs, at the end of the first transformer block.
 
     A few of its input values are far larger than all others, so a common 8-bit range represents the
     others coarsely. Keeping this layer in float halves the largest error of a probability, at no
@@ -319,7 +319,7 @@ def first_narrowing(graph: Any) -> list[str]:
     Returns
     -------
     list of str
-        One name, or none if there is no such layer.
+        Name of the layer; empty if there is no such layer.
     """
     for node in graph.get_ordered_ops():
         if node.get_type_name() == "MatMul" and node.input(1).get_source_output().get_node().get_type_name() in (
@@ -339,8 +339,8 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
     except ImportError as error:
         raise MechtagError(
-            f"exporting the encoder for the runtime int8 needs nncf ({error}); "
-            "run: pip install -c constraints.txt -e '.[fast]', or use another runtime"
+            f"exporting the encoder for the runtime int8 needs nncf, which cannot be imported ({error}); "
+            "run: pip install -c constraints.txt -e '.[fast]', or use a different runtime"
         ) from None
     nncf.set_log_level(logging.ERROR)
 
@@ -356,17 +356,17 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             ignored_scope=nncf.IgnoredScope(names=first_narrowing(graph)),
-            # Use the full range of observed values: the usual clipping raises the largest error by half.
+            # Use the full range of observed values: the usual clipping increases the largest error by half.
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
-                # Share of the spread moved to the weights; the best of four values tried between 0.5 and 0.95.
+                # Proportion of the spread moved to the weights; the best of four values tried between 0.5 and 0.95.
                 smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=0.85),
             ),
         )
 
 
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
-    """Return the cached export, or create and cache it; delete exports of the same kind for other weights.
+    """Return the export cached at ``path``; if there is none, create and cache it and delete outdated exports.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     Raises
     ------
     MechtagError
-        The export cannot be written; or as raised by ``make``.
+        The export cannot be written, or ``make`` raised the error.
     """
     try:
         return _read(path)
@@ -388,8 +388,8 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
             part.write_bytes(_pack(exported))
     except OSError as error:
         raise MechtagError(
-            f"{path}: cannot write the exported encoder ({error.strerror or error}); "
-            "free disk space or allow writing there, or use the runtime torch"
+            f"{path}: the exported encoder cannot be written ({error.strerror or error}); "
+            "free disk space, allow writing to this folder, or use the runtime torch"
         ) from None
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*.safetensors"):
         if other != path:

@@ -84,14 +84,14 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
 @pytest.mark.parametrize("key", ["key", "paper", "record_id"])
 def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
-    with pytest.raises(MechtagError, match=f"may have the key {key}: columns of that name identify the paper"):
+    with pytest.raises(MechtagError, match=f"may have the key {key}: table columns with this name identify the paper"):
         load_codebook(path)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n"])
 def test_a_definition_that_is_blank_is_told(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "definition": text}]})
-    with pytest.raises(MechtagError, match=r"labels\.0\.definition: is empty; enter a text$"):
+    with pytest.raises(MechtagError, match=r"labels\.0\.definition: the text is empty; enter a text$"):
         load_codebook(path)
 
 
@@ -106,7 +106,10 @@ def test_settings_without_a_line_are_the_defaults(tmp_path: Path) -> None:
     assert load_settings(path) == load_settings(tmp_path / "none.yaml")
     assert load_settings(path).model_dump(mode="json") == Settings().model_dump(mode="json")
     path.write_text("- seed\n")
-    with pytest.raises(MechtagError, match=r"params\.yaml: settings are a mapping of blocks; this is list"):
+    with pytest.raises(
+        MechtagError,
+        match=r"params\.yaml: the settings must be a mapping of blocks; this file contains a value of type list",
+    ):
         load_settings(path)
 
 

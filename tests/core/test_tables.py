@@ -83,8 +83,11 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
         ("name,note,name\nann,1,2\n", r"codes\.csv: two columns are named 'name'"),
         (b"%PDF-1.7 \n", "a binary file, not text .* save tables as CSV or XLSX"),
         (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, the header has 1"),
-        (workbook({"A": [["name"]], "B": [["name"]]}), r"2 sheets of the workbook contain a table \(A, B\); keep one"),
-        (workbook({"A": []}), "0 sheets of the workbook contain a table; .* expected codes"),
+        (
+            workbook({"A": [["name"]], "B": [["name"]]}),
+            r"2 sheets of the workbook contain a table \(A, B\), but exactly one must",
+        ),
+        (workbook({"A": []}), "0 sheets of the workbook contain a table, .* expected codes"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, message: str) -> None:

@@ -113,7 +113,7 @@ def test_the_model_is_one_more_coder_and_must_know_every_record():
     assert (found.names, found.people) == (("x", "mechtag"), 1)
     np.testing.assert_array_equal(found.codes[1], [[0, 0, 0], [1, 1, 1]])
     np.testing.assert_array_equal(found.probability, [[0.25] * 3, [0.75] * 3])
-    with pytest.raises(MechtagError, match="predictions of toy: none for record r1, label b"):
+    with pytest.raises(MechtagError, match="predictions of toy: there is none for record r1, label b"):
         with_model(people, System("toy", rows[:-1]))
 
 
@@ -311,4 +311,4 @@ def test_command_needs_two_coders(table):
     table.write_text("\n".join(line for line in lines if ",bob," not in line and ",cy," not in line), encoding="utf-8")
     status, _, message, found = agreement(table)
     assert (status, found) == (1, None)
-    assert "the only coder is ann; agreement needs two" in message
+    assert "the only coder is ann; agreement requires two coders" in message

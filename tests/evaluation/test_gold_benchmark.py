@@ -301,22 +301,24 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
         evaluate(LABELS, gold, {name: rows}, SETTINGS, np.random.default_rng(1))
 
     rows = systems["leave_one_out"]
-    with pytest.raises(MechtagError, match=r"predictions of transfer: none for record doi:10\.1234/p0, label trust"):
+    with pytest.raises(
+        MechtagError, match=r"predictions of transfer: there is none for record doi:10\.1234/p0, label trust"
+    ):
         run(rows[1:])
-    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: appears twice"):
+    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: there are two predictions"):
         run([*rows, rows[0]])
     with pytest.raises(MechtagError, match="score nan is not a finite number"):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
-    with pytest.raises(MechtagError, match="needs review but has no probability"):
+    with pytest.raises(MechtagError, match="the decision needs review but has no probability"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
-    with pytest.raises(MechtagError, match="one of transfer, leave_one_out is required; found: tfidf"):
+    with pytest.raises(MechtagError, match="expected one of transfer, leave_one_out, found tfidf"):
         run(rows, "tfidf")
 
 
 def test_second_coder_must_have_coded_the_same(gold, systems, coded):
     for change, message in [
         ({"key": "x"}, "record x is not among the coded records"),
-        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, the coded record has 2"),
+        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, but the coded record has 2"),
     ]:
         second = [coded.second[0].model_copy(update=change)]
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)

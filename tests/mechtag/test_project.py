@@ -38,7 +38,7 @@ def test_a_setting_that_is_no_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"params\.yaml: codebook: .*valid string"):
         load_settings(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("train: {added: ''}\n")
-    with pytest.raises(MechtagError, match="name a folder; it need not exist yet"):
+    with pytest.raises(MechtagError, match="name a folder, which need not exist yet"):
         load_settings(tmp_path / "params.yaml")
 
 

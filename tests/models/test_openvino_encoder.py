@@ -204,7 +204,7 @@ def test_exports_at_the_same_time_do_not_collide(tiny: TransformerEncoder, tmp_p
 
 def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MechtagError, match=r"cannot write the exported encoder .* or use the runtime torch"):
+    with pytest.raises(MechtagError, match=r"the exported encoder cannot be written .* or use the runtime torch"):
         runtimes(tiny, tmp_path / "file").encoder("fp32")
 
 
@@ -221,7 +221,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(
     plain: OpenVinoEncoder, tiny: TransformerEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(running._NEEDS, "bf16", "FP7")
-    with pytest.raises(MechtagError, match="runtime bf16: this processor does not support it"):
+    with pytest.raises(MechtagError, match="this processor does not support the runtime bf16"):
         OpenVinoEncoder(export(tiny), "bf16")
 
 

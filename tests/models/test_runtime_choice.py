@@ -89,7 +89,7 @@ def test_auto_without_openvino_is_torch(model_folder: Path, monkeypatch: pytest.
     model = load_model(model_folder, runtime="auto")
     assert model.choice.runtime == "torch"
     assert "pip install -c constraints.txt -e '.[fast]'" in model.choice.reason
-    with pytest.raises(MechtagError, match=r"need OpenVINO .*pip install -c constraints\.txt -e '\.\[fast\]'"):
+    with pytest.raises(MechtagError, match=r"need OpenVINO, .*pip install -c constraints\.txt -e '\.\[fast\]'"):
         load_model(model_folder, runtime="bf16")
 
 

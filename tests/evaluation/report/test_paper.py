@@ -323,9 +323,9 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
-    with pytest.raises(MechtagError, match="metrics: created with model m1, but this model is m2"):
+    with pytest.raises(MechtagError, match="metrics: the file was created with model m1, expected model m2"):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
-    with pytest.raises(MechtagError, match="tagged search: created with model m0, but this model is m1"):
+    with pytest.raises(MechtagError, match="tagged search: the file was created with model m0, expected model m1"):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
     with pytest.raises(MechtagError, match="no results for the protocol 'transfer'; run 'mechtag evaluate'"):
@@ -340,7 +340,9 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         (metrics, {**model, "settings": {}}, summary),
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
-        with pytest.raises(MechtagError, match=r"lack an entry: .*; create them again with this version of mechtag"):
+        with pytest.raises(
+            MechtagError, match=r"an entry is missing .*; create these files again with this version of mechtag"
+        ):
             paper_texts(Results.model_validate(files[0]), *files[1:])
 
 

@@ -204,7 +204,7 @@ def test_notes_stand_beside_the_table(tmp_path):
     assert notes.printed_counts == {"trust": 3}
     for text, message in [
         ("source: here\nnoets: []", r"m\.yaml: noets: unknown key"),
-        ("- a", r"m\.yaml: notes on a gold standard must be a mapping; this is list"),
+        ("- a", r"m\.yaml: notes on a gold standard must be a mapping; this file contains a value of type list"),
         ("a: [", r"m\.yaml: not readable as YAML"),
     ]:
         write(tmp_path / "m.yaml", text)

@@ -17,10 +17,10 @@ JSONL = (
 )
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "mac_roman"]
 TOLD = {
-    "utf-16-le": "no byte order mark; read as UTF-16-LE: every other byte is NUL",
-    "utf-16-be": "no byte order mark; read as UTF-16-BE: every other byte is NUL",
+    "utf-16-le": "there is no byte order mark; read as UTF-16-LE, because every other byte is NUL",
+    "utf-16-be": "there is no byte order mark; read as UTF-16-BE, because every other byte is NUL",
     "cp1252": "were read as Windows-1252",
-    "mac_roman": "not UTF-8; read as MacRoman, because as Windows-1252",
+    "mac_roman": "the file is not UTF-8 and was read as MacRoman, because in Windows-1252",
 }
 
 
@@ -65,7 +65,7 @@ def test_a_character_on_the_border_of_two_chunks(tmp_path: Path) -> None:
     damaged = f"TY  - JOUR\nTI  - One\nAB  - {'é' * 70_000}".encode() + b"\xff\nER  - \n"
     found = read(tmp_path, damaged)
     assert found.records[0].abstract == "é" * 70_000 + "ÿ"
-    assert found.notes[0].text == "not UTF-8 from line 3 on; invalid bytes were read as Windows-1252"
+    assert found.notes[0].text == "the file is not UTF-8 from line 3 on; invalid bytes were read as Windows-1252"
 
 
 def test_a_file_cut_within_a_character(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_nuls_are_left_out_and_told(tmp_path: Path) -> None:
     found = read(tmp_path, RIS.replace("deux", "d\0e\0ux").encode())
     assert found.records[0].title == "Führung – “à deux” in São Paulo’s café"
     assert [note.text for note in found.notes] == [
-        "2 NUL bytes were ignored, because text has none; the file may be damaged"
+        "2 NUL bytes were ignored, because they do not occur in text; the file may be damaged"
     ]
 
 

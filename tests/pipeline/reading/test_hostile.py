@@ -62,7 +62,7 @@ def test_one_bad_member_does_not_cost_the_others(read: Reader) -> None:
     found = read(zipped({"a.pdf": b"%PDF-1.7\n", "b.ris": RIS, "c.zip": inner, "d.gz": gzip.compress(RIS), "e": b""}))
     assert [record.title for record in found.records] == ["One"]
     assert [str(note).split(";")[0] for note in found.unread] == [
-        "export.txt/a.pdf: not read: a binary file, not text (it starts with b'%PDF-1.7')",
+        "export.txt/a.pdf: not read: this is a binary file, not text (it starts with b'%PDF-1.7')",
         "export.txt/c.zip: not read: an archive within an archive",
         "export.txt/d.gz: not read: an archive within an archive",
         "export.txt/e: not read: the file is empty",
@@ -150,13 +150,15 @@ def test_files_without_permission(tmp_path: Path) -> None:
 
 def test_a_bad_file_stops_the_run_unless_it_came_with_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
-    with pytest.raises(MechtagError, match=r"no file in it could be read; the first: a\.pdf: not read: a binary file"):
+    with pytest.raises(
+        MechtagError, match=r"no file in it could be read; the first: a\.pdf: not read: this is a binary file"
+    ):
         ingest([tmp_path])
     (tmp_path / "b.ris").write_bytes(RIS)
     found = ingest([tmp_path])
     assert [source.file for source in found.sources] == ["b.ris"]
     assert [note.file for note in found.unread] == ["a.pdf"]
-    with pytest.raises(MechtagError, match=r"a\.pdf: a binary file"):
+    with pytest.raises(MechtagError, match=r"a\.pdf: this is a binary file"):
         ingest([tmp_path / "a.pdf", tmp_path / "b.ris"])
 
 

@@ -14,7 +14,9 @@ def test_encodings(read: Reader, encoding: str, text: str) -> None:
     found = read(text.encode(encoding))
     assert found.records[0].title == "Führung – “à deux”"
     assert [note.text for note in found.notes] == (
-        ["not UTF-8 from line 2 on; invalid bytes were read as Windows-1252"] if encoding == "cp1252" else []
+        ["the file is not UTF-8 from line 2 on; invalid bytes were read as Windows-1252"]
+        if encoding == "cp1252"
+        else []
     )
 
 
@@ -31,7 +33,7 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b"", "the file is empty"),
         (b" \r\n\t\n", "the file is empty"),
         (b"\xef\xbb\xbf", "unknown format"),
-        (b"%PDF-1.7\n\x00\x01\x02", "a binary file, not text"),
+        (b"%PDF-1.7\n\x00\x01\x02", "this is a binary file, not text"),
         (b"PK\x03\x04" + bytes(range(256)), "the archive is damaged or truncated"),
         (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or truncated"),
         (
@@ -54,7 +56,7 @@ def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: byt
         (b'<?xml version="1.0"?>\n<feed/>', "XML that is neither EndNote's nor PubMed's"),
         (b"cff-version: 1.2.0\ntitle: x\n", "a CITATION.cff"),
         (b"From: a\nSubject: nep.repec.org\n\nhello\n", "a RePEc newsletter"),
-        (b"<!DOCTYPE html>\n<html><body>Results</body></html>", "a web page"),
+        (b"<!DOCTYPE html>\n<html><body>Results</body></html>", "this is a web page"),
         (b"{\\rtf1 hello}", "a Word document"),
         (b"\nScore\n  *****\nAccession Number\n  1\nTitle\n  One\n", "Ovid text without the record numbers"),
     ],
