@@ -78,7 +78,7 @@ def test_a_record_is_found_by_id_and_by_key():
     [
         (
             [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 0, key="k")],
-            r"codes\.csv: coder x codes a of record r1 twice; keep one",
+            r"codes\.csv: coder x coded a of record r1 twice; keep one",
         ),
         (
             [
@@ -90,7 +90,7 @@ def test_a_record_is_found_by_id_and_by_key():
         ),
         (
             [coding("r1", "mechtag", "a", 1)],
-            r"codes\.csv: a coder has the name of the model, mechtag; rename the coder",
+            r"codes\.csv: a coder is named mechtag, which is reserved for the model; rename the coder",
         ),
     ],
 )
