@@ -1,1 +1,1 @@
-"""Codings made by people, and their import from other tools."""
+"""Read and store the codes that people assign to records, and import them from other tools."""

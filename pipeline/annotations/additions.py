@@ -20,7 +20,7 @@ _ABSENT = "the label was not in the codebook at the time"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings, each with the record id used in this project, and the records that are new."""
+    """New codings, which use the record ids of this project, and the records that the project did not have before."""
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]
@@ -49,22 +49,22 @@ class Stale(Row):
 def match_codings(
     codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
 ) -> Incoming:
-    """Find the record of each coding; the deduplication rules decide which records are already known.
+    """Match each coding to its record, using the deduplication rules to recognise records that are already known.
 
     Parameters
     ----------
     records
-        Records delivered with the codings; those without a coding are ignored.
+        Records supplied with the codings; records without a coding are ignored.
     known
         Records that have been coded before.
     place
-        Source of the codings, for messages.
+        Source of the codings, for error messages.
 
     Raises
     ------
     MechtagError
-        If a coding refers to a record that is neither in ``records`` nor in ``known``, or a coder
-        answers both yes and no for one label of one record under two names of the record.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``, or if
+        a coder refers to one record by two names and codes the same label yes under one and no under the other.
     """
     before, new = RecordIndex(known), RecordIndex(records)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -73,8 +73,8 @@ def match_codings(
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(
-            f"{place}: {len(unknown)} coded records are neither among the {len(records)} records of --records nor "
-            f"among those coded before; add them to the --records file: "
+            f"{place}: {len(unknown)} coded records are neither among the {len(records)} records in the --records "
+            f"file nor among the records coded before; add them to the --records file: "
             f"{', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
         )
     coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
@@ -87,16 +87,15 @@ def match_codings(
         spot = (record_id, coding.coder, coding.label, coding.basis)
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
-                f"{place}: {coding.coder} codes {coding.label} of record {record_id} as {rows[spot][0].value} (under "
-                f"the name {rows[spot][1]}) and as {coding.value} (under the name {name}); correct one of them "
-                f"in the file"
+                f"{place}: {coding.coder} coded {coding.label} for record {record_id} as {rows[spot][0].value} (under "
+                f"the name {rows[spot][1]}) and as {coding.value} (under the name {name}); correct one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return what identifies a record as read; deduplication may change its id."""
+    """Return a key that identifies a record as it was read; deduplication may change the record id."""
     return record.source_file, record.source_index, record.title, record.abstract
 
 
@@ -108,7 +107,7 @@ def extend_additions(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to the earlier ones; a coder's new code for a label, on the same basis, replaces the old one.
+    """Add new codings to earlier ones; a new code replaces the same coder's earlier code for that label and basis.
 
     Codings without a codebook version, or with the current one, count as coded under the current definitions.
 
@@ -117,12 +116,14 @@ def extend_additions(
     base_definitions
         Definitions of the labels when ``base`` was coded.
     refused
-        Reasons by record id for records that must not be used for training, including records added earlier.
+        Records that must not be used for training, by id, with the reason; may include records added earlier.
 
     Returns
     -------
-    additions, set_aside
-        Records are set aside if they are refused or if coders disagree on their relevance.
+    additions
+        The earlier and new codings, without those of records that were set aside.
+    set_aside
+        Records that are refused, or on whose relevance coders disagree.
     counts
         Number of codings that are ``new``, ``corrected``, ``known`` and ``set_aside``.
     """
@@ -156,7 +157,7 @@ def extend_additions(
 
 
 def _spot(row: Coding) -> tuple[str, ...]:
-    """Return the key under which one code is kept; a coder may code abstract and full text differently."""
+    """Return the key that identifies a code; it includes the basis, because abstract and full text may differ."""
     return row.record_id or "", row.coder, row.label, row.basis
 
 
@@ -171,7 +172,7 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Return the reasons, by record id, why relevance is disputed; coding a label yes implies relevant."""
+    """Return why the relevance of a record is disputed, by record id; coding any label yes implies relevant."""
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
     for record in base:
@@ -198,7 +199,7 @@ def _disputed(
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
     """List the codes assigned under a definition of their label that differs from the codebook's.
 
-    Where the same coder later replaced a code of ``base``, only the later code is checked.
+    If the same coder later replaced a code of ``base``, only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

@@ -1,4 +1,4 @@
-"""Read coded records from a file or folder, a second coder's codes, and exemplars.
+"""Read coded records from a file or folder; also read a second coder's codes, and exemplars.
 
 Labels are always an argument, in codebook order; they are never taken from the data.
 """
@@ -29,9 +29,9 @@ _LINES = "*.jsonl"
 
 
 class About(Strict):
-    """Description of a file of coded records.
+    """Description of one file of coded records.
 
-    ``title`` is the name used in reports. ``texts`` is ``synopses`` (published abstracts, reworded),
+    ``title`` is the name of the file in reports. ``texts`` is ``synopses`` (published abstracts, reworded),
     ``invented`` or ``published`` (abstracts as published).
     """
 
@@ -40,16 +40,16 @@ class About(Strict):
 
 
 class _Abouts(RootModel[dict[str, About]]):
-    """Content of ``about.yaml``: descriptions by file name without extension."""
+    """Content of ``about.yaml``: one description per file, keyed by file name without extension."""
 
 
 def files_of(path: StrPath, what: str) -> list[Path]:
-    """List the files that a setting refers to: the file itself, or all ``*.jsonl`` of a folder in alphabetical order.
+    """List the files at a path: the file itself or, for a folder, its ``*.jsonl`` files in alphabetical order.
 
     Parameters
     ----------
     what
-        What is expected, for messages.
+        Description of the expected content, for error messages.
 
     Raises
     ------
@@ -65,28 +65,28 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     if tables:
         raise MechtagError(
             f"{path}: only {_LINES} files are read from a folder, so {', '.join(tables)} would be ignored; move the "
-            f"table "
-            "elsewhere, or name the table instead of the folder"
+            "table elsewhere, or specify the table instead of the folder"
         )
     if any(file.stem == ADDED for file in found):
         raise MechtagError(
             f"{path}: the name {ADDED}.jsonl is reserved for records that 'mechtag retrain' adds; rename the file"
         )
     if not found:
-        raise MechtagError(f"{path}: no {_LINES} file in this folder; expected {what}")
+        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}")
     return found
 
 
 def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
-    """Read title and kind of text of each file, keyed by file name without extension, in the order of `files_of`.
+    """Return the title and kind of text of each file, keyed by file name without extension, in the order of `files_of`.
 
-    They are in ``about.yaml`` in the same folder. For a file that is not described there, the title is
-    its name and the kind of text is ``unknown``.
+    ``about.yaml`` in the same folder states the titles and kinds. For a file that ``about.yaml`` does not
+    describe, the title is the file name and the kind of text is ``unknown``.
 
     Raises
     ------
     MechtagError
-        As `files_of`; also if ``about.yaml`` is invalid or describes a file that is not in the folder.
+        For the same reasons as in `files_of`, or if ``about.yaml`` is invalid or describes a file that is not in
+        the folder.
     """
     path = Path(path)
     files = files_of(path, what)
@@ -98,7 +98,7 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
-                f"{about}: describes {', '.join(strays)}, but its folder has no such *.jsonl file; "
+                f"{about}: describes {', '.join(strays)}, but the folder contains no *.jsonl file of that name; "
                 f"files found: {', '.join(sorted(here)) or 'none'}"
             )
     return {
@@ -116,7 +116,7 @@ class Codes(Row):
     Attributes
     ----------
     key
-        Identifier of the record in the coders' list.
+        Identifier of the record in the coders' own list.
     labels
         Labels of the record, in codebook order.
     sentence_labels
@@ -138,19 +138,19 @@ class CodedRecord(Codes):
     Attributes
     ----------
     record
-        The abstract is the sentences joined by one space.
+        The record; its abstract consists of the sentences joined by single spaces.
     sentences
-        Same length as ``sentence_labels``, if present; offsets are into that abstract.
+        Sentences with offsets into that abstract; as many as in ``sentence_labels``, unless it is ``None``.
     not_judged
-        Labels without a usable code, because nobody judged them or coders disagree.
+        Labels without a usable code, because nobody judged them or because coders disagree.
     recoded
         Labels whose code was changed by later codings; their sentence codes are no longer valid.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
-        Whether an irrelevant record is easily mistaken for a relevant one; ``None`` if not documented.
+        Whether this is an irrelevant record that is easily mistaken for a relevant one; ``None`` if not documented.
     set_name
-        Name of the file of coded records without extension, or `ADDED`.
+        Name, without extension, of the file that contained the record, or `ADDED`.
     """
 
     record: Record
@@ -162,11 +162,11 @@ class CodedRecord(Codes):
     set_name: str = ""
 
     def code(self, label: str) -> int | None:
-        """Return the record's code for a label: 1, 0, or ``None`` for not judged."""
+        """Return the record's code for a label: 1 (yes), 0 (no) or ``None`` (not judged)."""
         return None if label in self.not_judged else int(label in self.labels)
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
-        """Convert to rows of the coding contract: relevance first, then ``label_keys`` in the order given."""
+        """Convert the codes to one `Coding` per label: relevance first, then ``label_keys`` in the order given."""
         return [
             Coding(
                 record_id=self.record.record_id,
@@ -182,7 +182,7 @@ class CodedRecord(Codes):
 
 
 class Exemplar(Row):
-    """An invented sentence and the labels it exemplifies, in codebook order; without labels, a negative example."""
+    """An invented sentence and the labels it exemplifies, in codebook order; a negative example has no labels."""
 
     id: str
     text: str
@@ -240,7 +240,7 @@ LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read a whole UTF-8 text file; raise `MechtagError`, stating what was expected, if that fails."""
+    """Read a whole UTF-8 text file; on failure, raise a `MechtagError` that states what was expected (``what``)."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -250,7 +250,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Yield line number and validated object of a JSON Lines file; raise `MechtagError` for an invalid line."""
+    """Yield the line number and the validated object of each line of a JSON Lines file; raise on an invalid line."""
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -261,18 +261,18 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
             yield number, model.model_validate(json.loads(line))
         except json.JSONDecodeError as error:
             raise MechtagError(
-                f"{path}: line {number}: not JSON: {error.msg}; each line must be one {{...}} object"
+                f"{path}: line {number}: not valid JSON ({error.msg}); each line must be one {{...}} object"
             ) from None
         except ValidationError as error:
             raise MechtagError(describe_validation(f"{path}: line {number}", error)) from None
     if not found:
-        raise MechtagError(f"{path}: empty; expected {what}")
+        raise MechtagError(f"{path}: the file is empty; expected {what}")
 
 
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
     for label in labels:
         if label not in label_keys:
-            raise MechtagError(f"{place}: unknown label {label!r}; the codebook has {', '.join(label_keys)}")
+            raise MechtagError(f"{place}: the codebook has no label {label!r}; its labels are {', '.join(label_keys)}")
     return tuple(key for key in label_keys if key in labels)
 
 
@@ -281,14 +281,18 @@ def _codes(
 ) -> dict[str, Any]:
     labels = _ordered(line.mechanisms, label_keys, place)
     if labels and not line.relevant:
-        raise MechtagError(f"{place}: not relevant, but coded {', '.join(labels)}; remove the codes or set it relevant")
+        raise MechtagError(
+            f"{place}: this record is coded as not relevant, but also as {', '.join(labels)}; remove these labels, or "
+            "set 'relevant' to true"
+        )
     sentence_labels = []
     for number, names in enumerate(per_sentence or (), start=1):
         ordered = _ordered(names, label_keys, f"{place}, sentence {number}")
         stray = [label for label in ordered if label not in labels]
         if stray:
             raise MechtagError(
-                f"{place}, sentence {number}: coded {', '.join(stray)}, but the record is not; add it to the record"
+                f"{place}, sentence {number}: this sentence is coded {', '.join(stray)}, but its record is not; add "
+                f"{', '.join(stray)} to the record, or remove it from the sentence"
             )
         sentence_labels.append(ordered)
     return {
@@ -303,11 +307,11 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Raise `MechtagError` if a name occurred on an earlier line or in an earlier file; otherwise remember it."""
+    """Add a name to ``seen``; raise `MechtagError` if it occurred before, on an earlier line or in an earlier file."""
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
-        raise MechtagError(f"{path}: line {line}: {name} is already on line {number}{file}; each must be unique")
+        raise MechtagError(f"{path}: line {line}: {name} already occurs on line {number}{file}; each must be unique")
     seen[name] = path, line
 
 
@@ -319,8 +323,9 @@ def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
     for number, names in enumerate(codes, start=1):
         if names is None:
             raise MechtagError(
-                f"{place}, sentence {number}: not coded, but other sentences of the record are; add 'mechanisms' "
-                "([] for none), or remove it from all sentences if only the record was coded"
+                f"{place}: sentence {number} has no codes, but other sentences of this record do. Add 'mechanisms' to "
+                "it ([] if none apply), or, if only the record as a whole was coded, remove 'mechanisms' from all its "
+                "sentences"
             )
     return [names for names in codes if names is not None]
 
@@ -363,22 +368,22 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
 def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
 
-    If only the record was coded, its sentences have no ``mechanisms``. ``section`` of a sentence is
-    the heading printed above it.
+    If only the record as a whole was coded, its sentences have no ``mechanisms``. The ``section`` of a
+    sentence is the heading printed above the sentence.
 
     Parameters
     ----------
     path
         A file, or a folder of files.
     label_keys
-        Labels of the codebook, without relevance, in its order.
+        Labels of the codebook, in codebook order and without relevance.
 
     Raises
     ------
     MechtagError
-        If a file is missing or empty, or the folder contains no ``*.jsonl``; a line is not JSON, lacks a
-        field, or has an unknown field or label; a paper occurs twice, in one file or in two; an
-        irrelevant record has a label; a sentence has a label that its record lacks, or is not coded
+        If a file is missing or empty, or the folder contains no ``*.jsonl`` file; if a line is not JSON,
+        lacks a field, or has an unknown field or label; if a paper occurs more than once; if an
+        irrelevant record has a label; or if a sentence has a label that its record lacks, or is not coded
         although other sentences of the record are.
     """
     what = "coded records, one JSON object per line"
@@ -398,7 +403,7 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
     ``sentences`` is omitted if only the record was coded.
 
-    Parameters and errors are those of `read_coded`.
+    The parameters and errors are the same as for `read_coded`.
     """
     what = "codes, one JSON object per line"
     rows, seen = [], dict[str, tuple[Path, int]]()
@@ -410,7 +415,7 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
 
 def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Read example sentences (JSON lines of ``id``, ``text``, ``mechanisms``); raises as `read_coded` does."""
+    """Read exemplars (JSON lines with ``id``, ``text``, ``mechanisms``); raises the same errors as `read_coded`."""
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()
     for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object per line"):

@@ -1,4 +1,4 @@
-"""Read training annotations: coded records with text, or a table of codings and a table of their records."""
+"""Read training annotations: either coded records with text, or a table of codings and a table of records."""
 
 from __future__ import annotations
 
@@ -21,45 +21,44 @@ from mechtag.pipeline.annotations.versions import Additions, read_additions, ver
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
 
-# A row may be shorter than the header, because Excel omits empty cells at its end, but must include these columns.
+# Excel omits empty cells at the end of a row; every row must nevertheless extend to the last of these columns.
 _NEEDED = ("record_id", "key", "coder", "label", "value", "basis")
 
 
 def read_annotations(
     settings: Settings, label_keys: Sequence[str], relevance_key: str, version: str | None = None
 ) -> list[CodedRecord]:
-    """Read the records in ``train.records`` and the codings added to them.
+    """Read the coded records in ``train.records``, and apply the codings that were added later.
 
     Parameters
     ----------
     version
-        Version of the additions in the folder ``train.added``; by default the one in use.
+        Version of the added codings, from the folder ``train.added``; by default, the version in use.
 
     Raises
     ------
     MechtagError
-        As `read_base`, `versions.read_additions` and `add_codings`.
+        For the same reasons as in `read_base`, `versions.read_additions` and `add_codings`.
     """
     base = read_base(settings, label_keys, relevance_key)
     return add_codings(base, read_additions(settings.train.added, version), label_keys, relevance_key, settings)
 
 
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
-    """Read ``train.records``: JSON lines (a file or a folder), or a table of codings of the records in ``train.texts``.
+    """Read ``train.records``: JSON lines (file or folder), or a table of codings whose texts are in ``train.texts``.
 
     Raises
     ------
     MechtagError
-        As `read_coded`, `read_codings` and `coded_from`.
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`.
     """
     path = Path(settings.train.records)
     if not is_table(path):
         return read_coded(path, label_keys)
     if not settings.train.texts:
         raise MechtagError(
-            f"{path}: a table of codings has no texts; set train.texts in params.yaml to the Parquet table of its "
-            f"records, "
-            "as written by 'mechtag ingest', 'dedupe' or 'tag'"
+            f"{path}: a table of codings does not contain the texts of its records; set train.texts in params.yaml to "
+            "the Parquet table of these records, as written by 'mechtag ingest', 'mechtag dedupe' or 'mechtag tag'"
         )
     records = list(map(clean_record, read_records(settings.train.texts)))
     codings = read_codings(path, (relevance_key, *label_keys))
@@ -70,26 +69,28 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
 def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
     """Read a table of codings: CSV or XLSX with one row per record, coder and label.
 
-    Columns are ``record_id`` or ``key`` or both, ``coder``, ``label``, ``value`` (1, 0, or empty for
+    The columns are ``record_id`` or ``key`` (or both), ``coder``, ``label``, ``value`` (1, 0, or empty for
     not judged; see `tables.read_tick`) and ``basis``; ``evidence``, ``date`` and ``codebook_version`` are optional.
 
     Parameters
     ----------
     all_keys
-        Key of relevance and labels of the codebook.
+        Keys of relevance and of the labels in the codebook.
 
     Raises
     ------
     MechtagError
-        The file is missing or no such table; a label is not in the codebook; a cell holds something
-        else than is allowed; a coder codes a label of a record twice from the same basis.
+        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an
+        invalid value; or if a coder coded one label of a record twice on the same basis.
     """
     path = Path(path)
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
-        raise MechtagError(f"{path}: contains no codings; expected a header and one row per record, coder and label")
+        raise MechtagError(
+            f"{path}: the table contains no codings; expected a header and one row per record, coder and label"
+        )
     if "value" not in table.names:
-        raise MechtagError(f"{path}: no column 'value'; columns found: {', '.join(table.names)}")
+        raise MechtagError(f"{path}: the column 'value' is missing; columns found: {', '.join(table.names)}")
     codings, seen = [], dict[tuple[str | None, ...], str]()
     for row in table.rows:
         place = row.place
@@ -99,7 +100,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         except ValidationError as error:
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
-            raise MechtagError(f"{place}: unknown label {coding.label!r}; the codebook has {', '.join(all_keys)}")
+            raise MechtagError(f"{place}: the codebook has no key {coding.label!r}; its keys are {', '.join(all_keys)}")
         if coding.record_id is None and coding.key is None:
             raise MechtagError(f"{place}: record_id and key are both empty; fill in at least one")
         # One coder may code the abstract and the full text differently.
@@ -121,17 +122,17 @@ def coded_from(
 ) -> list[CodedRecord]:
     """Combine codings and records into coded records without sentence codes.
 
-    A label counts as not judged if coders disagree on it, or if one coder's codes for abstract and full
-    text differ. A record is relevant unless all its coders code it as irrelevant: codebooks without
-    irrelevant records need no codings of relevance, and coding a label yes implies relevant.
+    A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
+    abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
+    relevance need not be coded where all records are relevant. Coding any label yes implies relevant.
 
     Parameters
     ----------
     records
-        Records without a coding are ignored. A coding is matched to its record by record id, or by the
-        field ``key`` of the file that the record came from.
+        Records that may be coded; records without a coding are ignored. A coding is matched to its record by
+        record id, or by the field ``key`` of the record's source file.
     place
-        Source of the codings, for messages.
+        Source of the codings, for error messages.
 
     Raises
     ------
@@ -144,8 +145,8 @@ def coded_from(
         name = coding.record_id or coding.key or ""
         found = index.find(name)
         if found is None:
-            which = "is the key of two of" if index.named(name) else "is coded, but not among"
-            raise MechtagError(f"{place}: record {name} {which} the {len(records)} records that train.texts names")
+            which = "is the key of two of" if index.named(name) else "is coded, but is not one of"
+            raise MechtagError(f"{place}: {name} {which} the {len(records)} records in train.texts")
         codes[found.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
     sentences = defaultdict(list)
@@ -186,14 +187,15 @@ def add_codings(
     relevance_key: str,
     settings: Settings,
 ) -> list[CodedRecord]:
-    """Merge later codings into earlier ones; the records of ``base`` come first, then newly added records.
+    """Merge later codings into earlier ones; return the records of ``base`` first, then newly added records.
 
-    For the same coder and basis, the later code counts. A label on which coders disagree counts as not judged.
+    For the same coder and basis, the later code replaces the earlier one. A label
+     on which coders disagree counts as not judged.
 
     Raises
     ------
     MechtagError
-        As `coded_from`.
+        For the same reasons as in `coded_from`.
     """
     known = {record.record.record_id for record in base}
     later: dict[str, list[Coding]] = defaultdict(list)
@@ -244,7 +246,7 @@ def _agreed(codings: Sequence[Coding], label: str) -> int | None:
 
 
 def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file that training reads, by name; ``version`` as in `read_annotations`."""
+    """Return the SHA-256 of each file that training reads, by name; for ``version``, see `read_annotations`."""
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""
     files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}

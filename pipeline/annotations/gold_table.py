@@ -1,4 +1,4 @@
-"""A gold standard: the coding matrix printed in a review, and notes on it.
+"""Read a gold standard: the coding matrix printed in a review, and notes on that matrix.
 
 Labels are always an argument, in codebook order; they are never taken from the data.
 """
@@ -23,18 +23,18 @@ from mechtag.pipeline.annotations.coded_records import Basis, refuse_doubled
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table of papers and codes, as printed in reviews.
+    """A table with one row per paper and one column per code, as printed in reviews.
 
     Attributes
     ----------
     path
-        The file it came from, for messages.
+        File from which the matrix was read, for error messages.
     keys, papers
         Key and citation of each paper (the key again if the table has no column ``paper``).
     columns
         Names of all other columns, in file order.
     rows
-        One per paper.
+        Rows of the table, one per paper.
     """
 
     path: str
@@ -44,12 +44,12 @@ class Matrix:
     rows: tuple[TableRow, ...]
 
     def values(self, column: str) -> tuple[Value, ...]:
-        """Read a column of codes: 1, 0, or ``None`` for not judged; see `tables.read_tick`.
+        """Return the codes in a column: 1 (yes), 0 (no) or ``None`` (not judged); see `tables.read_tick`.
 
         Raises
         ------
         MechtagError
-            If there is no such column, or a cell contains anything else.
+            If there is no such column, or a cell contains something that is not a code.
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
@@ -57,7 +57,7 @@ class Matrix:
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
-        """Convert to the coding contract, paper by paper, labels in the order given; raises as `values` does."""
+        """Return one `Coding` per paper and label, paper by paper; raises the same errors as `values`."""
         columns = {label: self.values(label) for label in label_keys}
         return [
             Coding(key=key, coder=coder, label=label, value=columns[label][row], basis=basis)
@@ -74,11 +74,11 @@ class GoldNotes(Row):
     source
         Publication that printed the table.
     printed_counts
-        Number of papers with a label according to the publication, by label, if it states one.
+        Number of papers with each label, if the publication states it.
     expected_empty
-        Columns that no paper has according to the publication, with the place where it says so.
+        Columns that apply to no paper according to the publication, each with the place where it says so.
     notes
-        Other information needed to interpret the figures, one sentence each.
+        Other information needed to interpret the metrics, one sentence each.
     """
 
     source: str
@@ -93,20 +93,22 @@ def load_matrix(path: StrPath) -> Matrix:
     Raises
     ------
     MechtagError
-        As `tables.read_table`; also if there is no column ``key`` or no row, a key is duplicated or empty, or
-        a column of codes has no name.
+        For the same reasons as in `tables.read_table`; also if there is no column ``key`` or no row, if a key is
+        duplicated or empty, or if a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if "key" not in table.names:
-        raise MechtagError(f"{path}: no column 'key'; columns found: {', '.join(table.names)[:200] or 'none'}")
+        raise MechtagError(f"{path}: column 'key' is missing; columns found: {', '.join(table.names)[:200] or 'none'}")
     if "" in table.names:
-        raise MechtagError(f"{path}: column {table.names.index('') + 1} has no name; name it or clear its cells")
+        raise MechtagError(
+            f"{path}: column {table.names.index('') + 1} has no name; enter a name in the header, or clear the column"
+        )
     if not table.rows:
-        raise MechtagError(f"{path}: contains a header but no papers")
+        raise MechtagError(f"{path}: the table has a header but no papers")
     seen = dict[str, tuple[Path, int]]()
     for row in table.rows:
         if not row.cells["key"]:
-            raise MechtagError(f"{row.place}: the cell 'key' is empty; each paper needs a key")
+            raise MechtagError(f"{row.place}: the cell in column 'key' is empty; each paper needs a key")
         refuse_doubled(seen, row.cells["key"], Path(path), row.number)
     return Matrix(
         path=str(path),
@@ -118,12 +120,12 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read the notes in the YAML file next to a table, named like it; ``None`` if there is no such file.
+    """Read notes on a table from the YAML file of the same name next to it; return ``None`` if there is no such file.
 
     Raises
     ------
     MechtagError
-        If the notes are not a YAML mapping, or have an unknown or missing key.
+        If the file is not a YAML mapping, or has an unknown or missing key.
     """
     path = Path(table).with_suffix(".yaml")
     if not path.exists():
@@ -138,9 +140,9 @@ class GoldStandard:
     Attributes
     ----------
     records
-        By key of the paper; a paper without a record is missing.
+        Records by key of the paper; papers without a record are omitted.
     notes
-        ``None`` if there are no notes.
+        Notes on the matrix, or ``None`` if there are none.
     """
 
     matrix: Matrix
@@ -153,19 +155,19 @@ class GoldStandard:
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
-        """Return the codes of the papers in `evaluated`: shape (papers, labels), NaN for not judged."""
+        """Return the codes of the papers in `evaluated` as an array (papers, labels); NaN means not judged."""
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
         return np.asarray(codes[rows])
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Find the record of each paper by record id, or by the field ``key`` of its source file.
+    """Match each paper to its record, by record id or by the field ``key`` of the record's source file.
 
     Raises
     ------
     MechtagError
-        If two records have the same key, or no paper has a record.
+        If two records have the key of one paper, or if no paper has a record.
     """
     index = RecordIndex(list(records))
     found: dict[str, Record] = {}
@@ -174,13 +176,13 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
         if len(own) > 1:
             raise MechtagError(
                 f"{own[1].source_file}: record {own[1].source_index}: key {key} already belongs to record "
-                f"{own[0].source_index} of {own[0].source_file}; each must be unique"
+                f"{own[0].source_index} of {own[0].source_file}; each key must be unique"
             )
         if own:
             found[key] = own[0]
     if not found:
         raise MechtagError(
-            f"{matrix.path}: no record has the key of any of its {len(matrix.keys)} papers; "
-            "ingest the file that contains the gold records, with a field 'key'"
+            f"{matrix.path}: none of its {len(matrix.keys)} papers has a record with the same key; run "
+            "'mechtag ingest' on the file that contains the records of these papers, with a field 'key'"
         )
     return GoldStandard(matrix, found, notes)

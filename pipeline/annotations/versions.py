@@ -1,6 +1,6 @@
-"""Versions of the annotations added by retraining: all are kept, one is in use.
+"""Store the annotations added by retraining as versions; all versions are kept, and one is in use.
 
-The folder has one subfolder per version: all codings added so far (``codings.jsonl``), their records
+The folder has one subfolder per version, which contains all codings added so far (``codings.jsonl``), their records
 (``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version that training
 reads; ``history.jsonl`` records each change. In a DVC repository the folder is tracked by DVC.
 """
@@ -33,7 +33,7 @@ def track_with_dvc(path: Path) -> str:
     Raises
     ------
     MechtagError
-        If DVC fails. Files already written are kept and can be tracked again.
+        If DVC fails. Files that were already written are kept; tracking them can be retried.
     """
     if not any((parent / ".dvc").is_dir() for parent in path.resolve().parents):
         return ""
@@ -42,7 +42,7 @@ def track_with_dvc(path: Path) -> str:
         [sys.executable, "-m", "dvc", "add", "--quiet", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise MechtagError(f"dvc add {path}: {(done.stderr or done.stdout).strip()[:500]}; fix this and run again")
+        raise MechtagError(f"dvc add {path} failed: {(done.stderr or done.stdout).strip()[:500]}; fix this and rerun")
     note = yaml.safe_load(path.with_name(f"{path.name}.dvc").read_text(encoding="utf-8"))
     return str(note["outs"][0]["md5"])
 
@@ -50,7 +50,7 @@ def track_with_dvc(path: Path) -> str:
 CODINGS, RECORDS, DEFINITIONS = "codings.jsonl", "records.parquet", "definitions.json"
 IN_USE = "in_use.json"
 HISTORY = "history.jsonl"
-# Key, in definitions, of the label definitions under which ``train.records`` was coded.
+# Key of ``Additions.definitions`` for the label definitions under which ``train.records`` was coded.
 BASE = ""
 _NAME = re.compile(r"(\d{1,6})-[0-9a-f]{12}")
 
@@ -62,11 +62,12 @@ class Additions:
     Attributes
     ----------
     codings
-        Identified by record id, in the order of arrival.
+        Codings, each with a record id, in the order in which they were added.
     records
-        Records of ``codings`` that are not in ``train.records``, in the order of arrival.
+        Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
     definitions
-        By ``codebook_version`` of the codings, or ``BASE``: `mechtag.core.codebook.Codebook.definitions`.
+        Label definitions (see `mechtag.core.codebook.Codebook.definitions`) by ``codebook_version`` of the codings;
+        the key ``BASE`` is for ``train.records``.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -82,12 +83,12 @@ class Additions:
 
 
 def read_additions(folder: StrPath, name: str | None = None) -> Additions:
-    """Read a version, by default the one in use; empty if the folder does not exist.
+    """Read a version of the additions, by default the one in use; return empty additions if no version is in use.
 
     Raises
     ------
     MechtagError
-        If there is no such version, it is not readable, or it was changed after it was created.
+        If there is no such version, or if it is not readable or was changed after it was created.
     """
     name = version_in_use(folder) if name is None else name
     if not name:
@@ -101,14 +102,14 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     found = Additions(tuple(row for _, row in rows), tuple(read_records(path / RECORDS)), definitions)
     if found.digest != name.split("-")[1]:
         raise MechtagError(
-            f"{path}: was changed after it was created (its content now has the hash {found.digest}); "
-            "restore it, for example with 'dvc checkout', and add corrections with 'mechtag retrain'"
+            f"{path}: this version was changed after it was created (its content now has the hash {found.digest}); "
+            "restore it, for example with 'dvc checkout', and add corrections with 'mechtag retrain' instead"
         )
     return found
 
 
 def write_additions(folder: str | Path, additions: Additions) -> str:
-    """Write a version atomically and return its name; equal content is the same version."""
+    """Write additions atomically as a new version and return its name; return the existing version if one is equal."""
     folder = Path(folder)
     names = list_versions(folder)
     for name in names:
@@ -133,33 +134,33 @@ def list_versions(folder: StrPath) -> list[str]:
 
 
 def version_in_use(folder: StrPath) -> str:
-    """Return the version that training reads; ``""`` for none."""
+    """Return the name of the version that training reads, or ``""`` if there is none."""
     path = Path(folder) / IN_USE
     if not path.is_file():
         return ""
     name = read_json(path).get("version")
     if not isinstance(name, str) or (name and not _NAME.fullmatch(name)):
         raise MechtagError(
-            f'{path}: {name!r} is not a valid version name; restore the file, or write {{"version": ""}} for none'
+            f'{path}: {name!r} is not a valid version name; restore the file, or write {{"version": ""}} for no version'
         )
     return name
 
 
 def use_version(folder: str | Path, name: str) -> None:
-    """Make a version the one that training reads; ``""`` for none."""
+    """Set the version that training reads; ``""`` means that training reads no version."""
     if name:
         _version_folder(folder, name)
     write_json(Path(folder) / IN_USE, {"version": name})
 
 
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
-    """Return the files of a version, by default the one in use, by their names in a model's configuration."""
+    """Return the paths of a version's files, by default the one in use, keyed by name as in a model's configuration."""
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
 
 
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
-    """Read the decisions about challengers, oldest first."""
+    """Read the past decisions on whether a challenger replaced the model in use, oldest first."""
     path = Path(folder) / HISTORY
     if not path.is_file():
         return []
@@ -168,12 +169,14 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
         try:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError):
-            raise MechtagError(f"{path}: line {number}: not a JSON object; restore it from version control") from None
+            raise MechtagError(
+                f"{path}: line {number}: not a JSON object; restore the file from version control"
+            ) from None
     return rows
 
 
 def append_history(folder: str | Path, row: Mapping[str, Any]) -> None:
-    """Append a decision, unless it is already the last one."""
+    """Append a decision to the history, unless it is already the last one."""
     rows = read_history(folder)
     if not rows or rows[-1] != row:
         text = "".join(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in (*rows, row))
@@ -188,8 +191,8 @@ def _version_folder(folder: StrPath, name: str) -> Path:
     path = Path(folder) / name
     if not _NAME.fullmatch(name) or not path.is_dir():
         raise MechtagError(
-            f"{path}: no such version of the annotations; versions found: "
+            f"{path}: there is no such version of the annotations; versions found: "
             f"{', '.join(list_versions(folder)) or 'none'}; "
-            "if it was created on another machine, fetch it with 'dvc pull'"
+            "if the version was created on a different machine, fetch it with 'dvc pull'"
         )
     return path

@@ -1,1 +1,1 @@
-"""Records to unique records."""
+"""Deduplicate records: find the records that describe the same paper, and merge them."""

@@ -1,4 +1,4 @@
-"""Cluster the records of one paper: choose pairs to compare, and merge clusters consistently."""
+"""Cluster records that describe the same paper: choose the pairs to compare, and merge clusters consistently."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mechtag.pipeline.dedupe.rules import Comparison, compare_records
 
 Pair = tuple[int, int]
 
-# Number of members that represent a cluster in comparisons.
+# Maximum number of members of a cluster that are compared with other clusters.
 _REPRESENTATIVES = 8
-# Number of letters at either end of a title that must agree.
+# Number of letters at the start or end of a title that must agree for a comparison.
 _LETTERS = 24
 _IDENTICAL = Comparison(True, 1.0, "identical records")
 _DECIDED = Comparison(True, 1.0, "decided by a person")
@@ -28,7 +28,7 @@ def _author(item: ComparableFields) -> str:
     return item.authors[0].split()[-1] if item.authors else ""
 
 
-# Blocking keys: two records are compared if they share one; None if a record lacks the key.
+# Blocking keys: two records are compared if they share a key; None means that a record lacks the key.
 _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
     lambda item: item.doi,
     lambda item: item.pmid,
@@ -42,7 +42,7 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield arrays (n, 2) of pairs of positions that share a key, at most ``window`` apart among its positions."""
+    """Yield arrays of shape (n, 2): pairs of positions with the same key, at most ``window`` steps apart."""
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
     order = np.argsort(hashes, kind="stable")
@@ -55,14 +55,16 @@ def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.
 
 
 def candidates(items: Sequence[ComparableFields], positions: Sequence[int], window: int) -> Iterator[Pair]:
-    """Yield distinct pairs to compare, in order, at most ``window`` per record and key.
+    """Yield the pairs of positions to compare, in order and without repetition.
 
     Parameters
     ----------
     items
         Comparable fields of all records, with similar records next to each other.
     positions
-        Positions of the records to pair, ascending.
+        Positions of the records to pair, in ascending order.
+    window
+        Maximum number of later records that a record is paired with for each blocking key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -77,7 +79,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """A pair that was not merged but that a person might merge."""
+    """Two positions and the comparison of their records, which a person should check if they were not merged."""
 
     left: int
     right: int
@@ -85,10 +87,10 @@ class Doubt(NamedTuple):
 
 
 class Clusters:
-    """Union-find that does not join clusters with members known to differ.
+    """A union-find structure that does not join two clusters if their members are known to differ.
 
-    Otherwise an incomplete record that agrees with two papers of the same title would
-    join them.
+    Without this restriction, an incomplete record that agrees with two papers of the same title would
+    join the two papers.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ class Clusters:
         return position
 
     def decide(self, left: int, right: int, same: bool) -> bool:
-        """Apply a person's decision, which overrides the rules; return ``False`` if it contradicts an earlier one."""
+        """Apply a person's decision, overriding the rules; return ``False`` if it contradicts an earlier decision."""
         one, other = sorted((self.find(left), self.find(right)))
         if same:
             if self.kept_apart(one, other):
@@ -131,7 +133,7 @@ class Clusters:
         return True
 
     def join(self, left: int, right: int, comparison: Comparison) -> bool:
-        """Merge two clusters unless they are known to differ; return whether they are one cluster now."""
+        """Merge two records' clusters unless the clusters are known to differ; return whether they are one now."""
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
@@ -140,15 +142,15 @@ class Clusters:
         return True
 
     def kept_apart(self, left: int, right: int) -> bool:
-        """Return whether a person decided that these clusters are different papers."""
+        """Return whether a person decided that the clusters of two records are different papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
     def apart_from(self, cluster: int) -> frozenset[int]:
-        """Return the clusters that a person decided to be different papers from this one."""
+        """Return the clusters that, according to a person's decisions, are not the same paper as this cluster."""
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the known record in a cluster, or ``None``."""
+        """Return the position of the known record in a cluster, or ``None`` if the cluster contains none."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:
@@ -186,7 +188,7 @@ def cluster(
     known: frozenset[int] = frozenset(),
     decisions: Iterable[tuple[int, int, bool, str]] = (),
 ) -> tuple[Clusters, list[Doubt]]:
-    """Group the records of each paper.
+    """Group records into one cluster per paper.
 
     Parameters
     ----------
@@ -195,26 +197,26 @@ def cluster(
     known
         Positions of records that an earlier run found to be distinct papers.
     decisions
-        Pairs of positions, whether a person found them to be one paper, and the place of that decision.
+        People's decisions: two positions, whether they are the same paper, and the place of the decision in its file.
 
     Returns
     -------
     clusters
         Clusters with the comparisons that link each.
     doubts
-        Pairs that were not merged but should be checked by a person, the most likely first; one
-        per pair of clusters.
+        Pairs that were not merged but should be checked by a person, the most likely duplicates first; at
+        most one per pair of clusters.
 
     Raises
     ------
     MechtagError
-        Decisions contradict each other.
+        If decisions contradict each other.
     """
     clusters = Clusters(items, settings, known)
     for left, right, same, place in decisions:
         if not clusters.decide(left, right, same):
-            raise MechtagError(f"{place}: contradicts an earlier decision; change one of the two")
-    # Link identical records first, because comparing each of a thousand copies with all others adds nothing.
+            raise MechtagError(f"{place}: this decision contradicts an earlier one; change one of the two")
+    # Link identical records first, because comparing each of many copies with all records is useless.
     first_of_kind = [0] if items else []
     for position in range(1, len(items)):
         previous = first_of_kind[-1]
@@ -243,12 +245,12 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubts that no link or decision has settled, the most likely one for each pair of clusters."""
+    """Yield the doubts that no merge or decision has resolved, only the most confident one per pair of clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))
         if left != right and (left, right) not in seen and not clusters.kept_apart(left, right):
             seen.add((left, right))
             one, other = clusters.known(left), clusters.known(right)
-            # If both clusters have known papers, ask about these, not about the new record that is like both.
+            # If both clusters have known papers, ask about these and not about the new record that resembles both.
             yield doubt if one is None or other is None else Doubt(one, other, doubt.comparison)

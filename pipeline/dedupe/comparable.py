@@ -11,7 +11,7 @@ from mechtag.core.records import Record, normalise_title
 
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
-# Databases append a reference to a correction; the record still describes the article itself.
+# Databases append a reference to a correction to the title; the record still describes the article itself.
 _ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
 # Ovid ends a title with language, type and number of references: '... [Review] [33 refs]'.
 # But '[Part 2]', '[second part]' and '[II]' distinguish papers.
@@ -57,7 +57,7 @@ _RECURRING = re.compile(
     r"|annual|yearly|year in review|statistics)\b"
 )
 _RECURRING_WORDS = 8
-# With this many words, two papers share a title by chance only if one is about the other.
+# If titles have this many words, different papers share one only if one paper is about the other.
 _TELLING_WORDS = 6
 _ROMAN = re.compile(r"\b(?:i{2,3}|iv|vi{1,3}|ix|(?:(?<=part )|(?<=type )|(?<=phase )|(?<=study ))[ivx])\b")
 _SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les of on the to und y".split())
@@ -81,7 +81,7 @@ _KINDS = {
 # Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
 _MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
 _MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
-# Number of authors that are compared; those of a consortium can be hundreds.
+# Number of authors that are compared; a consortium can have hundreds of authors.
 _AUTHORS = 20
 # Longer values come from broken files and would be slow to compare.
 _TITLE, _JOURNAL, _PLACE = 1000, 300, 40
@@ -93,23 +93,23 @@ class ComparableFields(NamedTuple):
     Attributes
     ----------
     title, compact
-        Normalised title with and without spaces; without them, hyphens make no difference.
+        Normalised title with spaces, and without spaces so that hyphens make no difference.
     numbers
         All digits and Roman numerals of the title, because part 1 is not part 2.
     notice
-        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is one
-        to a paper of this title, else ``""``.
+        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is not
+        the paper with this title but such a publication about it, else ``""``.
     recurring
         Whether journals use this title for many items, such as 'Editorial'.
     telling
-        Whether the title is long enough to identify one work.
+        Whether the title is long enough to identify a single work.
     authors, names
-        Family names, and full names, in order.
+        Family names and full names of the authors, in order.
     prefix
         Letters before the number of the first page, as in S12 or e1001.
     supplement
-        Whether the record is from a supplement, where most items are meeting abstracts, or is
-        marked as a meeting abstract.
+        Whether the record is marked as a meeting abstract or is from a supplement, where most items are
+        meeting abstracts.
     abstract
         The record's abstract, unchanged; the few rules that use it normalise it.
     """
@@ -143,7 +143,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """Return the first number; ``None`` for a year or a fragment of a value such as '63 (Suppl 1)'."""
+    """Return the first number in a volume field; ``None`` if it is a year or part of a value like '63 (Suppl 1)'."""
     if not value or (")" in value and "(" not in value):
         return None
     match = re.match(r"\D{0,6}0*(\d+)", value.split("(")[0])
@@ -151,7 +151,7 @@ def _volume(value: str) -> str | None:
 
 
 def _journal(value: str) -> tuple[str, ...]:
-    """Return the words of a journal's name without subtitle, place, or the meeting that Embase appends."""
+    """Return the words of a journal's name, without the subtitle, the place and the meeting that Embase appends."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
     name = _MEETING_IN_JOURNAL.split(re.split(r"[:=(\[]", value)[0])[0] or value
@@ -177,12 +177,12 @@ def _notice(title: str, record: Record) -> str:
 
 
 def _last_page(first: str, last: str | None) -> str | None:
-    """Return the full last page of an abbreviated range such as '123-9'."""
+    """Return the last page of a range with all its digits: 129 for the range '123-9'."""
     return first[: -len(last)] + last if last and len(last) < len(first) else last
 
 
 def comparable_fields(record: Record) -> ComparableFields:
-    """Return the fields of a record, prepared for comparison."""
+    """Return the fields of a record in a form in which they can be compared across databases."""
     text = record.title[:_TITLE]
     if "&" in text:
         text = html.unescape(text).replace("&", " and ")

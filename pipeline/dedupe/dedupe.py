@@ -23,19 +23,19 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Return a sort key of completeness: number of filled fields, then length of abstract and of the author list."""
+    """Return a sort key for completeness: number of filled fields, length of the abstract, number of authors."""
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Fill the missing fields of the first member from the others.
+    """Fill the missing fields of the first member of a group from the other members.
 
     Parameters
     ----------
     members
-        The record to keep, then the others in order of preference. Existing values of the kept
-        record and its ``raw`` fields do not change.
+        The record to keep, followed by the others in order of preference. Existing values and ``raw``
+        fields of the kept record do not change.
     """
     kept, *others = members
     values: dict[str, Any] = {}
@@ -53,7 +53,7 @@ _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return the content of a record, independent of its source, as a key that sorts similar titles together."""
+    """Return the content of a record, without its source, as a sort key that places similar titles together."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -66,21 +66,23 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Combine the papers of an earlier run with the records.
+    """Combine records with the papers of an earlier run.
 
-    A paper whose own record was read again is represented by that record, without the fields that
-    the earlier run filled in, so that groups can be split again. `_as_before` restores these fields.
+    If the record of an earlier paper was read again, it replaces the paper. The record lacks the fields
+    that the earlier run filled in, so that groups can be split again. `_as_before` restores these fields.
 
     Returns
     -------
     records
-        Records, followed by the existing papers that were not read again.
+        The records, followed by the existing papers whose records were not read again.
     owners
         Mapping from the index of a record to the index of its paper in ``existing``.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise MechtagError(f"existing records: {twice[0]} appears more than once; pass the output of 'mechtag dedupe'")
+        raise MechtagError(
+            f"existing records: {twice[0]} appears more than once; pass records written by 'mechtag dedupe'"
+        )
     together, owners = list(records), {}
     read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}
     for number, paper in enumerate(existing):
@@ -95,7 +97,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Return the decisions with positions of their records, and the places of decisions on unknown records."""
+    """Return decisions with the positions of their records, and the places of decisions about unknown records."""
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
     places: dict[Reference, int] = {}
@@ -117,15 +119,15 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the id based on the best identifier of any member."""
+    """Return the members' record id that is based on the best kind of identifier."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
     """Return unique ids for new papers.
 
-    Different papers may share an identifier, such as abstracts of one meeting. Each such
-    paper gets a suffix computed from its content, independent of the order of the input.
+    Different papers may share an identifier, as abstracts from one meeting do. The ids of such
+    papers get a suffix that depends on the content of the paper, but not on the order of the input.
     """
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
@@ -154,19 +156,19 @@ def dedupe(
     existing: Sequence[Record] = (),
     decisions: Iterable[Decision] = (),
 ) -> Deduped:
-    """Group records that describe one paper, and merge each group into one record.
+    """Group records that describe the same paper, and merge each group into one record.
 
-    Nothing is deleted: every record is in ``unique`` or a member of a group. The groups
-    do not depend on the order of ``records``. No two unique records share a ``record_id``.
+    Nothing is deleted: every record is in ``unique`` or is a member of a group. The groups
+    do not depend on the order of ``records``. Every unique record has a different ``record_id``.
 
     Parameters
     ----------
     records
         Records from any number of sources, as returned by ``ingest``.
     settings
-        Settings of deduplication.
+        Settings for deduplication.
     existing
-        Unique records of an earlier run. They keep their ids and are not merged with each other
+        Unique records from an earlier run. They keep their ids and are not merged with each other
         unless a decision says so.
     decisions
         People's decisions, which override the rules; see `review_tables.read_decisions`.
@@ -174,7 +176,7 @@ def dedupe(
     Raises
     ------
     MechtagError
-        Decisions contradict each other, or existing records share an id.
+        If decisions contradict each other, or existing records share an id.
     """
     together, owners = _add_existing(records, existing)
     contents = [_content(record) for record in together]
@@ -236,13 +238,13 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore fields that an earlier run filled from records now missing, but not from those a person split off."""
+    """Restore fields that an earlier run filled from records that are missing now, but not from records split off."""
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
     return kept.model_copy(update=values) if values else kept
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the confidence of the weakest link, and the reasons of all links."""
+    """Return the confidence of the weakest link in a group, and the reasons for all links."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

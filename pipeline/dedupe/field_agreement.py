@@ -1,4 +1,4 @@
-"""Compare two records field by field."""
+"""Compare two records field by field, and describe where they agree."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MEETING_WORDS = frozenset(
     "annual proceedings proc vol vols acm ieee international"
     " first second third fourth fifth sixth seventh eighth ninth tenth".split()
 )
-# Particles with which many family names start.
+# Particles at the start of many family names.
 _PARTICLES = frozenset("al bin da de del den der di do dos du el la le san ten ter van von y".split())
-# A shortened title must be at least this long, so that a match is not chance.
+# A shortened title must have at least this many characters, so that it does not match by chance.
 _SHORT_TITLE = 20
 # No database truncates titles shorter than this.
 _CUT_TITLE = 60
@@ -32,7 +32,7 @@ _ABSTRACT = 400
 
 
 class FieldAgreement(NamedTuple):
-    """Agreement of each field: ``True``, ``False``, or ``None`` if unknown.
+    """Whether each field agrees in two records: ``True``, ``False``, or ``None`` if unknown.
 
     ``title`` is the result of `compare_titles`; ``years`` is the difference between the years.
     """
@@ -47,11 +47,11 @@ class FieldAgreement(NamedTuple):
 
     @property
     def contradicted(self) -> int:
-        """Return how many of journal, volume, issue and page differ."""
+        """Return how many of the fields journal, volume, issue and page differ."""
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:
-        """Return a text on which fields agree and which differ, for the person who decides."""
+        """Return a description, for the person who decides, of the fields that agree and those that differ."""
         fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
         fields["year"] = None if self.years is None else not self.years
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
@@ -71,7 +71,7 @@ def agree(left: str | None, right: str | None) -> bool | None:
 
 
 def compare_titles(left: ComparableFields, right: ComparableFields, similarity: float) -> str:
-    """Return how two titles agree.
+    """Return in what way two titles agree.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 
 
 def _slip(one: str, other: str) -> bool:
-    """Return whether a letter after the first is missing in a word: 'toleance', but not 'typical' for 'atypical'."""
+    """Return whether one word lacks a letter other than the first: 'toleance', but not 'typical' for 'atypical'."""
     return min(len(one), len(other)) > 4 and one[0] == other[0] and Indel.distance(one, other, score_cutoff=1) == 1
 
 
@@ -108,7 +108,7 @@ def _spelling(one: str, other: str) -> bool:
 
 
 def spelt_alike(left: str, right: str) -> bool:
-    """Return whether titles differ in spelling only: by 'labour' and 'labor', but not by 'men' and 'women'."""
+    """Return whether titles differ only in spelling, as in 'labour' and 'labor', but not as in 'men' and 'women'."""
     return left.count(" ") == right.count(" ") and all(
         one == other or _slip(one, other) or _spelling(one, other)
         for one, other in zip(left.split(), right.split(), strict=True)
@@ -120,7 +120,7 @@ def _words(names: tuple[str, ...]) -> set[str]:
 
 
 def _clash(one: str, other: str) -> bool:
-    """Return whether names that share a word are of two people: 'Wang, Li' and 'Wang, Hong', but not 'Wang, L'."""
+    """Return whether names that share a word belong to different people: 'Wang, Li' and 'Wang, Hong' do."""
     words, others = (set(normalise_title(name).split()) for name in (one, other))
     return bool(words - others and others - words) and not (
         {word[0] for word in words - others} & {word[0] for word in others - words}
@@ -128,7 +128,7 @@ def _clash(one: str, other: str) -> bool:
 
 
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the first authors may be one person, or half of the shorter list is in the other list."""
+    """Return whether the first authors may be the same person, or half of the shorter list is in the longer list."""
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
@@ -146,7 +146,7 @@ def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """Return whether one word abbreviates the other, as 'natl' does 'national': same first letter, others in order."""
+    """Return whether one word abbreviates the other: 'natl' has the first and other letters of 'national' in order."""
     if len(short) > len(long):
         short, long = long, short
     letters = iter(long)
@@ -169,7 +169,7 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two issues agree; ``None`` for supplements, which are named in too many ways to compare."""
+    """Return whether two issues agree; ``None`` for supplements, whose names vary too much to be compared."""
     if left is None or right is None or left == right:
         return agree(left, right)
     return False if left.isdigit() and right.isdigit() else None
@@ -188,7 +188,7 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both have the same page range, which two papers cannot share unless both start on page 1."""
+    """Return whether both records have the same page range, which only papers on page 1 can share by chance."""
     pages = left.page, left.last_page
     return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
 
@@ -197,7 +197,7 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts start alike and neither is short enough to be a stock phrase."""
+    """Return whether two abstracts have similar beginnings, and neither is so short that it may be a stock phrase."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
@@ -210,7 +210,7 @@ def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both have the same number of pages, at least three."""
+    """Return whether both records have the same number of pages, and at least three."""
     if None in (left.page, left.last_page, right.page, right.last_page):
         return False
     one, other = (int(item.last_page or 0) - int(item.page or 0) for item in (left, right))

@@ -10,7 +10,7 @@ from mechtag.core.records import Record, normalise_title
 
 
 class Reference(NamedTuple):
-    """How a file of decisions identifies a record: by its source file and number, and by its title as a check."""
+    """The fields that identify a record in a file of decisions: source file, number, and the title as a check."""
 
     file: str
     number: str
@@ -19,7 +19,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision on whether two records are of one paper; ``place`` is its file and row."""
+    """A person's decision on whether two records describe the same paper; ``place`` is its file and row."""
 
     left: Reference
     right: Reference
@@ -28,12 +28,12 @@ class Decision:
 
 
 def refer(record: Record) -> Reference:
-    """Return the reference by which files of decisions identify a record."""
+    """Return the reference that identifies a record in files of decisions."""
     return Reference(restore(record.source_file.strip()), str(record.source_index), normalise_title(record.title))
 
 
 class Filled(NamedTuple):
-    """A field that the kept record lacked, and the record from which it was filled."""
+    """A field that the kept record lacked, and the record that supplied its value."""
 
     field: str
     giver: Record
@@ -41,17 +41,17 @@ class Filled(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Records of one paper.
+    """Two or more records that describe the same paper.
 
     Attributes
     ----------
     kept
-        The record kept for the paper: the most complete one, with missing fields filled from others.
+        The record kept for the paper: the most complete one, with missing fields filled from the others.
     members
-        All records as read: the kept one first, then the others in order of decreasing
-        completeness.
+        All records as they were read: first the one that is kept, then the others in order of
+        decreasing completeness.
     filled
-        Fields of ``kept`` filled from other members.
+        Fields of ``kept`` that were filled from other members.
     confidence
         Confidence of the weakest link in the group; see `rules.Comparison`.
     reason
@@ -67,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Two records that were not merged but should be checked by a person; each has the id of its paper."""
+    """Two records that were not merged but that a person should check; each has the id of its paper."""
 
     left: Record
     right: Record
@@ -77,22 +77,22 @@ class Uncertain:
 
 @dataclass(frozen=True)
 class Deduped:
-    """Result of deduplication.
+    """The result of deduplication.
 
     Attributes
     ----------
     groups
         Groups of two or more records.
     unique
-        One record per paper: existing papers in their order, then new ones in input order.
+        One record per paper: first the existing papers in their order, then new papers in input order.
     new
-        Records of ``unique`` that are not in the existing set; all if there is no existing set.
+        Records of ``unique`` that are not existing papers from an earlier run.
     uncertain
-        Uncertain pairs, the most likely duplicates first.
+        Pairs of records that a person should check, the most likely duplicates first.
     read
-        Number of input records, including the existing set.
+        Number of input records, including existing papers whose records were not read again.
     ignored
-        Decisions on records that are not in the input, by file and row.
+        Places (file and row) of decisions about records that are not in the input.
     """
 
     groups: tuple[Group, ...]

@@ -1,7 +1,7 @@
-"""Tables of the duplicates that the rules found, for a person to check and overrule.
+"""Write tables of the duplicates that the rules found, and read the decisions of the people who check them.
 
-``groups.csv`` lists the records that were merged into one paper, ``uncertain.csv`` the pairs that were not
-merged. In both, a person can write ``same`` or ``different`` in the column ``decision`` and pass the file
+``groups.csv`` lists the records that were merged into one paper; ``uncertain.csv`` lists uncertain pairs that were not
+merged. In both tables, a person can write ``same`` or ``different`` in the column ``decision`` and pass the file
 to the next run.
 """
 
@@ -26,7 +26,7 @@ _SHOWN = (
     *("volume", "issue", "pages", "doi", "pmid", "type", "abstract"),
 )
 UNCERTAIN = ("pair", "decision", "confidence", "reason", *(f"{name}_{side}" for name in _SHOWN for side in (1, 2)))
-# Number of characters of an abstract shown, enough to distinguish two papers.
+# Number of characters of an abstract that are shown, which is enough to distinguish two papers.
 _ABSTRACT = 500
 # Columns that identify the records of a row; Excel omits empty cells at the end of a row.
 _NEEDED = ("group", "title", "title_1", "title_2")
@@ -43,8 +43,8 @@ def _cell(record: Record, name: str) -> object:
 def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write one row per group member (CSV), the least certain groups first.
 
-    The kept record comes first in its group. ``gave`` names the fields that were taken from
-    a record because the kept one lacked them.
+    The kept record comes first in its group. The column ``gave`` lists the fields that the kept record
+    lacked and that were taken from the record in this row.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -60,7 +60,7 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
 
 
 def write_uncertain(path: str | Path, deduped: Deduped) -> None:
-    """Write one row per pair (CSV), both records side by side, the most likely pairs first."""
+    """Write one row per uncertain pair (CSV), with both records side by side, the most likely duplicates first."""
     rows = (
         (
             *(number, "", pair.confidence, pair.reason),
@@ -76,8 +76,8 @@ def _rows(path: Path) -> tuple[TableRow, ...]:
     names = set(table.names)
     if not {"decision", "title_1", "title_2"} <= names and not {"decision", "group", "title"} <= names:
         raise MechtagError(
-            f"{path}: not a file of decisions; expected the columns of groups.csv or uncertain.csv as "
-            f"'mechtag dedupe' writes them, found {', '.join(table.names) or 'none'}"
+            f"{path}: this is not a file of decisions; expected the columns of groups.csv or uncertain.csv as "
+            f"'mechtag dedupe' writes them, but found {', '.join(table.names) or 'none'}"
         )
     return table.rows
 
@@ -91,7 +91,9 @@ def _reference(row: TableRow, side: str = "") -> Reference:
 def _decision(row: TableRow) -> bool | None:
     word = row.cells["decision"].casefold()
     if word and word not in _DECISIONS:
-        raise MechtagError(f"{row.place}: decision {row.cells['decision']!r}; write same, different or nothing")
+        raise MechtagError(
+            f"{row.place}: decision {row.cells['decision']!r} is unknown; write 'same', 'different' or nothing"
+        )
     return _DECISIONS.get(word)
 
 
@@ -103,7 +105,7 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Return decisions on members and their kept record; removing one from a group leaves the others in it."""
+    """Yield decisions about each member and the kept record of its group; members without a decision stay in it."""
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
     for row in rows:
@@ -113,12 +115,14 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
             if same is not None:
                 raise MechtagError(
                     f"{row.place}: the decision is in the row of the kept record; write it in the row of the record "
-                    f"that is, or is not, of the same paper"
+                    "that is the same paper as the kept record, or a different one"
                 )
         elif group in kept:
             members[group].append((_reference(row), same, row.place))
         elif same is not None:
-            raise MechtagError(f"{row.place}: group {group} has no kept record above this row")
+            raise MechtagError(
+                f"{row.place}: group {group} has no kept record above this row; restore the order of rows"
+            )
     for group, found in members.items():
         split = any(same is False for _, same, _ in found)
         for member, same, place in found:
@@ -129,15 +133,15 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
 def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     """Read the decisions that people wrote in ``groups.csv`` or ``uncertain.csv``.
 
-    In ``uncertain.csv`` a row without a decision is ignored. In ``groups.csv`` a decision is about the
-    record of its row and the kept record of its group; ``different`` removes the record from the group,
+    In ``uncertain.csv``, rows without a decision are ignored. In ``groups.csv``, a decision compares the
+    record in its row with the kept record of its group; ``different`` removes the record from the group,
     and records without a decision stay in it.
 
     Raises
     ------
     MechtagError
-        A file is missing or has other columns, or a decision is neither ``same`` nor ``different``, or is in
-        the row of a kept record.
+        If a file is missing or lacks the expected columns, or if a decision is neither ``same`` nor
+        ``different``, or is in the row of a kept record.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

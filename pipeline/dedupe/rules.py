@@ -1,4 +1,4 @@
-"""Rules that decide whether two records describe one paper."""
+"""Rules that decide whether two records describe the same paper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mechtag.pipeline.dedupe.field_agreement import (
     spelt_alike,
 )
 
-# Suffixes in DOIs of versions of one work: .pub2 for Cochrane reviews, v2 for preprints, .2 for
+# Suffixes that distinguish the DOIs of versions of one work: .pub2 for Cochrane reviews, v2 for preprints, .2 for
 # F1000Research.
 _VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 
@@ -32,8 +32,8 @@ class Comparison(NamedTuple):
     """The result of comparing a pair of records.
 
     ``same`` is ``None`` if the rules cannot decide; such a pair is not merged. ``confidence``
-    ranks the rules by how much must agree; it is not a probability. A pair that is not merged
-    but that a person should check has a ``reason``.
+    is higher for rules that require more fields to agree; it is not a probability. Pairs that are not merged
+    have a ``reason`` if a person should check them.
     """
 
     same: bool | None
@@ -46,10 +46,10 @@ UNSURE = Comparison(None)
 
 
 def _printed_twice(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether a journal printed one paper again in another volume, with the same text and number of pages.
+    """Return whether a journal printed a paper twice, in two volumes, with the same text and number of pages.
 
-    Within one volume, the second could be a reply that repeats the abstract; in supplements,
-    groups present the same abstract year after year.
+    Within one volume, the second record could be a reply that repeats the abstract. Supplements are excluded,
+    because research groups present the same abstract year after year.
     """
     return bool(
         (found.title, found.journal, found.volume) == ("same", True, False)
@@ -65,7 +65,7 @@ def _printed_twice(left: ComparableFields, right: ComparableFields, found: Field
 
 
 def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether these are versions of one work, which reviewers treat as separate works."""
+    """Return whether two records are different versions of one work, which reviewers treat as separate works."""
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
     # Cochrane reviews keep their number and title in all updates.
@@ -74,10 +74,10 @@ def _other_version(left: ComparableFields, right: ComparableFields, found: Field
 
 
 def compare_records(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Comparison:
-    """Decide whether two records describe one paper.
+    """Decide whether two records describe the same paper.
 
-    A wrong merge costs the reviewer a paper, a missed duplicate only a minute, so doubtful
-    pairs are not merged.
+    Doubtful pairs are not merged, because a wrong merge costs the reviewer a paper, but a missed
+    duplicate costs only a minute.
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
     name = "DOI" if identifiers[0] else "PubMed id"
@@ -131,14 +131,14 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
 
 
 def _distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether title and authors identify a paper, unlike a regular column by one person on a fixed page."""
+    """Return whether title and authors identify a single paper, and not a regular column by one author."""
     return left.telling and min(len(left.authors), len(right.authors)) > 1
 
 
 def _other_title(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: str, settings: DedupeSettings
 ) -> Comparison:
-    """Decide by all fields but the title, because a translated title has nothing in common with the original."""
+    """Decide by all fields except the title, because a translated title differs entirely from the original."""
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.
         return DIFFERENT
@@ -239,5 +239,5 @@ def _near_title(left: ComparableFields, right: ComparableFields, found: FieldAgr
         if found.journal and not found.years and (found.title in ("led", "cut") or alike):
             return Comparison(True, 0.85, "nearly the same title, same authors, journal and year")
         return Comparison(None, 0.5, found.describe())
-    # A different title in a different place: no third record may join the two.
+    # A different title in a different place means different papers; no third record may join the two.
     return DIFFERENT if found.contradicted else UNSURE

@@ -56,7 +56,7 @@ def test_what_users_do_wrong(params: Path) -> None:
     words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--project", params.parent]
     output = folder / "out/codings.csv"
     message = call(*words, "-o", output, "--coder", "us", "--basis", "abstract")[2]
-    assert "the cell is empty; say what that means" in message
+    assert "the cell is empty; specify what an empty cell means" in message
     assert not output.exists()
     assert call(*words, "-o", output, "--basis", "hearsay")[0] == 2
     status, _, message = call(*words, "-o", output, "--map", folder / "none.yaml")

@@ -1,1 +1,1 @@
-"""Import of codings from the files of other tools."""
+"""Import codings from the files of other tools."""

@@ -1,4 +1,4 @@
-"""Resolve the codes of one label of one record: duplicates, contradictions, and disagreements between coders."""
+"""Resolve several codes for the same label of the same record: duplicates, contradictions and disagreements."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mechtag.pipeline.export.csv_table import excel_cell
 
 
 class Judgement(NamedTuple):
-    """A code whose record and label are known, and its place in the source.
+    """A code that was matched to a record and a label, and its place in the source.
 
-    ``text`` is the text shown to the coder, unless it was the whole abstract.
+    ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract.
     """
 
     record: Record
@@ -31,14 +31,14 @@ class Judgement(NamedTuple):
 
 
 class Conflict(NamedTuple):
-    """Rows of one coder that cannot all be kept.
+    """Codes by one coder for one record that cannot all be kept.
 
     Attributes
     ----------
     kind
-        ``doubled``: identical codes, kept once. ``contradicting``: yes and no for the same label.
-        ``not relevant, yet coded``: a paper coded as not relevant that has a label. For the last two,
-        none of the rows is kept.
+        ``doubled``: identical codes, of which one is kept. ``contradicting``: yes and no for the same
+        label; neither is kept. ``not relevant, yet coded``: a paper is coded as not relevant but has
+        labels; none of these codes is kept.
     """
 
     kind: Literal["doubled", "contradicting", "not relevant, yet coded"]
@@ -46,7 +46,7 @@ class Conflict(NamedTuple):
 
 
 class Disagreement(NamedTuple):
-    """A label of a record on which coders disagree who read the same basis; all their codes are kept."""
+    """A label that coders who read the same basis coded differently for one record; all their codes are kept."""
 
     record: Record
     label: str
@@ -56,7 +56,7 @@ class Disagreement(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Codings kept and conflicts; ``doubled`` and ``contradicting`` count the rows that were not kept."""
+    """The result of `settle`; ``doubled`` and ``contradicting`` count the rows that were not kept."""
 
     codings: tuple[Coding, ...]
     conflicts: tuple[Conflict, ...]
@@ -66,10 +66,10 @@ class Settled(NamedTuple):
 
 
 def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
-    """Keep one row per record, coder, basis and label, and report the others.
+    """Keep at most one code per record, coder, basis and label, and report the conflicts and disagreements.
 
-    Codes of several texts of one record, such as its sentences, are combined: a yes to one of them is a
-    yes to the record, and a no to one of them says nothing about the others.
+    If a coder coded several texts from one record, such as its sentences, their codes are combined: a yes
+    for one text is a yes for the record, but a no for one text says nothing about the other texts.
     """
     groups = defaultdict(list)
     for judgement in _of_texts(judgements):
@@ -98,7 +98,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Turn each no to one of several texts of a record that a coder saw into not judged."""
+    """Change each no to "not judged" if the coder saw several texts from the record, because it refers to one only."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -112,14 +112,14 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge rows that agree into one, with the evidence of all and the latest date."""
+    """Merge rows with the same code into one row, with the evidence from all rows and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     return rows[0]._replace(evidence=excel_cell(" […] ".join(evidence)), date=dates)
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
-    """Remove one coder's codes of a paper coded as not relevant that has labels; return their number."""
+    """If a coder coded a paper as not relevant but also assigned labels, remove these codes; return their number."""
     decision = own.get(codebook.relevance.key)
     ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]
     if decision is None or decision.value != 0 or not ticked:

@@ -25,7 +25,7 @@ from mechtag.pipeline.reading.archives import refuse_nested, unpack
 
 
 class Unmatched(NamedTuple):
-    """An entry whose paper matches no record, or several."""
+    """An entry whose paper matches no record, or more than one."""
 
     place: str
     item: Item
@@ -39,24 +39,24 @@ class Imported:
     Attributes
     ----------
     codings
-        In the order of the records, then of coders; labels in the order of the codebook.
+        Codings, ordered by record, coder, basis and label (in codebook order).
     unmatched
-        Entries that match no record, or several.
+        Entries that match no record, or more than one.
     conflicts
-        Duplicate and contradictory codes of one coder.
+        Duplicate and contradictory codes by the same coder.
     disagreements
-        Labels on which coders disagree; the codings contain the code of each of them.
+        Labels on which coders disagree; ``codings`` contains the code of every coder.
     rejected
         Entries that could not be read, with the reason.
     notes
-        Irregularities of the files.
+        Irregularities in the files.
     entries, codes
-        Counts, which add up: entries read = matched + without codes + unmatched + rejected; codes
-        read + unticked = written + doubled + contradicting + unmatched + passed over.
+        Numbers of entries and codes by outcome, which add up: entries read = matched + without codes +
+        unmatched + rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
     found_by
-        Number of entries matched, by kind of identifier.
+        Number of matched entries, by kind of identifier.
     files
-        Name and format of each file.
+        Name and format of each imported file.
     """
 
     codings: tuple[Coding, ...]
@@ -101,24 +101,24 @@ def read_codings_from(
     Parameters
     ----------
     paths
-        Files, folders, or zip files of them.
+        Files, folders, or zip files that contain such files.
     records
         Records of the papers that may be coded, without duplicates.
     settings
         Thresholds for comparing titles.
     coder, basis
-        Who coded, and what they read, for files that do not record it.
+        The coder, and what the coder read, for files that do not record them.
     unticked
-        Meaning of an empty cell of a matrix and of a label that a coder did not tick. Without it, an
-        empty cell is an error, and an unticked label is not judged.
+        Meaning of an empty cell in a matrix and of a label that a coder did not tick. By default, an
+        empty cell is an error, and an unticked label counts as not judged.
     mapped
-        The user's mapping of label, coder and paper names.
+        The user's mapping of the label, coder and paper names in the files.
 
     Raises
     ------
     MechtagError
-        If a file cannot be read or its format is not known, a name is not a label of the codebook, or
-        coder or basis is not known.
+        If a file cannot be read or has an unknown format, if a name is not a label of the codebook, or
+        if neither the file nor the user states the coder or the basis.
     """
     mapped = mapped or MapFile()
     asked = Asked(LabelMap(codebook, mapped.labels), coder, basis, unticked)
@@ -127,13 +127,13 @@ def read_codings_from(
         for name, source in _sources(path, run.notes):
             run.read(name, source, spare=name != path.name)
     if not run.files:
-        raise MechtagError(f"{paths[0]}: no file with codings found; {'; '.join(run.notes)}")
+        raise MechtagError(f"{paths[0]}: found no file with codings; {'; '.join(run.notes)}")
     asked.labels.refuse_unknown(run.unknown)
     return run.finish(records)
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield the files of a path, with names for messages; hidden files and folders in folders are skipped."""
+    """Yield each file at a path and its name for messages; in a folder, skip hidden files and note subfolders."""
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder")
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
@@ -163,7 +163,7 @@ class _Run:
     judgements: list[Judgement] = field(default_factory=list)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read a file; if it is one of several (``spare``) and contains no codings, only note that."""
+        """Read the codings in a file; a ``spare`` file, one of several in a folder or archive, may have none."""
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
@@ -172,7 +172,7 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the contents of a file with their formats; note a sheet without codings if another has some."""
+        """Return each content of a file that has codings, with its format; note the sheets that have none."""
         found, faults = [], []
         try:
             for content in load(source):
@@ -217,18 +217,18 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield the codes whose label is known, with its key; note unknown labels, and skip those mapped to null."""
+        """Yield each code with the key of its label; note unknown labels, and skip labels that are mapped to null."""
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
             if meaning is None:
                 self.unknown[code.label or ""].append(place)
             elif meaning.key is not None:
-                # A paper is not included because nobody ticked 'excluded'.
+                # If nobody ticked 'excluded', it does not follow that the paper is included.
                 value = meaning.value if code.value == 1 else code.value if meaning.value == 1 else None
                 yield meaning.key, code._replace(value=value)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Return a no for each label left unticked, if the user says that unticked means no."""
+        """Return a "no" for each label that a coder left unticked, if the user specified that unticked means no."""
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook
@@ -250,11 +250,12 @@ class _Run:
     def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool | None) -> Judgement:
         coder = _clean(code.coder) or self.asked.coder
         if not coder:
-            raise MechtagError(f"{place}: the file does not record who coded; name the coder with --coder NAME")
+            raise MechtagError(f"{place}: the file does not record the coder; specify the coder with --coder NAME")
         basis = code.basis or self.asked.basis
         if basis is None:
             raise MechtagError(
-                f"{place}: the file does not record what was read; add --basis abstract or --basis full-text"
+                f"{place}: the file does not record whether the coder read the abstract or the full text; add "
+                "--basis abstract or --basis full-text"
             )
         value = None if part and code.value == 0 else code.value
         # A sentence that was coded individually is its own evidence.
@@ -295,7 +296,7 @@ class _Run:
         coders = {judgement.coder for judgement in self.judgements}
         for name, own in self.coders.items():
             if own not in coders:
-                self.notes.append(f"map file: no code by coder {name!r} was found")
+                self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
 
 ENTRIES = ("read", "matched", "without codes", "unmatched", "rejected")
@@ -320,10 +321,11 @@ _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 
 
 def write_imported(path: Path, imported: Imported) -> None:
-    """Write the codings for `coding_table.read_codings`, and everything that did not become a coding next to them.
+    """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
 
-    unmatched.csv, conflicts.csv, disagreements.csv, rejected.jsonl and codings.json are always written, even if
-    empty, so that no file of an earlier run remains.
+    `coding_table.read_codings` can read the codings. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
+    ``rejected.jsonl`` and ``codings.json`` are written even if they are empty, so that no file from an earlier
+    run remains.
     """
     codings = [list(coding.model_dump().values()) for coding in imported.codings]
     write_csv(path.with_name("unmatched.csv"), _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
@@ -378,7 +380,7 @@ def _disagreement(row: Disagreement) -> Sequence[object]:
 
 
 def describe_import(imported: Imported) -> Iterator[str]:
-    """Yield lines that report what was read and what became of it; the counts add up."""
+    """Yield lines that report how many entries and codes were read, and what became of them."""
     for file, form in imported.files:
         yield f"{file}: {form}"
     counts = imported.entries
@@ -400,4 +402,4 @@ def describe_import(imported: Imported) -> Iterator[str]:
     coders = sorted({coding.coder for coding in imported.codings})
     yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
     if imported.disagreements:
-        yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (disagreements.csv)"
+        yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (see disagreements.csv)"

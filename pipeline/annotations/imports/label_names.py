@@ -1,4 +1,4 @@
-"""Map reviewers' names of codes to the labels of the codebook."""
+"""Map the names that reviewers' files use for codes to the labels of the codebook."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHOWN = 30
 _COMMAS = 6
 # In characters; anything longer is a comment.
 _LONGEST_LIST = 5000
-# Decisions as written by screening programs, normalised.
+# Normalised names of decisions in screening programs.
 _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
     **dict.fromkeys(("include", "included", "relevant"), 1),
     **dict.fromkeys(("exclude", "excluded", "irrelevant", "not relevant"), 0),
@@ -31,29 +31,32 @@ _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
 
 
 class Meaning(NamedTuple):
-    """Meaning of a tick for a name: ``key`` applies (1), does not (0), or is not judged; without a key, ignore it."""
+    """Meaning of a ticked name: ``key`` applies (1), does not apply (0) or is not judged (``None``).
+
+    If ``key`` is ``None``, the name is ignored.
+    """
 
     key: str | None
     value: Literal[0, 1] | None = 1
 
 
 def _keys_as_text(value: Any) -> Any:
-    """Convert keys to text: programs number coders and labels, and YAML reads these as numbers."""
+    """Convert the keys of a mapping to text; YAML reads coders and labels that are numbered as numbers."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
 class MapFile(Strict):
-    """A user's mapping of the names in reviewers' files.
+    """A user's mapping from the names in reviewers' files to labels, coders and records.
 
     Attributes
     ----------
     labels
-        A key of the codebook for each name; ``not KEY`` if the name means that the label does not apply;
+        Key of the codebook for each label name; ``not KEY`` if the name means that the label does not apply;
         ``null`` if the name is to be ignored.
     coders
-        One name for each coder, by the name in the files.
+        Name to use for each coder, by the name in the files.
     papers
-        Record id by the name, DOI or title in a file.
+        Record id of each paper, by its name, DOI or title in the files.
     """
 
     labels: Annotated[dict[str, str | None], BeforeValidator(_keys_as_text)] = Field(default_factory=dict)
@@ -84,7 +87,7 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Known label names: those of a map file, then keys and names of the codebook, then words for relevance.
+    """Look up label names in the map file, then in the keys and names of the codebook, then among words for relevance.
 
     Raises
     ------
@@ -99,8 +102,8 @@ class LabelMap:
         for name, key in self.given.items():
             if key is not None and key.removeprefix(_NOT) not in self.codebook.all_keys:
                 raise MechtagError(
-                    f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook; its keys are "
-                    f"{', '.join(self.codebook.all_keys)}; map a name to null to ignore it"
+                    f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook; the keys are "
+                    f"{', '.join(self.codebook.all_keys)}; to ignore a name, map it to null"
                 )
 
     @cached_property
@@ -114,13 +117,13 @@ class LabelMap:
         return known
 
     def find(self, name: str | None) -> Meaning | None:
-        """Return the meaning of a name, or ``None`` if it is unknown. An item without a name is about relevance."""
+        """Return the meaning of a name, or ``None`` if the name is unknown; no name (``None``) stands for relevance."""
         if name is None:
             return Meaning(self.codebook.relevance.key)
         return self._known.get(_folded(name))
 
     def split(self, cell: str) -> list[str]:
-        """Split a cell into label names at semicolons and commas, keeping known names whole."""
+        """Split a cell into label names at semicolons and commas, but not within known names that contain commas."""
         if len(cell) > _LONGEST_LIST:
             return [cell]
         names = []
@@ -135,17 +138,17 @@ class LabelMap:
         return [name for name in names if name]
 
     def refuse_unknown(self, unknown: Mapping[str, list[str]]) -> None:
-        """Refuse names that are not known.
+        """Raise an error if there are any unknown names.
 
         Parameters
         ----------
         unknown
-            For each name, the places where it was found.
+            Places where each unknown name was found.
 
         Raises
         ------
         MechtagError
-            If there is one; the message has the most similar labels and an example of a map file.
+            If there are any; the message suggests similar labels and shows an example of a map file.
         """
         if not unknown:
             return
@@ -157,10 +160,10 @@ class LabelMap:
             lines.append(f"  {name[:100]!r} ({len(places)} times, first in {places[0]}){hint}")
         more = f"\n  and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise MechtagError(
-            f"{len(unknown)} names are not labels of the codebook ({', '.join(self.codebook.all_keys)}):\n"
+            f"found {len(unknown)} names that are not labels of the codebook ({', '.join(self.codebook.all_keys)}):\n"
             + "\n".join(lines)
             + more
             + "\nMap each name to a label in a map file and pass it with --map, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
-            "Map a name to null to ignore it; if it is the name of a column, the whole column is ignored."
+            "To ignore a name, map it to null; if it is the name of a column, the whole column is ignored."
         )

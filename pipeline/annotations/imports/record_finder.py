@@ -1,4 +1,4 @@
-"""Find the record of a paper named in a file of codings."""
+"""Find the record of each paper that a file of codings refers to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
 from mechtag.pipeline.dedupe.comparable import ComparableFields, comparable_fields
 from mechtag.pipeline.dedupe.rules import compare_records
 
-# Titles of one paper in two databases are more similar than this; titles of two papers hardly ever are.
+# Two databases' titles of one paper are more similar than this; the titles of different papers hardly ever are.
 _ALIKE = 80.0
 _NEAR, _CANDIDATES = 60.0, 3
 _LONG_NAME, _TITLE = 5, 300
@@ -26,13 +26,13 @@ class Found(NamedTuple):
     Attributes
     ----------
     record
-        ``None`` if there is none, or more than one.
+        The record; ``None`` if no record was found, or more than one.
     by
-        Kind of identifier by which it was found.
+        Kind of identifier by which the record was found.
     tried
-        What was looked up and with what result, if it was not found.
+        Identifiers that were looked up, with the results, if the record was not found.
     candidates
-        The most similar records, best first, if it was not found.
+        The most similar records, the best match first, if the record was not found.
     """
 
     record: Record | None
@@ -42,16 +42,16 @@ class Found(NamedTuple):
 
 
 class Finder:
-    """Finds records by record id, DOI, PubMed id, key, title with authors and year, or the text shown.
+    """Finds a paper's record by record id, DOI, PubMed id, key, title with authors and year, or the text coders saw.
 
     Parameters
     ----------
     records
-        Without duplicates.
+        Records without duplicates.
     settings
-        How much titles and years of one paper may differ.
+        Limits on how much the titles and years of one paper may differ.
     given
-        Record id by name, DOI, PubMed id or title of a paper, from the user.
+        Record ids that the user assigned to names, DOIs, PubMed ids or titles of papers.
     """
 
     def __init__(self, records: Sequence[Record], settings: DedupeSettings, given: Mapping[str, str]) -> None:
@@ -64,7 +64,7 @@ class Finder:
         self._cache: dict[CitedPaper, Found] = {}
 
     def find(self, paper: CitedPaper) -> Found:
-        """Find the one record of a paper; a record that contradicts the paper's other details is not returned."""
+        """Find the record of a paper, unless the record contradicts the paper's other details."""
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
         return self._cache[paper]
@@ -93,7 +93,7 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield each identifier of the entry, most reliable first, with the records that have it."""
+        """Yield each identifier of the paper, most reliable first, with the records that have this identifier."""
         for name in paper.names:
             yield "record id", name, self._index.by("record_id", name)
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -105,7 +105,7 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Find records with this title, or else a similar one, whose authors and year do not contradict."""
+        """Find records with the same (or else a similar) title whose authors and year do not contradict the paper's."""
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
             return same
@@ -116,7 +116,7 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether author and year agree; a title alone suffices if it can belong to only one work."""
+        """Return whether authors and years agree; if both are unknown, whether the title identifies a work."""
         other = self._fields[record.record_id]
         if seen.notice != other.notice:
             return False
@@ -129,7 +129,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether an identifier of the entry must be wrong, because its other details are of another paper."""
+        """Return whether the details of the entry and of the record belong to different papers."""
         other = self._fields[record.record_id]
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -156,7 +156,7 @@ class Finder:
 
 
 def _seen(paper: CitedPaper) -> ComparableFields:
-    """Convert the details of a paper to fields that can be compared with records."""
+    """Convert the details of a cited paper to fields that can be compared with those of records."""
     return comparable_fields(
         Record(
             record_id="",
@@ -184,16 +184,16 @@ def _index(pairs: Iterable[tuple[Hashable | None, Record]]) -> dict[Hashable, li
 
 
 def _texts(record: Record) -> set[str]:
-    """Return the texts that identify a record: its abstract, alone and preceded by the title."""
+    """Return the texts that identify a record: its abstract, with and without the title before it."""
     if not record.abstract:
         return set()
     return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only a part of title and abstract; ``None`` if it does not occur in them.
+    """Return whether a text is only part of a record's title and abstract; ``None`` if it does not occur in them.
 
-    A no to a part says nothing about the paper.
+    A "no" for part of the text says nothing about the whole paper.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

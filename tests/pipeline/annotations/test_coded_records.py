@@ -82,7 +82,7 @@ def test_sentences_without_codes_are_of_a_paper_coded_as_a_whole(tmp_path):
 def test_either_all_sentences_are_coded_or_none(tmp_path):
     mixed = [ROW["sentences"][0], {"text": "Not coded."}]
     path = write(tmp_path / "c.jsonl", {**ROW, "sentences": mixed})
-    with pytest.raises(MechtagError, match="line 1, sentence 2: not coded, but other sentences of the record are"):
+    with pytest.raises(MechtagError, match="line 1: sentence 2 has no codes, but other sentences of this record do"):
         read_coded(path, LABELS)
 
 
@@ -101,15 +101,21 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], r"c\.jsonl: empty"),
-        (["{not json"], r"line 1: not JSON"),
+        ([], r"c\.jsonl: the file is empty"),
+        (["{not json"], r"line 1: not valid JSON"),
         (["[1]"], r"line 1: top level: Input should be"),
-        ([ROW, ROW], r"line 2: doi:10.1234/one is already on line 1"),
-        ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one is already on line 1"),
-        ([ROW | {"mechanisms": ["trust", "power", "typo"]}], r"line 1: unknown label 'typo'; .* trust, money, power"),
-        ([ROW | {"sentences": [{"text": "A.", "mechanisms": ["typo"]}]}], r"line 1, sentence 1: unknown label 'typo'"),
-        ([ROW | {"mechanisms": ["trust"]}], r"line 1, sentence 2: coded power, but the record is not"),
-        ([ROW | {"relevant": False}], r"line 1: not relevant, but coded trust, power"),
+        ([ROW, ROW], r"line 2: doi:10.1234/one already occurs on line 1"),
+        ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one already occurs on line 1"),
+        (
+            [ROW | {"mechanisms": ["trust", "power", "typo"]}],
+            r"line 1: the codebook has no label 'typo'; .* trust, money, power",
+        ),
+        (
+            [ROW | {"sentences": [{"text": "A.", "mechanisms": ["typo"]}]}],
+            r"line 1, sentence 1: the codebook has no label 'typo'",
+        ),
+        ([ROW | {"mechanisms": ["trust"]}], r"line 1, sentence 2: this sentence is coded power, but its record is not"),
+        ([ROW | {"relevant": False}], r"line 1: this record is coded as not relevant, but also as trust, power"),
         ([ROW | {"relevant": 1}], r"line 1: relevant: Input should be a valid boolean"),
         ([ROW | {"colour": "red"}], r"line 1: colour: unknown key"),
         ([ROW | {"title": "  "}], r"line 1: title"),
@@ -140,7 +146,7 @@ def test_line_separators_inside_text_do_not_cut_lines(tmp_path):
 def test_second_coder(tmp_path):
     (codes,) = read_codes(write(tmp_path / "s.jsonl", CODES), LABELS)
     assert codes.sentence_labels == ((), ("trust",))
-    with pytest.raises(MechtagError, match="line 2: one-2001 is already on line 1"):
+    with pytest.raises(MechtagError, match="line 2: one-2001 already occurs on line 1"):
         read_codes(write(tmp_path / "s.jsonl", CODES, CODES), LABELS)
 
 
@@ -148,9 +154,9 @@ def test_exemplars(tmp_path):
     row = {"id": "a", "text": "Leaders shared power in trust.", "mechanisms": ["power", "trust"]}
     (exemplar,) = read_exemplars(write(tmp_path / "e.jsonl", row), LABELS)
     assert exemplar.labels == ("trust", "power")
-    with pytest.raises(MechtagError, match="line 1: unknown label 'typo'"):
+    with pytest.raises(MechtagError, match="line 1: the codebook has no label 'typo'"):
         read_exemplars(write(tmp_path / "e.jsonl", row | {"mechanisms": ["typo"]}), LABELS)
-    with pytest.raises(MechtagError, match="line 2: a is already on line 1"):
+    with pytest.raises(MechtagError, match="line 2: a already occurs on line 1"):
         read_exemplars(write(tmp_path / "e.jsonl", row, row), LABELS)
 
 
@@ -173,14 +179,14 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("paper;trust\na;1", "no column 'key'; columns found: paper, trust"),
+        ("paper;trust\na;1", "column 'key' is missing; columns found: paper, trust"),
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column power is missing; columns of codes found: trust, money"),
         ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not a tick; allowed are 1 or 0"),
         ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, the header has 4"),
         ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
-        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a is already on line 2"),
-        ("key,trust,money,power\n,1,0,0", "line 2: the cell 'key' is empty"),
+        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a already occurs on line 2"),
+        ("key,trust,money,power\n,1,0,0", "line 2: the cell in column 'key' is empty"),
         ('key,trust,money,power\n"a,1,0,0', "line 2: a quote is opened but never closed"),
     ],
 )

@@ -75,9 +75,12 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
     [
         ([], "contains no codings"),
         ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not a tick; allowed are 1 or 0"),
-        ([",p0,ann,power,1,abstract,,,"], "line 2: unknown label 'power'; the codebook has relevant, trust, money"),
+        (
+            [",p0,ann,power,1,abstract,,,"],
+            "line 2: the codebook has no key 'power'; its keys are relevant, trust, money",
+        ),
         ([",,ann,trust,1,abstract,,,"], "line 2: record_id and key are both empty"),
-        ([",p9,ann,trust,1,abstract,,,"], "record p9 is coded, but not among the 4 records"),
+        ([",p9,ann,trust,1,abstract,,,"], "p9 is coded, but is not one of the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
         ([",p0,ann,trust,1"], "line 2: the row has 5 cells, the header has 9"),

@@ -230,8 +230,10 @@ def test_doccano_files_are_named_after_members(tmp_path: Path) -> None:
     content = (CODINGS / "doccano_classification.jsonl").read_text(encoding="utf-8")
     imported = import_from(write(tmp_path / "zoe.jsonl", content))
     assert {row.coder for row in imported.codings} == {"zoe"}
-    assert imported.notes == ("zoe.jsonl: the coder is 'zoe', from the file name; use --coder NAME to change it",)
-    with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not record who coded; .* --coder NAME"):
+    assert imported.notes == (
+        "zoe.jsonl: the file name suggests that the coder is 'zoe'; use --coder NAME to change it",
+    )
+    with pytest.raises(MechtagError, match=r"all\.jsonl: entry 1: the file does not record the coder; .* --coder NAME"):
         import_from(write(tmp_path / "all.jsonl", content))
 
 

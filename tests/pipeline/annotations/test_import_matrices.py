@@ -68,7 +68,7 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     book.save(tmp_path / "matrix.xlsx")
     imported = import_from(tmp_path / "matrix.xlsx")
     assert brief(imported) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
-    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': contains a header but no codings")
+    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': found a header but no codings")
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
@@ -107,20 +107,24 @@ def deep_tree(depth: int) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "colour,size\nred,1\n", "not a known format of codings; columns or keys found: colour, size"),
+        (
+            "a.csv",
+            "colour,size\nred,1\n",
+            "the format of these codings is not known; columns or keys found: colour, size",
+        ),
         ("a.csv", "key,comment\nlind-2020,good\n", "no column is named after a label"),
         ("a.csv", "key,trust,trust\nlind-2020,1,0\n", "column 'trust' occurs more than once"),
         ("a.json", '{"CodeSets": [], "References": []}', "no codes under CodeSets"),
         ("a.json", '{"CodeSets": [', "not readable as JSON"),
-        ("a.jsonl", '{"colour": "red"}\n', "not a known format of codings"),
+        ("a.jsonl", '{"colour": "red"}\n', "the format of these codings is not known"),
         ("a.csv", "", "empty"),
         ("a.jsonl", '{"key": "lind-2020", "la\n', "no row could be read; line 1: not a JSON object"),
-        ("a.csv", "key,trust\n", "contains a header but no codings"),
+        ("a.csv", "key,trust\n", "found a header but no codings"),
         ("a.json", deep_tree(60), "codes are nested more than 50 levels deep"),
         ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),
         ("a.xml", '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><xml><records>&a;</records></xml>', "a.xml"),
         ("a.csv", "<!DOCTYPE html><html><body>log in</body></html>", "a web page"),
-        ("a.csv", "key,trust\nlind-2020,1\n", "does not record who coded"),
+        ("a.csv", "key,trust\nlind-2020,1\n", "does not record the coder"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -129,7 +133,9 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message
 
 
 def test_basis_is_never_guessed() -> None:
-    with pytest.raises(MechtagError, match=r"covidence_tags\.csv: entry 1: .* what was read; .* --basis full-text"):
+    with pytest.raises(
+        MechtagError, match=r"covidence_tags\.csv: entry 1: .* whether the coder read .* --basis full-text"
+    ):
         fixture("covidence_tags.csv", coder="us", basis=None)
 
 
@@ -138,7 +144,7 @@ def test_basis_is_never_guessed() -> None:
     [
         ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is not a tick"),
         ("a.csv", "key,label,value\nlind-2020,,1\n", "the label is empty"),
-        ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "basis 'hearsay'"),
+        ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "the basis is 'hearsay'"),
         (
             "a.csv",
             "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n",
@@ -146,7 +152,7 @@ def test_basis_is_never_guessed() -> None:
         ),
         ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is not a tick"),
         ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is not a tick"),
-        ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "answer 'perhaps'"),
+        ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "the answer is 'perhaps'"),
         ("a.jsonl", '{"key": "a", "label": "trust", "value": 1}\n{"key": "lind-2020", "la\n', "not a JSON object"),
     ],
 )

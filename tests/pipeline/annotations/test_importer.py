@@ -126,7 +126,7 @@ def test_map_file(tmp_path: Path) -> None:
 def test_unknown_labels_are_refused_with_the_nearest(tmp_path: Path) -> None:
     lines = ["lind-2020,a,trusting,1,abstract", "lind-2020,b,trusting,1,abstract", "lind-2020,a,Xyzzy,1,abstract"]
     with pytest.raises(
-        MechtagError, match=r"2 names are not labels .*\n  'trusting' \(2 times, first in codes"
+        MechtagError, match=r"found 2 names that are not labels .*\n  'trusting' \(2 times, first in codes"
     ) as error:
         contract(tmp_path, *lines)
     assert "most similar: trust" in str(error.value)
@@ -180,7 +180,7 @@ def test_coders_have_one_name_whatever_programs_call_them(tmp_path: Path) -> Non
     said = MapFile(coders={"a@x.org": "Ann", "7": "Ann", "Zoe": "Z"})
     imported = contract(tmp_path, "lind-2020,a@x.org,trust,1,abstract", "lind-2020,7,money,1,abstract", mapped=said)
     assert brief(imported) == ["lind-2020 Ann trust=1", "lind-2020 Ann money=1"]
-    assert imported.notes == ("map file: no code by coder 'Zoe' was found",)
+    assert imported.notes == ("map file: found no codes by coder 'Zoe'; check how the files spell this name",)
 
 
 def test_files_of_folders_and_archives(tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def test_files_of_folders_and_archives(tmp_path: Path) -> None:
     assert imported.notes[0] == "sub: not read, because it is not a regular file"
     assert "the coder is 'zoe'" in imported.notes[-1]
     assert [note.split(": ", 2)[2][:30] for note in imported.notes[1:-1]] == [
-        "the log of a Rayyan export, wh",
-        "contains a header but no codin",
+        "this is the log of a Rayyan ex",
+        "found a header but no codings",
     ]
     (folder / "bare.csv").write_text("key,trust\nlind-2020,1\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not record who coded"):
+    with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not record the coder"):
         import_from(folder)
     with pytest.raises(MechtagError, match="no such file or folder"):
         import_from(tmp_path / "none")

@@ -201,14 +201,17 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
     decided.write_text("\n".join(contrary), encoding="utf-8")
     for rows in (contrary, [contrary[0], *contrary[:0:-1]]):
         decided.write_text("\n".join(rows), encoding="utf-8")
-        with pytest.raises(MechtagError, match=r"decided.csv: line 3: contradicts an earlier decision"):
+        with pytest.raises(MechtagError, match=r"decided.csv: line 3: this decision contradicts an earlier one"):
             dedupe(records, SETTINGS, decisions=read_decisions([decided]))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("decision,title_1,title_2\nmaybe,a,b\n", "line 2: decision 'maybe'; write same, different or nothing"),
+        (
+            "decision,title_1,title_2\nmaybe,a,b\n",
+            "line 2: decision 'maybe' is unknown; write 'same', 'different' or nothing",
+        ),
         ("title,year\na,2017\n", "not a file of decisions; expected .* found title, year"),
         ("", "the file is empty"),
         ("group,decision,kept,title\n1,same,yes,a\n", "line 2: the decision is in the row of the kept record"),

@@ -1,6 +1,6 @@
-"""Readers of codings, one module per program: its names for papers, coders and labels, and the meaning of its ticks.
+"""Readers of codings, one module for each program whose files mechtag can import.
 
-To add a format, add a module and list it in `FORMATS`. docs/annotations.md describes what each reads.
+To add a format, add a module and list it in `FORMATS`. docs/annotations.md describes what each reader expects.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ FORMATS: tuple[CodingFormat, ...] = (
 
 
 def find_format(content: Content) -> CodingFormat:
-    """Choose a reader by the content of a file, regardless of its name.
+    """Return the reader for a file, chosen by the content of the file and not by its name.
 
     Raises
     ------
     MechtagError
-        If the file is empty, or its format is not known.
+        If the file contains no readable entries, or its format is not known.
     """
     if not content.entries:
-        raise MechtagError(f"{content.path}: contains a header but no codings")
+        raise MechtagError(f"{content.path}: found a header but no codings")
     if all(entry.fault for entry in content.entries):
         first = content.entries[0]
         raise MechtagError(f"{content.path}: no row could be read; line {first.line}: {first.fault}")
@@ -44,6 +44,6 @@ def find_format(content: Content) -> CodingFormat:
             return known
     found = ", ".join(content.names)[:300] or "none"
     raise MechtagError(
-        f"{content.path}: not a known format of codings; columns or keys found: {found}. "
-        f"Known formats: {', '.join(known.name for known in FORMATS)}; docs/annotations.md says what to export"
+        f"{content.path}: the format of these codings is not known; columns or keys found: {found}. "
+        f"Known formats: {', '.join(known.name for known in FORMATS)}; docs/annotations.md describes what to export"
     )

@@ -1,7 +1,7 @@
-"""ASReview LAB: exports as CSV, TSV, XLSX or RIS, with a decision and tags.
+"""Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
-ASReview writes ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG`` per tag
-(in RIS, the same as notes). Tables of version 1 with only ``included`` are read as a matrix.
+ASReview writes the column ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG``
+per tag; RIS files contain the same as notes. Tables of version 1 with only ``included`` are read as a matrix.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NOTED = {"ASReview_relevant": "1", "ASReview_irrelevant": "0", "ASReview_not_se
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file has ASReview's columns, or notes as ASReview writes them."""
+    """Return whether a file has columns or notes that ASReview writes."""
     if content.kind == "table":
         return any(fold(name).startswith("asreview_") for name in content.names)
     return any(note in _NOTED for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read decisions and tags; an unchecked tag counts as a no only on relevant records.
+    """Yield one item per record, with its decision and tags; an unchecked tag means no only on relevant records.
 
     A reviewer who presses 'not relevant' may not have looked at the tags.
     """
@@ -89,7 +89,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the name of a tag, without its group if only the name without it is a label."""
+    """Return the name of a tag, without its group if only the name without the group is a label."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

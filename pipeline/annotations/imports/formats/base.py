@@ -1,4 +1,4 @@
-"""Shared parts of the readers of codings: file content, cited papers, codes and entries."""
+"""Data types and functions that the readers of codings share: file content, cited papers, codes and entries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mechtag.pipeline.reading.tagged import Entry
 from mechtag.pipeline.text.cleaning import clean_text
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
-#: Line, cells and fault of a row.
+#: Line number, cells and fault of a row; the fault is "" if the row is valid.
 Row = tuple[int, list[str], str]
 
 #: Columns and keys that identify a paper in the reviewers' own list.
@@ -38,28 +38,28 @@ _TABLES = {"XLSX", "Parquet", "JSONL", "CSL-JSON", "CSV or TSV"}
 
 
 def fold(name: str) -> str:
-    """Normalise case, spaces and punctuation of a column or key: 'Reviewer Name' becomes ``reviewer_name``."""
+    """Normalise the case, spaces and punctuation of a column name or key: 'Reviewer Name' becomes ``reviewer_name``."""
     return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 @dataclass(frozen=True)
 class Content:
-    """Entries of a file, or of a sheet of a workbook.
+    """The entries in a file, or in one sheet of a workbook.
 
     Attributes
     ----------
     path
-        Path of the file, for messages.
+        Path of the file, for error messages.
     stem
-        File name without folder and extension; some programs put the coder there.
+        File name without folder and extension; some programs name the file after the coder.
     kind
-        A table with a header, JSON objects, or records of a search export.
+        ``table`` (with a header), ``objects`` (JSON) or ``records`` (from a search export).
     names
-        Columns of a table; keys of the first object or record.
+        Columns of the table, or keys of the first object or record.
     clean
-        Maps fields to attributes of a record.
+        Function that maps fields to attributes of a record.
     notes
-        Irregularities of the file, and what was not read from it.
+        Irregularities in the file, and parts of it that were not read.
     """
 
     path: str
@@ -71,7 +71,7 @@ class Content:
     notes: list[str] = field(default_factory=list)
 
     def note_unread(self, read: Collection[str]) -> None:
-        """Note the columns of a table that were not read and are not known to describe papers."""
+        """Add a note on the columns that are not in ``read`` and are not known to describe papers."""
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
@@ -79,12 +79,12 @@ class Content:
 
 
 def load(source: Source) -> list[Content]:
-    """Read a file or a file in an archive; a workbook yields one content per visible sheet.
+    """Read the content of a file, which may be in an archive; a workbook has one content per visible sheet.
 
     Raises
     ------
     MechtagError
-        If the file is empty, binary, a web page, too large or damaged.
+        If the file is empty, binary, damaged, too large, or a web page.
     """
     if workbook.recognise(source):
         return [_table(source, *sheet) for sheet in _sheets(source)]
@@ -102,7 +102,7 @@ def load(source: Source) -> list[Content]:
 
 
 def _begins_table(source: Source) -> bool:
-    """Return whether the first line names columns; the cells below it may look like any record format."""
+    """Return whether the first line is the header of a table, because cells below it may resemble a record format."""
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
     return len(cells) > 1 and bool(known)
@@ -120,7 +120,7 @@ def _document(source: Source) -> Entry:
     try:
         data = json.loads(source.text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{source.path}: not readable as JSON: {error or 'nested too deeply'}") from None
+        raise MechtagError(f"{source.path}: not readable as JSON: {error or 'it is nested too deeply'}") from None
     return Entry(1, 1, list(data.items()))
 
 
@@ -154,14 +154,14 @@ _LONGEST = 500
 
 
 class CitedPaper(NamedTuple):
-    """How a source identifies a paper.
+    """The details by which a source identifies a paper.
 
     Attributes
     ----------
     names
-        Each may be a record id, or a key in the reviewers' own list.
+        Names of the paper; each may be a record id, or a key in the reviewers' own list.
     doi, pmid, authors, year
-        In the form of `records.Record`.
+        Values in the same form as in `records.Record`.
     text
         Text shown to the coder, if the source contains it.
     """
@@ -176,16 +176,16 @@ class CitedPaper(NamedTuple):
 
 
 class Code(NamedTuple):
-    """The code for one label of one paper, as in the source.
+    """The code for one label of one paper, as written in the source.
 
     Attributes
     ----------
     label
-        Label as the tool writes it; ``None`` for the decision on relevance.
+        Label as written by the tool; ``None`` for the decision on relevance.
     value
-        1 for ticked, 0 for explicitly unticked, ``None`` for not judged.
+        1 (ticked), 0 (explicitly unticked) or ``None`` (not judged).
     coder, basis
-        Empty if the source does not record it.
+        Coder, and what the coder read; empty or ``None`` if the source does not record it.
     """
 
     label: str | None
@@ -198,14 +198,14 @@ class Code(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One entry of a source: a row, an answered task, a coded reference.
+    """One entry in a source, such as a row, an answered task or a coded reference.
 
     Attributes
     ----------
     number, line
-        Entry number and line in the file, from 1.
+        Number of the entry, and its line in the file; both start at 1.
     finished
-        Coders who went through all labels, so that labels without a code here were left unticked.
+        Coders who went through all labels, so that a label without a code means that they left it unticked.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
@@ -223,7 +223,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Information from the user that the files themselves lack."""
+    """Information that the files may lack and that the user provides."""
 
     labels: LabelMap
     coder: str = ""
@@ -233,7 +233,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class CodingFormat:
-    """How to recognise and read the codings of one program.
+    """A format of codings: its name, and functions that recognise and read it.
 
     `recognise` inspects column names and the first entry; `read` yields the items in file order.
     """
@@ -244,36 +244,36 @@ class CodingFormat:
 
 
 def text_of(value: Any) -> str:
-    """Return text or a number as text on one line; ``""`` for anything else."""
+    """Return a text or number as text on one line, and any other value as ``""``."""
     return " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in a JSON list; an empty list for anything else."""
+    """Return the objects in a JSON list; for any other value, return an empty list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def texts(value: Any) -> list[str]:
-    """Return the texts of a JSON list, or a single text as a list; an empty list for anything else."""
+    """Return the texts in a JSON list, or a single text as a list; for any other value, return an empty list."""
     values = value if isinstance(value, list) else [value]
     return [text for item in values if (text := text_of(item))]
 
 
 def date_of(value: Any) -> str:
-    """Return the date at the start of a text (ISO 8601), or ``""``."""
+    """Return the ISO 8601 date at the start of a text, or ``""`` if the text does not start with a date."""
     match = re.match(r"\d{4}-\d\d-\d\d", text_of(value))
     return match[0] if match else ""
 
 
 def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | None = None, text: Any = "") -> CitedPaper:
-    """Find what identifies a paper among columns or object keys.
+    """Extract the details that identify a paper from the fields of a table row or JSON object.
 
     Parameters
     ----------
     cleaned
-        Fields as cleaned by a reader of records; by default they are read as columns of a table.
+        Fields as cleaned by a reader of records; by default, they are cleaned like columns of a table.
     text
-        Text shown to the coder.
+        Text that was shown to the coder.
     """
     plain = [(name, value) for name, field in fields if (value := _plain(field))]
     cleaned = columns.clean(plain) if cleaned is None else cleaned
@@ -283,7 +283,7 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
     names = tuple(dict.fromkeys(clean_text(named[name])[:_LONGEST] for name in NAMES if named.get(name)))
     author_names = tuple(filter(None, map(clean_author, authors)))
     for name in names:
-        # 'Aitken (2014)', which helps to suggest papers.
+        # A name such as 'Aitken (2014)' helps to suggest candidates.
         if not author_names and not title and (cited := _CITATION.fullmatch(name)):
             author_names, year = (cited[1],), year or int(cited[2])
     return CitedPaper(
@@ -303,7 +303,7 @@ def _plain(value: Any) -> str:
 
 
 def faulty(entry: Entry) -> Item:
-    """Return a rejected item for an entry that could not be read."""
+    """Convert an entry that could not be read to an item that states the reason."""
     return Item(entry.number, entry.line, fault=entry.fault)
 
 
@@ -312,13 +312,13 @@ _NOTES = ("notes", "note", "n1", "annote")
 
 
 def paper_of_entry(entry: Entry, content: Content) -> CitedPaper:
-    """Find what identifies the paper of a record or row."""
+    """Extract the details that identify the paper of an entry, which is a record or a table row."""
     fields = [pair for pair in entry.fields if pair[1]]
     return paper_of(fields, content.clean(fields))
 
 
 def cells_of(entry: Entry) -> Mapping[str, str]:
-    """Return the fields of a row by normalised name."""
+    """Return the cells of a row, keyed by normalised column name."""
     return {fold(name): value for name, value in entry.fields if isinstance(value, str)}
 
 

@@ -1,4 +1,4 @@
-"""mechtag's own format: one row per paper, coder and label, as CSV, XLSX or JSON lines."""
+"""Read mechtag's own format: one row per paper, coder and label, as CSV, XLSX or JSON lines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _PAPER = {"record_id", "key", "doi", "pmid", "title"}
 
 
 def recognise(content: Content) -> bool:
-    """Return whether there are columns for a label, its value, and an identifier of the paper."""
+    """Return whether a file has columns for a label, for its value, and for an identifier of the paper."""
     names = set(map(fold, content.names))
     return content.kind != "records" and names >= _NEEDED and not names.isdisjoint(_PAPER)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one code per row; an empty value means not judged."""
+    """Yield one item per row, with one code; an empty value means not judged."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry)
 
@@ -44,7 +44,7 @@ def _item(entry: Entry) -> Item:
     value, unknown = _value(cells.get("value"))
     fault = unknown or fault
     if basis and basis not in get_args(Basis):
-        fault = f"basis {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
+        fault = f"the basis is {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
     code = Code(
         label=label,
         value=value,
@@ -58,7 +58,7 @@ def _item(entry: Entry) -> Item:
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the value of a code, and the fault if it is invalid."""
+    """Return the value of a code, and the reason if it is invalid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""Covidence: lists of studies with tags, and the table of extracted data, per reviewer and consensus.
+"""Read exports of Covidence: lists of studies with tags, and tables of extracted data.
 
-Whether a list contains included or excluded studies is not in any of its columns, and is not read.
+No column states whether a list contains included or excluded studies, so decisions on relevance are not read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 
 
 def recognise(content: Content) -> bool:
-    """Return whether there is a column of Covidence numbers."""
+    """Return whether a file is a table with a column of Covidence numbers."""
     return content.kind == "table" and "covidence" in map(fold, content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read the tags of a list, or else the questions of an extraction form; raises as `matrix.read`."""
+    """Read the tags in a list, or the answers in an extraction form; raises the same errors as `matrix.read`."""
     if "tags" not in map(fold, content.names):
         yield from matrix.read(content, asked)
         return

@@ -1,7 +1,7 @@
-"""doccano: JSON lines or JSON, of text classification, sequence labelling, or both.
+"""Read exports of doccano (JSON lines or JSON): text classification, sequence labelling, or both.
 
-If members annotate separately, the export has one file per member, named after them; a shared
-project is exported as ``all``.
+If the members of a project annotate separately, the export has one file per member, named after the member;
+a shared project is exported as ``all``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOBODY = ("all", "unknown")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether the objects contain a text and labels, and are not Prodigy answers."""
+    """Return whether a file consists of objects with a text and labels, and without a value."""
     names = set(content.names)
     return (
         content.kind == "objects"
@@ -40,10 +40,10 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one text per item; a text without labels may not have been looked at yet."""
+    """Yield one item per text; a text without labels has no codes, because it may not have been annotated yet."""
     member = "" if content.stem.lower() in _NOBODY or asked.coder else content.stem
     if member:
-        content.notes.append(f"the coder is {member!r}, from the file name; use --coder NAME to change it")
+        content.notes.append(f"the file name suggests that the coder is {member!r}; use --coder NAME to change it")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
 
@@ -52,7 +52,7 @@ def _item(entry: Entry, member: str) -> Item:
     row = dict(entry.fields)
     text = next((row[name] for name in _TEXTS if isinstance(row.get(name), str)), "")
     meta = row.get("meta")
-    # doccano's own numbers do not identify a paper.
+    # The numbers that doccano assigns do not identify a paper.
     fields = [(name, value) for name, value in entry.fields if name != "id" and name not in _LABELS]
     fields += meta.items() if isinstance(meta, dict) else ()
     codes = tuple(_codes(row, text, member))

@@ -1,6 +1,6 @@
-"""EPPI-Reviewer: the JSON report of codings, with the tree of codes and the codes of each reference.
+"""Read the JSON report of EPPI-Reviewer: the tree of codes, and the codes of each reference.
 
-The report contains the completed coding but not the coder. The status of an item is not read: every
+The report contains the completed coding, but not the coder. The status of an item is not read, because every
 item is 'included in review' until someone excludes it.
 """
 
@@ -39,12 +39,12 @@ class Node(NamedTuple):
 
 
 def recognise(content: Content) -> bool:
-    """Return whether the file is one object with references, as EPPI-Reviewer writes it."""
+    """Return whether a file is a report of EPPI-Reviewer: one object with references."""
     return content.kind == "objects" and "References" in content.names
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one reference per item; its codes are ticks, and text entered or highlighted for a code is evidence.
+    """Yield one item per reference; ticks are its codes, and text entered or highlighted for a code is evidence.
 
     Raises
     ------
@@ -58,8 +58,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         nodes |= _nodes(code_set, (text_of(code_set.get("SetName")),), content)
     if not nodes:
         raise MechtagError(
-            f"{content.path}: no codes under CodeSets; in EPPI-Reviewer, select the coding tools to include in the "
-            f"report"
+            f"{content.path}: the report contains no codes under CodeSets; in EPPI-Reviewer, select the coding tools "
+            "to include in the report"
         )
     names = {number: _name(node, asked) for number, node in nodes.items()}
     references = [found for document in documents for found in objects(document.get("References"))]
@@ -71,7 +71,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Return the codes below a node of the tree, by id."""
+    """Return the codes below a node of the tree, keyed by id."""
     if len(above) > _DEEPEST:
         raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
     found: dict[int, Node] = {}
@@ -84,13 +84,13 @@ def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> di
 
 
 def _number(node: dict[str, Any]) -> int:
-    """Return the id of an attribute; 0 for none."""
+    """Return the id of an attribute, or 0 if it has none."""
     number = node.get("AttributeId")
     return number if isinstance(number, int) else 0
 
 
 def _name(node: Node, asked: Asked) -> str:
-    """Return the name to look up: the whole path if the user mapped it, otherwise the name of the code.
+    """Return the label name to look up for a code: the whole path if the user mapped it, otherwise the code's own name.
 
     If the user ignores a code set or a branch of it, all codes in it are ignored.
     """

@@ -1,7 +1,7 @@
-"""Label Studio: JSON and JSON_MIN exports with choices, taxonomies and labelled text spans.
+"""Read JSON and JSON_MIN exports of Label Studio with choices, taxonomies and labelled text spans.
 
 https://labelstud.io/guide/task_format. The export does not contain the labelling interface, so it does
-not say which labels were offered.
+not show which labels coders could choose from.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _LONGEST_LABEL = 200
 
 
 def recognise(content: Content) -> bool:
-    """Return whether the first object is a task with annotations, or an object of JSON_MIN."""
+    """Return whether the first object of a file is a task with annotations, or an object in the JSON_MIN format."""
     names = set(content.names)
     full = "data" in names and not names.isdisjoint({"annotations", "completions"})
     return content.kind == "objects" and (full or {"annotation_id", "lead_time"} <= names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one annotation per item; a skipped task has no codes."""
+    """Yield one item per annotation; a skipped task has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
@@ -52,7 +52,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
-    """Return the fields that may identify the paper, and the text that was shown: the longest one."""
+    """Return the fields that may identify the paper, and the longest text, assumed to be the one shown to coders."""
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]
     named = {name.lower(): value for name, value in fields}
@@ -77,13 +77,13 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels of a result, each with the marked text."""
+    """Return the labels in an annotation result, each with the text that was marked."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
     labels = [label for kind in _LABELS if kind != "taxonomy" for label in texts(value.get(kind, []))]
     paths = value.get("taxonomy")
-    # A choice in a taxonomy is given as the path to it.
+    # A choice in a taxonomy is exported as its path from the root.
     labels += [path[-1] for path in map(texts, paths if isinstance(paths, list) else []) if path]
     return [(label, text) for label in labels]
 
@@ -96,7 +96,7 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Read an object of JSON_MIN, in which ``id`` separates the data from the results."""
+    """Read an object in the JSON_MIN format, in which ``id`` separates the data from the results."""
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}

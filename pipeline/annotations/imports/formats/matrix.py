@@ -1,4 +1,4 @@
-"""A matrix of papers by codes, as printed in reviews, in CSV or XLSX; extraction forms look the same.
+"""Read a matrix of papers by codes (CSV or XLSX), as printed in reviews; extraction forms have the same layout.
 
 A column contains either ticks for the label in its header, or names of labels chosen from a list.
 """
@@ -31,19 +31,19 @@ NUMBERED = re.compile(r"\d+-")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether this is a table with a column that identifies papers."""
+    """Return whether a file is a table with a column that identifies papers."""
     named = any(fold(name) in NAMES for name in content.names)
     return content.kind == "table" and (named or bool(attributes(content.names)))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one paper, or one coder's form for a paper, per row.
+    """Yield one item per row, which is a paper or one coder's form for a paper.
 
     Raises
     ------
     MechtagError
-        If there is no column of codes, two have the same name, or a cell is empty and the user did not say
-        what that means.
+        If there is no column of codes, if two columns of codes have the same name, or if a cell is empty and
+        the user did not specify what an empty cell means.
     """
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
@@ -58,10 +58,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the columns of ticks, and the columns of label names.
+    """Return the names of the columns that contain ticks, and of the columns that contain label names.
 
-    A column that contains only ticks is a column of codes, whatever its name: if the name is not in the
-    codebook, it is refused later, not ignored.
+    A column that contains only ticks counts as a column of codes, whatever its name. A name that is not in
+    the codebook is not ignored, but causes an error later.
 
     Raises
     ------
@@ -84,12 +84,12 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
             lists.append(name)
     doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
     if doubled:
-        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; each must be unique")
+        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; each name must be unique")
     return ticks, lists
 
 
 def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
-    """Return whether at least half of the cells name a label, so the column is a question, not a comment."""
+    """Return whether at least half of the cells name a label, so that the column contains codes and not comments."""
     naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
     return bool(naming) and 2 * len(naming) >= len(cells)
 
@@ -101,7 +101,7 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Return the codes of a row, and the faults in its cells; raises as `read`."""
+    """Return the codes in a row, and the faults in its cells; raises the same errors as `read`."""
     cells = dict(entry.fields)
     codes, faults = [], []
     for name in ticks:
@@ -132,8 +132,9 @@ def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: 
         return None  # A reviewer who has not decided on a paper has not excluded it.
     if asked.unticked is None:
         raise MechtagError(
-            f"{content.path}: line {entry.line}, column {name}: the cell is empty; say what that means in this table: "
-            "--unticked no if reviewers went through all codes, --unticked not-judged if they did not"
+            f"{content.path}: line {entry.line}, column {name}: the cell is empty; specify what an empty cell means "
+            "in this table: add --unticked no if reviewers went through all codes, or --unticked not-judged if they "
+            "did not"
         )
     return 0 if asked.unticked == "no" else None
 

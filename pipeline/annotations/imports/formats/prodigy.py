@@ -1,4 +1,4 @@
-"""Prodigy: JSON lines as written by ``db-out``; tasks with categories, choices and spans, and their answers.
+"""Read JSON lines written by Prodigy's ``db-out``: tasks with categories, choices or spans, and their answers.
 
 https://prodi.gy/docs/api-interfaces
 """
@@ -30,12 +30,12 @@ _LAST_SECOND = 4_102_444_800  # the year 2100
 
 
 def recognise(content: Content) -> bool:
-    """Return whether the objects have an answer, or Prodigy's task hashes."""
+    """Return whether a file consists of objects with an answer, or with Prodigy's task hashes."""
     return content.kind == "objects" and not {"answer", "_task_hash", "_input_hash"}.isdisjoint(content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read one answer per item; an ignored task has no codes."""
+    """Yield one item per answer; an ignored task has no codes."""
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, asked)
 
@@ -49,7 +49,7 @@ def _item(entry: Entry, asked: Asked) -> Item:
     paper = paper_of(fields, text=text)
     answer = task.get("answer", "accept")
     if answer not in _ANSWERS:
-        fault = f"answer {str(answer)[:50]!r}; allowed are {', '.join(_ANSWERS)}"
+        fault = f"the answer is {str(answer)[:50]!r}; allowed are {', '.join(_ANSWERS)}"
         return Item(entry.number, entry.line, paper, fault=fault)
     coder = text_of(task.get("_annotator_id") or task.get("_session_id"))
     codes = tuple(code._replace(coder=coder, date=_date(task)) for code in _codes(task, answer, asked))
@@ -77,7 +77,7 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
     several = isinstance(config, dict) and config.get("choice_style") == "multiple"
     for option in options:
         chosen = text_of(option.get("id")) in accepted
-        # If only one may be chosen, the others may apply as well.
+        # If coders could choose only one option, the options that they did not choose may apply as well.
         if chosen or several:
             yield Code(_option(option, asked), 1 if chosen else 0)
     shown = {text_of(option.get("id")) for option in options}
@@ -97,7 +97,7 @@ def _option(option: Mapping[str, Any], asked: Asked) -> str:
 
 
 def _date(task: Mapping[str, Any]) -> str:
-    """Return the date of the answer; Prodigy stores seconds since 1970."""
+    """Return the date of an answer, which Prodigy stores in seconds since 1970."""
     seconds = task.get("_timestamp")
     if isinstance(seconds, int | float) and 0 < seconds < _LAST_SECOND:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()

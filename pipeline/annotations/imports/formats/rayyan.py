@@ -1,8 +1,8 @@
-"""Rayyan: ``articles.csv`` (or RIS, BibTeX), with decisions and labels in the notes.
+"""Read exports of Rayyan (``articles.csv``, RIS or BibTeX), which contain decisions and labels in the notes.
 
-``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``, described in
+The notes look like ``RAYYAN-INCLUSION: {"Ann"=>"Included"} | RAYYAN-LABELS: a,b | RAYYAN-EXCLUSION-REASONS: c``; see
 https://help.rayyan.ai/hc/en-us/articles/45958666246161-Understanding-Your-Rayyan-Export-Files. Labels
-are those of the whole team: the export does not record who set them.
+belong to the whole team, because the export does not record who set them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LOG = {"article_id", "key", "value"}
 
 
 def recognise(content: Content) -> bool:
-    """Return whether any note contains Rayyan's headings.
+    """Return whether any note in a file contains Rayyan's headings.
 
     Raises
     ------
@@ -42,19 +42,20 @@ def recognise(content: Content) -> bool:
     """
     if set(map(fold, content.names)) >= _LOG:
         raise MechtagError(
-            f"{content.path}: the log of a Rayyan export, which contains no papers; use articles.csv from the same "
-            f"export"
+            f"{content.path}: this is the log of a Rayyan export, which contains no papers; use articles.csv from the "
+            "same export"
         )
     return any("RAYYAN-" in note for entry in content.entries for note in notes_of(entry))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read the decisions of each member, and the labels.
+    """Yield one item per record, with the decisions of each team member, and the labels.
 
     Raises
     ------
     MechtagError
-        If there are labels and more than one member, and no coder of the labels is named.
+        If a record has labels, but the export does not have exactly one team member and the user did not name
+        the coder of the labels.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (members.pop() if len(members) == 1 else "")
@@ -68,7 +69,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         if labels and not owner:
             raise MechtagError(
                 f"{content.path}: record {entry.number} has labels, but Rayyan does not record which member set "
-                "them; name the coder of all labels with --coder, for example --coder team"
+                "them; specify a coder for all labels with --coder, for example --coder team"
             )
         decisions = _decisions(sections)
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
@@ -79,7 +80,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the columns of an extraction form: columns of ticks, and columns of label names."""
+    """Return the columns of an extraction form: those that contain ticks, and those that contain label names."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)
@@ -89,7 +90,7 @@ def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 
 
 def _sections(entry: Entry) -> dict[str, str]:
-    """Return Rayyan's sections of the notes by heading; notes that came with the record precede them."""
+    """Return Rayyan's sections in the notes, keyed by heading; ignore notes that were in the record before."""
     sections = {}
     for note in notes_of(entry):
         marks = list(_SECTION.finditer(note))
