@@ -1,4 +1,7 @@
-"""Export tagged records, one module per format. To add one, write a ``writing`` function and list it in `EXPORTERS`."""
+"""Export tagged records; each format has its own module.
+
+To add a format, write a module with a ``writing`` function and list the function in `EXPORTERS`.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record
 from mechtag.pipeline.export import csv_table, ris
 
-#: Adds a record and its predictions by label to the output.
+#: Function that adds a record and its predictions (by label) to the output.
 Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
-#: Takes key and name of every label, relevance first, and the output path. Yields a function that adds records one
-#: by one, because they may not all fit into memory; the complete file is in place when the context ends.
+#: Function that takes the key and name of every label, relevance first, and the output path. Its context yields a
+#: function that adds one record at a time, because the records may not all fit into memory. The complete file is in
+#: place when the context ends.
 Exporter: TypeAlias = Callable[[Sequence[tuple[str, str]], Path], AbstractContextManager[Add]]
 
 EXPORTERS: Mapping[str, Exporter] = {
@@ -31,24 +35,24 @@ def export(
     predictions: Iterable[Prediction],
     labels: Sequence[tuple[str, str]],
 ) -> None:
-    """Write tagged records atomically in a format that other programs read.
+    """Write tagged records atomically, in a format that other programs can read.
 
     Parameters
     ----------
     to
-        Name of the format, a key of `EXPORTERS`.
+        Name of the format, which is a key of `EXPORTERS`.
     records
         Records without duplicates.
     predictions
-        At most one prediction per record and label. A label without a prediction is
-        left empty.
+        At most one prediction per record and label. If a record has no prediction for a label, the
+        output is empty there.
     labels
         Key and name of every label in codebook order, relevance first.
 
     Raises
     ------
     MechtagError
-        The format is unknown, a record or a prediction is repeated, or a prediction has
+        If the format is unknown, a record or a prediction is repeated, or a prediction refers to
         an unknown record or label.
     """
     if to not in EXPORTERS:
@@ -56,7 +60,7 @@ def export(
     known = Counter(record.record_id for record in records)
     if twice := [record_id for record_id, count in known.items() if count > 1]:
         raise MechtagError(
-            f"record {twice[0]} appears more than once; remove duplicates before export (mechtag dedupe)"
+            f"record {twice[0]} appears more than once; remove duplicates with 'mechtag dedupe' before the export"
         )
     keys = {key for key, _ in labels}
     by_record: dict[str, dict[str, Prediction]] = {record_id: {} for record_id in known}
@@ -65,12 +69,14 @@ def export(
         if prediction.label not in keys:
             raise MechtagError(
                 f"{place}: the codebook has no such label (its labels are {', '.join(key for key, _ in labels)}); "
-                "export with the codebook used for tagging"
+                "use the codebook with which the records were tagged"
             )
         if prediction.record_id not in known:
-            raise MechtagError(f"{place}: no such record; export the records that were tagged")
+            raise MechtagError(f"{place}: there is no such record; export the same records that were tagged")
         if prediction.label in by_record[prediction.record_id]:
-            raise MechtagError(f"{place}: appears more than once; pass the predictions of one model")
+            raise MechtagError(
+                f"{place}: this prediction appears more than once; use the predictions of a single model"
+            )
         by_record[prediction.record_id][prediction.label] = prediction
     with EXPORTERS[to](labels, Path(path)) as add:
         for record in records:

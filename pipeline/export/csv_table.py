@@ -1,4 +1,4 @@
-"""Write ``tagged.csv``, one row per record, for Excel; sort rows on disk if they do not fit into memory."""
+"""Write ``tagged.csv``, a table for Excel with one row per record; sort rows on disk if they do not fit into memory."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from mechtag.pipeline.text.sections import is_cut
 #: A row of JSON values; rows are sorted by comparing these lists.
 Row: TypeAlias = list[Any]
 
-# Number of rows sorted in memory, and of sorted files merged at a time.
+# Number of rows sorted in memory at a time, and number of sorted files merged at a time.
 _RUN = 5_000
 _FILES = 64
 
 
 class Sorter:
-    """An external merge sort (Knuth, The Art of Computer Programming, volume 3, section 5.4).
+    """Sorts rows that may not fit into memory, using files on disk.
+
+    This is an external merge sort (Knuth, The Art of Computer Programming, volume 3, section 5.4).
 
     Parameters
     ----------
     folder
-        Folder for sorted files, which take as much space as the rows as JSON.
+        Folder for temporary files, which take as much space as the rows do as JSON.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +40,7 @@ class Sorter:
         self._written = 0
 
     def add(self, row: Row) -> None:
-        """Add one row."""
+        """Add one row to the rows to sort."""
         self._rows.append(row)
         if len(self._rows) >= _RUN:
             self._write_rows()
@@ -72,7 +74,7 @@ def _read(path: Path) -> Iterator[Row]:
 
 @contextmanager
 def sorting(folder: Path) -> Iterator[Sorter]:
-    """Yield a `Sorter` with temporary files in ``folder``, which are deleted at the end."""
+    """Yield a `Sorter` whose temporary files are in ``folder`` and are deleted when the context ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".sorting.", ignore_cleanup_errors=True) as files:
         yield Sorter(Path(files))
@@ -80,15 +82,16 @@ def sorting(folder: Path) -> Iterator[Sorter]:
 
 _BIBLIOGRAPHIC = ("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note")
 
-# https://support.microsoft.com/office/excel-specifications-and-limits: total characters in a cell,
-# which Excel counts in UTF-16 units. Excel truncates silently, so truncate here with a note.
+# Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
+# https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
+# so truncate it here and add a note.
 _CELL_LIMIT = 32_767
 NOT_SCORED = "not scored"
 _CUT = " [cut: a cell holds 32,767 characters]"
 
 
 def excel_cell(text: str) -> str:
-    """Return text on one line; if it is too long for a cell of Excel, truncate it with a note."""
+    """Return text on one line; if it is too long for an Excel cell, truncate it and add a note."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that write_csv may put before a formula
     units = text.encode("utf-16-le", errors="replace")
@@ -98,7 +101,7 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(prediction: Prediction) -> str:
-    """Return the evidence in quotation marks, the strongest first."""
+    """Return the evidence sentences of a prediction in quotation marks, the strongest first."""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
     return excel_cell(" ".join(f"“{evidence.text}”" for evidence in strongest))
 
@@ -113,12 +116,13 @@ def _abstract_note(abstract: str) -> str:
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write a CSV table (UTF-8 with byte order mark), the most relevant record first.
+    """Write tagged records as a CSV table (UTF-8 with byte order mark), the most relevant record first.
 
-    The columns are bibliographic fields, ``abstract_note`` (``none`` without an abstract, ``cut off`` if it ends in
-    mid-sentence, else empty), and for each label ``KEY_probability``, ``KEY_decision`` (``not scored`` if relevance
-    was a clear no) and ``KEY_evidence``. Rows are sorted by the probability of relevance in descending order, then
-    by ``record_id``; records without a probability come last. Parameters as in `export.Exporter`.
+    The columns are bibliographic fields, ``abstract_note`` (``none`` if there is no abstract, ``cut off`` if it ends
+    in mid-sentence, otherwise empty), and for each label ``KEY_probability``, ``KEY_decision`` (``not scored`` if
+    relevance was a clear no) and ``KEY_evidence``. Rows are sorted by the probability of relevance in descending
+    order, then by ``record_id``; records without a probability come last. The parameters are those of
+    `export.Exporter`.
     """
     relevance = labels[0][0]
     header = [

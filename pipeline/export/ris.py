@@ -1,4 +1,4 @@
-"""Write ``tagged.ris``: the original records with tags as keywords and evidence as notes."""
+"""Write ``tagged.ris``: the original records, with their tags as keywords and the evidence as notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its tags also have two letters, but different meanings
 
-# Characters that some program treats as a line end, before text that would then be read as a field.
+# Characters that some programs treat as a line end, if the text after them would then be read as a field.
 _FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[\s\ufeff]*(?=[A-Za-z][A-Za-z0-9]\s+-)")
 
 # RIS types of the reference types of BibTeX, CSL, Crossref, PubMed and Web of Science.
@@ -57,7 +57,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether ``raw`` holds RIS fields: it starts with TY, or has two-letter tags not of Web of Science."""
+    """Return whether ``raw`` contains RIS fields: its tags look like RIS and do not come from Web of Science."""
     tags = [tag for tag, _ in record.raw]
     return bool(tags) and all(map(_TAG.fullmatch, tags)) and (tags[0] == "TY" or _WEB_OF_SCIENCE.isdisjoint(tags))
 
@@ -70,7 +70,7 @@ def _type(record: Record) -> str:
 
 
 def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields of a record that was read from another format."""
+    """Yield the RIS fields of a record that was read from a different format."""
     start, _, end = (record.pages or "").replace("–", "-").partition("-")
     yield "TY", _type(record)
     yield "TI", _one_line(record.title)
@@ -95,7 +95,7 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield the DOI and abstract if they are not in ``raw`` but come from a duplicate or another source."""
+    """Yield the DOI and abstract of a record if they are not in ``raw``, because they come from a different source."""
     values = [str(value) for _, value in record.raw]
     if record.doi and record.doi not in map(normalise_doi, values):
         yield "DO", record.doi
@@ -104,7 +104,7 @@ def _filled(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield the decided labels as keywords, then their evidence as notes, the strongest first."""
+    """Yield the labels not decided ``no`` as keywords, then their evidence as notes, the strongest first."""
     tagged = [
         (key, name, prediction)
         for key, name in labels
@@ -121,7 +121,7 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
 
 
 def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
-    """Return whether an earlier run of mechtag wrote this field, which new tags replace."""
+    """Return whether an earlier run of mechtag wrote this field, so that new tags replace it."""
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
@@ -130,7 +130,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Return one RIS field; keep line ends unless the next line could be read as a field."""
+    """Return a field as RIS text; keep line ends unless the next line could be read as a separate field."""
     value = _FORGED_FIELD.sub(" ", value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
@@ -152,13 +152,13 @@ def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequen
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write RIS (UTF-8), with records in input order.
+    """Write tagged records as RIS (UTF-8), in input order.
 
-    A record read from RIS keeps all its fields, and gets the DOI and the abstract of a
-    duplicate if it had none; other records are written from the attributes of `Record`.
-    Added fields are ``KW  - mechtag:KEY`` for each label decided ``yes``,
-    ``KW  - mechtag:KEY?`` for ``refer``, and ``N1`` for their evidence; they replace those
-    of an earlier run for the same labels. Parameters as in `export.Exporter`.
+    A record that was read from RIS keeps all its fields, and receives a DOI and an abstract from a
+    duplicate if it had none. Other records are written from the attributes of `Record`.
+    The added fields are ``KW  - mechtag:KEY`` for each label decided ``yes``,
+    ``KW  - mechtag:KEY?`` for ``refer``, and ``N1`` for their evidence; they replace the fields
+    that an earlier run added for the same labels. The parameters are those of `export.Exporter`.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:

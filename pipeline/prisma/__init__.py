@@ -1,1 +1,1 @@
-"""The PRISMA 2020 flow diagram."""
+"""Compute the counts of a PRISMA 2020 flow diagram, and draw the diagram."""

@@ -1,7 +1,7 @@
-"""Counts for a PRISMA 2020 flow diagram: from a tagged batch, and from a file of counts unknown to mechtag.
+"""Read the counts for a PRISMA 2020 flow diagram from ``summary.json`` and from a file of counts that the user wrote.
 
 The steps follow the PRISMA 2020 statement (Page et al. 2021, doi:10.1136/bmj.n71).
-docs/prisma.md describes every key of the file.
+docs/prisma.md describes every key of the user's file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
 
-# Far above any review: a higher count is a typing error, and would not fit its line in the diagram.
+# Far more records than in any review; a higher count is a typing error and would not fit into its box.
 _LARGEST = 99_999_999
 # Zero-width joiners shape Persian and Indic letters; other format characters can reverse the direction of text.
 _JOINERS = "\u200c\u200d"
 
 
 def clean_name(value: object) -> str:
-    """Return a name on one line, without invisible characters and those that XML forbids."""
+    """Return a name on one line, without invisible characters and characters that XML forbids."""
     text = " ".join(str(value).split())
     kept = (char for char in text if char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).replace("\ufffe", "").replace("\uffff", "").split())
@@ -40,7 +40,7 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Parse a count, ``None`` (not known), or names of files whose counts are in the summary."""
+    """Parse a count, ``None`` (not known), or the names of files whose counts are in the summary."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -57,7 +57,8 @@ def _named(value: object) -> dict[str, object]:
         if isinstance(key, int):
             # YAML reads {Embase: 1,204} as two lines: Embase with 1, and 204 with nothing.
             raise ValueError(
-                f"{key} is a number where a name is expected; write counts without commas, and numeric names in quotes"
+                f"found the number {key} where a name is expected; write counts without commas, and put names that are "
+                "numbers in quotes"
             )
         if not name or name in named:
             raise ValueError(f"{key!r} appears twice" if name else f"{key!r} is not a printable name")
@@ -79,19 +80,19 @@ OtherSources = Annotated[dict[str, Known | None], BeforeValidator(_named)]
 
 
 class Identification(Strict):
-    """Counts of records before screening; the block ``prisma`` of ``summary.json``.
+    """Counts of records before screening, as in the block ``prisma`` of ``summary.json``.
 
     Attributes
     ----------
     identified_by_source
         Number of records read, by file; ``None`` if not known, in which case ``duplicates_removed``
-        and ``removed_for_other_reasons`` are also ``None``.
+        and ``removed_for_other_reasons`` must also be ``None``.
     removed_by_automation
-        Always 0 in files that mechtag writes, because it ranks and suggests but removes no record.
+        Number of records removed by automation tools; mechtag always writes 0, because it removes no records.
     removed_for_other_reasons
-        Number of unreadable entries; they are in ``rejected.jsonl``.
+        Number of unreadable entries, which are listed in ``rejected.jsonl``.
     screened
-        Number of unique records, for people to screen.
+        Number of unique records that people have to screen.
     """
 
     identified_by_source: dict[str, Known] | None = None
@@ -105,10 +106,13 @@ class Identification(Strict):
     def _consistent(self) -> Self:
         parts = (self.identified_by_source, self.duplicates_removed, self.removed_for_other_reasons)
         if 0 < sum(part is None for part in parts) < len(parts):
-            raise ValueError("sources, duplicates and other reasons must be either all known or all unknown")
+            raise ValueError(
+                "identified_by_source, duplicates_removed and removed_for_other_reasons must all be known, or all "
+                "be null"
+            )
         if self.without_abstract > self.screened:
             raise ValueError(
-                f"{self.without_abstract} records without abstract are more than the {self.screened} screened"
+                f"without_abstract is {self.without_abstract}, but only {self.screened} records were screened"
             )
         return self
 
@@ -118,7 +122,7 @@ class Identification(Strict):
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield the counts in plain words."""
+        """Yield lines of text that state the counts."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:
@@ -163,7 +167,7 @@ class _Studies(Strict):
 
 
 class Elsewhere(Strict):
-    """Counts from a user's file that mechtag cannot know; docs/prisma.md describes every key."""
+    """Counts that mechtag cannot know, read from a user's file; docs/prisma.md describes every key."""
 
     title: str = ""
     databases: Sources | None = None
@@ -179,7 +183,7 @@ class Elsewhere(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_blocks(cls, data: Any) -> Any:
-        """Drop keys without a value, as in a form that is not filled in."""
+        """Drop keys without a value, which occur in a template that was not completely filled in."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -188,14 +192,20 @@ class Elsewhere(Strict):
     def _one_way(self) -> Self:
         if self.reports_together is not None:
             if self.other_methods is None:
-                raise ValueError("reports_together combines two ways of searching; without other_methods, use reports")
+                raise ValueError(
+                    "reports_together combines the reports from databases and other methods, but other_methods is "
+                    "missing; use reports instead"
+                )
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
-                raise ValueError("use either reports_together, or reports and other_methods.reports, not both")
+                raise ValueError(
+                    "reports_together cannot be combined with reports or other_methods.reports; remove "
+                    "reports_together, or remove the other blocks"
+                )
         return self
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses repeated keys, because YAML would silently keep the last."""
+    """A YAML loader that rejects repeated keys, because PyYAML would silently keep only the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -208,34 +218,36 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_elsewhere(path: str | Path) -> Elsewhere:
-    """Read a user's file of counts (YAML).
+    """Read a YAML file of counts that a user wrote.
 
     Raises
     ------
     MechtagError
-        The file is missing or not a YAML mapping; a key is unknown or repeated; a count is
+        If the file is missing or is not a YAML mapping; if a key is unknown or repeated; or if a count is
         negative or not a whole number.
     """
     return read_yaml(
         path,
         Elsewhere,
-        missing="no such file; expected counts as docs/prisma.md describes them",
+        missing="no such file; expected a file of counts as described in docs/prisma.md",
         expected="expected a mapping such as 'screening: ...'",
         loader=_Loader,
     )
 
 
 def read_identification(path: str | Path) -> Identification:
-    """Read the block ``prisma`` of a ``summary.json``.
+    """Read the block ``prisma`` from a ``summary.json``.
 
     Raises
     ------
     MechtagError
-        The file is missing or not JSON, or its block is missing or not a valid `Identification`.
+        If the file is missing or is not JSON, or if the block is missing or is not a valid `Identification`.
     """
     block = read_json(path).get("prisma")
     if block is None:
-        raise MechtagError(f"{path}: no counts under 'prisma'; pass the summary.json that 'mechtag tag' wrote")
+        raise MechtagError(
+            f"{path}: the file has no counts under 'prisma'; use the summary.json written by 'mechtag tag'"
+        )
     try:
         return Identification.model_validate(block)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """Draw a PRISMA 2020 flow diagram as SVG, and write its counts as a table.
 
-There are two layouts: wide, with panels side by side as in the template, and narrow, with panels below one another
-for small screens.
+There are two layouts: the wide layout has panels side by side, as in the template; the narrow layout has panels below
+one another, for small screens.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _BELOW, _BESIDE, _MARGIN, _RAIL, _LANE = 30, 22, 8, 24, 12
 _WIDE_BOX, _NARROW_BOX = 220, 178
 # Tints that print almost white; every shape has a black outline, so nothing depends on colour.
 _WHITE, _HEADING_FILL, _RAIL_FILL = "#ffffff", "#fff3c9", "#dcebf9"
-_BOLD = 1.15  # how much wider bold text runs
+_BOLD = 1.15  # width of bold text relative to normal text
 _CENTRED = {"text-anchor": "middle", "font-weight": "bold"}
 _SHRINKING = "max-width:100%;height:auto"
-#: Lets a diagram shrink with the page; a page that allows no style of elements takes it out.
+#: Attribute that lets a diagram shrink with the page; remove it for a page that forbids inline styles.
 RESPONSIVE = f' style="{_SHRINKING}"'
 
 _Point: TypeAlias = tuple[float, float]
@@ -49,7 +49,7 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """A rectangle with lines of text (indent, text); ``row_top`` and ``y`` are set once all heights are known."""
+    """A rectangle with lines of text (indent, text); ``row_top`` and ``y`` are set when all heights are known."""
 
     lines: Sequence[tuple[float, str]]
     x: float
@@ -84,14 +84,14 @@ def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
 
 
 class _Layout:
-    """Places boxes in columns, columns in rows, and rows below one another."""
+    """Computes the positions of boxes in rows and columns, for the wide or the narrow layout."""
 
     def __init__(self, flow: Flow, narrow: bool) -> None:
         self.narrow = narrow
         self._flow = flow
         self._boxes = boxes(flow)
         self._box_width = _NARROW_BOX if narrow else _WIDE_BOX
-        # In the narrow layout, lines that pass a panel run in lanes on its left.
+        # In the narrow layout, lines that pass a panel run in lanes to the left of the panel.
         self._lanes = flow.updated + flow.other_methods if narrow else 0
         self._left = _MARGIN + _RAIL + _BESIDE / 2 + self._lanes * _LANE
         self.shapes = {**self._headings(), **self._filled()}
@@ -100,7 +100,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Return the left edge of a panel's main or side boxes."""
+        """Return the left edge of the main or side boxes in a panel."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -124,7 +124,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set ``y`` of every shape and the rails along the rows of each stage; return the lowest edge."""
+        """Set ``y`` of every shape, and add a rail along the rows of each stage; return the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -145,7 +145,7 @@ class _Layout:
         return bottom
 
     def arrows(self) -> Iterator[list[_Point]]:
-        """Yield the corners of each line from box to box, which ends in an arrowhead."""
+        """Yield the corners of each line from one box to the next; each line ends in an arrowhead."""
         main: dict[Panel, list[_Shape]] = {}
         for (panel, step, side), shape in self.shapes.items():
             if side:
@@ -185,7 +185,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return a line that goes down in a lane on the left of the panels in between."""
+        """Return a line that goes down in a lane to the left of the panels between ``start`` and ``end``."""
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
@@ -203,7 +203,7 @@ def _draw_shape(shape: _Shape) -> Iterator[str]:
     yield _rectangle(shape.x, shape.y, shape.width, shape.height, _HEADING_FILL if shape.heading else _WHITE)
     top = shape.centre[1] - len(shape.lines) * _LINE / 2
     for number, (indent, text) in enumerate(shape.lines):
-        # The baseline of a line lies about a third of the font's size below its middle.
+        # The baseline of a line is about a third of the font size below the middle of the line.
         y = top + (number + 0.5) * _LINE + 0.35 * _FONT
         if shape.heading:
             yield _text(shape.centre[0], y, text, _FONT, _CENTRED)
@@ -230,7 +230,7 @@ def _points(corners: Sequence[_Point]) -> str:
 
 
 def draw_diagram(flow: Flow, narrow: bool = False) -> str:
-    """Draw a flow diagram.
+    """Draw a PRISMA flow diagram and return it as SVG.
 
     Parameters
     ----------
@@ -242,8 +242,8 @@ def draw_diagram(flow: Flow, narrow: bool = False) -> str:
     Returns
     -------
     str
-        SVG with selectable text, and a title and a description for screen readers; without scripts, style
-        sheets or external resources. Equal counts yield the same SVG.
+        SVG with selectable text, and with a title and a description for screen readers. It contains no
+        scripts, style sheets or external resources. The same counts always yield the same SVG.
     """
     layout = _Layout(flow, narrow)
     width = layout.width
@@ -274,16 +274,16 @@ def draw_diagram(flow: Flow, narrow: bool = False) -> str:
 
 
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
-    """Write the diagram, and its counts as ``NAME_counts.csv`` in the same folder; return the path of the table.
+    """Write a diagram, and a table of its counts as ``NAME_counts.csv`` in the same folder; return the table's path.
 
     Raises
     ------
     MechtagError
-        ``path`` does not end in ``.svg``.
+        If ``path`` does not end in ``.svg``.
     """
     path = Path(path)
     if path.suffix.lower() != ".svg":
-        raise MechtagError(f"{path}: the diagram is an SVG file; choose a name that ends in .svg")
+        raise MechtagError(f"{path}: the diagram is written as SVG; choose a file name that ends in .svg")
     table = path.with_name(f"{path.stem}_counts.csv")
     write_text(path, draw_diagram(flow, narrow))
     write_csv(table, HEADER, table_rows(flow), bom=True)

@@ -13,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
 
 Counts = dict[str, int | None]
-# A total and the parts that add up to it.
+# Keys of a total and of the parts that add up to it.
 _Sum = tuple[str, Sequence[str]]
 
 _REMOVED = ("duplicates", "automation", "other_reasons")
@@ -21,18 +21,18 @@ _REMOVED = ("duplicates", "automation", "other_reasons")
 
 @dataclass(frozen=True)
 class Flow:
-    """The counts of a flow diagram.
+    """The counts in a PRISMA flow diagram.
 
     Attributes
     ----------
     counts
-        Counts by the path of their key in the file of counts, such as ``reports.sought``; ``None``
-        if not known. Keys of sources are ``databases.NAME``, ``registers.NAME`` and
-        ``other_methods.sources.NAME``. In addition there are totals that are not in the file:
+        Counts by the path of their key in the user's file of counts, such as ``reports.sought``; ``None``
+        if not known. Sources have the keys ``databases.NAME``, ``registers.NAME`` and
+        ``other_methods.sources.NAME``. The following totals are not in the file:
         ``identified``, ``databases``, ``registers``, ``other_methods.identified``,
         ``total.studies`` and ``total.reports``.
     reasons
-        Number of reports excluded by reason, under ``reports``, ``other_methods.reports`` or
+        Number of reports excluded for each reason, under the key ``reports``, ``other_methods.reports`` or
         ``reports_together``.
     without_abstract
         Number of screened records without an abstract, or ``None`` if not known.
@@ -47,25 +47,25 @@ class Flow:
     updated: bool
 
     def sources(self, group: str) -> dict[str, int | None]:
-        """Return the counts of ``databases``, ``registers`` or ``other_methods.sources``, by name."""
+        """Return the count of each source in ``databases``, ``registers`` or ``other_methods.sources``, by name."""
         return {key.removeprefix(f"{group}."): n for key, n in self.counts.items() if key.startswith(f"{group}.")}
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Remove files from ``files`` and return the sum of their counts."""
+    """Remove the wanted files from ``files``, and return the sum of their counts."""
     total = 0
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is not a file of the summary, or is used twice; files not used yet: "
-                f"{', '.join(files) or 'none'}. Write counts without quotes and commas, such as 5673"
+                f"{place}: {file!r} is not listed in the summary, or is used twice; unused files: "
+                f"{', '.join(files) or 'none'}. If you meant a number, write it without quotes or commas, such as 5673"
             )
         total += files.pop(file)
     return total
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return counts of records by source; a file of the summary without a name counts as a separate database."""
+    """Return the counts of records by source; a file in the summary that no source mentions is its own database."""
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -77,15 +77,15 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: the summary already counts this file; remove this line, or write "
-                f"'DATABASE: {file}' to name the file"
+                f"databases.{file}: the summary already counts this file; remove this line, or, to say which database "
+                f"it came from, write 'NAME OF DATABASE: {file}'"
             )
         named[f"databases.{file}"] = count
     return named
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the known counts, before any is derived from others."""
+    """Return the counts of records that are known without deriving them from other counts."""
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
     removed = elsewhere.removed_before_screening
@@ -96,7 +96,7 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         ours = (found.duplicates_removed, found.removed_by_automation, found.removed_for_other_reasons)
         for key, n in zip(_REMOVED, ours, strict=True):
             counts[f"removed_before_screening.{key}"] = (n or 0) + (counts[f"removed_before_screening.{key}"] or 0)
-    # Records identified or removed elsewhere change the number left to screen.
+    # Records that were identified or removed outside mechtag change the number of records to screen.
     added = removed or any(
         not isinstance(value, tuple)
         for sources in (elsewhere.databases, elsewhere.registers)
@@ -105,15 +105,15 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     if found and not (known and added):
         if counts["screening.screened"] not in (None, found.screened):
             raise MechtagError(
-                f"screening.screened: {counts['screening.screened']} here, but {found.screened} in the "
-                "summary; remove this line"
+                f"screening.screened: this count is {counts['screening.screened']}, but the summary says "
+                f"{found.screened}; remove this line"
             )
         counts["screening.screened"] = found.screened
     return counts
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the known counts of reports and studies by key, and the reasons for exclusion."""
+    """Return the user's counts of reports and studies by key, and the counts of reports by reason for exclusion."""
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
     blocks = {"reports": elsewhere.reports, "reports_together": elsewhere.reports_together}
@@ -134,11 +134,11 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the sums that must hold between counts."""
+    """Return the totals and their parts that must add up in a flow diagram."""
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
-    # No databases means a count of 0 only if registers are named, and vice versa.
+    # If no databases are listed, their count is 0 only if registers are listed, and vice versa.
     sums: list[_Sum] = [(totals[group], keys) for group, keys in parts.items() if keys or searched]
     removed = [f"removed_before_screening.{key}" for key in _REMOVED]
     sums += [
@@ -177,12 +177,12 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
     made = f", which is {least}{known}" if len(parts) > 1 else ""
     return (
         f"the counts do not add up: {describe(total)} should be {' + '.join(map(describe, parts))}{made}; "
-        "correct one of them"
+        "correct one of these counts"
     )
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Derive the counts that a sum determines; return whether there were any."""
+    """Derive the unknown counts that follow from a sum; return whether there were any."""
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]
@@ -202,15 +202,15 @@ def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str,
 
 
 def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
-    """Combine both kinds of counts, and derive each count that follows from others.
+    """Combine the counts from mechtag and from the user, and derive each count that follows from other counts.
 
-    Counts of databases, registers and removed records in ``elsewhere`` are added to those
-    in ``found``.
+    The user's counts of databases, registers and removed records (``elsewhere``) are added to the counts
+    from mechtag (``found``).
 
     Raises
     ------
     MechtagError
-        The counts contradict one another, or refer to a file that ``found`` does not have.
+        If the counts contradict one another, or refer to a file that is not in ``found``.
     """
     counts = _given(found, elsewhere)
     more, reasons = _flatten(elsewhere)
@@ -225,8 +225,8 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
         studies, reports = counts.get(f"{name}.studies"), counts.get(f"{name}.reports")
         if studies is not None and reports is not None and bool(studies) != bool(reports):
             raise MechtagError(
-                f"the counts do not add up: {name}.studies ({studies}) with {name}.reports ({reports}); "
-                "each study has at least one report"
+                f"the counts do not add up: {name}.studies is {studies}, but {name}.reports is {reports}; each study "
+                "has at least one report, so correct one of the counts"
             )
     return Flow(
         title=clean_name(elsewhere.title),
@@ -240,12 +240,12 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
 
 
 def read_flow(summary: str | Path | None, elsewhere: str | Path | None) -> Flow:
-    """Combine the counts of a ``summary.json`` and a file of counts; either may be ``None``.
+    """Read and combine the counts from a ``summary.json`` and from a user's file; either path may be ``None``.
 
     Raises
     ------
     MechtagError
-        As in `counts.read_identification`, `counts.read_elsewhere` and `join`.
+        For the same reasons as in `counts.read_identification`, `counts.read_elsewhere` and `join`.
     """
     found = read_identification(summary) if summary else None
     given = read_elsewhere(elsewhere) if elsewhere else Elsewhere()
@@ -260,7 +260,7 @@ CITATION = (
     "Boxes as in the PRISMA 2020 statement: Page MJ, McKenzie JE, Bossuyt PM, et al. BMJ 2021;372:n71. "
     "doi:10.1136/bmj.n71"
 )
-#: The steps of a review in order, and the stage to which each belongs.
+#: The steps of a review in order, and the stage that each step belongs to.
 STAGES = {
     "identified": "Identification",
     "screened": "Screening",
@@ -273,7 +273,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A count (``None`` if not known) and its description; a line of ``level`` 1 is a part of the line above."""
+    """A count (``None`` if not known) and its description; a line of ``level`` 1 is part of the line above it."""
 
     text: str
     n: int | None
@@ -282,7 +282,7 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class Box:
-    """A box of the diagram: its position and text; ``side`` boxes hold records that leave the flow."""
+    """The position and text of a box in the diagram; ``side`` boxes contain records that are removed from the flow."""
 
     panel: Panel
     step: str
@@ -292,7 +292,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the headings of panels that have one."""
+    """Return the heading of each panel that has a heading."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"
@@ -348,7 +348,7 @@ def _other_methods(flow: Flow) -> Iterator[Box]:
 
 
 def boxes(flow: Flow) -> list[Box]:
-    """Return the filled boxes, panel by panel and step by step."""
+    """Return the boxes of the diagram with their text, panel by panel and step by step."""
     counts = flow.counts
 
     def studies(panel: Panel, step: str, key: str, first: str, second: str) -> Box:
@@ -387,7 +387,7 @@ HEADER = ("panel", "stage", "item", "n")
 
 
 def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
-    """Return a table of all counts: panel, stage, item, and number or ``not known``."""
+    """Return the rows of a table of all counts: panel, stage, item, and the number or ``not known``."""
     found = []
     for box in boxes(flow):
         above = ""
@@ -402,7 +402,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield every count in words, below the heading of its panel, which is empty if the panel has none."""
+    """Yield the counts as lines of text below the heading of their panel (``""`` if the panel has no heading)."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

@@ -369,8 +369,13 @@ def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
             [("a", "joy")],
             r"'joy' for record a: the codebook has no such label .its labels are relevant, trust",
         ),
-        ("ris", ["a"], [("z", "trust")], "'trust' for record z: no such record"),
-        ("ris", ["a"], [("a", "trust"), ("a", "trust")], "'trust' for record a: appears more than once"),
+        ("ris", ["a"], [("z", "trust")], "'trust' for record z: there is no such record"),
+        (
+            "ris",
+            ["a"],
+            [("a", "trust"), ("a", "trust")],
+            "'trust' for record a: this prediction appears more than once",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(

@@ -249,7 +249,7 @@ def test_command_refuses_what_it_cannot_draw(tmp_path: Path) -> None:
     assert call("prisma", "-o", tmp_path / "flow.svg")[0] == 2
     status, _, message = call("prisma", "--elsewhere", EXAMPLES / "sims-2021.yaml", "-o", tmp_path / "flow.png")
     assert status == 1
-    assert "flow.png: the diagram is an SVG file" in message
+    assert "flow.png: the diagram is written as SVG" in message
     (tmp_path / "bad.yaml").write_text("screening: {screened: 5, excluded: 6}\n", encoding="utf-8")
     status, _, message = call("prisma", "--elsewhere", tmp_path / "bad.yaml", "-o", tmp_path / "flow.svg")
     assert status == 1

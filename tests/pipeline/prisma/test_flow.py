@@ -107,10 +107,10 @@ def test_files_are_named_and_may_be_registers() -> None:
 @pytest.mark.parametrize(
     ("databases", "message"),
     [
-        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not a file of the summary.*a.ris, b.ris"),
-        ({"MEDLINE": "5,673"}, r"'5,673' is not a file.*without quotes and commas"),
-        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not a file.*used twice.*b.ris"),
-        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not a file.*used twice"),
+        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not listed in the summary.*a.ris, b.ris"),
+        ({"MEDLINE": "5,673"}, r"'5,673' is not listed.*without quotes or commas"),
+        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not listed.*used twice.*b.ris"),
+        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not listed.*used twice"),
         ({"a.ris": 100}, r"databases.a.ris: the summary already counts this file"),
     ],
 )
@@ -151,17 +151,17 @@ def test_message_says_what_does_not_add_up() -> None:
         flow_of(FOUND, screening={"excluded": 100}, reports={"sought": 40})
     assert str(caught.value) == (
         "the counts do not add up: screening.kept (25, derived from screening.screened and screening.excluded) "
-        "should be reports.sought (40); correct one of them"
+        "should be reports.sought (40); correct one of these counts"
     )
 
 
 @pytest.mark.parametrize(
     ("elsewhere", "message"),
     [
-        ({"screening": {"screened": 5673}}, "screening.screened: 5673 here, but 125 in the summary"),
+        ({"screening": {"screened": 5673}}, "screening.screened: this count is 5673, but the summary says 125"),
         ({"reports": {"sought": 126}}, r"screening.screened \(125\)"),
-        ({"included": {"studies": 3, "reports": 0}}, r"included.studies \(3\) with included.reports \(0\)"),
-        ({"previous": {"studies": 0, "reports": 2}}, r"previous.studies \(0\) with previous.reports \(2\)"),
+        ({"included": {"studies": 3, "reports": 0}}, r"included.studies is 3, but included.reports is 0"),
+        ({"previous": {"studies": 0, "reports": 2}}, r"previous.studies is 0, but previous.reports is 2"),
         (
             {"other_methods": {"sources": {"Websites": 4}, "reports": {"sought": 3}}},
             r"identified \(4, derived from other_methods.sources.Websites\) should be other_methods.records_exc",
@@ -186,7 +186,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' appears twice"),
         (
             "databases: {Embase: 1,204}\n",
-            "databases: 204 is a number where a name is expected; write counts without commas",
+            "databases: found the number 204 where a name is expected; write counts without commas",
         ),
         ("databses:\n", "databses: unknown key"),
         ('databases: {"\\u202e": 1}\n', "is not a printable name"),
@@ -205,9 +205,9 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
             "other_methods.sources.Websites: 'site.ris' is not a count",
         ),
         ("other_methods: {}\n", "other_methods.sources: Field required"),
-        ("reports_together: {sought: 4}\n", "without other_methods, use reports"),
-        ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "not both"),
-        ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "not both"),
+        ("reports_together: {sought: 4}\n", "other_methods is missing; use reports"),
+        ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "cannot be combined with reports"),
+        ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with reports"),
     ],
 )
 def test_faults_of_the_file_are_told(tmp_path: Path, text: str, message: str) -> None:
@@ -235,16 +235,16 @@ def test_summary_is_read_back_and_checked(tmp_path: Path) -> None:
     write_json(path, {"prisma": FOUND.model_dump(mode="json")})
     assert read_identification(path) == FOUND
     write_json(path, {"read": 3})
-    with pytest.raises(MechtagError, match="no counts under 'prisma'"):
+    with pytest.raises(MechtagError, match="the file has no counts under 'prisma'"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": -1}})
     with pytest.raises(MechtagError, match=r"prisma: duplicates_removed: -1 is out of range"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": None}})
-    with pytest.raises(MechtagError, match="either all known or all unknown"):
+    with pytest.raises(MechtagError, match="must all be known, or all be null"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"without_abstract": 126}})
-    with pytest.raises(MechtagError, match="126 records without abstract are more than the 125 screened"):
+    with pytest.raises(MechtagError, match="without_abstract is 126, but only 125 records were screened"):
         read_identification(path)
     with pytest.raises(
         MechtagError, match=r"identified \(150, derived from databases and registers\) should be .*which is 151"
