@@ -1,1 +1,1 @@
-"""Tag records, in batches of any size."""
+"""Tag the records of a batch of any size."""

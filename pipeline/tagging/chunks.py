@@ -1,4 +1,4 @@
-"""Chunks of a tagging run that can be interrupted and resumed: manifest, storage and locking."""
+"""Store a tagging run in chunks, so that it can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _READERS = 16
 
 
 class Identity(Strict):
-    """Everything that the predictions depend on.
+    """Everything that the predictions of a tagging run depend on.
 
     Attributes
     ----------
     input
-        SHA-256 of each source by the name that the user gave; in an object store, its size
-        and modification time.
+        SHA-256 of each source, by the name that the user specified; for a source in an object store, its
+        size and modification time.
     model_id, codebook
-        Id of the model, and SHA-256 of the codebook.
+        Id of the model, and SHA-256 hash of the codebook.
     settings
         Values of the settings that affect the predictions.
     """
@@ -50,7 +50,7 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a description of each difference between the started run (``self``) and the resumed one (``now``)."""
+        """Yield a description of each difference between the started run (``self``) and the run to resume (``now``)."""
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),
@@ -71,9 +71,9 @@ class Identity(Strict):
 class RunManifest(Strict):
     """Content of ``manifest.json``, which does not change during a run.
 
-    Chunk ``n`` has the records from ``n * chunk_records`` up to but not including
-    ``(n + 1) * chunk_records``, counted from 0. ``intake`` holds the counts made before
-    tagging (`inputs.Inputs`), for the summary.
+    Chunk ``n`` contains the records from ``n * chunk_records`` up to but not including
+    ``(n + 1) * chunk_records``, counted from 0. ``intake`` contains counts of the input
+    (`inputs.Inputs`) for the summary.
     """
 
     format_version: int = FORMAT_VERSION
@@ -84,11 +84,11 @@ class RunManifest(Strict):
 
     @property
     def chunks(self) -> int:
-        """Return the number of chunks of the run."""
+        """Return the number of chunks in the run."""
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Return the number of the first record of a chunk, and that after its last record."""
+        """Return the range of records in a chunk: the number of the first one, and the number after the last one."""
         start = number * self.chunk_records
         return start, min(start + self.chunk_records, self.records)
 
@@ -99,15 +99,15 @@ class Chunk(Strict):
     Attributes
     ----------
     part
-        Number of the chunk, from 0.
+        Number of the chunk, starting at 0.
     start, stop
-        Number of its first record, and that after its last.
+        Range of records in the chunk: the number of the first one, and the number after the last one.
     rows, sha256
-        Number of predictions, and hash of their file.
+        Number of predictions in the chunk, and hash of their file.
     decisions
-        Number of records by label and decision; ``not_scored`` counts the part of ``no`` that was not scored.
+        Number of records by label and decision; ``not_scored`` counts those decided ``no`` without scoring.
     unlike
-        Number of records that are not clearly irrelevant but unlike the training texts.
+        Number of records that are not clearly irrelevant but are unlike the training texts.
     """
 
     part: int
@@ -123,20 +123,20 @@ class ChunkStore:
     """The chunks of a run, stored in a folder.
 
     A chunk consists of two files: ``predictions-00000.parquet``, and ``predictions-00000.json`` (`Chunk`),
-    which is written last. A chunk without the second file, or with another SHA-256, is unfinished.
-    So writers of chunks on different machines need no coordination.
+    which is written last. A chunk is unfinished if the second file is missing or has a different SHA-256.
+    Therefore, chunks can be written on several machines without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:
         self.folder = folder
 
     def begun(self) -> RunManifest | None:
-        """Return the manifest of the run in this folder, or ``None``.
+        """Return the manifest of the run in this folder, or ``None`` if the folder contains no run.
 
         Raises
         ------
         MechtagError
-            The manifest is damaged, or has another format version.
+            If the manifest is damaged or has an unsupported format version.
         """
         place = self.folder / MANIFEST
         if not place.exists():
@@ -146,23 +146,23 @@ class ChunkStore:
             if data.get("format_version") != FORMAT_VERSION:
                 raise MechtagError(
                     f"{place}: format {data.get('format_version')!r} is not supported; this version of mechtag reads "
-                    f"{FORMAT_VERSION}; resume with the version that started the run, or delete {self.folder}"
+                    f"format {FORMAT_VERSION}; resume with the version that started the run, or delete {self.folder}"
                 )
             return RunManifest.model_validate(data)
         except ValidationError as error:
             raise MechtagError(
-                f"{describe_validation(str(place), error)}\nDelete {self.folder} to start over"
+                f"{describe_validation(str(place), error)}\nDelete {self.folder} to start the run again"
             ) from None
         except (ValueError, AttributeError) as error:
-            raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to start over") from None
+            raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to start the run again") from None
 
     def begin(self, manifest: RunManifest) -> None:
-        """Start a new run, and delete what an earlier one left."""
+        """Delete the files of any earlier run in this folder, and start a new run."""
         self.delete()
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
     def delete(self) -> None:
-        """Delete the manifest and then the chunks, which are useless without it."""
+        """Delete the manifest, and then the chunks, which are useless without the manifest."""
         for name in sorted(self.folder.names(), key=lambda name: name != MANIFEST):
             if name == MANIFEST or _PART.fullmatch(name):
                 (self.folder / name).delete()
@@ -171,7 +171,7 @@ class ChunkStore:
                 self.folder.local.rmdir()
 
     def write(self, manifest: RunManifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Chunk:
-        """Write a finished chunk; ``unlike`` as in `Chunk`."""
+        """Write a finished chunk and return its description; for ``unlike``, see `Chunk`."""
         rows = list(predictions)
         data = pack_predictions(rows)
         decisions: dict[str, Counter[str]] = {}
@@ -193,7 +193,7 @@ class ChunkStore:
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
     def finished(self, manifest: RunManifest) -> dict[int, Chunk]:
-        """Return the descriptions of complete chunks by number; all others must be processed again."""
+        """Return the descriptions of finished chunks by number; all other chunks must be processed."""
         names = self.folder.names()
 
         def whole(number: int) -> Chunk | None:
@@ -201,7 +201,7 @@ class ChunkStore:
             if {_name(note), _name(table)} <= names:
                 with suppress(ValidationError, MechtagError, OSError):
                     chunk = Chunk.model_validate_json(note.read())
-                    # Object stores keep files intact; a disk that was full or lost power may not.
+                    # Object stores keep files intact, but a file may be damaged if a disk was full or lost power.
                     intact = not table.local or table.sha256() == chunk.sha256
                     if intact and (chunk.start, chunk.stop) == manifest.bounds(number):
                         return chunk
@@ -212,17 +212,18 @@ class ChunkStore:
             return {chunk.part: chunk for chunk in pool.map(whole, range(manifest.chunks)) if chunk}
 
     def read(self, chunk: Chunk) -> bytes:
-        """Return the file of a chunk as it was written.
+        """Return the predictions file of a chunk, after checking that it was not changed.
 
         Raises
         ------
         MechtagError
-            The file has changed since.
+            If the file has changed since it was written.
         """
         data = self._table(chunk.part).read()
         if hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise MechtagError(
-                f"{self._table(chunk.part)}: changed since it was written; run again with --resume to recreate it"
+                f"{self._table(chunk.part)}: this file was changed after it was written; run again "
+                "with --resume to recreate it"
             )
         return data
 
@@ -238,7 +239,7 @@ def _name(place: StoragePath) -> str:
 
 
 def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
-    """Return the decisions of all chunks added up by label."""
+    """Return the number of records by label and decision, added up over all chunks."""
     totals: dict[str, Counter[str]] = {}
     for chunk in chunks:
         for label, counts in chunk.decisions.items():
@@ -248,12 +249,12 @@ def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create and lock a folder; the lock of a process that died is ignored.
+    """Create a folder and lock it while the context lasts; ignore a lock left by a process that died.
 
     Raises
     ------
     MechtagError
-        Another run is writing to the folder.
+        If a different run is writing to the folder.
     """
     from filelock import FileLock, Timeout
 
@@ -264,7 +265,8 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise MechtagError(
-            f"{folder}: another run of mechtag is writing to it; wait until that run ends, or choose another folder"
+            f"{folder}: another run of mechtag is writing to this folder; wait until it ends, or choose a different "
+            "folder"
         ) from None
     try:
         yield

@@ -1,4 +1,4 @@
-"""Inputs of a tagging run: read records from search exports or a table, and report what became of the rest."""
+"""Read the records for a tagging run from search exports or a table, and report what was left out."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from mechtag.pipeline.text.sections import is_cut
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"
-# Above this share of unlike records, a search as a whole counts as unlike the training texts.
+# Above this proportion of unlike records, a search as a whole counts as unlike the training texts.
 MOSTLY = 0.5
 
 
 class Inputs(Strict):
-    """Counts of the input of a tagging run.
+    """Counts that describe the input of a tagging run.
 
     Attributes
     ----------
     records, without_abstract, abstracts_cut
-        Number of records to tag, one per paper; of these, the number without abstract, and the number with one
-        that ends in mid-sentence.
+        Number of records to tag (one per paper), how many of them have no abstract, and how many have an
+        abstract that ends in mid-sentence.
     sources
-        Counts by source file; ``None`` if not known.
+        Counts of records by source file; ``None`` if not known.
     notes, unread
         Notes on defects in the sources, and files that could not be read.
     """
@@ -79,7 +79,7 @@ class Inputs(Strict):
         decisions
             Number of records by label and decision; see `chunks.Chunk`.
         unlike
-            Number of records that are not clearly irrelevant but unlike the training texts.
+            Number of records that are not clearly irrelevant but are unlike the training texts.
         """
         found, sources = self.identification, self.sources
         return {
@@ -116,33 +116,31 @@ class Inputs(Strict):
 
 
 def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | None:
-    """Return the path of the source if it is a table of records, or ``None`` for search exports.
+    """Return the path of the table if the only source is a table of records, or ``None`` for search exports.
 
     Raises
     ------
     MechtagError
-        A table is given with other sources, something other than a table has a URI, or
-        sentences are given with exports.
+        If a table is combined with other sources, a source that is not a table has a URI, or
+        sentences are combined with search exports.
     """
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
-        raise MechtagError(
-            f"{tables[0]}: a parquet table must be the only source; pass several exports together instead"
-        )
+        raise MechtagError(f"{tables[0]}: a Parquet table must be the only source; only search exports can be combined")
     if sentences and not tables:
         raise MechtagError(
-            f"{sentences}: sentences can be given only with a parquet table of records, not with exports"
+            f"{sentences}: sentences can be used only with a Parquet table of records, not with search exports"
         )
     if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(
-            f"{remote[0]}: only a table of records (.parquet) may have a URI; make one with 'mechtag ingest' and "
+            f"{remote[0]}: only a table of records (.parquet) may have a URI; create one with 'mechtag ingest' and "
             "'mechtag dedupe'"
         )
     return locate(tables[0]) if tables else None
 
 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, sentences: Path | None) -> dict[str, str]:
-    """Return a fingerprint of each source, by its name; see `StoragePath.fingerprint`."""
+    """Return a fingerprint of each source, keyed by the name of the source; see `StoragePath.fingerprint`."""
     if table:
         found = {table.name: table.fingerprint()}
         return found | ({str(sentences): locate(sentences).sha256()} if sentences else {})
@@ -159,7 +157,7 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
     Raises
     ------
     MechtagError
-        As in `ingest.ingest`.
+        For the same reasons as in `ingest.ingest`.
     """
     ingested = ingest(sources)
     deduped = dedupe(ingested.records, settings.dedupe)
@@ -175,12 +173,12 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records of a table, with abstracts as they are after cleaning.
+    """Count the records in a table, and the missing and truncated abstracts after cleaning.
 
     Raises
     ------
     MechtagError
-        As in `parquet.read_records`; or a record is repeated.
+        For the same reasons as in `parquet.read_records`, or if a record is repeated.
     """
     without_abstract = abstracts_cut = 0
     files, ids = set(), array("q")
@@ -205,7 +203,7 @@ def survey(place: StoragePath) -> Inputs:
 def copy_table(place: StoragePath, folder: Path) -> None:
     """Write a cleaned copy of a table of records, and empty tables of duplicates and rejected entries.
 
-    Tables written by mechtag are already clean. Offsets of evidence refer to the abstracts of the copy.
+    Cleaning does not change tables written by mechtag. Offsets of evidence refer to the abstracts in the copy.
     """
     assert place.local
     _write(
@@ -225,7 +223,7 @@ def _number(record_id: str) -> int:
 
 
 def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> None:
-    """Raise an error if a record is repeated; needs eight bytes of memory per record."""
+    """Raise an error if a record is repeated; the check needs eight bytes of memory per record."""
     ordered = np.sort(np.asarray(ids, dtype=np.int64))
     repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not repeated:
@@ -239,7 +237,7 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts by source file from the ``ingest.json`` next to a table of records, if it exists."""
+    """Return the counts by source file from the ``ingest.json`` next to a table of records, if this file exists."""
     path = table.with_name("ingest.json")
     if not path.is_file():
         return None, ()
@@ -247,7 +245,7 @@ def _sources_beside(
         sources = TypeAdapter(tuple[SourceCounts, ...]).validate_python(read_json(path).get("sources"))
     except ValidationError as error:
         raise MechtagError(
-            f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or remove the file"
+            f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or delete this file"
         ) from None
     if files - {source.file for source in sources} or sum(source.kept for source in sources) < records:
         text = f"describes other records than {table.name}; the number of records identified is not known"
@@ -256,7 +254,7 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Precomputed sentences, in the order of their records."""
+    """Reads precomputed sentences, which must be in the same order as their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -266,12 +264,12 @@ class GivenSentences:
         self._next = next(self._groups, None)
 
     def of(self, records: Iterable[Record]) -> list[Sentence]:
-        """Return the sentences of the next records, after those of earlier calls.
+        """Return the sentences of the next records; each call continues where the previous call stopped.
 
         Raises
         ------
         MechtagError
-            A sentence is not in the abstract of its record.
+            If a sentence is not in the abstract of its record.
         """
         found: list[Sentence] = []
         for record in records:
@@ -285,12 +283,12 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Check that no sentences are left; raise as `of` does."""
+        """Check that all sentences were used; raises the same error as `of`."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 
     def _strange(self, sentence: Sentence) -> MechtagError:
         return MechtagError(
-            f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in its abstract, or "
-            "is not in record order; split these records again with 'mechtag sentences'"
+            f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in the abstract "
+            "of that record, or not in the order of the records; split these records again with 'mechtag sentences'"
         )

@@ -1,4 +1,4 @@
-"""Predict labels of records from their titles and sentences."""
+"""Predict the labels of records from their titles and the sentences of their abstracts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mechtag.pipeline.text.sections import role_of
 from mechtag.pipeline.text.sentences import split
 
 BATCH = 1000
-# Log odds by which evidence printed as background or methods must exceed other evidence.
+# Log odds by which evidence from the background or methods must exceed other evidence to be listed first.
 CLEARLY_STRONGER = 2.0
 
 
 def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
-    """Return the document of a title and the sentences of its abstract."""
+    """Combine the title of a record and the sentences of its abstract into a document."""
     roles = tuple(role_of(sentence.section) for sentence in sentences)
     return Document(title, tuple(sentence.text for sentence in sentences), roles if any(roles) else ())
 
@@ -28,7 +28,7 @@ def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Return the document and the sentences of each record, in the order of ``records``; see `document_of`."""
+    """Return the documents of all records (see `document_of`) and their sentences, in the order of ``records``."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
@@ -47,12 +47,12 @@ def tag_records(
     records
         Records from any source, with unique ids.
     evidence_sentences
-        As in `predict`.
+        Number of evidence sentences per label.
 
     Returns
     -------
     tuple
-        The cleaned records, in order, and the result of `predict`. Offsets of evidence refer to the abstracts
+        The cleaned records, in input order, and the result of `predict`. Offsets of evidence refer to the abstracts
         of the cleaned records, not of the input.
     """
     cleaned = [clean_record(record) for record in records]
@@ -69,12 +69,12 @@ def predict(
     evidence_sentences: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Prediction]:
-    """Tag records without cleaning them; `tag_records` cleans them first.
+    """Tag records that are already clean; `tag_records` also cleans them.
 
     Parameters
     ----------
     sentences
-        Sentences of all records; those of one record are consecutive and in order.
+        Sentences of all records; the sentences of each record are consecutive and in order.
     evidence_sentences
         Number of evidence sentences per label.
     on_progress
@@ -83,7 +83,7 @@ def predict(
     Returns
     -------
     list of Prediction
-        Predictions in record order; for each record relevance first, then the labels in codebook order.
+        Predictions in the order of the records; for each record, relevance first, then the labels in codebook order.
     """
     predictions: list[Prediction] = []
     pairs = documents_of(records, sentences)
@@ -106,13 +106,13 @@ def prediction_rows(
     scored: Sequence[Scored],
     evidence_sentences: int,
 ) -> Iterator[Prediction]:
-    """Yield the predictions of records; ``sentences`` and ``scored`` have one item per record."""
+    """Yield the predictions for records; ``sentences`` and ``scored`` have one item per record."""
     for record, own, result in zip(records, sentences, scored, strict=True):
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
 def _printed_elsewhere(section: str) -> float:
-    """Return the handicap of evidence in a section that the abstract prints as background or methods."""
+    """Return the log odds to subtract from evidence in a section, which are 0 unless it is background or methods."""
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
 
@@ -120,9 +120,9 @@ def _rows(
     tagger: Tagger, model_id: str, record: Record, sentences: tuple[Sentence, ...], scored: Scored, limit: int
 ) -> Iterator[Prediction]:
     for column, label in enumerate(tagger.codebook.all_keys):
-        # Skip the title, the first row: it is never evidence, because offsets refer to the abstract.
+        # Skip the first row, the title, which is never evidence because offsets refer to the abstract.
         scores = scored.unit_scores[1:, column]
-        # Methods and notes have no score, nor does any sentence if sentences were not scored.
+        # Methods and notes have no score; if the sentences of a record were not scored, none of them has a score.
         content = [row for row, score in enumerate(scores) if np.isfinite(score)]
         shown = {row: scores[row] - _printed_elsewhere(sentences[row].section) for row in content}
         strongest = sorted(content, key=lambda row: (-shown[row], row))[:limit]

@@ -1,4 +1,4 @@
-"""Prefetch items of an iterator in a separate process."""
+"""Prefetch the items of an iterator in a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 
-# Calls a module-level function with arguments, and yields its items in order.
+# A function that calls a module-level function with arguments and yields the resulting items in order.
 Runner = Callable[..., Iterator[Any]]
 
 _ITEM, _END, _ERROR = range(3)
@@ -19,26 +19,25 @@ _ITEM, _END, _ERROR = range(3)
 
 @contextmanager
 def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
-    """Start a process in which iterators compute their next item while the current one is used.
+    """Start a process in which an iterator computes its next item while the current item is used.
 
-    It is a process and not a thread, because Python code in a thread would block the
-    encoder. It computes at most one item in advance, and ends with the context or when
-    this process is killed.
+    A thread would not help, because its Python code would block the encoder. The process computes at most
+    one item in advance; it ends when the context ends or when the main process is killed.
 
     Parameters
     ----------
     what
-        What the process does, in the third person ("splits sentences"), for messages.
+        What the process does, in the third person ("splits sentences"), for error messages.
     prepare, *arguments
-        A module-level function and its arguments; called first in the new process, to load what it needs.
+        A module-level function and its arguments, which is called first in the new process to load what is needed.
 
     Yields
     ------
     Runner
-        Function that runs an iterator in the new process. Iterating raises `MechtagError` if the process was
-        killed, and any error of ``prepare`` or of the function that is run.
+        Function that runs an iterator in the new process. The iteration raises `MechtagError` if the process
+        was killed, and raises any error from ``prepare`` or from the function that is run.
     """
-    # Spawn instead of fork: a forked process would inherit locks held by threads that it does not have.
+    # Spawn instead of fork, because a forked process inherits locks but not the threads that would release them.
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_work, args=(there, prepare, arguments), name=what, daemon=True)
@@ -60,13 +59,13 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Run an iterator in this process; implements `Runner`."""
+    """Run an iterator in the current process; this is a `Runner` without prefetching."""
     return make(*arguments)
 
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in new processes: Ctrl-C reaches all processes of a terminal, and only this one should react."""
+    """Block SIGINT in new processes, because Ctrl-C reaches all processes but only the main process should react."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -84,7 +83,7 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
         except (EOFError, ConnectionResetError):
             process.join()
             raise MechtagError(
-                f"the process that {what} ended early (exit status {process.exitcode}); "
+                f"the process that {what} ended unexpectedly (exit status {process.exitcode}); "
                 "the machine may be short of memory. Continue with --resume"
             ) from None
         if kind == _END:
@@ -104,7 +103,7 @@ def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple
 def _messages(
     connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the messages to send; errors during sending are not caught here."""
+    """Yield the messages to send to the main process: the items, or the error that computing them raised."""
     try:
         prepare(*arguments)
         while True:

@@ -1,4 +1,4 @@
-"""Tag with Ray Data: its data set is the missing chunks, and actors on one or more machines hold the model."""
+"""Tag the missing chunks of a run with Ray Data, in worker processes on one or more machines."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mechtag.pipeline.tagging.chunks import Chunk
 from mechtag.pipeline.tagging.run import ChunkScorer, Progress
 from mechtag.pipeline.tagging.start import Job, read_chunks
 
-# Number of attempts at a chunk whose worker dies.
+# Maximum number of attempts at a chunk whose worker dies.
 _TRIES = 5
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # By default, workers on this machine run at a lower priority than everything else.
     "RAY_worker_niceness": "0",
-    # Ray warns that arguments of actors may get lost, but this process holds those of Ray Data's actors.
+    # Suppress the warning that arguments of actors may be lost; this process keeps those of Ray Data's actors.
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_enable_output_error_log_if_still_retry": "0",
 }
 
 
 class Tries:
-    """Counts the attempts at each chunk, because Ray would retry a chunk that kills its worker forever."""
+    """Counts the attempts at each chunk, because Ray would endlessly retry a chunk that kills its worker."""
 
     def __init__(self) -> None:
         self._begun: Counter[int] = Counter()
@@ -45,7 +45,7 @@ class Tries:
 
 
 class Worker:
-    """Processes chunks in a separate process."""
+    """A Ray actor that processes chunks in a separate process."""
 
     def __init__(self, job: Job, load: Callable[[], Model], settings: Settings, tries: Any) -> None:
         self._job, self._load, self._settings, self._tries = job, load, settings, tries
@@ -56,7 +56,7 @@ class Worker:
         return ChunkScorer(self._job, self._load(), self._settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        """Process chunk ``item``; return its `Chunk` in ``made``, or the error, because Ray wraps what is raised."""
+        """Process chunk ``item``; return its `Chunk` or the error in ``made``, because Ray wraps raised errors."""
         try:
             return {"made": pickle.dumps(self._make(int(row["item"])))}
         except (MechtagError, OSError) as error:
@@ -71,8 +71,8 @@ class Worker:
             start, stop = job.manifest.bounds(number)
             raise MechtagError(
                 f"chunk {number} (records {start + 1} to {stop} of {job.records}): its worker died {_TRIES} times, "
-                "perhaps for lack of memory. Use fewer workers or a smaller tag.chunk_records, and continue with "
-                "--resume"
+                "possibly because memory was short. Use fewer workers or a smaller tag.chunk_records, and continue "
+                "with --resume"
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
         return self._scorer.write(given, *self._scorer.score(given))
@@ -85,10 +85,10 @@ def run_ray(
     workers: int | None = None,
     on_progress: Progress = lambda _: None,
 ) -> None:
-    """Process the missing chunks on the cluster at ``RAY_ADDRESS``, or on this machine.
+    """Process the missing chunks on the Ray cluster at ``RAY_ADDRESS``, or on this machine if it is not set.
 
-    A chunk whose worker dies is processed again by another. Records, chunks and model must be
-    accessible to all workers.
+    If a worker dies, a different worker processes its chunk again. All workers must have access to the
+    records, the chunks and the model.
 
     Parameters
     ----------
@@ -102,12 +102,13 @@ def run_ray(
     Raises
     ------
     MechtagError
-        Ray is not installed or its cluster cannot be reached; sentences are given, although
-        workers split records themselves; a chunk repeatedly killed its worker; or as in `run_local`.
+        If Ray is not installed or its cluster cannot be reached; if precomputed sentences are passed, because
+        workers split records themselves; if a chunk repeatedly killed its worker; or for the same reasons as
+        in `run_local`.
     """
     if job.sentences:
         raise MechtagError(
-            "--sentences cannot be used with --engine ray, because workers split sentences themselves; omit it"
+            "--sentences cannot be used with --engine ray, because workers split records themselves; omit --sentences"
         )
     if not job.todo:
         return
@@ -132,7 +133,7 @@ def run_ray(
 
 @contextmanager
 def _connected(workers: int | None) -> Iterator[Any]:
-    """Import Ray and connect to it, without usage statistics, dashboard, logs or progress bars."""
+    """Import Ray and start or join a cluster, without usage statistics, dashboard, logs or progress bars."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -140,7 +141,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
         import ray.data
     except ImportError:
         raise MechtagError(
-            "--engine ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'"
+            "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'"
         ) from None
     address = os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -149,7 +150,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
     # No time limit for a chunk.
     context.execution_no_progress_timeout_s = -1
     context.max_consecutive_actor_init_deaths = _TRIES
-    # Not in $TMPDIR, whose path may be long: socket paths are limited to about a hundred characters.
+    # Do not use $TMPDIR, whose path may be long, because socket paths are limited to about a hundred characters.
     near = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)
     with TemporaryDirectory(prefix="mechtag-", dir=near, ignore_cleanup_errors=True) as folder:
         # This machine may have more workers than cores; a cluster knows its own cores.
@@ -165,7 +166,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise MechtagError(
                 f"RAY_ADDRESS={address}: cannot connect to a Ray cluster: {error}; correct the address, or "
-                "unset it to run on this machine"
+                "unset RAY_ADDRESS to run on this machine"
             ) from None
         try:
             yield ray
@@ -175,7 +176,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Discard output to the standard error stream, where Ray reports its log level on every start."""
+    """Discard standard error output, to which Ray writes its log level on every start."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

@@ -1,4 +1,4 @@
-"""Tag a batch of any size: score its chunks, and write the result tables."""
+"""Score the chunks of a tagging run, and write the result tables."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ Progress = Callable[[int], None]
 
 
 class ChunkScorer:
-    """Scores the records of chunks, and writes the predictions."""
+    """Scores the records in a chunk, and writes their predictions."""
 
     def __init__(self, job: Job, model: Model, settings: Settings) -> None:
         self._job, self._model, self._settings = job, model, settings
 
     def score(self, given: ChunkInput) -> tuple[list[tuple[Sentence, ...]], list[Scored]]:
-        """Return the sentences of each record, and the tagger's output for it."""
+        """Return the sentences of each record in a chunk, and the tagger's output for each record."""
         pairs = documents_of(given.records, given.sentences)
         return [own for _, own in pairs], self._model.tagger.tag([document for document, _ in pairs])
 
     def write(self, given: ChunkInput, sentences: Sequence[tuple[Sentence, ...]], scored: Sequence[Scored]) -> Chunk:
-        """Write the output of `score` as a chunk."""
+        """Write the output of `score` as a finished chunk, and return the description of the chunk."""
         model_id, limit = self._model.config.model_id, self._settings.tag.evidence_sentences
         predictions = prediction_rows(self._model.tagger, model_id, given.records, sentences, scored, limit)
         unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored)
@@ -50,10 +50,10 @@ def run_local(
     on_progress: Progress = lambda _: None,
     run: Runner = directly,
 ) -> None:
-    """Process the missing chunks on this machine.
+    """Process the missing chunks of a tagging run on this machine.
 
-    While a chunk is scored, a thread writes the previous one, and the next one is split into
-    sentences if ``run`` is from `prefetch.prefetch`.
+    While a chunk is scored, a thread writes the previous chunk; if ``run`` is from `prefetch.prefetch`, a process
+    splits the next chunk into sentences.
 
     Parameters
     ----------
@@ -83,10 +83,10 @@ def run_local(
 
 
 def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None) -> dict[str, Any]:
-    """Write the result tables, then ``summary.json``; return the content of the latter.
+    """Write the result tables and then ``summary.json``; return the content of ``summary.json``.
 
-    On this machine the chunks are joined into one table and deleted; in an object store they
-    are the result.
+    On this machine, the chunks are joined into one table and deleted; in an object store, the chunks
+    themselves are the result.
 
     Parameters
     ----------

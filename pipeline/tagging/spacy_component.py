@@ -1,7 +1,7 @@
-"""The tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
+"""Use the tagger as a spaCy component: ``nlp.add_pipe("mechtag", config={"model": "models/trained"})``.
 
-spaCy finds the factory by the entry point in ``pyproject.toml``, so users need not import anything.
-It loads this module for every pipeline, so heavy libraries are imported only when the component is created.
+spaCy finds the component through the entry point in ``pyproject.toml``, so users do not have to import anything.
+spaCy loads this module for every pipeline; therefore, heavy libraries are imported only when the component is created.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SENTENCE_SPANS = "mechtag_sentences"
     default_config={"model": "models/trained", "evidence_sentences": TagSettings().evidence_sentences},
 )
 def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -> MechtagComponent:
-    """Create the component from its settings, which are all that spaCy saves of it.
+    """Create the component from its settings; spaCy saves only these settings, not the model.
 
     Parameters
     ----------
     model
-        Model folder; a relative path is relative to the working directory.
+        Path of the model folder, absolute or relative to the working directory.
     evidence_sentences
         Number of evidence sentences per label.
 
     Raises
     ------
     MechtagError
-        As in `model_folder.load_model`.
+        For the same reasons as in `model_folder.load_model`.
     """
     from mechtag.models.model_folder import load_model
 
@@ -53,18 +53,18 @@ def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -
 
 
 class MechtagComponent:
-    """Tags documents in batches.
+    """A spaCy component that tags documents in batches.
 
     A document is an abstract; its title is ``doc._.title``, or ``title`` in the context passed to
-    ``nlp.pipe(..., as_tuples=True)``. Sentences are those of the pipeline; if it finds none, the text is split
-    as in 'mechtag tag', with the same evidence. The text is not cleaned, because offsets refer to it, but
-    keywords and notices at its ends, which 'mechtag tag' removes, are not scored. The component sets:
+    ``nlp.pipe(..., as_tuples=True)``. The component uses the sentences of the pipeline; if the pipeline finds no
+    sentences, the component splits the text as 'mechtag tag' does. The text is not cleaned, because offsets
+    refer to it; keywords and notices at its ends, which 'mechtag tag' removes, are not scored. The component sets:
 
-    - ``doc.cats``: probability of relevance and of each label;
-    - ``doc._.mechtag``: for each label ``score``, ``probability``, ``threshold``, ``decision`` and
+    - ``doc.cats``: the probability of relevance and of each label;
+    - ``doc._.mechtag``: for each label, ``score``, ``probability``, ``threshold``, ``decision`` and
       ``evidence`` with exact offsets into ``doc.text``;
-    - ``doc.spans["mechtag"]``: evidence of labels not decided ``no``, labelled with the key, the strongest
-      first; a sentence that starts or ends within a token is expanded to whole tokens;
+    - ``doc.spans["mechtag"]``: evidence for labels not decided ``no``, labelled with the key of the label, the
+      strongest first; a sentence that starts or ends within a token is expanded to whole tokens;
     - ``doc.spans["mechtag_sentences"]``: all scored sentences, with the score of each label in
       ``span._.mechtag_scores``, and also in ``sent._.mechtag_scores`` if the pipeline found the sentences.
     """
@@ -91,7 +91,7 @@ class MechtagComponent:
     def _tag(self, docs: Sequence[Doc]) -> None:
         from mechtag.pipeline.tagging.predict import predict
 
-        # Use numbers as ids, because users' names of records may be repeated.
+        # Use numbers as record ids, because the users' own ids may be repeated.
         records = [
             Record(record_id=str(number), title=_title(doc), abstract=doc.text) for number, doc in enumerate(docs)
         ]
@@ -142,7 +142,7 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences of the abstract's content: the pipeline's own, or else those of `split`.
+    """Yield the sentences of an abstract as found by the pipeline or, if it found none, by `split`.
 
     The text of a `Doc` cannot be cleaned, because offsets refer to it. Keywords and notices at its ends, which
     cleaning would remove, are skipped instead.
@@ -162,7 +162,7 @@ def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
 
 
 def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the pipeline's own sentences, without surrounding spaces."""
+    """Yield the sentences that the pipeline found, without surrounding spaces."""
     found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
     for number, (offset, text) in enumerate(found):
         start = offset + len(text) - len(text.lstrip())

@@ -1,4 +1,4 @@
-"""Start a run of tagging, or resume one that was interrupted."""
+"""Start a tagging run, or resume a run that was interrupted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _START_OVER = "or delete that folder to start over"
 
 
 class ChunkInput(NamedTuple):
-    """The records of one chunk, with their sentences."""
+    """The records of one chunk, and their sentences."""
 
     number: int
     records: list[Record]
@@ -49,18 +49,18 @@ class ChunkInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """A tagging run: records to tag, and where to write their predictions.
+    """A tagging run: the records to tag, and the places where predictions are written.
 
     Attributes
     ----------
     records
-        Table of the records.
+        Table of the records to tag.
     sentences
         Table of precomputed sentences, or ``None``.
     output
         Folder for the results.
     finished
-        Finished chunks by number; whoever finishes a chunk adds it.
+        Finished chunks by number; the code that finishes a chunk must add it here.
     """
 
     records: StoragePath
@@ -72,7 +72,7 @@ class Job:
 
     @property
     def inputs(self) -> Inputs:
-        """Return the counts made before tagging."""
+        """Return the counts of the input, which were made before tagging started."""
         return Inputs.model_validate(self.manifest.intake)
 
     @property
@@ -82,7 +82,7 @@ class Job:
 
     @property
     def done(self) -> int:
-        """Return the number of records whose predictions are written."""
+        """Return the number of records whose predictions were written."""
         return sum(chunk.stop - chunk.start for chunk in self.finished.values())
 
 
@@ -93,14 +93,14 @@ class Request:
     Attributes
     ----------
     sources
-        Search exports or folders of them; or one parquet table of records, which is not
+        Search exports or folders of search exports, or one Parquet table of records, which is not
         deduplicated and may have a URI.
     output
-        Folder; may be a URI if the source is a table.
+        Folder for the results; may be a URI if the source is a table.
     sentences
         Table of precomputed sentences, or ``None``.
     runtime
-        Runtime of the encoder, because others yield slightly different scores.
+        Runtime of the encoder; it is recorded because runtimes differ slightly in their scores.
     """
 
     sources: Sequence[str]
@@ -111,7 +111,7 @@ class Request:
     runtime: str = "torch"
 
     def identity(self, table: StoragePath | None) -> Identity:
-        """Return everything that the predictions depend on."""
+        """Return everything that the predictions of this run depend on."""
         blocks = ("sentences", "tag") if table else ("dedupe", "sentences", "tag")
         values = {block: getattr(self.settings, block).model_dump() for block in blocks}
         return Identity(
@@ -127,30 +127,30 @@ class Request:
 
 @contextmanager
 def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
-    """Start or resume a tagging run, and lock the output against other runs.
+    """Start or resume a tagging run, and lock its output folder against other runs.
 
-    An object store has no locks, so users must make sure that no two runs write to the
-    same folder.
+    Object stores have no locks, so users must make sure that no two runs write to the
+    same folder at the same time.
 
     Parameters
     ----------
     resume
-        Whether to resume an unfinished run in the output folder, if there is one.
+        Whether to resume the unfinished run in the output folder, if there is one.
 
     Raises
     ------
     MechtagError
-        As in the readers of exports and tables; sentences are given without a table or
-        belong to other records; another run writes to the output; there is an unfinished
-        run and ``resume`` is not set; or it is set, and a source, the model, the codebook
+        If the sources cannot be read; if sentences are passed without a table or belong to different
+        records; if a different run is writing to the output folder; if there is an unfinished run
+        and ``resume`` is not set; or if ``resume`` is set, but a source, the model, the codebook
         or a setting has changed. Also if the run is stopped with Ctrl-C or the disk is
-        full; finished chunks are kept.
+        full, in which case finished chunks are kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
         raise MechtagError(
             f"{request.output}: only predictions for one table of records (.parquet) can be written to a URI; "
-            "make one with 'mechtag ingest' and 'mechtag dedupe'"
+            "create such a table with 'mechtag ingest' and 'mechtag dedupe'"
         )
     output = locate(request.output)
     chunks = ChunkStore(output / CHUNK_FOLDER)
@@ -160,17 +160,17 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
             records = table if table and not output.local else output / RECORDS
             yield Job(records, request.sentences, output, chunks, manifest, chunks.finished(manifest))
         except KeyboardInterrupt:
-            raise MechtagError(f"stopped. {_state(chunks)}") from None
+            raise MechtagError(f"the run was stopped. {_state(chunks)}") from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            raise MechtagError(f"{output}: no space left on the disk. {_state(chunks)}") from None
+            raise MechtagError(f"{output}: there is no space left on the disk. {_state(chunks)}") from None
 
 
 def _state(chunks: ChunkStore) -> str:
     manifest = chunks.begun()
     if not manifest:
-        return "Nothing has been tagged yet; run the same command again"
+        return "No records have been tagged yet; run the same command again"
     return f"{chunks.written()} of {manifest.chunks} chunks are done; continue with --resume"
 
 
@@ -180,8 +180,8 @@ def _resume(request: Request, table: StoragePath | None, chunks: ChunkStore, res
         return None
     if not resume:
         raise MechtagError(
-            f"{chunks.folder}: an unfinished run exists, with {chunks.written()} of {manifest.chunks} chunks done; "
-            f"continue with --resume, {_START_OVER}"
+            f"{chunks.folder}: this folder contains an unfinished run, with {chunks.written()} of {manifest.chunks} "
+            f"chunks done; continue with --resume, {_START_OVER}"
         )
     if changes := "; ".join(manifest.identity.changes(request.identity(table))):
         raise MechtagError(
@@ -216,7 +216,7 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
 
 
 def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
-    """Check that sentences belong to these records; ``clean`` means that the records are cleaned when copied."""
+    """Check that precomputed sentences belong to the records in a table; clean these records first if ``clean``."""
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:
         for start in range(0, records.count, 1000):
@@ -232,7 +232,7 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield the records of chunks, in ascending order, with their sentences; split them unless sentences are given."""
+    """Yield each chunk's records and sentences in ascending order; split the records unless ``sentences`` is passed."""
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:
             for number in chunks:

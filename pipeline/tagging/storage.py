@@ -1,4 +1,4 @@
-"""Access files and folders on this machine or in an object store through one interface."""
+"""Access files and folders through one interface, whether on this machine or in an object store."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class StoragePath:
     Attributes
     ----------
     files
-        The file system of the path.
+        The file system that contains the path.
     path
-        The path within that file system, in the form of `pyarrow.fs`.
+        The path within that file system, in the form that `pyarrow.fs` expects.
     name
-        The path as the user wrote it, for messages.
+        The path as the user wrote it, for error messages.
     """
 
     files: fs.FileSystem
@@ -45,7 +45,7 @@ class StoragePath:
 
     @property
     def local(self) -> Path | None:
-        """Return the path on this machine, or ``None`` in an object store."""
+        """Return the path as a local `Path`, or ``None`` if it is in an object store."""
         return Path(self.path) if isinstance(self.files, fs.LocalFileSystem) else None
 
     def exists(self) -> bool:
@@ -54,13 +54,13 @@ class StoragePath:
             return bool(self.files.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def names(self) -> set[str]:
-        """Return the names of the files in this folder; none if the folder does not exist."""
+        """Return the names of the files in this folder; return no names if the folder does not exist."""
         with self._naming_this_path():
             found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
 
     def open(self) -> Any:
-        """Open the file for random access by pyarrow."""
+        """Open the file so that pyarrow can read any part of it."""
         with self._naming_this_path():
             return self.files.open_input_file(self.path)
 
@@ -77,7 +77,7 @@ class StoragePath:
         return data
 
     def write(self, data: bytes) -> None:
-        """Write the file atomically; object stores show a file only once it is complete."""
+        """Write the file atomically; in object stores, a file appears only when it is complete."""
         if self.local:
             with replacing(self.local) as part:
                 part.write_bytes(data)
@@ -96,7 +96,7 @@ class StoragePath:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a fingerprint of the content: its hash, or in an object store its size and modification time."""
+        """Return a fingerprint of the content: its hash or, in an object store, its size and modification time."""
         if self.local:
             return self.sha256()
         with self._naming_this_path():
@@ -105,7 +105,7 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Turn errors of the file system into errors that name this path."""
+        """Convert errors from the file system to errors that state this path."""
         try:
             yield
         except FileNotFoundError:
@@ -117,7 +117,7 @@ class StoragePath:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether the text is a URI of a file outside this machine."""
+    """Return whether the text is the URI of a file that is not on this machine."""
     return "://" in text and not text.startswith("file://")
 
 
@@ -127,13 +127,15 @@ def locate(text: str | Path) -> StoragePath:
     Raises
     ------
     MechtagError
-        The URI is invalid, or its file system is unknown to pyarrow.
+        If the URI is invalid, or pyarrow does not know its file system.
     """
     if isinstance(text, Path) or "://" not in text:
         return StoragePath(fs.LocalFileSystem(), Path(text).absolute().as_posix(), str(text))
     try:
         files, path = fs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise MechtagError(f"{text}: cannot be accessed: {error}; supported are file://, s3:// and gs://") from None
+        raise MechtagError(
+            f"{text}: cannot be accessed: {error}; supported URIs start with file://, s3:// or gs://"
+        ) from None
     # A URI may contain credentials, which must not appear in messages and files.
     return StoragePath(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))

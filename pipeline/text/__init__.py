@@ -1,1 +1,1 @@
-"""The text of an abstract: cleaning, headings, notes, sentences."""
+"""Process the text of abstracts: clean it, find headings and notes, and split it into sentences."""

@@ -1,6 +1,6 @@
-"""Clean the text of exports: markup, entities, mojibake, spaces, notices and keyword lists.
+"""Clean text from exports: remove or correct markup, entities, mojibake, spaces, notices and keyword lists.
 
-`clean_record` cleans a record from any source; the readers of exports use the same functions.
+`clean_record` cleans a record from any source; the readers of exports clean text in the same way.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONGEST_HEADING = 100
 # Cleaning may reveal more to clean, such as a tag within a tag. Text that is not clean after this many rounds was
-# crafted, and loses the characters used in markup.
+# crafted, and the characters used in markup are removed from it.
 _ROUNDS = 4
 _MARKUP = str.maketrans("", "", "<>&")
 
@@ -62,9 +62,9 @@ _MENDING = ftfy.TextFixerConfig(replace_lossy_sequences=False, explain=False)
 
 
 def mend_mojibake(text: str) -> str:
-    """Correct a wrong decoding if it is certain ('Ã©', 'â€™'); otherwise return the text unchanged.
+    """Correct text that was certainly decoded wrongly ('Ã©', 'â€™'); return other text unchanged.
 
-    ftfy decides, by sequences of letters that occur in no language:
+    ftfy decides whether a decoding was wrong, from sequences of letters that do not occur in any language:
     https://ftfy.readthedocs.io/en/latest/heuristic.html.
     """
     if len(text) > LONGEST or not _SUSPECT.search(_CAPITALS.sub("", text)):
@@ -74,7 +74,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a text has no markup, entity, control character, double space or combining accent."""
+    """Return whether a text contains no markup, entities, control characters, double spaces or combining accents."""
     return (
         text.isprintable()
         and "<" not in text
@@ -86,7 +86,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
-    """Correct mojibake, and return the text and whether it is one line that needs no further cleaning."""
+    """Correct mojibake; return the text, and whether it is a single line that needs no further cleaning."""
     # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):
@@ -110,8 +110,8 @@ def _without_comments(text: str) -> str:
 def strip_markup(text: str) -> str:
     """Resolve entities and remove tags; separate paragraphs and titles by blank lines.
 
-    Superscript numbers become Unicode superscripts (10<sup>6</sup> is not 106). A one-letter
-    name is a tag only if it is closed somewhere in the text.
+    Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106. A one-letter
+    name in angle brackets counts as a tag only if the text contains its closing tag.
     """
     for _ in range(_NESTED_ENTITIES):
         resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
@@ -138,9 +138,9 @@ def clean_text(value: Any, notes: list[str] | None = None) -> str:
     Parameters
     ----------
     value
-        Text or a number; any other value returns ``""``.
+        Text or a number; the result for any other value is ``""``.
     notes
-        Receives `MENDED` if the text was corrected.
+        List to which `MENDED` is added if mojibake was corrected.
     """
     if type(value) is str:
         text: str = value
@@ -176,7 +176,7 @@ def _one_line(text: str) -> str:
 
 
 def _heads(line: str) -> tuple[bool, bool]:
-    """Return whether a line starts with a heading, and whether it consists of a heading only."""
+    """Return whether a line starts with a heading, and whether it contains nothing but a heading."""
     if not line or not (line[0].isupper() or line[0] in "[("):
         return False, False
     headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
@@ -185,7 +185,7 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Keep line ends at blank lines and headings; join other lines, which are only wrapped."""
+    """Keep line ends at blank lines and headings; join all other lines, which are assumed to be wrapped."""
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))
     parts: list[str] = []
@@ -212,28 +212,28 @@ def _body(text: str, notes: list[str] | None, wrapped: bool) -> str:
 
 
 def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
-    r"""Clean an abstract like other text, but keep its paragraphs and headings as lines.
+    r"""Clean an abstract, keep its paragraphs and headings on separate lines, and separate its keywords.
 
     Notices at its start and end, and keyword lists at its end, are removed.
 
     Parameters
     ----------
     value, notes
-        As in `clean_text`.
+        See `clean_text`.
     wrapped
-        Whether line ends may merely wrap the text, as in an export. If so, a single ``\n`` is kept where the
+        Whether line ends may merely wrap the text, as in an export. If ``True``, a single ``\n`` is kept where the
         source has a blank line, a paragraph or a heading on its own line; other line ends become spaces.
 
     Returns
     -------
     tuple
-        The abstract, and the distinct keywords listed at its end.
+        The cleaned abstract, and the distinct keywords listed at its end.
     """
     if type(value) is not str:
         return clean_text(value), ()
     text = _settled(_body(value, notes, wrapped), partial(_body, notes=notes, wrapped=False))
     keywords: tuple[str, ...] = ()
-    # Removing the end may change how the rest is classified.
+    # Removing the end of a text may change how the rest is classified.
     while (content := find_content(text))[:2] != (0, len(text)):
         keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
         text = _settled(text[content.start : content.end], partial(_body, notes=notes, wrapped=False))
@@ -241,7 +241,7 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Return the first keywords, then those of the others that differ from them by more than case."""
+    """Return the first keywords and any others that are not among them; case is ignored in the comparison."""
     found = dict.fromkeys(first)
     known = {keyword.casefold() for keyword in found}
     for keyword in others:
@@ -252,11 +252,11 @@ def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...
 
 
 def clean_record(record: Record) -> Record:
-    r"""Clean title, abstract and keywords of a record as the readers of exports do; leave the rest unchanged.
+    r"""Clean the title, abstract and keywords of a record as the readers of exports do; other fields do not change.
 
-    Records from a reader, and records cleaned before, are returned unchanged. Line ends in the abstract are
-    kept, as they separate paragraphs in every `Record`. Offsets of sentences and evidence refer to the
-    abstract that is split into sentences, so clean a record before splitting it, and keep the result.
+    Records that come from a reader or were cleaned before are returned unchanged. Line ends in the abstract are
+    kept, because they separate paragraphs in a `Record`. Clean a record before splitting it into sentences, and
+    keep the cleaned record, because offsets of sentences and evidence refer to the abstract that was split.
     """
     title = clean_text(record.title)
     abstract, listed = clean_abstract(record.abstract, wrapped=False)

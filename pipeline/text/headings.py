@@ -1,4 +1,4 @@
-"""Find headings of structured abstracts, such as ``METHODS:``, ``Purpose –`` or ``BackgroundThe aim``."""
+"""Find the headings in structured abstracts, such as ``METHODS:``, ``Purpose –`` or ``BackgroundThe aim``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """``abstract[start:end]`` is the heading with its punctuation; ``name`` is its text in lower case."""
+    """A heading: ``abstract[start:end]`` includes its punctuation; ``name`` is its text in lower case."""
 
     start: int
     end: int
@@ -17,7 +17,7 @@ class Heading(NamedTuple):
 
 
 # Words that occur in headings, collected from PubMed, Emerald, BMJ and Cochrane abstracts.
-# A heading has at least one word of the first list; words of the second list only qualify it.
+# A heading has at least one word from the first list; words from the second list only qualify it.
 _HEADS = (
     r"abstract acknowledge?ments? aims? analysis analyses applicability approach approval availability background "
     r"comments? conclusions? context contributions? criteria data description design details disclosures? discussions? "
@@ -48,7 +48,7 @@ _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2}
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Return a pattern of listed words, each followed by ``end``; ``words`` quantifies those after the first."""
+    """Return a pattern for listed words, each followed by ``end``; ``words`` quantifies the words after the first."""
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
 
@@ -150,7 +150,7 @@ def _name(text: str) -> str:
 
 
 def heading_name(printed: str) -> str:
-    """Return the name that `find_headings` assigns to a heading: in lower case, without punctuation around it.
+    """Convert a printed heading to a name as in `find_headings`: in lower case, without surrounding punctuation.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def heading_name(printed: str) -> str:
 
 
 def _reads_as_heading(phrase: str) -> bool:
-    """Return whether several words form one heading: "Key Findings", but not "Results Patients"."""
+    """Return whether several words form a single heading: "Key Findings", but not "Results Patients"."""
     if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
         return False
     return phrase.isupper() or all(
@@ -171,7 +171,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether the text after capitals shows that they are a label, not part of a text in capitals."""
+    """Return whether words in capitals are a label and not part of a text in capitals, judging by what follows."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -182,7 +182,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield start, end, phrase and kind of all candidates for headings without a colon or dash."""
+    """Yield the start, end, phrase and kind of each possible heading without a colon or dash."""
     after = 0
     for opening in _OPENING.finditer(text):
         # One heading may follow another: "MAIN RESULTS Design A trial".
@@ -197,7 +197,10 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return how certain a candidate is: ``label``, ``bare``, ``guess``, or ``""`` if it is not a heading."""
+    """Return the kind of a possible heading: ``label``, ``bare`` or ``guess``, or ``""`` if it is not a heading.
+
+    The first kind is the most certain, and the last is the least certain.
+    """
     phrase = match["phrase"]
     if match.re is _QUESTION:
         return "label"
@@ -211,7 +214,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield start, end, phrase and kind of all candidates for headings, in any position."""
+    """Yield the start, end, phrase and kind of each possible heading, with or without punctuation."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):
@@ -227,17 +230,17 @@ def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def find_headings(text: str) -> list[Heading]:
-    """Find the headings of a structured abstract.
+    """Find the headings in a structured abstract.
 
     Parameters
     ----------
     text
-        Abstract as exported.
+        The abstract, as in an export.
 
     Returns
     -------
     list of Heading
-        In order, without overlap. Empty for an abstract in running prose: "The results:
+        Headings in order, without overlap. The list is empty for an abstract in running prose: "The results:
         three themes" and "Methods were compared" contain no heading.
     """
     found: list[tuple[Heading, str]] = []

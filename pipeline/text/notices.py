@@ -1,14 +1,14 @@
-"""Find notices of publishers and databases in abstracts, such as ``© 2019 Elsevier Ltd.``.
+"""Find notices by publishers and databases in abstracts, such as ``© 2019 Elsevier Ltd.``.
 
-A notice is removed only if it starts as notices do and contains nothing but names, numbers and
-words typical of notices; anything else after it could be content, and is then kept with it.
+Text counts as a notice only if it starts like a notice and contains nothing but names, numbers and
+words typical of notices. If anything else follows, it could be content, so the whole text is kept.
 """
 
 from __future__ import annotations
 
 import re
 
-# A notice has a sign (see `_signed`) within `_NEAR` characters of the end, and at most `_REACH` characters.
+# A notice has a sign (see `_signed`) within `_NEAR` characters of the end, and is at most `_REACH` characters long.
 _NEAR, _REACH = 350, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
 _DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
@@ -63,7 +63,7 @@ _WORDS = frozenset(
     # addresses
     "http https www org com doi outside".split()
 )
-# Content that also consists of names and capitals.
+# Text that consists of names and capitals like a notice, but is content.
 _CONTENT = re.compile(
     r"\b(?:NCT\s?\d|ISRCTN|PROSPERO|CRD\s?\d|ACTRN|ChiCTR|EudraCT|[Rr]egist(?:ry|ration|ered)|[Tt]rial|"
     r"Key\s?words?|KEYWORDS|Practitioner|Abstract|Background|Introduction|Objectives?|Aims?|Purpose|Methods?|Results|Findings|Conclusions?|"
@@ -89,7 +89,7 @@ def is_only_notice(sentence: str) -> bool:
 
 
 def _notice_start(window: str, whole: bool) -> int:
-    """Return where the notices at the end of a text start, or its length if there are none.
+    """Return the position where the notices at the end of a text start, or the text's length if there are none.
 
     ``whole`` means that ``window`` is the whole text, not only its end.
     """
@@ -105,7 +105,7 @@ def _notice_start(window: str, whole: bool) -> int:
 
 
 def _signed(end: str) -> bool:
-    """Return whether the end of an abstract has a sign of a notice; a fast check before patterns are tried."""
+    """Return whether the end of an abstract shows a sign of a notice; this check is faster than the patterns."""
     return (
         "©" in end
         or "opyright" in end
@@ -119,7 +119,7 @@ def _signed(end: str) -> bool:
 
 
 def notices_start(text: str, start: int, end: int) -> int:
-    """Return where the notices at the end of ``text[start:end]`` start, or ``end`` if there are none."""
+    """Return the position where the notices at the end of ``text[start:end]`` start, or ``end`` if there are none."""
     if not _signed(text[max(start, end - _NEAR) : end]):
         return end
     first = max(start, end - _REACH)
@@ -130,7 +130,7 @@ def notices_start(text: str, start: int, end: int) -> int:
 
 
 def notice_end(text: str, start: int, end: int) -> int:
-    """Return where a notice at the start of ``text[start:end]`` ends, or ``start`` if there is none."""
+    """Return the position where a notice at the start of ``text[start:end]`` ends, or ``start`` if there is none."""
     if not text.startswith(("©", "(c)", "(C)", "Copyright"), start):
         return start
     leading = _LEADING.match(text, start, end)
@@ -138,5 +138,5 @@ def notice_end(text: str, start: int, end: int) -> int:
 
 
 def says_none(text: str) -> bool:
-    """Return whether a text only states that there is no abstract."""
+    """Return whether a text states only that there is no abstract."""
     return len(text) < 40 and _NONE.fullmatch(text) is not None

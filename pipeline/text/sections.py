@@ -1,8 +1,8 @@
 """Recognise notes, keyword lists, copyright notices and truncation in abstracts.
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print
-them under separate headings or as plain sentences at the end. `is_note` recognises the former by the heading,
-`note_of` the latter by its words; the name that `note_of` returns becomes the section of the sentence.
+such notes under separate headings or as plain sentences at the end. `is_note` recognises a note by its heading, and
+`note_of` recognises a sentence by its words. The name that `note_of` returns becomes the section of the sentence.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _NOTE_HEADING = re.compile(
 
 @lru_cache(maxsize=1024)
 def is_note(section: str) -> bool:
-    """Return whether a section is administrative: keywords, funding, registration, approval, interests, rights.
+    """Return whether a section contains keywords or a note on funding, registration, approval, interests or rights.
 
-    Text in such a section is neither scored nor used as evidence. 'Ethics and dissemination' does not count,
-    because protocols describe there how they will share their findings.
+    Text in such a section is neither scored nor used as evidence. 'Ethics and dissemination' is not such a
+    section, because it describes how the findings of a study will be shared.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def is_note(section: str) -> bool:
 
 
 def is_keywords(section: str) -> bool:
-    """Return whether a section is a list of keywords or of index terms."""
+    """Return whether a section is a list of keywords or index terms, judging by its name."""
     return is_note(section) and section.startswith(("author", "key", "index", "mesh", "subject", "descriptors"))
 
 
@@ -155,7 +155,7 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Return the kind of note if a sentence is nothing but a note, such as "funding"; else ``""``.
+    """Return the kind of note that a sentence is, such as ``funding``; return ``""`` if it is not just a note.
 
     Returns
     -------
@@ -192,8 +192,8 @@ _NEAR = 300
 def is_cut(abstract: str) -> bool:
     """Return whether an abstract ends in mid-sentence, as in exports that truncate long texts.
 
-    A missing full stop alone does not count, because journals and databases omit the last one. Signs are an
-    ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a last word
+    A missing full stop alone does not count, because journals and databases often omit the last full stop. The signs
+    are an ellipsis, "(ABSTRACT TRUNCATED AT 250 WORDS)", a final comma, colon or dash, an open bracket, or a last word
     such as "and".
 
     Parameters
@@ -228,7 +228,7 @@ _RESULTS = re.compile(
 
 @lru_cache(maxsize=1024)
 def role_of(section: str) -> Role:
-    """Return the role of a section by its name, see `core.records.Role`; ``""`` if the name fits two roles or none.
+    """Return the role of a section (see `core.records.Role`), or ``""`` if its name fits no role or more than one.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ def role_of(section: str) -> Role:
 
 #: Longer texts are not abstracts and are left unchanged.
 LONGEST = 100_000
-# Largest distance of a keyword list from the end, number of items, and characters and words per item.
+# Limits for a keyword list: distance from the end, number of items, and characters and words per item.
 _REACH, _MOST, _LONGEST_ITEM, _MOST_WORDS = 1500, 40, 100, 8
 _FEW_WORDS = 4
 
@@ -265,7 +265,7 @@ _LABEL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _HINTS = ("key", "index", "mesh", "subject")
-# Words that make a list a sentence; in capitals they may be names (IT, WAS).
+# Words that show that a list is a sentence; in capitals, they may be names (IT, WAS).
 _SAYS = re.compile(
     r"(?<!\S)(?:we|was|were|is|are|has|have|had|be|been|our|this|that|these|those|they|which|should|can|could|must|will|"
     r"may|included?|used|searched|identified|using)(?!\S)"
@@ -281,7 +281,7 @@ _LEADING_ON = re.compile(
 
 
 class Tail(NamedTuple):
-    """``text[start:end]`` is a keyword list or a notice, not content; ``kind`` is `KEYWORDS` or `NOTICE`."""
+    """A keyword list or notice at ``text[start:end]``, which is not content; ``kind`` is `KEYWORDS` or `NOTICE`."""
 
     start: int
     end: int
@@ -290,7 +290,7 @@ class Tail(NamedTuple):
 
 
 class Content(NamedTuple):
-    """``text[start:end]`` is the content of an abstract; ``tails`` are the lists and notices after it, in order."""
+    """The content of an abstract, ``text[start:end]``; ``tails`` are keyword lists and notices after it, in order."""
 
     start: int
     end: int
@@ -298,12 +298,12 @@ class Content(NamedTuple):
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """Return the keywords of all lists, in order."""
+        """Return the keywords from all keyword lists, in order."""
         return tuple(keyword for tail in self.tails for keyword in tail.keywords)
 
 
 def _items(text: str) -> list[str]:
-    """Split a list at line ends and at the first kind of separator that occurs in it."""
+    """Split a keyword list at line ends and at the first kind of separator that occurs in the list."""
     for separator in (";；", "•·▪●|", ",，、"):
         if any(char in text for char in separator):
             return re.split(f"[{separator}\n]", text)
@@ -325,7 +325,7 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a label is where a list may start: after a sentence or on its own line."""
+    """Return whether a label is in a place where a keyword list may start: after a sentence or on its own line."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole
@@ -338,7 +338,7 @@ def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
 
 
 def _list_start(text: str, start: int, end: int) -> Tail | None:
-    """Return the keyword list at the end of ``text[start:end]``, or ``None``."""
+    """Return the keyword list at the end of ``text[start:end]``, or ``None`` if there is none."""
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()
@@ -364,10 +364,11 @@ def _list_start(text: str, start: int, end: int) -> Tail | None:
 
 
 def find_content(text: str) -> Content:
-    """Separate the content of an abstract from keyword lists and notices around it.
+    """Separate the content of an abstract from the keyword lists and notices around it.
 
-    Anything that could be content is kept: a list followed by a sentence, or a notice with words that are
-    not typical of notices. The function is idempotent: all of ``text[start:end]`` is content.
+    Anything that could be content counts as content, such as a list followed by a sentence, or a notice with
+    words that are not typical of notices. The function is idempotent: applied to ``text[start:end]``, it
+    returns the whole text as content.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

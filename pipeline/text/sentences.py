@@ -1,7 +1,7 @@
-"""Split abstracts into sentences with exact offsets, and separate headings.
+"""Split abstracts into sentences with exact offsets, and separate the headings from the sentences.
 
-spaCy does the splitting, either with the rules below, which need no download, or with an installed
-model; it is imported only when the first abstract is split, so that the command line starts fast.
+spaCy splits the text, either with the rules in this module, which need no download, or with an installed
+model. spaCy is imported only when the first abstract is split, so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _GOES_ON = frozenset(
     "i.e. ie. incl. lt. maj. messrs. mr. mrs. ms. mt. prof. ref. refs. rev. sen. sgt. st. univ. v. viz. "
     "vs.".split()
 )
-# Abbreviations after which it continues if a number follows ("No. 5", "Sept. 2019"); "no." may also end it.
+# Abbreviations after which a sentence continues if a number follows ("No. 5", "Sept. 2019"); "no." may also end it.
 _BEFORE_NUMBER = frozenset(
     "apr. aug. ch. chap. dec. feb. jan. jul. jun. mar. max. min. n. no. nos. nov. nr. oct. p. pp. pt. sec. sect. "
     "sep. sept. vol. vols.".split()
 )
-# Abbreviations after which, as after U.K. and Ph.D., it ends only if the next word typically opens sentences.
+# Abbreviations, like U.K. and Ph.D., after which a sentence ends only if the next word typically opens sentences.
 _MAY_END = frozenset("al. assn. bros. co. corp. ed. eds. etc. inc. jr. ltd. plc. pty. resp. sp. spp. sr.".split())
 _ACRONYM = re.compile(r"(?:[^\W\d_]{1,2}\.){2,}")
 _INITIAL = re.compile(r"[^\W\d_a-z]\.")  # "24 h. Staff" ends a sentence, "J. Smith" does not
@@ -69,7 +69,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 
 def _ends(earlier: str, word: str, following: str) -> bool:
-    """Return whether a sentence ends after ``word``, given the words around it; all include their punctuation."""
+    """Return whether a sentence ends after ``word``, given the words before and after it, all with punctuation."""
     tail = word[-40:]  # enough for every rule, and bounds the search in a text without spaces
     match = _END.search(tail)
     if not match:
@@ -102,7 +102,7 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 
 
 def _mark_sentences(doc: Doc) -> Doc:
-    """Mark the starts of sentences; the spaCy component of the built-in rules."""
+    """Mark the starts of sentences in a document; this is the spaCy component for the built-in rules."""
     earlier = word = ""
     opening = True
     starts = np.full(len(doc), -1, dtype=np.int64)
@@ -144,19 +144,19 @@ def _load_model(name: str) -> Language:
         raise MechtagError(
             f"sentences.spacy_model: {name!r} is neither an installed spaCy package nor a folder with a model that "
             f"loads ({' '.join(str(error).split())[:200]}); install it with 'python -m spacy download {name}', or set "
-            "it to '' for the built-in rules"
+            "this setting to '' for the built-in rules"
         ) from None
     if not nlp("One sentence. Another one.").has_annotation("SENT_START"):
         raise MechtagError(
             f"sentences.spacy_model: {name!r} has no component that finds sentences (its components: "
-            f"{', '.join(nlp.pipe_names) or 'none'}); name a model with parser, senter or sentencizer, or set it to '' "
-            "for the built-in rules"
+            f"{', '.join(nlp.pipe_names) or 'none'}); choose a model with a parser, senter or sentencizer, or set this "
+            "setting to '' for the built-in rules"
         )
     return nlp
 
 
 def prepare(settings: SentenceSettings) -> None:
-    """Load the spaCy pipeline for `split` in advance, which takes a second or two; raise as `split` does."""
+    """Load the spaCy pipeline for `split` in advance, which takes a few seconds; raises the same errors as `split`."""
     _pipeline(settings.spacy_model)
 
 
@@ -168,10 +168,10 @@ def _pipeline(name: str) -> Language:
 
 
 def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
-    """Yield the line ends that end a sentence.
+    """Yield the line ends in an abstract that also end a sentence.
 
-    The readers keep line ends only where the source has paragraphs or headings. But some exports also break
-    lines within sentences, so before a lower-case letter only a blank line counts.
+    The readers keep line ends only where the source has paragraphs or headings. However, some exports break
+    lines within sentences, so before a lower-case letter only a blank line ends a sentence.
     """
     for gap in _LINE_END.finditer(abstract, start, stop):
         if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
@@ -179,9 +179,10 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 
 def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Yield headings, and the parts that cleaning would remove from the ends, each of which is one section.
+    """Yield the headings in an abstract, and the parts at its ends that cleaning would remove, as starts of sections.
 
-    Each comes after two offsets: the end of the text before it, and the start of the text below it.
+    Each item consists of the offset where the text before it ends, the offset where the text below it starts,
+    and the heading or part.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -200,7 +201,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield each passage between headings and line ends: the heading or part above it, its offset and its text."""
+    """Yield each passage between headings and line ends: the heading or part above it, its offset, and its text."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
@@ -213,18 +214,19 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 
 
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
-    """Return the section of a sentence.
+    """Return the name of the section that a sentence belongs to.
 
-    A sentence that is nothing but a note gets the name of that note (`sections.note_of`), whatever heading is
-    above it. The heading of a note applies to the first sentence below it only, and later sentences belong to a
-    note only by their own words, because exports may print "Trial registration: ..." in the middle of an abstract.
+    If a sentence is nothing but a note, its section is the kind of note (`sections.note_of`), whatever heading is
+    above it. The heading of a note applies only to the first sentence below it, and later sentences belong to a
+    note only if their own words show it, because exports may print
+    "Trial registration: ..." in the middle of an abstract.
 
     Parameters
     ----------
     heading
         Name of the heading above the sentence, or ``""``.
     first
-        Whether the sentence is the first below that heading.
+        Whether the sentence is the first one below that heading.
     """
     note = note_of(sentence)
     if not is_note(heading):
@@ -236,7 +238,7 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
 
 
 def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
-    """Return the offsets of the sentences of a passage, without surrounding spaces."""
+    """Return the start and end of each sentence in a passage, without surrounding spaces."""
     opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
     bounds = [*offsets[(opens == 1) & (offsets > 0)].tolist(), len(passage)]
     spans: list[tuple[int, int]] = []
@@ -258,24 +260,24 @@ def _spans(doc: Doc, passage: str) -> list[tuple[int, int]]:
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
     """Split the abstracts of records into sentences, lazily and in order.
 
-    Headings are not sentences; they become the ``section`` of those below them, see `section_of`. Every other
-    non-space character is in exactly one sentence. Offsets refer to the abstract as passed. The parts that
-    cleaning would remove from its ends are in the sections ``keywords`` and ``notice``.
+    Headings are not sentences but become the ``section`` of the sentences below them; see `section_of`. Every
+    other non-space character is in exactly one sentence. Offsets refer to the abstract as passed. Keyword lists
+    and notices that cleaning would remove are in the sections ``keywords`` and ``notice``.
 
     Parameters
     ----------
     records
-        Records; those without an abstract yield no sentences.
+        Records to split; records without an abstract yield no sentences.
 
     Yields
     ------
     Sentence
-        In the order of the records and of the text.
+        Sentences in the order of the records and of the text.
 
     Raises
     ------
     MechtagError
-        ``settings.spacy_model`` is not installed, or has no component that finds sentences.
+        If ``settings.spacy_model`` is not installed or has no component that finds sentences.
     """
     nlp = _pipeline(settings.spacy_model)
     passages = (

@@ -1,7 +1,7 @@
-"""Vary the text of a record in ways that must not change its tags.
+"""Vary the text of records in ways that must not change their tags.
 
 Each function takes a record, its sentences and a random number generator, and returns the record with a changed text,
-or the same record if there is nothing to change. The rest of the text is unchanged, byte for byte. All inserted
+or the same record if there is nothing to change. The rest of the text remains identical. All inserted
 sentences are invented.
 """
 
@@ -55,7 +55,7 @@ METHODS = (
     "Analysis was by intention to treat.",
 )
 
-#: Notices that publishers and funders append.
+#: Notices like those that publishers and funders append.
 NOTICES = (
     "© 2017 The Authors. Published by Elsevier Ltd.",
     "© 2020 John Wiley & Sons Ltd.",
@@ -115,13 +115,13 @@ _SECTION = re.compile(
 
 
 def is_methods(text: str, section: str = "") -> bool:
-    """Return whether a sentence describes how a study was done, and nothing else.
+    """Return whether a sentence describes only how a study was done.
 
     Parameters
     ----------
     section
-        Heading above the sentence, as in `records.Sentence`; if present, it alone decides.
-        Without a heading the test is conservative: doubtful sentences are not methods.
+        Heading above the sentence, as in `records.Sentence`. If there is a heading, it alone decides;
+        otherwise, doubtful sentences do not count as methods.
     """
     if section:
         return _SECTION.search(section) is not None
@@ -135,7 +135,7 @@ _TITLE_WORD = re.compile(r"(?<![\w-])[A-Za-z][A-Za-z-]{4,}(?![\w-])")
 _COMMON = frozenset(
     "about after among between during their these those through towards under using where which".split()
 )
-# Lowest number of words of a sentence to split, and of each resulting part.
+# Minimum number of words in a sentence to split, and in each resulting part.
 _LONG, _SHORTEST = 20, 5
 # The word after "and" must start a clause, or the second part would not be a sentence.
 _BREAK = re.compile(
@@ -144,12 +144,12 @@ _BREAK = re.compile(
 
 
 def with_abstract(record: Record, abstract: str) -> Record:
-    """Return the record with another abstract, or the same record if the text is equal."""
+    """Return the record with a new abstract, or the same record if the abstract is equal."""
     return record if abstract == record.abstract else record.model_copy(update={"abstract": abstract})
 
 
 def cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """Remove spans from a text, each with the space after it, or the space before it at the end of the text."""
+    """Remove spans from a text, each with the space after it or, at the end of the text, the space before it."""
     parts, start = [], 0
     for begin, end in spans:
         parts.append(text[start:begin])
@@ -159,7 +159,7 @@ def cut(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Insert three sentences on methods between two sentences."""
+    """Insert three invented sentences on methods between two sentences of the abstract."""
     places = [sentence.end for sentence in sentences[:-1] if sentence.text.endswith((".", "!", "?"))]
     if not places:
         return record
@@ -170,7 +170,7 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove the sentences on methods and headings left without sentences, unless all sentences are on methods."""
+    """Remove sentences on methods, and headings without remaining sentences, unless all sentences are on methods."""
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
         return record
@@ -184,7 +184,7 @@ def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def keywords_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Append a list of keywords: words from the title, which add nothing new, and keywords that fit any paper."""
+    """Append a list of keywords to the abstract: words from the title, and keywords that fit any paper."""
     if not record.abstract:
         return record
     words = [word for word in dict.fromkeys(_TITLE_WORD.findall(record.title)) if word.lower() not in _COMMON]
@@ -196,7 +196,7 @@ def keywords_added(record: Record, sentences: Sequence[Sentence], generator: np.
 
 
 def notices_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Append two notices of publishers or funders."""
+    """Append two notices by publishers or funders to the abstract."""
     if not record.abstract:
         return record
     chosen = generator.choice(len(NOTICES), _ADDED_NOTICES, replace=False)
@@ -204,7 +204,7 @@ def notices_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def sentences_joined(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Join two neighbouring sentences by a semicolon."""
+    """Join two neighbouring sentences of the abstract with a semicolon."""
     text = record.abstract
     pairs = [
         (first, second)
@@ -222,7 +222,7 @@ def sentences_joined(record: Record, sentences: Sequence[Sentence], generator: n
 
 
 def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Split a long sentence at a semicolon, or before a clause that ``and`` joins to it."""
+    """Split a long sentence of the abstract at a semicolon, or before a clause that starts with "and"."""
     text = record.abstract
     places = [
         (sentence.start + match.start(), sentence.start + match.end())
@@ -245,7 +245,7 @@ def _parts(left: str, right: str) -> bool:
 
 #: Styles of a heading, including the separator between it and the text.
 CAPITALS, FULL_STOP, GLUED = "{upper}: ", "{capital}. ", "{capital}"
-# No journal divides fewer sentences into four
+# No journal divides fewer sentences into four sections.
 _FEWEST = 4
 
 
@@ -254,7 +254,7 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return the four headings to insert, each with the number of the sentence it precedes."""
+    """Return the four headings to insert, each keyed by the number of the sentence that follows it."""
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)
@@ -265,7 +265,7 @@ def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
 
 
 def headed(style: str, record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Rewrite the headings in another style; if there are none, insert four."""
+    """Rewrite the headings of the abstract in a given style; if there are no headings, insert four."""
     text, found = record.abstract, find_headings(record.abstract)
     parts, start = [], 0
     if found:
@@ -281,7 +281,7 @@ def headed(style: str, record: Record, sentences: Sequence[Sentence], generator:
 
 
 def headings_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove the headings."""
+    """Remove all headings from the abstract."""
     text = record.abstract
     parts, start = [], 0
     for heading in find_headings(text):
@@ -293,7 +293,7 @@ def headings_removed(record: Record, sentences: Sequence[Sentence], generator: n
     return with_abstract(record, "".join([*parts, text[start:]]))
 
 
-#: Name of the unchanged text, in addition to those of ``VARIATIONS``.
+#: Name for the unchanged text, in addition to the names in ``VARIATIONS``.
 AS_IT_IS = "as_it_is"
 
 Variation = Callable[[Record, Sequence[Sentence], np.random.Generator], Record]
@@ -324,16 +324,16 @@ VARIATIONS: Mapping[str, Variation] = {
 
 
 def vary(name: str, records: Iterable[Record], sentences: Iterable[Sentence], seed: int) -> list[Record]:
-    """Apply one variation to records, and return those that it changes, with the same ids.
+    """Apply one variation to records, and return the changed records, with the same ids.
 
     Parameters
     ----------
     name
         One of ``VARIATIONS``.
     sentences
-        Sentences of all records; those of one record are consecutive.
+        Sentences of all records; the sentences of each record are consecutive.
     seed
-        A record's variation depends only on the seed, the name and the record's id.
+        Seed for random choices; a record's variation depends only on the seed, the name and the record's id.
     """
     own = {record_id: tuple(group) for record_id, group in groupby(sentences, lambda sentence: sentence.record_id)}
     varied = []

@@ -153,7 +153,7 @@ def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagg
     words = ["tag", tmp_path / "one.parquet", "--sentences", tmp_path / "s.parquet", "-o", tmp_path / "out"]
     status, _, message = call(*words, "--model", model, "--project", params.parent)
     assert status == 1
-    assert "is not in its abstract" in message
+    assert "is not in the abstract" in message
     assert not (tmp_path / "out").exists()
 
 

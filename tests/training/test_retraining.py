@@ -197,7 +197,7 @@ def test_two_retrainings_at_once_are_refused(tmp_path: Path, monkeypatch: pytest
     with locked(Path(taken)):
         for words in ([], ["--rollback"]):
             status, _, message = call("retrain", *words)
-            assert (status, f"{taken}: another run of mechtag is writing to it" in message) == (1, True)
+            assert (status, f"{taken}: another run of mechtag is writing to this folder" in message) == (1, True)
         assert call("retrain", "--history")[0] == 0
     assert "another run" not in call("retrain")[2]
 

@@ -79,7 +79,7 @@ def test_the_death_of_the_process_is_told() -> None:
     with prefetch("counts", get_ready) as run:
         items = run(die)
         assert next(items) == 1
-        with pytest.raises(MechtagError, match=r"process that counts ended early \(exit status 7\).*--resume"):
+        with pytest.raises(MechtagError, match=r"process that counts ended unexpectedly \(exit status 7\).*--resume"):
             next(items)
 
 

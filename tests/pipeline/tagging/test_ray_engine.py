@@ -70,7 +70,7 @@ def test_ray_that_is_not_installed_or_not_there_is_told(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "ray", None)
     status, _, message = call(*words)
     assert status == 1
-    assert "--engine ray needs Ray, which is not installed: pip install -c constraints.txt -e '.[ray]'" in message
+    assert "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'" in message
     status, _, message = call(*words, "--resume", "--sentences", records)
     assert status == 1
 
@@ -126,7 +126,7 @@ def test_records_and_parts_may_lie_in_an_object_store(
 
     status, _, message = call(*words)
     assert status == 1
-    assert "an unfinished run exists, with 7 of 7 chunks done" in message
+    assert "this folder contains an unfinished run, with 7 of 7 chunks done" in message
     time.sleep(0.01)
     (tmp_path / "store/in/records.parquet").write_bytes(records.read_bytes() + b"\0")
     status, _, message = call(*words, "--resume")

@@ -143,14 +143,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     process.send_signal(signal.SIGINT)
     status, _, message = finish(process)
     assert status == 1
-    assert "mechtag: stopped. " in message
+    assert "mechtag: the run was stopped. " in message
     assert "of 7 chunks are done; continue with --resume" in message
     assert "Traceback" not in message
     assert not (tmp_path / "out/.lock").exists()
 
     status, _, message = call(*words)
     assert status == 1
-    assert "an unfinished run exists, with " in message
+    assert "this folder contains an unfinished run, with " in message
     assert "continue with --resume, or delete that folder to start over" in message
     assert call(*words, "--resume")[0] == 0
     assert outputs(tmp_path / "out") == whole
@@ -193,7 +193,7 @@ def test_two_runs_on_one_output_refuse(table: tuple[Path, Path], whole: dict[str
     for more in ((), ("--resume",)):
         status, _, message = call(*words, *more)
         assert status == 1
-        assert "another run of mechtag is writing to it" in message
+        assert "another run of mechtag is writing to this folder" in message
     assert finish(process)[0] == 0
     assert outputs(tmp_path / "out") == whole
 
@@ -593,7 +593,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
         (["a.ris", "-o", "s3://bucket/x"], "only predictions for one table of records"),
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* may have a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be accessed"),
-        (["a.parquet", "b.ris", "-o", "out"], "a parquet table must be the only source"),
+        (["a.parquet", "b.ris", "-o", "out"], "a Parquet table must be the only source"),
         (["a.parquet", "-o", "out", "--workers", "2"], "workers can be set only for the engine ray"),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
