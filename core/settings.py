@@ -75,7 +75,7 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference in years between two records of one paper, which may appear online before it is printed.
+        Largest difference in years between two records of one paper: a paper may appear online before it is printed.
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window

@@ -115,8 +115,9 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return a bias-corrected interval of a metric between 0 and 1 whose bootstrap is biased upwards.
 
-    On the logit scale, the mean excess of the resamples over the value is subtracted from the value once,
-    and the interval extends to either side by Student's t times the standard deviation of the resamples. Average
+    The bias is how far the mean of the resamples exceeds the metric of the sample. The interval is centred on the
+    metric minus this bias and extends to either side by Student's t times the standard deviation of the resamples, all
+    on the logit scale. Average
     precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its duplicate, so every
     resample has a better ranking than the sample, which itself has a better ranking than a large sample would
     have. Parameters and return values are those of `interval`, plus the ``value`` of the metric.

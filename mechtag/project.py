@@ -124,7 +124,7 @@ class Project:
         """Raise `MechtagError` if no project was found, because models are trained only in the user's own project."""
         if self.is_shipped:
             raise MechtagError(
-                "no project found: no params.yaml in this folder or a folder above it names a codebook; "
+                "no project found: neither this folder nor any folder above it has a params.yaml that names a codebook; "
                 "create a project with 'mechtag init FOLDER', or name one with --project"
             )
 

@@ -44,7 +44,7 @@ def evaluate(
 ) -> None:
     """Measure accuracy by comparing predictions with human coding.
 
-    Papers in the matrix are identified by the field `key` of their source file, or by their record id.
+    Papers in the table of human codes are identified by the field `key` of their source file, or by their record id.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """

@@ -114,8 +114,8 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
             kept[group] = _reference(row)
             if same is not None:
                 raise MechtagError(
-                    f"{row.place}: the decision is in the row of the kept record; write it in the row of the record "
-                    "that is the same paper as the kept record, or a different one"
+                    f"{row.place}: the decision is in the row of the kept record; move it to the row of the record "
+                    "that you compared with the kept record"
                 )
         elif group in kept:
             members[group].append((_reference(row), same, row.place))

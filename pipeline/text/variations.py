@@ -238,7 +238,7 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def _parts(left: str, right: str) -> bool:
-    """Return whether both parts of a sentence are long enough, and brackets are balanced in the first."""
+    """Return whether a sentence can be split: both parts are long enough, and the first has balanced brackets."""
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 

@@ -277,7 +277,7 @@ def test_damaged_weights_are_refused(trained: tuple[Path, Path], tmp_path: Path)
 def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
     status, _, message = call("tag", UPDATE, "-o", tmp_path / "out", "--model", tmp_path)
     assert status == 1
-    assert "Run 'mechtag train' first" in message
+    assert "run 'mechtag train' first" in message
 
 
 def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Reader of JSON Lines: one object per line, with the names of a record's attributes, of CSL-JSON or of a table."""
+"""Reader of JSON Lines: one object per line.
+
+Names in an object may be attributes of a record, CSL-JSON fields, or table columns."""
 
 from __future__ import annotations
 

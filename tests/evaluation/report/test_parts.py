@@ -112,7 +112,7 @@ def test_what_cannot_be_a_report_is_refused(finished: Path, tmp_path: Path) -> N
     status, _, message = call("report", metrics, "-o", tmp_path / "report.docx")
     assert status == 2
     # The message stands in a box, broken where its lines end.
-    assert "report.docx:areportmustbenamed.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
+    assert "report.docx:thenameofareportmustendin.htmlor.md" in re.sub(r"[│╭╮╰╯─\s]", "", message)
     write_json(tmp_path / "metrics.json", {"baselines": {}})
     sources = Sources(tmp_path / "c.csv", tmp_path, tmp_path / "m.md")
     with pytest.raises(MechtagError, match="contains no accuracy metrics; use the file written by 'mechtag evaluate'"):

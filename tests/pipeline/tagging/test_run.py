@@ -282,7 +282,7 @@ def test_a_run_of_an_older_version_is_refused(stopped: tuple[object, ...], tmp_p
         status, _, message = call(*words)
         assert status == 1
         assert (
-            f"{path}: format 1 is not supported; this version of mechtag reads 2; resume with the version that"
+            f"{path}: format 1 is not supported; this version of mechtag reads format 2; resume with the version that"
             in message
         )
         assert f"started the run, or delete {path.parent}" in message
@@ -304,7 +304,7 @@ def test_a_part_without_its_counts_is_made_again(
     ("content", "message"),
     [
         ("{}", "format None is not supported"),
-        ('{"format_version": 99}', "format 99 is not supported; this version of mechtag reads 2"),
+        ('{"format_version": 99}', "format 99 is not supported; this version of mechtag reads format 2"),
         ('{"format_version": 2}', "Field required"),
         ("[1]", "not readable"),
         ("{", "not readable"),
@@ -518,8 +518,8 @@ def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path
     assert call(*words, tmp_path / "some")[0] == call(*words, tmp_path / "all", "--score-all")[0] == 0
     some, every = (read_predictions(tmp_path / name / "predictions.parquet") for name in ("some", "all"))
     first = next(row for row in some if row.score is None)
-    place = f"predictions of toy: record {first.record_id}, label {first.label}: was not scored"
-    with pytest.raises(MechtagError, match=f"^{place}, because relevance was a clear no; tag with --score-all$"):
+    place = f"predictions of toy: record {first.record_id}, label {first.label}: the label was not scored"
+    with pytest.raises(MechtagError, match=f"^{place}, because relevance was a clear no; tag again with --score-all$"):
         System("toy", some)
     ids, labels = list(dict.fromkeys(row.record_id for row in every)), ["apple", "pear"]
     judged = System("toy", every).judged(ids, labels, np.zeros((COUNT, 2)))

@@ -246,7 +246,7 @@ def test_extensions_that_are_there_are_left(model: Path) -> None:
 
 def test_wrong_settings_say_what_to_do(tmp_path: Path) -> None:
     nlp = spacy.blank("en")
-    with pytest.raises(MechtagError, match="Run 'mechtag train' first"):
+    with pytest.raises(MechtagError, match="run 'mechtag train' first"):
         nlp.add_pipe("mechtag", config={"model": str(tmp_path)})
     with pytest.raises(ValueError, match="evidence_sentences"):
         nlp.add_pipe("mechtag", config={"evidence_sentences": 0})
