@@ -314,7 +314,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
             f"{place} has {sentences} sentences, but the coded record has {counts}; code the same sentences"
         )
     raise MechtagError(
-        f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; make the keys unique"
+        f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; "
+        "make the keys unique"
     )
 
 

@@ -124,8 +124,8 @@ class Project:
         """Raise `MechtagError` if no project was found, because models are trained only in the user's own project."""
         if self.is_shipped:
             raise MechtagError(
-                "no project found: neither this folder nor any folder above it has a params.yaml that names a codebook; "
-                "create a project with 'mechtag init FOLDER', or name one with --project"
+                "no project found: neither this folder nor any folder above it has a params.yaml that names "
+                "a codebook; create a project with 'mechtag init FOLDER', or name one with --project"
             )
 
 

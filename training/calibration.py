@@ -125,8 +125,9 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest probability below which a "no" loses at most the proportion ``share`` of the positives.
 
-    This holds with confidence ``CERTAINTY``, by the Clopper-Pearson limit as in `refer_band`. With ``share`` at 5%, 1 of 100 or 6 of 220 positives may be lost; at 2%, 1 of 220. If there are too
-    few positives to be certain, none may be lost.
+    This holds with confidence ``CERTAINTY``, by the Clopper-Pearson limit as in `refer_band`. With ``share`` at 5%,
+    1 of 100 or 6 of 220 positives may be lost; at 2%, 1 of 220. If there are too few positives to be certain, none may
+    be lost.
 
     Parameters
     ----------

@@ -168,7 +168,7 @@ def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Return the number of negatives per positive in each column, limited to the range from 1 to ``MAX_POSITIVE_WEIGHT``."""
+    """Return the number of negatives per positive in each column, between 1 and ``MAX_POSITIVE_WEIGHT``."""
     positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
     return (negatives / positives.clamp(min=1)).clamp(1.0, MAX_POSITIVE_WEIGHT)
 

@@ -1,6 +1,7 @@
 """Reader of JSON Lines: one object per line.
 
-Names in an object may be attributes of a record, CSL-JSON fields, or table columns."""
+Names in an object may be attributes of a record, CSL-JSON fields, or table columns.
+"""
 
 from __future__ import annotations
 
