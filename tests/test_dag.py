@@ -42,6 +42,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for name in ("core", "models", "pipeline", "training", "evaluation"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("trained", "__pycache__"))
+    shutil.copytree(ROOT / "mechtag/workflows", folder / "mechtag/workflows")
     shutil.copytree(ROOT / "data/raw", folder / "data/raw")
     shutil.copytree(ROOT / "data/annotated", folder / "data/annotated")
     shutil.copy(ROOT / "dvc.yaml", folder)

@@ -93,7 +93,7 @@ def test_it_has_one_package_with_codebook_and_model_and_nothing_else(wheel: Path
         *(f"model/{name}" for name in ("config.json", "model.safetensors", "encoder.safetensors")),
     }
     assert {"mechtag/py.typed", "mechtag/models/roles.safetensors", "mechtag/models/spelling.csv"} <= set(names)
-    assert not [name for name in names if "trained" in name or "mlflow_run" in name or "__pycache__" in name]
+    assert not [name for name in names if "trained" in name or "mlflow_run.json" in name or "__pycache__" in name]
     own = {
         str(path.relative_to(ROOT))
         for folder in ("core", "models", "pipeline", "training", "evaluation")

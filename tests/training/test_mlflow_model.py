@@ -297,7 +297,7 @@ def test_the_model_brings_its_own_code(store: str, run: dict[str, str], tmp_path
         f"import sys, mlflow\nmodel = mlflow.pyfunc.load_model({run['model_uri']!r}, dst_path='here')\n"
         f"print(model.predict([{{'title': {TITLE!r}, 'abstract': {ABSTRACT!r}}}])['model_id'][0])\n"
         "import mechtag.models.sentence_roles\nprint(mechtag.models.sentence_roles.FILE)\n"
-        "names = [name for name in sys.modules if name.split('.')[0] in ('models', 'pipeline')]\n"
+        "names = [name for name in sys.modules if name.split('.')[0] == 'mechtag']\n"
         "print(*{sys.modules[name].__file__ for name in names}, sep='\\n')"
     )
     done = subprocess.run(

@@ -121,7 +121,7 @@ def test_train_command_tunes_logs_and_keeps_checkpoints(
     status, _, message = call(*words)
     assert status == 0, message
     first = read_config(tmp_path / "model").model_id
-    assert len(list((tmp_path / "checkpoints").iterdir())) == chosen.train.folds + 1
+    assert len(list((tmp_path / "data/work/checkpoints").iterdir())) == chosen.train.folds + 1
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     run = json.loads((tmp_path / "model/mlflow_run.json").read_text(encoding="utf-8"))
     assert [metric.step for metric in client.get_metric_history(run["run_id"], "tuning_loss")] == [0, 1]
