@@ -105,6 +105,6 @@ def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.
     found = {name: one[0] for name, one in bootstrap(means, draw_resamples(papers, resamples, 0, generator)).items()}
     if found["changed"].value in (0, 1):
         # A proportion of 0 or 1 is the same in every resample, so the interval is computed as for a proportion
-        # of papers, of which there are fewer than cells.
+        # of papers, because there are fewer papers than cells.
         found["changed"] = of_papers(found["changed"], papers)
     return {name: replace(one, p_value=None) for name, one in found.items()}

@@ -7,7 +7,6 @@ Records and predictions are sequences of typed rows that can be converted to and
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -20,9 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
 from mechtag.core.records import Prediction, Record
-from mechtag.core.settings import DedupeSettings, EncoderSettings, SentenceSettings, TrainSettings
-from mechtag.project import SHIPPED, Project, open_project
+from mechtag.core.settings import DedupeSettings, EncoderSettings, SentenceSettings, Settings, TrainSettings
+from mechtag.project import Project, open_project, shipped_codebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from mechtag.pipeline.reading.ingest import Note
 
 __all__ = ["Predictions", "Project", "Records", "Tagger", "dedupe", "evaluate", "rank", "read"]
-
-StrPath = str | os.PathLike[str]
 
 
 class Records(Sequence[Record]):
@@ -225,11 +223,10 @@ class Predictions(Sequence[Prediction]):
 
 
 @lru_cache(maxsize=2)
-def _encoder(settings: EncoderSettings) -> TransformerEncoder:
-    from mechtag.models.encoder import TransformerEncoder, locate_encoder
+def _encoder(name: str) -> TransformerEncoder:
+    from mechtag.training.train import load_encoder
 
-    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
-    return TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
+    return load_encoder(Settings(encoder=EncoderSettings(name=name)))
 
 
 class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -349,7 +346,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             for row, document in enumerate(documents)
         ]
-        encoder = _encoder(EncoderSettings(name=self.encoder))
+        encoder = _encoder(self.encoder)
         definitions = embed_codebook(codebook, encoder)
         corpus = build_corpus(coded, (), codebook.keys, encoder, definitions)
         settings = TrainSettings(
@@ -410,7 +407,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _read_codebook(self) -> Codebook:
         if isinstance(self.codebook, Codebook):
             return self.codebook
-        return load_codebook(SHIPPED / "codebook.yaml" if self.codebook is None else self.codebook)
+        return shipped_codebook() if self.codebook is None else load_codebook(self.codebook)
 
     def _set_outputs(self, *, relevance: bool) -> None:
         self._first = 0 if relevance else 1
@@ -431,7 +428,8 @@ def _documents(texts: Any) -> list[Document]:
         if isinstance(text, Record):
             record = text.model_copy(update={"record_id": str(number)})
         else:
-            title, _, abstract = str(text).rpartition("\n") if "\n" not in str(text) else str(text).partition("\n")
+            first, several_lines, rest = str(text).partition("\n")
+            title, abstract = (first, rest) if several_lines else ("", first)
             record = Record(record_id=str(number), title=title, abstract=abstract)
         records.append(clean_record(record))
     return [document for document, _ in documents_of(records, split(records, SentenceSettings()))]

@@ -6,20 +6,20 @@ mechtag is also a project.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import write_text
+from mechtag.core.files import StrPath, write_text
 from mechtag.core.settings import ProjectPath, Settings, load_settings
 
 PARAMS = "params.yaml"
 #: The codebook and the model that come with mechtag.
 SHIPPED = Path(__file__).with_name("shipped")
+_SHIPPED_CODEBOOK = SHIPPED / "codebook.yaml"
 # Other programs also use this file name, but only the file of a review names a codebook.
 _NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
@@ -64,12 +64,12 @@ class Project:
     is_shipped: bool = False
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str] | None = None) -> Project:
+    def open(cls, folder: StrPath | None = None) -> Project:
         """Open the project in a folder; see `open_project`."""
         return open_project(folder)
 
     @classmethod
-    def create(cls, folder: str | os.PathLike[str], codebook: str | os.PathLike[str] | None = None) -> Project:
+    def create(cls, folder: StrPath, codebook: StrPath | None = None) -> Project:
         """Create the folder of a new review; see `create_project`."""
         return create_project(folder, codebook)
 
@@ -89,6 +89,11 @@ class Project:
         if not (self.own_model / "config.json").exists() and self.codebook.sha256 == shipped_codebook().sha256:
             return SHIPPED / "model"
         return self.own_model
+
+    @property
+    def uses_shipped_model(self) -> bool:
+        """Whether the model to tag with is the one that comes with mechtag."""
+        return self.model == SHIPPED / "model"
 
     @property
     def kept_models(self) -> Path:
@@ -129,12 +134,13 @@ class Project:
             )
 
 
+@cache
 def shipped_codebook() -> Codebook:
     """Return the codebook that comes with mechtag."""
-    return load_codebook(SHIPPED / "codebook.yaml")
+    return load_codebook(_SHIPPED_CODEBOOK)
 
 
-def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
+def find_project(start: StrPath = ".") -> Path | None:
     """Return the nearest folder that is a project, from ``start`` upwards, or ``None`` if there is none."""
     start = Path(start)
     here = start.resolve()
@@ -145,7 +151,7 @@ def find_project(start: str | os.PathLike[str] = ".") -> Path | None:
     return None
 
 
-def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
+def open_project(folder: StrPath | None = None) -> Project:
     """Open the project in ``folder``; by default, the nearest project, or the shipped codebook and model.
 
     The search for the nearest project goes from the working directory upwards.
@@ -166,7 +172,7 @@ def open_project(folder: str | os.PathLike[str] | None = None) -> Project:
     return Project(SHIPPED, Settings(codebook=ProjectPath("codebook.yaml", SHIPPED)), is_shipped=True)
 
 
-def create_project(folder: str | os.PathLike[str], codebook: str | os.PathLike[str] | None = None) -> Project:
+def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     """Create the folder of a new review.
 
     Parameters
@@ -184,16 +190,15 @@ def create_project(folder: str | os.PathLike[str], codebook: str | os.PathLike[s
     root = Path(folder)
     if (root / PARAMS).exists():
         raise MechtagError(f"{root / PARAMS} already exists, so this folder is a project; nothing was changed")
-    source = Path(codebook) if codebook is not None else SHIPPED / "codebook.yaml"
+    source = Path(codebook) if codebook is not None else _SHIPPED_CODEBOOK
     load_codebook(source)
     for name in ("data/raw", "data/annotated", "models", "reports"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    if not (root / "codebook.yaml").exists() or not (root / "codebook.yaml").samefile(source):
-        if (root / "codebook.yaml").exists():
-            raise MechtagError(
-                f"{root / 'codebook.yaml'} already exists with different content; move that file elsewhere first"
-            )
-        write_text(root / "codebook.yaml", source.read_text(encoding="utf-8"))
+    target = root / "codebook.yaml"
+    if not target.exists():
+        write_text(target, source.read_text(encoding="utf-8"))
+    elif not target.samefile(source):
+        raise MechtagError(f"{target} already exists with different content; move that file elsewhere first")
     # Write this file last, because it makes the folder a project.
     write_text(root / PARAMS, _NEW_PARAMS)
     return open_project(root)

@@ -9,6 +9,13 @@ import typer
 
 from mechtag.cli.options import Model, ProjectFolder, open_project, say
 
+Metrics = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[METRICS]", help="Metrics written by 'evaluate'. Default: reports/metrics.json.", show_default=False
+    ),
+]
+
 
 def evaluate(
     predictions: Annotated[
@@ -104,14 +111,7 @@ def agreement(
 
 
 def report(
-    metrics: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[METRICS]",
-            help="Metrics written by 'evaluate'. Default: reports/metrics.json.",
-            show_default=False,
-        ),
-    ] = None,
+    metrics: Metrics = None,
     outputs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -168,14 +168,7 @@ def report(
 
 
 def methods(
-    metrics: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[METRICS]",
-            help="Metrics written by 'evaluate'. Default: reports/metrics.json.",
-            show_default=False,
-        ),
-    ] = None,
+    metrics: Metrics = None,
     model: Model = None,
     tagged: Annotated[
         Path | None,

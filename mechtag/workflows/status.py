@@ -10,7 +10,7 @@ from mechtag.core.files import read_json
 from mechtag.models.model_folder import ModelConfig, read_config
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.pipeline.annotations.versions import version_in_use
-from mechtag.project import SHIPPED, Project
+from mechtag.project import Project
 
 
 def describe(project: Project) -> list[str]:
@@ -57,10 +57,8 @@ def _search_files(project: Project) -> list[Path]:
 
 def _tagged(project: Project) -> str:
     """Describe the most recently tagged search of the project; return ``""`` if there is none."""
-    summaries = [
-        path for pattern in ("*/summary.json", "*/*/summary.json") for path in (project.root / "data").glob(pattern)
-    ]
-    summaries += (project.root / "data/work").glob("*/tagged/summary.json")
+    patterns = ("*/summary.json", "*/*/summary.json", "work/*/tagged/summary.json")
+    summaries = [path for pattern in patterns for path in (project.root / "data").glob(pattern)]
     if not summaries:
         return ""
     newest = max(summaries, key=lambda path: path.stat().st_mtime)
@@ -96,12 +94,12 @@ def _model(project: Project) -> ModelConfig | None:
 def _describe_model(project: Project, model: ModelConfig | None) -> str:
     if model is None:
         return "none yet"
-    return model.model_id + (" (comes with mechtag)" if project.model.is_relative_to(SHIPPED) else "")
+    return model.model_id + (" (comes with mechtag)" if project.uses_shipped_model else "")
 
 
 def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
     """Yield the reasons why the model is out of date."""
-    if model is None or project.model.is_relative_to(SHIPPED):
+    if model is None or project.uses_shipped_model:
         return
     if model.codebook_sha256 != project.codebook.sha256:
         yield "the codebook has changed since the model was trained"
@@ -130,6 +128,6 @@ def _next(
         )
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
-    if not coded or project.model.is_relative_to(SHIPPED):
+    if not coded or project.uses_shipped_model:
         return f"review data/tagged/tagged.csv; import codes with 'mechtag codings' ({project.settings.train.records})"
     return "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"
