@@ -138,7 +138,7 @@ def _by_label(
         return Charts(missing="There are no points to draw.")
     panels, table, few = [], [], []
     for label, said in names.items():
-        lines, told = [], []
+        lines, values = [], []
         for protocol in known:
             own = results.protocols[protocol].labels.get(label)
             found = _points((row for row in rows if (row["protocol"], row["label"]) == (protocol, label)), x[0], y[0])
@@ -150,7 +150,7 @@ def _by_label(
             value = f"{shown:.2f}"
             corners = _corners(found)
             lines.append(ChartLine(protocols[protocol], found, markers=False))
-            told.append(f"{protocols[protocol]}: {area} {value}")
+            values.append(f"{protocols[protocol]}: {area} {value}")
             table.append(
                 [said, protocols[protocol], value, "; ".join(f"{left:.2f}, {right:.2f}" for left, right in corners)]
             )
@@ -158,7 +158,7 @@ def _by_label(
             few.append(said)
             continue
         chance = [_CHANCE if key == "roc_auc" else _level(results.protocols[known[0]].labels[label].prevalence or 0)]
-        description = f"{'; '.join(told)}. The points are in the table below the charts."
+        description = f"{'; '.join(values)}. The points are in the table below the charts."
         title = f"{said}: {kind}"
         chart = draw_chart(
             [*chance, *lines], share_axis(x[1]), share_axis(y[1]), frame, title=title, description=description
@@ -196,12 +196,11 @@ def _pooled(
     ]
     if not lines:
         return Charts(missing="There are no points to draw: the tool has no probabilities, or nothing was judged.")
-    told = "; ".join(f"{line.name}: {_told(line.points)}" for line in lines)
     high = max(0.5, ceil(max(across for line in lines for _, across in line.points) * 10) / 10)
     scale = share_axis(y[1])
     if not reference:
         scale = Axis(y[1], 0, high, [(mark / 10, f"{mark / 10:g}") for mark in range(round(high * 10) + 1)])
-    chart = draw_chart([*reference, *lines], share_axis(x[1]), scale, frame, title=title, description=f"{told}.")
+    chart = draw_chart([*reference, *lines], share_axis(x[1]), scale, frame, title=title, description=_describe(lines))
     legend = [*lines, *(ChartLine("perfect", line.points, markers=False, reference=True) for line in reference)]
     return Charts(
         legend=list(zip(swatches(legend), [line.name for line in legend], strict=True)),
@@ -232,7 +231,7 @@ def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
         Axis("metric, out of fold", low, 1, [(mark / 10, f"{mark / 10:g}") for mark in range(round(low * 10), 11)]),
         frame,
         title="Accuracy by number of coded papers used for training",
-        description="; ".join(f"{line.name}: {_told(line.points)}" for line in lines) + ".",
+        description=_describe(lines),
     )
     cells = [[row["papers"], *(_with_interval(row, name) for name in _FIGURES)] for row in rows]
     return Charts(
@@ -254,8 +253,10 @@ def _points(rows: Iterable[Row], x: str, y: str) -> Points:
     return [(float(row[x]), float(row[y])) for row in rows]
 
 
-def _told(points: Points) -> str:
-    return ", ".join(f"{y:.2f} at {x:.2f}" for x, y in points)
+def _describe(lines: Iterable[ChartLine]) -> str:
+    """List the points of lines, for people who cannot see the chart."""
+    listed = (f"{line.name}: {', '.join(f'{y:.2f} at {x:.2f}' for x, y in line.points)}" for line in lines)
+    return "; ".join(listed) + "."
 
 
 def _corners(points: Points) -> Points:
