@@ -54,6 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings.model_validate({"train": {"records": str(folder / "coded.jsonl"), "exemplars": "", "folds": 2}})
     save_model(train(settings, load_codebook(ROOT / "data/annotated/codebook.yaml")), folder / "models/trained")
     other = "TY  - JOUR\nTI  - Soil moisture in alpine meadows\nPY  - 2014\nAB  - Meadows were wet.\nER  - \n"
+    (folder / "params.yaml").write_text("codebook: data/annotated/codebook.yaml\n", encoding="utf-8")
     (folder / "out/published").mkdir(parents=True)
     records = "\n".join([other, *(exported(key, *found) for key, found in FOUND.items())])
     (folder / "out/published/export.ris").write_text(records, encoding="utf-8")

@@ -450,6 +450,22 @@ def test_sentences_cut_before_are_taken_part_by_part(
         assert not (tmp_path / "other").exists()
 
 
+def assert_alike(one: Prediction, other: Prediction) -> None:
+    """Compare two predictions up to the last digits of floats, which depend on what a text is encoded together with."""
+    numbers = ("score", "probability", "given_relevant")
+    assert [getattr(one, name) for name in numbers] == pytest.approx([getattr(other, name) for name in numbers])
+    assert [row.score for row in one.evidence] == pytest.approx([row.score for row in other.evidence])
+    assert one == other.model_copy(
+        update={name: getattr(one, name) for name in numbers}
+        | {
+            "evidence": tuple(
+                row.model_copy(update={"score": own.score})
+                for own, row in zip(one.evidence, other.evidence, strict=True)
+            )
+        }
+    )
+
+
 def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
     table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -468,9 +484,9 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
     nothing = {"score": None, "probability": None, "given_relevant": None, "evidence": ()}
     for one, other in zip(some, every, strict=True):
         if other.record_id not in clear:
-            assert one == other
+            assert_alike(one, other)
         elif other.label == "edible":
-            assert one == other.model_copy(update={"evidence": ()})
+            assert_alike(one, other.model_copy(update={"evidence": ()}))
         else:
             assert other.decision == "no"
             assert one == other.model_copy(update=nothing)
