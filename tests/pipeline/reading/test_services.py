@@ -196,6 +196,7 @@ def test_quotes_that_are_not_doubled(read: Reader, row: str) -> None:
     found = read(f'"title","abstract","year"\n{row}\n"Two","b","2002"\n')
     first, second = found.records
     assert '"' in first.title
+    assert '""' not in first.title
     assert (first.abstract, first.year, second.title, second.year) == ("b, c", 2001, "Two", 2002)
 
 
