@@ -223,8 +223,8 @@ def test_excel_sheets(read: Reader) -> None:
     assert two.raw == (("Title", "Two"), ("column 3", "beyond"))
     assert rejected(found) == [(3, 3, "no title")]
     assert notes(found) == [
-        "a formula gave an error in Remark; it was left out",
-        "the sheet 'old' is hidden and was not read; unhide it to have it read",
+        "the formula in Remark has an error; the cell was ignored",
+        "the sheet 'old' is hidden and was not read; unhide it to include it",
         "sheet 'two': no column with abstracts, authors or years was found; columns that were not read: Remark",
         "the sheet 'notes' has no column with titles and was not read",
     ]
