@@ -289,7 +289,7 @@ def _cell(text: str) -> str:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map columns to attributes of a record; where columns compete, the first of `COLUMNS` wins."""
+    """Map columns to attributes of a record; of several columns for an attribute, the first in `COLUMNS` wins."""
     places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}
     keywords = [word for index in keyword_places for word in _split_keywords(_cell(fields[index][1]))]
