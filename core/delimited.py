@@ -21,6 +21,8 @@ _DELIMITERS = ",\t;|"
 _PREAMBLE = 30
 # A first line such as ``sep=;`` tells Excel the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
+# Where quotes do not match, a row is looked for in so many further lines, and in so many characters.
+_MOST_LINES, _LONGEST_REPAIRED = 10, 1_000_000
 _UNCLOSED = "a quote is opened but never closed"
 
 
@@ -101,9 +103,51 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
             # Some programs do not quote tab-separated cells, so a cell may begin with a quotation mark of its own.
             if delimiter == "\t" and len(row[0].rstrip("\t").split("\t")) <= width <= row[0].count("\t") + 1:
                 row, fault = row[0].split("\t"), ""
+        if fault and width > 1 and (repaired := _undoubled(taken, unread, feed(), delimiter, width)):
+            row, fault = repaired, ""
         if row and any(map(str.strip, row)):
             yield first, row, fault
         first += len(taken)
+
+
+def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
+    """Return the cells of a row whose quotes within cells are not doubled, as IEEE Xplore writes them.
+
+    ``lines`` appends to ``taken`` what it yields; lines that turn out not to belong to the row return to ``unread``.
+    The list is empty if the row has more or fewer cells than the header however its quotes are read.
+    """
+    own = len(taken)
+    while sum(map(len, taken)) <= _LONGEST_REPAIRED:
+        text = "".join(taken).rstrip("\n")
+        # A delimiter before a space is more often a part of the text.
+        for closing in (rf'"(?={re.escape(delimiter)}(?! )|\Z)', rf'"(?={re.escape(delimiter)}|\Z)'):
+            if len(cells := _cells(text, delimiter, re.compile(closing))) == width:
+                return cells
+        line = next(lines, None) if len(taken) < own + _MOST_LINES else None
+        if line is None or _begins_row(line, delimiter, width):
+            break
+    unread.extendleft(reversed(taken[own:]))
+    del taken[own:]
+    return []
+
+
+def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
+    """Split a row at its delimiters; the list is empty if a quote is never closed."""
+    cells: list[str] = []
+    place = 0
+    while True:
+        if text.startswith('"', place):
+            if not (end := closing.search(text, place + 1)):
+                return []
+            cells.append(text[place + 1 : end.start()].replace('""', '"'))
+            place = end.end()
+        else:
+            end_at = text.find(delimiter, place)
+            cells.append(text[place : end_at if end_at >= 0 else len(text)])
+            place = end_at if end_at >= 0 else len(text)
+        if place >= len(text):
+            return cells
+        place += len(delimiter)
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:

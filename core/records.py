@@ -23,6 +23,16 @@ Decision = Literal["yes", "no", "refer"]
 
 # A DOI, without any resolver or prefix before it; see https://www.doi.org/doi_handbook, section 2.2.
 _DOI = re.compile(r"10\.\d{4,9}/\S+", re.IGNORECASE)
+# Characters that print nothing and come with identifiers copied from a page or a PDF: format characters such as
+# zero-width spaces and direction marks, variation selectors, and blank letters.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]"
+)
+# What an address adds to a DOI: a query, a fragment, or the page of an article. A '#' at the end stays,
+# because a DOI of the 1990s may end with one.
+_ADDED = re.compile(r"(?:[?&](?:amp;)?[a-z_][\w.-]*=|#(?:[a-z]|:~:)).*$|\?$", re.S)
+_PAGE = re.compile(r"/(?:full|fulltext|abstract|e?pdf|pdfdirect|meta|html)(?:/html)?$|\.pdf$")
 _PMID = re.compile(r"\d{1,9}")
 _WORD = re.compile(r"\w+")
 
@@ -35,10 +45,14 @@ class Row(BaseModel):
 
 def normalise_doi(value: str | None) -> str | None:
     """Extract the DOI from a text and return it in lower case; return ``None`` if the text contains no DOI."""
-    match = _DOI.search(unquote(value or ""))
+    text = _INVISIBLE.sub("", unquote(value or ""))
+    match = _DOI.search(text)
     if not match:
         return None
-    doi = match.group().lower().rstrip(".,;>\"'")
+    doi = _ADDED.sub("", match.group().lower())
+    if "://" in text[: match.start()]:
+        doi = _PAGE.sub("", doi)
+    doi = doi.rstrip(".,;>\"'/")
     # A closing bracket belongs to the DOI only if the opening bracket does too, as in 10.1016/s0140-6736(05)67889-7.
     while doi.endswith((")", "]")) and doi.count("(") + doi.count("[") < doi.count(")") + doi.count("]"):
         doi = doi[:-1]
@@ -47,7 +61,7 @@ def normalise_doi(value: str | None) -> str | None:
 
 def normalise_pmid(value: str | None) -> str | None:
     """Return the digits of a PubMed identifier, or ``None`` for any other value."""
-    text = (value or "").strip()
+    text = _INVISIBLE.sub("", value or "").strip()
     text = re.sub(r"(?i)^pmid\s*:?\s*", "", text)
     return text.lstrip("0") or None if _PMID.fullmatch(text) else None
 

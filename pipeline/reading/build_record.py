@@ -17,6 +17,23 @@ _T = TypeVar("_T", covariant=True)
 _FIRST_YEAR, _LAST_YEAR = 1600, 2100
 _LONGEST_NAME, _LONGEST_IDENTIFIER = 100, 500
 _YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")
+_MONTH, _DAY = r"(?:0\d|1[0-2])", r"(?:[0-2]\d|3[01])"
+# '20170812', '201708', '20170812103000', '12082017'
+_COMPACT = re.compile(
+    rf"(?<!\d)(?:(?P<first>[12]\d{{3}}){_MONTH}(?:{_DAY}(?:\d{{4}}|\d{{6}})?)?"
+    rf"|(?:{_DAY}{_MONTH}|{_MONTH}{_DAY})(?P<last>[12]\d{{3}}))(?!\d)"
+)
+_NAME = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)[a-z]*\.?"
+# Two digits are a year only if they cannot be a day: after an apostrophe, after a day and a month, in front of a month
+# and a day as in RIS ('98/05/01/'), or because no day is as high.
+_SHORT = re.compile(
+    rf"(?:\D*['\u2019](?P<marked>\d\d)|\d{{1,2}}[ ./-]{_NAME}[ ,./-]*(?P<after>\d\d)"
+    rf"|(?P<ris>\d\d)/\d{{0,2}}/\d{{0,2}}/.*"
+    rf"|(?:\d{{1,2}}[./-]){{0,2}}(?P<high>3[2-9]|[4-9]\d)|(?P<front>3[2-9]|[4-9]\d)(?:[./-]\d{{1,2}}){{1,2}}"
+    rf"|(?:{_NAME}|spring|summer|autumn|fall|winter)[ ,./-]*(?P<month>3[2-9]|[4-9]\d))",
+    re.I,
+)
+_CENTURY = 30
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
 _LONGEST_CACHED, _MOST_CACHED = 200, 1 << 15
@@ -55,8 +72,16 @@ class _Once(Generic[_T]):
 
 
 def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
-    """Return the first number that is a plausible year of publication, or ``None``."""
-    years = (int(digits) for digits in _YEAR.findall(clean_text(value)[:_LONGEST_IDENTIFIER]))
+    """Return the first plausible year of publication, also within a date without separators, or ``None``.
+
+    A year of two digits is read only where it can be neither a day nor a month.
+    """
+    text = clean_text(value)[:_LONGEST_IDENTIFIER]
+    years = [int(digits) for digits in _YEAR.findall(text)]
+    years += [int(found["first"] or found["last"]) for found in _COMPACT.finditer(text)]
+    if not years and (short := _SHORT.fullmatch(text)):
+        two = int(next(filter(None, short.groups())))
+        years = [two + (2000 if two <= _CENTURY else 1900)]
     return next((year for year in years if _FIRST_YEAR <= year <= _LAST_YEAR), None)
 
 

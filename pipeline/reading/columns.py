@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -15,45 +17,115 @@ from mechtag.pipeline.reading.tagged import page_range
 # Attributes and the columns they are read from, the most specific first; case and punctuation do
 # not matter. Names of Scopus, Web of Science, PubMed, Embase, Cochrane, Ovid, EBSCO, ProQuest, IEEE Xplore,
 # Lens, Dimensions, OpenAlex, Google Scholar, Publish or Perish, Elicit, RefWorks, Zotero, EPPI-Reviewer,
-# Rayyan, Covidence, Abstrackr, ASReview and rispy.
+# Rayyan, Covidence, Abstrackr, ASReview, rispy, SpringerLink, ClinicalTrials.gov, ICTRP, Europe PMC and
+# Semantic Scholar.
 COLUMNS: dict[str, tuple[str, ...]] = {
     attribute: tuple(names.split(", "))
     for attribute, names in {
-        "title": "title, article title, document title, primary title, title primary, paper title, display name",
-        "abstract": "abstract, abstract note, notes abstract, original abstract",
+        "title": "title, article title, document title, primary title, title primary, paper title, display name, "
+        "item title, study title, brief title, public title, official title, scientific title, name of paper",
+        "abstract": "abstract, abstract note, notes abstract, original abstract, abstract text, abstracttext, "
+        "abstract en, brief summary, summary, study description, detailed description",
+        "inverted abstract": "abstract inverted index",
         "authors": "authors, author, author s, author names, author full names, first authors, authors primary, "
-        "contributors, authorships author display name, authorships raw author name",
+        "contributors, authorships author display name, authorships raw author name, authorstring, author string, "
+        "author list, authors list, author full name, author name, creator, creators",
         "year": "year, publication year, published year, year published, pub year, pubyear, date, publication date, "
-        "date published, date of publication, pubdate, year of publication, publicationdate",
+        "date published, date of publication, pubdate, year of publication, publicationdate, early access date, "
+        "earlyaccessdate, early access year, online date, publication date online, online publication date, "
+        "first publication date, firstpublicationdate, issue date, first posted, study first posted, "
+        "date registration, date registration3, registration date, date of registration, start date",
         "journal": "source title, journal, journal title, publication title, publication name, journal book, "
         "periodical full, primary location source display name, secondary title, journal name, pubtitle, "
-        "source title anthology title, alternate title3, publication, venue, source, booktitle",
-        "volume": "volume, biblio volume",
-        "issue": "issue, issue number, biblio issue, number",
-        "pages": "pages, page, pagination",
+        "source title anthology title, alternate title3, publication, venue, source, booktitle, journaltitle, "
+        "journalname, journal full title, journal info journal title, full journal name, publicationtitle, "
+        "conference title, proceedings title, book title, container title",
+        "volume": "volume, biblio volume, journal volume, journalvolume, journal info volume, vol",
+        "issue": "issue, issue number, biblio issue, number, journal issue, journal info issue",
+        "pages": "pages, page, pagination, pageinfo, page info, page range, page numbers, journal pages",
         "start": "start page, page start, pagestart, first page, beginning page, biblio first page, startpage, art no, "
         "article number",
         "end": "end page, page end, pageend, last page, ending page, biblio last page, endpage, other pages",
         "citation": "citation",
-        "doi": "doi, ids doi, digitalobjectidentifier, digital object identifier, doi number, doi link",
-        "pmid": "pmid, pubmed id, medline pmid, ids pmid",
+        "doi": "doi, ids doi, digitalobjectidentifier, digital object identifier, doi number, doi link, item doi, "
+        "externalids doi, external ids doi, article doi, doi url",
+        "pmid": "pmid, pubmed id, medline pmid, ids pmid, externalids pubmed, external ids pubmed, pubmedid",
         "keywords": "author keywords, keywords, index keywords, keywords plus, manual tags, automatic tags, "
         "mesh terms, subjects, ieee terms, keywords display name, emtree medical index terms, "
-        "emtree drug index terms",
+        "emtree drug index terms, keyword, author keyword, fields of study, conditions, descriptors",
         "type": "document type, publication type, item type, reference type, type of reference, doctype, "
-        "documenttype, doctypes, type, entrytype",
+        "documenttype, doctypes, type, entrytype, content type, study type, pubtype, pub type, publicationtypes",
         "language": "language, language of original document, article language, language of article",
         "url": "url, link, urls, plink, external url, pdf link, articleurl, documenturl, dimensions url, "
-        "primary location landing page url, full text link, embase link",
+        "primary location landing page url, full text link, embase link, study url, web address, article url",
     }.items()
+}
+# The same in German, French, Spanish, Italian, Portuguese and Dutch, without accents; 'ss' is a German sharp s.
+FOREIGN: dict[str, str] = {
+    "title": "titel, titel des artikels, artikeltitel, titel der publikation, titel van het artikel, titre, titre "
+    "de l article, titre article, titulo, titulo del articulo, titulo do artigo, titulo articulo, titulo "
+    "artigo, titolo, titolo dell articolo, titolo articolo, titel der arbeit, dokumenttitel",
+    "abstract": "zusammenfassung, kurzfassung, inhaltsangabe, abstrakt, kurzreferat, resume, resume de l article, "
+    "resumen, resumo, riassunto, sommario, sunto, samenvatting, uittreksel, sommaire",
+    "authors": "autor, autoren, verfasser, autor innen, autorinnen, autorinnen und autoren, verfasserinnen, autor "
+    "en, autor in, verfasser in, auteur, auteurs, auteur s, auteur e s, autrices et auteurs, autores, "
+    "autor es, autora, autori, autore, autore i, auteur en, urheber",
+    "year": "jahr, erscheinungsjahr, publikationsjahr, veroffentlichungsjahr, jahrgang der publikation, "
+    "erschienen, annee, annee de publication, annee de parution, date de publication, date de parution, "
+    "ano, ano de publicacion, ano de publicacao, fecha, fecha de publicacion, data de publicacao, anno, "
+    "anno di pubblicazione, data di pubblicazione, jaar, jaar van publicatie, publicatiejaar, jaar van "
+    "uitgave, publicatiedatum, datum, veroffentlichungsdatum, publikationsdatum, erscheinungsdatum, "
+    "veroeffentlichungsjahr",
+    "journal": "zeitschrift, zeitschriftentitel, quelle, titel der zeitschrift, publikation, revue, titre de la "
+    "revue, journal revue, titre du periodique, periodique, revista, titulo de la revista, titulo da "
+    "revista, nombre de la revista, nome da revista, publicacion, publicacao, fuente, fonte, rivista, "
+    "titolo della rivista, periodico, periodieke, tijdschrift, titel van het tijdschrift, naam "
+    "tijdschrift, tijdschriftnaam, bron, source titre, publikationsorgan, publicatie",
+    "volume": "band, jahrgang, tome, volumen, volumennummer, tomo, jaargang, annata",
+    "issue": "heft, heftnummer, ausgabe, nummer, heft nr, numero, numero de la revue, fascicule, numero de la "
+    "revista, ejemplar, fascicolo, fasciculo, aflevering, aflevering nummer, edicao, edicion",
+    "pages": "seiten, seite, seitenzahlen, seitenangabe, pagine, pagina, paginas, pagina s, pagina nummers, "
+    "paginanummers, page s, numero de pages, plage de pages",
+    "start": "startseite, erste seite, von seite, page de debut, premiere page, pagina inicial, pagina iniziale, "
+    "beginpagina, prima pagina, primera pagina, primeira pagina, eerste pagina",
+    "end": "endseite, letzte seite, bis seite, page de fin, derniere page, pagina final, pagina finale, "
+    "eindpagina, ultima pagina, laatste pagina",
+    "doi": "doi nummer, numero doi, doi link, identifiant doi, identificador doi",
+    "pmid": "pubmed nummer, pmid nummer",
+    "keywords": "schlagworter, schlagworte, schlusselworter, stichworter, stichworte, schlagwort, schlagwoerter, "
+    "schluesselwoerter, mots cles, mots clefs, mot cle, mots cles des auteurs, descripteurs, palabras "
+    "clave, palabra clave, descriptores, palavras chave, palavra chave, descritores, parole chiave, "
+    "parola chiave, trefwoorden, trefwoord, sleutelwoorden, steekwoorden",
+    "type": "dokumenttyp, publikationstyp, publikationsart, dokumentart, typ, type de document, type de "
+    "publication, tipo de documento, tipo de publicacion, tipo de publicacao, tipo di documento, tipo di "
+    "pubblicazione, tipo, documenttype, publicatietype, soort, soort document",
+    "language": "sprache, langue, idioma, lingua, taal, lengua, linguagem",
+    "url": "adresse, lien, enlace, collegamento, ligacao, webadresse, internetadresse, lien url, adresse url, "
+    "adresse web",
 }
 # Column names of Web of Science's own tables; elsewhere, 'ID' does not contain keywords.
 TAGS = {
-    **{"TI": "title", "AB": "abstract", "AF": "authors", "AU": "authors", "PY": "year", "SO": "journal"},
-    **{"VL": "volume", "IS": "issue", "BP": "start", "AR": "start", "EP": "end", "DI": "doi", "PM": "pmid"},
+    **{"TI": "title", "AB": "abstract", "AF": "authors", "AU": "authors", "PY": "year", "EA": "year", "EY": "year"},
+    **{"SO": "journal", "VL": "volume", "IS": "issue", "BP": "start", "AR": "start", "EP": "end", "DI": "doi"},
+    "PM": "pmid",
     **{"DE": "keywords", "ID": "keywords", "DT": "type", "LA": "language"},
 }
-_ATTRIBUTES = {name: (attribute, rank) for attribute, names in COLUMNS.items() for rank, name in enumerate(names)}
+# Tags that databases print in front of or behind a name: 'TI - TITLE', 'Abstract (AB)'.
+_OTHER_TAGS = {
+    **{"T1": "title", "FA": "authors", "A1": "authors", "N2": "abstract", "YR": "year", "Y1": "year", "DP": "year"},
+    **{"JN": "journal", "JF": "journal", "T2": "journal", "VO": "volume", "IP": "issue", "PG": "pages", "SP": "start"},
+    **{"DO": "doi", "KW": "keywords", "SU": "keywords", "PT": "type", "LG": "language", "UR": "url"},
+}
+_TAG_FIRST = re.compile(r"\s*([A-Z][A-Z0-9])\s*[-–—:=.|/]+\s*(\S.*)", re.S)
+_TAG_LAST = re.compile(r"(.*\S)\s*(?:[(\[]([A-Z][A-Z0-9])[)\]]|\s[-–—:=|/]\s*([A-Z][A-Z0-9]))\s*", re.S)
+_ATTRIBUTES = {
+    name: (attribute, rank)
+    for attribute, names in COLUMNS.items()
+    for rank, name in reversed(list(enumerate([*names, *FOREIGN.get(attribute, "").split(", ")])))
+}
+# A name in another language that is also an English column name of another attribute keeps the English meaning.
+_ATTRIBUTES |= {name: (attribute, rank) for attribute, names in COLUMNS.items() for rank, name in enumerate(names)}
+_ATTRIBUTES.pop("", None)
 # Some programs write a value as a formula, so that Excel does not change it: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
@@ -70,6 +142,15 @@ _PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[
 _LONGEST_LIST, _LONGEST_CITATION = 100_000, 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
+# What a reviewer misses most if a column's name is not known, and how many unknown columns a note lists.
+_WANTED, _MOST_LISTED = ("abstract", "authors", "year"), 20
+# The rank of a column that only its tag identifies, and the longest name in which a tag is looked for.
+_LAST, _LONGEST_TAGGED = 1000, 100
+_HAS_YEAR = re.compile(r"\d{4}")
+# SpringerLink writes 'Ann B. LeeBo McDonald': names without anything between them.
+_GLUED = re.compile(
+    r"(?<=[^\W\d_A-Z])(?<!\bMc)(?<!\bMac)(?<!\bD[aeiu])(?<!\bL[aeo])(?<!\bVan)(?<!\bFitz)(?=[A-ZÀ-ÖØ-ÞŁŚŽŠČĆĐİ])"
+)
 _SUFFIX = re.compile(r"(?:Jr|Sr)\.?|I{2,3}|IV")
 _GROUP = re.compile(
     r"\b(?:group|team|consortium|collaborat\w+|network|committee|investigators|society|association|university"
@@ -83,7 +164,18 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     """Return the attribute in a column, and the column's rank among those for this attribute."""
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
-    return _ATTRIBUTES.get(_folded(column))
+    if known := _ATTRIBUTES.get(_folded(column)):
+        return known
+    # 'TI - TITLE' and 'TITLE (TI)': by the name or, where we do not know it, by the tag.
+    if len(column) > _LONGEST_TAGGED or not (found := _TAG_FIRST.fullmatch(column) or _TAG_LAST.fullmatch(column)):
+        return None
+    tag, name = found[1], found[2]
+    if found.re is _TAG_LAST:
+        tag, name = found[2] or found[3], found[1]
+    if known := _ATTRIBUTES.get(_folded(name)):
+        return known
+    attribute = {**_OTHER_TAGS, **TAGS}.get(tag)
+    return (attribute, _LAST) if attribute else None
 
 
 class _Plan(NamedTuple):
@@ -92,6 +184,8 @@ class _Plan(NamedTuple):
     places: list[tuple[int, str]]
     keyword_places: list[int]
     given_first: bool
+    year_places: list[int]
+    glued: bool
 
 
 @lru_cache(maxsize=4096)
@@ -103,10 +197,15 @@ def _plan(columns: tuple[str, ...]) -> _Plan:
     places = [(index, known[columns[index]][0]) for _, index in ranked]
     # If several columns contain an attribute, the one processed last wins.
     single = [place for place in reversed(places) if place[1] != "keywords"]
-    return _Plan(single, [index for index, attribute in places if attribute == "keywords"], given_first)
+    keywords, years = ([index for index, held in places if held == attribute] for attribute in ("keywords", "year"))
+    glued = "item title" in map(_folded, columns)
+    return _Plan(single, keywords, given_first or glued, years, glued)
 
 
 def _folded(column: str) -> str:
+    if not column.isascii():
+        column = unicodedata.normalize("NFKD", column.casefold())
+        column = "".join(sign for sign in column if not unicodedata.combining(sign))
     return " ".join(re.findall(r"[a-z0-9]+", column.lower()))
 
 
@@ -132,6 +231,45 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
         )
 
 
+def from_inverted(index: Any) -> str | None:
+    """Return the text of an inverted index (the positions of each word), which OpenAlex has instead of an abstract."""
+    if isinstance(index, str):
+        try:
+            index = json.loads(index)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(index, dict):
+        return None
+    places = [
+        (place, word)
+        for word, found in index.items()
+        if isinstance(found, list)
+        for place in found
+        if type(place) is int
+    ]
+    return " ".join(word for _, word in sorted(places)) or None
+
+
+def unread(names: Sequence[str]) -> str:
+    """Return a note on a table without columns of abstracts, authors or years, with the columns that were not read.
+
+    ``""`` if all three were found, or every column was read.
+    """
+    known = attributes(names)
+    found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}
+    # Embase packs the year into the source.
+    found |= {"year"} if "source" in map(_folded, known) else set()
+    missing = [
+        attribute if attribute == "authors" else f"{attribute}s" for attribute in _WANTED if attribute not in found
+    ]
+    rest = [name for name in names if name.strip() and name not in known]
+    if not missing or not rest:
+        return ""
+    wanted = " or ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+    more = f" and {len(rest) - _MOST_LISTED} more" if len(rest) > _MOST_LISTED else ""
+    return f"no column with {wanted} was found; columns that were not read: {', '.join(rest[:_MOST_LISTED])}{more}"
+
+
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the header: the first non-empty row, or one below it with titles and more known names.
 
@@ -152,7 +290,7 @@ def _cell(text: str) -> str:
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map columns to attributes of a record; of several columns for an attribute, the first in `COLUMNS` wins."""
-    places, keyword_places, given_first = _plan(tuple([name for name, _ in fields]))
+    places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}
     keywords = [word for index in keyword_places for word in _split_keywords(_cell(fields[index][1]))]
     start, end = values.pop("start", None), values.pop("end", None)
@@ -160,7 +298,14 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         values = {**place.groupdict(), **values, "journal": place["journal"]}
     if (citation := values.pop("citation", "")) and (place := _PUBMED_CITATION.search(citation[:_LONGEST_CITATION])):
         values = {**place.groupdict(), **values}
-    authors = split_authors(values.get("authors", ""))
+    if len(year_places) > 1 and not _HAS_YEAR.search(values["year"]):
+        # 'JUN 15' or 'in press' in one column, a date in another
+        dates = (_cell(fields[index][1]) for index in year_places)
+        values["year"] = next(filter(_HAS_YEAR.search, dates), values["year"])
+    if inverted := values.pop("inverted abstract", ""):
+        values.setdefault("abstract", from_inverted(inverted) or "")
+    cell = values.get("authors", "")
+    authors = _GLUED.split(cell) if glued else split_authors(cell)
     return {
         **values,
         "pages": values.get("pages") or page_range(start, end),

@@ -13,17 +13,26 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.formats import (
     bibtex,
+    clinical_trials,
     csl_json,
     delimited,
+    dimensions,
     embase_vertical,
     endnote_xml,
     enw,
+    europe_pmc,
+    ictrp,
     jsonl,
+    lens,
     medline,
+    openalex,
     ovid,
+    ovid_tagged,
     parquet,
     pubmed_xml,
+    refworks,
     ris,
+    semantic_scholar,
     wos,
     xlsx,
 )
@@ -42,10 +51,34 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"^Accession Number\n[ \t]+\S",
             "Ovid text without the record numbers ('<1>') that begin its records; export again from Ovid",
         ),
+        (
+            r"\A\s*1[.:] [^\n]+\n(?:[^\n]*\n){0,60}?[^\n]*\bPMID: ?\d",
+            "PubMed's format 'Summary' or 'Abstract', which does not mark its fields; in PubMed, choose Save and the "
+            "format PubMed",
+        ),
+        (r"^Record #\d+ of \d+", "the Cochrane Library's plain text; export RIS (EndNote), with abstracts"),
+        (r"^_{20,}[ \t]*\n(?:[^\n]*\n){0,20}?Title: ", "ProQuest's text; in ProQuest, choose Save, RIS"),
+        (
+            r"\A\s*\d{4,9}(?:\s+\d{4,9})*\s*\Z",
+            "a list of numbers such as PubMed ids; export the records: in PubMed, choose Save and the format PubMed",
+        ),
+        (
+            r"\A\s*(?:[^\s1]*10\.\d{4,9}/\S+(?:\s+|\Z))+\Z",
+            "a list of DOIs; import them into a reference manager and export RIS",
+        ),
+        (r"<rdf:RDF\b", "an RDF file; in Zotero, choose Export, RIS or CSL JSON"),
+        (r"<refworks\b|<rw:", "RefWorks XML; in RefWorks, choose Export, RIS"),
+        (
+            r"<!DOCTYPE article\b|<article\b[^>]*\b(?:article-type|xmlns:xlink)=|<TEI\b",
+            f"the full text of an article; {_RIS}",
+        ),
+        (r"<feed\b|<rss\b", f"a news feed (Atom or RSS); {_RIS}"),
+        (r"<crossref_result\b|<doi_records?\b|<doi_batch\b", f"Crossref's XML; {_RIS}"),
         (r"\A\{\\rtf", "a Word document (RTF), not an export; export RIS instead"),
         (
             r"\A\s*<\?xml|\A\s*<[A-Za-z]",
-            "XML that is neither EndNote's nor PubMed's; export RIS, EndNote XML or PubMed",
+            "XML of an unknown kind (that of EndNote, PubMed, Europe PMC, ICTRP and ClinicalTrials.gov is read); "
+            "export RIS",
         ),
     )
 )
@@ -63,9 +96,13 @@ def describe(source: Source) -> str:
 # Tried in this order: binary formats first and tables last, because almost any text could pass as a table.
 FORMATS: tuple[Format, ...] = (
     *(xlsx.FORMAT, parquet.FORMAT),
-    *(pubmed_xml.FORMAT, endnote_xml.FORMAT),
-    *(ris.FORMAT, medline.FORMAT, wos.FORMAT, ovid.FORMAT, enw.FORMAT, bibtex.FORMAT),
-    *(csl_json.FORMAT, jsonl.FORMAT),
+    *(pubmed_xml.FORMAT, endnote_xml.FORMAT, europe_pmc.XML_FORMAT, ictrp.FORMAT, clinical_trials.XML_FORMAT),
+    # Files of services are JSON documents too, and are tried before JSON of other origin. The signs of a record come
+    # in all of them in front of its text.
+    *(clinical_trials.FORMAT, openalex.FORMAT, lens.FORMAT, semantic_scholar.FORMAT, europe_pmc.FORMAT),
+    *(dimensions.FORMAT,),
+    *(ris.FORMAT, ovid_tagged.FORMAT, medline.FORMAT, wos.FORMAT, ovid.FORMAT, refworks.FORMAT, enw.FORMAT),
+    *(bibtex.FORMAT, csl_json.FORMAT, jsonl.FORMAT),
     *(embase_vertical.FORMAT, delimited.FORMAT),
 )
 

@@ -151,7 +151,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "title": f"{title}: {subtitle}" if title and subtitle else title,
         "abstract": first("abstract"),
         "authors": list(_names(values.get("author", ""))),
-        "year": first("year", "date"),
+        "year": first("year", "date", "early access date", "early-access-date", "earlyaccessdate", "issue_date"),
         "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),

@@ -18,7 +18,10 @@ from mechtag.pipeline.reading.tagged import Entry, Format
 # A list of objects, or one object that spans several lines.
 _START = re.compile(r'\s*(?:\[\s*(?:\{|\])|\{\s*\n\s*")')
 # The list in Zotero's {"items": [...]}, Crossref's {"message": {"items": [...]}} or OpenAlex's {"results": [...]}.
-_WRAPPED = re.compile(r'\s*\{(?:(?!"title")[^\[]){0,9999}?"(?:items|records|results?|data)"\s*:\s*\[\s*(?=\{)')
+_WRAPPED = re.compile(
+    r'\s*\{(?:(?!"title")[^\[]|\[\s*\]){0,9999}?'
+    r'"(?:items|records|results?|data|publications|studies|papers|recommendedPapers)"\s*:\s*\[\s*(?=\{)'
+)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LIST = re.compile(r"\s*\[")
 # Concatenated files contain several lists.
@@ -39,6 +42,18 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
+    """Yield one entry per object; see `read_items`."""
+    names: dict[str, None] = {}
+    for entry in read_items(source):
+        if not entry.fault:
+            names.update((name, None) for name, _ in entry.fields)
+        yield entry
+    # CSL's name of the date is no column of a table.
+    if note := columns.unread(["year" if name == "issued" else name for name in names]):
+        source.notes.append(note.replace("column", "field", 1).replace("columns", "fields", 1))
+
+
+def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per object; a broken object ends where the next one starts with the same first name."""
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mechtag.core.delimited import LONGEST_ENTRY, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles
+from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles, unread
 from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _LONGEST_HEADING = 100
@@ -44,6 +44,8 @@ def read(source: Source) -> Iterator[Entry]:
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
+    if note := unread(names):
+        source.notes.append(note)
     width = len(names)
     number = 0
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width):

@@ -17,7 +17,8 @@ from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
 # Tags that may start a record after an empty line.
 _OPENING = ("PMID", "PMC", "PMCR", "OWN")
-_START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S", re.M)
+# ERIC's records have no PubMed id and begin with OWN.
+_START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S|^\ufeff?OWN {1,2}- ?ERIC\b", re.M)
 _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 _MARKED_DOI = re.compile(r"(10\.\d{4,9}/\S+)(?: \[doi\]|$)|^doi:(\S+)", re.I | re.M)
 _LONGEST_DOI = 500
@@ -26,7 +27,7 @@ _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line starts a record with its PubMed id."""
+    """Return whether a line starts a record with its PubMed id, or a record of ERIC."""
     return bool(_START.search(source.head))
 
 
@@ -77,6 +78,10 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "keywords": [*values.get("OT", ()), *values.get("MH", ())],
         "type": "; ".join(values.get("PT", ())),
         "language": "; ".join(values.get("LA", ())),
+        # ERIC writes addresses of the full text and of its own page.
+        "url": next(
+            (value for tag in ("AID", "LID") for value in values.get(tag, ()) if value.startswith("http")), None
+        ),
     }
 
 

@@ -25,7 +25,7 @@ _BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2
 _LONGEST_NAME, _LONGEST_KINDS = 300, 500
 _ONLY_DEGREE = re.compile(rf"\s*{_DEGREE}[\s\d*+]*")
 # 'Ecology.   8(6):1048-1064, September 2015.', 'J Care. 12(3):45-58, 2017 Sep.', 'J Care. Vol 28(2) May 2015, 103-106.'
-_SOURCE = re.compile(
+SOURCE = re.compile(
     r"(?P<journal>\S.*?)\.(?:\s+(?:Vol\.?\s*)?(?P<volume>\w+)(?:\((?P<issue>[^()]+)\))?(?:\s*:\s*(?P<pages>[^,;.\s]+)"
     r"|\s[^,]*\d{4}, (?P<late>[\w-]+))?[,;.\s]|\s*$)"
 )
@@ -65,12 +65,12 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
     title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
     source = first(values, "source") or ""
-    place = _SOURCE.match(" ".join(source.split()))
+    place = SOURCE.match(" ".join(source.split()))
     names = first(values, "authors full name", "author full name", "full name", "author", "authors") or ""
     found = place.groupdict() if place else {}
     keywords = [word for name in _KEYWORDS for text in values.get(name, ()) for word in re.split(r"[;\n]", text)]
     return {
-        "title": title[:-_LONGEST_KINDS] + _KINDS.sub("", title[-_LONGEST_KINDS:]),
+        "title": without_kind(title),
         "abstract": first(values, "abstract"),
         "authors": split_names(names),
         "year": first(values, "year of publication", "publication year", "year") or _last_year(source, values),
@@ -88,8 +88,17 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
     """Return the last year in the source, or in the status of an article that is not printed yet."""
-    years = _YEAR.findall(source) or _YEAR.findall(first(values, "status", "date of publication") or "")
-    return years[-1] if years else None
+    return last_year(source) or last_year(first(values, "status", "date of publication") or "")
+
+
+def last_year(text: str) -> str | None:
+    """Return the last year in a text."""
+    return next(reversed(_YEAR.findall(text)), None)
+
+
+def without_kind(title: str) -> str:
+    """Remove the kind of article from the end of a title: '[Article]', '[Review] [33 refs]'."""
+    return title[:-_LONGEST_KINDS] + _KINDS.sub("", title[-_LONGEST_KINDS:])
 
 
 def split_names(text: str) -> list[str]:

@@ -29,6 +29,8 @@ def read(source: Source) -> Iterator[Entry]:
     """
     names, rows = read_table(source.path, source.data)
     columns.require_titles(source, names)
+    if note := columns.unread(names):
+        source.notes.append(note)
     for number, row in enumerate(rows, start=1):
         fields = [(name, value) for name, value in row.items() if value not in (None, "", [])]
         yield Entry(number, number, fields)

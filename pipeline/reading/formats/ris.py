@@ -98,13 +98,14 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; if several tags hold an attribute, the more specific one wins."""
     values = by_tag(fields)
     start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
-    years = [*values.get("PY", ()), *values.get("Y1", ()), *values.get("DA", ())]
+    # Web of Science dates articles that have no issue yet in EA.
+    years = [value for tag in ("PY", "Y1", "DA", "EA") for value in values.get(tag, ())]
     return {
         "title": first(values, "TI", "T1", "CT", "BT"),
         # Some systems repeat the tag for each section.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
         "authors": lines_of(_authors(fields, values)),
-        "year": next(filter(_FOUR_DIGITS.search, years), None),
+        "year": next(filter(_FOUR_DIGITS.search, years), next(iter(years), None)),
         "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
         "volume": first(values, "VL"),
         "issue": first(values, "IS", "CP"),

@@ -54,7 +54,7 @@ def test_medline_titles_and_abstracts(read: Reader, lines: str, title: str, abst
         ("LID - 123 [pii]\nLID - 10.5555/a.1 [doi]", "10.5555/a.1", None),
         ("AID - doi:10.5555/a.1\nDP  - 2013 06 10", "10.5555/a.1", 2013),
         ("SO  - J Care. 2014 Sep;1:2. doi: 10.5555/a.2.\nDP  - ", None, 2014),
-        ("DEP - 20150101", None, None),
+        ("DEP - 20150101", None, 2015),
         ("DP  - 2011-2012 Winter", None, 2011),
     ],
 )

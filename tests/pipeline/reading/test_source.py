@@ -38,7 +38,7 @@ def test_a_damaged_byte_costs_no_more_than_itself(read: Reader) -> None:
         (b"\x1f\x8b\x08\x08" + b"\x01\x02\x03\x04abcd" * 9, "the archive is damaged or truncated"),
         (
             b'<?xml version="1.0"?>\n<records><title>One</title></records>\n',
-            "XML that is neither EndNote's nor PubMed's",
+            "XML of an unknown kind",
         ),
         (b"Dear colleague,\nhere are the results.\n", "unknown format"),
     ],
@@ -53,7 +53,7 @@ def test_files_that_are_no_export_are_refused_by_name(read: Reader, content: byt
     [
         (b'<?xml version="1.0"?>\n<mods xmlns="http://www.loc.gov/mods/v3"/>', "MODS, a library's catalogue format"),
         (b'<?xml version="1.0"?>\n<CitaviExchangeData Version="6"/>', "a Citavi project; in Citavi"),
-        (b'<?xml version="1.0"?>\n<feed/>', "XML that is neither EndNote's nor PubMed's"),
+        (b'<?xml version="1.0"?>\n<feed/>', "a news feed"),
         (b"cff-version: 1.2.0\ntitle: x\n", "a CITATION.cff"),
         (b"From: a\nSubject: nep.repec.org\n\nhello\n", "a RePEc newsletter"),
         (b"<!DOCTYPE html>\n<html><body>Results</body></html>", "this is a web page"),

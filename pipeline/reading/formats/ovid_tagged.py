@@ -1,0 +1,76 @@
+"""Reader of Ovid's tagged text ('Reprint/Medlars'): '<1. >', two-letter tags and a hyphen.
+
+No library on PyPI reads this format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.formats import ovid
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
+
+_NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
+_TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
+_START = re.compile(
+    r"^\ufeff?[ \t]*<\d+\. ?>[ \t]*\n\s*[A-Z][A-Z0-9]{1,2} {1,3}- |^\ufeff?VN {1,2}- Ovid Technologies", re.M
+)
+_PAGES = re.compile(r"\bpp?\. ?([\w-]+)")
+_KEYWORDS = ("KW", "KP", "ID", "MH", "SH", "HW")
+
+
+def recognise(source: Source) -> bool:
+    """Return whether a tag follows a record number, or a line names Ovid as the vendor."""
+    return bool(_START.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Split a file into records at the record numbers, and where VN recurs."""
+    draft: Draft | None = None
+    number = 0
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
+        found = _TAG.match(line)
+        numbered = not found and _NUMBER.fullmatch(line)
+        if numbered or (found and found[1] == "VN" and draft and draft.tags()) or (found and draft is None):
+            if draft:
+                yield draft.entry()
+            number += 1
+            draft = Draft(number, line_number)
+        if found and draft:
+            draft.add(found[1], (found[2] or "").strip())
+        elif draft and not numbered:
+            draft.continue_with(line)
+    if draft:
+        yield draft.entry()
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map tags to attributes of a record; prefer full names to initials."""
+    values = by_tag(fields)
+    source = " ".join((first(values, "SO", "BT") or "").split())
+    place = ovid.SOURCE.match(source)
+    found = place.groupdict() if place else {}
+    pages = _PAGES.search(source)
+    medline = any(name in " ".join(values.get("DB", ())).lower() for name in ("medline", "pubmed"))
+    return {
+        "title": ovid.without_kind(first(values, "TI", "BT") or ""),
+        "abstract": "\n\n".join(values.get("AB", ())),
+        "authors": ovid.split_names("\n".join(values.get("FA") or values.get("AU") or ())),
+        "year": first(values, "YR") or ovid.last_year(source) or first(values, "DP", "DG", "PD", "EP"),
+        "journal": first(values, "JN", "JT", "JA", "TA") or found.get("journal"),
+        "volume": first(values, "VI", "VO") or found.get("volume"),
+        "issue": first(values, "IP") or found.get("issue"),
+        "pages": first(values, "PG") or (pages and pages[1]) or found.get("pages") or found.get("late"),
+        "doi": next((value for tag in ("DO", "DI") for value in values.get(tag, ()) if "10." in value), None),
+        "pmid": first(values, "PM", "UI", "AN") if medline else first(values, "PM"),
+        "keywords": [word for tag in _KEYWORDS for text in values.get(tag, ()) for word in re.split(r"[;\n]", text)],
+        "type": "; ".join(values.get("PT", ())),
+        "language": first(values, "LG", "LA"),
+        "url": first(values, "JL", "LK"),
+    }
+
+
+FORMAT = Format("Ovid (tagged)", recognise, read, clean)

@@ -1,0 +1,72 @@
+"""Reader of RefWorks' tagged text: two letters, a space and a value; records begin with RT.
+
+No library on PyPI reads this format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
+
+_TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?:[ \t]+(.*)|$)")
+# All that RefWorks documents, so that a line of an abstract that begins 'WE asked' stays a part of it.
+_TAGS = frozenset(
+    "RT SR ID A1 T1 JF JO YR FD VO IS SP OP K1 AB NO A2 T2 ED PB PP A3 A4 A5 T3 SN AV AD AN LA CL SF OT LK DO CN DB DS"
+    " IP RD ST U1 U2 U3 U4 U5 U6 U7 U8 U9 UL SL LL CR WT A6 WV WP OL".split()
+)
+_START = re.compile(r"^\ufeff?RT[ \t]+[A-Z][A-Za-z, /]+$(?=(?:\n.*){0,60}?\n(?:T1|A1|T2)[ \t])", re.M)
+
+
+def recognise(source: Source) -> bool:
+    """Return whether a line names the type of a reference, and a title or an author follows."""
+    return bool(_START.search(source.head))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    """Split a file into records at RT; keep tags before the first RT, with a note."""
+    draft: Draft | None = None
+    for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
+        found = _TAG.match(line)
+        tag = found[1] if found and found[1] in _TAGS else ""
+        if not found or not tag:
+            if draft:
+                draft.continue_with(line)
+            continue
+        if tag == "RT" or draft is None:
+            if draft:
+                yield draft.entry()
+            notes = [] if tag == "RT" else ["no RT line at its start"]
+            draft = Draft(draft.number + 1 if draft else 1, line_number, notes)
+        draft.add(tag, (found[2] or "").strip())
+    if draft:
+        yield draft.entry()
+
+
+def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Map tags to attributes of a record."""
+    values = by_tag(fields)
+    source = " ".join([*values.get("DB", ()), *values.get("DS", ()), *values.get("SF", ())]).lower()
+    links = [value for tag in ("LK", "UL") for value in values.get(tag, ())]
+    return {
+        "title": first(values, "T1", "OT", "T2"),
+        "abstract": "\n\n".join(values.get("AB", ())),
+        "authors": lines_of(values.get("A1", ())),
+        "year": first(values, "YR", "FD"),
+        "journal": first(values, "JF", "JO", "T2"),
+        "volume": first(values, "VO"),
+        "issue": first(values, "IS"),
+        "pages": page_range(first(values, "SP"), first(values, "OP")),
+        "doi": first(values, "DO") or next((link for link in links if "doi.org/10." in link), None),
+        "pmid": first(values, "AN") if "medline" in source or "pubmed" in source else None,
+        "keywords": lines_of(values.get("K1", ())),
+        "type": first(values, "RT"),
+        "language": first(values, "LA"),
+        "url": next(iter(links), None),
+    }
+
+
+FORMAT = Format("RefWorks (tagged)", recognise, read, clean)
