@@ -178,6 +178,8 @@ def load_model(
         encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
         return encoder.with_weights(tuned) if tuned else encoder
 
+    _check_values(folder, arrays)
+
     def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
         _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
         return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
@@ -236,7 +238,7 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise MechtagError(
             f"{path}: no such file, so {folder} does not contain a trained model; run 'mechtag train' first"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
@@ -264,6 +266,23 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
             "train again, or restore all files from the same run"
         )
     return unpack_tuned(data, str(path))
+
+
+def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise `MechtagError` if an array holds something other than numbers, or the terms are not text."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise MechtagError(f"{folder / WEIGHTS}: {name} contains values that are not finite numbers; train again")
+    terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
+    try:
+        fits = terms is None or idf is None or len(_terms(arrays)) == idf.size
+    except UnicodeDecodeError:
+        fits = False
+    if not fits:
+        raise MechtagError(f"{folder / WEIGHTS}: words.terms is not a text of one term per weight; train again")
+    labels, texts = arrays.get("definitions.label"), arrays.get("heads.intercept")
+    if labels is not None and texts is not None and labels.size and not -1 <= labels.min() <= labels.max() < texts.size:
+        raise MechtagError(f"{folder / WEIGHTS}: definitions.label names labels that do not exist; train again")
 
 
 def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:
