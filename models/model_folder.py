@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ WEIGHTS = "model.safetensors"
 TUNED = "encoder.safetensors"
 # Exports of the encoder for other runtimes; missing exports are created again, so they may be deleted at any time.
 EXPORTS = "runtimes"
+# The id of the MLflow run that trained the model.
+RUN_FILE = "mlflow_run.json"
 
 
 class EncoderConfig(BaseModel):
@@ -229,12 +232,56 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
     )
 
 
+def swap_in(folder: Path) -> None:
+    """Replace a model folder by the complete one at `new_folder`; on failure, keep or restore it."""
+    new, old = new_folder(folder), _old_folder(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def new_folder(folder: Path) -> Path:
+    """Return the path at which a model folder is prepared that will replace ``folder``."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _old_folder(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def swap_interrupted(folder: Path) -> bool:
+    """Return whether `swap_in` was stopped after it moved the old folder away, so that no model is in place."""
+    return not folder.exists() and _old_folder(folder).is_dir()
+
+
+def finish_swap(folder: Path) -> bool:
+    """Complete a swap that was interrupted, and return whether there was one."""
+    if not swap_interrupted(folder):
+        return False
+    # The new folder was complete before the old one was moved.
+    (new_folder(folder) if new_folder(folder).is_dir() else _old_folder(folder)).rename(folder)
+    shutil.rmtree(_old_folder(folder), ignore_errors=True)
+    return True
+
+
 def read_config(folder: str | Path) -> ModelConfig:
     """Read only the ``config.json`` of a model folder; raise the same errors as `load_model`."""
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if swap_interrupted(Path(folder)):
+            raise MechtagError(
+                f"{folder}: a new model was being put here when mechtag was stopped; run 'mechtag retrain --history' "
+                "to finish"
+            ) from None
         raise MechtagError(
             f"{path}: no such file, so {folder} does not contain a trained model; run 'mechtag train' first"
         ) from None

@@ -44,7 +44,7 @@ def patterns() -> dict[str, tuple["re.Pattern[Any]", bool]]:
                 continue
             module = importlib.import_module(f"mechtag.{dotted}")
             for name, value in vars(module).items():
-                at_start = not re.search(rf"\b{name}\b(?!\.(?:full)?match\b| =|: | if | else |\\)\\.match)", text)
+                at_start = not re.search(rf"\b{name}\b(?!\.(?:full)?match\b| =|: | if | else |\)\.match)", text)
                 for number, each in enumerate(_within(value)):
                     found[f"{dotted}.{name}[{number}]"] = each, at_start
             found |= {f"{dotted}:{line}": each for line, each in _inline(text)}
