@@ -41,16 +41,16 @@ def check_outputs(
     for output in map(Path, outputs):
         if any(_within(output, source) for source in read):
             raise MechtagError(
-                f"{output}: would be overwritten, but this command reads it; rename it, or choose another output"
+                f"{output} would be overwritten, but this command reads it; rename it, or choose another output"
             )
         if any(same_file(output, other) for other in written):
             raise MechtagError(
-                f"{output}: would be overwritten by another result of this command; choose another output"
+                f"{output} would be overwritten by another result of this command; choose another output"
             )
         written.append(output)
         if (decided is None or not same_file(output, Path(decided))) and (count := _decisions(output)):
             raise MechtagError(
-                f"{output}: contains {count} decisions that a person filled in and that would be lost; "
+                f"{output} contains {count} decisions that a person filled in and that would be lost; "
                 "rename it, or choose another output"
             )
 

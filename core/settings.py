@@ -62,7 +62,7 @@ class ProjectPath(os.PathLike[str]):
         text = value.text if isinstance(value, cls) else value
         if not isinstance(text, str):
             raise ValueError("Input should be a valid string")
-        if "\0" in text or not text.isascii() and text != text.encode("utf-8", "replace").decode():
+        if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode()):
             raise ValueError("contains characters that no path has")
         return cls(text, (info.context or {}).get("root", Path()))
 
