@@ -17,12 +17,14 @@ from mechtag.core.files import StrPath
 class Strict(BaseModel):
     """Base class of the pydantic models of files: unknown keys are errors, and instances are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 _File = TypeVar("_File", bound=BaseModel)
 _KEY = r"^[a-z][a-z0-9_]*$"
 _NOT_BLANK = r"\S"
+# Far more than any codebook or settings hold.
+_MOST_NODES = 100_000
 # Columns that identify the paper in tables with one column per label.
 _COLUMNS = frozenset(("key", "paper", "record_id"))
 
@@ -159,12 +161,13 @@ def read_yaml(
     path = Path(path)
     try:
         # All loaders passed in are safe loaders: they construct plain values only.
-        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=loader)
+        data = _load(path.read_text(encoding="utf-8-sig"), loader)
     except FileNotFoundError:
         raise MechtagError(f"{path}: {missing}") from None
     except OSError as error:
         raise MechtagError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # AttributeError: the loader expects a date where a tag announces one.
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError) as error:
         raise MechtagError(f"{path}: not readable as YAML: {error}") from None
     data = empty if data is None else data
     if not isinstance(data, dict):
@@ -173,6 +176,30 @@ def read_yaml(
         return model.model_validate(data)
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
+
+
+def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
+    """Read YAML, in which aliases may repeat content but not without end."""
+    reader = loader(text)
+    try:
+        node = reader.get_single_node()
+        if node is None:
+            return None
+        if _expanded(node, {}) > _MOST_NODES:
+            raise ValueError(f"its aliases expand to more than {_MOST_NODES:,} values; write the values out")
+        return reader.construct_document(node)
+    finally:
+        reader.dispose()
+
+
+def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of values that a node has once its aliases are replaced by what they repeat."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES  # the size while it is counted: that of a node that contains itself
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
+        known[id(node)] = 1 + sum(_expanded(part, known) for pair in pairs for part in pair)
+    return known[id(node)]
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:

@@ -72,7 +72,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MechtagError(f"{path}: no such file") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(data, dict):
         raise MechtagError(f"{path}: expected one JSON object, found {type(data).__name__}")

@@ -20,6 +20,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, replacing
 from mechtag.core.records import Prediction, Record, Sentence
 
+# What reading raises for damaged files, and for values that Python cannot hold, such as dates after the year 9999.
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError)
 # Number of rows read or written at a time.
 BATCH = 2_000
 _STRINGS = pa.list_(pa.string())
@@ -109,7 +111,7 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
         file = pq.ParquetFile(source)
     except FileNotFoundError:
         raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except _UNREADABLE as error:
         raise MechtagError(f"{name}: not readable as parquet: {error}") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
@@ -122,7 +124,7 @@ def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any
         try:
             for batch in file.iter_batches(BATCH, columns=schema.names):
                 yield from batch.to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
@@ -143,7 +145,7 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
     return list(file.schema_arrow.names), _table_rows(path, file)
 
@@ -153,7 +155,7 @@ def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]
         for batch in file.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
                 yield json.loads(json.dumps(row, default=str), parse_constant=lambda name: None)
-    except (pa.ArrowException, OSError) as error:
+    except _UNREADABLE as error:
         raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
@@ -198,14 +200,18 @@ def iterate_records(path: StrPath) -> Iterator[Record]:
 
 def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
     """Validate the rows of a table of records and yield the records; see `parse_rows`."""
-    return parse_rows(path, ({**row, "raw": _raw(row)} for row in rows), Record, first)
+    decoded = ({**row, "raw": _raw(path, number, row)} for number, row in enumerate(rows, start=first))
+    return parse_rows(path, decoded, Record, first)
 
 
-def _raw(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Decode the ``raw`` fields of a row; share repeated strings to save memory."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
-    pairs = json.loads(row["raw"] or "[]")
-    return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
+    try:
+        pairs = json.loads(row["raw"] or "[]")
+        return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise MechtagError(f"{path}: row {number}: raw: not a JSON list of names and values: {error}") from None
 
 
 def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:
@@ -267,8 +273,15 @@ class RecordTable:
     def _batches(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._file.iter_batches(BATCH, columns=columns, row_groups=groups)
-        except (pa.ArrowInvalid, OSError) as error:
+        except _UNREADABLE as error:
             raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
+
+    def _rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        try:
+            rows: list[dict[str, Any]] = batch.to_pylist()
+        except _UNREADABLE as error:
+            raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
+        return rows
 
     def read(self, start: int, stop: int) -> list[Record]:
         """Return the records from row ``start`` (counted from 0) up to but not including row ``stop``."""
@@ -280,7 +293,7 @@ class RecordTable:
         rows: list[dict[str, Any]] = []
         for batch in self._batches(RECORDS.names, list(groups)):
             # A slice past the end of a batch is empty.
-            rows += batch.slice(max(start - here, 0), max(stop - max(here, start), 0)).to_pylist()
+            rows += self._rows(batch.slice(max(start - here, 0), max(stop - max(here, start), 0)))
             here += len(batch)
             if here >= stop:
                 break
@@ -289,7 +302,7 @@ class RecordTable:
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield a dictionary of the given columns for every record."""
         for batch in self._batches(columns):
-            yield from batch.to_pylist()
+            yield from self._rows(batch)
 
 
 def pack_predictions(predictions: Iterable[Prediction]) -> bytes:

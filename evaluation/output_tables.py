@@ -20,6 +20,17 @@ from mechtag.pipeline.annotations.gold_table import GoldStandard
 
 # Number of points of a reliability curve; with about 240 judgements, each point is a mean of about 50.
 _BINS = 5
+_PLOTS = ("roc", "precision_recall", "reliability", "coverage_risk", "learning_curve")
+
+
+def output_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
+    """Return the paths of the files that `write_outputs` writes for a gold table."""
+    plots = (folder / f"plots/{name}.csv" for name in _PLOTS)
+    return (folder / "per_label.csv", _comparison(folder, gold), *plots)
+
+
+def _comparison(folder: Path, gold: str | Path) -> Path:
+    return folder / f"predictions_vs_{Path(gold).stem}.csv"
 
 
 def write_outputs(
@@ -38,9 +49,7 @@ def write_outputs(
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
     write_per_label(folder / "per_label.csv", results)
-    write_predictions_vs_gold(
-        folder / f"predictions_vs_{Path(gold.matrix.path).stem}.csv", gold, label_keys, protocols[0]
-    )
+    write_predictions_vs_gold(_comparison(folder, gold.matrix.path), gold, label_keys, protocols[0])
     record_ids, truth = [record.record_id for record in gold.evaluated], gold.truth(label_keys)
     judged = {system.name: system.judged(record_ids, label_keys, truth) for system in protocols}
     write_curves(folder / "plots", judged, label_keys)

@@ -100,6 +100,10 @@ class Project:
         """Folder of copies of the models that are or were in use."""
         return self.root / "models/kept"
 
+    def kept_with(self, model: Path) -> Path:
+        """Return the folder of the models that are or were in use at ``model``, the project's own or another."""
+        return self.kept_models if model == self.own_model else model.with_name("kept")
+
     @property
     def out_of_fold(self) -> Path:
         """Folder of the out-of-fold predictions from training."""

@@ -53,6 +53,8 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
         arrays: Arrays = load(data)
     except SafetensorError as error:
         raise MechtagError(f"{place}: not readable as encoder weights: {error}; train again") from None
+    if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
+        raise MechtagError(f"{place}: {wrong[0]} contains values that are not finite numbers; train again")
     return arrays
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ WEIGHTS = "model.safetensors"
 TUNED = "encoder.safetensors"
 # Exports of the encoder for other runtimes; missing exports are created again, so they may be deleted at any time.
 EXPORTS = "runtimes"
+# The id of the MLflow run that trained the model.
+RUN_FILE = "mlflow_run.json"
 
 
 class EncoderConfig(BaseModel):
@@ -178,6 +181,8 @@ def load_model(
         encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
         return encoder.with_weights(tuned) if tuned else encoder
 
+    _check_values(folder, arrays)
+
     def tagger(encoder: Encoder, finer: Callable[[], Encoder] | None) -> Tagger:
         _check_shapes(folder, arrays, len(config.codebook.keys), encoder.size)
         return replace(_tagger(config.codebook, arrays, encoder), finer=finer)
@@ -227,16 +232,60 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
     )
 
 
+def swap_in(folder: Path) -> None:
+    """Replace a model folder by the complete one at `new_folder`; on failure, keep or restore it."""
+    new, old = new_folder(folder), _old_folder(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def new_folder(folder: Path) -> Path:
+    """Return the path at which a model folder is prepared that will replace ``folder``."""
+    return folder.with_name(f".{folder.name}.new")
+
+
+def _old_folder(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def swap_interrupted(folder: Path) -> bool:
+    """Return whether `swap_in` was stopped after it moved the old folder away, so that no model is in place."""
+    return not folder.exists() and _old_folder(folder).is_dir()
+
+
+def finish_swap(folder: Path) -> bool:
+    """Complete a swap that was interrupted, and return whether there was one."""
+    if not swap_interrupted(folder):
+        return False
+    # The new folder was complete before the old one was moved.
+    (new_folder(folder) if new_folder(folder).is_dir() else _old_folder(folder)).rename(folder)
+    shutil.rmtree(_old_folder(folder), ignore_errors=True)
+    return True
+
+
 def read_config(folder: str | Path) -> ModelConfig:
     """Read only the ``config.json`` of a model folder; raise the same errors as `load_model`."""
     path = Path(folder) / CONFIG
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
+        if swap_interrupted(Path(folder)):
+            raise MechtagError(
+                f"{folder}: a new model was being put here when mechtag was stopped; run 'mechtag retrain --history' "
+                "to finish"
+            ) from None
         raise MechtagError(
             f"{path}: no such file, so {folder} does not contain a trained model; run 'mechtag train' first"
         ) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
@@ -264,6 +313,23 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
             "train again, or restore all files from the same run"
         )
     return unpack_tuned(data, str(path))
+
+
+def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise `MechtagError` if an array holds something other than numbers, or the terms are not text."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise MechtagError(f"{folder / WEIGHTS}: {name} contains values that are not finite numbers; train again")
+    terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
+    try:
+        fits = terms is None or idf is None or len(_terms(arrays)) == idf.size
+    except UnicodeDecodeError:
+        fits = False
+    if not fits:
+        raise MechtagError(f"{folder / WEIGHTS}: words.terms is not a text of one term per weight; train again")
+    labels, texts = arrays.get("definitions.label"), arrays.get("heads.intercept")
+    if labels is not None and texts is not None and labels.size and not -1 <= labels.min() <= labels.max() < texts.size:
+        raise MechtagError(f"{folder / WEIGHTS}: definitions.label names labels that do not exist; train again")
 
 
 def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:

@@ -22,9 +22,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import Settings
 from mechtag.models.encoder import PACKAGE_PREFIX
-from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, ModelConfig, read_config
+from mechtag.models.model_folder import CONFIG, RUN_FILE, TUNED, WEIGHTS, ModelConfig, read_config
 
-RUN_FILE = "mlflow_run.json"
 EXPERIMENT = "mechtag"
 # File in the folder of the project.
 _STORE, _ARTIFACTS = "mlflow.db", "mlartifacts"

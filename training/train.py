@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -12,19 +13,24 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mechtag.core.arrays import Array
 from mechtag.core.codebook import Codebook
-from mechtag.core.files import replacing, write_text
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_text
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.models.encoder import Arrays, TransformerEncoder, locate_encoder, pack_tuned
 from mechtag.models.features import Definitions, embed_codebook
 from mechtag.models.model_folder import (
     CONFIG,
+    EXPORTS,
     FORMAT_VERSION,
+    RUN_FILE,
     TUNED,
     WEIGHTS,
     EncoderConfig,
     ModelConfig,
+    new_folder,
     pack,
+    swap_in,
     with_model_id,
 )
 from mechtag.models.scoring import Calibration, probabilities
@@ -132,17 +138,35 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write the model folder. The configuration is written last, so that an incomplete folder is refused.
+    """Replace the model folder as a whole, so that it is never absent for long nor half of another model.
 
     A model card in the folder describes an earlier model and is deleted; 'mechtag methods' writes a new one.
+
+    Raises
+    ------
+    MechtagError
+        The folder contains files that are not part of a model.
     """
-    folder = Path(folder)
-    (folder / CARD).unlink(missing_ok=True)
-    with replacing(folder / WEIGHTS) as part:
-        part.write_bytes(pack(trained.tagger))
-    with replacing(folder / TUNED) as part:
-        part.write_bytes(pack_tuned(trained.tuned))
-    write_text(folder / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
+    folder = Path(folder).absolute()
+    check_replaceable(folder)
+    new = new_folder(folder)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    (new / WEIGHTS).write_bytes(pack(trained.tagger))
+    (new / TUNED).write_bytes(pack_tuned(trained.tuned))
+    write_text(new / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
+    swap_in(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raise `MechtagError` if replacing a model folder would delete anything other than a model."""
+    parts = {CONFIG, WEIGHTS, TUNED, EXPORTS, CARD, RUN_FILE}
+    others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))
+    if others or (folder.exists() and not folder.is_dir()):
+        raise MechtagError(
+            f"{folder}: contains {', '.join(others[:3]) or 'no folder'}, which is not part of a model and would be "
+            "deleted; move it away, or choose another folder"
+        )
 
 
 def _config(

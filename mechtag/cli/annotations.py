@@ -64,11 +64,18 @@ def codings(
     Example: `mechtag codings matrix.xlsx --records unique.parquet -o codings.csv --coder us --basis full-text
     --unticked no`
     """
-    from mechtag.pipeline.annotations.imports.importer import describe_import, read_codings_from, write_imported
+    from mechtag.core.outputs import check_outputs
+    from mechtag.pipeline.annotations.imports.importer import (
+        describe_import,
+        imported_files,
+        read_codings_from,
+        write_imported,
+    )
     from mechtag.pipeline.annotations.imports.label_names import read_map
     from mechtag.pipeline.reading.ingest import read_unique
 
     opened = open_project(project)
+    check_outputs(imported_files(output), (*sources, records, map_file))
     imported = read_codings_from(
         sources,
         read_unique(records, say),

@@ -23,15 +23,18 @@ def ingest(
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
     from mechtag.core.files import write_json, write_jsonl
+    from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import Reading, cut_note
 
+    rejected, counts = output.with_name("rejected.jsonl"), output.with_name("ingest.json")
+    check_outputs((output, rejected, counts), sources)
     reading = Reading(sources)
     with progress("reading", reading.size, of_bytes=True) as advance:
         write_records(output, reading.records(advance))
-    write_jsonl(output.with_name("rejected.jsonl"), reading.rejected)
+    write_jsonl(rejected, reading.rejected)
     summary = reading.summary()
-    write_json(output.with_name("ingest.json"), summary)
+    write_json(counts, summary)
     for note in (*reading.notes, *reading.unread):
         say(f"note: {note}")
     if cut := cut_note(summary["abstracts_cut"]):
@@ -74,7 +77,7 @@ def dedupe(
 
     Example: `mechtag dedupe update.parquet -o all.parquet --existing unique.parquet --decisions decided.csv`
     """
-    from mechtag.core.errors import MechtagError
+    from mechtag.core.outputs import check_outputs, same_file
     from mechtag.core.parquet import read_records, write_records
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
     from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
@@ -82,15 +85,10 @@ def dedupe(
     settings = open_project(project).settings
     groups = groups or output.with_name("groups.csv")
     uncertain, new_papers = output.with_name("uncertain.csv"), output.with_name("new.parquet")
-    # Do not overwrite a reviewer's decisions or the merged records if an output has the same name.
-    taken = {path.resolve() for path in (records, *(decisions or ()))}
-    for path in (groups, uncertain, *([new_papers] if existing else ()), output):
-        if path.resolve() in taken:
-            raise MechtagError(
-                f"{path} would be overwritten and its content lost; rename it, or choose a different name with "
-                "-o or --groups"
-            )
-        taken.add(path.resolve())
+    outputs = (groups, uncertain, *([new_papers] if existing else ()), output)
+    # The output holds all of the existing records, so it may replace them.
+    kept = existing if existing and not same_file(existing, output) else None
+    check_outputs(outputs, (records, kept, *(decisions or ())))
     result = find_duplicates(
         read_records(records),
         settings.dedupe,
@@ -119,11 +117,13 @@ def sentences(
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
+    from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records, write_sentences
     from mechtag.pipeline.text.cleaning import clean_record
     from mechtag.pipeline.text.sentences import split
 
     settings = open_project(project).settings
+    check_outputs([output], [records])
     found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
     say(f"{output}: {len(found)} sentences")
@@ -146,13 +146,15 @@ def prisma(
 
     Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
     """
-    from mechtag.pipeline.prisma.diagram import write
+    from mechtag.core.outputs import check_outputs
+    from mechtag.pipeline.prisma.diagram import counts_path, write
     from mechtag.pipeline.prisma.flow import plain_text, read_flow
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(
             "no counts were given; pass the summary.json written by 'tag', --elsewhere COUNTS.yaml, or both"
         )
+    check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)
     table = write(flow, output, narrow)
     typer.echo("\n".join(plain_text(flow)))

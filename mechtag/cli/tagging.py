@@ -110,11 +110,14 @@ def export(
 
     Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
     """
+    from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_predictions, read_records
     from mechtag.pipeline.export import export as write_export
 
     codebook = open_project(project).codebook
-    tagged = read_records(records or predictions.with_name("records.parquet"))
+    records = records or predictions.with_name("records.parquet")
+    check_outputs([output], (predictions, records))
+    tagged = read_records(records)
     labels = [(entry.key, entry.name) for entry in codebook.entries]
     write_export(to, output, tagged, read_predictions(predictions), labels)
     say(f"{output}: {len(tagged)} records")

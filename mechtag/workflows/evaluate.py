@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechtag.core.files import read_json, write_json, write_text
+from mechtag.core.outputs import check_outputs
 from mechtag.project import Project
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def compare_coders(
     """Compare coders with each other and with a model. If ``output`` is given, also write the result as JSON."""
     from mechtag.evaluation.evaluate import agreement_of_files
 
+    if output is not None:
+        beside = predictions and predictions.with_name("records.parquet")
+        check_outputs([output], (codings, predictions, records, beside))
     found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
     if output is not None:
         write_json(output, found.content())
@@ -92,21 +96,21 @@ def report(
     from mechtag.evaluation.report.html import Sources, write_report
     from mechtag.evaluation.results import Results
 
+    folder = metrics.parent
+    sources = Sources(
+        folder / f"predictions_vs_{Path(project.settings.evaluate.gold).stem}.csv",
+        folder / "plots",
+        folder / "methods.md",
+        model or project.model,
+        summary or project.work / "update/tagged/summary.json",
+        mlflow_run,
+    )
+    check_outputs(outputs, (*sources.files(metrics), metrics, mlflow_run))
     results = Results.read(metrics)
     for output in outputs:
         if output.suffix.lower() == ".md":
             write_text(output, accuracy_markdown(results))
             continue
-        folder = metrics.parent
-        comparison = folder / f"predictions_vs_{Path(project.settings.evaluate.gold).stem}.csv"
-        sources = Sources(
-            comparison,
-            folder / "plots",
-            folder / "methods.md",
-            model or project.model,
-            summary or project.work / "update/tagged/summary.json",
-            mlflow_run,
-        )
         write_report(output, metrics, sources, codebook=project.codebook.model_dump(mode="json"))
     return results
 
@@ -122,7 +126,9 @@ def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = 
     from mechtag.evaluation.report.paper import paper_texts
     from mechtag.evaluation.results import Results
 
+    card = model / "README.md"
+    check_outputs((output, card), (metrics, tagged, *(path for path in model.glob("*") if path.name != card.name)))
     results, config = Results.read(metrics), read_json(model / "config.json")
     texts = paper_texts(results, config, read_json(tagged) if tagged else None)
     write_text(output, texts["methods"])
-    write_text(model / "README.md", texts["model_card"])
+    write_text(card, texts["model_card"])

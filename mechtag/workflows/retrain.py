@@ -71,9 +71,8 @@ class Retraining:
         project.require_own()
         self._project, self._settings, self._codebook = project, project.settings, project.codebook
         model = model or project.own_model
-        kept = project.kept_models if model == project.own_model else model.with_name("kept")
         added = Path(project.settings.train.added)
-        self._paths = ModelPaths(model, out_of_fold or project.out_of_fold, kept, added)
+        self._paths = ModelPaths(model, out_of_fold or project.out_of_fold, project.kept_with(model), added)
         self._reporter = reporter
 
     def add(
@@ -157,7 +156,9 @@ class Retraining:
                 self._reporter.note(
                     f"{self._paths.model}: finished an interrupted model swap; model {found} is now active"
                 )
-                self._point_aliases(found)
+                # A model that 'mechtag train' was putting in place is not kept.
+                if is_kept(self._paths, found):
+                    self._point_aliases(found)
             yield
 
     @staticmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from mechtag.core.outputs import check_outputs, same_file
 from mechtag.core.records import Record
 from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
@@ -50,15 +51,18 @@ def rank(
 
     settings, codebook = project.settings, project.codebook
     target = ranking.Target(rule=rule, recall=recall, confidence=confidence)
+    state, cache = ranking.course_path(output), output.with_suffix(".vectors.npz")
+    # The usual table of decisions is the output of the last call.
+    others = [labels] if labels and not same_file(labels, output) else []
+    check_outputs((output, state, cache), (source, *others, model), decided=output)
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
-    course = ranking.read_course(ranking.course_path(output))
+    course = ranking.read_course(state)
     if course.target not in (None, target):
         reporter.note(
             f"note: this review began with the target {course.target}; changing the target voids the guarantee"
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
-    cache = output.with_suffix(".vectors.npz")
     with reporter.progress("encoding", len(records)) as advance:
         search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
     cold = cold_scores(model, search, settings, codebook) if model else None
@@ -97,15 +101,22 @@ def simulate(
     list of str
         Sentences that describe the results.
     """
-    from mechtag.pipeline.screening.replay import describe_simulation, judged_records, summarise_stops, write_replays
+    from mechtag.pipeline.screening.replay import (
+        describe_simulation,
+        judged_records,
+        replay_files,
+        summarise_stops,
+        write_replays,
+    )
     from mechtag.pipeline.screening.simulation import replay, summary
 
     settings, codebook = project.settings, project.codebook
+    cache = output / "vectors.npz"
+    check_outputs((*replay_files(output), cache), (source, labels))
     judgements = read_judgements(labels, codebook.relevance.key)
     given = read_unique(source, reporter.note)
     records, decided = judged_records(given, judgements)
     _note_unknown(judgements, given, labels, reporter)
-    cache = output / "vectors.npz"
     with reporter.progress("encoding", len(records)) as advance:
         search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
     with reporter.progress("relevant records found", runs * (int(decided.sum()) - 1)) as advance:

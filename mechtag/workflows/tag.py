@@ -103,8 +103,9 @@ def tag(
         from mechtag.models.model_folder import load_model
         from mechtag.pipeline.reading.ingest import cut_note
         from mechtag.pipeline.tagging.run import finish, run_local
-        from mechtag.pipeline.tagging.start import Request, opened
+        from mechtag.pipeline.tagging.start import Request, check_folder, opened
 
+        check_folder(sources, output, sentences)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )

@@ -24,20 +24,26 @@ def train(
     model_id, run_id : str
         Ids of the model and of its MLflow run.
     """
+    from mechtag.models.model_folder import finish_swap
+    from mechtag.pipeline.tagging.chunks import locked
     from mechtag.training.finetuning.trainers import count_epochs
     from mechtag.training.mlflow_runs import log_run
-    from mechtag.training.train import save_model
+    from mechtag.training.train import check_replaceable, save_model
     from mechtag.training.train import train as fit_model
 
     project.require_own()
     settings, output = project.settings, output or project.own_model
     out_of_fold = out_of_fold or project.out_of_fold
-    with reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
-        trained = fit_model(settings, project.codebook, work=project.checkpoints, on_progress=advance)
-    save_model(trained, output)
-    write_predictions(out_of_fold / "documents.parquet", trained.documents)
-    write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
-    return trained.config.model_id, log_run(trained.config, output, settings, trained.figures, trained.losses)
+    check_replaceable(output)
+    # A retraining takes the same locks, because it may replace the same folder.
+    with locked(project.kept_with(output)), locked(Path(settings.train.added)):
+        finish_swap(output)
+        with reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
+            trained = fit_model(settings, project.codebook, work=project.checkpoints, on_progress=advance)
+        save_model(trained, output)
+        write_predictions(out_of_fold / "documents.parquet", trained.documents)
+        write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
+        return trained.config.model_id, log_run(trained.config, output, settings, trained.figures, trained.losses)
 
 
 def run_baselines(

@@ -233,7 +233,7 @@ def _kept(path: Path, key: str) -> Choice | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["key"] == key and found["runtime"] in RUNTIMES:
             return Choice(found["runtime"], str(found["reason"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         pass  # missing or damaged: measured again in either case
     return None
 

@@ -259,12 +259,12 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
         found = True
         try:
             yield number, model.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise MechtagError(
-                f"{path}: line {number}: not valid JSON ({error.msg}); each line must be one {{...}} object"
-            ) from None
         except ValidationError as error:
             raise MechtagError(describe_validation(f"{path}: line {number}", error)) from None
+        except (ValueError, RecursionError) as error:
+            raise MechtagError(
+                f"{path}: line {number}: not valid JSON ({error}); each line must be one {{...}} object"
+            ) from None
     if not found:
         raise MechtagError(f"{path}: the file is empty; expected {what}")
 

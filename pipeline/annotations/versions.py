@@ -168,7 +168,7 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             rows.append(dict(json.loads(line)))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise MechtagError(
                 f"{path}: line {number}: not a JSON object; restore the file from version control"
             ) from None

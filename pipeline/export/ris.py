@@ -14,8 +14,10 @@ _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its tags also have two letters, but different meanings
 
-# Characters that some programs treat as a line end, if the text after them would then be read as a field.
-_FORGED_FIELD = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+[\s\ufeff]*(?=[A-Za-z][A-Za-z0-9]\s+-)")
+# Space before text that would be read as a field if it began a line.
+_BEFORE_FIELD = re.compile(r"(?<![\s\ufeff])[\s\ufeff]++(?=[A-Za-z][A-Za-z0-9]\s++-)")
+# Characters that some program treats as a line end, and the rest of the space.
+_LINE_END = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029].*", re.S)
 
 # RIS types of the reference types of BibTeX, CSL, Crossref, PubMed and Web of Science.
 _TYPES = {
@@ -130,8 +132,8 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Return a field as RIS text; keep line ends unless the next line could be read as a separate field."""
-    value = _FORGED_FIELD.sub(" ", value)
+    """Return one RIS field; keep line ends unless the next line could be read as a field."""
+    value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 

@@ -273,6 +273,11 @@ def draw_diagram(flow: Flow, narrow: bool = False) -> str:
     return drawing(attributes, caption, [element("rect", {**size, "fill": _WHITE}), *parts])
 
 
+def counts_path(path: Path) -> Path:
+    """Return the path of the table of counts that belongs to a diagram."""
+    return path.with_name(f"{path.stem}_counts.csv")
+
+
 def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
     """Write a diagram, and a table of its counts as ``NAME_counts.csv`` in the same folder; return the table's path.
 
@@ -284,7 +289,7 @@ def write(flow: Flow, path: str | Path, narrow: bool = False) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".svg":
         raise MechtagError(f"{path}: the diagram is written as SVG; choose a file name that ends in .svg")
-    table = path.with_name(f"{path.stem}_counts.csv")
+    table = counts_path(path)
     write_text(path, draw_diagram(flow, narrow))
     write_csv(table, HEADER, table_rows(flow), bom=True)
     return table

@@ -166,8 +166,8 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         place = f"{path}: line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise MechtagError(f"{place} is not valid JSON: {error.msg}; expected one object per line") from None
+        except (ValueError, RecursionError) as error:
+            raise MechtagError(f"{place} is not valid JSON: {error}; expected one object per line") from None
         if not isinstance(row, dict):
             raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}

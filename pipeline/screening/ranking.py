@@ -122,13 +122,16 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     """Raise `MechtagError` if writing would overwrite decisions, or a file that is not a ranking table."""
     if not output.exists():
         return
-    held = read_judgements(output, relevance_key).labels(records)
+    found = read_judgements(output, relevance_key)
+    held = found.labels(records)
     known = np.full(len(records), np.nan) if judgements is None else judgements.labels(records)
     lost = np.flatnonzero(~np.isnan(held) & np.isnan(known))
-    if len(lost):
+    # Decisions on records that are not ranked now are not written either; those in the labels are reported.
+    others = set(found.unknown(records)) - set(judgements.unknown(records) if judgements else ())
+    if names := [*(records[int(row)].record_id for row in lost), *sorted(others)]:
         raise MechtagError(
-            f"{output} contains {len(lost)} decisions that would be lost (the first is on "
-            f"{records[int(lost[0])].record_id}). Pass this file as --labels, or choose a different output file (-o)"
+            f"{output} contains {len(names)} decisions that would be lost (the first is on {names[0]}). Pass this file "
+            "as --labels, or choose a different output file (-o)"
         )
 
 

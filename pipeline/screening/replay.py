@@ -52,6 +52,11 @@ def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[
     return found
 
 
+def replay_files(folder: Path) -> tuple[Path, Path]:
+    """Return the paths of the files that `write_replays` writes: the figures, and the order of reading."""
+    return folder / "simulation.json", folder / "reading.csv"
+
+
 def write_replays(
     folder: Path,
     records: Sequence[Record],
@@ -74,9 +79,10 @@ def write_replays(
             rows.append(
                 (number, place, records[row].record_id, int(labels[row]), known, round(float(recall[place - 1]), 6))
             )
-    write_csv(folder / "reading.csv", _HEADER, rows)
+    figures, reading = replay_files(folder)
+    write_csv(reading, _HEADER, rows)
     runs = [{rule: asdict(stop) for rule, stop in run.stops.items()} for run in replays]
-    write_json(folder / "simulation.json", {**content, "runs": runs})
+    write_json(figures, {**content, "runs": runs})
 
 
 def describe_simulation(content: Mapping[str, Any]) -> list[str]:

@@ -153,7 +153,7 @@ class ChunkStore:
             raise MechtagError(
                 f"{describe_validation(str(place), error)}\nDelete {self.folder} to start the run again"
             ) from None
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to start the run again") from None
 
     def begin(self, manifest: RunManifest) -> None:

@@ -211,11 +211,17 @@ def copy_table(place: StoragePath, folder: Path) -> None:
     )
 
 
+def input_files(folder: Path) -> tuple[Path, ...]:
+    """Return the paths of the files that `ingest_exports` and `copy_table` write."""
+    return tuple(folder / name for name in (RECORDS, "groups.csv", "uncertain.csv", "rejected.jsonl"))
+
+
 def _write(folder: Path, records: Iterable[Record], deduped: Deduped, ingested: Ingested) -> None:
-    write_records(folder / RECORDS, records)
-    write_groups(folder / "groups.csv", deduped)
-    write_uncertain(folder / "uncertain.csv", deduped)
-    write_jsonl(folder / "rejected.jsonl", ingested.rejected)
+    table, groups, uncertain, rejected = input_files(folder)
+    write_records(table, records)
+    write_groups(groups, deduped)
+    write_uncertain(uncertain, deduped)
+    write_jsonl(rejected, ingested.rejected)
 
 
 def _number(record_id: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
@@ -23,6 +24,7 @@ from mechtag.pipeline.tagging.inputs import (
     find_table,
     fingerprints,
     ingest_exports,
+    input_files,
     survey,
 )
 from mechtag.pipeline.tagging.storage import StoragePath, is_remote, locate
@@ -34,6 +36,7 @@ if TYPE_CHECKING:  # the process that splits sentences does not need it, and imp
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
+_RESULTS = (SUMMARY, PREDICTIONS, *(f"tagged.{form}" for form in EXPORTERS))
 # A full disk or an exceeded quota; Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _START_OVER = "or delete that folder to start over"
@@ -125,6 +128,17 @@ class Request:
         )
 
 
+def check_folder(sources: Sequence[str], output: str, sentences: Path | None = None) -> None:
+    """Raise `MechtagError` if a new run would overwrite one of its sources or a person's decisions.
+
+    An unfinished run in the folder has passed this check, and does not write those files again.
+    """
+    folder = None if is_remote(output) else locate(output).local
+    if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
+        read = (locate(source).local for source in sources if not is_remote(source))
+        check_outputs((*input_files(folder), *(folder / name for name in _RESULTS)), (*read, sentences))
+
+
 @contextmanager
 def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     """Start or resume a tagging run, and lock its output folder against other runs.
@@ -203,7 +217,7 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
         inputs = ingest_exports(request.sources, request.settings, output.local)
     identity = request.identity(table)
     # Results of an earlier run belong to other records.
-    for name in (SUMMARY, PREDICTIONS, *(f"tagged.{form}" for form in EXPORTERS)):
+    for name in _RESULTS:
         (output / name).delete()
     manifest = RunManifest(
         identity=identity,

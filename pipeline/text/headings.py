@@ -145,7 +145,7 @@ _ENDS = frozenset(".!?…)]”\"’'。！？")
 
 
 def _name(text: str) -> str:
-    name = re.sub(r"\s*/\s*", "/", " ".join(text.lower().split()))
+    name = re.sub(r" ?/ ?", "/", " ".join(text.lower().split()))
     return name.removeprefix("abstract ")
 
 

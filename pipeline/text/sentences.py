@@ -54,7 +54,7 @@ _LINE_END = re.compile(r"[\n\r\u2029]\s*")
 _BLANK_LINE = re.compile(r"\n\s*\n|\r\s*\r|\u2029")
 # Reference numbers may follow a full stop: "at any time.1,2", "was found.[3]".
 _END = re.compile(
-    rf"(?P<stop>[.!?…]+|[。！？])(?:(?<=[^\W\d_]{{4}}\.)\d{{1,3}}(?:[,–-]\d{{1,3}})*|\[[\d,–-]+\])?[{_CLOSING}]*$"
+    rf"(?P<stop>(?<![.!?…])[.!?…]++|[。！？])(?:(?<=[^\W\d_]{{4}}\.)\d{{1,3}}(?:[,–-]\d{{1,3}})*|\[[\d,–-]+\])?[{_CLOSING}]*$"
 )
 # Exports lose the space between sentences ("of care.The nurses"). Split only where no name or address looks
 # like this: a word, acronym, number or bracket, then a full stop, then a capitalised word of letters.

@@ -309,3 +309,17 @@ def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, param
         status, _, said = call(*words)
         assert status == 1
         assert message in said
+
+
+def test_decisions_on_other_records_are_not_overwritten(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    with output.open("a", encoding="utf-8") as file:
+        file.write(";doi:10.1/none;1;;;;;;;;\n")
+    before = output.read_bytes()
+    decided = output.with_name("decided.csv")
+    decided.write_bytes(before.replace(b";doi:10.1/none;1;", b";doi:10.1/none;;"))
+    status, _, message = call(*(decided if word == output and words[at - 1] == "--labels" else word
+                                for at, word in enumerate(words)))  # fmt: skip
+    assert status == 1
+    assert "contains 1 decisions that would be lost (the first is on doi:10.1/none)" in message
+    assert output.read_bytes() == before

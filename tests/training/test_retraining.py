@@ -26,6 +26,7 @@ from mechtag.pipeline.annotations.versions import (
 from mechtag.pipeline.tagging.chunks import locked
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
+from mechtag.project import create_project
 from mechtag.training.mlflow_runs import tolerated
 from mechtag.training.retraining.challenger import champion_predictions
 from mechtag.training.retraining.model_store import (
@@ -37,6 +38,7 @@ from mechtag.training.retraining.model_store import (
     recover,
 )
 from mechtag.training.train import train
+from mechtag.workflows.train import train as train_project
 from tests.support.command import call
 from tests.support.paths import ROOT
 from tests.support.retrainings import Project, made, new_records, project
@@ -266,3 +268,19 @@ def test_a_version_is_put_under_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_model_of_a_challenger_is_named_by_its_data(project: Project) -> None:
     data = read_config(project.challenger.folder / "model").data
     assert {f"{project.version}/codings.jsonl", f"{project.version}/records.parquet", "coded.jsonl"} == data.keys()
+
+
+def test_training_waits_for_a_retraining(tmp_path: Path) -> None:
+    review = create_project(tmp_path / "review", ROOT / "data/annotated/codebook.yaml")
+    with locked(review.kept_models), pytest.raises(MechtagError, match="another run of mechtag is writing to it"):
+        train_project(review)
+
+
+def test_the_swap_of_a_trained_model_is_finished(project: Project) -> None:
+    model = project.places.model
+    before = read_config(model).model_id
+    shutil.copytree(model, model.with_name(f".{model.name}.new"))
+    model.rename(model.with_name(f".{model.name}.old"))
+    assert recover(project.places) == before
+    assert read_config(model).model_id == before
+    assert recover(project.places) == ""

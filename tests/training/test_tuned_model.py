@@ -16,7 +16,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings
 from mechtag.models.features import embed_codebook
-from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, load_model, read_config, with_model_id
+from mechtag.models.model_folder import CONFIG, TUNED, WEIGHTS, finish_swap, load_model, read_config, with_model_id
 from mechtag.models.tagger import Tagger
 from mechtag.training.baselines import Bench, leave_one_out
 from mechtag.training.dataset import build_corpus
@@ -146,3 +146,36 @@ def test_leave_one_out_scores_with_the_encoder_of_each_run(settings: Settings, f
     expected = tagger.tag([gold[1].document])[0].scores
     np.testing.assert_allclose([row.score for row in found[-4:]], expected, atol=1e-6)
     assert [row.record_id for row in found[::4]] == [document.record_id for document in gold]
+
+
+def test_a_folder_with_other_files_is_not_replaced(folder: Path, trained: Trained) -> None:
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(MechtagError, match=r"contains notes\.txt, which is not part of a model and would be deleted"):
+        save_model(trained, folder)
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_model_is_replaced_as_a_whole(folder: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        if self.name.endswith(".new"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.delattr("mechtag.training.train.write_text")
+        with pytest.raises(NameError, match="write_text"):
+            save_model(trained, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_model(trained, folder)
+    with pytest.raises(MechtagError, match="run 'mechtag retrain --history' to finish"):
+        load_model(folder)
+    assert finish_swap(folder)
+    assert not finish_swap(folder)
+    assert load_model(folder).config.model_id == trained.config.model_id
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, replacing, write_json
-from mechtag.models.model_folder import load_model, read_config
+from mechtag.models.model_folder import finish_swap, load_model, new_folder, read_config, swap_in, swap_interrupted
 from mechtag.pipeline.annotations.versions import (
     append_history,
     read_additions,
@@ -147,14 +147,15 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
 
 
 def interrupted(paths: ModelPaths) -> bool:
-    """Return whether an installation was interrupted."""
-    return (paths.kept / _JOURNAL).is_file()
+    """Return whether an installation, or the swap of a newly trained model, was interrupted."""
+    return (paths.kept / _JOURNAL).is_file() or swap_interrupted(paths.model)
 
 
 def recover(paths: ModelPaths) -> str:
-    """Complete an interrupted installation and return the id of its model, or return ``""`` if there was none."""
-    if not interrupted(paths):
-        return ""
+    """Complete an interrupted installation, and return the id of the model, or ``""`` if there was none."""
+    if not (paths.kept / _JOURNAL).is_file():
+        # 'mechtag train' keeps no journal, because the model is all that it replaces.
+        return read_config(paths.model).model_id if finish_swap(paths.model) else ""
     journal = read_json(paths.kept / _JOURNAL)
     install(paths, journal["model_id"], journal["history"])
     return str(journal["model_id"])
@@ -178,17 +179,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` with a copy of ``source``. If this fails, ``folder`` is left as it was."""
-    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(source, new)
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    """Replace ``folder`` by a copy of ``source``; on failure, keep or restore ``folder``."""
+    shutil.rmtree(new_folder(folder), ignore_errors=True)
+    shutil.copytree(source, new_folder(folder))
+    swap_in(folder)

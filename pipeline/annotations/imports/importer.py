@@ -312,12 +312,18 @@ def _shown(item: Item) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in paper._asdict().items() if value and name != "text")
 
 
+_NEXT_TO_IT = ("unmatched.csv", "conflicts.csv", "disagreements.csv", "rejected.jsonl", "codings.json")
 _UNMATCHED = (
     *("entry", "name", "title", "authors", "year", "doi", "pmid", "codes", "tried"),
     *("candidate_1", "candidate_2", "candidate_3"),
 )
 _CONFLICTS = ("kind", "record_id", "title", "coder", "basis", "labels", "values", "entries", "kept")
 _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
+
+
+def imported_files(path: Path) -> tuple[Path, ...]:
+    """Return the paths of the files that `write_imported` writes: the table of codings, and those next to it."""
+    return (path, *map(path.with_name, _NEXT_TO_IT))
 
 
 def write_imported(path: Path, imported: Imported) -> None:
@@ -328,11 +334,12 @@ def write_imported(path: Path, imported: Imported) -> None:
     run remains.
     """
     codings = [list(coding.model_dump().values()) for coding in imported.codings]
-    write_csv(path.with_name("unmatched.csv"), _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
-    write_csv(path.with_name("conflicts.csv"), _CONFLICTS, map(_conflict, imported.conflicts), bom=True)
-    write_csv(path.with_name("disagreements.csv"), _DISAGREEMENTS, map(_disagreement, imported.disagreements), bom=True)
-    write_jsonl(path.with_name("rejected.jsonl"), imported.rejected)
-    write_json(path.with_name("codings.json"), imported.summary())
+    _, unmatched, conflicts, disagreements, rejected, summary = imported_files(path)
+    write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
+    write_csv(conflicts, _CONFLICTS, map(_conflict, imported.conflicts), bom=True)
+    write_csv(disagreements, _DISAGREEMENTS, map(_disagreement, imported.disagreements), bom=True)
+    write_jsonl(rejected, imported.rejected)
+    write_json(summary, imported.summary())
     write_csv(path, list(Coding.model_fields), codings, bom=True)
 
 

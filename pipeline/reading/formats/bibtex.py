@@ -27,7 +27,7 @@ from mechtag.pipeline.reading.tagged import Entry, Format
 logging.getLogger("bibtexparser").addHandler(logging.NullHandler())
 logging.getLogger("bibtexparser").propagate = False
 
-_ENTRY = re.compile(r"^[ \t\ufeff]*@[A-Za-z]+\s*[{(]\s*(?:[^\s,={}]*\s*,|[A-Za-z]+\s*=)", re.M)
+_ENTRY = re.compile(r"^[ \t\ufeff]*@[A-Za-z]+\s*+[{(]\s*+(?:[^\s,={}]*+\s*+,|[A-Za-z]++\s*+=)", re.M)
 _NO_KEY = re.compile(r"^([ \t]*@(?!string\b|comment\b|preamble\b)[A-Za-z]+\s*[{(])(?=\s*[A-Za-z]+\s*=)", re.M | re.I)
 # Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
@@ -181,7 +181,7 @@ def _names(text: str) -> Iterator[str]:
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):
-        names = re.split(r"\s+and\s+", text)
+        names = " ".join(text.split()).split(" and ")
     # "and others" is BibTeX's 'et al.'
     for name in names[:-1] if names[-1:] == ["others"] else names:
         try:

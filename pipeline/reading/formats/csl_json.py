@@ -25,7 +25,7 @@ _WRAPPED = re.compile(
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LIST = re.compile(r"\s*\[")
 # Concatenated files contain several lists.
-_GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*,?\s*\ufeff?\[)*")
+_GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*+(?:,\s*+)?\ufeff?\[)*")
 _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
 # For each error, Python counts lines from the start of the file.
 _MOST_BROKEN = 100

@@ -1,5 +1,6 @@
 import csv
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.export import ris as ris_export
 from mechtag.pipeline.reading.build_record import construct
 from mechtag.pipeline.reading.formats import ris
 from tests.support.paths import UPDATE
@@ -393,3 +395,16 @@ def test_two_authors_of_one_name_are_both_written(tmp_path: Path) -> None:
     assert read_ris(tmp_path / "tagged.ris")[0].authors == record.authors
     export("csv", tmp_path / "tagged.csv", [record], [], LABELS)
     assert read_table(tmp_path / "tagged.csv")[0]["authors"] == "Li, J.; Ito, K.; Li, J."
+
+
+def test_blank_lines_take_time_in_proportion_to_their_number() -> None:
+    text = "Start." + "\n \n" * 100_000 + "End."
+    began = time.process_time()
+    assert ris_export._field("AB", text) == "AB  - " + text
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n \n", " \r\n\ufeff", "\u2028 ", "\n" * 5000])
+def test_a_line_that_looks_like_a_field_joins_the_line_before(gap: str) -> None:
+    assert ris_export._field("AB", f"One.{gap}TY  - JOUR") == f"AB  - One.{' ' * gap.startswith(' ')} TY  - JOUR"
+    assert ris_export._field("AB", "One. TY  - two") == "AB  - One. TY  - two"

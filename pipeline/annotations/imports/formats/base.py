@@ -149,7 +149,7 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
 #: Meaning of a label that was not ticked.
 Unticked = Literal["no", "not-judged"]
 
-_CITATION = re.compile(r"\s*(\D{2,60}?)(?:\s+et al\.?)?[\s,_-]*\(?((?:19|20)\d\d)[a-z]?\)?\s*")
+_CITATION = re.compile(r"\s*+(\D{2,60}?)(?:\s++et al\.?)?[\s,_-]*+\(?((?:19|20)\d\d)[a-z]?\)?\s*")
 _LONGEST = 500
 
 

@@ -1,0 +1,90 @@
+"""Refuse to write where a command would destroy what it reads, or what a person has decided."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from mechtag.core import delimited, workbook
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import StrPath
+from mechtag.core.source import Source
+from mechtag.core.tables import is_table, read_table
+
+# Tables in which people fill in the column 'decision' have one of these too; tables of a model's decisions do not.
+_ABOUT_PAPERS = frozenset(("title", "title_1"))
+
+
+def check_outputs(
+    outputs: Iterable[StrPath], sources: Iterable[StrPath | None] = (), *, decided: StrPath | None = None
+) -> None:
+    """Check, before anything is written, that no output destroys a source or a person's decisions.
+
+    Parameters
+    ----------
+    outputs
+        All files that will be written, whether or not they exist.
+    sources
+        Files and folders that the command reads; ``None`` for those that the user did not pass.
+    decided
+        Output whose decisions the command itself keeps or refuses to lose.
+
+    Raises
+    ------
+    MechtagError
+        An output is a source, also by another path or in a folder of sources; two outputs are the same file; or an
+        output contains decisions that a person filled in.
+    """
+    read = [Path(source) for source in sources if source is not None]
+    written: list[Path] = []
+    for output in map(Path, outputs):
+        if any(_within(output, source) for source in read):
+            raise MechtagError(
+                f"{output} would be overwritten, but this command reads it; rename it, or choose another output"
+            )
+        if any(same_file(output, other) for other in written):
+            raise MechtagError(
+                f"{output} would be overwritten by another result of this command; choose another output"
+            )
+        written.append(output)
+        if (decided is None or not same_file(output, Path(decided))) and (count := _decisions(output)):
+            raise MechtagError(
+                f"{output} contains {count} decisions that a person filled in and that would be lost; "
+                "rename it, or choose another output"
+            )
+
+
+def same_file(left: Path, right: Path) -> bool:
+    """Return whether two paths, of which one or both may not exist, are those of one file."""
+    try:
+        return left.samefile(right)
+    except OSError:  # one of them does not exist
+        return os.path.normcase(left.resolve()) == os.path.normcase(right.resolve())
+
+
+def _within(output: Path, source: Path) -> bool:
+    """Return whether an output is a source, or an existing file in a folder of sources."""
+    if source.is_dir():
+        return output.exists() and output.resolve().is_relative_to(source.resolve())
+    return same_file(output, source)
+
+
+def _decisions(path: Path) -> int:
+    """Return the number of decisions that a person filled in; raise an error if the table cannot be read."""
+    if not is_table(path) or not path.is_file() or not path.stat().st_size:
+        return 0
+    try:
+        source = Source(path)
+        # Most tables have no such column, and may be too large to read for nothing.
+        if not workbook.recognise(source) and "decision" not in map(str.strip, delimited.header(source)[1]):
+            return 0
+        table = read_table(source, "a table", needed=())
+    except MechtagError as error:
+        raise MechtagError(
+            f"{error}\nThis file would be overwritten, and may contain a person's decisions; rename it, or choose "
+            "another output"
+        ) from None
+    if "decision" not in table.names or _ABOUT_PAPERS.isdisjoint(table.names):
+        return 0
+    return sum(bool(row.cells["decision"]) for row in table.rows)
