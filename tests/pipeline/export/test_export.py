@@ -12,7 +12,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.pipeline.export import EXPORTERS, export
-from mechtag.pipeline.reading.build_record import construct
+from mechtag.pipeline.export.ris import writing
+from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import ris
 from tests.support.paths import UPDATE
 
@@ -46,7 +47,7 @@ def read_ris(path: Path) -> list[Record]:
     """Records as the reader gives them; numbered, for the sources repeat some papers."""
     records = []
     for entry in ris.FORMAT.read(Source(path)):
-        record = construct(entry, ris.FORMAT.clean(entry.fields), path.name)
+        record = build(ris.FORMAT, entry, path.name)
         assert isinstance(record, Record)
         records.append(record.model_copy(update={"record_id": f"text:{entry.number}"}))
     return records
@@ -393,3 +394,31 @@ def test_two_authors_of_one_name_are_both_written(tmp_path: Path) -> None:
     assert read_ris(tmp_path / "tagged.ris")[0].authors == record.authors
     export("csv", tmp_path / "tagged.csv", [record], [], LABELS)
     assert read_table(tmp_path / "tagged.csv")[0]["authors"] == "Li, J.; Ito, K.; Li, J."
+
+
+def test_records_with_late_starts_and_long_tags_are_read_alike_by_rispy(tmp_path: Path) -> None:
+    records = odd(
+        tmp_path,
+        "DB  - One\nTI  - First\nSO  - Care\nTY  - JOUR\nDOI  - 10.5555/a\nPMID  - 31415926\nXREF  - y\nER  - \n\n"
+        "TI  - Second\nAB  - NA\nTY  - BOOK\nABST  - A text\nAUTHORS  - Oak, J., Elm, K., and Ash, L.\n"
+        "ISSN - 1234-5678\nER  - \n",
+    )
+    path = tmp_path / "tagged.ris"
+    with writing([], path) as add:
+        for record in records:
+            add(record, {})
+    written = path.read_text(encoding="utf-8")
+    kept = ("title", "abstract", "authors", "journal", "doi", "pmid", "type")
+    again = read_ris(path)
+    assert [[getattr(record, name) for name in kept] for record in again] == [
+        [getattr(record, name) for name in kept] for record in records
+    ]
+    assert all(re.match(r"[A-Z][A-Z0-9]  - ", line) for line in written.splitlines() if line)
+    entries = rispy.loads(written)
+    assert [(entry["type_of_reference"], entry["title"]) for entry in entries] == [
+        ("JOUR", "First"),
+        ("BOOK", "Second"),
+    ]
+    assert (entries[0]["doi"], entries[0]["notes"]) == ("10.5555/a", ["XREF: y"])
+    assert (entries[1]["abstract"], entries[1]["issn"]) == ("A text", "1234-5678")
+    assert [dict(entry.get("unknown_tag", {})) for entry in entries] == [{"SO": ["Care"]}, {}]
