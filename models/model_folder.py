@@ -318,7 +318,9 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Raise `MechtagError` if an array holds something other than numbers, or the terms are not text."""
     for name, array in arrays.items():
-        if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        # An infinite bound means that no probability is high or low enough to decide.
+        check = np.isnan if name in ("calibration.low", "calibration.high") else lambda values: ~np.isfinite(values)
+        if array.dtype.kind not in "iuf" or check(array).any():
             raise MechtagError(f"{folder / WEIGHTS}: {name} contains values that are not finite numbers; train again")
     terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
     try:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from mechtag.core.files import replacing
 from mechtag.core.records import Prediction, Record, normalise_doi
+from mechtag.pipeline.reading.formats.ris import LONG_TAGS
+from mechtag.pipeline.text.cleaning import is_missing
 
 _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
-_TAG = re.compile(r"[A-Z][A-Z0-9]")
+_TAG = re.compile(r"[A-Z][A-Z0-9]{1,9}")
+_ABSTRACTS = ("AB", "N2")
 _WEB_OF_SCIENCE = frozenset({"PT", "SO", "UT"})  # its tags also have two letters, but different meanings
 
 # Space before text that would be read as a field if it began a line.
@@ -59,9 +62,21 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether ``raw`` contains RIS fields: its tags look like RIS and do not come from Web of Science."""
+    """Return whether ``raw`` holds RIS fields: it has TY, or two-letter tags not of Web of Science."""
     tags = [tag for tag, _ in record.raw]
-    return bool(tags) and all(map(_TAG.fullmatch, tags)) and (tags[0] == "TY" or _WEB_OF_SCIENCE.isdisjoint(tags))
+    if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
+        return False
+    return bool(tags) and all(map(_TAG.fullmatch, tags))
+
+
+def _as_ris(tag: str, value: str) -> tuple[str, str]:
+    """Return a field with a tag that every reader of RIS knows; a tag of more than two letters becomes a note."""
+    if len(tag) == 2:
+        return tag, value
+    known = LONG_TAGS.get(tag, "")
+    if tag == "PMID":
+        return "C5", f"PMID: {value}"
+    return (known, value) if len(known) == 2 else ("N1", f"{tag}: {value}")
 
 
 def _type(record: Record) -> str:
@@ -96,12 +111,11 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
     yield from (("KW", _one_line(keyword)) for keyword in record.keywords)
 
 
-def _filled(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield the DOI and abstract of a record if they are not in ``raw``, because they come from a different source."""
-    values = [str(value) for _, value in record.raw]
-    if record.doi and record.doi not in map(normalise_doi, values):
+def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the DOI and abstract if they are not in the fields but come from a duplicate or another source."""
+    if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
-    if record.abstract and not any(tag in ("AB", "N2") for tag, _ in record.raw):
+    if record.abstract and not any(tag in _ABSTRACTS for tag, _ in fields):
         yield "AB", _one_line(record.abstract)
 
 
@@ -139,11 +153,16 @@ def _field(tag: str, value: str) -> str:
 
 def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> str:
     if _from_ris(record):
-        pairs = ((tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
-        fields = [(tag, value) for tag, value in pairs if not _ours(tag, value, labels)]
-        if record.raw[0][0] != "TY":
-            fields.insert(0, ("TY", _type(record)))
-        fields += _filled(record)
+        pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
+        fields = [
+            (tag, value)
+            for tag, value in pairs
+            if not _ours(tag, value, labels) and not (tag in _ABSTRACTS and is_missing(value))
+        ]
+        # Other readers start a record at TY.
+        start = next(((tag, value) for tag, value in fields if tag == "TY"), ("TY", _type(record)))
+        fields = [start, *((tag, value) for tag, value in fields if tag != "TY")]
+        fields += _filled(record, fields)
     else:
         fields = list(_from_contract(record))
     fields += _additions(predictions, labels)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
-from mechtag.pipeline.reading.tagged import Entry
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, join_keywords
+from mechtag.pipeline.reading.author_lists import split_list
+from mechtag.pipeline.reading.tagged import Entry, Format
+from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, clean_value, is_missing, join_keywords
 
 _T = TypeVar("_T", covariant=True)
 
@@ -37,7 +39,7 @@ _CENTURY = 30
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
 _INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
 _LONGEST_CACHED, _MOST_CACHED = 200, 1 << 15
-_OTHERS = ("journal", "volume", "issue", "pages", "type", "language", "url")
+_OTHERS = ("journal", "volume", "issue", "type", "language", "url")
 
 
 class _Cleaner(Protocol[_T]):
@@ -87,23 +89,58 @@ def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
 
 def clean_author(value: Any, notes: list[str] | None = None) -> str:
     """Return ``Family, Given`` if a comma or trailing initials separate the two; else the cleaned name."""
-    name = clean_text(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
+    name = clean_value(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
-    if comma:
-        return f"{family.rstrip()}, {given.strip()}"
-    initials = _INITIALS.fullmatch(name) if len(name) < _LONGEST_NAME else None
-    return f"{initials[1]}, {initials[2]}" if initials else name
+    if not comma and len(name) < _LONGEST_NAME and (initials := _INITIALS.fullmatch(name)):
+        family, comma, given = initials[1], ",", initials[2]
+    family, given = family.rstrip(), given.strip()
+    # A program that joins two missing parts writes 'NA, NA', but 'Kraan, NA' has initials.
+    if comma and is_missing(family) and is_missing(given):
+        return ""
+    return f"{family}, {given}" if comma else name
+
+
+def clean_authors(value: Any, notes: list[str] | None = None) -> tuple[str, ...]:
+    """Return the cleaned names in a value, which may list several."""
+    text = clean_value(value, notes)
+    return tuple(filter(None, map(clean_author, split_list(text)))) if text else ()
+
+
+def clean_pages(value: Any, notes: list[str] | None = None) -> str | None:
+    """Return cleaned pages without a first or last page that is missing, as in 'NA-NA'."""
+    text = clean_value(value, notes)
+    if "-" not in text:
+        return text or None
+    ends = [end.strip() for end in text.split("-")]
+    return text if all(end and not is_missing(end) for end in ends) else "-".join(_present(ends)) or None
+
+
+def _present(values: Sequence[str]) -> list[str]:
+    return [value for value in values if value and not is_missing(value)]
 
 
 def _text_or_none(value: Any, notes: list[str] | None = None) -> str | None:
-    return clean_text(value, notes) or None
+    return clean_value(value, notes) or None
 
 
-_texts, _years, _authors = _Once(_text_or_none), _Once(clean_year), _Once(clean_author)
+_texts, _years, _authors = _Once(_text_or_none), _Once(clean_year), _Once(clean_authors)
 
 
 def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else ()  # half the time of a check against a union type
+
+
+def build(form: Format, entry: Entry, file: str, notes: list[str] | None = None) -> Record | Rejected:
+    """Map the fields of an entry that are not missing, and return its record as `construct` does.
+
+    An error in one entry must not stop the reading of the others, so an entry that cannot be mapped is rejected.
+    """
+    try:
+        fields = [(name, value) for name, value in entry.fields if not (type(value) is str and is_missing(value))]
+        return construct(entry, form.clean(fields), file, notes)
+    except Exception as error:  # whatever a converter or one of its libraries raises
+        fault = f"could not be converted ({type(error).__name__}: {error}); please report this record"
+        return construct(entry._replace(fault=fault), {}, file, notes)
 
 
 def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[str] | None = None) -> Record | Rejected:
@@ -122,7 +159,7 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     """
     raw = tuple(entry.fields)
     get = cleaned.get
-    title = clean_text(get("title"), notes)
+    title = clean_value(get("title"), notes)
     abstract, listed = clean_abstract(get("abstract"), notes)
     reason = entry.fault
     if not reason and not title:
@@ -136,10 +173,11 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     doi = normalise_doi(clean_text(doi)[:_LONGEST_IDENTIFIER]) if (doi := get("doi")) else None
     pmid = normalise_pmid(clean_text(pmid)[:_LONGEST_IDENTIFIER]) if (pmid := get("pmid")) else None
     # Co-authors may share a name, so only keywords are deduplicated.
-    authors = tuple(filter(None, _authors.each(_list(get("authors")), notes)))
+    authors = tuple(chain.from_iterable(_authors.each(_list(get("authors")), notes)))
     words = _list(get("keywords"))
     keywords = join_keywords(filter(None, _texts.each(words, notes)), listed) if words or listed else ()
-    journal, volume, issue, pages, kind, language, url = _texts.each([get(name) for name in _OTHERS], notes)
+    journal, volume, issue, kind, language, url = _texts.each([get(name) for name in _OTHERS], notes)
+    pages = clean_pages(get("pages"), notes)
     return Record.unchecked(
         {
             "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import unicodedata
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
+from mechtag.pipeline.reading.author_lists import as_list, family_first, split_authors
 from mechtag.pipeline.reading.tagged import page_range
 
 # Attributes and the columns they are read from, the most specific first; case and punctuation do
@@ -129,17 +129,13 @@ _ATTRIBUTES.pop("", None)
 # Some programs write a value as a formula, so that Excel does not change it: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
-_AND = re.compile(r"(?<!\s)\s+and\s+")
-_INITIALS = re.compile(r"(?:[A-Z]\.?[ -]?){1,5}")
-_INITIALS_AND_NAME = re.compile(r"(?:[A-Z]\.?[ -]?){1,4} \S.+")
-_NAME_AND_INITIALS = re.compile(r"\S.*\s(?:[A-Z]\.?-?){1,5}\.?")
 # Embase writes all of this in one cell: 'Journal of Care (2014) 3:3 (152-160). Date of Publication: 2014'.
 _EMBASE_SOURCE = re.compile(
     r"(?P<journal>.+?) \((?P<year>\d{4})\) (?P<volume>\w+)(?::(?P<issue>[^ ()]+))?(?: \((?P<pages>[^()]+)\))?"
 )
 # PubMed: 'J Care. 2017 Sep;12(3):45-58. doi: 10.1000/1. Epub 2017 Aug 1.'
 _PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[^()]+)\))?(?::(?P<pages>[^.;]+))?\.")
-_LONGEST_LIST, _LONGEST_CITATION = 100_000, 1000
+_LONGEST_CITATION = 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
 # What a reviewer misses most if a column's name is not known, and how many unknown columns a note lists.
@@ -150,12 +146,6 @@ _HAS_YEAR = re.compile(r"\d{4}")
 # SpringerLink writes 'Ann B. LeeBo McDonald': names without anything between them.
 _GLUED = re.compile(
     r"(?<=[^\W\d_A-Z])(?<!\bMc)(?<!\bMac)(?<!\bD[aeiu])(?<!\bL[aeo])(?<!\bVan)(?<!\bFitz)(?=[A-ZÀ-ÖØ-ÞŁŚŽŠČĆĐİ])"
-)
-_SUFFIX = re.compile(r"(?:Jr|Sr)\.?|I{2,3}|IV")
-_GROUP = re.compile(
-    r"\b(?:group|team|consortium|collaborat\w+|network|committee|investigators|society|association|university"
-    r"|institute|organi[sz]ation|initiative|task force|study|project|for|of|and)\b",
-    re.I,
 )
 
 
@@ -315,56 +305,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     }
 
 
-def _listed(cell: str) -> list[str] | None:
-    """Return the items of a Python list, as pandas writes it to CSV."""
-    if not (cell.startswith("[") and cell.endswith("]") and len(cell) < _LONGEST_LIST):
-        return None
-    try:
-        items = ast.literal_eval(cell)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return None
-    return [str(item) for item in items] if isinstance(items, list) else None
-
-
 def _split_keywords(cell: str) -> list[str]:
     if ";" in cell or "\n" in cell:
-        return _listed(cell) or cell.replace("\n", ";").split(";")
-    return _listed(cell) or cell.replace("|", ",").split(",")
-
-
-def split_authors(cell: str) -> list[str]:
-    """Return the names in a cell, with any separator.
-
-    ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names, ``Smith, Jane`` is one.
-    """
-    if (items := _listed(cell)) is not None:
-        return items
-    if ";" in cell:
-        return cell.split(";")
-    if "and" in cell and len(names := _AND.split(cell)) > 1:
-        return names
-    if "|" in cell or "\n" in cell:
-        return cell.replace("\n", "|").split("|")
-    # PubMed ends the list with a full stop, and writes initials without.
-    cell = cell.removesuffix(".") if cell.count(".") == 1 else cell
-    parts = [part.strip() for part in cell.strip(" ,").split(",")]
-    if all(map(_NAME_AND_INITIALS.fullmatch, parts)):
-        return parts
-    if len(parts) % 2 == 0 and all(map(_INITIALS.fullmatch, parts[1::2])):
-        return [", ".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
-    return [cell] if len(parts) == 2 and not all(map(_INITIALS_AND_NAME.fullmatch, parts)) else parts
-
-
-def family_first(name: str) -> str:
-    """Turn 'Jan van der Berg Jr' to 'van der Berg, Jan, Jr'; groups and single names stay as they are.
-
-    The family name begins at the first word in lower case, else it is the last word, as in BibTeX.
-    """
-    words = name.split()
-    suffix = [words.pop()] if len(words) > 2 and _SUFFIX.fullmatch(words[-1]) else []
-    if len(words) < 2 or "," in name or _GROUP.search(name):
-        return name
-    start = next((index for index, word in enumerate(words[1:-1], start=1) if word.islower()), len(words) - 1)
-    # Lens writes 'null' for an unknown given name.
-    given = [word for word in words[:start] if word != "null"]
-    return ", ".join(filter(None, (" ".join(words[start:]), " ".join(given), *suffix)))
+        return as_list(cell) or cell.replace("\n", ";").split(";")
+    return as_list(cell) or cell.replace("|", ",").split(",")

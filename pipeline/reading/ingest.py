@@ -16,7 +16,7 @@ from mechtag.core.parquet import read_records
 from mechtag.core.records import Record, Rejected
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
-from mechtag.pipeline.reading.build_record import construct
+from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import find_format
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sections import is_cut
@@ -208,7 +208,7 @@ class Reading:
         try:
             for entry in form.read(source):
                 texts = list(entry.notes)
-                built = construct(entry, form.clean(entry.fields), name, texts)
+                built = build(form, entry, name, texts)
                 for text in texts:
                     self._note(Note(name, text, entry.number, entry.line))
                 if isinstance(built, Record):

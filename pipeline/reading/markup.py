@@ -107,12 +107,22 @@ def as_json(element: Element, depth: int = 1) -> Any:
     children = [child for child in element if child.tag not in INLINE]
     mixed = any(part and not part.isspace() for part in (element.text, *(child.tail for child in element)))
     if mixed or not children:
-        text = "".join(element.itertext()).strip()
+        text = _inline_text(element).strip()
         return {**_attributes(element), "#": text} if element.attrib else text
     found: dict[str, Any] = _attributes(element)
     for child in children:
         found.setdefault(child.tag, []).append(as_json(child, depth + 1))
     return found
+
+
+def _inline_text(element: Element) -> str:
+    """Return the text of an element, in which numbers that are raised keep the tag <sup>: 10<sup>6</sup> is not 106."""
+    parts = [element.text or ""]
+    for child in element:
+        raised = child.tag == "sup" or "superscript" in child.get("face", "")
+        text = _inline_text(child)
+        parts += (f"<sup>{text}</sup>" if raised else text, child.tail or "")
+    return "".join(parts)
 
 
 def _attributes(element: Element) -> dict[str, Any]:

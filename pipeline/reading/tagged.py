@@ -102,14 +102,22 @@ class Draft:
         self._fields[-1] = (tag, "\n".join((value, *self._continued)).strip("\n"))
         self._continued.clear()
 
-    def entry(self, stray: Draft | None = None) -> Entry:
-        """Return the finished record, followed by the fields of ``stray``; values keep their line ends."""
-        for draft in (self, stray) if stray else (self,):
-            if draft._continued:
-                draft._join()
+    def absorb(self, other: Draft) -> None:
+        """Add the fields of the part that follows, which belongs to the same record."""
+        for tag, value in other._finished():
+            self.add(tag, value)
+        self.ended = self.ended or other.ended
+
+    def _finished(self) -> Sequence[tuple[str, str]]:
+        if self._continued:
+            self._join()
+        return self._fields
+
+    def entry(self) -> Entry:
+        """Return the finished record; values keep their line ends."""
+        fields = self._finished()
         if self._length > LONGEST_ENTRY:
-            return overlong(self.number, self.line, "\n".join(f"{tag} {value}" for tag, value in self._fields))
-        fields = [*self._fields, *stray._fields] if stray else self._fields
+            return overlong(self.number, self.line, "\n".join(f"{tag} {value}" for tag, value in fields))
         return Entry(self.number, self.line, fields, "", tuple(self.notes))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -43,12 +44,18 @@ _TAG = re.compile(
 _CLOSED_LETTER = re.compile(r"</([a-z])>")
 _SUPERSCRIPT = re.compile(r"<(?:jats:)?sup>\s*([-+−]?\d{1,4})\s*</(?:jats:)?sup>", re.IGNORECASE)
 _RAISED = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
+# R escapes what a locale cannot print: '<U+2019>' is a character, '<e2><80><99>' its bytes.
+_R_CODES = re.compile(r"(?:<U\+[0-9A-Fa-f]{4,8}>)+")
+_R_BYTES = re.compile(r"(?:<[89a-f][0-9a-f]>)+")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _LONGEST_HEADING = 100
 # Cleaning may reveal more to clean, such as a tag within a tag. Text that is not clean after this many rounds was
 # crafted, and the characters used in markup are removed from it.
 _ROUNDS = 4
 _MARKUP = str.maketrans("", "", "<>&")
+
+# What programs write for a missing value. 'Na' and 'Null' are names, and 'Na' is sodium.
+_MISSING = frozenset("NA na N/A n/a n.a. N.A. <NA> NaN nan NAN null NULL None none NONE - -- – — .".split())
 
 # UTF-8 decoded as Windows-1252, Latin-1 or MacRoman: a lead byte of UTF-8 before a continuation byte
 # ('Ã©', 'â€™'). ftfy then decides from the whole text.
@@ -107,8 +114,30 @@ def _without_comments(text: str) -> str:
     )
 
 
+def is_missing(text: str) -> bool:
+    """Return whether a text holds only what a program writes for a missing value, such as 'NA' or '-'."""
+    return text in _MISSING or text.strip() in _MISSING
+
+
+def _coded(found: re.Match[str]) -> str:
+    codes = [int(code, 16) for code in re.findall(r"[0-9A-Fa-f]{4,8}", found[0])]
+    if max(codes) > sys.maxunicode:
+        return found[0]
+    # R on Windows writes a character beyond U+FFFF as two surrogates.
+    return "".join(map(chr, codes)).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _from_bytes(found: re.Match[str]) -> str:
+    encoded = bytes.fromhex(found[0].replace("<", "").replace(">", ""))
+    try:
+        return encoded.decode()
+    except UnicodeDecodeError:
+        # '<e9>' is a byte of Windows-1252, but '<dd>' is a tag of HTML.
+        return encoded.decode("cp1252", "replace") if any(map(str.isdigit, found[0])) else found[0]
+
+
 def strip_markup(text: str) -> str:
-    """Resolve entities and remove tags; separate paragraphs and titles by blank lines.
+    """Resolve entities and the escapes of R, and remove tags; separate paragraphs and titles by blank lines.
 
     Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106. A one-letter
     name in angle brackets counts as a tag only if the text contains its closing tag.
@@ -120,6 +149,7 @@ def strip_markup(text: str) -> str:
         text = resolved
     if "<" not in text and "]]>" not in text:
         return text
+    text = _R_BYTES.sub(_from_bytes, _R_CODES.sub(_coded, text))
     text = _SUPERSCRIPT.sub(lambda match: match[1].translate(_RAISED), _without_comments(text))
     closed = set(_CLOSED_LETTER.findall(text.lower()))
 
@@ -151,6 +181,12 @@ def clean_text(value: Any, notes: list[str] | None = None) -> str:
     else:
         return ""
     return _settled(text, partial(_line, notes=notes))
+
+
+def clean_value(value: Any, notes: list[str] | None = None) -> str:
+    """Return a value as `clean_text` does, or ``""`` if it holds only what a program writes for a missing value."""
+    text = clean_text(value, notes)
+    return "" if text in _MISSING else text
 
 
 def _settled(text: str, clean: Callable[[str], str]) -> str:
@@ -237,7 +273,7 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
     while (content := find_content(text))[:2] != (0, len(text)):
         keywords = (*filter(None, map(clean_text, content.keywords)), *keywords)
         text = _settled(text[content.start : content.end], partial(_body, notes=notes, wrapped=False))
-    return text, join_keywords((), keywords)
+    return "" if is_missing(text) else text, join_keywords((), keywords)
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
@@ -260,7 +296,7 @@ def clean_record(record: Record) -> Record:
     """
     title = clean_text(record.title)
     abstract, listed = clean_abstract(record.abstract, wrapped=False)
-    keywords = join_keywords(filter(None, map(clean_text, record.keywords)), listed)
+    keywords = join_keywords(filter(None, map(clean_value, record.keywords)), listed)
     if (title, abstract, keywords) == (record.title, record.abstract, record.keywords):
         return record
     return record.model_copy(update={"title": title, "abstract": abstract, "keywords": keywords})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,10 @@ from bibtexparser import model
 from bibtexparser.exceptions import ParserStateException
 from bibtexparser.middlewares.names import InvalidNameError, parse_single_name_into_parts, split_multiple_persons_names
 from bibtexparser.splitter import Splitter
-from pylatexenc.latex2text import LatexNodes2Text
+from pylatexenc.latex2text import LatexNodes2Text, MacroTextSpec
+from pylatexenc.latex2text import get_default_latex_context_db as get_written_macros
+from pylatexenc.latexwalker import get_default_latex_context_db as get_parsed_macros
+from pylatexenc.macrospec import LatexContextDb, MacroSpec
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
@@ -29,10 +32,33 @@ logging.getLogger("bibtexparser").propagate = False
 
 _ENTRY = re.compile(r"^[ \t\ufeff]*@[A-Za-z]+\s*+[{(]\s*+(?:[^\s,={}]*+\s*+,|[A-Za-z]++\s*+=)", re.M)
 _NO_KEY = re.compile(r"^([ \t]*@(?!string\b|comment\b|preamble\b)[A-Za-z]+\s*[{(])(?=\s*[A-Za-z]+\s*=)", re.M | re.I)
+_BRACE = re.compile(r"(?<!\\)[{}]")
+# The start of a field in a damaged entry: a name on its own line, or a usual one anywhere. A value without braces
+# and quotes must follow the end of another, because 'number = 5' may also be part of a text.
+_USUAL = (
+    "title|author|year|journal(?:title)?|booktitle|abstract|doi|volume|number|issue|pages|month|date|url|publisher"
+    "|editor|keywords?|isbn|issn|note|language|series|address|eprint|file|type|pmid|langid|school|institution"
+)
+_FIELD = re.compile(
+    rf"^[ \t,]{{0,20}}(?P<line>[a-z][\w:+-]{{0,40}})\s{{0,20}}=\s{{0,20}}(?=[{{\"])"
+    rf"|(?<![\w.-])(?P<any>{_USUAL})\s{{0,20}}=\s{{0,20}}(?=[{{\"])"
+    rf"|(?:(?<=[\n}}\"\d])|(?<=[}}\"\d],))\s{{0,20}}(?<!\w)(?P<bare>{_USUAL})\s{{0,20}}=\s{{0,20}}(?=\w)",
+    re.I | re.M,
+)
+# The same within a value in braces or quotes, where text may look like a field.
+_INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,20}}[{{\"]", re.I)
+_DAMAGED = "a brace or a comma is missing or surplus; the fields were separated at their names"
 # Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
-# A formula by pandoc's rule, under which '$50 and $60' is not one.
-_FORMULA = re.compile(r"(?<!\\)\$(?=\S)([^$\n]{1,200}?)(?<=\S)\$(?!\d)")
+# A formula by pandoc's rule, under which '$50 and $60' is not one; '$<$0.5' is one, though a number follows.
+_FORMULA = re.compile(
+    r"(?<!\\)\${1,2}(?=\S)(?:([^$\n]{1,200}?)(?<=\S)\${1,2}(?!\d)|([<>=~^_\\{|+±×·≤≥][^$\n]{0,200}?)(?<=\S)\${1,2})"
+)
+_GROUPED = r"\{((?:[^{}]|\{[^{}]{0,100}\}){0,100})\}"
+_RAISED = re.compile(rf"(?<!\\)\^(?:{_GROUPED}|(\\[A-Za-z]+|[^\\\s]))")
+_LOWERED = re.compile(rf"(?<!\\)_(?:{_GROUPED}|(\\[A-Za-z]+|[^\\\s]))")
+# Raised signs that are not superscripts of a number or a word.
+_SIGNS = {r"\circ": "°", r"\prime": "′", r"\ast": "*", r"\star": "*", r"\dagger": "†", r"\ddagger": "‡"}
 _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
@@ -40,6 +66,7 @@ _KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 # Nested abbreviations could grow without limit.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
+_ANY_MACRO = re.compile(r"\\[A-Za-z]+\*?\s*")
 # Longer values are not text, and pylatexenc takes a second for this many characters.
 _LONGEST_LATEX = 100_000
 
@@ -80,8 +107,41 @@ def read(source: Source) -> Iterator[Entry]:
             yield Entry(number, line, [("bibtex", raw)], fault=fault)
             continue
         fields = [("ENTRYTYPE", entry.entry_type), ("ID", entry.key)]
-        fields += [(field.key, _joined(field.value, strings)) for field in entry.fields]
-        yield Entry(number, line, fields)
+        after = blocks[index + 1] if index + 1 < len(blocks) else None
+        rest = (after.raw or "") if isinstance(after, model.ImplicitComment) else ""
+        # Lines that start with a per cent sign are a comment of the author's own.
+        lost = not rest.lstrip().startswith("%") and _FIELD.search(rest)
+        if damaged := lost or any(_swallows(field.value) for field in entry.fields):
+            found = _by_name((entry.raw or "") + rest)
+        else:
+            found = [(field.key, field.value) for field in entry.fields]
+        fields += [(name, _joined(value, strings)) for name, value in found]
+        yield Entry(number, line, fields, notes=(_DAMAGED,) if damaged else ())
+
+
+def _swallows(value: str) -> bool:
+    """Return whether a value holds a further field, because a brace or a comma before that is missing."""
+    if "=" not in value:
+        return False
+    return bool((_INNER_FIELD if _is_delimited(value) else _FIELD).search(value))
+
+
+def _by_name(text: str) -> list[tuple[str, str]]:
+    """Return the fields of a damaged entry; each value ends where the name of the next field stands."""
+    found = list(_FIELD.finditer(text))
+    ends = [*(field.start() for field in found[1:]), len(text)]
+    return [
+        (field[field.lastgroup or 0], _mended(text[field.end() : end])) for field, end in zip(found, ends, strict=True)
+    ]
+
+
+def _mended(value: str) -> str:
+    """Remove the brace of the entry from the end of a value, and one that lacks its other half."""
+    value = value.rstrip(" \t\n,;")
+    surplus = value.count("}") - value.count("{")
+    while surplus > 0 and value.endswith("}"):
+        value, surplus = value[:-1].rstrip(" \t\n,;"), surplus - 1
+    return value[1:] if surplus < 0 and value.startswith("{") else value
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
@@ -113,26 +173,110 @@ def _joined(value: str, strings: Mapping[str, str]) -> str:
             start = index + 1
     pieces.append(value[start:].strip())
     return "".join(
-        piece[1:-1] if piece[:1] in ("{", '"') and len(piece) > 1 else strings.get(piece.lower(), piece)
-        for piece in pieces[:_MOST_PIECES]
+        piece[1:-1] if _is_delimited(piece) else strings.get(piece.lower(), piece) for piece in pieces[:_MOST_PIECES]
     )
 
 
+def _is_delimited(piece: str) -> bool:
+    """Return whether a piece is in quotes, or in braces of which the last closes the first."""
+    if len(piece) < 2 or piece[0] == '"':
+        return len(piece) > 1 and piece[-1] == '"'
+    depth = 0
+    for sign in _BRACE.finditer(piece, 0, len(piece) - 1):
+        depth += 1 if sign[0] == "{" else -1
+        if depth == 0:
+            return False
+    return piece[0] == "{" and piece[-1] == "}"
+
+
+# Macros that reference managers write and pylatexenc lacks or converts to another character.
+_MACROS = {
+    **{"textless": "<", "lt": "<", "textgreater": ">", "gt": ">", "textbar": "|", "textbardbl": "‖"},
+    **{"textunderscore": "_", "textbraceleft": "{", "textbraceright": "}", "lbrace": "{", "rbrace": "}"},
+    **{"textquotedbl": '"', "textasciicircum": "^", "textasciitilde": "~", "textperiodcentered": "·"},
+    **{"textasciigrave": "`", "textasciiacute": "´", "textasciidieresis": "¨", "textasciimacron": "¯"},
+    **{"textasciibreve": "˘", "textasciicaron": "ˇ", "textacutedbl": "˝", "textgravedbl": "˵"},
+    **{"texttwosuperior": "²", "textthreesuperior": "³", "textonesuperior": "¹", "textminus": "−", "slash": "/"},
+    **{"textfractionsolidus": "⁄", "textellipsis": "…", "textexclamdown": "¡", "textdiv": "÷", "textlnot": "¬"},
+    **{"textthreequartersemdash": "—", "texttwelveudash": "–", "textnormalspace": " ", "textvisiblespace": " "},
+    **{"textasteriskcentered": "*", "textdiscount": "%", "textpercent": "%", "textampersand": "&", "texthash": "#"},
+    **{"textnumbersign": "#", "textat": "@", "textslash": "/", "textequal": "=", "textplus": "+", "textcolon": ":"},
+    **{"textquotesinglbase": "‚", "textleq": "≤", "textgeq": "≥", "textapprox": "≈", "textneq": "≠", "textinfty": "∞"},
+    **{"textleftarrow": "←", "textrightarrow": "→", "textuparrow": "↑", "textdownarrow": "↓", "textsurd": "√"},
+    **{"mkern": "", "allowbreak": "", "break": " ", "newline": " ", "par": "\n\n", "nobreakspace": " ", "nbsp": " "},
+}
+# Macros with arguments: how many they have, and how the text of these is written.
+_WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
+    **dict.fromkeys(("url", "path", "nolinkurl", "ce", "textsubscript", "num", "unit"), (1, "{}".format)),
+    **dict.fromkeys(("frac", "textfrac", "nicefrac", "sfrac", "tfrac", "dfrac"), (2, "{}/{}".format)),
+    **dict.fromkeys(("SI", "qty"), (2, "{} {}".format)),
+    **dict.fromkeys(("enquote", "mkbibquote"), (1, "“{}”".format)),
+    "href": (2, "{1}".format),
+    "textsuperscript": (1, "<sup>{}</sup>".format),
+}
+
+
 @cache
-def _converter() -> LatexNodes2Text:
-    return LatexNodes2Text(keep_comments=True)
+def _converter() -> tuple[LatexNodes2Text, LatexContextDb]:
+    """Return a converter, and the macros whose arguments it must know, those of `_MACROS` included."""
+    parsed, written = get_parsed_macros(), get_written_macros()
+    parsed.add_context_category(
+        "references",
+        macros=[
+            *(MacroSpec(name, "") for name in _MACROS),
+            *(MacroSpec(name, "{" * count) for name, (count, _) in _WITH_ARGUMENTS.items()),
+        ],
+        prepend=True,
+    )
+    written.add_context_category(
+        "references",
+        macros=[
+            *(MacroTextSpec(name, sign) for name, sign in _MACROS.items()),
+            *(MacroTextSpec(name, _writer(form)) for name, (_, form) in _WITH_ARGUMENTS.items()),
+        ],
+        prepend=True,
+    )
+    return LatexNodes2Text(keep_comments=True, latex_context=written), parsed
+
+
+def _writer(form: Callable[..., str]) -> Callable[..., str]:
+    def write(node: Any, l2tobj: LatexNodes2Text) -> str:
+        return form(*(l2tobj.nodelist_to_text([argument]) for argument in node.nodeargd.argnlist))
+
+    return write
 
 
 def plain(value: str) -> str:
-    """Convert LaTeX to text; leave other text unchanged."""
-    value = _FORMULA.sub(r"{\1}", value)
+    """Convert LaTeX to text, with superscripts as the tag <sup>; leave other text unchanged."""
+    value = _FORMULA.sub(lambda found: f"{{{_levelled(found[1] or found[2])}}}", value)
     if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
-            return str(_converter().latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value))).replace("{", "").replace("}", "")
-        except (RecursionError, ValueError):
-            pass
+            value = _ENSURED.sub(lambda found: f"{{{_levelled(found[1])}}}", value)
+            value = _BARE_ACCENT.sub(lambda found: f"{{\\text{_ACCENTS[found[1] or found[2]]}}}", value)
+            converter, macros = _converter()
+            return str(converter.latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value), latex_context=macros))
+        except Exception:  # a macro that is broken or unknown may fail anywhere in pylatexenc
+            value = _ANY_MACRO.sub("", value)
     value = re.sub(r"(?<!\\)[{}]", "", value)
     return _LIGATURE.sub(lambda found: _LIGATURES[found[0]], value)
+
+
+_ENSURED = re.compile(rf"\\ensuremath\s*{_GROUPED}")
+# Accents without a letter are signs of their own.
+_BARE_ACCENT = re.compile(r"\\([\^~`'\"=])\s*\{\s*\}|\{\\([\^~`'\"=])\s*\}")
+_ACCENTS = {"^": "asciicircum", "~": "asciitilde", "`": "asciigrave", "'": "asciiacute", '"': "asciidieresis"}
+_ACCENTS["="] = "asciimacron"
+
+
+def _levelled(formula: str) -> str:
+    """Write subscripts of a formula on the line, and superscripts as the tag <sup>."""
+    formula = _LOWERED.sub(lambda found: f"{{{found[1] or found[2]}}}", formula)
+
+    def raised(found: re.Match[str]) -> str:
+        text = (found[1] or found[2] or "").strip()
+        return _SIGNS.get(text) or f"<sup>{text}</sup>"
+
+    return _RAISED.sub(raised, formula)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
@@ -169,7 +313,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 def _address(value: str) -> str:
     """Remove LaTeX escapes from an address; a tilde stays a tilde."""
     value = re.sub(r"\\~\{\}|\{?\\textasciitilde(?:\{\})?\}?", "~", value)
-    return re.sub(r"\\([_%&#])", r"\1", re.sub(r"\\url\{(.*)\}", r"\1", value)).strip("{} ")
+    return re.sub(r"\\([_%&#])", r"\1", re.sub(r"\\url\{([^{}]*)\}", r"\1", value)).strip("{} ")
 
 
 def _keywords(text: str) -> list[str]:

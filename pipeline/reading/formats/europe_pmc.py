@@ -8,7 +8,7 @@ from typing import Any
 
 from mechtag.core.source import Source
 from mechtag.pipeline.reading import markup
-from mechtag.pipeline.reading.columns import split_authors
+from mechtag.pipeline.reading.author_lists import split_authors
 from mechtag.pipeline.reading.formats.json_items import json_format, many, text
 from mechtag.pipeline.reading.tagged import Entry, Format
 

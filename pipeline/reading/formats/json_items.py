@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.columns import family_first
+from mechtag.pipeline.reading.author_lists import family_first
 from mechtag.pipeline.reading.formats import csl_json, jsonl
 from mechtag.pipeline.reading.tagged import Entry, Format
 

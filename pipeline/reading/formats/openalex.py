@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mechtag.pipeline.reading.columns import family_first, from_inverted
+from mechtag.pipeline.reading.author_lists import family_first
+from mechtag.pipeline.reading.columns import from_inverted
 from mechtag.pipeline.reading.formats.json_items import at, json_format, many, pmid_of, text
 from mechtag.pipeline.reading.tagged import page_range
 

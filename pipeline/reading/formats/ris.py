@@ -13,14 +13,25 @@ from typing import Any
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
 
-# Two letters, two spaces, a hyphen; some programs use tabs or more spaces. A byte order mark may
+# Tags of more than two letters that some programs write, and the RIS tags for them.
+LONG_TAGS = {
+    **{"TITLE": "TI", "AUTHOR": "AU", "AUTHORS": "AU", "AUTH": "AU", "YEAR": "PY", "DATE": "DA", "JOUR": "JO"},
+    **{"JOURNAL": "JO", "SOURCE": "SO", "VOL": "VL", "VOLUME": "VL", "ISSUE": "IS", "PAGES": "SP", "DOI": "DO"},
+    **{"ABST": "AB", "ABS": "AB", "ABSTRACT": "AB", "KEYW": "KW", "KEYWORD": "KW", "KEYWORDS": "KW", "LANG": "LA"},
+    **{"LANGUAGE": "LA", "URL": "UR", "LINK": "UR", "ISSN": "SN", "EISSN": "SN", "ISBN": "SN", "TYPE": "M3"},
+    **{"PMID": "PMID", "PMCID": "C2"},
+}
+_IDENTIFIER = "(?:DOI|PMID|PMCID|E?ISSN|ISBN|URL)"
+# Headings, which may start a line of an abstract.
+_HEADING = "(?:AIMS?|BACKGROUND|CONCLUSIONS?|DESIGN|FINDINGS|METHODS?|OBJECTIVES?|PURPOSE|RESULTS?|SETTING)"
+# Two letters, two spaces, a hyphen; some programs use tabs or more spaces, or longer tags. A byte order mark may
 # occur in the middle of a file that was concatenated from several.
-_TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9])(?:[ \t]{2,}|\t)-(.*)")
+_TAG = re.compile(rf"[ \t\ufeff]*(?:(?!{_HEADING}\b)([A-Z][A-Z0-9]{{1,9}})(?:[ \t]{{2,}}|\t)-|({_IDENTIFIER}) ?- )(.*)")
 # Used only if the whole file is written like this, because 'AB - ' may start a line of an abstract.
-_NARROW_TAG = re.compile(r"[ \t\ufeff]*([A-Z][A-Z0-9]) ?-(.*)")
+_NARROW_TAG = re.compile(rf"[ \t\ufeff]*(?:([A-Z][A-Z0-9]) ?-|({_IDENTIFIER}) ?- )(.*)")
 _START = re.compile(r"^[ \t\ufeff]*TY(?:[ \t]{2,}|\t)-", re.M)
 _NARROW_START = re.compile(r"^[ \t\ufeff]*TY ?-[ \t]*[A-Z]{3,}[ \t]*$", re.M)
-_HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9](?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{2,}|\t)-", re.M | re.S)
+_HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9]{1,9}(?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{2,}|\t)-", re.M | re.S)
 
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 _MARKED_PMID = re.compile(
@@ -33,7 +44,9 @@ _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
 _NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be truncated"
-_TITLES = frozenset(("TI", "T1"))
+_TITLES = frozenset(("TI", "T1", "TITLE"))
+# Types of which C3 holds the title of the proceedings; in other types, databases put anything there.
+_CONFERENCES = ("CONF", "CPAPER")
 
 
 def recognise(source: Source) -> bool:
@@ -44,69 +57,96 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records; keep records without TY or ER, with a note."""
+    for number, draft in enumerate(_records(_parts(source)), start=1):
+        draft.number = number
+        draft.notes += [_NO_START] * ("TY" not in draft.tags()) + [_NO_END] * (not draft.ended)
+        yield draft.entry()
+
+
+def _parts(source: Source) -> Iterator[Draft]:
+    """Cut a file before each TY and after each ER."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
     draft: Draft | None = None
-    # Tags between ER and the next TY: a record if they include a title or ER, else part of the record before.
-    stray: Draft | None = None
-    number = 0
     for line_number, line in enumerate(source.lines(), start=1):
         # Fast path for nearly all lines; the pattern takes three times as long.
         tag = known.get(line[:2]) if line[2:5] == "  -" else None
         if tag:
             value = line[5:].strip()
         elif found := match(line):
-            tag, value = known.setdefault(found[1], found[1]), found[2].strip()
+            tag, value = found[1] or found[2], found[3].strip()
+            if len(tag) == 2:
+                tag = known.setdefault(tag, tag)
         else:
             # Databases print numbers and headings between records.
-            if draft and not draft.ended:
+            if draft:
                 draft.continue_with(line)
             continue
         if tag == "ER":
-            if draft and stray:
-                yield from _finished(draft)
-                draft, stray, number = stray, None, number + 1
             if draft:
                 draft.ended = True
-        elif tag == "TY" or draft is None:
-            if draft:
-                yield from (finished := _finished(draft, stray))
-                number += len(finished) - 1
-            number, stray = number + 1, None
-            draft = Draft(number, line_number, [] if tag == "TY" else [_NO_START])
-            draft.add(tag, value)
-        elif draft.ended:
-            stray = stray or Draft(number + 1, line_number, [_NO_START])
-            stray.add(tag, value)
-        else:
-            draft.add(tag, value)
+                yield draft
+            draft = None
+            continue
+        if tag == "TY" and draft:
+            yield draft
+            draft = None
+        draft = draft or Draft(0, line_number)
+        draft.add(tag, value)
     if draft:
-        yield from _finished(draft, stray)
+        yield draft
 
 
-def _finished(draft: Draft, stray: Draft | None = None) -> list[Entry]:
-    if not draft.ended:
-        draft.notes.append(_NO_END)
-    if stray and not _TITLES.isdisjoint(stray.tags()):
-        stray.notes.append(_NO_END)
-        return [draft.entry(), stray.entry()]
-    return [draft.entry(stray)]
+def _records(parts: Iterator[Draft]) -> Iterator[Draft]:
+    """Join the parts of one record: some programs write tags before TY, others after ER."""
+    record: Draft | None = None
+    head: Draft | None = None  # tags that neither TY starts nor ER ends
+    early = False
+    for part in parts:
+        if head:
+            if _titled(head) and _titled(part):
+                if record:
+                    yield record
+                record = head
+            elif record is None or early or _titled(head):
+                early = True
+                head.absorb(part)
+                part = head
+            else:
+                record.absorb(head)
+            head = None
+        if "TY" not in part.tags() and not part.ended:
+            head = part
+            continue
+        if record:
+            yield record
+        record = part
+    if head and record and not _titled(head):
+        record.absorb(head)
+        head = None
+    yield from filter(None, (record, head))
+
+
+def _titled(draft: Draft) -> bool:
+    return not _TITLES.isdisjoint(draft.tags())
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map tags to attributes of a record; if several tags hold an attribute, the more specific one wins."""
+    fields = [(LONG_TAGS.get(tag, tag), value) for tag, value in fields]
     values = by_tag(fields)
+    title = first(values, "TI", "T1", "CT")
     start, end = first(values, "SP", "PG", "C7", "AR"), first(values, "EP")
     # Web of Science dates articles that have no issue yet in EA.
     years = [value for tag in ("PY", "Y1", "DA", "EA") for value in values.get(tag, ())]
     return {
-        "title": first(values, "TI", "T1", "CT", "BT"),
+        "title": title or first(values, "BT"),
         # Some systems repeat the tag for each section.
         "abstract": "\n\n".join(values.get("AB") or values.get("N2") or ()),
         "authors": lines_of(_authors(fields, values)),
         "year": next(filter(_FOUR_DIGITS.search, years), next(iter(years), None)),
-        "journal": first(values, "JF", "T2", "JO", "JA", "J1", "J2"),
+        "journal": _journal(values, "BT" if title else ""),
         "volume": first(values, "VL"),
         "issue": first(values, "IS", "CP"),
         # Scopus and Web of Science number articles instead of pages.
@@ -118,6 +158,12 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         "language": first(values, "LA"),
         "url": (first(values, "UR") or "").split(" ")[0],
     }
+
+
+def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
+    """Return the journal, book or proceedings, and else the series."""
+    proceedings = "C3" if first(values, "TY") in _CONFERENCES else ""
+    return first(values, "JF", "T2", "JO", "JA", "J1", "J2", book, proceedings, "SO", "T3")
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
@@ -142,6 +188,8 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
     """Return a number marked as a PubMed id, or found in the tag where the named database writes it."""
+    if "PMID" in values:
+        return values["PMID"][0]
     for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):

@@ -14,7 +14,7 @@ from mechtag.core.records import Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.pipeline.export import EXPORTERS, export
 from mechtag.pipeline.export import ris as ris_export
-from mechtag.pipeline.reading.build_record import construct
+from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import ris
 from tests.support.paths import UPDATE
 
@@ -48,7 +48,7 @@ def read_ris(path: Path) -> list[Record]:
     """Records as the reader gives them; numbered, for the sources repeat some papers."""
     records = []
     for entry in ris.FORMAT.read(Source(path)):
-        record = construct(entry, ris.FORMAT.clean(entry.fields), path.name)
+        record = build(ris.FORMAT, entry, path.name)
         assert isinstance(record, Record)
         records.append(record.model_copy(update={"record_id": f"text:{entry.number}"}))
     return records
@@ -408,3 +408,31 @@ def test_blank_lines_take_time_in_proportion_to_their_number() -> None:
 def test_a_line_that_looks_like_a_field_joins_the_line_before(gap: str) -> None:
     assert ris_export._field("AB", f"One.{gap}TY  - JOUR") == f"AB  - One.{' ' * gap.startswith(' ')} TY  - JOUR"
     assert ris_export._field("AB", "One. TY  - two") == "AB  - One. TY  - two"
+
+
+def test_records_with_late_starts_and_long_tags_are_read_alike_by_rispy(tmp_path: Path) -> None:
+    records = odd(
+        tmp_path,
+        "DB  - One\nTI  - First\nSO  - Care\nTY  - JOUR\nDOI  - 10.5555/a\nPMID  - 31415926\nXREF  - y\nER  - \n\n"
+        "TI  - Second\nAB  - NA\nTY  - BOOK\nABST  - A text\nAUTHORS  - Oak, J., Elm, K., and Ash, L.\n"
+        "ISSN - 1234-5678\nER  - \n",
+    )
+    path = tmp_path / "tagged.ris"
+    with ris_export.writing([], path) as add:
+        for record in records:
+            add(record, {})
+    written = path.read_text(encoding="utf-8")
+    kept = ("title", "abstract", "authors", "journal", "doi", "pmid", "type")
+    again = read_ris(path)
+    assert [[getattr(record, name) for name in kept] for record in again] == [
+        [getattr(record, name) for name in kept] for record in records
+    ]
+    assert all(re.match(r"[A-Z][A-Z0-9]  - ", line) for line in written.splitlines() if line)
+    entries = rispy.loads(written)
+    assert [(entry["type_of_reference"], entry["title"]) for entry in entries] == [
+        ("JOUR", "First"),
+        ("BOOK", "Second"),
+    ]
+    assert (entries[0]["doi"], entries[0]["notes"]) == ("10.5555/a", ["XREF: y"])
+    assert (entries[1]["abstract"], entries[1]["issn"]) == ("A text", "1234-5678")
+    assert [dict(entry.get("unknown_tag", {})) for entry in entries] == [{"SO": ["Care"]}, {}]

@@ -199,7 +199,7 @@ def test_xml_fields_are_kept_whole(read: Reader) -> None:
         ("rec-number", "1"),
         ("ref-type", {"@name": "Thesis", "#": "32"}),
         ("titles", {"title": ["A b"]}),
-        ("custom1", "x2"),
+        ("custom1", "x<sup>2</sup>"),
         ("empty", ""),
     )
     assert (record.title, record.type) == ("A b", "Thesis")
@@ -234,7 +234,7 @@ def test_pubmed_xml_details(read: Reader) -> None:
             "<ArticleDate><Year>2016</Year></ArticleDate></Article></MedlineCitation></PubmedArticle></PubmedArticleSet>"
         )
     )
-    assert (record.title, record.abstract) == ("Der Titel", "AIM: To see. And x2.")
+    assert (record.title, record.abstract) == ("Der Titel", "AIM: To see. And x².")
     assert record.authors == ("The Team", "Gray, AB, 3rd")
     assert (record.pages, record.year, record.pmid, record.doi) == ("e5-e9", 2016, "7", None)
 
@@ -260,7 +260,10 @@ def test_pubmed_books(read: Reader) -> None:
     [
         (r"M{\"u}ller and {\O}re, {\c{C}}etin, Aks{\i}n, \'{e}, {\ss}", "Müller and Øre, Çetin, Aksın, é, ß"),
         (r"50 % of {\`a} 3\% \& $5 # of A & B", "50 % of à 3% & $5 # of A & B"),
-        (r"$\alpha$-synuclein, $x^2$, \emph{in vivo}, \textit{E. coli}", "α-synuclein, x^2, in vivo, E. coli"),
+        (
+            r"$\alpha$-synuclein, $x^2$, \emph{in vivo}, \textit{E. coli}",
+            "α-synuclein, x<sup>2</sup>, in vivo, E. coli",
+        ),
         ("{DNA} in {{New York}} --- pages 1--2, ``so''", "DNA in New York — pages 1–2, “so”"),
         ("costs $50 and $60", "costs $50 and $60"),
         ("5~mg", "5 mg"),

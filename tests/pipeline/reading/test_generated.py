@@ -11,10 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
+from mechtag.pipeline.text.cleaning import is_missing
 from tests.support.exports import EXPORTS, RIS_EXPORTS, Reader, anywhere, line, one_line
 
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))
-ris_record = st.tuples(line, st.lists(st.tuples(tag, st.one_of(st.just(""), line)), max_size=8))
+title = line.filter(lambda text: not is_missing(text))
+ris_record = st.tuples(title, st.lists(st.tuples(tag, st.one_of(st.just(""), line)), max_size=8))
 
 
 @anywhere
@@ -34,7 +36,7 @@ cell = st.text(one_line | st.sampled_from("\n\t"), max_size=40)
 
 @anywhere
 @given(
-    rows=st.lists(st.tuples(line, cell, cell), min_size=1, max_size=5),
+    rows=st.lists(st.tuples(title, cell, cell), min_size=1, max_size=5),
     delimiter=st.sampled_from(",;\t|"),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
 )

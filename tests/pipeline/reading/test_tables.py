@@ -12,8 +12,8 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
+from mechtag.pipeline.reading.author_lists import family_first, split_authors
 from mechtag.pipeline.reading.build_record import clean_author
-from mechtag.pipeline.reading.columns import family_first, split_authors
 from mechtag.pipeline.reading.ingest import ingest
 from tests.support.exports import EXPORTS, Reader, notes, only, rejected, workbook
 

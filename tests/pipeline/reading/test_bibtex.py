@@ -1,0 +1,134 @@
+"""BibTeX as reference managers write it, with macros of every kind and with damage."""
+
+import pytest
+
+from mechtag.pipeline.reading.formats import bibtex
+from mechtag.pipeline.reading.formats.bibtex import plain
+from mechtag.pipeline.text.cleaning import clean_text
+from tests.support.exports import Reader, notes, only, rejected
+
+
+@pytest.mark.parametrize(
+    ("latex", "text"),
+    [
+        (r"{\textgreater}65, {\textless}two, a {\textbar} b, P{\textless}0.001", ">65, <two, a | b, P<0.001"),
+        (r"CI $<$0.5, P$>$0.1, $\sim$5, $\pm$3, $\mu$g", "CI <0.5, P>0.1, ∼5, ±3, μg"),
+        (r"{\textasciitilde}5\% \~{}x 10\^{}6 {\~} {\textasciicircum}", "~5% ~x 10^6 ~ ^"),
+        (r"\{a\} {\textbraceleft}b{\textbraceright} {\textbackslash}", r"{a} {b} " + "\\"),
+        (r"{\textquotedbl}so{\textquotedbl} {\textunderscore} {\textperiodcentered}", '"so" _ ·'),
+        (r"{\textregistered} {\texttrademark} {\textdegree} {\texteuro} {\textonehalf}", "® ™ ° € ½"),
+        (r"{\textemdash} {\textendash} {\ldots} {\guillemotleft} {\texttwosuperior}", "— – … « ²"),
+        (
+            r"\enquote{so} \mkbibemph{it} \nicefrac{1}{2} \SI{5}{mg} \url{https://x.example}",
+            "“so” it 1/2 5 mg https://x.example",
+        ),
+        (r"{\$}50 and $50 to $60", "$50 and $50 to $60"),
+        (r"{\cyrchar\CYRA} {\cyrchar\cyrb}", "А б"),
+    ],
+)
+def test_macros_keep_their_character(latex: str, text: str) -> None:
+    assert clean_text(plain(latex)) == clean_text(text)
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"CO$_2$, H$_{\textrm{2}}$O, 10$^{6}$, 10$^{-3}$, 37$^\circ$C, x$^2$",
+        r"CO\textsubscript{2}, H$_{2}$O, 10\textsuperscript{6}, 10$^{-3}$, 37$^{\circ}$C, $x^2$",
+        r"$\mathrm{CO_2}$, \ensuremath{H_2}O, $10^6$, \ensuremath{10^{-3}}, 37{\textdegree}C, x{\texttwosuperior}",
+    ],
+)
+def test_superscripts_and_subscripts_are_plain_characters(read: Reader, latex: str) -> None:
+    expected = "CO2, H2O, 10⁶, 10⁻³, 37°C, x²"
+    assert only(read(f"@article{{a, title = {{{latex}}}}}")).title == expected
+
+
+def test_other_formats_write_superscripts_and_subscripts_alike(read: Reader) -> None:
+    tagged = "10<sup>6</sup> of CO<sub>2</sub>, x<sup>-2</sup>"
+    styled = (
+        '10<style face="superscript">6</style><style face="normal"> of CO</style><style face="subscript">2</style>, '
+        'x<style face="superscript">-2</style>'
+    )
+    for text in (
+        f"TY  - JOUR\nTI  - {tagged}\nER  - \n",
+        f"<xml><records><record><rec-number>1</rec-number><titles><title>{styled}</title></titles></record></records></xml>",
+        "<PubmedArticleSet><PubmedArticle><MedlineCitation><PMID>7</PMID><Article>"
+        f"<ArticleTitle>{tagged}</ArticleTitle></Article></MedlineCitation></PubmedArticle></PubmedArticleSet>",
+    ):
+        assert only(read(text)).title == "10⁶ of CO2, x⁻²"
+
+
+@pytest.mark.parametrize(
+    "latex",
+    [
+        r"\href{x}",
+        r"\href",
+        r"\frac{1}",
+        r"\'",
+        r"\begin{foo}",
+        r"\qux",
+        r"\verb|",
+        r"\[",
+        r"$\frac$",
+        r"\textsuperscript",
+    ],
+)
+def test_a_broken_macro_costs_no_other_text(read: Reader, latex: str) -> None:
+    one, two = read(f"@article{{a, title={{Before {latex}}}, year=2001}}\n@article{{b, title={{Two}}}}").records
+    assert one.title.startswith("Before")
+    assert (one.year, two.title) == (2001, "Two")
+
+
+def test_links_keep_their_text() -> None:
+    assert plain(r"see \href{https://x.example/a}{the {web} site}") == "see the web site"
+
+
+def test_an_error_of_the_converter_costs_macros_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise KeyError("2")
+
+    monkeypatch.setattr(bibtex, "_converter", fail)
+    assert plain(r"A \emph{new} {\alpha} way") == "A new  way"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "@article{a,\n title = {One} of them},\n year = {2001},\n doi = {10.5555/a},\n author = {Oak, Ann}\n}",
+        "@article{a, title = {One of them}}, year = {2001}, doi = {10.5555/a}, author = {Oak, Ann}}",
+        "@article{a, title = {One {of} them} author = {Oak, Ann} year = 2001 doi = {10.5555/a}}",
+        "@article{a,\n title = {One of them}\n author = {Oak, Ann}\n year = 2001\n month = mar\n doi = {10.5555/a}\n}",
+        '@article{a, title = "One of them" author = "Oak, Ann", year = 2001, doi = "10.5555/a"}',
+        "@article{a,\n title = {One {of them},\n author = {Oak, Ann},\n year = {2001},\n doi = {10.5555/a}}\n}",
+        "@article{a,\n title = {One of them};\n author = {Oak, Ann};\n x = {b}\n year = {2001};\n doi = {10.5555/a}\n}",
+        "@article{a, title = {One of them}, year = 2001 month = mar, author = {Oak, Ann}, doi = {10.5555/a}}",
+    ],
+)
+def test_a_stray_brace_or_forgotten_comma_loses_no_field(read: Reader, entry: str) -> None:
+    found = read(f"{entry}\n@article{{b, title = {{Two}}, year = 2002}}\n")
+    one, two = found.records
+    assert (one.title, one.authors, one.year, one.doi) == ("One of them", ("Oak, Ann",), 2001, "10.5555/a")
+    assert (two.title, two.year) == ("Two", 2002)
+    assert notes(found) == ["a brace or a comma is missing or surplus; the fields were separated at their names"]
+
+
+def test_text_that_looks_like_a_field_stays_text(read: Reader) -> None:
+    found = read(
+        "@article{a, title = {One, year = unknown, number = 5}, abstract = {With\n n = 20,\n type = good},\n"
+        " year = 2001}\n% title = {A comment}\n% year = {1999}\n@article{b, title = {Two}}"
+    )
+    one, two = found.records
+    assert (one.title, one.abstract, one.year) == ("One, year = unknown, number = 5", "With n = 20, type = good", 2001)
+    assert (two.title, notes(found)) == ("Two", [])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["@article{a title = {One}}", "@article{a,\n title {One}\n}", "@article{a,\n title = {One {two},\n year = 2001}"],
+)
+def test_what_cannot_be_repaired_is_rejected_whole(read: Reader, entry: str) -> None:
+    found = read(f"{entry}\n@article{{b, title = {{Two}}}}")
+    assert only(found).title == "Two"
+    [rejection] = found.rejected
+    assert "One" in str(rejection.raw)
+    assert len(rejected(found)) == 1
