@@ -25,7 +25,7 @@ _SQUARE = frozenset(
         *("pipeline.annotations.imports.formats.matrix.NUMBERED[0]", "pipeline.dedupe.comparable._BRACKETED[0]"),
         *("pipeline.dedupe.comparable._PAGE[0]", "pipeline.dedupe.comparable:149"),
         *("pipeline.reading.build_record._INITIALS[0]", "pipeline.reading.columns._PUBMED_CITATION[0]"),
-        *("pipeline.reading.formats.ovid._KINDS[0]"),
+        "pipeline.reading.formats.ovid._KINDS[0]",
         *("pipeline.reading.formats.ovid._BEHIND_NAME[0]", "pipeline.reading.formats.ovid.SOURCE[0]"),
         *("pipeline.text.headings._BARE[0]", "pipeline.reading.columns._TAG_LAST[0]"),
     )

@@ -272,7 +272,10 @@ def test_the_model_of_a_challenger_is_named_by_its_data(project: Project) -> Non
 
 def test_training_waits_for_a_retraining(tmp_path: Path) -> None:
     review = create_project(tmp_path / "review", ROOT / "data/annotated/codebook.yaml")
-    with locked(review.kept_models), pytest.raises(MechtagError, match="another run of mechtag is writing to it"):
+    with (
+        locked(review.kept_models),
+        pytest.raises(MechtagError, match="another run of mechtag is writing to this folder"),
+    ):
         train_project(review)
 
 
