@@ -38,14 +38,18 @@ def _cut_pages(record: Record, rng: np.random.Generator) -> str | None:
     return str(_pick(rng, f"{first}-{short}", first, f"{first}\u2013{last}", f"pp. {first}-{last}"))
 
 
+def initials(name: str) -> str:
+    """Return ``Family, F. M.`` for ``Family, First Middle``."""
+    family, _, given = name.partition(",")
+    return f"{family}, {' '.join(f'{word[0]}.' for word in given.split())}" if given.strip() else name
+
+
+def plain(name: str) -> str:
+    """Return a name without accents."""
+    return "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+
+
 def _authors(record: Record, rng: np.random.Generator) -> tuple[str, ...]:
-    def initials(name: str) -> str:
-        family, _, given = name.partition(",")
-        return f"{family}, {' '.join(f'{word[0]}.' for word in given.split())}" if given.strip() else name
-
-    def plain(name: str) -> str:
-        return "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
-
     names = [plain(initials(name)) for name in record.authors]
     kind = rng.random()
     if kind < 0.08:
@@ -80,7 +84,8 @@ def _title(title: str, rng: np.random.Generator) -> str:
     return title
 
 
-def _abbreviate(journal: str, rng: np.random.Generator) -> str:
+def abbreviate(journal: str, rng: np.random.Generator) -> str:
+    """Return the name of a journal with its longer words cut, and small words left out."""
     words = [word for word in journal.split() if word.lower() not in _SMALL_WORDS]
     if len(words) < 2:
         return journal
@@ -93,7 +98,7 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
     if rng.random() < 0.35:
         values["doi"] = None
     if rng.random() < 0.35:
-        values["journal"] = _abbreviate(record.journal or "", rng) or None
+        values["journal"] = abbreviate(record.journal or "", rng) or None
     if rng.random() < 0.4:
         values["pages"] = _cut_pages(record, rng)
     if rng.random() < 0.15:
@@ -179,9 +184,44 @@ def _next_year(record: Record, rng: np.random.Generator) -> Record:
     return change(record, **_moved(record, rng, 1), abstract=record.abstract[::-1])
 
 
+def _retraction(record: Record, rng: np.random.Generator) -> Record:
+    """Return the notice that a paper was retracted, which has its title, authors and sometimes its page."""
+    word = _pick(rng, "RETRACTED: {}", "Retraction notice to '{}'", "Retraction: {}", "{} [Retraction of vol 3, 2001]")
+    place = _moved(record, rng, int(rng.integers(3))) if rng.random() < 0.7 else {"doi": None}
+    return change(record, **place, title=word.format(record.title), abstract="")
+
+
+def _cochrane_update(record: Record, rng: np.random.Generator) -> Record:
+    """Return the update of a review, which keeps its title, authors, journal and number."""
+    later: Change = {"year": (record.year or 2000) + int(rng.integers(2, 6)), "issue": "4"}
+    number = f"CD{rng.integers(10**6):06d}"
+    doi = f"10.1002/14651858.{number.lower()}.pub{rng.integers(3, 6)}" if rng.random() < 0.5 else None
+    return change(
+        record, **later, volume=None, pages=number, journal="Cochrane Database of Systematic Reviews", doi=doi
+    )
+
+
+def _other_edition(record: Record, rng: np.random.Generator) -> Record:
+    """Return the later edition of a book or guideline in another place, or an abridged reprint in another journal."""
+    journal = _pick(rng, "Invented University Press", "Journal of Invented Reprints")
+    return change(record, **_moved(record, rng, int(rng.integers(3, 9))), journal=journal, abstract="")
+
+
+def _dissertation(record: Record, rng: np.random.Generator) -> Record:
+    place: Change = dict.fromkeys(("volume", "issue", "pages", "doi"))
+    kind = {"type": "phdthesis", "journal": "Invented University", "authors": record.authors[:1]}
+    return change(record, **place, **kind, year=(record.year or 2000) - 1)
+
+
+def _data_set(record: Record, rng: np.random.Generator) -> Record:
+    place: Change = dict.fromkeys(("volume", "issue", "pages"))
+    return change(record, **place, type="dataset", journal="Zenodo", doi=f"10.5281/zenodo.{rng.integers(10**7)}")
+
+
 NEAR_MISSES: tuple[Callable[[Record, np.random.Generator], Record], ...] = (
     *(_notice, _reply, _second_part, _meeting_abstract, _preprint),
     *(_protocol, _registration, _of_others, _next_year),
+    *(_retraction, _cochrane_update, _other_edition, _dissertation, _data_set),
 )
 
 

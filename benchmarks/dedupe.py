@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.measure import Cost, run
 from benchmarks.publish import ROOT, publish, result
-from benchmarks.sets import LABELLED, labelled, made, row, write_rows
+from benchmarks.sets import LABELLED, NOTICE, labelled, made, row, write_rows
 
 COMMAND = "python -m benchmarks.dedupe"
 # The last ASReview version with built-in deduplication; it needs an older pandas than mechtag.
@@ -32,7 +31,6 @@ from asreview import ASReviewData
 ASReviewData.from_file(sys.argv[1]).drop_duplicates()[["ID"]].to_csv(sys.argv[2], index=False)
 """
 _SEED, _PAPERS = 2021, 4000
-_ERRATUM = re.compile(r"\W*(?:erratum|errata|corrigend(?:um|a)|corrections?|retraction)\b", re.I)
 _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
@@ -63,9 +61,7 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Separate errata, corrections and retractions, recognised by their titles, from the groups of their papers."""
-    return [
-        f"{group}, erratum" if _ERRATUM.match(title) else group for title, group in zip(titles, groups, strict=True)
-    ]
+    return [f"{group}, erratum" if NOTICE.match(title) else group for title, group in zip(titles, groups, strict=True)]
 
 
 def _mechtag(source: Path, target: Path) -> None:

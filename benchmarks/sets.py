@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.corrupt import change, corrupt, near_miss
+from benchmarks.faults import FAULTS, faulty, library
 from benchmarks.publish import ROOT
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
@@ -29,6 +30,8 @@ _SCREENED = ("ace", "nudging", "virus", "wilson", "oud_2018", "jeyaraman_2020", 
 # Numbers of further records of a paper, and their probabilities.
 _COPIES, _SHARES = (0, 1, 2, 3), (0.5, 0.3, 0.15, 0.05)
 _NEAR_MISSES = 0.25
+# Titles of notices, which are papers of their own.
+NOTICE = re.compile(r"\W*(?:erratum|errata|corrigend(?:um|a)|corrections?|retraction)\b", re.I)
 
 # Columns that all systems read; 'number' is the issue, as in BibTeX.
 COLUMNS = (
@@ -134,3 +137,26 @@ def _with_copies(chosen: Sequence[Record], rng: np.random.Generator) -> Iterator
             yield corrupt(paper, rng), f"paper {number}"
         if rng.random() < _NEAR_MISSES:
             yield near_miss(paper, rng), f"near miss {number}"
+
+
+def made_faulty(seed: int, count: int) -> tuple[list[Record], list[str], list[str]]:
+    """Generate copies that each have one fault of `benchmarks.faults`, and look-alikes.
+
+    Returns
+    -------
+    records, groups
+        Records and the group of each, in random order.
+    names
+        Name of the fault of each record; empty for papers and look-alikes.
+    """
+    rng = np.random.default_rng(seed)
+    base = [paper for paper in papers() if not NOTICE.match(paper.title)]
+    found: list[tuple[Record, str, str]] = []
+    for number, index in enumerate(rng.permutation(len(base))[:count]):
+        paper, fault = base[index], FAULTS[number % len(FAULTS)]
+        found.append((library(paper, rng), f"paper {number}", ""))
+        found.append((faulty(paper, fault, rng), f"paper {number}", fault.__name__.strip("_")))
+        if rng.random() < _NEAR_MISSES:
+            found.append((near_miss(paper, rng), f"near miss {number}", ""))
+    shuffled = [found[index] for index in rng.permutation(len(found))]
+    return [item[0] for item in shuffled], [item[1] for item in shuffled], [item[2] for item in shuffled]
