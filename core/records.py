@@ -33,6 +33,17 @@ _INVISIBLE = re.compile(
 # because a DOI of the 1990s may end with one.
 _ADDED = re.compile(r"(?:[?&](?:amp;)?[a-z_][\w.-]*=|#(?:[a-z]|:~:)).*$|\?$", re.S)
 _PAGE = re.compile(r"/(?:full|fulltext|abstract|e?pdf|pdfdirect|meta|html)(?:/html)?$|\.pdf$")
+# Trial registries; a registration often has the title of the paper that results from it.
+_REGISTRY = re.compile(
+    r"clinical ?trials\.gov|ictrp|trialsearch|isrctn|clinical ?trials? ?regist|trial regist|anzctr|drks\.de|chictr"
+    r"|umin\.ac\.jp|jrct\b|ctri\.nic|irct\.ir|cris\.nih",
+    re.I,
+)
+_REGISTRATION = re.compile(
+    r"\b(?:NCT ?\d{8}|ISRCTN ?\d{8}|EUCTR ?\d{4}-\d{6}-\d\d|\d{4}-\d{6}-\d\d|ACTRN ?\d{14}|ChiCTR[-\w]{6,20}"
+    r"|UMIN\d{9}|jRCT\w{10}|DRKS\d{8}|NTR\d{3,4}|CTRI/\d{4}/\d\d/\d{6}|IRCT\w{10,20}|KCT\d{7})",
+    re.I,
+)
 _PMID = re.compile(r"\d{1,9}")
 _WORD = re.compile(r"\w+")
 
@@ -136,13 +147,39 @@ _set_values, _set_fields, _set_extra, _set_private = (
 )
 
 
-def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int | None, authors: tuple[str, ...]) -> str:
+def registration_number(place: str, *texts: str) -> str | None:
+    """Return the number of a trial registration, or ``None`` if a record is not a registration.
+
+    Parameters
+    ----------
+    place
+        Journal, address and type of the record, which name the registry.
+    texts
+        Other texts that may contain the number; if none does, the result is ``""``.
+    """
+    if not _REGISTRY.search(place):
+        return None
+    number = _REGISTRATION.search(" ".join((place, *texts)))
+    return number[0].replace(" ", "").upper() if number else ""
+
+
+def make_record_id(
+    *,
+    doi: str | None,
+    pmid: str | None,
+    title: str,
+    year: int | None,
+    authors: tuple[str, ...],
+    registration: str | None = None,
+) -> str:
     """Make a record id from the DOI, else from the PubMed id, else from the title, year and first author.
 
     Parameters
     ----------
     doi, pmid
         Normalised identifiers.
+    registration
+        Result of `registration_number`: registrations of several trials may share title and year.
 
     Returns
     -------
@@ -154,7 +191,7 @@ def make_record_id(*, doi: str | None, pmid: str | None, title: str, year: int |
     if pmid:
         return f"pmid:{pmid}"
     family = normalise_title(authors[0].split(",")[0]) if authors else ""
-    text = "\n".join((normalise_title(title), str(year or ""), family))
+    text = "\n".join((normalise_title(title), str(year or ""), family, *([registration] if registration else ())))
     return f"text:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from mechtag.core.delimited import LONGEST_ENTRY
-from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid
+from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid, registration_number
 from mechtag.pipeline.reading.author_lists import split_list
 from mechtag.pipeline.reading.tagged import Entry, Format
 from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, clean_value, is_missing, join_keywords
@@ -178,9 +178,11 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     keywords = join_keywords(filter(None, _texts.each(words, notes)), listed) if words or listed else ()
     journal, volume, issue, kind, language, url = _texts.each([get(name) for name in _OTHERS], notes)
     pages = clean_pages(get("pages"), notes)
+    registration = None if doi or pmid else registration_number(f"{journal or url} {kind}", title, *authors[:3])
+    record_id = make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors, registration=registration)
     return Record.unchecked(
         {
-            "record_id": make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors),
+            "record_id": record_id,
             "title": title,
             "abstract": abstract,
             "authors": authors,

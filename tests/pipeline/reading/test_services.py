@@ -336,3 +336,18 @@ def test_names_of_files_do_not_matter(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_bytes((EXPORTS / "refworks_tagged.txt").read_bytes())
     assert [source.format for source in ingest([path]).sources] == ["RefWorks (tagged)"]
+
+
+def test_registrations_of_one_title_and_year_have_their_own_ids(tmp_path: Path) -> None:
+    """The number of a registration is part of its identity, and nothing of a paper that names one."""
+    path = tmp_path / "registrations.csv"
+    rows = [
+        "Training of teams,2018,https://clinicaltrials.gov/study/NCT00000001",
+        "Training of teams,2018,https://clinicaltrials.gov/study/NCT00000002",
+        "Training of teams,2018,https://example.org/NCT00000001",
+        "Training of teams,2018,",
+    ]
+    path.write_text("title,year,url\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    one, other, paper, bare = (record.record_id for record in ingest([path]).records)
+    assert len({one, other, paper}) == 3
+    assert paper == bare
