@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.measure import Cost, run
 from benchmarks.publish import ROOT, publish, result
-from benchmarks.sets import LABELLED, NOTICE, labelled, made, row, write_rows
+from benchmarks.sets import LABELLED, NOTICE, labelled, made, made_faulty, row, write_rows
 
 COMMAND = "python -m benchmarks.dedupe"
 # The last ASReview version with built-in deduplication; it needs an older pandas than mechtag.
@@ -62,6 +62,24 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Separate errata, corrections and retractions, recognised by their titles, from the groups of their papers."""
     return [f"{group}, erratum" if NOTICE.match(title) else group for title, group in zip(titles, groups, strict=True)]
+
+
+def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
+    """Count for each field how many copies with a fault in it were found, and how many there are.
+
+    Parameters
+    ----------
+    names
+        Fault of each record, whose first word is the field; empty for records without one.
+    """
+    left = Counter(groups[number - 1] for number in kept)
+    fields = Counter(name.split("_")[0] for name in names if name)
+    found = (
+        Counter(name.split("_")[0] for group, name in zip(groups, names, strict=True) if name and left[group] == 1)
+        if names
+        else Counter[str]()
+    )
+    return {field: (found[field], fields[field]) for field in sorted(fields)}
 
 
 def _mechtag(source: Path, target: Path) -> None:
@@ -139,9 +157,13 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "records.csv", Path(folder) / "kept.csv"
-        for dataset in (*LABELLED, "made"):
+        for dataset in (*LABELLED, "made", "faults"):
+            names: list[str] = []
             if dataset == "made":
                 records, groups = made(_SEED, _PAPERS)
+                rows = list(map(row, records))
+            elif dataset == "faults":
+                records, groups, names = made_faulty(_SEED, _PAPERS)
                 rows = list(map(row, records))
             else:
                 rows, groups = labelled(dataset)
@@ -154,6 +176,9 @@ def main() -> None:
                 results += _figures(dataset, system, count(groups, kept))
                 results.append(result(dataset, system, "seconds", cost.seconds))
                 results.append(result(dataset, system, "MB", cost.megabytes))
+                for fault, (found, all_of_them) in by_field(groups, names, kept).items():
+                    otherwise.append(result(f"fault in {fault}", system, "found", found))
+                    otherwise.append(result(f"fault in {fault}", system, "of", all_of_them))
                 if len(set(apart)) > len(set(groups)):
                     otherwise += _figures(f"{dataset}, errata apart", system, count(apart, kept))
             results += otherwise

@@ -15,6 +15,8 @@ import numpy as np
 from benchmarks.corrupt import Change, abbreviate, change, initials, plain
 from mechtag.core.records import Record
 
+Fault = Callable[[Record, np.random.Generator], Change]
+
 _SECTIONS = (
     "06 Biological Sciences 0605 Microbiology",
     "11 Medical and Health Sciences 1117 Public Health and Health Services",
@@ -232,11 +234,11 @@ def _authors_transliterated(record: Record, rng: np.random.Generator) -> Change:
     return {"authors": tuple(plain(name.translate(table)).upper() for name in record.authors)}
 
 
-def _first_author_missing(record: Record, rng: np.random.Generator) -> Change:
+def _authors_first_missing(record: Record, rng: np.random.Generator) -> Change:
     return {"authors": record.authors[1:]}
 
 
-def _group_author_added(record: Record, rng: np.random.Generator) -> Change:
+def _authors_group_added(record: Record, rng: np.random.Generator) -> Change:
     return {"authors": (_pick(rng, "Invented Study Group", "for the Investigators"), *record.authors)}
 
 
@@ -256,7 +258,7 @@ def _abstract_cut(record: Record, rng: np.random.Generator) -> Change:
     return {"abstract": record.abstract[: len(record.abstract) // 2]}
 
 
-FAULTS: tuple[Callable[[Record, np.random.Generator], Change], ...] = (
+FAULTS: tuple[Fault, ...] = (
     *(_issue_running, _issue_wrong, _issue_month, _volume_wrong, _volume_missing, _volume_is_year),
     *(_pages_missing, _pages_first_wrong, _pages_last_wrong, _pages_style, _pages_article_number),
     *(_year_off, _year_missing, _journal_missing, _journal_abbreviated, _journal_initials, _journal_decorated),
@@ -270,7 +272,7 @@ FAULTS: tuple[Callable[[Record, np.random.Generator], Change], ...] = (
         _title_words_changed,
     ),
     *(_authors_full, _authors_first_only, _authors_et_al, _authors_missing, _authors_reversed, _authors_swapped),
-    *(_authors_transliterated, _first_author_missing, _group_author_added),
+    *(_authors_transliterated, _authors_first_missing, _authors_group_added),
     *(_doi_missing, _doi_wrong, _abstract_missing, _abstract_cut),
 )
 
@@ -293,7 +295,7 @@ def library(record: Record, rng: np.random.Generator) -> Record:
     return change(record, **values)
 
 
-def faulty(record: Record, fault: Callable[[Record, np.random.Generator], Change], rng: np.random.Generator) -> Record:
+def faulty(record: Record, fault: Fault, rng: np.random.Generator) -> Record:
     """Return the record as another library holds it, with one fault."""
     held = library(record, rng)
     return change(held, **fault(held, rng))

@@ -7,12 +7,14 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from mechtag.core.records import Record, normalise_title
+from mechtag.core.records import Record, normalise_title, registration_number
 
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
 # Databases append a reference to a correction to the title; the record still describes the article itself.
-_ANNOTATION = re.compile(r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished)\b.{0,20}\bin\b).*$", re.I)
+_ANNOTATION = re.compile(
+    r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished|retract(?:ed|ion))\b.{0,20}\bin\b).*$", re.I
+)
 # Ovid ends a title with language, type and number of references: '... [Review] [33 refs]'.
 # But '[Part 2]', '[second part]' and '[II]' distinguish papers.
 _BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
@@ -23,10 +25,11 @@ _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
 # article it corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
     "correction": re.compile(
-        r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retraction|withdraw|notice of|expression of concern|addendum)"
+        r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retract|withdraw|notice of|expression of concern|addendum)"
         r"|^\W*(?:berichtigung|fe de err)"
         r"|^\W*publisher['\u2019]?s['\u2019]? note"
         r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
+        r"|[\[(](?:retract|errat|corrigend|correct)\w* (?:of|for|to)\b"
         rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
         re.I,
     ),
@@ -41,13 +44,6 @@ _NOTICES = {
     "protocol": re.compile(r"\bprotocol\b", re.I),
 }
 _CORRECTION_TYPE = re.compile(r"errat|corrigend|^correct|retraction", re.I)
-# Trial registries; a registration often has the title of the paper that results from it.
-_REGISTRY = re.compile(r"clinical ?trials\.gov|ictrp|trialsearch|isrctn|clinical trials? regist|trial regist", re.I)
-_REGISTRATION = re.compile(
-    r"\b(?:NCT ?\d{8}|ISRCTN ?\d{8}|EUCTR ?\d{4}-\d{6}-\d\d|\d{4}-\d{6}-\d\d|ACTRN ?\d{14}|ChiCTR[-\w]{6,20}"
-    r"|UMIN\d{9}|jRCT\w{10}|DRKS\d{8}|NTR\d{3,4}|CTRI/\d{4}/\d\d/\d{6}|IRCT\w{10,20}|KCT\d{7})",
-    re.I,
-)
 # Titles that a journal uses repeatedly for different items.
 _RECURRING = re.compile(
     r"^(?:comment|commentary|letters?|reply|response|introduction|notes?|index|contents|abstracts?|correction|news"
@@ -81,6 +77,13 @@ _KINDS = {
 # Embase: 'Blood. Conference: 54th Annual Meeting of the American Society of Hematology. ...'
 _MEETING_IN_JOURNAL = re.compile(r"\. Conference\b", re.I)
 _MEETING_ABSTRACT = re.compile(r"(?:conference|meeting) abst", re.I)
+# Where the subtitle, the place or the name in another language of a journal begins.
+_SUBTITLE = re.compile(r"[:=(\[]|(?<=[a-z]{5})\.(?=[A-Z][a-z]{4})")
+# Some platforms add research sections to a title: '... 0605 Microbiology 11 Medical and Health Sciences'.
+_SECTION = r"(?:\s(?:0[1-9]|1\d|2[0-2])(?:\d\d)?\s(?:[A-Z][a-z]+[,\s]{0,2}|and |of |in |not ){1,12})"
+_SECTIONS = re.compile(
+    rf"(?=\s\d{{2,4}}\s.{{0,120}}\b(?:Sciences?|Engineering|Technology|Medicine)\b){_SECTION}{{1,6}}$"
+)
 # Number of authors that are compared; a consortium can have hundreds of authors.
 _AUTHORS = 20
 # Longer values come from broken files and would be slow to compare.
@@ -99,8 +102,10 @@ class ComparableFields(NamedTuple):
     notice
         ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is not
         the paper with this title but such a publication about it, else ``""``.
-    recurring
+    stock
         Whether journals use this title for many items, such as 'Editorial'.
+    recurring
+        Whether journals may do so: the title is stock or has fewer than four words.
     telling
         Whether the title is long enough to identify a single work.
     authors, names
@@ -120,6 +125,7 @@ class ComparableFields(NamedTuple):
     compact: str
     numbers: str
     notice: str
+    stock: bool
     recurring: bool
     telling: bool
     authors: tuple[str, ...]
@@ -154,7 +160,7 @@ def _journal(value: str) -> tuple[str, ...]:
     """Return the words of a journal's name, without the subtitle, the place and the meeting that Embase appends."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
-    name = _MEETING_IN_JOURNAL.split(re.split(r"[:=(\[]", value)[0])[0] or value
+    name = _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value
     words = [word for word in normalise_title(html.unescape(name)).split() if word not in _SMALL_WORDS]
     return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
 
@@ -170,9 +176,9 @@ def _notice(title: str, record: Record) -> str:
     if _CORRECTION_TYPE.search(record.type or ""):
         return "correction"
     place = f"{record.journal or record.url or ''} {record.type or ''}"[:_JOURNAL]
-    if _REGISTRY.search(place):
-        number = _REGISTRATION.search(" ".join((place, title, *record.authors[:3])))
-        return f"registration {number[0].replace(' ', '').upper()}" if number else "registration"
+    number = registration_number(place, title, *record.authors[:3])
+    if number is not None:
+        return f"registration {number}".strip()
     return next((notice for notice, pattern in _NOTICES.items() if pattern.search(title)), "")
 
 
@@ -189,11 +195,12 @@ def comparable_fields(record: Record) -> ComparableFields:
     if "<" in text:
         text = _MARKUP.sub("", text)
     notice = _notice(text, record)
-    text = _BRACKETED.sub("", _ANNOTATION.sub("", text))
+    text = _BRACKETED.sub("", _ANNOTATION.sub("", _SECTIONS.sub("", text)))
     lower = text.lower()
     title = normalise_title(lower if lower.isascii() else lower.translate(_GREEK))
     title = re.sub(r"^(?:the|an?) ", "", title)
     words = title.count(" ") + 1
+    stock = words <= _RECURRING_WORDS and bool(_RECURRING.search(title))
     volume, issue, pages = ((value or "")[:_PLACE] for value in (record.volume, record.issue, record.pages))
     # Ovid writes 'Suppl-29' for pages S17 to S29.
     supplement = bool(_SUPPLEMENT.search(f"{volume} {issue} {pages}"))
@@ -212,7 +219,8 @@ def comparable_fields(record: Record) -> ComparableFields:
         compact=title.replace(" ", ""),
         numbers="".join(re.findall(r"\d", title)) + " ".join(_ROMAN.findall(title)),
         notice=notice,
-        recurring=words < 4 or (words <= _RECURRING_WORDS and bool(_RECURRING.search(title))),
+        stock=stock,
+        recurring=words < 4 or stock,
         telling=words >= _TELLING_WORDS,
         authors=tuple(family for family, _ in named),
         names=tuple(name for _, name in named),

@@ -7,13 +7,20 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rapidfuzz import fuzz
-from rapidfuzz.distance import Indel
+from rapidfuzz.distance import OSA
 
 from mechtag.core.records import normalise_title
 from mechtag.pipeline.dedupe.comparable import ComparableFields
 
-_PART = re.compile(r"(?:part|phase|study(?! protocol)|volume|chapter|section|paper|no|number|[ivx]+|\d+)\b")
+_PART = re.compile(
+    r"(?:(?:a )?(?:second|third|follow)|part|phase|study(?! protocol)|volume|chapter|section|paper|no|number"
+    r"|[ivx]+|\d+)\b"
+)
 _NUMBER = re.compile(r"[ivx]+|.*\d.*")
+# Number of an abstract or a poster, which some databases print in front of its title.
+_CODE = re.compile(r"(?:(?:abstract|poster|paper|oral|no|[a-z]{1,4}) ?)?\d{1,5}")
+# Words that a database may leave out of a title.
+_SMALL_WORDS = frozenset("a an and for in of on the to".split())
 _MEETING = frozenset("conference conferences congress symposium workshop meeting".split())
 _MEETING_WORDS = frozenset(
     "annual proceedings proc vol vols acm ieee international"
@@ -24,7 +31,7 @@ _PARTICLES = frozenset("al bin da de del den der di do dos du el la le san ten t
 # A shortened title must have at least this many characters, so that it does not match by chance.
 _SHORT_TITLE = 20
 # No database truncates titles shorter than this.
-_CUT_TITLE = 60
+_CUT_TITLE = 40
 # A shorter abstract is often a stock phrase.
 SHORT_ABSTRACT = 150
 # Number of characters compared at the start of an abstract.
@@ -76,8 +83,9 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
     Returns
     -------
     str
-        ``same``, ``near`` (similar spelling), ``cut`` (one is truncated within a word), ``shorter``
-        (one lacks the subtitle), ``led`` (one starts with a running title) or ``""`` (no agreement).
+        ``same``, ``alike`` (another spelling), ``near`` (another word), ``cut`` (one is truncated within a word),
+        ``shorter`` (one lacks the subtitle), ``led`` (one starts with a running title or the number of an
+        abstract) or ``""`` (no agreement).
     """
     if left.compact == right.compact:
         return "same"
@@ -87,8 +95,10 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
         word = long[short.rfind(" ") + 1 :].split(" ", 1)[0]
         if not _NUMBER.fullmatch(word):
             return "cut"
+    if long.endswith(" " + short) and short.count(" ") >= 3 and _CODE.fullmatch(long[: -len(short) - 1]):
+        return "led"
     if fuzz.ratio(left.compact, right.compact, score_cutoff=100 * similarity):
-        return "near"
+        return "alike" if spelt_alike(left.title, right.title) else "near"
     if short.count(" ") >= 3 and len(short) >= _SHORT_TITLE:
         if long.startswith(short + " ") and not _PART.match(long[len(short) + 1 :]):
             return "shorter"
@@ -98,8 +108,13 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 
 
 def _slip(one: str, other: str) -> bool:
-    """Return whether one word lacks a letter other than the first: 'toleance', but not 'typical' for 'atypical'."""
-    return min(len(one), len(other)) > 4 and one[0] == other[0] and Indel.distance(one, other, score_cutoff=1) == 1
+    """Return whether one word lacks a letter other than the first or has two exchanged: 'toleance', 'sutdy'.
+
+    But 'typical' is not a slip for 'atypical'.
+    """
+    if min(len(one), len(other)) < 5 or one[0] != other[0]:
+        return False
+    return OSA.distance(one, other, score_cutoff=1) == 1 and (len(one) != len(other) or sorted(one) == sorted(other))
 
 
 def _spelling(one: str, other: str) -> bool:
@@ -109,9 +124,9 @@ def _spelling(one: str, other: str) -> bool:
 
 def spelt_alike(left: str, right: str) -> bool:
     """Return whether titles differ only in spelling, as in 'labour' and 'labor', but not as in 'men' and 'women'."""
-    return left.count(" ") == right.count(" ") and all(
-        one == other or _slip(one, other) or _spelling(one, other)
-        for one, other in zip(left.split(), right.split(), strict=True)
+    words, others = ([word for word in title.split() if word not in _SMALL_WORDS] for title in (left, right))
+    return len(words) == len(others) and all(
+        one == other or _slip(one, other) or _spelling(one, other) for one, other in zip(words, others, strict=True)
     )
 
 
@@ -165,6 +180,10 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
     if _MEETING & set(left) & set(right):
         one, other = ({word for word in words if not word[0].isdigit()} - _MEETING_WORDS for words in (left, right))
         return one <= other or other <= one
+    if len(left) > 1 and right[: len(left)] == left:
+        return (
+            None  # A subtitle or a series: 'Best Practice and Research' and 'Best Practice & Research in Obstetrics'.
+        )
     return fuzz.ratio(" ".join(left), " ".join(right)) >= 90
 
 
@@ -203,10 +222,18 @@ def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
 
 
+def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether two abstracts differ altogether, so that neither is a part or another version of the other."""
+    if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
+        return False
+    one, other = (_folded(item.abstract[:_ABSTRACT]) for item in (left, right))
+    return fuzz.token_set_ratio(one, other) < 60
+
+
 def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether the shorter abstract is a word-for-word prefix of the longer one."""
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
-    return long.startswith(short)
+    return len(short) >= SHORT_ABSTRACT and long.startswith(short)
 
 
 def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
@@ -217,10 +244,17 @@ def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
     return one == other >= 2
 
 
+_OTHER_WORKS = frozenset(("preprint", "thesis", "dataset"))
+
+
+def other_works(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether one record is a preprint, thesis or data set and the other is not."""
+    return left.kind != right.kind and not _OTHER_WORKS.isdisjoint((left.kind, right.kind))
+
+
 def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether the publication types differ; an unknown type differs from preprint, thesis and dataset only."""
-    kinds = {left.kind, right.kind}
-    return len(kinds) == 2 and (None not in kinds or not kinds.isdisjoint(("preprint", "thesis", "dataset")))
+    return (left.kind != right.kind and None not in (left.kind, right.kind)) or other_works(left, right)
 
 
 def compare_fields(left: ComparableFields, right: ComparableFields, title: str) -> FieldAgreement:

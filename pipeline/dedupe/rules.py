@@ -1,4 +1,8 @@
-"""Rules that decide whether two records describe the same paper."""
+"""Decide whether two records describe the same paper.
+
+Some pairs must stay apart however much agrees, such as a paper and its erratum: rules recognise them. Everything else
+is decided by the sum of the weights of all fields (`evidence`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from rapidfuzz import fuzz
 from mechtag.core.records import normalise_title
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.dedupe.comparable import ComparableFields
+from mechtag.pipeline.dedupe.evidence import DOUBTFUL, ENOUGH, weigh
 from mechtag.pipeline.dedupe.field_agreement import (
     SHORT_ABSTRACT,
     FieldAgreement,
@@ -17,10 +22,10 @@ from mechtag.pipeline.dedupe.field_agreement import (
     compare_fields,
     compare_titles,
     continues_abstract,
+    other_works,
     same_abstract,
     same_extent,
     same_pages,
-    spelt_alike,
 )
 
 # Suffixes that distinguish the DOIs of versions of one work: .pub2 for Cochrane reviews, v2 for preprints, .2 for
@@ -31,8 +36,8 @@ _VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 class Comparison(NamedTuple):
     """The result of comparing a pair of records.
 
-    ``same`` is ``None`` if the rules cannot decide; such a pair is not merged. ``confidence``
-    is higher for rules that require more fields to agree; it is not a probability. Pairs that are not merged
+    ``same`` is ``None`` if the evidence does not suffice; such a pair is not merged. ``confidence``
+    is higher if more fields agree; it is not a probability. Pairs that are not merged
     have a ``reason`` if a person should check them.
     """
 
@@ -41,6 +46,8 @@ class Comparison(NamedTuple):
     reason: str = ""
 
 
+# Titles that differ in spelling or a word.
+_SPELT = ("alike", "near")
 DIFFERENT = Comparison(False)
 UNSURE = Comparison(None)
 
@@ -80,6 +87,7 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
     duplicate costs only a minute.
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
+    identified = True in identifiers
     name = "DOI" if identifiers[0] else "PubMed id"
     title = compare_titles(left, right, settings.title_similarity)
     if left.notice != right.notice:
@@ -87,52 +95,89 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
         subtitled = title in ("shorter", "cut") and {left.notice, right.notice} <= {"", "protocol", "reply"}
         if not (identifiers[0] and subtitled):
             kind = left.notice or right.notice
-            return Comparison(False, 0.5, f"same {name}, but one is a {kind}") if True in identifiers else DIFFERENT
-    if not title and True not in identifiers and (left.page is None or left.page != right.page):
+            return Comparison(False, 0.5, f"same {name}, but one is a {kind}") if identified else DIFFERENT
+    if not title and not identified and (left.page is None or left.page != right.page):
         return DIFFERENT
     found = compare_fields(left, right, title)
     near_years = (found.years or 0) <= settings.year_gap
     recurring = left.recurring or right.recurring
-    if True in identifiers and title:
+    if identified and title:
         # Abstracts of one meeting may share a DOI.
-        other_part = title == "near" and left.numbers != right.numbers and not found.page
+        other_part = title in _SPELT and left.numbers != right.numbers and not found.page
         if other_part or (found.page is False and (title != "same" or recurring)):
             return Comparison(None, 0.7, f"same {name}; {found.describe()}")
         return Comparison(True, 0.99, f"same {name} and title")
     if not title:
-        return _other_title(left, right, found, name if True in identifiers else "", settings)
+        return _other_title(left, right, found, name if identified else "", settings)
     # A pair with the same title that is not merged may still be worth checking.
-    listed = title == "same" and left.telling and found.authors and near_years
-    differ = Comparison(False, 0.5, found.describe()) if listed and not recurring else DIFFERENT
+    listed = title == "same" and left.telling and found.authors and near_years and not recurring
+    differ = Comparison(False, 0.5, found.describe()) if listed else DIFFERENT
     if _other_version(left, right, found):
         return Comparison(False, 0.3, f"versions of one work; {found.describe()}")
     if near_years and _printed_twice(left, right, found):
         return Comparison(True, 0.8, "same title, authors, journal, abstract and number of pages in two volumes")
-    if False in identifiers:
-        # If nothing else differs, one of the identifiers is wrong.
-        agreed = found.authors and found.journal and found.page and not found.years
-        agreed = agreed and (not found.contradicted or _distinctive(left, right))
-        if title == "same" and agreed and not recurring:
-            return Comparison(
-                True, 0.85, "same title, authors, journal, year and first page, though identifiers differ"
-            )
+    # If nothing else differs, one of the identifiers is wrong.
+    if False in identifiers and not (title == "same" and found.authors and found.journal and found.page):
         return differ
     moved = found.volume is False or (found.volume is None and found.years) or left.supplement != right.supplement
     if found.page is False and moved:
         return differ
-    if found.authors is False or not near_years:
-        elsewhere = found.authors is False and (not found.journal or left.page == "1")
-        if title == "same" and found.placed and not elsewhere and not recurring:
-            return Comparison(True, 0.85, "same title, volume and first page")
+    if _other_part(left, right, found):
         return DIFFERENT
-    if recurring:
-        return _recurring_title(left, found)
-    return _same_title(left, right, found) if title == "same" else _near_title(left, right, found)
+    identifier = False if False in identifiers else None
+    return _weighed(left, right, found, weigh(left, right, found, identifier, settings.year_gap))
 
 
-def _distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether title and authors identify a single paper, and not a regular column by one author."""
-    return left.telling and min(len(left.authors), len(right.authors)) > 1
+def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
+    """Merge a pair if the evidence suffices and nothing speaks for two similar works by the same people."""
+    reason = found.describe()
+    similar = _similar_work(left, right, found)
+    if total >= ENOUGH and not similar:
+        return Comparison(True, round(min(0.8 + 0.02 * (total - ENOUGH), 0.98), 2), reason)
+    if found.authors is False or (found.title != "same" and found.contradicted):
+        # A different title in a different place means different papers; no third record may join the two.
+        return Comparison(False, 0.4, reason) if total >= DOUBTFUL and found.authors else DIFFERENT
+    if total >= DOUBTFUL and not left.stock:
+        return Comparison(None, 0.6 if found.authors else 0.4, f"{reason}; {similar}" if similar else reason)
+    return UNSURE
+
+
+def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
+    """Return what speaks for two works by the same people under one title; ``""`` if nothing does."""
+    if other_works(left, right) and not found.page:
+        return "one may be a preprint, thesis or data set"
+    if left.supplement != right.supplement and not (found.volume or found.page):
+        if found.years or left.volume or right.volume or left.page or right.page:
+            return "one may be a meeting abstract"
+    # Organisations, and groups at meetings, report under the same title every year.
+    regular = max(len(left.authors), len(right.authors)) == 1 or left.supplement
+    if found.years and regular and not (found.volume or found.page):
+        return "may be reports of two years"
+    column = left.stock or (left.recurring and max(len(left.authors), len(right.authors)) < 2)
+    issue = found.issue and left.title.count(" ") > 1
+    if column and not (found.volume and (found.page or issue)):
+        return "a title that journals use repeatedly"
+    if left.notice and found.contradicted:
+        return f"may be two works of the same type ({left.notice})"
+    if found.title == "near" and (not found.page or (left.supplement and right.supplement)):
+        if not continues_abstract(left, right):
+            return "may be two works with similar titles"
+    if found.title == "shorter" and not found.page and not same_abstract(left, right):
+        return "may be two works, one with another subtitle"
+    return ""
+
+
+def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
+    """Return whether titles that are nearly the same have different numbers, such as those of a part or a year.
+
+    If all else agrees, the number is a footnote mark or a typing error.
+    """
+    if found.title not in _SPELT or left.numbers == right.numbers:
+        return False
+    short, long = sorted((left.compact, right.compact), key=len)
+    marked = long[:-1] == short and long[-1].isdigit()
+    agreed = found.authors and found.journal and found.placed and not (left.supplement or right.supplement)
+    return not (agreed and (marked or same_pages(left, right)))
 
 
 def _other_title(
@@ -156,88 +201,3 @@ def _other_title(
     if found.authors and (found.years or 0) <= settings.year_gap and (found.page or similar):
         return Comparison(True, 0.9, "same DOI or PubMed id, and authors")
     return Comparison(None if found.authors is not False else False, 0.6, f"same {identifier}, other title")
-
-
-def _recurring_title(left: ComparableFields, found: FieldAgreement) -> Comparison:
-    if found.title == "same" and found.placed:
-        return Comparison(True, 0.95, "same title, volume and first page")
-    if found.contradicted:
-        return DIFFERENT
-    if found.title == "same" and found.journal and found.volume and found.issue and left.title.count(" ") > 1:
-        return Comparison(True, 0.85, "same title, journal, volume and issue")
-    return UNSURE
-
-
-def _presented(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether one may be a meeting abstract and the other the article that followed."""
-    if left.supplement == right.supplement or found.volume or found.page:
-        return False
-    return bool(found.years or left.volume or right.volume or left.page or right.page)
-
-
-def _same_title(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> Comparison:
-    journal, volume, issue = found.journal, found.volume, found.issue
-    # An equal page number in another year's volume is chance.
-    page = found.page and not (volume is False and found.years)
-    distinctive = _distinctive(left, right)
-    unsure = Comparison(None, 0.6 if found.authors else 0.4, found.describe())
-    if found.placed:
-        return Comparison(True, 0.98, "same title, volume and first page")
-    if found.authors is None:
-        unclear = left.authors and right.authors and not found.years
-        if journal and not found.contradicted and (page or (left.telling and (volume or unclear))):
-            return Comparison(True, 0.85, "same title and journal, authors unclear")
-        return unsure
-    if page and (volume or (journal and issue is not False)) and (distinctive or False not in (volume, issue)):
-        return Comparison(True, 0.95, "same title, authors and first page")
-    if not found.contradicted:
-        # Organisations, and groups at meetings, report under the same title every year.
-        yearly = max(len(left.authors), len(right.authors)) == 1 or (left.supplement and not volume)
-        if _presented(left, right, found) or (found.years and yearly):
-            return unsure
-        if journal or volume or page:
-            return Comparison(True, 0.95, "same title, authors and place of publication")
-        if not found.years or same_abstract(left, right):
-            return Comparison(True, 0.85, "same title and authors, place of publication missing")
-        return unsure
-    if left.notice or not left.telling:
-        return unsure
-    if journal and volume and issue is not False and distinctive:
-        return Comparison(True, 0.9, "same title, authors, journal and volume")
-    if found.contradicted == 1 and ((page and distinctive) or (volume and issue)):
-        return Comparison(True, 0.85, "same title, authors, and volume or first page")
-    if journal and volume is not False and same_abstract(left, right):
-        return Comparison(True, 0.85, "same title, authors, journal and abstract")
-    return unsure
-
-
-def _near_title(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> Comparison:
-    alike = spelt_alike(left.title, right.title)
-    if found.title == "near" and left.numbers != right.numbers:
-        # A footnote mark or a typing error if all else agrees; otherwise a different part or year.
-        short, long = sorted((left.compact, right.compact), key=len)
-        marked = long[:-1] == short and long[-1].isdigit()
-        agreed = found.authors and found.journal and found.placed and not (left.supplement or right.supplement)
-        if not (agreed and (marked or same_pages(left, right))):
-            return DIFFERENT
-    elif found.title == "near" and left.supplement and right.supplement and not alike:
-        return UNSURE
-    ranged = same_pages(left, right) and not found.years
-    other_place = found.volume is False or (found.issue is False and not alike)
-    if found.authors and found.page and not other_place and (found.volume or found.journal or ranged):
-        return Comparison(True, 0.9, "nearly the same title, same authors and first page")
-    supplement = left.supplement or right.supplement
-    if found.authors is None and found.placed and ranged and not supplement:
-        return Comparison(True, 0.85, "nearly the same title, same volume and pages, authors missing")
-    if found.authors and not found.contradicted:
-        if _presented(left, right, found):
-            return Comparison(None, 0.5, found.describe())
-        # Two papers, such as one on men and one on women, may have abstracts that start alike.
-        worded = found.title == "near" and not alike
-        if same_abstract(left, right) and (not worded or continues_abstract(left, right)):
-            return Comparison(True, 0.85, "nearly the same title, same authors and abstract")
-        if found.journal and not found.years and (found.title in ("led", "cut") or alike):
-            return Comparison(True, 0.85, "nearly the same title, same authors, journal and year")
-        return Comparison(None, 0.5, found.describe())
-    # A different title in a different place means different papers; no third record may join the two.
-    return DIFFERENT if found.contradicted else UNSURE

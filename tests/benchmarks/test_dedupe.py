@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.corrupt import NEAR_MISSES, corrupt
-from benchmarks.dedupe import Counts, count, errata_apart
+from benchmarks.dedupe import Counts, by_field, count, errata_apart
+from benchmarks.faults import FAULTS, Fault, faulty
 from benchmarks.publish import publish, result
-from benchmarks.sets import BENCH, labelled, made, write_rows
+from benchmarks.sets import BENCH, labelled, made, made_faulty, write_rows
 from mechtag.core.records import Record
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.dedupe.dedupe import dedupe
@@ -60,6 +61,42 @@ def test_made_set() -> None:
     counts = count(groups, {paper.source_index for paper in dedupe(numbered, DedupeSettings()).unique})
     assert counts.wrong == 0
     assert counts.missed < 0.02 * counts.right
+
+
+@needs_bench
+def test_copies_with_one_fault() -> None:
+    records, groups, names = made_faulty(7, 1000)
+    numbered = [one.model_copy(update={"source_index": number}) for number, one in enumerate(records, start=1)]
+    found = dedupe(numbered, DedupeSettings())
+    assert [group for group in found.groups if len({groups[one.source_index - 1] for one in group.members}) > 1] == []
+    counts = count(groups, {paper.source_index for paper in found.unique})
+    assert counts.wrong == 0
+    assert counts.missed < 0.02 * counts.right
+    assert sum(map(bool, names)) == 1000
+
+
+@pytest.mark.skipif(not (BENCH.parent / "cases").is_dir(), reason=f"needs the cases in {BENCH.parent / 'cases'}")
+def test_same_papers_of_users() -> None:
+    case = BENCH.parent / "cases/60-same-papers.csv"
+    expected = json.loads(case.with_suffix(".expected.json").read_text(encoding="utf-8"))["expected"]
+    found = dedupe(ingest([case]).records, DedupeSettings())
+    pairs = [{dict(member.raw)["pair"] for member in group.members} for group in found.groups]
+    assert len(found.unique) == expected["unique"]
+    assert sorted(pair for (pair,) in pairs) == sorted(expected["pairs_joined"])
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda make: make.__name__)
+def test_one_fault_in_an_article_with_everything_in_its_place(fault: Fault) -> None:
+    paper = record(1, abstract=TEXT)
+    rng = np.random.default_rng(3)
+    copies = [faulty(paper, fault, rng).model_copy(update={"source_index": 2}) for _ in range(20)]
+    assert sum(dedupe([paper, copy], DedupeSettings()).duplicates for copy in copies) == 20
+
+
+def test_found_copies_are_counted_by_field() -> None:
+    groups, names = ["a", "a", "b", "b", "c", "c"], ["", "title_cut", "", "title_section", "", "issue_wrong"]
+    assert by_field(groups, names, {1, 3, 4, 5}) == {"issue": (1, 1), "title": (1, 2)}
+    assert by_field(groups, [], {1}) == {}
 
 
 @pytest.mark.parametrize("look_alike", NEAR_MISSES, ids=lambda make: make.__name__)

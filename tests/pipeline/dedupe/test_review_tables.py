@@ -125,7 +125,7 @@ def test_uncertain_pairs_are_listed_side_by_side_and_left_apart(tmp_path: Path) 
     (row,) = table(tmp_path / "uncertain.csv")
     assert {row["title_1"], row["title_2"]} == {LONG}
     assert {row["journal_1"], row["journal_2"]} == {"medRxiv", "Journal of Invented Care"}
-    assert row["reason"] == "same title; same authors, year; other journal"
+    assert row["reason"] == "same title; same authors, year; other journal; one may be a preprint, thesis or data set"
     assert (row["decision"], row["authors_1"]) == ("", "; ".join(SMITH))
     assert 0 < float(row["confidence"]) < 0.8
     names = list(row)

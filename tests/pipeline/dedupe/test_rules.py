@@ -137,6 +137,45 @@ SAME: dict[str, tuple[Record, Record]] = {
         bare(title=LONG, journal="https://clinicaltrials.gov/show/NCT01234567", authors=("NCT01234567",), year=2017),
     ),
     "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
+    "issue is a running number, one author, a short title": (
+        record(title="Leading a stroke unit", authors=("Marchetti, Lucia",), issue="147"),
+        record(title="Leading a stroke unit", authors=("Marchetti, L.",)),
+    ),
+    "issue is a running number, a very short title": (
+        record(title="Stroke units", issue="147", abstract=TEXT),
+        record(title="Stroke units", authors=("Marchetti, L.", "O'Neill, P. J.")),
+    ),
+    "issue is a running number, a slip in the title": (
+        record(title=LONG.replace("networks", "netwrks"), issue="147"),
+        record(),
+    ),
+    "journal wrong": (record(journal="Annals of Nothing"), record()),
+    "volume wrong, issue unknown": (record(volume="21", issue=None), record(issue=None)),
+    "pages wrong, issue unknown": (record(pages="99-112"), record(issue=None)),
+    "year unknown, pages in part": (record(year=None, pages="45"), record(issue=None)),
+    "research sections behind the title": (
+        record(title=f"{LONG} 06 Biological Sciences 0605 Microbiology 11 Medical and Health Sciences", pages=None),
+        record(),
+    ),
+    "number of an abstract in front of the title": (
+        record(title=f"P-123 {LONG}", issue="Suppl 1", pages="S45"),
+        record(issue="Suppl 1", pages="S45"),
+    ),
+    "foreign title, its translation in brackets": (
+        record(title=f"Gemeinsam führen in Netzen der Versorgung [{LONG}]", issue=None),
+        record(pages=None),
+    ),
+    "small words left out": (
+        record(title="The sharing of the lead in care of strokes at home", pages=None),
+        record(title="Sharing of lead in care of strokes at home", issue=None),
+    ),
+    "two letters exchanged": (record(title=LONG.replace("study", "sutdy"), pages=None), record(volume=None)),
+    "language behind the title": (record(title=f"{LONG} (in German)", doi="10.5555/a.1"), record(issue="47")),
+    "journal with its subtitle": (
+        record(title="Care of lesions", authors=("Doe, Ann",), journal="Best Care and Rounds: Invented Units"),
+        record(title="Care of lesions", authors=("Doe, A.",), journal="Best Care & Rounds in Invented Units"),
+    ),
+    "title cut early": (record(title="Sharing the lead in stroke care networks: a qu"), record(pages=None)),
 }
 DIFFERENT: dict[str, tuple[Record, Record]] = {
     "same page of the next volume": (record(pages="45-50"), record(pages="45-58", volume="13", year=2018)),
@@ -406,6 +445,74 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "other authors": (record(authors=("Doe, Ann",), pages=None), record()),
     "edition of ten years later": (record(year=2007, volume=None, pages=None), record()),
     "published twice in other journals": (record(), record(journal="Annals of Nothing", volume="3", pages="9-20")),
+    "published in two journals, volumes by chance the same": (
+        record(pages=None, issue=None),
+        record(journal="Annals of Nothing", pages=None, issue=None),
+    ),
+    "retracted article, same page": (record(), record(title=f"RETRACTED: {LONG}")),
+    "retraction as PubMed writes it": (record(), record(title=f"{LONG} [Retraction of Invented Care 2017;12:45]")),
+    "correction as Ovid writes it": (record(), record(title=f"{LONG} [Erratum for Invented Care 2017;12:45]")),
+    "preprint with the abstract of the article": (
+        bare(year=2017, journal="medRxiv", doi="10.1101/2017.01.02.345678", abstract=TEXT * 3),
+        record(abstract=TEXT * 3),
+    ),
+    "preprint in a journal of that name by mistake": (
+        record(type="UNPB", pages=None, abstract=TEXT * 3),
+        record(abstract=TEXT * 3),
+    ),
+    "two registrations of one title and year": (
+        bare(year=2017, url="https://clinicaltrials.gov/study/NCT01234567", authors=(), abstract=TEXT * 3),
+        bare(year=2017, url="https://clinicaltrials.gov/study/NCT01234568", authors=(), abstract=TEXT * 3),
+    ),
+    "registration at another registry, and the paper": (
+        bare(year=2017, url="https://anzctr.org.au/Trial/Registration/TrialReview.aspx?id=1", abstract=TEXT * 3),
+        record(abstract=TEXT * 3),
+    ),
+    "report in the next volume, year unknown": (record(pages=None, year=None), record(pages=None, volume="13")),
+    "report in the next volume, same abstract": (
+        record(pages=None, abstract=TEXT * 3),
+        record(pages=None, volume="13", year=2018, abstract=TEXT * 3),
+    ),
+    "reports of a body in two years, same abstract": (
+        record(authors=("Invented Association",), volume=None, pages=None, issue=None, abstract=TEXT * 3),
+        record(authors=("Invented Association",), volume=None, pages=None, issue=None, year=2018, abstract=TEXT * 3),
+    ),
+    "a second study, pages unknown": (
+        record(title=f"{LONG} in three wards", pages=None, abstract=TEXT * 3),
+        record(title=f"{LONG} in three wards: a second study", pages=None, abstract=TEXT * 3),
+    ),
+    "another subtitle, pages unknown": (
+        record(title="Sharing the lead in stroke care networks", pages=None),
+        record(title="Sharing the lead in stroke care networks: views of the relatives", issue=None),
+    ),
+    "meeting abstract and article with the same abstract": (
+        record(issue="Suppl 2", pages="S99", abstract=TEXT * 3),
+        record(volume=None, pages=None, issue=None, abstract=TEXT * 3),
+    ),
+    "Cochrane review and its update in one year": (
+        record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", volume=None, issue="1"),
+        record(journal="Cochrane Database Syst Rev", pages="CD001234", volume=None, issue="7"),
+    ),
+    "two errata of one paper in one issue": (
+        record(title=f"Erratum to: {LONG}", pages="90"),
+        record(title=f"Erratum to: {LONG}", pages="93"),
+    ),
+    "reply with the abstract of what it answers, volume unknown": (
+        record(pages="45-58", volume=None, issue=None),
+        record(pages="99-99", volume=None, issue=None),
+    ),
+    "column of one author, pages in one issue only": (
+        record(title="Health watch", authors=("Doe, Ann",), pages=None, issue=None),
+        record(title="Health watch", authors=("Doe, Ann",), issue=None),
+    ),
+    "two papers of one title, volume and pages unknown, other abstracts": (
+        record(volume=None, pages=None, issue=None, abstract=TEXT * 3),
+        record(pages=None, abstract="Forty nurses answered questions about rounds, rosters and their superiors. " * 5),
+    ),
+    "letters of one name by other people": (
+        record(title="Leading a stroke unit", authors=("Doe, Ann",), pages=None),
+        record(title="Leading a stroke unit", pages=None),
+    ),
 }  # fmt: skip
 
 

@@ -1,0 +1,110 @@
+"""Weigh the evidence that two records describe one paper: every field that agrees or differs has a weight.
+
+The weights follow Fellegi and Sunter: about the binary logarithm of how much more often two records of one paper agree
+(or differ) in a field than two records of different papers that look alike. `benchmarks.dedupe_weights` measures these
+logarithms on the labelled and the generated sets. The weights are fixed and rounded, so the result for two records
+does not depend on the other records, and a sum can be checked by hand.
+"""
+
+from __future__ import annotations
+
+from mechtag.pipeline.dedupe.comparable import ComparableFields
+from mechtag.pipeline.dedupe.field_agreement import FieldAgreement, other_abstract, same_abstract, same_pages
+
+#: Records whose weights add up to at least this are one paper.
+ENOUGH = 9
+#: Pairs of at least this sum are worth a person's look.
+DOUBTFUL = 4
+
+# Titles that agree, by how much they tell; then titles that agree in part.
+_TELLING, _SHORT, _VERY_SHORT, _STOCK = 6, 2, -2, 0
+_TITLES = {"cut": 5, "alike": 5, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
+# Authors that agree in part are `unclear`: some have family and given name exchanged, for example.
+_ALL_AUTHORS, _AUTHORS, _NO_AUTHORS = 5, {True: 4, None: 0, False: -7}, -2
+_JOURNAL = {True: 3, None: 0, False: -5}
+_VOLUME = {True: 3, None: 0, False: -4}
+# A volume that agrees tells little if the journal differs.
+_VOLUME_ELSEWHERE = 1
+_ISSUE = {True: 2, None: 0, False: -3}
+_RANGE, _PAGE = 5, {True: 3, None: 0, False: -5}
+# Many papers begin on one of the first pages of an issue or volume.
+_LOW_PAGE, _LOW = 10, 0
+_YEAR, _NEXT_YEAR, _OTHER_YEAR = 1, -1, -8
+# Another volume, not outweighed by the same year and page, or a page far away in another year: the paper appeared
+# elsewhere, or again.
+_MOVED, _FAR = -8, 20
+_ABSTRACT, _OTHER_ABSTRACT = 4, -7
+_IDENTIFIER = {True: 8, None: 0, False: -8}
+
+
+def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether title and authors identify a single paper, and not a regular column by one author."""
+    return left.telling and right.telling and min(len(left.authors), len(right.authors)) > 1
+
+
+def everybody(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether two or more authors are known, and the same in both records."""
+    return len(left.authors) > 1 and left.authors == right.authors
+
+
+def _title(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> int:
+    if found.title != "same":
+        return _TITLES[found.title]
+    if left.recurring:
+        return _STOCK if left.stock else _VERY_SHORT
+    return _TELLING if left.telling else _SHORT
+
+
+def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> int:
+    if found.page is False and not found.volume:
+        return 2 * _PAGE[False]
+    if found.page and left.page and int(left.page) <= _LOW_PAGE and not left.prefix:
+        return _LOW
+    return _RANGE if found.page and same_pages(left, right) else _PAGE[found.page]
+
+
+def _far(left: ComparableFields, right: ComparableFields) -> bool:
+    """Return whether the first pages are so far apart that none is a slip for the other."""
+    return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
+
+
+def weigh(
+    left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: bool | None, year_gap: int
+) -> int:
+    """Return the sum of the weights of all fields.
+
+    Parameters
+    ----------
+    found
+        Result of `compare_fields`.
+    identifier
+        Whether the DOIs or PubMed ids agree.
+    year_gap
+        See `DedupeSettings`.
+    """
+    years = found.years or 0
+    moved = (found.volume is False and not (found.page and not years)) or (
+        found.page is False and years > 0 and _far(left, right)
+    )
+    place = [
+        _VOLUME_ELSEWHERE if found.volume and found.journal is False else _VOLUME[found.volume],
+        _ISSUE[found.issue],
+        _page(left, right, found),
+    ]
+    if moved:
+        place = [_MOVED, _ISSUE[found.issue] if found.issue is False else 0, min(place[2], 0)]
+    if found.title not in ("same", "alike") or not distinctive(left, right):
+        # Similar papers of one group, or a title and an author that occur again: what differs counts twice.
+        place = [2 * weight if weight < 0 else weight for weight in place]
+    total = sum(place) + _JOURNAL[found.journal] + _title(left, right, found) + _IDENTIFIER[identifier]
+    total += _ALL_AUTHORS if found.authors and everybody(left, right) else _AUTHORS[found.authors]
+    if not (left.stock or (left.authors and right.authors)):
+        total += _NO_AUTHORS
+    if found.years is not None:
+        total += _YEAR if not years else _NEXT_YEAR if years <= year_gap else _OTHER_YEAR
+    placed = found.title == "same" or found.page is not False
+    if total < ENOUGH and placed and not moved and found.journal is not False and same_abstract(left, right):
+        total += _ABSTRACT
+    elif total >= ENOUGH and not found.page and other_abstract(left, right):
+        total += _OTHER_ABSTRACT
+    return total
