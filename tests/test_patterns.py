@@ -23,7 +23,7 @@ _GROWTH = 8
 _SQUARE = frozenset(
     (
         *("pipeline.annotations.imports.formats.matrix.NUMBERED[0]", "pipeline.dedupe.comparable._BRACKETED[0]"),
-        *("pipeline.dedupe.comparable._PAGE[0]", "pipeline.dedupe.comparable:149"),
+        *("pipeline.dedupe.comparable._PAGE[0]", "pipeline.dedupe.comparable._VOLUME[0]"),
         *("pipeline.reading.build_record._INITIALS[0]", "pipeline.reading.columns._PUBMED_CITATION[0]"),
         "pipeline.reading.formats.ovid._KINDS[0]",
         *("pipeline.reading.formats.ovid._BEHIND_NAME[0]", "pipeline.reading.formats.ovid.SOURCE[0]"),

@@ -13,11 +13,13 @@ _MARKUP = re.compile(r"</?[A-Za-z][^<>]{0,40}>")
 _GREEK = {code: f" {unicodedata.name(chr(code)).split()[-1].lower()} " for code in range(0x3B1, 0x3CA)}
 # Databases append a reference to a correction to the title; the record still describes the article itself.
 _ANNOTATION = re.compile(
-    r"[\[(]\s*(?:see comment|(?:erratum|corrected|comment|republished|retract(?:ed|ion))\b.{0,20}\bin\b).*$", re.I
+    r"[\[(]\s*(?:see comment"
+    r"|(?:erratum|corrected|comment|republished|reprint|summary|retract(?:ed|ion))\b.{0,20}\bin\b).*$",
+    re.I,
 )
 # Ovid ends a title with language, type and number of references: '... [Review] [33 refs]'.
 # But '[Part 2]', '[second part]' and '[II]' distinguish papers.
-_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|[^\[\]\d]{1,20})"
+_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|(?:article )?[^\[\]\d]{1,20})"
 _BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
 # Separator before a final word that states the type of a paper.
 _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
@@ -61,6 +63,7 @@ _NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed
 # Placeholders that programs write for unknown values.
 _NOTHING = frozenset(("unknown", "na", "nan", "n a", "none", "null", "not available", "missing"))
 _PAGE = re.compile(r"([A-Za-z]*)[\s.-]*0*(\d+)(?:\s*[-\u2010-\u2015]+\s*[A-Za-z]*0*(\d+))?")
+_VOLUME = re.compile(r"\D{0,6}0*(\d+)")
 _SUPPLEMENT = re.compile(r"supp|abstract", re.I)
 _PREPRINT_DOI = re.compile(
     r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"
@@ -152,7 +155,7 @@ def _volume(value: str) -> str | None:
     """Return the first number in a volume field; ``None`` if it is a year or part of a value like '63 (Suppl 1)'."""
     if not value or (")" in value and "(" not in value):
         return None
-    match = re.match(r"\D{0,6}0*(\d+)", value.split("(")[0])
+    match = _VOLUME.match(value.split("(")[0])
     return match[1] if match and not re.fullmatch(r"(?:19|20)\d\d", match[1]) else None
 
 

@@ -168,22 +168,24 @@ def _abbreviates(short: str, long: str) -> bool:
     return short[0] == long[0] and all(letter in letters for letter in short)
 
 
+def _initials(words: tuple[str, ...]) -> str:
+    return "".join(word[0] for word in words)
+
+
 def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
     if not left or not right:
         return None
     if len(left) > len(right):
         left, right = right, left
-    if len(left) == 1 and left[0] == "".join(word[0] for word in right):
+    if len(left) == 1 and left[0] == _initials(right[1:] if right[0] == left[0] else right):
         return True
     if (len(left) == len(right) or len(left) >= 4) and all(map(_abbreviates, left, right)):
         return True
     if _MEETING & set(left) & set(right):
         one, other = ({word for word in words if not word[0].isdigit()} - _MEETING_WORDS for words in (left, right))
         return one <= other or other <= one
-    if len(left) > 1 and right[: len(left)] == left:
-        return (
-            None  # A subtitle or a series: 'Best Practice and Research' and 'Best Practice & Research in Obstetrics'.
-        )
+    if right[: len(left)] == left and (len(left) > 1 or len(left[0]) > 5):
+        return None  # A subtitle or a series: 'Haematologica' and 'Haematologica-the Hematology Journal'.
     return fuzz.ratio(" ".join(left), " ".join(right)) >= 90
 
 

@@ -175,6 +175,18 @@ SAME: dict[str, tuple[Record, Record]] = {
         record(title="Care of lesions", authors=("Doe, Ann",), journal="Best Care and Rounds: Invented Units"),
         record(title="Care of lesions", authors=("Doe, A.",), journal="Best Care & Rounds in Invented Units"),
     ),
+    "journal with its initials in front": (
+        record(journal="JIC - Journal of Invented Care", pages=None, issue=None),
+        record(journal="JIC", issue=None),
+    ),
+    "journal with another name behind": (
+        record(journal="Caretologica-The Care Journal", pages=None, issue=None),
+        record(journal="Caretologica", issue=None),
+    ),
+    "language in brackets, very short title": (
+        record(title="Stroke units [Article in Portuguese]", authors=("Doe, Ann",), pages="45", issue=None),
+        record(title="Stroke units.", authors=("Doe, A.",), issue=None),
+    ),
     "title cut early": (record(title="Sharing the lead in stroke care networks: a qu"), record(pages=None)),
 }
 DIFFERENT: dict[str, tuple[Record, Record]] = {
