@@ -23,20 +23,22 @@ _BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10
 _BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
 # Separator before a final word that states the type of a paper.
 _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
+# Start of a title, behind the number of an abstract or of a section.
+_START = r"^\W*(?:[A-Z]{0,4}[- ]?\d{1,5}\W+)?"
 # Papers about another paper often have its title. Web of Science titles a correction by the
 # article it corrects: '... (vol 33, pg 151, 2018)'.
 _NOTICES = {
     "correction": re.compile(
-        r"^\W*(?:\w+ )?(?:errat|corrigend|correction|retract|withdraw|notice of|expression of concern|addendum)"
+        rf"{_START}(?:\w+ )?(?:errat|corrigend|correction|retract|withdraw|notice of|expression of concern|addendum)"
         r"|^\W*(?:berichtigung|fe de err)"
         r"|^\W*publisher['\u2019]?s['\u2019]? note"
         r"|\(vol\.? [^()]{1,20}, pg? [^()]{1,20}\)\W*$"
-        r"|[\[(](?:retract|errat|corrigend|correct)\w* (?:of|for|to)\b"
+        r"|[\[(](?:retract|errat|corrigend|correct)\w*(?: (?:of|for|to)\b|:)"
         rf"|{_SET_OFF}(?:erratum|corrigendum|(?:author |publisher )?correction|retraction)[\])\s.]*$",
         re.I,
     ),
     "reply": re.compile(
-        r"^\W*(?:(?:the )?authors?'?s?'? |invited |editorial |guest |in )?"
+        rf"{_START}(?:(?:the )?authors?'?s?'? |invited |editorial |guest |in )?"
         r"(?:re:|reply|respon[sd]|rebuttal|rejoinder|correspondence|comment|discussion|letter|editorial|review of"
         r"|summar|journal club|video abstract)"
         rf"|{_SET_OFF}(?:(?:the )?authors?'?s?'? |in )?(?:reply|response|rejoinder|(?:a |invited )?comment(?:ary)?)"

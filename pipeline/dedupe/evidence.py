@@ -18,7 +18,7 @@ DOUBTFUL = 4
 
 # Titles that agree, by how much they tell; then titles that agree in part.
 _TELLING, _SHORT, _VERY_SHORT, _STOCK = 6, 2, -2, 0
-_TITLES = {"cut": 5, "alike": 5, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
+_TITLES = {"cut": 4, "alike": 5, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
 # Authors that agree in part are `unclear`: some have family and given name exchanged, for example.
 _ALL_AUTHORS, _AUTHORS, _NO_AUTHORS = 5, {True: 4, None: 0, False: -7}, -2
 _JOURNAL = {True: 3, None: 0, False: -5}
@@ -102,8 +102,8 @@ def weigh(
         total += _NO_AUTHORS
     if found.years is not None:
         total += _YEAR if not years else _NEXT_YEAR if years <= year_gap else _OTHER_YEAR
-    placed = found.title == "same" or found.page is not False
-    if total < ENOUGH and placed and not moved and found.journal is not False and same_abstract(left, right):
+    placed = not moved and years <= year_gap and (found.title == "same" or found.page is not False)
+    if total < ENOUGH and placed and found.journal is not False and same_abstract(left, right):
         total += _ABSTRACT
     elif total >= ENOUGH and not found.page and other_abstract(left, right):
         total += _OTHER_ABSTRACT

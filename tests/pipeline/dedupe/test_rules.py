@@ -462,6 +462,20 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
         record(journal="Annals of Nothing", pages=None, issue=None),
     ),
     "retracted article, same page": (record(), record(title=f"RETRACTED: {LONG}")),
+    "retracted article behind a number": (record(), record(title=f"663. RETRACTED: {LONG}")),
+    "reply behind a number": (record(), record(title=f"P12: Reply to: {LONG}")),
+    "retracted article in another language": (
+        record(title=f"Gemeinsam führen in Netzen [{LONG}]"),
+        record(title=f"Gemeinsam führen in Netzen [RETRACTED: {LONG}]"),
+    ),
+    "title cut, another page of the volume": (
+        record(title=f"{LONG} of wards in three countries", pages="99-112"),
+        record(title=f"{LONG} of wards in thr"),
+    ),
+    "review and its update five years later, same abstract": (
+        record(volume=None, pages=None, abstract=TEXT * 3),
+        record(journal=None, volume=None, pages=None, year=2022, abstract=TEXT * 3),
+    ),
     "retraction as PubMed writes it": (record(), record(title=f"{LONG} [Retraction of Invented Care 2017;12:45]")),
     "correction as Ovid writes it": (record(), record(title=f"{LONG} [Erratum for Invented Care 2017;12:45]")),
     "preprint with the abstract of the article": (
