@@ -18,7 +18,7 @@ DOUBTFUL = 4
 
 # Titles that agree, by how much they tell; then titles that agree in part.
 _TELLING, _SHORT, _VERY_SHORT, _STOCK = 6, 2, -2, 0
-_TITLES = {"cut": 4, "alike": 5, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
+_TITLES = {"cut": 4, "alike": 3, "led": 4, "shorter": 3, "similar": -4, "near": -6, "": -7}
 # Authors that agree in part are `unclear`: some have family and given name exchanged, for example.
 _ALL_AUTHORS, _AUTHORS, _NO_AUTHORS = 5, {True: 4, None: 0, False: -7}, -2
 _JOURNAL = {True: 3, None: 0, False: -5}
