@@ -60,7 +60,7 @@ def other(**fields: object) -> Record:
         (other(doi="10.1/a"), "same DOI"),
         (other(pmid="123"), "same PubMed id"),
         (other(raw=(("study", " north-1 "),)), "same study"),
-        (other(title=paper().title, authors=paper().authors, year=2019, journal="Ward"), "same title, authors"),
+        (other(title=paper().title, authors=paper().authors, year=2019, journal="Ward"), "same title; same authors"),
         # The rules for duplicates leave this pair to a person.
         (other(title=paper().title, authors=paper().authors, year=2018, journal="Elsewhere"), "same title"),
         (
