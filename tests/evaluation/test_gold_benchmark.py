@@ -266,7 +266,7 @@ def test_faults_are_counted_in_the_table(metrics):
     assert found["other_columns"] == ["other"]
     assert found["faults"] == [
         "hard money: the table ticks 5 papers, the text of the publication counts 9; the table is used as it is.",
-        "1 paper (p3) have none of the labels; they count as 0 for every label.",
+        "1 paper (p3) has none of the labels; it counts as 0 for every label that was judged.",
         "other: 1 paper (p1) ticked, though the text says none.",
     ]
 
