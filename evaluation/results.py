@@ -621,7 +621,7 @@ class TrainingCheck(Block):
                 f"{listed}."
             )
         cleared = "; ".join(f"{paper.key} ({paper.reason}): {paper.different}" for paper in self.papers)
-        note = f" People compared the texts where a paper resembles a training paper: {cleared}." if cleared else ""
+        note = f" People compared the papers where one resembles a training paper: {cleared}." if cleared else ""
         return f"None of these papers was used in training.{note}"
 
 

@@ -169,7 +169,7 @@ def test_people_can_find_that_similar_papers_are_different(
     write_gold(project, 3, notes={"not_in_training": {f"g{number}": "another harvest" for number in range(3)}})
     status, message = evaluate(project, tmp_path)
     assert status == 0, message
-    assert f"{CLEAN} People compared the texts" in message
+    assert f"{CLEAN} People compared the papers" in message
     assert "another harvest" in message
 
 
