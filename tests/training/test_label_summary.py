@@ -96,6 +96,9 @@ def test_noise_is_not_taken_for_success() -> None:
         signal = carried * 1.0
         first, second = (_Ranking(signal + generator.normal(size=60), carried) for _ in range(2))
         silent["definition"] += first.better_than(second) <= 0.05
+    carried = np.arange(60) < 25
+    assert _Ranking(carried * 1.0, carried).chance_p() < 1e-6
+    assert _Ranking(carried * -1.0, carried).chance_p() > 0.99
     assert 5 <= silent["chance"] <= 35
     assert 5 <= silent["definition"] <= 35
 
