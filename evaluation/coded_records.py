@@ -196,24 +196,32 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the gold standard papers that the model would have kept; people included all of them.
+    """Count the relevant papers of the gold standard that the model would have kept.
+
+    All papers count as relevant except those that the table codes as irrelevant, if it has a column of that name.
 
     Returns
     -------
     dict
-        Number of papers by decision, and rank of each paper among the irrelevant coded records: rank 1 is above
-        all of these records, and ties count against the paper. The scores of the coded records are out of fold,
+        Empty if no relevant paper could be scored. Otherwise, the number of papers by decision, and the rank of each
+        paper among the irrelevant coded records: rank 1 is above all of these records, and ties count against the
+        paper. The scores of the coded records are out of fold,
         so they come from models that were trained on slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
         [documents.row(row.record.record_id, relevance_key).score for row in coded.records if not row.relevant]
     )
-    rows = {key: transfer.row(record.record_id, relevance_key) for key, record in gold.records.items()}
+    matrix = gold.matrix
+    codes = matrix.values(relevance_key) if relevance_key in matrix.columns else [1] * len(matrix.keys)
+    included = [key for key, code in zip(matrix.keys, codes, strict=True) if code != 0]
+    rows = {key: transfer.row(gold.records[key].record_id, relevance_key) for key in included if key in gold.records}
+    if not rows:
+        return {}
     decisions = [row.decision for row in rows.values()]
-    ranks = {key: 1 + int((irrelevant >= rows[key].score).sum()) for key in gold.matrix.keys if key in rows}
+    ranks = {key: 1 + int((irrelevant >= row.score).sum()) for key, row in rows.items()}
     return {
-        "included": len(gold.matrix.keys),
+        "included": len(included),
         "papers": len(rows),
         "kept": decisions.count("yes") + decisions.count("refer"),
         **{decision: decisions.count(decision) for decision in ("yes", "refer", "no")},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,13 @@ from mechtag.evaluation.gold_benchmark import evaluate
 from mechtag.evaluation.output_tables import output_files, write_outputs
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
-from mechtag.evaluation.results import PROTOCOLS, Agreement
+from mechtag.evaluation.results import NOT_CHECKED, PROTOCOLS, Agreement, TrainingCheck
 from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
-from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix, read_gold_notes
+from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix, read_gold_notes
+
+#: Compares the papers of a gold standard with the training papers of the models with these ids.
+Check = Callable[[GoldStandard, Collection[str]], TrainingCheck]
 
 # The names of files with relevance predictions for the coded records begin with this prefix.
 _RELEVANCE_PREFIX = "relevance_"
@@ -42,7 +45,8 @@ def evaluate_files(
     out_of_fold: Path | None = None,
     curve: Path | None = None,
     variations: Path | None = None,
-) -> None:
+    check: Check | None = None,
+) -> TrainingCheck:
     """Evaluate every system on the gold papers and write the metrics.
 
     Parameters
@@ -66,19 +70,30 @@ def evaluate_files(
         ``out_of_fold``.
     variations
         Folder of prediction files for the coded records, named after the variation of the records' texts.
+    check
+        Function that compares the gold papers with the training papers of the model, or refuses them; it is called
+        with the gold standard and the ids of the models that made the predictions.
+
+    Returns
+    -------
+    TrainingCheck
+        Result of the comparison, which the metrics also contain.
 
     Raises
     ------
     MechtagError
-        If a file is missing or invalid, or predictions lack a paper or a label.
+        If a file is missing or invalid, predictions lack a paper or a label, or the out-of-fold predictions are not
+        those of the model that made the predictions.
     """
     check_outputs(
         (output, output.with_name("headline.json"), *output_files(output.parent, gold)),
         (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations),
     )
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
-    others = _read_folder(baselines, "baselines") if baselines else {}
     systems = {PROTOCOLS[0]: read_predictions(predictions)}
+    made_by = {row.model_id for row in systems[PROTOCOLS[0]]}
+    checked = check(standard, made_by) if check else NOT_CHECKED
+    others = _read_folder(baselines, "baselines") if baselines else {}
     systems |= {name: rows for name, rows in others.items() if not name.startswith(_RELEVANCE_PREFIX)}
     learning = _read_curve(curve) if curve else {}
     coded = _coded_set(out_of_fold, others, learning, label_keys, relevance_key, settings) if out_of_fold else None
@@ -93,9 +108,24 @@ def evaluate_files(
         relevance_key=relevance_key,
         variations=_read_folder(variations, "variations") if variations else None,
     )
+    if coded is not None:
+        _refuse_another_model(coded, made_by, out_of_fold)
+    results = results.model_copy(update={"training_check": checked})
     write_outputs(output.parent, results, label_keys, standard, systems)
     write_json(output.with_name("headline.json"), results.headline())
     results.write(output)
+    return checked
+
+
+def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Path | None) -> None:
+    """Raise an error if the out-of-fold predictions belong to a different model than the predictions."""
+    others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
+    if others != set(made_by):
+        raise MechtagError(
+            f"{folder}: the out-of-fold predictions belong to model {', '.join(sorted(others))}, but the predictions "
+            f"were made by model {', '.join(sorted(made_by))}; tag the gold papers again with the model in use, or "
+            "name the out-of-fold predictions of the model that made the predictions"
+        )
 
 
 def agreement_of_files(

@@ -73,13 +73,18 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         ticked = sum(value == 1 for value in matrix.values(label))
         if ticked != printed:
             faults.append(
-                f"{words_of(label)}: the table ticks {ticked} papers, the text of the publication counts {printed}; "
+                f"{words_of(label)}: the table ticks {ticked} paper{'' if ticked == 1 else 's'}, the text of the "
+                f"publication counts {printed}; "
                 "the table is used as it is."
             )
     ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
     without = [key for key, row in ticks.items() if 0 in row and 1 not in row]
     if without:
-        faults.append(f"{_list(without)} have none of the labels; they count as 0 for every label.")
+        one = len(without) == 1
+        faults.append(
+            f"{_list(without)} {'has' if one else 'have'} none of the labels; {'it counts' if one else 'they count'} "
+            "as 0 for every label that was judged."
+        )
     filled = {}
     for column, why in notes.expected_empty.items():
         keys = [key for key, value in zip(matrix.keys, matrix.values(column), strict=True) if value == 1]
@@ -169,7 +174,8 @@ def evaluate(
         metrics["agreement"] = coded_agreement(coded, label_keys, relevance_key, settings, generator)
         if "transfer" in systems:
             transfer = System("transfer", systems["transfer"])
-            metrics["relevance"]["gold"] = gold_relevance(gold, transfer, coded, relevance_key)
+            if relevance := gold_relevance(gold, transfer, coded, relevance_key):
+                metrics["relevance"]["gold"] = relevance
             metrics["agreement"]["gold"] = doubted_gold(gold, transfer, label_keys, settings.min_positives)
         # Drawn last, so that metrics over all records do not depend on the number of sets.
         metrics["coded_records"]["texts"] = coded.texts()

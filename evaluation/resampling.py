@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,13 @@ CONFIDENCE = 0.95
 
 # Maximum of papers x labels x resamples in memory at once: about 30 MB per array.
 _BLOCK = 4_000_000
+
+# Metrics that are proportions of judgements. If all resamples have the same proportion, such as 0 or 1, the interval is
+# computed by `of_papers`, because a bootstrap interval would have no width.
+_PROPORTIONS = frozenset(
+    "hamming_loss referred subset_accuracy yes_right no_right yes_found kept lost hard_yes easy_yes precision recall"
+    " specificity precision_at_1 agreement changed".split()
+)
 
 # Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.
 _TIE = 1e-12
@@ -63,7 +71,8 @@ class Estimate:
     value
         Value of the metric; ``None`` if it is undefined in the sample.
     ci_low, ci_high
-        95% interval; ``None`` if more than half of the resamples were dropped.
+        95% interval; ``None`` if more than half of the resamples were dropped, or if all have the same value and the
+        metric is not a proportion: the resamples then do not show how precise the value is.
     p_value
         Permutation p-value; ``None`` if there was no permutation test.
     dropped
@@ -247,4 +256,20 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
                 low, high, dropped = interval(resampled, papers)
             columns.append(Estimate(None if np.isnan(value) else float(value), low, high, None, dropped))
         result[name] = columns
+    if any(found.value is not None and found.ci_low == found.ci_high for found in chain(*result.values())):
+        # The papers that contribute to a metric are those for which it is defined when they are the only one.
+        alone = figures(np.eye(weights.shape[1]))
+        for name, columns in result.items():
+            contributing = (~np.isnan(alone[name].reshape(weights.shape[1], -1))).sum(axis=0)
+            result[name] = [
+                _widened(found, name, int(count)) for found, count in zip(columns, contributing, strict=True)
+            ]
     return result
+
+
+def _widened(found: Estimate, name: str, papers: int) -> Estimate:
+    """Replace an interval without width, which would claim that the value is exact."""
+    if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
+        return found
+    widened = of_papers(found, papers) if name in _PROPORTIONS else found
+    return replace(found, ci_low=None, ci_high=None) if widened.ci_low == widened.ci_high else widened

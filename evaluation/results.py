@@ -67,6 +67,22 @@ def describe_texts(texts: Mapping[str, int]) -> str:
     return f"The texts are {listed}. None is a published abstract; on published abstracts the results may be worse."
 
 
+def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int:
+    """Return the number of decimal places at which the two ends of an interval are printed differently.
+
+    Parameters
+    ----------
+    decimals
+        Minimum number of decimal places.
+    factor
+        Factor by which the ends are multiplied, 100 for percentages.
+    """
+    if figure.ci_low is None or figure.ci_high is None:
+        return decimals
+    low, high = figure.ci_low * factor, figure.ci_high * factor
+    return next((each for each in range(decimals, 6) if f"{low:.{each}f}" != f"{high:.{each}f}"), decimals)
+
+
 class Block(BaseModel):
     """A part of the metrics file."""
 
@@ -430,7 +446,7 @@ class LearningStep(Block):
 
 
 class GoldRelevance(Block):
-    """Relevance decisions for the gold papers, all of which people included."""
+    """Relevance decisions for the gold papers that count as relevant; see `coded_records.gold_relevance`."""
 
     included: int
     papers: int
@@ -556,10 +572,68 @@ class Variation(Block):
     relevance_reversed: int
 
 
+class TrainingPaper(Block):
+    """A paper of the gold standard that may have been used in training.
+
+    ``reason`` is the training paper that it resembles, and how; ``different`` is the finding of the people who
+    compared the two and found that they are different papers, if the notes on the gold standard contain one.
+    """
+
+    key: str
+    reason: str
+    different: str | None = None
+
+
+class TrainingCheck(Block):
+    """Result of comparing the papers of the gold standard with the papers that the model was trained on.
+
+    ``unchecked`` is the reason why they could not be compared.
+    """
+
+    papers: tuple[TrainingPaper, ...] = ()
+    unchecked: str | None = None
+
+    @property
+    def used(self) -> list[TrainingPaper]:
+        """Papers that were or may have been used in training."""
+        return [paper for paper in self.papers if paper.different is None]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the papers were compared and none was used in training."""
+        return self.unchecked is None and not self.used
+
+    def describe(self, measured: int) -> str:
+        """Return sentences that state whether papers were used in training, and which.
+
+        Parameters
+        ----------
+        measured
+            Number of papers that accuracy is measured on.
+        """
+        if self.unchecked is not None:
+            return f"Whether any of these papers was used in training could not be checked: {self.unchecked}."
+        if used := self.used:
+            listed = "; ".join(f"{paper.key} ({paper.reason})" for paper in used)
+            return (
+                f"Of the {measured} papers that were measured, {len(used)} {'was' if len(used) == 1 else 'were'} or "
+                "may have been used in training, so the figures may be higher than they would be on new papers: "
+                f"{listed}."
+            )
+        cleared = "; ".join(f"{paper.key} ({paper.reason}): {paper.different}" for paper in self.papers)
+        note = f" People compared the papers where one resembles a training paper: {cleared}." if cleared else ""
+        return f"None of these papers was used in training.{note}"
+
+
+#: The check of metrics that contain none, because an earlier version wrote them or no model folder was read.
+NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with the training papers of the model")
+
+
 class Results(Block):
     """The content of ``metrics.json``; blocks that were not measured are not set."""
 
     coverage: Coverage | None = None
+    training_check: TrainingCheck = NOT_CHECKED
     transfer: SystemFigures | None = None
     leave_one_out: SystemFigures | None = None
     baselines: dict[str, BaselineFigures] = {}
@@ -600,6 +674,10 @@ class Results(Block):
         """Metrics of the protocols that were run, by name of the protocol."""
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}
+
+    def describe_training(self) -> str:
+        """Return sentences that state whether papers of the gold standard were used in training."""
+        return self.training_check.describe(self.transfer.papers if self.transfer else 0)
 
     @property
     def sets(self) -> dict[str, RecordSet]:

@@ -31,6 +31,8 @@ WEIGHTS = "model.safetensors"
 TUNED = "encoder.safetensors"
 # Exports of the encoder for other runtimes; missing exports are created again, so they may be deleted at any time.
 EXPORTS = "runtimes"
+# Description of the papers that the model was trained on, for the leakage check of `evaluate`; older models lack it.
+PAPERS = "papers.safetensors"
 # The id of the MLflow run that trained the model.
 RUN_FILE = "mlflow_run.json"
 

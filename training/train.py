@@ -23,6 +23,7 @@ from mechtag.models.model_folder import (
     CONFIG,
     EXPORTS,
     FORMAT_VERSION,
+    PAPERS,
     RUN_FILE,
     TUNED,
     WEIGHTS,
@@ -40,6 +41,8 @@ from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotati
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents
 from mechtag.training.finetuning.trainers import Progress, make_trainer
 from mechtag.training.heads import Fitted, cross_calibrate, fit
+from mechtag.training.label_summary import LabelSummary, refuse_without_negatives, summarise_labels
+from mechtag.training.leakage import KnownPapers, describe_papers
 
 CARD = "README.md"
 # Written instead of minus infinity, the score of a sentence without content; other sentences score higher.
@@ -62,6 +65,10 @@ class Trained:
         Weights of the encoder that fine-tuning changed; empty for the trainer ``frozen``.
     losses
         Losses of the fine-tuning run that uses all papers; see `loop.Tuned`.
+    papers
+        Papers that the model was trained on; see `leakage.KnownPapers`.
+    labels
+        Numbers of codes and out-of-fold ranking of relevance and of each label; see `label_summary`.
     """
 
     tagger: Tagger
@@ -71,6 +78,8 @@ class Trained:
     documents: list[Prediction]
     sentences: list[Prediction]
     figures: dict[str, float]
+    papers: KnownPapers
+    labels: list[LabelSummary]
 
 
 def train(
@@ -96,6 +105,7 @@ def train(
         An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
+    refuse_without_negatives(corpus, codebook)
     trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
     fitted = fit(corpus, trainer, settings.train, settings.seed, added=sum(record.added for record in coded))
     encoded = fitted.encoded
@@ -109,6 +119,8 @@ def train(
         documents=_document_predictions(corpus, fitted, coded, codebook, settings, config.model_id),
         sentences=_sentence_predictions(fitted, coded, codebook, config.model_id),
         figures=_figures(corpus, fitted, codebook),
+        papers=describe_papers([record.record for record in coded], encoder, settings),
+        labels=summarise_labels(corpus, fitted.held_out.documents, codebook),
     )
 
 
@@ -154,13 +166,14 @@ def save_model(trained: Trained, folder: str | Path) -> None:
     new.mkdir(parents=True)
     (new / WEIGHTS).write_bytes(pack(trained.tagger))
     (new / TUNED).write_bytes(pack_tuned(trained.tuned))
+    (new / PAPERS).write_bytes(trained.papers.pack(trained.config.model_id))
     write_text(new / CONFIG, trained.config.model_dump_json(indent=2) + "\n")
     swap_in(folder)
 
 
 def check_replaceable(folder: Path) -> None:
     """Raise `MechtagError` if replacing a model folder would delete anything other than a model."""
-    parts = {CONFIG, WEIGHTS, TUNED, EXPORTS, CARD, RUN_FILE}
+    parts = {CONFIG, WEIGHTS, TUNED, PAPERS, EXPORTS, CARD, RUN_FILE}
     others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))
     if others or (folder.exists() and not folder.is_dir()):
         raise MechtagError(

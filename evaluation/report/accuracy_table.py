@@ -38,6 +38,7 @@ from mechtag.evaluation.results import (
     SystemFigures,
     Variation,
     describe_texts,
+    interval_decimals,
     words_of,
 )
 
@@ -66,8 +67,9 @@ def share(value: float | None) -> str:
 
 def interval(figure: Figure, decimals: int = 2) -> str:
     """Format the interval of a metric; return ``""`` if it has none."""
-    if figure.ci_low is None:
+    if figure.ci_low is None or figure.ci_low == figure.ci_high:
         return ""
+    decimals = interval_decimals(figure, decimals)
     return f"{number(figure.ci_low, decimals)} to {number(figure.ci_high, decimals)}"
 
 
@@ -196,13 +198,7 @@ def _kappa(pair: PairAgreement | None) -> str:
     return "too few" if pair.note else cell(pair.cohen_kappa)
 
 
-_PROTOCOLS = {
-    "transfer": ("transfer", "no paper of the gold standard was used in training"),
-    "leave_one_out": (
-        "leave-one-paper-out",
-        "each paper was tagged by a model that was also trained on the other papers of the gold standard",
-    ),
-}
+_PROTOCOLS = {"transfer": "transfer", "leave_one_out": "leave-one-paper-out"}
 _RANKING = _columns(Pooled, "across_auc", "within_auc")
 _DECISIONS = _columns(Pooled, "macro_f1", "micro_f1", "kappa", "alpha")
 _REFERRED = Pooled.words()["referred"].column
@@ -220,11 +216,11 @@ _NO_GOLD = ("The metrics include no gold standard: agreement with people on new 
 def accuracy_sections(results: Results) -> list[Section]:
     """Return the sections of the accuracy table: coverage, metrics, coded records, faults of the gold standard."""
     systems: dict[str, SystemFigures | BaselineFigures] = {
-        f"model, {_PROTOCOLS[name][0]}": system for name, system in results.protocols.items()
+        f"model, {_PROTOCOLS[name]}": system for name, system in results.protocols.items()
     }
     systems |= {f"baseline: {words_of(name)}": system for name, system in results.baselines.items()}
     sections = [
-        _coverage(results.coverage, results.gold_standard)
+        _coverage(results.coverage, results.gold_standard, results)
         if results.coverage and results.gold_standard
         else Section("Agreement of mechtag with human coding", _NO_GOLD),
         Section(
@@ -261,8 +257,7 @@ def accuracy_sections(results: Results) -> list[Section]:
         ),
     ]
     for name, system in results.protocols.items():
-        title, meaning = _PROTOCOLS[name]
-        sections.append(_labels(f"Each label, {title}", f"{meaning[0].upper()}{meaning[1:]}.", system))
+        sections.append(_labels(f"Each label, {_PROTOCOLS[name]}", _meaning(results, name), system))
     if results.coded_records:
         sections += [_coded(results.coded_records), *set_sections(results.sets)]
     if results.relevance:
@@ -276,7 +271,14 @@ def accuracy_sections(results: Results) -> list[Section]:
     return sections
 
 
-def _coverage(found: Coverage, gold: GoldStandard) -> Section:
+def _meaning(results: Results, protocol: str) -> str:
+    """Return sentences that state what the models of a protocol were trained on."""
+    if protocol == "transfer":
+        return results.describe_training()
+    return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."
+
+
+def _coverage(found: Coverage, gold: GoldStandard, results: Results) -> Section:
     source = f": {gold.source}" if gold.source else ""
     lines = [
         f"Gold standard{source}",
@@ -284,7 +286,7 @@ def _coverage(found: Coverage, gold: GoldStandard) -> Section:
         f"synopsis of it, {found.title_only} with the title only; for {found.none} there was no text.",
     ]
     lines += filter(None, [found.describe()])
-    lines += [f"{title[0].upper()}{title[1:]}: {meaning}." for title, meaning in _PROTOCOLS.values()]
+    lines += [f"{_PROTOCOLS[name].capitalize()}: {_meaning(results, name)}" for name in results.protocols]
     return Section("Agreement of mechtag with human coding", lines)
 
 
@@ -339,8 +341,8 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
     ]
     if gold:
         lines.append(
-            f"Of the {gold.included} papers that people included, {gold.papers} could be scored; {gold.kept} "
-            f"would have been kept ({gold.yes} yes, {gold.refer} left to people), {gold.no} lost."
+            f"Papers of the gold standard that count as relevant: {gold.included}. Of these, {gold.papers} could be "
+            f"scored; {gold.kept} would have been kept ({gold.yes} yes, {gold.refer} left to people), {gold.no} lost."
         )
         if gold.irrelevant_records:
             lines.append(

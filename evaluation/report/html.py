@@ -28,6 +28,7 @@ from mechtag.evaluation.results import (
     Results,
     SetMechanisms,
     SetRelevance,
+    interval_decimals,
     words_of,
 )
 from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
@@ -68,21 +69,27 @@ class Numbers:
         found = [self.get(path) for path in paths]
         return self._mark("+".join(paths), "count", None if None in found else f"{sum(found):,}")
 
-    def number(self, path: str) -> Markup:
-        """Format the number at a path with two decimal places."""
+    def number(self, path: str, decimals: int = 2) -> Markup:
+        """Format the number at a path, by default with two decimal places."""
         found = self.get(path)
-        return self._mark(path, "number", None if found is None else two_decimals(found))
+        kind = f"number {decimals}" if decimals != 2 else "number"
+        # Adding 0 removes the sign of a negative zero.
+        return self._mark(path, kind, None if found is None else f"{round(found, decimals) + 0:.{decimals}f}")
 
-    def percent(self, path: str) -> Markup:
+    def percent(self, path: str, decimals: int = 0) -> Markup:
         """Format the proportion at a path as a percentage."""
         found = self.get(path)
-        return self._mark(path, "percent", None if found is None else f"{found:.0%}")
+        kind = f"percent {decimals}" if decimals else "percent"
+        return self._mark(path, kind, None if found is None else f"{found:.{decimals}%}")
 
     def between(self, path: str) -> Markup:
         """Format the interval of a metric in words, as percentages; return ``""`` if it has none."""
-        if self.get(f"{path}/ci_low") is None:
+        found = self.get(path)
+        if found is None or found.ci_low is None or found.ci_low == found.ci_high:
             return Markup()
-        return Markup(" (between {} and {})").format(self.percent(f"{path}/ci_low"), self.percent(f"{path}/ci_high"))
+        decimals = interval_decimals(found, 0, 100)
+        ends = (self.percent(f"{path}/{end}", decimals) for end in ("ci_low", "ci_high"))
+        return Markup(" (between {} and {})").format(*ends)
 
     def figure(self, path: str) -> Markup:
         """Format a metric with its interval and p-value below it; format a plain number without them."""
@@ -90,8 +97,9 @@ class Numbers:
         if not isinstance(found, Figure):
             return self.number(path)
         parts = [self.number(f"{path}/value")]
-        if found.ci_low is not None:
-            low, high = self.number(f"{path}/ci_low"), self.number(f"{path}/ci_high")
+        if found.ci_low is not None and found.ci_low != found.ci_high:
+            decimals = interval_decimals(found)
+            low, high = self.number(f"{path}/ci_low", decimals), self.number(f"{path}/ci_high", decimals)
             parts.append(Markup('<span class="interval">{} to {}</span>').format(low, high))
         if found.p_value is not None:
             said = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"

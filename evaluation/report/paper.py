@@ -20,6 +20,7 @@ from mechtag.evaluation.results import (
     Results,
     SystemFigures,
     describe_texts,
+    interval_decimals,
 )
 
 # Descriptions of the text that was read for a paper.
@@ -105,7 +106,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML.
     )
-    environment.filters.update(figure=figure, percent=percent, cell=cell)
+    environment.filters.update(figure=figure, percent=percent, cell=cell, counted=counted, be=be)
     return environment
 
 
@@ -113,14 +114,25 @@ def figure(found: Figure) -> str:
     """Format a metric with its interval."""
     if found.value is None:
         return _NONE
-    if found.ci_low is None or found.ci_high is None:
+    if found.ci_low is None or found.ci_high is None or found.ci_low == found.ci_high:
         return f"{found.value:.2f}"
-    return f"{found.value:.2f} ({found.ci_low:.2f} to {found.ci_high:.2f})"
+    decimals = interval_decimals(found)
+    return f"{found.value:.2f} ({found.ci_low:.{decimals}f} to {found.ci_high:.{decimals}f})"
 
 
 def percent(share: float | None) -> str:
     """Format a proportion as a percentage."""
     return _NONE if share is None else f"{share:.0%}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun in the singular or plural."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def be(count: int, one: str = "was", many: str = "were") -> str:
+    """Return the form of a verb that fits a number."""
+    return one if count == 1 else many
 
 
 def cell(text: str) -> str:
@@ -137,7 +149,7 @@ def _content(
     summary: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     labels = model["codebook"]["labels"]
-    agreement, baselines = results.agreement, results.baselines
+    agreement, baselines, coded = results.agreement, results.baselines, results.coded_records
     return {
         "metrics": results,
         "model": model,
@@ -146,15 +158,25 @@ def _content(
         "data": ", ".join(f"{name} (SHA-256 {digest[:12]})" for name, digest in model["data"].items()),
         "encoder": f"{model['encoder']['name']}, SHA-256 {model['encoder']['sha256'][:12]}",
         "labels": labels,
+        "codebook": model["codebook"].get("title") or model["codebook"]["name"],
+        # Without irrelevant records in training, every record gets the same score for relevance.
+        "judges_relevance": coded is None or coded.relevant < coded.records,
+        "exemplars": model["settings"].get("exemplars"),
+        "training": results.describe_training(),
+        "is_clean": results.training_check.is_clean,
+        "has_training_papers": bool(results.training_check.used),
         "names": "; ".join(label["name"] for label in labels),
         "gold": gold,
         "source": gold.source or "a gold standard",
         "coverage": _coverage(coverage),
         "transfer": transfer,
         "pooled": transfer.pooled,
-        "baselines": {name: _range(baselines, name) for name in ("across_auc", "within_auc")},
+        "baselines": {
+            "name": "A naive method" if len(baselines) == 1 else "Naive methods",
+            **{name: _range(baselines, name) for name in ("across_auc", "within_auc")},
+        },
         "all_positive": figure(baselines["all_positive"].pooled.macro_f1) if "all_positive" in baselines else "",
-        "coded": results.coded_records,
+        "coded": coded,
         "coded_texts": describe_texts(results.texts),
         "agreement_texts": describe_texts(agreement.texts) if agreement else "",
         "gold_texts": coverage.describe(),
@@ -164,9 +186,9 @@ def _content(
         "agreement": agreement,
         "pairs": [pair for pair in agreement.pairs if pair.unit == "records"] if agreement else [],
         "summary": summary,
-        "sources": ", ".join(f"{one['kept']} from {one['file']}" for one in summary["sources"]) if summary else "",
+        "sources": _sources(summary) if summary else "",
         "found": summary["decisions"][model["codebook"]["relevance"]["key"]] if summary else None,
-        "header": _header(transfer.pooled, gold, model),
+        "header": _header(transfer.pooled, gold, model, results.training_check.is_clean),
     }
 
 
@@ -178,19 +200,32 @@ def _coverage(coverage: Coverage) -> str:
 def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
     values = [system.pooled.figure(name).value for system in baselines.values()]
     found = [value for value in values if value is not None]
-    return f"{min(found):.2f} to {max(found):.2f}" if found else _NONE
+    if not found:
+        return ""
+    low, high = f"{min(found):.2f}", f"{max(found):.2f}"
+    return low if low == high else f"{low} to {high}"
 
 
-def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any]) -> str:
-    """Return the YAML metadata of the model card; see the documentation of model cards on the Hugging Face hub."""
+def _sources(summary: Mapping[str, Any]) -> str:
+    return ", ".join(f"{one['read']} from {one['file']}" for one in summary["sources"])
+
+
+def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
+    """Return the YAML metadata of the model card; see the documentation of model cards on the Hugging Face hub.
+
+    An index of models would show its results as an evaluation, so they are left out unless it was checked that no paper
+    was used in training.
+    """
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
-    header = {
+    header: dict[str, Any] = {
         "library_name": "mechtag",
         "pipeline_tag": "text-classification",
         "license": "unknown",
         "tags": ["systematic-review", "evidence-synthesis", "multi-label-classification"],
-        "model-index": [
+    }
+    if is_clean:
+        header["model-index"] = [
             {
                 "name": name,
                 "results": [
@@ -204,10 +239,10 @@ def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any]) -> str
                                 ("f1", words["macro_f1"].column, "macro_f1"),
                                 ("cohen_kappa", words["kappa"].full, "kappa"),
                             )
+                            if pooled.figure(key).value is not None
                         ],
                     }
                 ],
             }
-        ],
-    }
+        ]
     return yaml.safe_dump(header, sort_keys=False, allow_unicode=True)

@@ -47,17 +47,26 @@ def evaluate(
     varied: Annotated[
         Path | None, typer.Option("--variations", help="Folder written by 'variations'.", show_default=False)
     ] = None,
+    model: Model = None,
+    allow_training_papers: Annotated[
+        bool,
+        typer.Option(
+            "--allow-training-papers",
+            help="Measure even if the model was trained on some of the papers. All outputs then say so.",
+        ),
+    ] = False,
     project: ProjectFolder = None,
 ) -> None:
     """Measure accuracy by comparing predictions with human coding.
 
     Papers in the table of human codes are identified by the field `key` of their source file, or by their record id.
+    Papers that the model was trained on are refused.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
-    from mechtag.workflows.evaluate import evaluate as evaluate_predictions
+    from mechtag.workflows.measure import evaluate as evaluate_predictions
 
-    evaluate_predictions(
+    trained_on = evaluate_predictions(
         open_project(project),
         predictions,
         gold,
@@ -67,7 +76,10 @@ def evaluate(
         out_of_fold=out_of_fold,
         curve=curve,
         variations=varied,
+        model=model,
+        allow_training_papers=allow_training_papers,
     )
+    say(trained_on)
     say(f"{output}: metrics written, with tables next to it")
 
 

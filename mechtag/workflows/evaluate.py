@@ -1,4 +1,4 @@
-"""Measure accuracy and agreement, and write the report, the methods text and the model card."""
+"""Measure agreement, and write the report, the methods text and the model card."""
 
 from __future__ import annotations
 
@@ -12,36 +12,6 @@ from mechtag.project import Project
 
 if TYPE_CHECKING:
     from mechtag.evaluation.results import Agreement, Results
-
-
-def evaluate(
-    project: Project,
-    predictions: Path,
-    gold: Path,
-    output: Path,
-    *,
-    records: Path | None = None,
-    baselines: Path | None = None,
-    out_of_fold: Path | None = None,
-    curve: Path | None = None,
-    variations: Path | None = None,
-) -> None:
-    """Compute all metrics, and write them to ``output`` and tables next to it; see `evaluate.evaluate_files`."""
-    from mechtag.evaluation.evaluate import evaluate_files
-
-    evaluate_files(
-        predictions,
-        gold,
-        records or predictions.with_name("records.parquet"),
-        output,
-        label_keys=project.codebook.keys,
-        relevance_key=project.codebook.relevance.key,
-        settings=project.settings,
-        baselines=baselines,
-        out_of_fold=out_of_fold,
-        curve=curve,
-        variations=variations,
-    )
 
 
 def compare_coders(

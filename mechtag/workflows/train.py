@@ -14,6 +14,8 @@ def train(
 ) -> tuple[str, str]:
     """Train on the annotations named in the settings, write the model folder, and log the run.
 
+    The reporter receives a table of the labels, and a warning for each label that training did not demonstrably help.
+
     Parameters
     ----------
     output, out_of_fold
@@ -27,6 +29,7 @@ def train(
     from mechtag.models.model_folder import finish_swap
     from mechtag.pipeline.tagging.chunks import locked
     from mechtag.training.finetuning.trainers import count_epochs
+    from mechtag.training.label_summary import label_table
     from mechtag.training.mlflow_runs import log_run
     from mechtag.training.train import check_replaceable, save_model
     from mechtag.training.train import train as fit_model
@@ -43,6 +46,11 @@ def train(
         save_model(trained, output)
         write_predictions(out_of_fold / "documents.parquet", trained.documents)
         write_predictions(out_of_fold / "sentences.parquet", trained.sentences)
+        for line in label_table(trained.labels):
+            reporter.note(line)
+        for label in trained.labels:
+            for warning in label.warnings():
+                reporter.note(f"warning: {warning}")
         return trained.config.model_id, log_run(trained.config, output, settings, trained.figures, trained.losses)
 
 

@@ -77,6 +77,9 @@ class GoldNotes(Row):
         Number of papers with each label, if the publication states it.
     expected_empty
         Columns that apply to no paper according to the publication, each with the place where it says so.
+    not_in_training
+        Papers that resemble a training paper, by key, each with the finding of the people who compared the two papers
+        and found that they are different. 'mechtag evaluate' then does not refuse these papers.
     notes
         Other information needed to interpret the metrics, one sentence each.
     """
@@ -84,6 +87,7 @@ class GoldNotes(Row):
     source: str
     printed_counts: dict[str, int] = Field(default_factory=dict)
     expected_empty: dict[str, str] = Field(default_factory=dict)
+    not_in_training: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -266,7 +267,7 @@ def test_faults_are_counted_in_the_table(metrics):
     assert found["other_columns"] == ["other"]
     assert found["faults"] == [
         "hard money: the table ticks 5 papers, the text of the publication counts 9; the table is used as it is.",
-        "1 paper (p3) have none of the labels; they count as 0 for every label.",
+        "1 paper (p3) has none of the labels; it counts as 0 for every label that was judged.",
         "other: 1 paper (p1) ticked, though the text says none.",
     ]
 
@@ -324,3 +325,16 @@ def test_second_coder_must_have_coded_the_same(gold, systems, coded):
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)
         with pytest.raises(MechtagError, match=message):
             evaluate(LABELS, gold, systems, SETTINGS, np.random.default_rng(1), coded=wrong)
+
+
+def test_papers_coded_as_irrelevant_do_not_count_as_lost(gold, systems, coded):
+    matrix = gold.matrix
+    rows = [
+        replace(row, cells={**row.cells, "relevant": "0" if row.cells["key"] in ("p0", "p1") else "1"})
+        for row in matrix.rows
+    ]
+    with_relevance = replace(gold, matrix=replace(matrix, columns=(*matrix.columns, "relevant"), rows=tuple(rows)))
+    found = evaluate(LABELS, with_relevance, systems, SETTINGS, np.random.default_rng(2), coded=coded).content()
+    relevance = found["relevance"]["gold"]
+    assert (relevance["included"], set(relevance["ranks"]) & {"p0", "p1"}) == (6, set())
+    assert relevance["papers"] == relevance["kept"] + relevance["no"]

@@ -166,3 +166,35 @@ def test_rare_label_drops_resamples_and_counts_them():
     found = estimates(label_figures, rare, draws)["roc_auc"][0]
     assert found.dropped == int((draws.weights[:, :2].sum(axis=1) == 0).sum()) > 50
     assert found.ci_low is not None
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+@pytest.mark.parametrize("papers", [2, 8, 40])
+def test_a_proportion_at_the_edge_has_an_interval_with_width(right: float, papers: int) -> None:
+    """A bootstrap of decisions that are all right, or all wrong, would state that this is certain."""
+    truth = np.ones((papers, 2))
+    truth[0] = np.nan  # a paper that nobody judged contributes nothing
+    decided = np.full(truth.shape, right == 1)
+    judged = Judged(
+        truth, decided * 1.0, decided * 1.0, decided, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5)
+    )
+    draws = draw_resamples(papers, 200, 0, np.random.default_rng(1))
+    found = {name: each[0] for name, each in estimates(pooled_figures, judged, draws).items()}
+    name = "yes_right" if right else "hamming_loss"
+    expected = stats.binomtest(papers - 1, papers - 1).proportion_ci(method="wilson")
+    assert found[name].value == 1.0
+    assert (found[name].ci_low, found[name].ci_high) == pytest.approx((expected.low, expected.high))
+    assert found["referred"].value == found["referred"].ci_low == 0.0
+    assert found["referred"].ci_high == pytest.approx(1 - expected.low)
+
+
+def test_what_is_not_a_proportion_has_no_interval_without_width() -> None:
+    """Perfect ranking in all resamples says nothing on how precise a perfect ranking is."""
+    truth = np.tile([[1.0, 0.0], [0.0, 1.0]], (6, 1))
+    judged = Judged(truth, truth, truth, truth == 1, np.zeros(truth.shape, bool), np.full(truth.shape, 0.5))
+    draws = draw_resamples(len(truth), 200, 0, np.random.default_rng(1))
+    for figures in (pooled_figures, label_figures):
+        for name, columns in estimates(figures, judged, draws).items():
+            for found in columns:
+                assert found.value is None or found.ci_low is None or found.ci_low < found.ci_high, name
+    assert estimates(pooled_figures, judged, draws)["across_auc"][0].ci_low is None

@@ -269,10 +269,11 @@ def said(kind: str, values: list[float | None]) -> str:
     exact = sum((Decimal(value) for value in values if value is not None), Decimal(0))
     if kind == "count":
         return f"{int(exact):,}"
+    kind, _, places = kind.partition(" ")
     if kind == "percent":
-        return f"{(exact * 100).quantize(Decimal(1))}%"
+        return f"{(exact * 100).quantize(Decimal(1).scaleb(-int(places or 0)))}%"
     if kind == "p":
         return "p < 0.001" if exact < Decimal("0.001") else f"p = {exact.quantize(Decimal('0.001'))}"
     assert kind == "number"
-    rounded = str(exact.quantize(Decimal("0.01")))
-    return "0.00" if rounded == "-0.00" else rounded
+    rounded = str(exact.quantize(Decimal(1).scaleb(-int(places or 2))))
+    return rounded.removeprefix("-") if not float(rounded) else rounded

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
+from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings, load_settings
-from mechtag.models.encoder import TransformerEncoder
+from mechtag.models.encoder import Encoder, TransformerEncoder
 from mechtag.pipeline.reading.ingest import read_sources
-from mechtag.training.retraining.new_codings import find_leaks, likeness
+from mechtag.training import leakage
+from mechtag.training.leakage import Leak, describe_papers, likeness
 from mechtag.training.train import load_encoder
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder
 
 TEXT = "Nurses met weekly. They shared the lead of the ward. Fewer patients came back."
+
+
+def find_leaks(records: list[Record], test: list[Record], encoder: Encoder, settings: Settings) -> list[Leak]:
+    described = [describe_papers(rows, encoder, settings) for rows in (records, test)]
+    return leakage.find_leaks(described[0], described[1], "test paper", settings)
 
 
 def paper(**fields: object) -> Record:
@@ -127,3 +136,67 @@ def test_paraphrases_of_test_papers_are_found_and_shipped_annotations_are_clean(
     leaks = find_leaks(coded, gold, encoder, settings)
     # Two papers on the evaluation of one programme of community health partnerships.
     assert [leak.title[:40] for leak in leaks] == ["Evaluating Partnerships for Community He"]
+
+
+def test_a_model_folder_keeps_what_the_check_needs_but_no_abstract(tmp_path: Path) -> None:
+    """The papers read back give the same reasons as the papers themselves, from one bit per dimension."""
+    settings, encoder = Settings.model_validate({"retrain": {"paraphrase": 0.8}}), WordEncoder()
+    training = [paper(), other(record_id="text:2", title="Mills", authors=("Wasser, D.",), raw=(("study", "M"),))]
+    packed = describe_papers(training, encoder, settings).pack("m1")
+    (tmp_path / "papers.safetensors").write_bytes(packed)
+    for text in ("Nurses met weekly", "Grain was dear"):
+        assert text.encode() not in packed
+    known = leakage.read_training_papers(tmp_path, "m1")
+    assert known is not None
+    assert [record.abstract for record in known.records] == ["", ""]
+    assert {record.raw for record in known.records} == {()}
+    assert known.groups == ["north-1", "m"]
+
+    def found(**fields: object) -> list[Leak]:
+        papers = describe_papers([other(**fields)], encoder, settings)
+        return leakage.find_leaks(papers, known, "training paper", settings)
+
+    reordered = "Fewer patients came back. They shared the lead of the ward. Nurses met weekly."
+    cases = {
+        "same DOI": {"doi": "10.1/a"},
+        "same PubMed id": {"pmid": "123"},
+        "same study (m)": {"raw": (("study", "m "),)},
+        "same title": {"title": paper().title, "authors": paper().authors, "year": 2019, "journal": "Ward"},
+        "nearly the same text": {"abstract": reordered, "title": paper().title + " once more"},
+    }
+    for reason, fields in cases.items():
+        fields = {"abstract": "Rain fell on hills. Sheep stood still. Dogs slept.", **fields}
+        (leak,) = found(record_id="text:9", **fields)
+        assert leak.reason.startswith(reason), reason
+        assert leak.certain is (reason not in ("same study (m)", "nearly the same text")), reason
+    assert found(record_id="text:9", title="Sheep", abstract="Rain fell on hills. Sheep stood still. Dogs slept.") == []
+
+
+def test_signs_estimate_cosines() -> None:
+    generator = np.random.default_rng(3)
+    first = generator.normal(size=(40, 384)).astype(np.float32)
+    second = 0.8 * first + 0.6 * generator.normal(size=(40, 384)).astype(np.float32)
+    first, second = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (first, second))
+    records = [paper(record_id=f"text:{number}") for number in range(2)]
+    papers = leakage.KnownPapers(records, ["", ""], [second[:20], second[20:]])
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "papers.safetensors").write_bytes(papers.pack("m"))
+        known = leakage.read_training_papers(Path(folder), "m")
+    assert known is not None
+    rotated = first @ leakage._rotation(384)
+    estimated = rotated @ np.vstack(known.vectors).T
+    assert np.abs(estimated - first @ second.T).mean() < 0.04
+    assert np.diag(estimated).mean() == pytest.approx(np.diag(first @ second.T).mean(), abs=0.02)
+
+
+def test_a_damaged_or_foreign_list_of_papers_is_refused(tmp_path: Path) -> None:
+    assert leakage.read_training_papers(tmp_path, "m1") is None
+    packed = describe_papers([paper()], WordEncoder(), Settings()).pack("m1")
+    path = tmp_path / "papers.safetensors"
+    path.write_bytes(packed)
+    with pytest.raises(MechtagError, match="the list belongs to model m1, expected model m2"):
+        leakage.read_training_papers(tmp_path, "m2")
+    for damaged in (b"", packed[:-9], packed.replace(b"lengths", b"lengthz")):
+        path.write_bytes(damaged)
+        with pytest.raises(MechtagError, match="not readable as a list of training papers"):
+            leakage.read_training_papers(tmp_path, "m1")

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from mechtag.core.errors import MechtagError
+from mechtag.evaluation.report import accuracy_table
+from mechtag.evaluation.report.html import Numbers
 from mechtag.evaluation.report.paper import cell, figure, paper_texts, percent
 from mechtag.evaluation.results import (
     Figure,
@@ -79,6 +81,7 @@ def metrics():
     gold = {"source": "A review, Table 9", "papers": 36, "column_sums": {}, "without_label": [], "expected_empty": {}}
     gold |= {"other_columns": [], "faults": ["a fault of the table."], "notes": []}
     content = {
+        "training_check": {},
         "coverage": {"abstract": 0, "synopsis": 31, "title_only": 3, "none": 2},
         "transfer": {"papers": 34, "model_id": "m1", "pooled": POOLED, "labels": {"trust": LABEL, "rare": rare}},
         "baselines": {
@@ -142,7 +145,7 @@ def model():
         "codebook_sha256": "c" * 64,
         "encoder": {"name": "some/encoder", "sha256": "e" * 64},
         "seed": 2021,
-        "settings": {"decided_precision": 0.8, "trainer": "frozen", "folds": 5},
+        "settings": {"decided_precision": 0.8, "min_positives": 3, "trainer": "frozen", "folds": 5},
         "data": {"coded.jsonl": "d" * 64},
         "versions": {"mechtag": "0.1.0", "torch": "2.13.0"},
     }
@@ -157,7 +160,7 @@ def summary():
         "duplicates": 6,
         "unique": 26,
         "without_abstract": 8,
-        "sources": [{"file": "search.ris", "kept": 32}],
+        "sources": [{"file": "search.ris", "read": 33, "kept": 32}],
         "decisions": {"relevant": {"yes": 11, "refer": 12, "no": 14}},
     }
 
@@ -218,8 +221,11 @@ def test_the_figures_stand_where_they_belong(metrics, model, summary):
     assert "It left 10% of decisions to people" in text
     assert "| Trust \\| faith | 22 of 34 | 7 | 3 | 0.06 (-0.21 to 0.32) |" in text
     assert "| Rare | 1 of 34 | 7 | 3 | too few |" in text
-    assert "Of the 36 papers that people included, 34 could be scored and 30 would have been kept; 4 would" in text
-    assert "read 33 records (32 from search.ris); 1 could not be read" in text
+    assert "that count as relevant, 34 could be scored; 30 of these would have been kept and 4 lost." in text
+    assert (
+        "was given 33 records (33 from search.ris). It could not read 1 of them and listed it with the reason. "
+        "6 records were removed as duplicates, with the reason recorded. 26 records remained."
+    ) in text
     assert "suggested 11 as relevant and 14 as irrelevant, and left 12 to people; 8 had no abstract" in text
     assert "ann and mechtag (the tool) agreed at Cohen's kappa 0.84 (0.77 to 0.91), Gwet's AC1 0.89." in text
     assert "read a synopsis of the abstract of 31, only the title of 3, no text of 2" in text
@@ -315,7 +321,7 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
     metrics["baselines"] = {}
     metrics["transfer"]["pooled"]["yes_right"] = found(None)
     texts = paper_texts(Results.model_validate(metrics), model)
-    assert "agreed with – of yes" in texts["methods"]
+    assert "people agreed with 57% of no; it decided no code as yes." in texts["methods"]
     assert "Naive methods" not in texts["methods"]
     for text in texts.values():
         assert not re.search(r"\bNone\b(?! of)", text)
@@ -372,3 +378,87 @@ def test_templates_are_shipped():
     (pattern,) = settings["tool"]["setuptools"]["package-data"]["mechtag.evaluation.report"]
     folder = ROOT / "evaluation/report"
     assert set(folder.glob(pattern)) == {path for path in (folder / "templates").iterdir() if path.is_file()} != set()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (0.9962, 1.0, "1.00 (0.996 to 1.000)"),
+        (0.99996, 1.0, "1.00 (0.99996 to 1.00000)"),
+        (1.0, 1.0, "1.00"),
+        (0.9, 1.0, "1.00 (0.90 to 1.00)"),
+    ],
+)
+def test_no_interval_is_printed_without_width(low, high, shown):
+    own = Figure(**found(1.0, low, high))
+    assert figure(own) == shown
+    assert accuracy_table.interval(own) == (shown[6:-1] if "(" in shown else "")
+
+
+def test_the_page_prints_no_interval_without_width(metrics):
+    pooled = metrics["transfer"]["pooled"]
+    for name, low in (("yes_right", 0.9962), ("no_right", 1.0)):
+        pooled[name] = found(1.0, low, 1.0)
+    numbers = Numbers(Results.model_validate(metrics))
+    shown = re.sub(r"<[^>]*>", "", numbers.between("transfer/pooled/yes_right"))
+    assert shown == " (between 99.6% and 100.0%)"
+    assert numbers.between("transfer/pooled/no_right") == ""
+    assert re.sub(r"<[^>]*>", "", numbers.figure("transfer/pooled/yes_right")) == "1.00 0.996 to 1.000"
+    assert re.sub(r"<[^>]*>", "", numbers.figure("transfer/pooled/no_right")) == "1.00"
+
+
+def test_counts_of_none_and_one_are_written_in_words_that_fit(metrics, model, summary):
+    model["codebook"] |= {"title": "", "labels": model["codebook"]["labels"][:1]}
+    metrics["transfer"]["papers"] = 1
+    metrics["coded_records"]["sets"]["made"]["relevance"]["decisions"]["relevant"]["no"] = 1
+    summary |= {"read": 1, "rejected": 0, "duplicates": 0, "unique": 1}
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    assert 'For the 1 code of the codebook "toy" (' in text
+    assert "was given 1 record (33 from search.ris). 1 record remained." in text
+    assert "could not read" not in text
+    assert "duplicates" not in text
+    assert "1 relevant record would have been lost" in text
+    assert "Of 1 record to screen" in text
+    assert not re.search(r"\b1 (?:records|papers|codes|sentences)\b", text)
+    summary |= {"duplicates": 1, "rejected": 2}
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    assert "It could not read 2 of them and listed them" in text
+    assert "1 record was removed as a duplicate" in text
+
+
+def test_nothing_is_said_of_relevance_that_was_not_learned(metrics, model, summary):
+    metrics["coded_records"]["relevant"] = metrics["coded_records"]["records"]
+    del metrics["relevance"]
+    texts = paper_texts(Results.model_validate(metrics), model, summary)
+    for text in texts.values():
+        assert "support vector machine" not in text
+        assert "whether a record is relevant" not in text
+    assert "it did not judge relevance, because all records that it was trained on are relevant" in texts["methods"]
+    assert "suggested 11 as relevant" not in texts["methods"]
+
+
+def test_figures_that_do_not_exist_are_not_written_as_results(metrics, model, summary):
+    for name in POOLED:
+        metrics["transfer"]["pooled"][name] = found(None)
+    del metrics["relevance"], metrics["agreement"]
+    metrics["baselines"] = {"tfidf": metrics["baselines"]["tfidf"]}
+    metrics["gold_standard"] |= {"faults": [], "source": ""}
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    results = text.split("## Results: agreement of the tool with people")[1].split("| code |")[0]
+    assert "–" not in results
+    assert "could not be measured on 34 papers" in results
+    assert "No faults of the validation data are recorded." in text
+    assert "none." not in text
+    assert "We compared it with a gold standard: 36 papers" in text
+
+
+def test_one_naive_method_is_not_a_range(metrics, model):
+    metrics["baselines"] = {"tfidf": metrics["baselines"]["tfidf"]}
+    text = paper_texts(Results.model_validate(metrics), model)["methods"]
+    assert "A naive method reached 0.48 and 0.61." in text
+
+
+def test_claims_about_what_people_did_are_left_to_the_authors(metrics, model, summary):
+    text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
+    assert "[No record was excluded by the tool alone.]" in text
+    assert "reviewers' own machine" not in text.split("## Methods: data")[0]

@@ -65,6 +65,7 @@ def test_the_check_for_test_papers_says_which_of_them_it_could_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(new_codings, "load_encoder", lambda _: None)
+    monkeypatch.setattr(new_codings, "describe_papers", lambda records, *_: records)
     monkeypatch.setattr(new_codings, "find_leaks", lambda records, test, *_: [one.title for one in test])
     settings = Settings.model_validate({"retrain": {"test_records": str(export(tmp_path))}})
     notes: list[str] = []

@@ -1,0 +1,117 @@
+"""Measure accuracy on a gold standard, and refuse papers that the model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mechtag.project import Project
+
+if TYPE_CHECKING:
+    from mechtag.evaluation.evaluate import Check
+    from mechtag.evaluation.results import TrainingCheck
+    from mechtag.pipeline.annotations.gold_table import GoldStandard
+
+# Number of papers that a refusal lists.
+_NAMED = 20
+
+
+def evaluate(
+    project: Project,
+    predictions: Path,
+    gold: Path,
+    output: Path,
+    *,
+    records: Path | None = None,
+    baselines: Path | None = None,
+    out_of_fold: Path | None = None,
+    curve: Path | None = None,
+    variations: Path | None = None,
+    model: Path | None = None,
+    allow_training_papers: bool = False,
+) -> str:
+    """Compute all metrics, and write them to ``output`` and tables next to it; see `evaluate.evaluate_files`.
+
+    Parameters
+    ----------
+    model
+        Folder of the model that made the predictions; by default, the model of the project.
+    allow_training_papers
+        Whether to measure accuracy even if papers may have been used to train the model. All outputs then say so.
+
+    Returns
+    -------
+    str
+        Sentences that state whether papers of the gold standard were used in training.
+    """
+    from mechtag.evaluation.evaluate import evaluate_files
+    from mechtag.evaluation.results import Results
+
+    evaluate_files(
+        predictions,
+        gold,
+        records or predictions.with_name("records.parquet"),
+        output,
+        label_keys=project.codebook.keys,
+        relevance_key=project.codebook.relevance.key,
+        settings=project.settings,
+        baselines=baselines,
+        out_of_fold=out_of_fold,
+        curve=curve,
+        variations=variations,
+        check=_training_check(project, gold, model or project.model, allow_training_papers),
+    )
+    return Results.read(output).describe_training()
+
+
+def _training_check(project: Project, table: Path, model: Path, allow: bool) -> Check:
+    """Return the function that compares gold papers with the papers that the model in a folder was trained on."""
+    from mechtag.core.errors import MechtagError
+    from mechtag.evaluation.results import TrainingCheck, TrainingPaper
+    from mechtag.models.model_folder import read_config
+    from mechtag.training.leakage import describe_papers, find_leaks, read_training_papers
+    from mechtag.training.train import load_encoder
+
+    def check(standard: GoldStandard, made_by: Collection[str]) -> TrainingCheck:
+        try:
+            config = read_config(model)
+            if set(made_by) != {config.model_id}:
+                names = ", ".join(sorted(made_by)) or "no model"
+                return TrainingCheck(
+                    unchecked=f"the predictions were made by {names}, but {model} contains model {config.model_id}"
+                )
+            known = read_training_papers(model, config.model_id)
+        except MechtagError as error:
+            return TrainingCheck(unchecked=str(error))
+        if known is None:
+            return TrainingCheck(
+                unchecked=f"the model folder {model} was written by an earlier version of mechtag, which did not keep "
+                "a list of the training papers"
+            )
+        encoder = {"name": config.encoder.name, "revision": config.encoder.revision, "sha256": config.encoder.sha256}
+        settings = project.settings.model_copy(update={"encoder": project.settings.encoder.model_copy(update=encoder)})
+        papers = describe_papers(standard.evaluated, load_encoder(settings), settings)
+        leaks = {leak.record_id: leak for leak in find_leaks(papers, known, "training paper", settings)}
+        different = standard.notes.not_in_training if standard.notes else {}
+        found = []
+        for key, record in standard.records.items():
+            if leak := leaks.get(record.record_id):
+                # No finding can make two papers different that have the same identifier.
+                finding = None if leak.certain else different.get(key)
+                found.append(TrainingPaper(key=key, reason=leak.reason, different=finding))
+        checked = TrainingCheck(papers=tuple(found))
+        if checked.used and not allow:
+            listed = "\n".join(f"  {paper.key}: {paper.reason}" for paper in checked.used[:_NAMED])
+            more = f"\n  and {len(checked.used) - _NAMED} more" if len(checked.used) > _NAMED else ""
+            raise MechtagError(
+                f"{table}: {len(checked.used)} of {len(papers.records)} papers were or may have been used to train "
+                f"model {config.model_id}:\n{listed}{more}\nAccuracy on training papers says nothing about new papers. "
+                "Remove these papers from the table, or train without them. If people compared a paper with the "
+                "training paper and found that they are different, say so under 'not_in_training' in "
+                f"{table.with_suffix('.yaml').name}. To measure nevertheless, use --allow-training-papers; every "
+                "output then says that training papers were measured"
+            )
+        return checked
+
+    return check

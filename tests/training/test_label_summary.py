@@ -1,0 +1,143 @@
+"""What training prints on each label is counted on the records, and noise is not taken for success."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.models.features import Definitions
+from mechtag.training.dataset import Corpus, build_corpus
+from mechtag.training.label_summary import (
+    LabelSummary,
+    _Ranking,
+    label_table,
+    refuse_without_negatives,
+    summarise_labels,
+)
+from tests.support.toy import WordEncoder, fruit_documents
+
+
+def corpus_of(fruit: Codebook, definitions: Definitions, **codes: list[int | None]) -> Corpus:
+    """Fruit papers coded as a whole, with other codes for some labels of the relevant papers."""
+    documents = []
+    place = 0
+    for document in fruit_documents(40):
+        own = dict(document.codes)
+        if document.relevant:
+            own |= {key: values[place % len(values)] for key, values in codes.items()}
+            place += 1
+        documents.append(replace(document, codes=own, sentence_labels=None))
+    return build_corpus(documents, [], fruit.keys, WordEncoder(), definitions)
+
+
+@pytest.mark.parametrize(
+    ("codes", "named"),
+    [
+        # Exports of programs that record ticks only.
+        ({"apple": [1, None], "pear": [1, None], "plum": [None]}, r"2 of 3 labels .*: apple \(15 records\), pear"),
+        ({"plum": [1]}, r"1 of 3 labels are coded yes, but never no: plum \(30 records\)"),
+    ],
+)
+def test_labels_without_a_no_are_refused(
+    codes: dict[str, list[int | None]], named: str, fruit: Codebook, fruit_definitions: Definitions
+) -> None:
+    with pytest.raises(MechtagError, match=named) as error:
+        refuse_without_negatives(corpus_of(fruit, fruit_definitions, **codes), fruit)
+    assert "mechtag codings --unticked no" in str(error.value)
+
+
+def test_labels_with_a_no_anywhere_or_no_codes_are_not_refused(
+    fruit: Codebook, fruit_definitions: Definitions, fruit_corpus: Corpus
+) -> None:
+    refuse_without_negatives(corpus_of(fruit, fruit_definitions, plum=[None]), fruit)
+    refuse_without_negatives(corpus_of(fruit, fruit_definitions, plum=[0]), fruit)
+    # Sentences that do not have the label are negative examples, even if all papers have it.
+    every = fruit_corpus.document_targets.copy()
+    every[every[:, 0] == 1, 1] = 1
+    refuse_without_negatives(replace(fruit_corpus, document_targets=every), fruit)
+
+
+def test_counts_and_figures_of_each_label(fruit: Codebook, fruit_definitions: Definitions) -> None:
+    corpus = corpus_of(fruit, fruit_definitions, pear=[1, 0, None], plum=[None])
+    scores = np.random.default_rng(2).normal(size=corpus.document_targets.shape)
+    scores[:, 1] = np.nan_to_num(corpus.document_targets[:, 1])
+    edible, apple, pear, plum = summarise_labels(corpus, scores, fruit)
+    assert (edible.key, edible.records, edible.yes, edible.no, edible.not_judged) == ("edible", 40, 30, 10, 0)
+    assert (apple.records, apple.yes, apple.no, apple.not_judged, apple.auc) == (30, 20, 10, 0, 1.0)
+    assert (pear.records, pear.yes, pear.no, pear.not_judged) == (30, 10, 10, 10)
+    assert (plum.yes, plum.no, plum.not_judged, plum.auc) == (0, 0, 30, None)
+    judged = ~np.isnan(corpus.document_targets[:, 2])
+    assert pear.auc == pytest.approx(roc_auc_score(corpus.document_targets[judged, 2], scores[judged, 2]))
+    assert edible.definition_auc is None
+    lines = label_table([edible, apple, pear, plum])
+    assert lines[1].split("  ")[0].strip() == "label"
+    assert [line.split() for line in lines[2:]] == [
+        ["edible", "40", "30", "10", "0", f"{edible.auc:.2f}"],
+        ["apple", "30", "20", "10", "0", "1.00"],
+        ["pear", "30", "10", "10", "10", f"{pear.auc:.2f}"],
+        ["plum", "30", "0", "0", "30", "-"],
+    ]
+
+
+def test_noise_is_not_taken_for_success() -> None:
+    """Rankings that are random, or as good as the definition, get a warning about as often as the level says."""
+    generator = np.random.default_rng(11)
+    silent = {"chance": 0, "definition": 0}
+    for _ in range(400):
+        carried = np.arange(60) < 25
+        model = generator.normal(size=60)
+        silent["chance"] += _Ranking(model, carried).chance_p() <= 0.05
+        signal = carried * 1.0
+        first, second = (_Ranking(signal + generator.normal(size=60), carried) for _ in range(2))
+        silent["definition"] += first.better_than(second) <= 0.05
+    carried = np.arange(60) < 25
+    assert _Ranking(carried * 1.0, carried).chance_p() < 1e-6
+    assert _Ranking(carried * -1.0, carried).chance_p() > 0.99
+    assert 5 <= silent["chance"] <= 35
+    assert 5 <= silent["definition"] <= 35
+
+
+def test_paired_comparison_by_hand() -> None:
+    """DeLong's variance, written out: the placements of all records, and their covariance."""
+    generator = np.random.default_rng(4)
+    carried = np.arange(30) < 12
+    one, two = (carried * shift + generator.normal(size=30) for shift in (1.5, 0.5))
+    placed = []
+    for score in (one, two):
+        wins = (score[carried][:, None] > score[~carried][None, :]).astype(float)
+        placed.append((wins.mean(axis=1), wins.mean(axis=0)))
+    variance = sum(
+        np.cov(placed[0][kind], placed[1][kind])[0, 0] / count
+        + np.cov(placed[0][kind], placed[1][kind])[1, 1] / count
+        - 2 * np.cov(placed[0][kind], placed[1][kind])[0, 1] / count
+        for kind, count in ((0, 12), (1, 18))
+    )
+    first, second = _Ranking(one, carried), _Ranking(two, carried)
+    expected = stats.norm.sf((first.value - second.value) / np.sqrt(variance))
+    assert first.better_than(second) == pytest.approx(expected)
+    assert first.better_than(first) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("summary", "said"),
+    [
+        (LabelSummary("trust", 40, 20, 20, 0, 0.55, 0.3, 0.5, 0.2), ["better than chance", "definition alone"]),
+        (LabelSummary("trust", 40, 20, 20, 0, 0.8, 0.001, 0.79, 0.4), ["definition alone"]),
+        (LabelSummary("trust", 40, 20, 20, 0, 0.9, 0.001, 0.6, 0.001), []),
+        (LabelSummary("relevant", 40, 20, 20, 0, 0.9, 0.001), []),
+        (LabelSummary("relevant", 40, 40, 0, 0), ["no record is coded no"]),
+        (LabelSummary("trust", 40, 0, 0, 40), []),
+    ],
+)
+def test_what_is_warned_of(summary: LabelSummary, said: list[str]) -> None:
+    found = summary.warnings()
+    assert len(found) == len(said)
+    for part, warning in zip(said, found, strict=True):
+        assert part in warning
+        assert warning.startswith(f"{summary.key}: ")

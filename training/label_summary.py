@@ -1,0 +1,163 @@
+"""Count the codes of each label, and check out of fold that training was of use to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from mechtag.core.arrays import Array, Mask
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.models.scoring import mean
+from mechtag.training.dataset import NO_DOCUMENT, Corpus
+
+# Differences that noise alone causes more often than this are not taken for differences.
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """Numbers of codes of a label, and how well it ranks records out of fold.
+
+    Attributes
+    ----------
+    records
+        Number of records on which the label could be judged: all records for relevance, else the relevant ones.
+    auc, definition_auc
+        ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
+        ``None`` if no record is a yes or none is a no. Relevance is not compared with its definition.
+    chance_p, definition_p
+        One-sided p-values for an AUC that is not above chance (Mann and Whitney 1947), and not above that of the
+        definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+    """
+
+    key: str
+    records: int
+    yes: int
+    no: int
+    not_judged: int
+    auc: float | None = None
+    chance_p: float | None = None
+    definition_auc: float | None = None
+    definition_p: float | None = None
+
+    def row(self) -> tuple[str, ...]:
+        """Return the cells of a table whose header is `HEADER`."""
+        auc = "-" if self.auc is None else f"{self.auc:.2f}"
+        return self.key, *map(str, (self.records, self.yes, self.no, self.not_judged)), auc
+
+    def warnings(self) -> list[str]:
+        """Return sentences on what training did not demonstrably achieve for the label."""
+        if self.yes and not self.no:
+            return [f"{self.key}: no record is coded no, so how well the model ranks records could not be measured"]
+        found = []
+        if self.chance_p is not None and self.chance_p > _LEVEL:
+            found.append(
+                f"{self.key}: out of fold, the ranking is not demonstrably better than chance "
+                f"(ROC AUC {self.auc:.2f}; chance is 0.50; p = {self.chance_p:.2f})"
+            )
+        if self.definition_p is not None and self.definition_p > _LEVEL:
+            found.append(
+                f"{self.key}: out of fold, the ranking is not demonstrably better than similarity to the definition "
+                f"alone (ROC AUC {self.auc:.2f} and {self.definition_auc:.2f} on the same records; "
+                f"p = {self.definition_p:.2f})"
+            )
+        return found
+
+
+HEADER = ("label", "records", "yes", "no", "not judged", "out-of-fold ROC AUC")
+
+
+def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
+    """Return the lines of a table of the labels, in aligned columns, with a sentence on what the columns mean."""
+    rows = [HEADER, *(summary.row() for summary in summaries)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return [
+        "Codes that the model was trained on. Labels are counted on relevant records. The ROC AUC is that of models "
+        "that had not seen the record: 0.50 is chance, 1.00 is perfect, - is not measurable.",
+        *(
+            "  ".join(
+                [row[0].ljust(widths[0]), *(cell.rjust(widths[place]) for place, cell in enumerate(row) if place)]
+            )
+            for row in rows
+        ),
+    ]
+
+
+def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
+    """Raise `MechtagError` if a label has a yes but no no, neither for a record nor for one of its sentences."""
+    units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
+    found = []
+    for column, key in enumerate(codebook.keys, start=1):
+        codes = np.concatenate([corpus.document_targets[:, column], units[:, column]])
+        if (codes == 1).any() and not (codes == 0).any():
+            found.append(f"{key} ({_times(int((corpus.document_targets[:, column] == 1).sum()))})")
+    if found:
+        raise MechtagError(
+            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
+            "cannot learn from this when to answer no. If the coders went through all labels, import their codes again "
+            "with 'mechtag codings --unticked no'; otherwise, code relevant records without these labels with 0"
+        )
+
+
+def _times(count: int) -> str:
+    return f"{count} record{'' if count == 1 else 's'}"
+
+
+def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:
+    """Summarise relevance and each label, in the order of ``codebook.all_keys``.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+        Out-of-fold scores of the documents.
+    """
+    own = corpus.document != NO_DOCUMENT
+    # The same scores as the baseline `baselines.definition_cosine`, up to a constant factor.
+    definitions = mean(corpus.likenesses[own, :, 0], corpus.lengths)
+    relevant = corpus.document_targets[:, 0] == 1
+    summaries = []
+    for column, key in enumerate(codebook.all_keys):
+        rows = relevant if column else np.ones(len(relevant), dtype=bool)
+        codes = corpus.document_targets[rows, column]
+        yes, no = int((codes == 1).sum()), int((codes == 0).sum())
+        counts = (key, len(codes), yes, no, len(codes) - yes - no)
+        if not yes or not no:
+            summaries.append(LabelSummary(*counts))
+            continue
+        found, judged = scores[rows, column], ~np.isnan(codes)
+        auc = _Ranking(found[judged], codes[judged] == 1)
+        if not column:
+            summaries.append(LabelSummary(*counts, auc.value, auc.chance_p()))
+            continue
+        definition = _Ranking(definitions[rows, column - 1][judged], codes[judged] == 1)
+        summaries.append(
+            LabelSummary(*counts, auc.value, auc.chance_p(), definition.value, auc.better_than(definition))
+        )
+    return summaries
+
+
+class _Ranking:
+    """Ranking of records with and without a label by a score, and its comparison with other rankings."""
+
+    def __init__(self, score: Array, carried: Mask) -> None:
+        self._with, self._without = score[carried], score[~carried]
+        won = (self._with[:, None] > self._without) + (self._with[:, None] == self._without) / 2
+        self.value = float(won.mean())
+        # Placement of each record among those of the other kind.
+        self._places = won.mean(axis=1), won.mean(axis=0)
+
+    def chance_p(self) -> float:
+        return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
+
+    def better_than(self, other: _Ranking) -> float:
+        """Return the one-sided p-value of a difference in AUC, paired by record; 0.5 if nothing differs."""
+        differences = [one - two for one, two in zip(self._places, other._places, strict=True)]
+        variance = sum(float(each.var(ddof=1)) / len(each) for each in differences if len(each) > 1)
+        gain = self.value - other.value
+        if variance == 0:
+            return 0.0 if gain > 0 and min(map(len, differences)) > 1 else 0.5 if gain >= 0 else 1.0
+        return float(stats.norm.sf(gain / np.sqrt(variance)))
