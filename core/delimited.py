@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from itertools import islice
 
 from mechtag.core.source import Source
@@ -19,6 +19,8 @@ LONGEST_ENTRY = 10_000_000
 _DELIMITERS = ",\t;|"
 # Embase and Dimensions write the search query above the header.
 _PREAMBLE = 30
+# Rows below a possible header whose length is compared with its length.
+_COMPARED = 5
 # A first line such as ``sep=;`` tells Excel the delimiter.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 # Where quotes do not match, a row is looked for in so many further lines, and in so many characters.
@@ -34,18 +36,19 @@ def first_filled(rows: Sequence[Sequence[str]]) -> int:
 def header(
     source: Source,
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
-    known: Callable[[Sequence[str]], int] = lambda _: 0,
+    known: Callable[[Sequence[str]], Sized] = lambda _: (),
 ) -> tuple[int, list[str], str]:
     """Find the header; return the index of its last line, its column names and its delimiter.
 
-    Every delimiter is tried; the one that yields the most known names, then the most columns, is chosen.
+    Every delimiter is tried; the one that yields the most known names, then the most columns, is chosen. A row
+    further down that is followed by rows of a different length is not a header but a cell that lists names.
 
     Parameters
     ----------
     find
         Function that returns the index of the header among the first rows.
     known
-        Function that returns how many cells of a row are known column names.
+        Function that returns the known column names of a row.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = _DELIMITERS
@@ -57,8 +60,12 @@ def header(
         readers = [csv.reader(islice(lines, index, None), delimiter=delimiter) for index in range(len(lines))]
         rows = [next(reader, []) for reader in readers]
         index = find(rows)
-        found.append((index + max(readers[index].line_num, 1) - 1, rows[index], delimiter))
-    return max(found, key=lambda header: (known(header[1]), len(header[1])))
+        last = index + max(readers[index].line_num, 1) - 1
+        below = [row for row in islice(readers[index], _COMPARED) if any(map(str.strip, row))]
+        alike = 2 * sum(len(row) == len(rows[index]) for row in below) >= len(below)
+        found.append((alike or index == first_filled(rows), (last, rows[index], delimiter)))
+    fitting = [header for alike, header in found if alike] or [header for _, header in found]
+    return max(fitting, key=lambda header: (len(known(header[1])), len(header[1])))
 
 
 def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:

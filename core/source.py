@@ -363,3 +363,9 @@ class Source:
         decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
         head = decoder.decode(self.start[encoding.mark :])
         return head.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+
+    def beginning(self, head: str) -> Source:
+        """Return a source that begins like this one and whose ``head`` is the given text."""
+        part = Source(self.path, opener=self.opener)
+        part.__dict__.update(start=self.start, head=head)
+        return part

@@ -8,6 +8,7 @@ are not search exports are refused with advice on what to export instead.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
@@ -107,17 +108,48 @@ FORMATS: tuple[Format, ...] = (
 )
 
 
+# JSON and XML quote what could look like the start of another format.
+_QUOTING = re.compile(r"[\s\ufeff]*(?:[{\[]|<[?!A-Za-z])")
+
+
 def find_format(source: Source) -> Format:
     """Return the format of a file, recognised by its content and not by its name.
+
+    If several formats are recognised, the one that is recognised first in the file counts, because a cell or an
+    abstract may hold text that looks like the start of another format.
 
     Raises
     ------
     MechtagError
         The file is empty or binary, or its format is unknown.
     """
-    for known in FORMATS:
-        if known.recognise(source):
-            return known
-    raise MechtagError(
-        f"{source.path}: {describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
-    )
+    first = next((known for known in FORMATS if known.recognise(source)), None)
+    if first is None:
+        raise MechtagError(
+            f"{source.path}: {describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
+        )
+    if first in (xlsx.FORMAT, parquet.FORMAT, delimited.FORMAT) or _QUOTING.match(source.head):
+        return first
+    others = [known for known in FORMATS[FORMATS.index(first) :] if known.recognise(source)]
+    if not delimited.has_titles(source):
+        others = [known for known in others if known is not delimited.FORMAT]
+    return _earliest(source, others) if len(others) > 1 else first
+
+
+def _earliest(source: Source, formats: Sequence[Format]) -> Format:
+    """Return the format that fewest lines are enough to recognise."""
+    lines = source.head.split("\n")
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _recognised(source, lines[:middle], formats) else (middle + 1, high)
+    return next(iter(_recognised(source, lines[:low], formats)), formats[0])
+
+
+def _recognised(source: Source, lines: Sequence[str], formats: Sequence[Format]) -> list[Format]:
+    start = source.beginning("\n".join((*lines, "")))
+    return [
+        known
+        for known in formats
+        if (delimited.has_titles(start) if known is delimited.FORMAT else known.recognise(start))
+    ]

@@ -16,7 +16,13 @@ _LONGEST_HEADING = 100
 
 def header(source: Source) -> tuple[int, list[str], str]:
     """Return last line, column names and delimiter of the header: the row with most known names, then most columns."""
-    return find_dialect(source, find_header, lambda names: len(attributes(names)))
+    return find_dialect(source, find_header, attributes)
+
+
+def has_titles(source: Source) -> bool:
+    """Return whether the header has a column of titles and at least one other known column."""
+    known = attributes(header(source)[1])
+    return len(known) > 1 and any(attribute == "title" for attribute, _ in known.values())
 
 
 def recognise(source: Source) -> bool:

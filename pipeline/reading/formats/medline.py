@@ -19,6 +19,7 @@ _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
 _OPENING = ("PMID", "PMC", "PMCR", "OWN")
 # ERIC's records have no PubMed id and begin with OWN.
 _START = re.compile(r"^\ufeff?(?:PMID ?|PMC |PMCR)- ?\S|^\ufeff?OWN {1,2}- ?ERIC\b", re.M)
+_RIS = re.compile(r"[^\n]*\n(?:(?!PMID|TY|\n)[^\n]*\n){0,50}TY  -")
 _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 _MARKED_DOI = re.compile(r"(10\.\d{4,9}/\S+)(?: \[doi\]|$)|^doi:(\S+)", re.I | re.M)
 _LONGEST_DOI = 500
@@ -28,7 +29,9 @@ _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
 def recognise(source: Source) -> bool:
     """Return whether a line starts a record with its PubMed id, or a record of ERIC."""
-    return bool(_START.search(source.head))
+    found = _START.search(source.head)
+    # RIS may have the PubMed id in front of TY.
+    return bool(found) and not _RIS.match(source.head, found.end() if found else 0)
 
 
 def read(source: Source) -> Iterator[Entry]:

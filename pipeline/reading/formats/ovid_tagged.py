@@ -16,7 +16,7 @@ from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
 _NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
 _START = re.compile(
-    r"^\ufeff?[ \t]*<\d+\. ?>[ \t]*\n\s*[A-Z][A-Z0-9]{1,2} {1,3}- |^\ufeff?VN {1,2}- Ovid Technologies", re.M
+    r"^\ufeff?[ \t]*<\d+\. ?>[ \t]*\n\s*(?!TY)[A-Z][A-Z0-9]{1,2} {1,3}- |^\ufeff?VN {1,2}- Ovid Technologies", re.M
 )
 _PAGES = re.compile(r"\bpp?\. ?([\w-]+)")
 _KEYWORDS = ("KW", "KP", "ID", "MH", "SH", "HW")
