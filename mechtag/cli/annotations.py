@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, open_project, say
+from mechtag.cli.options import ProjectFolder, open_project, say, show
 
 
 class ReadBasis(StrEnum):
@@ -90,7 +90,7 @@ def codings(
     for note in imported.notes:
         say(f"note: {note}")
     for line in describe_import(imported):
-        typer.echo(line)
+        show(line)
     for name, rows in (("unmatched.csv", imported.unmatched), ("conflicts.csv", imported.conflicts)):
         if rows:
             say(f"{output.with_name(name)}: {len(rows)} to check")

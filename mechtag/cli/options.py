@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mechtag.core.printable import printable
 from mechtag.workflows.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -68,7 +69,12 @@ def open_project(folder: Path | None) -> Project:
 
 def say(message: str) -> None:
     """Print a message to standard error, which keeps it out of pipes."""
-    typer.echo(message, err=True)
+    typer.echo(printable(message), err=True)
+
+
+def show(message: str) -> None:
+    """Print a result to standard output."""
+    typer.echo(printable(message))
 
 
 class Terminal(Reporter):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, open_project, say
+from mechtag.cli.options import ProjectFolder, open_project, say, show
 
 
 def init(
@@ -44,4 +44,4 @@ def status(project: ProjectFolder = None) -> None:
     from mechtag.workflows.status import describe
 
     for line in describe(open_project(project)):
-        typer.echo(line)
+        show(line)

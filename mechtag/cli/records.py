@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, Sources, open_project, progress, say
+from mechtag.cli.options import ProjectFolder, Sources, open_project, progress, say, show
 
 
 def ingest(
@@ -157,5 +157,5 @@ def prisma(
     check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)
     table = write(flow, output, narrow)
-    typer.echo("\n".join(plain_text(flow)))
+    show("\n".join(plain_text(flow)))
     say(f"{output}: diagram written; {table} contains the same counts as a table")

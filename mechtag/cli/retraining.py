@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, Terminal, open_project
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, show
 
 
 def retrain(
@@ -95,4 +95,4 @@ def retrain(
             codings or (), records or (), change_log_on=on, leave_out_leaks=leave_out_leaks, onto=onto
         )
     for line in lines:
-        typer.echo(line)
+        show(line)

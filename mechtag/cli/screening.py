@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import ProjectFolder, Terminal, open_project, say
+from mechtag.cli.options import ProjectFolder, Terminal, open_project, say, show
 
 
 class StoppingRule(StrEnum):
@@ -63,7 +63,7 @@ def rank(
         reporter=Terminal(),
     )
     for line in lines:
-        typer.echo(line)
+        show(line)
     say(f"{output}: written; enter your decisions in the column 'decision'")
 
 
@@ -105,5 +105,5 @@ def simulate(
         reporter=Terminal(),
     )
     for line in lines:
-        typer.echo(line)
+        show(line)
     say(f"{output}: simulation.json and reading.csv written")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import Model, ProjectFolder, Runtime, Terminal, Threads, open_project, say
+from mechtag.cli.options import Model, ProjectFolder, Runtime, Terminal, Threads, open_project, say, show
 
 
 class Engine(StrEnum):
@@ -81,19 +81,17 @@ def tag(
     )
     inputs, summary = done.inputs, done.summary
     for line in inputs.identification.lines():
-        typer.echo(line)
+        show(line)
     for note in summary["notes"][len(inputs.notes) :]:
         say(f"note: {note}")
     for entry in opened.codebook.entries:
         counts = summary["decisions"][entry.key]
         unscored = f" ({counts['not_scored']} of these not scored)" if counts["not_scored"] else ""
-        typer.echo(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} need review, {counts['no']} no{unscored}")
+        show(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} need review, {counts['no']} no{unscored}")
     if done.output.local:
-        typer.echo(
-            f"Table for review: {done.output / 'tagged.csv'}; for reference managers: {done.output / 'tagged.ris'}"
-        )
+        show(f"Table for review: {done.output / 'tagged.csv'}; for reference managers: {done.output / 'tagged.ris'}")
     else:
-        typer.echo(f"Predictions: the parquet files in {done.chunks}")
+        show(f"Predictions: the parquet files in {done.chunks}")
 
 
 def export(

@@ -11,6 +11,7 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -110,8 +111,12 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
                 f"{source.path}: it contains {len(members)} files, more than {_MOST_MEMBERS}; unpack them first"
             )
         _refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
+        seen: Counter[str] = Counter()
         for info in sorted(members, key=lambda info: info.filename):
             name = _shown(info.filename)
+            seen[name] += 1
+            # Several members may be shown by one name: 'a.ris' and './a.ris'.
+            name = f"{name} ({seen[name]})" if seen[name] > 1 else name
             path = source.path / name
             opener = partial(_open_member, archive, info, path)
             yield name, Source(path, opener=opener, packed=info.compress_size, on_read=source.on_read)

@@ -138,6 +138,8 @@ def build(form: Format, entry: Entry, file: str, notes: list[str] | None = None)
     try:
         fields = [(name, value) for name, value in entry.fields if not (type(value) is str and is_missing(value))]
         return construct(entry, form.clean(fields), file, notes)
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a converter or one of its libraries raises
         fault = f"could not be converted ({type(error).__name__}: {error}); please report this record"
         return construct(entry._replace(fault=fault), {}, file, notes)

@@ -13,6 +13,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import read_records
+from mechtag.core.printable import printable_name
 from mechtag.core.records import Record, Rejected
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
@@ -131,7 +132,7 @@ class Reading:
         paths = [path for _, files in self._groups for path in files]
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
             raise MechtagError(f"{twice[0]}: given twice; pass each file once")
-        self._names = dict(zip(paths, _names(paths), strict=True))
+        self._names = dict(zip(paths, map(printable_name, _names(paths)), strict=True))
         self.size = sum(path.stat().st_size for path in paths)
 
     @property
@@ -158,7 +159,7 @@ class Reading:
             raise MechtagError(f"{source}: the folder contains no files")
         for path in found:
             if fault := _fault(path):
-                self.unread.append(Note(f"{source.name}/{path.name}", _NOT_READ + fault))
+                self.unread.append(Note(printable_name(f"{source.name}/{path.name}"), _NOT_READ + fault))
             else:
                 yield path
 
