@@ -19,6 +19,7 @@ from mechtag.core.source import Source
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import find_format
+from mechtag.pipeline.reading.joined_files import other_format
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sections import is_cut
 
@@ -223,7 +224,7 @@ class Reading:
             # Also count a file that fails midway, because the records read so far are kept.
             refused = len(self.rejected) - rejected
             self.counts.append(SourceCounts(name, form.name, kept, refused, bare))
-        for text in source.notes:
+        for text in filter(None, (*source.notes, other_format(source, form))):
             self._note(Note(name, text))
         if not kept and not refused:
             self._note(Note(name, "contains no records"))

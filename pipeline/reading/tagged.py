@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,10 @@ from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.source import Source
 
 _SHOWN = 1000
+_LOST_START = (
+    "no start line; it was separated from the record above at an empty line, because it has a title of its own"
+)
+_TWO_TITLES = "two titles; it may be two records, the second without a start line"
 
 
 class Entry(NamedTuple):
@@ -71,24 +75,30 @@ class Format:
 class Draft:
     """A record being read; continuation lines of its last field are collected until the field is complete."""
 
-    __slots__ = ("_continued", "_fields", "_length", "ended", "line", "notes", "number")
+    __slots__ = ("_continued", "_fields", "_gaps", "_length", "_lines", "ended", "line", "notes")
 
-    def __init__(self, number: int, line: int, notes: list[str] | None = None) -> None:
-        self.number, self.line, self.notes, self.ended = number, line, notes or [], False
+    def __init__(self, line: int, notes: list[str] | None = None) -> None:
+        self.line, self.notes, self.ended = line, notes or [], False
         self._fields: list[tuple[str, str]] = []
         self._continued: list[str] = []
-        self._length = 0
+        # Number of lines read, and, for each field that follows an empty line, its index and its line.
+        self._lines = self._length = 0
+        self._gaps: list[tuple[int, int]] = []
 
     def add(self, tag: str, value: str) -> None:
         """Start a field."""
         if self._continued:
+            if "" in self._continued:
+                self._gaps.append((len(self._fields), self.line + self._lines))
             self._join()
+        self._lines += 1
         self._length += len(value)
         if self._length <= LONGEST_ENTRY:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
         """Add a line to the last field; an empty line between two others separates paragraphs."""
+        self._lines += 1
         self._length += len(line)
         if self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
@@ -113,12 +123,39 @@ class Draft:
             self._join()
         return self._fields
 
-    def entry(self) -> Entry:
-        """Return the finished record; values keep their line ends."""
+    def entries(self, titles: Collection[str]) -> Iterator[Entry]:
+        """Yield the finished record; values keep their line ends.
+
+        Where a tag of ``titles`` recurs with a different value after an empty line, the line that starts the next
+        record is lost: the draft is cut at the empty line.
+        """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:
-            return overlong(self.number, self.line, "\n".join(f"{tag} {value}" for tag, value in fields))
-        return Entry(self.number, self.line, fields, "", tuple(self.notes))
+            yield overlong(0, self.line, "\n".join(f"{tag} {value}" for tag, value in fields))
+            return
+        start, line, notes = 0, self.line, self.notes
+        seen: dict[str, str] = {}
+        gaps = dict(self._gaps)
+        gap = 0
+        for index, (tag, value) in enumerate(fields):
+            gap = index if index in gaps else gap
+            if tag not in titles or not value:
+                continue
+            if seen.setdefault(tag, value) == value:
+                continue
+            if gap > start:
+                yield Entry(0, line, fields[start:gap], "", tuple(notes))
+                start, line, notes, seen = gap, gaps[gap], [_LOST_START], {tag: value}
+            elif _TWO_TITLES not in notes:
+                notes = [*notes, _TWO_TITLES]
+        yield Entry(0, line, fields[start:], "", tuple(notes))
+
+
+def numbered(drafts: Iterable[Draft], titles: Collection[str]) -> Iterator[Entry]:
+    """Yield the records of drafts, numbered from 1; see `Draft.entries`."""
+    entries = (entry for draft in drafts for entry in draft.entries(titles))
+    for number, entry in enumerate(entries, start=1):
+        yield entry._replace(number=number)
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered
 
 _TAG = re.compile(r"\ufeff?%([0-9A-Z@!#$&*()+^<>=\[~?])(?:[ \t]+(.*)|$)")
 _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
@@ -23,6 +23,10 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records at each %0 (type); keep a record without it up to an empty line, with a note."""
+    return numbered(_drafts(source), ("%T",))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
     after_gap = typed = False
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
@@ -34,14 +38,14 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         if draft is None or (found[1] == "0" if typed else after_gap):
             if draft:
-                yield draft.entry()
+                yield draft
             typed = found[1] == "0"
             notes = [] if typed else ["no %0 line at its start"]
-            draft = Draft(draft.number + 1 if draft else 1, line_number, notes)
+            draft = Draft(line_number, notes)
         draft.add(f"%{found[1]}", (found[2] or "").strip())
         after_gap = False
     if draft:
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

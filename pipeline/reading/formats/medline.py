@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
 
 # Up to four letters, padded with spaces, and a hyphen; continuation lines are indented by six spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
@@ -36,19 +36,25 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records at each PubMed id, and at other identifiers after an empty line."""
+    return numbered(_drafts(source), ("TI",))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
     after_gap = True
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if not line.strip():
             after_gap = True
+            if draft:
+                draft.continue_with(line)
             continue
         found = _TAG.match(line)
         if found:
             tag = found[1]
             if draft is None or tag == "PMID" or (after_gap and tag in _OPENING):
                 if draft:
-                    yield draft.entry()
-                draft = Draft(draft.number + 1 if draft else 1, line_number)
+                    yield draft
+                draft = Draft(line_number)
             draft.add(tag, found[2].strip())
         elif draft:
             if not line.startswith(" "):
@@ -56,7 +62,7 @@ def read(source: Source) -> Iterator[Entry]:
             draft.continue_with(line)
         after_gap = False
     if draft:
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

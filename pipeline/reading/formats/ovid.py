@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
 
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
@@ -44,20 +44,23 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records at the record numbers."""
+    return numbered(_drafts(source), ("Title", "Article Title"))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    number = 0
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if _NUMBER.match(line):
             if draft:
-                yield draft.entry()
-            number += 1
-            draft = Draft(number, line_number)
-        elif draft and line[:1].isspace():
+                yield draft
+            draft = Draft(line_number)
             draft.continue_with(line)
-        elif draft and line:
+        elif draft and (not line or line[:1].isspace()):
+            draft.continue_with(line)
+        elif draft:
             draft.add(line.strip(), "")
     if draft:
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.formats import ovid
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
 
 _NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
@@ -29,22 +29,24 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records at the record numbers, and where VN recurs."""
+    return numbered(_drafts(source), ("TI",))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    number = 0
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         numbered = not found and _NUMBER.fullmatch(line)
         if numbered or (found and found[1] == "VN" and draft and draft.tags()) or (found and draft is None):
             if draft:
-                yield draft.entry()
-            number += 1
-            draft = Draft(number, line_number)
+                yield draft
+            draft = Draft(line_number)
         if found and draft:
             draft.add(found[1], (found[2] or "").strip())
-        elif draft and not numbered:
+        elif draft:
             draft.continue_with(line)
     if draft:
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
 
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?:[ \t]+(.*)|$)")
 # All that RefWorks documents, so that a line of an abstract that begins 'WE asked' stays a part of it.
@@ -28,6 +28,10 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records at RT; keep tags before the first RT, with a note."""
+    return numbered(_drafts(source), ("T1",))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
@@ -38,12 +42,12 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         if tag == "RT" or draft is None:
             if draft:
-                yield draft.entry()
+                yield draft
             notes = [] if tag == "RT" else ["no RT line at its start"]
-            draft = Draft(draft.number + 1 if draft else 1, line_number, notes)
+            draft = Draft(line_number, notes)
         draft.add(tag, (found[2] or "").strip())
     if draft:
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
 
 # Tags of more than two letters that some programs write, and the RIS tags for them.
 LONG_TAGS = {
@@ -57,10 +57,13 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records; keep records without TY or ER, with a note."""
-    for number, draft in enumerate(_records(_parts(source)), start=1):
-        draft.number = number
+    return numbered(_drafts(source), _TITLES)
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
+    for draft in _records(_parts(source)):
         draft.notes += [_NO_START] * ("TY" not in draft.tags()) + [_NO_END] * (not draft.ended)
-        yield draft.entry()
+        yield draft
 
 
 def _parts(source: Source) -> Iterator[Draft]:
@@ -92,7 +95,7 @@ def _parts(source: Source) -> Iterator[Draft]:
         if tag == "TY" and draft:
             yield draft
             draft = None
-        draft = draft or Draft(0, line_number)
+        draft = draft or Draft(line_number)
         draft.add(tag, value)
     if draft:
         yield draft

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
 
 # Two letters and a space; continuation lines are indented by three spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?: (.*)|$)")
@@ -25,8 +25,11 @@ def recognise(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Entry]:
     """Split a file into records, from PT to ER; keep a record without ER, with a note."""
+    return numbered(_drafts(source), ("TI",))
+
+
+def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
-    number = 0
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
@@ -39,16 +42,15 @@ def read(source: Source) -> Iterator[Entry]:
         if tag in ("ER", "EF", "PT") and draft:
             if tag != "ER":
                 draft.notes.append("no ER line at its end; it may be truncated")
-            yield draft.entry()
+            yield draft
             draft = None
         if tag not in ("ER", "EF"):
             if draft is None:
-                number += 1
-                draft = Draft(number, line_number, [] if tag == "PT" else ["no PT line at its start"])
+                draft = Draft(line_number, [] if tag == "PT" else ["no PT line at its start"])
             draft.add(tag, (found[2] or "").strip())
     if draft:
         draft.notes.append("no ER line at its end; it may be truncated")
-        yield draft.entry()
+        yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

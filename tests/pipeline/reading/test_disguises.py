@@ -44,3 +44,65 @@ def test_the_pubmed_id_in_front_of_ris(tmp_path: Path) -> None:
     path.write_text("PMID - 7\nTY  - JOUR\nTI  - One\nER  - \nPMID - 8\nTY  - JOUR\nTI  - Two\nER  - \n")
     found = ingest([path])
     assert [(record.title, record.pmid) for record in found.records] == [("One", "7"), ("Two", "8")]
+
+
+_LOST = {
+    "ris": ("TY  - JOUR\nTI  - One\nPY  - 2001\n\nAU  - Oak, J.\nTI  - Two\nPY  - 2002\nER  - \n", 5),
+    "nbib": ("PMID- 1\nTI  - One\nDP  - 2001\n\nTI  - Two\nDP  - 2002\n", 5),
+    "wos": ("FN x\nVR 1.0\nPT J\nTI One\nPY 2001\n\nAU Oak, J\nTI Two\nPY 2002\nER\n\nEF\n", 7),
+    "enw": ("%0 Book\n%T One\n%D 2001\n\n%A Oak\n%T Two\n%D 2002\n", 5),
+    "ovid": ("<1>\nTitle\n  One\nYear of Publication\n  2001\n\n<2\nTitle\n  Two\nYear of Publication\n  2002\n", 7),
+    "ovid_tagged": ("<1. >\nTI  - One\nYR  - 2001\n\n<2\nTI  - Two\nYR  - 2002\n", 6),
+    "refworks": ("RT Journal Article\nT1 One\nYR 2001\n\nA1 Oak, J\nT1 Two\nYR 2002\n", 5),
+}
+
+
+@pytest.mark.parametrize("name", _LOST)
+def test_a_record_without_start_line_is_separated_at_the_empty_line(tmp_path: Path, name: str) -> None:
+    text, line = _LOST[name]
+    path = tmp_path / "lost.txt"
+    path.write_text(text)
+    found = ingest([path])
+    assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002)]
+    assert [record.source_index for record in found.records] == [1, 2]
+    assert [note.line for note in found.notes if "title of its own" in note.text] == [line]
+
+
+def test_two_titles_without_an_empty_line_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "lost.ris"
+    path.write_text("TY  - JOUR\nTI  - One\nTI  - Two\nER  - \n")
+    found = ingest([path])
+    assert len(found.records) == 1
+    assert any("it may be two records" in note.text for note in found.notes)
+    # The same title twice, or one title for the paper and one for the journal, is one record.
+    path.write_text("TY  - JOUR\nTI  - One\n\nT1  - One\n\nTI  - One\nER  - \n")
+    found = ingest([path])
+    assert len(found.records) == 1
+    assert not found.notes
+
+
+_CSV = "title,year\nOne,2001\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (_CSV + "TY  - JOUR\nTI  - Two\nER  - \n", 3),
+        (_NBIB + "\nTY  - JOUR\nTI  - Two\nER  - \n", 4),
+        (_RIS + "\nPMID- 8\nTI  - Two\n\n", 5),
+        (_RIS + "\nPMID- 8\nTI  - Two\n", 5),
+        (_RIS + "@article{two,\n title={Two}}\n", 4),
+        (_WOS + "RT Journal Article\nT1 Two\n", 4),
+    ],
+)
+def test_a_file_joined_from_two_formats_is_noted(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "joined.txt"
+    path.write_text(text)
+    (note,) = (note.text for note in ingest([path]).notes if "different format" in note.text)
+    assert note.startswith(f"line {line} starts a record in a different format, ")
+
+
+def test_a_pubmed_id_before_the_type_is_part_of_ris(tmp_path: Path) -> None:
+    path = tmp_path / "a.ris"
+    path.write_text("TY  - JOUR\nTI  - One\nER  - \n\nPMID- 8\nTY  - JOUR\nTI  - Two\nER  - \n")
+    assert not any("different format" in note.text for note in ingest([path]).notes)

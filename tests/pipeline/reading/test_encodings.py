@@ -46,7 +46,7 @@ def test_every_encoding_gives_the_same_record(tmp_path: Path, text: str, encodin
 )
 def test_latin_text_is_not_taken_for_macroman(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, f"TY  - JOUR\nTI  - {text} of one\nTI  - {text}\nER  - \n".encode("cp1252", "replace"))
-    assert "Windows-1252" in found.notes[0].text
+    assert any("Windows-1252" in note.text for note in found.notes)
 
 
 def test_windows_1252_is_read_as_such_even_where_it_could_be_utf8(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ def test_progress_reaches_the_size_of_the_files(tmp_path: Path) -> None:
     reading, steps = Reading([tmp_path / "c.gz"]), []
     assert sum(1 for _ in reading.records(steps.append)) == 20_000
     assert sum(steps) == reading.size
-    assert min(steps[:-2]) > 0  # as much as was unpacked, not as much as came out
+    assert max(steps) < reading.size / 5  # as much as was unpacked, not as much as came out
 
 
 # JSON

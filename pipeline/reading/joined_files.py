@@ -1,0 +1,51 @@
+"""Notice files that were joined from exports in different formats."""
+
+from __future__ import annotations
+
+import re
+
+from mechtag.core.source import Source
+from mechtag.pipeline.reading.formats import bibtex, delimited, enw, medline, ovid, ovid_tagged, refworks, ris, wos
+from mechtag.pipeline.reading.tagged import Format
+
+# The line that starts a record in each format; stricter than the readers, because abstracts hold anything.
+_STARTS = {
+    ris.FORMAT.name: r"TY {2}- ?[A-Z]{3,}\s*",
+    medline.FORMAT.name: r"PMID- ?\d+\s*",
+    wos.FORMAT.name: r"PT [A-Z]\s*",
+    enw.FORMAT.name: r"%0 [A-Z][\w ]+",
+    bibtex.FORMAT.name: r"@[A-Za-z]+\{[^\s,{}=]+,\s*",
+    ovid.FORMAT.name: r"<\d+>\s*",
+    ovid_tagged.FORMAT.name: r"<\d+\. ?>\s*",
+    refworks.FORMAT.name: r"RT [A-Z][A-Za-z]+(?: [A-Za-z]+)?\s*",
+}
+_START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in _STARTS.values()) + ")")
+_FIRST = frozenset("TP%@<R\ufeff \t")
+
+
+def other_format(source: Source, form: Format) -> str:
+    """Return a note if lines of a text file start records in a format other than the file's, else ``""``.
+
+    PubMed ids before the TY line of a RIS record do not count.
+    """
+    if form.name not in _STARTS and form.name != delimited.FORMAT.name:
+        return ""
+    names = tuple(_STARTS)
+    pending = ""
+    for number, line in enumerate(source.lines(), start=1):
+        if line[:1] not in _FIRST or not (found := _START.fullmatch(line)):
+            if pending and not line.strip():
+                return pending
+            continue
+        name = names[(found.lastindex or 1) - 1]
+        if name == form.name:
+            pending = ""
+            continue
+        text = (
+            f"line {number} starts a record in a different format, {name}; if the file was joined from several "
+            "exports, read each export by itself"
+        )
+        if name != medline.FORMAT.name or form is not ris.FORMAT:
+            return text
+        pending = pending or text
+    return pending
