@@ -10,7 +10,7 @@ from mechtag.core import delimited, workbook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.source import Source
-from mechtag.core.tables import is_table, read_table
+from mechtag.core.tables import DECISION, NOTES, OWN_CODE, is_table, read_table
 
 # Tables in which people fill in the column 'decision' have one of these too; tables of a model's decisions do not.
 _ABOUT_PAPERS = frozenset(("title", "title_1"))
@@ -71,13 +71,13 @@ def _within(output: Path, source: Path) -> bool:
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of decisions that a person filled in; raise an error if the table cannot be read."""
+    """Return the number of rows that a person filled in; raise an error if the table cannot be read."""
     if not is_table(path) or not path.is_file() or not path.stat().st_size:
         return 0
     try:
         source = Source(path)
         # Most tables have no such column, and may be too large to read for nothing.
-        if not workbook.recognise(source) and "decision" not in map(str.strip, delimited.header(source)[1]):
+        if not workbook.recognise(source) and DECISION not in map(str.strip, delimited.header(source)[1]):
             return 0
         table = read_table(source, "a table", needed=())
     except MechtagError as error:
@@ -85,6 +85,7 @@ def _decisions(path: Path) -> int:
             f"{error}\nThis file would be overwritten, and may contain a person's decisions; rename it, or choose "
             "another output"
         ) from None
-    if "decision" not in table.names or _ABOUT_PAPERS.isdisjoint(table.names):
+    if DECISION not in table.names or _ABOUT_PAPERS.isdisjoint(table.names):
         return 0
-    return sum(bool(row.cells["decision"]) for row in table.rows)
+    own = [name for name in table.names if name in (DECISION, NOTES) or name.endswith(OWN_CODE)]
+    return sum(any(row.cells[name] for name in own) for row in table.rows)

@@ -42,6 +42,8 @@ NOT_JUDGED = frozenset(("?", "unclear", "unsure", "maybe", "undecided", "na", "n
 #: Content of a cell without a tick: nothing, or the dash that is printed for an empty cell.
 UNTICKED = frozenset(("", "-", "–", "—"))
 WORDS = YES | NO | NOT_JUDGED | UNTICKED
+#: Columns that people fill in; names of columns for the code of one label end in `OWN_CODE`.
+DECISION, NOTES, OWN_CODE = "decision", "notes", ": your code"
 _ALLOWED = "1 or 0, yes or no, true or false, x, and empty (not judged)"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _SHOWN = 100

@@ -21,14 +21,16 @@ from mechtag.core.source import Source
 
 # 100,000 records with abstracts unpack to about 300 MB; real sheets unpack to ten or twenty times their size.
 _LARGEST, _LARGE, _RATIO = 2_000_000_000, 50_000_000, 100
-# Excel's own limit; a workbook can declare any number of rows.
-_ROWS = 1_048_576
+#: Excel's own limit; a workbook can declare any number of rows.
+MOST_ROWS = 1_048_576
+#: Name of the sheet in which mechtag explains a table that it wrote; it is not read.
+EXPLANATION = "About this workbook"
 _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(ParseError, zipfile.BadZipFile, zlib.error),
 )
 # Excel's escapes for control characters; with Windows line ends, each line ends in '_x000D_'.
-_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f])_")
+_ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005F)_")
 
 
 def recognise(source: Source) -> bool:
@@ -82,11 +84,12 @@ def open_sheets(source: Source) -> dict[str, Any]:
     with _told(source):
         _refuse_bombs(source)
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
-        sheets = {sheet.title: sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"}
+        found = [sheet for sheet in workbook.worksheets if sheet.title != EXPLANATION]
+        sheets = {sheet.title: sheet for sheet in found if sheet.sheet_state == "visible"}
         for sheet in sheets.values():
             # Some programs write a sheet size that is too small; rows beyond it would be lost.
             sheet.reset_dimensions()
-    for hidden in workbook.worksheets:
+    for hidden in found:
         if hidden.title not in sheets:
             source.notes.append(f"the sheet {hidden.title!r} is hidden and was not read; unhide it to include it")
     return sheets
@@ -96,7 +99,7 @@ def rows(source: Source, sheet: Any) -> Iterator[list[str]]:
     """Yield each row of a sheet as a list of texts, without trailing empty cells."""
     with _told(source):
         lines = iter(sheet.iter_rows(values_only=True))
-    for _ in range(_ROWS):
+    for _ in range(MOST_ROWS):
         with _told(source):
             row = next(lines, None)
         if row is None:

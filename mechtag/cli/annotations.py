@@ -56,7 +56,8 @@ def codings(
 
     The output has one row per record, coder and label. Use it to train a model or to compare coders. Files next to it
     list problems: entries without a matching record in `unmatched.csv`, contradictory codes from one coder in
-    `conflicts.csv`, disagreements between coders in `disagreements.csv`, and unreadable entries in `rejected.jsonl`.
+    `conflicts.csv`, disagreements between coders in `disagreements.csv`, unreadable entries in `rejected.jsonl`,
+    and coders' notes in `notes.csv`.
     docs/annotations.md explains what to export from each tool.
 
     Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract`

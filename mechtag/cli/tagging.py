@@ -57,7 +57,8 @@ def tag(
 ) -> None:
     """Tag search exports: read records, remove duplicates, score the records, and write tables for review.
 
-    Writes tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv, rejected.jsonl and summary.json.
+    Writes review.xlsx, tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv,
+    rejected.jsonl and summary.json.
     To continue an interrupted run, repeat the command with `--resume`.
 
     Example: `mechtag tag search_update.ris -o out/`
@@ -89,14 +90,16 @@ def tag(
         unscored = f" ({counts['not_scored']} of these not scored)" if counts["not_scored"] else ""
         show(f"  {entry.name}: {counts['yes']} yes, {counts['refer']} need review, {counts['no']} no{unscored}")
     if done.output.local:
-        show(f"Table for review: {done.output / 'tagged.csv'}; for reference managers: {done.output / 'tagged.ris'}")
+        show(
+            f"Workbook for review: {done.output / 'review.xlsx'}; for reference managers: {done.output / 'tagged.ris'}"
+        )
     else:
         show(f"Predictions: the parquet files in {done.chunks}")
 
 
 def export(
     predictions: Annotated[Path, typer.Argument(metavar="IN", help="predictions.parquet written by 'tag'.")],
-    to: Annotated[str, typer.Option("--to", help="Output format: csv or ris.")],
+    to: Annotated[str, typer.Option("--to", help="Output format: csv, ris or xlsx.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     records: Annotated[
         Path | None,
@@ -104,7 +107,7 @@ def export(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Export tagged records to CSV or RIS, for use in other programs.
+    """Export tagged records to CSV, RIS or XLSX, for use in other programs.
 
     Example: `mechtag export out/predictions.parquet --to ris -o tagged.ris`
     """

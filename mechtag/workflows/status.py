@@ -129,5 +129,5 @@ def _next(
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
     if not coded or project.uses_shipped_model:
-        return f"review data/tagged/tagged.csv; import codes with 'mechtag codings' ({project.settings.train.records})"
+        return f"review data/tagged/review.xlsx; import codes with 'mechtag codings' ({project.settings.train.records})"
     return "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"

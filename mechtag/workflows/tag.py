@@ -131,5 +131,5 @@ def tag(
             else:
                 run_local(job, loaded, settings, advance, run)
         with reporter.progress("writing tables", job.manifest.records) as advance:
-            summary = finish(job, codebook, advance)
+            summary = finish(job, codebook, loaded.tagger.calibration, advance)
     return Tagged(inputs, summary, job.output, job.chunks.folder)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record
-from mechtag.pipeline.export import csv_table, ris
+from mechtag.pipeline.export import csv_table, review_workbook, ris
 
 #: Function that adds a record and its predictions (by label) to the output.
 Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
@@ -25,7 +25,10 @@ Exporter: TypeAlias = Callable[[Sequence[tuple[str, str]], Path], AbstractContex
 EXPORTERS: Mapping[str, Exporter] = {
     "csv": csv_table.writing,
     "ris": ris.writing,
+    "xlsx": review_workbook.writing,
 }
+#: Names of the files that `tag` writes.
+NAMES = {"csv": "tagged.csv", "ris": "tagged.ris", "xlsx": "review.xlsx"}
 
 
 def export(

@@ -9,11 +9,12 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, RecordIndex, Row
 from mechtag.core.source import Source
-from mechtag.core.tables import TableRow, Value, read_table
+from mechtag.core.tables import NOTES, TableRow, Value, read_table
 from mechtag.pipeline.reading.archives import unpack
 
 # Columns that may identify the record or contain the decision. The first one found is used.
@@ -36,11 +37,19 @@ class Judgements(Row):
         Field that identifies a record: ``record_id``, or a field of its source file.
     values
         Decisions by the value of that field, in the order of the file; ``None`` if not judged.
+    notes
+        Notes from the column ``notes``, by the value of that field.
     """
 
     path: str
     name: str
     values: dict[str, Value]
+    notes: dict[str, str] = Field(default_factory=dict)
+
+    def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
+        """Return the note on each record that has one, by record id. Raises the same errors as `labels`."""
+        rows = self._rows(records)
+        return {records[rows[name]].record_id: note for name, note in self.notes.items() if name in rows}
 
     def labels(self, records: Sequence[Record]) -> NDArray[np.float64]:
         """Return the decision on each record as an array of 1, 0, or NaN if the record was not judged.
@@ -114,6 +123,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     path = Path(path)
     values: dict[str, Value] = {}
     places: dict[str, str] = {}
+    notes: dict[str, str] = {}
     name_column = ""
     for row in _rows(path, relevance_key):
         if not name_column:
@@ -133,9 +143,11 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
         if values.get(name) is None:
             values.pop(name, None)  # The record takes the position of its decision.
             values[name], places[name] = value, row.place
+        if note := row.cells.get(NOTES, ""):
+            notes[name] = note if notes.get(name, note) == note else f"{notes[name]}; {note}"
     if not values:
         raise MechtagError(f"{path} contains no decisions on {relevance_key}; expected one row per judged record")
-    return Judgements(path=str(path), name=name_column, values=values)
+    return Judgements(path=str(path), name=name_column, values=values, notes=notes)
 
 
 def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,8 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_csv, write_json
 from mechtag.core.records import Record, Row
-from mechtag.pipeline.export.csv_table import excel_cell
+from mechtag.core.tables import NOTES
+from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import Search
 from mechtag.pipeline.screening.simulation import rank_unread
@@ -84,6 +85,8 @@ class Ranking:
         Verdict of the stopping rule; ``None`` until the rule has enough data.
     sampling
         Whether ``unread`` is in the order of the random sample.
+    notes
+        Reviewers' notes by record id.
     """
 
     records: Sequence[Record]
@@ -93,6 +96,7 @@ class Ranking:
     course: Course
     verdict: StoppingVerdict | None
     sampling: bool
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def course_path(output: Path) -> Path:
@@ -128,10 +132,12 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     lost = np.flatnonzero(~np.isnan(held) & np.isnan(known))
     # Decisions on records that are not ranked now are not written either; those in the labels are reported.
     others = set(found.unknown(records)) - set(judgements.unknown(records) if judgements else ())
-    if names := [*(records[int(row)].record_id for row in lost), *sorted(others)]:
+    kept = {} if judgements is None else judgements.notes_on(records)
+    unread = [name for name, note in found.notes_on(records).items() if note != kept.get(name)]
+    if names := list(dict.fromkeys([*(records[int(row)].record_id for row in lost), *sorted(others), *unread])):
         raise MechtagError(
-            f"{output} contains {len(names)} decisions that would be lost (the first is on {names[0]}). Pass this file "
-            "as --labels, or choose a different output file (-o)"
+            f"{output} contains {len(names)} decisions or notes that would be lost (the first is on {names[0]}). Pass "
+            "this file as --labels, or choose a different output file (-o)"
         )
 
 
@@ -183,7 +189,8 @@ def rank(
     sampling = len(sampled) > 0 and verdict is not None and not verdict.stop
     unread = sampled[np.isnan(labels[sampled])] if sampling else rank_unread(scores, labels)
     known = Course(target=target, read=tuple(records[row].record_id for row in order), sample=sample)
-    return Ranking(records, unread, labels, scores, known, verdict, sampling)
+    notes = {} if judgements is None else judgements.notes_on(records)
+    return Ranking(records, unread, labels, scores, known, verdict, sampling, notes)
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
@@ -226,7 +233,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the ranking as a CSV table, and a ``.json`` file with the state and the verdict next to it.
 
     Unread records come first, in reading order; judged records follow, in the order they were read.
-    Reviewers fill in the table and pass it to the next call.
+    Reviewers fill in the table and pass it to the next call. The table has a column of notes if there are any.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]
@@ -237,10 +244,12 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
         decision = None if np.isnan(label) else int(label)
         ids = (excel_cell(record.journal or ""), record.doi, record.pmid)
         score = round(float(ranking.scores[row]), 4)
-        return (place, record.record_id, decision, *map(excel_cell, texts), record.year, *ids, score)
+        own = [excel_cell(ranking.notes.get(record.record_id, ""))] if ranking.notes else []
+        return (place, record.record_id, decision, *own, *map(excel_cell, texts), record.year, *ids, score)
 
     table = [cells(place, int(row)) for place, row in enumerate(ranking.unread, start=1)]
-    write_csv(path, _HEADER, [*table, *(cells(None, row) for row in read)], bom=True)
+    header = (*_HEADER[:3], NOTES, *_HEADER[3:]) if ranking.notes else _HEADER
+    write_csv(path, header, [*table, *(cells(None, row) for row in read)], bom=True)
     verdict = None if ranking.verdict is None else asdict(ranking.verdict)
     content = {"verdict": verdict, "course": ranking.course.model_dump(mode="json")}
     write_json(course_path(path), content)

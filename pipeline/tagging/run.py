@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -14,8 +15,9 @@ from mechtag.core.parquet import RecordTable, joining_predictions
 from mechtag.core.records import Prediction, Sentence
 from mechtag.core.settings import Settings
 from mechtag.models.model_folder import Model
+from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
-from mechtag.pipeline.export import EXPORTERS
+from mechtag.pipeline.export import EXPORTERS, NAMES, Exporter, review_workbook
 from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
@@ -82,7 +84,9 @@ def run_local(
             note(writing)
 
 
-def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None) -> dict[str, Any]:
+def finish(
+    job: Job, codebook: Codebook, calibration: Calibration, on_progress: Progress = lambda _: None
+) -> dict[str, Any]:
     """Write the result tables and then ``summary.json``; return the content of ``summary.json``.
 
     On this machine, the chunks are joined into one table and deleted; in an object store, the chunks
@@ -90,6 +94,8 @@ def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None)
 
     Parameters
     ----------
+    calibration
+        Calibration of the model, whose bounds the workbook explains.
     on_progress
         Called with the number of records written since the last call.
     """
@@ -97,12 +103,16 @@ def finish(job: Job, codebook: Codebook, on_progress: Progress = lambda _: None)
     unlike = sum(chunk.unlike for chunk in chunks)
     summary = job.inputs.summary(job.manifest.identity.model_id, codebook, total_decisions(chunks), unlike)
     if folder := job.output.local:
+        if note := review_workbook.too_long(job.manifest.records):
+            summary["notes"].append(note)
         labels = [(entry.key, entry.name) for entry in codebook.entries]
         with ExitStack() as stack:
             table = stack.enter_context(RecordTable(job.records.open(), str(job.records)))
             join = stack.enter_context(joining_predictions(folder / PREDICTIONS))
+            guide = review_workbook.guide_to(codebook, calibration.low.tolist(), calibration.high.tolist())
+            exporters: dict[str, Exporter] = {**EXPORTERS, "xlsx": partial(review_workbook.writing, guide=guide)}
             exports = [
-                stack.enter_context(writing(labels, folder / f"tagged.{form}")) for form, writing in EXPORTERS.items()
+                stack.enter_context(writing(labels, folder / NAMES[form])) for form, writing in exporters.items()
             ]
             for chunk in chunks:
                 predictions = _by_record(join(job.chunks.read(chunk)))

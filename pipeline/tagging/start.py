@@ -14,7 +14,7 @@ from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.pipeline.export import EXPORTERS
+from mechtag.pipeline.export import NAMES
 from mechtag.pipeline.tagging.chunks import CHUNK_FOLDER, Chunk, ChunkStore, Identity, RunManifest, locked
 from mechtag.pipeline.tagging.inputs import (
     RECORDS,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the process that splits sentences does not need it, and imp
 
 SUMMARY = "summary.json"
 PREDICTIONS = "predictions.parquet"
-_RESULTS = (SUMMARY, PREDICTIONS, *(f"tagged.{form}" for form in EXPORTERS))
+_RESULTS = (SUMMARY, PREDICTIONS, *NAMES.values())
 # A full disk or an exceeded quota; Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _START_OVER = "or delete that folder to start over"

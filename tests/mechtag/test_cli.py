@@ -79,12 +79,15 @@ def test_every_evidence_offset_cuts_its_text_out_of_the_abstract(tagged: Path) -
 
 
 def test_labels_stand_in_codebook_order(tagged: Path) -> None:
-    keys = load_codebook(ROOT / "data/annotated/codebook.yaml").all_keys
+    codebook = load_codebook(ROOT / "data/annotated/codebook.yaml")
+    keys = codebook.all_keys
     predictions = read_predictions(tagged / "predictions.parquet")
     assert [row.label for row in predictions] == list(keys) * 26
     with (tagged / "tagged.csv").open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
-    assert [name.removesuffix("_decision") for name in header if name.endswith("_decision")] == list(keys)
+    assert [name.removesuffix(": decision") for name in header if name.endswith(": decision")] == [
+        entry.name for entry in codebook.entries
+    ]
 
 
 @pytest.mark.parametrize("form", ["csv", "ris"])
@@ -95,7 +98,7 @@ def test_export_writes_what_tag_wrote(tagged: Path, trained: tuple[Path, Path], 
     assert output.read_bytes() == (tagged / f"tagged.{form}").read_bytes()
     status, _, message = call(*words[:3], "docx", *words[4:])
     assert status == 1
-    assert "unknown export format 'docx'; choose one of: csv, ris" in message
+    assert "unknown export format 'docx'; choose one of: csv, ris, xlsx" in message
 
 
 def test_counts_of_the_summary_add_up(tagged: Path) -> None:

@@ -16,7 +16,10 @@ from mechtag.pipeline.reading.ingest import ingest
 from tests.support.coded_papers import CODINGS
 from tests.support.command import call
 
-OUTPUTS = {"codings.csv", "codings.json", "conflicts.csv", "disagreements.csv", "rejected.jsonl", "unmatched.csv"}
+OUTPUTS = {
+    *("codings.csv", "codings.json", "conflicts.csv", "disagreements.csv", "notes.csv", "rejected.jsonl"),
+    "unmatched.csv",
+}
 
 
 @pytest.fixture

@@ -190,12 +190,12 @@ def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], t
     before = output.read_bytes()
     status, _, message = call(*words[: words.index("--labels")])
     assert status == 1
-    assert "contains 20 decisions that would be lost" in message
+    assert "contains 20 decisions or notes that would be lost" in message
     other = tmp_path / "other.csv"
     other.write_text(f"record_id,decision\n{split_rows(output)[1][0]},1\n", encoding="utf-8")
     status, _, message = call(*words, "--labels", other)
     assert status == 1
-    assert "contains 19 decisions that would be lost" in message
+    assert "contains 19 decisions or notes that would be lost" in message
     assert output.read_bytes() == before
 
 
@@ -321,5 +321,5 @@ def test_decisions_on_other_records_are_not_overwritten(begun: tuple[Path, tuple
     status, _, message = call(*(decided if word == output and words[at - 1] == "--labels" else word
                                 for at, word in enumerate(words)))  # fmt: skip
     assert status == 1
-    assert "contains 1 decisions that would be lost (the first is on doi:10.1/none)" in message
+    assert "contains 1 decisions or notes that would be lost (the first is on doi:10.1/none)" in message
     assert output.read_bytes() == before

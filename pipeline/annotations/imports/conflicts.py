@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import KEY, Coding, Record, value_of
 from mechtag.pipeline.annotations.coded_records import Basis
-from mechtag.pipeline.export.csv_table import excel_cell
+from mechtag.pipeline.export.review_rows import excel_cell
 
 
 class Judgement(NamedTuple):

@@ -20,8 +20,18 @@ from mechtag.pipeline.annotations.imports.formats import find_format
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile
 from mechtag.pipeline.annotations.imports.record_finder import Finder, Found, shows_part
-from mechtag.pipeline.export.csv_table import excel_cell
+from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
+
+
+class CoderNote(NamedTuple):
+    """A coder's notes on a paper, and the place of the entry; ``record`` is ``None`` if no record matches."""
+
+    record: Record | None
+    title: str
+    coder: str
+    text: str
+    place: str
 
 
 class Unmatched(NamedTuple):
@@ -50,6 +60,8 @@ class Imported:
         Entries that could not be read, with the reason.
     notes
         Irregularities in the files.
+    coder_notes
+        Notes that coders took on papers.
     entries, codes
         Numbers of entries and codes by outcome, which add up: entries read = matched + without codes +
         unmatched + rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
@@ -69,6 +81,7 @@ class Imported:
     codes: Mapping[str, int]
     found_by: Mapping[str, int]
     files: tuple[tuple[str, str], ...]
+    coder_notes: tuple[CoderNote, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the counts of entries and codes, for ``codings.json``."""
@@ -161,6 +174,7 @@ class _Run:
     codes: Counter[str] = field(default_factory=Counter)
     found_by: Counter[str] = field(default_factory=Counter)
     judgements: list[Judgement] = field(default_factory=list)
+    coder_notes: list[CoderNote] = field(default_factory=list)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file; a ``spare`` file, one of several in a folder or archive, may have none."""
@@ -196,6 +210,9 @@ class _Run:
                 Rejected(file=name, record=item.number, line=item.line, reason=item.fault, raw=_shown(item))
             )
             return
+        if item.notes:
+            record = self.finder.find(item.paper).record
+            self.coder_notes.append(CoderNote(record, item.paper.title, self.asked.coder, item.notes, place))
         codes = list(self._codes(item, place))
         if not codes and not item.codes and not item.finished:
             self.entries["without codes"] += 1
@@ -290,6 +307,7 @@ class _Run:
             codes={name: self.codes[name] for name in CODES},
             found_by=dict(self.found_by),
             files=tuple(self.files),
+            coder_notes=tuple(self.coder_notes),
         )
 
     def _note_unused_names(self) -> None:
@@ -312,12 +330,13 @@ def _shown(item: Item) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in paper._asdict().items() if value and name != "text")
 
 
-_NEXT_TO_IT = ("unmatched.csv", "conflicts.csv", "disagreements.csv", "rejected.jsonl", "codings.json")
+_NEXT_TO_IT = ("unmatched.csv", "conflicts.csv", "disagreements.csv", "rejected.jsonl", "codings.json", "notes.csv")
 _UNMATCHED = (
     *("entry", "name", "title", "authors", "year", "doi", "pmid", "codes", "tried"),
     *("candidate_1", "candidate_2", "candidate_3"),
 )
 _CONFLICTS = ("kind", "record_id", "title", "coder", "basis", "labels", "values", "entries", "kept")
+_NOTES = ("record_id", "title", "coder", "notes", "entry")
 _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 
 
@@ -330,16 +349,17 @@ def write_imported(path: Path, imported: Imported) -> None:
     """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
 
     `coding_table.read_codings` can read the codings. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
-    ``rejected.jsonl`` and ``codings.json`` are written even if they are empty, so that no file from an earlier
-    run remains.
+    ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so that no file
+    from an earlier run remains.
     """
     codings = [list(coding.model_dump().values()) for coding in imported.codings]
-    _, unmatched, conflicts, disagreements, rejected, summary = imported_files(path)
+    _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
     write_csv(conflicts, _CONFLICTS, map(_conflict, imported.conflicts), bom=True)
     write_csv(disagreements, _DISAGREEMENTS, map(_disagreement, imported.disagreements), bom=True)
     write_jsonl(rejected, imported.rejected)
     write_json(summary, imported.summary())
+    write_csv(notes, _NOTES, map(_coder_note, imported.coder_notes), bom=True)
     write_csv(path, list(Coding.model_fields), codings, bom=True)
 
 
@@ -383,6 +403,12 @@ def _conflict(row: Conflict) -> Sequence[object]:
 
 def _disagreement(row: Disagreement) -> Sequence[object]:
     cells = row.record.record_id, row.record.title, row.label, row.basis, "; ".join(row.yes), "; ".join(row.no)
+    return [excel_cell(cell) for cell in cells]
+
+
+def _coder_note(row: CoderNote) -> Sequence[object]:
+    title = row.record.title if row.record else row.title
+    cells = row.record.record_id if row.record else "", title, row.coder, row.text, row.place
     return [excel_cell(cell) for cell in cells]
 
 

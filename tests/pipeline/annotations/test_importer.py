@@ -230,6 +230,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         "unmatched.csv": 1,
         "conflicts.csv": 1,
         "disagreements.csv": 1,
+        "notes.csv": 0,
     }
     assert tables["codings.csv"][0]["coder"] == "'=cmd|' /C calc'!A0"
     assert tables["unmatched.csv"][0] | {"entry": ""} == {

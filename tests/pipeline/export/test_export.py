@@ -1,6 +1,7 @@
 import csv
 import re
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
+from mechtag.core.tables import read_table as read_sheet
 from mechtag.pipeline.export import EXPORTERS, export
 from mechtag.pipeline.export import ris as ris_export
 from mechtag.pipeline.reading.build_record import build
@@ -260,7 +262,10 @@ def test_ris_has_one_line_end_and_one_end_a_record(tmp_path: Path) -> None:
 def test_half_a_character_does_not_stop_the_export(to: str, tmp_path: Path) -> None:
     title = "a\ud800b" + "x" * 33_000
     export(to, tmp_path / "out", [Record(record_id="text:1", title=title)], [], LABELS)
-    assert b"a?bxxx" in (tmp_path / "out").read_bytes()
+    found = (tmp_path / "out").read_bytes()
+    if to == "xlsx":
+        found = zipfile.ZipFile(tmp_path / "out").read("xl/worksheets/sheet1.xml")
+    assert b"a?bxxx" in found
 
 
 HOSTILE = st.lists(
@@ -301,34 +306,37 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
         predict("text:c", "power", "yes", None),
     ]
     export("csv", tmp_path / "tagged.csv", records, predictions, LABELS)
-    assert (tmp_path / "tagged.csv").read_bytes().startswith(b"\xef\xbb\xbfrecord_id,")
+    assert (tmp_path / "tagged.csv").read_bytes().startswith(b"\xef\xbb\xbfrank,decision,")
     rows = read_table(tmp_path / "tagged.csv")
     assert [row["title"] for row in rows] == ["Top", "Tie", "Low", "Unscored"]
     assert [row["abstract_note"] for row in rows] == ["", "cut off", "none", "none"]
     assert list(rows[0]) == [
-        *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract_note"),
-        *("relevant_probability", "relevant_decision", "relevant_evidence"),
-        *("trust_probability", "trust_decision", "trust_evidence"),
-        *("power_probability", "power_decision", "power_evidence"),
+        *("rank", "decision", "authors", "year", "title", "abstract", "abstract_note", "notes", "journal"),
+        "source file",
+        *("Relevant: probability", "Relevant: decision", "Relevant: evidence"),
+        *(f"Building trust: {part}" for part in ("probability", "decision", "evidence", "your code")),
+        *(f"Sharing power: {part}" for part in ("probability", "decision", "evidence", "your code")),
+        *("doi", "pmid", "record_id"),
     ]
-    assert list(rows[2].values())[:11] == [
-        *("text:b", "Low", "Berg, Ada; Li, Bo", "2020", "Care", "10.1/x", "", "none"),
+    assert list(rows[2].values())[:13] == [
+        *("3", "", "Berg, Ada; Li, Bo", "2020", "Low", "", "none", "", "Care", ""),
         *("0.25", "refer", "“Strong and long.” “Weak.”"),
     ]
-    assert rows[0]["relevant_probability"] == "0.9877"
-    assert (rows[0]["power_probability"], rows[0]["power_decision"]) == ("", "yes")
+    assert rows[0]["Relevant: probability"] == "0.9877"
+    assert rows[0]["abstract"] == "Nurses met. They shared the lead"
+    assert (rows[0]["Sharing power: probability"], rows[0]["Sharing power: decision"]) == ("", "yes")
     assert rows[3]["pmid"] == "7"
-    assert set(list(rows[3].values())[8:]) == {""}
+    assert set(list(rows[3].values())[10:-3]) == {""}
 
 
 def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
     records = [Record(record_id=f"text:{name}", title=name) for name in "ab"]
     scored = [predict("text:b", key, "no", 0.0001) for key, _ in LABELS]
     export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
-    first, second = (list(row.values())[8:] for row in read_table(tmp_path / "tagged.csv"))
+    first, second = (list(row.values())[10:-3] for row in read_table(tmp_path / "tagged.csv"))
     # A no that was scored stays a no, and rows run by relevance, which is always scored.
-    assert first == ["0.0125", "no", "", "", "not scored", "", "", "not scored", ""]
-    assert second == ["0.0001", "no", ""] * 3
+    assert first == ["0.0125", "no", "", "", "not scored", "", "", "", "not scored", "", ""]
+    assert second == ["0.0001", "no", "", "0.0001", "no", "", "", "0.0001", "no", "", ""]
 
 
 def test_table_neutralises_formulas(tmp_path: Path) -> None:
@@ -336,7 +344,7 @@ def test_table_neutralises_formulas(tmp_path: Path) -> None:
     export("csv", tmp_path / "a.csv", [record], [predict("text:1", "trust", texts=["=1+1"])], LABELS)
     (row,) = read_table(tmp_path / "a.csv")
     assert (row["title"], row["authors"], row["journal"]) == ("'=HYPERLINK(1)", "'+Berg", "'@care")
-    assert row["trust_evidence"] == "“=1+1”"
+    assert row["Building trust: evidence"] == "“=1+1”"
 
 
 @pytest.mark.parametrize("text", ["x" * 40_000, "=" * 40_000, "𝔘" * 20_000, "a" + "𝔘" * 20_000])
@@ -357,13 +365,16 @@ def test_table_does_not_cut_what_fits(tmp_path: Path) -> None:
 def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
     path = tmp_path / "empty"
     export(to, path, [], [], LABELS)
-    assert rispy.load(path) == [] if to == "ris" else read_table(path) == []
+    if to == "xlsx":
+        assert not read_sheet(Source(path), "a table").rows
+    else:
+        assert rispy.load(path) == [] if to == "ris" else read_table(path) == []
 
 
 @pytest.mark.parametrize(
     ("to", "records", "predictions", "message"),
     [
-        ("docx", ["a"], [], "unknown export format 'docx'; choose one of: csv, ris"),
+        ("docx", ["a"], [], "unknown export format 'docx'; choose one of: csv, ris, xlsx"),
         ("csv", ["a", "b", "a"], [], "record a appears more than once"),
         (
             "csv",

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mechtag.core.records import Prediction, Record
-from mechtag.pipeline.export import EXPORTERS
-from mechtag.pipeline.export import csv_table as sorting
+from mechtag.pipeline.export import EXPORTERS, sorting
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 200])

@@ -25,7 +25,7 @@ from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import load_settings
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import Model
-from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.export import export
 from mechtag.pipeline.tagging.chunks import Chunk, ChunkStore, RunManifest
 from mechtag.pipeline.tagging.inputs import Inputs
 from mechtag.pipeline.tagging.predict import predict
@@ -60,7 +60,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     assert status == 0, message
     found = outputs(folder / "out")
     assert set(found) == {
-        *("records.parquet", "predictions.parquet", "tagged.csv", "tagged.ris", "summary.json"),
+        *("records.parquet", "predictions.parquet", "tagged.csv", "tagged.ris", "review.xlsx", "summary.json"),
         *("groups.csv", "uncertain.csv", "rejected.jsonl"),
     }
     return found
@@ -87,7 +87,7 @@ def test_parts_joined_are_what_one_go_in_memory_gives(
     assert list(map(said, found)) == list(map(said, expected))
     assert [row.probability for row in found] == pytest.approx([row.probability for row in expected])
     labels = [(entry.key, entry.name) for entry in model.tagger.codebook.entries]
-    for form in EXPORTERS:
+    for form in ("csv", "ris"):
         export(form, tmp_path / "again", records, found, labels)
         assert (tmp_path / "again").read_bytes() == whole[f"tagged.{form}"]
     counts = json.loads(whole["summary.json"])
@@ -514,8 +514,8 @@ def test_labels_of_what_is_clearly_irrelevant_are_not_scored(
         for row in rows:
             left_out = name == "some" and row["record_id"] in clear
             for label in ("apple", "pear"):
-                assert (row[f"{label}_decision"] == "not scored") == left_out
-                assert (row[f"{label}_probability"] == "") == left_out
+                assert (row[f"{label.capitalize()}: decision"] == "not scored") == left_out
+                assert (row[f"{label.capitalize()}: probability"] == "") == left_out
         notes = (tmp_path / name / "tagged.ris").read_text("utf-8").count("N1  - mechtag: labels not scored, ")
         assert notes == expected
 
@@ -599,7 +599,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
     output = tmp_path / "out"
     status, said, message = call("tag", table[0].as_uri(), "-o", output.as_uri(), "--project", table[1].parent)
     assert status == 0, message
-    assert f"{output.as_uri()}/tagged.csv" in said
+    assert f"{output.as_uri()}/review.xlsx" in said
     assert outputs(output) == whole
 
 

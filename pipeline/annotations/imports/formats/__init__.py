@@ -16,11 +16,13 @@ from mechtag.pipeline.annotations.imports.formats import (
     matrix,
     prodigy,
     rayyan,
+    review,
 )
 from mechtag.pipeline.annotations.imports.formats.base import CodingFormat, Content
 
 # Tried in this order; the matrix comes last because nearly any table could be one.
 FORMATS: tuple[CodingFormat, ...] = (
+    review.FORMAT,
     *(eppi.FORMAT, label_studio.FORMAT, prodigy.FORMAT, contract.FORMAT, doccano.FORMAT),
     *(rayyan.FORMAT, asreview.FORMAT, covidence.FORMAT, matrix.FORMAT),
 )

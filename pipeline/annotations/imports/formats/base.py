@@ -210,6 +210,8 @@ class Item(NamedTuple):
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
         Reason why the entry cannot be used, or ``""``.
+    notes
+        The coder's notes on the paper.
     """
 
     number: int
@@ -219,6 +221,7 @@ class Item(NamedTuple):
     finished: tuple[str, ...] = ()
     offered: tuple[str, ...] | None = None
     fault: str = ""
+    notes: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""The rows and columns of the tables that reviewers work in: ``tagged.csv`` and ``review.xlsx`` have the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mechtag.core.records import Evidence, Prediction, Record
+from mechtag.core.settings import SentenceSettings
+from mechtag.core.tables import DECISION, NOTES, OWN_CODE
+from mechtag.pipeline.export.sorting import Row, sorting
+from mechtag.pipeline.text.sections import is_cut
+from mechtag.pipeline.text.sentences import split
+
+# Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
+# https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
+# so truncate it here and add a note.
+_CELL_LIMIT = 32_767
+_CUT = " [cut: a cell holds 32,767 characters]"
+NOT_SCORED = "not scored"
+# In an Excel table, names of columns are unique whatever their case, and have at most 255 characters.
+_NAME = 200
+
+# First words that refer to the sentence before, which the evidence is then quoted with.
+_REFERS_BACK = re.compile(
+    r"\W*(?:(?:and|but|so|thus|hence|therefore|then|yet|also|moreover|furthermore|besides|additionally|consequently|"
+    r"accordingly|subsequently|similarly|likewise|conversely|instead|otherwise|however|nevertheless|nonetheless|"
+    r"this|that|these|those|such|it|its|he|she|his|her|they|them|their|theirs|both|neither|either|another|others?|"
+    r"here|the (?:latter|former|same|other)|(?:in|by) (?:this|that|these|those|doing|contrast|addition|turn)|"
+    r"(?:of|for|to|from|with|through|under|on|at|as|because of|due to|despite|among|after) (?:this|that|these|those|"
+    r"them|which|it)|for (?:example|instance)|as (?:a result|such|well)|on the (?:other hand|contrary)|which)\b)",
+    re.I,
+)
+
+
+class Column(NamedTuple):
+    """A column that describes the paper or is filled in by a reviewer.
+
+    Attributes
+    ----------
+    width
+        Width in a spreadsheet, in characters.
+    meaning
+        Explanation for reviewers.
+    """
+
+    name: str
+    width: int
+    meaning: str
+
+
+#: Columns before those of the labels; a spreadsheet keeps the columns up to the title in view.
+FIRST = (
+    Column("rank", 7, "Reading order. Number 1 is the paper that is most likely relevant."),
+    Column(DECISION, 11, "Your decision on the paper: yes (relevant), no or maybe. Empty and maybe are not a no."),
+    Column("authors", 17, "Authors, separated by semicolons."),
+    Column("year", 7, "Year of publication."),
+    Column("title", 36, "Title of the paper."),
+    Column("abstract", 90, "Abstract, as mechtag read it."),
+    Column("abstract_note", 12, "'none' if the record has no abstract; 'cut off' if it ends in mid-sentence."),
+    Column(NOTES, 28, "Your notes, in any words. mechtag keeps them when it reads the table back."),
+    Column("journal", 20, "Journal, or a different place of publication."),
+    Column("source file", 18, "Search export that the record was read from."),
+)
+#: Columns after those of the labels.
+LAST = (
+    Column("doi", 20, "Digital object identifier."),
+    Column("pmid", 11, "PubMed identifier."),
+    Column("record_id", 22, "Identifier by which mechtag finds the paper again. Do not change it."),
+)
+
+
+def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the name by which the columns of each label begin, by the label's key; no two names are alike."""
+    shown = [excel_cell(name)[:_NAME] for _, name in labels]
+    alike = [name.casefold() for name in shown]
+    return {
+        key: name if alike.count(name.casefold()) == 1 else f"{name} ({key})"
+        for (key, _), name in zip(labels, shown, strict=True)
+    }
+
+
+def header(labels: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names of all columns; the first label is relevance, which reviewers code in ``decision``."""
+    names = column_names(labels)
+    own = [
+        f"{names[key]}{part}"
+        for place, (key, _) in enumerate(labels)
+        for part in (": probability", ": decision", ": evidence", OWN_CODE)[: 4 if place else 3]
+    ]
+    return [*(column.name for column in FIRST), *own, *(column.name for column in LAST)]
+
+
+def excel_cell(text: str) -> str:
+    """Return text on one line; if it is too long for an Excel cell, truncate it and add a note."""
+    text = " ".join(text.split())
+    room = _CELL_LIMIT - 1  # the apostrophe that `neutralise` may put before a formula
+    units = text.encode("utf-16-le", errors="replace")
+    if len(units) <= 2 * room:
+        return text
+    return units[: 2 * (room - len(_CUT))].decode("utf-16-le", errors="ignore") + _CUT
+
+
+def _quote(record: Record, prediction: Prediction) -> str:
+    """Return the evidence for a yes or for a review in quotation marks, the strongest sentence first.
+
+    The sentence before is added in square brackets if the evidence cannot be understood without it.
+    """
+    if prediction.decision == "no":
+        return ""
+    strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
+    return excel_cell(" ".join(f"“{_before(record, evidence)}{evidence.text}”" for evidence in strongest))
+
+
+def _before(record: Record, evidence: Evidence) -> str:
+    if not _REFERS_BACK.match(evidence.text):
+        return ""
+    earlier = [one for one in split([record], SentenceSettings()) if one.end <= evidence.start]
+    return f"[{earlier[-1].text}] " if earlier else ""
+
+
+def _abstract_note(abstract: str) -> str:
+    if not abstract:
+        return "none"
+    return "cut off" if is_cut(abstract) else ""
+
+
+def _cells(
+    record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]
+) -> Iterator[str | float | None]:
+    """Yield the cells of a row after its rank, in the order of `header`."""
+    yield None
+    yield excel_cell("; ".join(record.authors))
+    yield record.year
+    yield excel_cell(record.title)
+    yield excel_cell(record.abstract)
+    yield _abstract_note(record.abstract)
+    yield None
+    yield excel_cell(record.journal or "")
+    yield excel_cell(record.source_file)
+    for place, (key, _) in enumerate(labels):
+        prediction = predictions.get(key)
+        if prediction is None:
+            yield from (None, None, None)
+        else:
+            yield None if prediction.probability is None else round(prediction.probability, 4)
+            yield NOT_SCORED if prediction.score is None else prediction.decision
+            yield _quote(record, prediction)
+        if place:
+            yield None
+    yield excel_cell(record.doi or "")
+    yield excel_cell(record.pmid or "")
+    yield excel_cell(record.record_id)
+
+
+@contextmanager
+def ranking(
+    labels: Sequence[tuple[str, str]], folder: Path
+) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
+    """Yield a function that adds a record, and one that then yields all rows in reading order.
+
+    Rows are sorted by the probability of relevance in descending order, then by ``record_id``; records without a
+    probability come last. They are sorted in temporary files in ``folder``.
+    """
+    relevance = labels[0][0]
+    with sorting(folder) as sorter:
+
+        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+            prediction = predictions.get(relevance)
+            probability = prediction.probability if prediction else None
+            order = 1.0 if probability is None else -probability
+            sorter.add([order, record.record_id, list(_cells(record, predictions, labels))])
+
+        def ranked() -> Iterator[list[Any]]:
+            return ([rank, *cells] for rank, (_, _, cells) in enumerate(sorter.sorted(), start=1))
+
+        yield add, ranked

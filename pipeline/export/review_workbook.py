@@ -1,0 +1,339 @@
+"""Write ``review.xlsx``, the workbook in which reviewers read, decide and take notes."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mechtag.core.codebook import Codebook
+from mechtag.core.files import neutralise, replacing
+from mechtag.core.records import Prediction, Record
+from mechtag.core.tables import DECISION, NOTES, OWN_CODE
+from mechtag.core.workbook import EXPLANATION, MOST_ROWS
+from mechtag.pipeline.export.review_rows import FIRST, LAST, NOT_SCORED, column_names, header, ranking
+
+_REVIEW = "Review"
+# What a file says about its origin must not differ between two runs.
+_DATE = datetime(2000, 1, 1)
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+# Characters that XML does not allow, and text that Excel would read as an escaped character.
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
+_WORDS = {"refer": "needs review"}
+_CHOICES = ("yes", "no", "maybe")
+_WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, OWN_CODE: 16}
+# Height of a line, and of the highest row that Excel allows, in points.
+_LINE, _HIGHEST = 15, 409
+_DARK, _GREEN, _PALE = "FF1F3864", "FF2F5D50", "FFFFF8E1"
+
+
+class LabelGuide(NamedTuple):
+    """What the workbook explains about a label: its definition, and the bounds between its decisions."""
+
+    definition: str
+    low: float
+    high: float
+
+
+def guide_to(codebook: Codebook, low: Sequence[float], high: Sequence[float]) -> dict[str, LabelGuide]:
+    """Return the guide to each label by its key; the bounds are those of a model, relevance first."""
+    return {
+        entry.key: LabelGuide(entry.definition, float(below), float(above))
+        for entry, below, above in zip(codebook.entries, low, high, strict=True)
+    }
+
+
+def too_long(records: int) -> str:
+    """Return a note if a sheet cannot hold a row for each record, and otherwise ``""``."""
+    if records < MOST_ROWS:
+        return ""
+    return (
+        f"review.xlsx holds the first {MOST_ROWS - 1:,} of {records:,} papers in reading order, because a sheet has at "
+        "most this many rows; tagged.csv holds all of them"
+    )
+
+
+@contextmanager
+def writing(
+    labels: Sequence[tuple[str, str]], path: Path, guide: Mapping[str, LabelGuide] | None = None
+) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
+    """Write tagged records as a workbook: a sheet to review in, in reading order, and a sheet that explains it.
+
+    Parameters
+    ----------
+    labels, path
+        See `export.Exporter`.
+    guide
+        Definition and bounds of each label, by key; without it, the workbook does not state them.
+    """
+    with ranking(labels, path.parent) as (add, ranked):
+        yield add
+        _write(path, labels, ranked(), guide or {})
+
+
+def _write(
+    path: Path, labels: Sequence[tuple[str, str]], rows: Iterator[list[Any]], guide: Mapping[str, LabelGuide]
+) -> None:
+    from openpyxl import Workbook
+    from openpyxl.writer.excel import ExcelWriter
+
+    # Rows go to a temporary file one by one.
+    book = Workbook(write_only=True)
+    book.properties.creator, book.properties.title = "mechtag", "Papers to review"
+    book.properties.created = book.properties.modified = _DATE
+    left = _review(book.create_sheet(_REVIEW), header(labels), rows)
+    _explanation(book.create_sheet(EXPLANATION), labels, guide, left)
+    with replacing(path) as part, _Undated(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        ExcelWriter(book, archive).write_data()
+
+
+class _Undated(zipfile.ZipFile):
+    """A zip archive whose bytes depend on the content of its members alone."""
+
+    def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
+        super().writestr(self._member(zinfo_or_arcname), data)
+
+    def write(self, filename: Any, arcname: Any = None, *_: Any, **__: Any) -> None:
+        member = self._member(arcname)
+        member.file_size = os.path.getsize(filename)
+        with open(filename, "rb") as source, self.open(member, "w") as target:
+            shutil.copyfileobj(source, target)
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        member = zipfile.ZipInfo(name, _ZIP_DATE)
+        member.compress_type, member.create_system, member.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
+        return member
+
+
+def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
+    """Return a new cell for text or numbers; one cell can be written many times with different values."""
+    from openpyxl.cell import WriteOnlyCell
+    from openpyxl.styles import Alignment, Font, PatternFill
+
+    cell = WriteOnlyCell(sheet)
+    cell.alignment = Alignment(wrap_text=wrap, vertical="top", horizontal="left")
+    if fill := style.get("fill"):
+        cell.fill = PatternFill("solid", fgColor=fill)
+    if style.get("bold"):
+        cell.font = Font(name="Calibri", bold=True, size=style.get("size", 11), color=style.get("color"))
+    return cell
+
+
+def _set(cell: Any, value: Any) -> Any:
+    """Set the value of a cell; text is always text, whatever it looks like."""
+    if isinstance(value, str):
+        cell.value = _ESCAPE.sub("_x005F_", _ILLEGAL.sub("", _utf8(neutralise(value))))
+        cell.data_type = "s"
+    else:
+        cell.value = value
+    return cell
+
+
+def _utf8(text: str) -> str:
+    """Return text without lone surrogates, which UTF-8 cannot encode."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
+def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -> None:
+    """Write a row that is high enough for its texts; not all programs adapt the height of rows to wrapped texts."""
+    longest = max(
+        (
+            math.ceil(len(cell.value) / width)
+            for cell, width in zip(cells, widths, strict=True)
+            if cell is not None and isinstance(cell.value, str) and cell.alignment.wrap_text
+        ),
+        default=1,
+    )
+    sheet.row_dimensions[row].height = min(_LINE * (longest + (longest > 1)), _HIGHEST)
+    sheet.append(cells)
+    del sheet.row_dimensions[row]  # it is written
+
+
+def _is_own(name: str) -> bool:
+    """Return whether reviewers fill in a column."""
+    return name in (DECISION, NOTES) or name.endswith(OWN_CODE)
+
+
+def _review(sheet: Any, names: Sequence[str], rows: Iterator[list[Any]]) -> int:
+    """Write the sheet to review in; return the number of papers that did not fit into it."""
+    from openpyxl.utils import get_column_letter
+    from openpyxl.worksheet.datavalidation import DataValidation
+    from openpyxl.worksheet.filters import AutoFilter
+    from openpyxl.worksheet.table import Table, TableColumn, TableStyleInfo
+
+    widths = {column.name: column.width for column in (*FIRST, *LAST)}
+    widths |= {name: width for name in names for part, width in _WIDTHS.items() if name.endswith(part)}
+    letters = {name: get_column_letter(place) for place, name in enumerate(names, start=1)}
+    for name, letter in letters.items():
+        sheet.column_dimensions[letter].width = widths[name]
+    title = names.index("title")
+    sheet.freeze_panes = f"{get_column_letter(title + 2)}2"
+    sheet.print_title_rows = "1:1"
+    sheet.page_setup.orientation = "landscape"
+    heads = [
+        _set(_cells_of(sheet, bold=True, color="FFFFFFFF", fill=_GREEN if _is_own(name) else _DARK), name)
+        for name in names
+    ]
+    # In a table, names of columns are the texts of its header.
+    headings = [str(head.value) for head in heads]
+    sizes = [widths[name] for name in names]
+    _append(sheet, 1, heads, sizes)
+    # Cells that a reviewer fills in are pale, so that they are found in a wide table; their header says so too.
+    cells = [_cells_of(sheet, fill=_PALE if _is_own(name) else None) for name in names]
+    pale = list(map(_is_own, names))
+    decisions = [place for place, name in enumerate(names) if name.endswith(": decision")]
+    chances = [place for place, name in enumerate(names) if name.endswith(": probability")]
+    for place in chances:
+        cells[place].number_format = "0.00"
+    written = left = 0
+    for row in rows:
+        if written == MOST_ROWS - 1:
+            left += 1
+            continue
+        written += 1
+        for place in decisions:
+            row[place] = _WORDS.get(row[place], row[place])
+        # An empty cell needs no style, unless it is to be filled in.
+        filled = [
+            _set(cell, value) if value not in (None, "") or own else None
+            for cell, value, own in zip(cells, row, pale, strict=True)
+        ]
+        _append(sheet, written + 1, filled, sizes)
+    last = max(written, 1) + 1
+    for name, letter in letters.items():
+        if name == DECISION or name.endswith(OWN_CODE):
+            choice = DataValidation(type="list", formula1=f'"{",".join(_CHOICES)}"', allow_blank=True)
+            choice.showErrorMessage, choice.errorTitle = True, "Not one of the choices"
+            choice.error = "Choose yes, no or maybe, or leave the cell empty. Comments belong into the column notes."
+            choice.showInputMessage, choice.promptTitle = True, "Your decision"
+            choice.prompt = "yes, no or maybe; leave it empty if you have not decided"
+            choice.add(f"{letter}2:{letter}{last}")
+            sheet.data_validations.append(choice)
+    table = Table(displayName="papers", ref=f"A1:{get_column_letter(len(names))}{last}")
+    table.tableStyleInfo = TableStyleInfo(name="TableStyleLight1", showRowStripes=False)
+    for place, name in enumerate(headings, start=1):
+        table.tableColumns.append(TableColumn(id=place, name=name))
+    table.autoFilter = AutoFilter(ref=table.ref)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns that the columns are needed, whether or not they are there
+        sheet.add_table(table)
+    return left
+
+
+def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int) -> None:
+    """Write the sheet that explains the columns, the decisions and the bounds."""
+    widths = (32, 90, 12, 12, 26)
+    for letter, width in zip("ABCDE", widths, strict=True):
+        sheet.column_dimensions[letter].width = width
+    sheet.page_setup.orientation = "landscape"
+    sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
+    sheet.sheet_properties.pageSetUpPr.fitToPage = True
+    names = column_names(labels)
+    relevance = names[labels[0][0]]
+
+    rows = count(1)
+
+    def append(cells: Sequence[Any]) -> None:
+        _append(sheet, next(rows), cells, widths[: len(cells)])
+
+    def line(*values: Any, bold: bool = False) -> None:
+        cells = [_set(_cells_of(sheet, bold=bold), value) for value in values]
+        for cell in cells:
+            if isinstance(cell.value, float):
+                cell.number_format = "0.00"
+        append(cells)
+
+    def section(title: str, *lines: Sequence[Any]) -> None:
+        append([])
+        append([_set(_cells_of(sheet, wrap=False, bold=True, size=14), title)])
+        for place, row in enumerate(lines):
+            line(*row, bold=place == 0)
+
+    append([_set(_cells_of(sheet, wrap=False, bold=True, size=16), "About this workbook")])
+    for text in (
+        f"The sheet {_REVIEW} has one row per paper, in reading order. mechtag suggests; you decide.",
+        "Fill in the pale columns: decision, notes, and 'your code' of each label. All other columns are for reading.",
+        "'mechtag rank RECORDS -o ranking.csv --labels review.xlsx' reads your decisions back, and "
+        "'mechtag codings review.xlsx' reads your decisions and codes. Both keep your notes.",
+    ):
+        line(None, text)
+    section(
+        "Columns",
+        ("Column", "Meaning"),
+        *((column.name, column.meaning) for column in FIRST),
+        (
+            "LABEL: probability",
+            "Probability that a reviewer would find the paper relevant and code it with the label. "
+            f"For {relevance}: that a reviewer would find it relevant.",
+        ),
+        ("LABEL: decision", "Suggestion of mechtag; see the decisions below."),
+        (
+            "LABEL: evidence",
+            "Sentences that speak most for the label, the strongest first; only where the decision is "
+            "yes or needs review. A sentence in square brackets is the one before, for context.",
+        ),
+        (f"LABEL{OWN_CODE}", "Your code for the label: yes, no or maybe. Empty and maybe are not a no."),
+        *((column.name, column.meaning) for column in LAST),
+    )
+    section(
+        "Decisions of mechtag",
+        ("Decision", "Meaning"),
+        ("yes", "The probability reaches the upper bound. At this bound, a yes is right often enough."),
+        (
+            "no",
+            "The probability is below the lower bound, or the paper is clearly not relevant. At this bound, a no is "
+            "right often enough.",
+        ),
+        (
+            "needs review",
+            "The probability is between the bounds: neither a yes nor a no would be right often enough "
+            "here. Read the paper and decide yourself. In tagged.csv, this is 'refer'.",
+        ),
+        (NOT_SCORED, "The paper is clearly not relevant, so its sentences were not scored. It counts as a no."),
+    )
+    section(
+        "Labels and their bounds",
+        ("Label", "Definition", "no below", "yes from", "key"),
+        *(
+            (
+                names[key],
+                *(
+                    (guide[key].definition, _bound(guide[key].low), _bound(guide[key].high))
+                    if key in guide
+                    else ("", "not known", "not known")
+                ),
+                key,
+            )
+            for key, _ in labels
+        ),
+    )
+    notes = [
+        ("Note", "Meaning"),
+        ("long texts", "A cell holds at most 32,767 characters. A longer text is cut, and ends in '[cut: ...]'."),
+        ("apostrophes", "Text that a spreadsheet could run as a formula begins with an apostrophe."),
+        ("control characters", "Characters that a workbook must not contain were removed."),
+    ]
+    if left:
+        notes.append(
+            (
+                "papers left out",
+                f"{left:,} papers, the last in reading order, do not fit into a sheet of "
+                f"{MOST_ROWS:,} rows. They are in tagged.csv.",
+            )
+        )
+    section("Notes", *notes)
+
+
+def _bound(value: float) -> float | str:
+    """Return a bound, or the word for a bound that no probability can reach."""
+    return value if math.isfinite(value) and 0 < value <= 1 else "never"

@@ -1,0 +1,170 @@
+"""The workbook that reviewers fill in: what it holds, and what is read back from it."""
+
+import csv
+import json
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
+from mechtag.core.outputs import check_outputs
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Evidence, Prediction, Record
+from mechtag.core.tables import read_table
+from mechtag.core.workbook import EXPLANATION
+from mechtag.pipeline.export import export, review_workbook
+from mechtag.pipeline.screening.decisions import read_judgements
+from tests.support.command import call
+from tests.support.paths import ROOT
+
+BOOK = load_codebook(ROOT / "data/annotated/codebook.yaml")
+LABELS = [(entry.key, entry.name) for entry in BOOK.entries]
+KEY, NAME = LABELS[1]
+ABSTRACT = "Nurses met every week. So they shared the lead."
+RECORDS = [
+    Record(record_id="doi:10.1/low", title="=1+1 lower", authors=("Berg, Ada",), year=2020, doi="10.1/low"),
+    Record(record_id="doi:10.1/top", title="Top\x00 \x0bpaper\uffff", abstract=ABSTRACT, source_file="my.ris"),
+    Record(record_id="doi:10.1/mid", title="A _x0041_ paper", abstract="Long. " * 7000),
+]
+
+
+def predictions() -> list[Prediction]:
+    text = "So they shared the lead."
+    evidence = (Evidence(sentence=1, start=23, end=len(ABSTRACT), text=text, score=1),)
+    chances = {"doi:10.1/low": 0.1, "doi:10.1/top": 0.9, "doi:10.1/mid": 0.5}
+    decisions = {"doi:10.1/low": "no", "doi:10.1/top": "yes", "doi:10.1/mid": "refer"}
+    return [
+        Prediction.model_validate(
+            {
+                **{"record_id": name, "label": key, "score": 0, "probability": chance, "decision": decisions[name]},
+                **{"evidence": evidence if name != "doi:10.1/mid" else (), "model_id": "m"},
+            }
+        )
+        for name, chance in chances.items()
+        for key, _ in LABELS[:2]
+    ]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    export("xlsx", tmp_path / "review.xlsx", RECORDS, predictions(), LABELS)
+    return tmp_path / "review.xlsx"
+
+
+def fill(path: Path, **cells: str) -> None:
+    """Fill in cells of the paper ranked first, by the names of their columns."""
+    book = openpyxl.load_workbook(path)
+    names = [cell.value for cell in book["Review"][1]]
+    for name, value in cells.items():
+        book["Review"].cell(2, names.index(name) + 1).value = value
+    book.save(path)
+
+
+def test_rows_are_in_reading_order_with_names_decisions_and_evidence(path: Path) -> None:
+    rows = [row.cells for row in read_table(path, "a table").rows]
+    assert [(row["rank"], row["record_id"][9:]) for row in rows] == [("1", "top"), ("2", "mid"), ("3", "low")]
+    assert [row[f"{NAME}: decision"] for row in rows] == ["yes", "needs review", "no"]
+    assert [row[f"{NAME}: probability"] for row in rows] == ["0.9", "0.5", "0.1"]
+    # The sentence before is quoted where the evidence refers to it; a no has no evidence.
+    quoted = "“[Nurses met every week.] So they shared the lead.”"
+    assert [row[f"{NAME}: evidence"] for row in rows] == [quoted, "", ""]
+    assert (rows[0]["title"], rows[0]["source file"]) == ("Top paper", "my.ris")
+    assert rows[1]["title"] == "A _x0041_ paper"
+    assert rows[1]["abstract"].endswith("[cut: a cell holds 32,767 characters]")
+    assert not any(row[name] for row in rows for name in ("decision", "notes", f"{NAME}: your code"))
+
+
+def test_the_sheet_has_what_a_reviewer_works_with(path: Path) -> None:
+    book = openpyxl.load_workbook(path)
+    sheet = book["Review"]
+    names = [cell.value for cell in sheet[1]]
+    assert sheet.freeze_panes == "F2"
+    assert sheet.print_title_rows == "$1:$1"
+    table = sheet.tables["papers"]
+    assert (table.headerRowCount, table.autoFilter.ref, table.column_names) == (1, table.ref, names)
+    lists = {str(one.sqref).split("2:")[0]: one.formula1 for one in sheet.data_validations.dataValidation}
+    assert lists["B"] == '"yes,no,maybe"'
+    assert len(lists) == len(LABELS)
+    assert sheet["F2"].alignment.wrap_text
+    title = sheet.cell(4, names.index("title") + 1)
+    assert (title.value, title.data_type) == ("'=1+1 lower", "s")
+
+
+def test_the_workbook_explains_bounds_and_needs_review(tmp_path: Path) -> None:
+    guide = review_workbook.guide_to(BOOK, [0.25] * len(LABELS), [0.75] * (len(LABELS) - 1) + [float("inf")])
+    with review_workbook.writing(LABELS, tmp_path / "a.xlsx", guide):
+        pass
+    rows = list(openpyxl.load_workbook(tmp_path / "a.xlsx")[EXPLANATION].iter_rows(values_only=True))
+    found = {row[0]: row[1:] for row in rows if row[0]}
+    assert found[NAME][1:] == (0.25, 0.75, KEY)
+    assert found[LABELS[-1][1]][2] == "never"
+    assert "neither a yes nor a no would be right often enough" in str(found["needs review"][0])
+
+
+def test_two_runs_write_the_same_bytes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    export("xlsx", tmp_path / "again.xlsx", RECORDS, predictions(), LABELS)
+    assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
+
+
+def test_papers_that_do_not_fit_are_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(review_workbook, "MOST_ROWS", 3)
+    export("xlsx", tmp_path / "a.xlsx", RECORDS, predictions(), LABELS)
+    assert len(read_table(tmp_path / "a.xlsx", "a table").rows) == 2
+    told = [row[1] for row in openpyxl.load_workbook(tmp_path / "a.xlsx")[EXPLANATION].iter_rows(values_only=True)]
+    assert "1 papers, the last in reading order, do not fit into a sheet of 3 rows. They are in tagged.csv." in told
+    assert review_workbook.too_long(2) == ""
+    assert "the first 2 of 3 papers" in review_workbook.too_long(3)
+
+
+@pytest.mark.parametrize("own", ["decision", "notes", f"{NAME}: your code"])
+def test_what_a_person_filled_in_is_not_overwritten(path: Path, own: str) -> None:
+    check_outputs([path])
+    fill(path, **{own: "yes"})
+    with pytest.raises(MechtagError, match="contains 1 decisions that a person filled in"):
+        check_outputs([path])
+
+
+SAVED = {
+    "csv": {"encoding": "utf-8-sig", "delimiter": ","},
+    "german": {"encoding": "cp1252", "delimiter": ";"},
+    "unicode": {"encoding": "utf-16", "delimiter": "\t"},
+}
+
+
+@pytest.fixture(params=["xlsx", *SAVED])
+def filled(path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return the workbook with a decision, a code and a note, in each way in which Excel saves it."""
+    fill(path, decision="yes", notes="good; ask Ann", **{f"{NAME}: your code": "no"})
+    if request.param == "xlsx":
+        return path
+    saved = SAVED[request.param]
+    rows = openpyxl.load_workbook(path)["Review"].iter_rows(values_only=True)
+    output = path.with_suffix(".csv")
+    with output.open("w", encoding=saved["encoding"], errors="replace", newline="") as file:
+        csv.writer(file, delimiter=saved["delimiter"]).writerows(rows)
+    return output
+
+
+def test_decisions_and_notes_are_read_for_ranking(filled: Path) -> None:
+    found = read_judgements(filled, "relevant")
+    assert found.labels(RECORDS).tolist()[1] == 1
+    assert found.notes_on(RECORDS) == {"doi:10.1/top": "good; ask Ann"}
+
+
+def test_decisions_codes_and_notes_are_imported(filled: Path, tmp_path: Path) -> None:
+    write_records(tmp_path / "records.parquet", RECORDS)
+    output = tmp_path / "out/codings.csv"
+    words = ("codings", filled, "--records", tmp_path / "records.parquet", "-o", output)
+    status, _, message = call(*words, "--coder", "Ann", "--basis", "abstract")
+    assert status == 0, message
+    codes = [row.cells for row in read_table(output, "codings").rows]
+    assert [(row["record_id"], row["label"], row["value"]) for row in codes] == [
+        ("doi:10.1/top", "relevant", "1"),
+        ("doi:10.1/top", KEY, "0"),
+    ]
+    (note,) = (row.cells for row in read_table(output.with_name("notes.csv"), "notes").rows)
+    assert (note["record_id"], note["coder"], note["notes"]) == ("doi:10.1/top", "Ann", "good; ask Ann")
+    assert json.loads(output.with_name("codings.json").read_text())["entries"]["read"] == 3
