@@ -2,8 +2,11 @@
 
 import csv
 import json
+import zipfile
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import openpyxl
 import pytest
 
@@ -16,6 +19,7 @@ from mechtag.core.tables import read_table
 from mechtag.core.workbook import EXPLANATION
 from mechtag.pipeline.export import export, review_workbook
 from mechtag.pipeline.screening.decisions import read_judgements
+from mechtag.pipeline.screening.ranking import Course, Ranking, refuse_loss, write_ranking
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -103,10 +107,12 @@ def test_the_workbook_explains_bounds_and_needs_review(tmp_path: Path) -> None:
     assert "neither a yes nor a no would be right often enough" in str(found["needs review"][0])
 
 
-def test_two_runs_write_the_same_bytes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
+def test_two_runs_write_the_same_bytes_at_any_time(path: Path, tmp_path: Path) -> None:
     export("xlsx", tmp_path / "again.xlsx", RECORDS, predictions(), LABELS)
     assert (tmp_path / "again.xlsx").read_bytes() == path.read_bytes()
+    assert {member.date_time for member in zipfile.ZipFile(path).infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    about = openpyxl.load_workbook(path).properties
+    assert about.created == about.modified == datetime(2000, 1, 1)
 
 
 def test_papers_that_do_not_fit_are_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +174,15 @@ def test_decisions_codes_and_notes_are_imported(filled: Path, tmp_path: Path) ->
     (note,) = (row.cells for row in read_table(output.with_name("notes.csv"), "notes").rows)
     assert (note["record_id"], note["coder"], note["notes"]) == ("doi:10.1/top", "Ann", "good; ask Ann")
     assert json.loads(output.with_name("codings.json").read_text())["entries"]["read"] == 3
+
+
+def test_a_ranking_keeps_notes_and_refuses_to_lose_them(path: Path, tmp_path: Path) -> None:
+    fill(path, notes="ask Ann")
+    judgements = read_judgements(path, "relevant")
+    blank, notes = np.full(3, np.nan), judgements.notes_on(RECORDS)
+    output = tmp_path / "ranking.csv"
+    write_ranking(output, Ranking(RECORDS, np.arange(3), blank, np.zeros(3), Course(), None, False, notes))
+    assert [row.cells["notes"] for row in read_table(output, "a ranking").rows] == ["", "ask Ann", ""]
+    refuse_loss(output, RECORDS, judgements, "relevant")
+    with pytest.raises(MechtagError, match="contains 1 decisions or notes that would be lost"):
+        refuse_loss(output, RECORDS, None, "relevant")
