@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from math import ceil
 from statistics import fmean
 
 from rich import box
@@ -200,7 +201,7 @@ _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
 _GROUPS = {"humans": "People", "with_model": "People and mechtag"}
 # Number of coder pairs that fit side by side in a table 100 characters wide.
 _WIDE = 3
-# Characters between two columns, in which texts are wrapped at least, and that a column is wide at most.
+# Characters between two columns, width above which texts are wrapped, and maximum width of a word.
 _GAP, _WRAPPED, _LONGEST = 3, 22, 40
 # Number of codes to resolve that are printed; the metrics file contains all of them.
 _SHOWN = 20
@@ -495,41 +496,39 @@ class _Fitted:
         """Yield the tables."""
         for columns in self._parts(options.max_width):
             table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
-            for position in columns:
-                text = self._is_text(position)
-                header = Text(sentence_case(self.header[position]))
-                table.add_column(header, no_wrap=not text, min_width=self._width(position), vertical="top")
+            for position in (0, *columns):
+                name = Text(sentence_case(self.header[position]))
+                table.add_column(name, min_width=self._width(position), vertical="top")
             for row in self.rows:
-                table.add_row(*(Text(row[position]) for position in columns))
+                table.add_row(*(Text(row[position]) for position in (0, *columns)))
+            yield Text()
             yield table
 
-    def _parts(self, width: int) -> Iterator[list[int]]:
-        """Yield the columns of each table; the first column, which names the rows, is in all of them."""
-        columns, used = [0], self._width(0)
+    def _parts(self, width: int) -> list[list[int]]:
+        """Return the columns of each table without the first column, which names the rows and is in all of them.
+
+        The columns are distributed evenly if they fit like this.
+        """
+        parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
-            own = _GAP + self._width(position)
-            if used + own > width and len(columns) > 1:
-                yield columns
-                columns, used = [0], self._width(0)
-            columns.append(position)
-            used += own
-        yield columns
+            if parts[-1] and not self._fits([*parts[-1], position], width):
+                parts.append([])
+            parts[-1].append(position)
+        size = ceil((len(self.header) - 1) / len(parts))
+        columns = list(range(1, len(self.header)))
+        even = [columns[start : start + size] for start in range(0, len(columns), size)]
+        return even if all(self._fits(part, width) for part in even) else parts
 
-    def _cells(self, position: int) -> list[str]:
-        return [line for row in self.rows for line in row[position].splitlines()]
-
-    def _is_text(self, position: int) -> bool:
-        """Return whether the cells of a column are text that may be wrapped."""
-        return position == 0 or max(map(len, self._cells(position)), default=0) > _WRAPPED
+    def _fits(self, columns: Sequence[int], width: int) -> bool:
+        return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return the number of characters that a column needs: that of its cells, or enough to wrap texts."""
-        cells = self._cells(position)
-        words = [word for text in [self.header[position], *cells] for word in text.split()]
-        if not self._is_text(position):
-            words += [*cells, self.header[position]]
-        longest = max(map(len, words), default=0)
-        return min(max(longest, min(_WRAPPED, max(map(len, cells), default=0))), _LONGEST)
+        """Return the number of characters that a column needs so that only texts and headings are wrapped."""
+        cells = [line for row in self.rows for line in row[position].splitlines()]
+        longest = max(map(len, cells), default=0)
+        if longest > _WRAPPED:
+            longest = max(_WRAPPED, *(len(word) for cell in cells for word in cell.split()))
+        return min(max(longest, *map(len, self.header[position].split())), _LONGEST)
 
 
 def accuracy_markdown(results: Results, names: Mapping[str, str] | None = None) -> str:
