@@ -101,6 +101,11 @@ class Codebook(Strict):
         return (self.relevance, *self.labels)
 
     @property
+    def names(self) -> dict[str, str]:
+        """Return the display name of each entry, by key."""
+        return {entry.key: entry.name for entry in self.entries}
+
+    @property
     def definitions(self) -> dict[str, str]:
         """Return a hash of each entry's definition and rules, by key; equal hashes mean equal definitions and rules."""
         return {

@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
+from math import ceil
 from statistics import fmean
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from mechtag.evaluation.report.wording import (
+    NONE,
+    count,
+    for_readers,
+    interval,
+    naive_method,
+    number,
+    p_value,
+    percent,
+    sentence_case,
+    variation,
+)
 from mechtag.evaluation.results import (
     KINDS,
     Agreement,
@@ -38,11 +51,8 @@ from mechtag.evaluation.results import (
     SystemFigures,
     Variation,
     describe_texts,
-    interval_decimals,
     words_of,
 )
-
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -55,30 +65,12 @@ class Section:
     rows: Sequence[Sequence[str]] = ()
 
 
-def number(value: float | None, decimals: int = 2) -> str:
-    """Format a number with the given number of decimal places."""
-    return NONE if value is None else f"{value:.{decimals}f}"
-
-
-def share(value: float | None) -> str:
-    """Format a proportion as a percentage."""
-    return NONE if value is None else f"{value:.0%}"
-
-
-def interval(figure: Figure, decimals: int = 2) -> str:
-    """Format the interval of a metric; return ``""`` if it has none."""
-    if figure.ci_low is None or figure.ci_low == figure.ci_high:
-        return ""
-    decimals = interval_decimals(figure, decimals)
-    return f"{number(figure.ci_low, decimals)} to {number(figure.ci_high, decimals)}"
-
-
 def cell(figure: Figure, decimals: int = 2) -> str:
     """Format a metric with its p-value, if it has one, and with its interval on a second line."""
-    first = number(figure.value, decimals)
+    lines = [number(figure.value, decimals), interval(figure, decimals)]
     if figure.p_value is not None:
-        first += " p<0.001" if figure.p_value < 0.001 else f" p={figure.p_value:.3f}"
-    return f"{first}\n{interval(figure, decimals)}".rstrip()
+        lines.append(p_value(figure.p_value))
+    return "\n".join(filter(None, lines))
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
@@ -105,10 +97,10 @@ def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
     rows = []
     for own in sets.values():
         figures = [cell(own.documents.figure(name)) for name in _OVER_ALL]
-        rows.append([own.title, str(own.records), number(own.documents.prevalence), *figures])
+        rows.append([own.title, count(own.records), number(own.documents.prevalence), *figures])
         if found := own.sentences:
             figures = [cell(found.macro_average_precision), cell(found.across_auc), NONE]
-            rows.append([f"{own.title}, sentences", str(found.sentences), number(found.prevalence), *figures])
+            rows.append([f"{own.title}, sentences", count(found.sentences), number(found.prevalence), *figures])
     return rows
 
 
@@ -173,7 +165,7 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
     again = [(own, own.second_coder) for own in sets.values() if own.second_coder]
     if again:
         rows = [
-            [_name(own), str(second.records), *map(_kappa, (second.relevance, second.papers, second.sentences))]
+            [_name(own), count(second.records), *map(_kappa, (second.relevance, second.papers, second.sentences))]
             for own, second in again
         ]
         line = "Cohen's kappa on relevance, and on the labels of papers and of sentences."
@@ -206,19 +198,30 @@ _LABEL = _columns(LabelFigures, "precision", "recall", "f1", "kappa", "roc_auc")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
 _TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
 _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
+_GROUPS = {"humans": "People", "with_model": "People and mechtag"}
 # Number of coder pairs that fit side by side in a table 100 characters wide.
 _WIDE = 3
+# Characters between two columns, width above which texts are wrapped, and maximum width of a word.
+_GAP, _WRAPPED, _LONGEST = 3, 22, 40
 # Number of codes to resolve that are printed; the metrics file contains all of them.
 _SHOWN = 20
 _NO_GOLD = ("The metrics include no gold standard: agreement with people on new papers was not measured.",)
 
 
-def accuracy_sections(results: Results) -> list[Section]:
-    """Return the sections of the accuracy table: coverage, metrics, coded records, faults of the gold standard."""
+def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) -> list[Section]:
+    """Return the sections of the accuracy table: coverage, metrics, coded records, faults of the gold standard.
+
+    Parameters
+    ----------
+    names
+        Display names of labels, by key.
+    """
+    names = names or {}
+    results = for_readers(results, names)
     systems: dict[str, SystemFigures | BaselineFigures] = {
-        f"model, {_PROTOCOLS[name]}": system for name, system in results.protocols.items()
+        f"mechtag, {_PROTOCOLS[name]}": system for name, system in results.protocols.items()
     }
-    systems |= {f"baseline: {words_of(name)}": system for name, system in results.baselines.items()}
+    systems |= {f"Naive: {naive_method(name)[0]}": system for name, system in results.baselines.items()}
     sections = [
         _coverage(results.coverage, results.gold_standard, results)
         if results.coverage and results.gold_standard
@@ -250,14 +253,14 @@ def accuracy_sections(results: Results) -> list[Section]:
                 [
                     name,
                     *(cell(system.pooled.figure(figure)) for figure in _DECISIONS),
-                    share(system.pooled.referred.value),
+                    percent(system.pooled.referred.value),
                 ]
                 for name, system in systems.items()
             ],
         ),
     ]
     for name, system in results.protocols.items():
-        sections.append(_labels(f"Each label, {_PROTOCOLS[name]}", _meaning(results, name), system))
+        sections.append(_labels(f"Each label, {_PROTOCOLS[name]}", _meaning(results, name), system, names))
     if results.coded_records:
         sections += [_coded(results.coded_records), *set_sections(results.sets)]
     if results.relevance:
@@ -265,7 +268,7 @@ def accuracy_sections(results: Results) -> list[Section]:
     if results.invariance:
         sections.append(_invariance(results.invariance))
     if results.agreement:
-        sections += agreement_sections(results.agreement)
+        sections += agreement_sections(results.agreement, names)
     if results.gold_standard:
         sections.append(_faults(results.gold_standard))
     return sections
@@ -290,35 +293,35 @@ def _coverage(found: Coverage, gold: GoldStandard, results: Results) -> Section:
     return Section("Agreement of mechtag with human coding", lines)
 
 
-def _labels(title: str, meaning: str, system: SystemFigures) -> Section:
+def _labels(title: str, meaning: str, system: SystemFigures, names: Mapping[str, str]) -> Section:
     rows = []
     for label, own in system.labels.items():
         carried = f"{own.support}/{own.papers}"
         if own.note:
-            rows.append([words_of(label), carried, "too few", *[""] * (len(_LABEL) - 1)])
+            rows.append([_named(label, names), carried, *["too few"] * len(_LABEL)])
         else:
-            rows.append([words_of(label), carried, *(cell(own.figure(name)) for name in _LABEL)])
+            rows.append([_named(label, names), carried, *(cell(own.figure(name)) for name in _LABEL)])
     return Section(title, [meaning], ["label", "ticked", *_LABEL.values()], rows)
 
 
 def _coded(coded: CodedRecords) -> Section:
     lines = [
-        f"{coded.records} records that the project coded from abstracts. Each was tagged by a model that was not "
-        "trained on it. This is training data: it serves to compare methods and is no evidence for new reviews.",
+        f"{count(coded.records)} coded records, each tagged by a model that was not trained on it. They are training "
+        "data: the figures serve to compare methods and do not show how accurate mechtag is in a new review.",
         *filter(None, [describe_texts(coded.texts)]),
     ]
     documents, found = coded.documents, coded.sentences
     rows = [
         [
-            "records",
-            str(coded.records),
+            "All records",
+            count(coded.records),
             _mean_prevalence(documents.labels),
             *(cell(documents.pooled.figure(name)) for name in _OVER_ALL),
         ]
     ]
     if found:
         figures = [cell(found.pooled.macro_average_precision), cell(found.pooled.across_auc), NONE]
-        rows.append(["sentences", str(found.sentences), _mean_prevalence(found.labels), *figures])
+        rows.append(["All sentences", count(found.sentences), _mean_prevalence(found.labels), *figures])
     if len(coded.sets) > 1:
         lines.append(
             "The first rows cover all sets of records together, the others one set each. Compare a value that was "
@@ -326,7 +329,7 @@ def _coded(coded: CodedRecords) -> Section:
         )
         rows += all_sets(coded.sets)
     header = ["coded", "number", "have a label", *_OVER_ALL.values()]
-    return Section("The project's own coded records, out of fold", lines, header, rows)
+    return Section("Training records, out of fold", lines, header, rows)
 
 
 def _mean_prevalence(labels: Mapping[str, LabelFigures] | Mapping[str, SentenceLabel]) -> str:
@@ -349,7 +352,10 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
                 f"Ranked among the {gold.irrelevant_records} irrelevant coded records, the median paper has rank "
                 f"{gold.median_rank:g}, the lowest has rank {max(gold.ranks.values())} (1 is above them all)."
             )
-    systems = {"model": coded, **{f"baseline: {words_of(name)}": own for name, own in relevance.baselines.items()}}
+    systems = {
+        "mechtag": coded,
+        **{f"Naive: {naive_method(name)[0]}": own for name, own in relevance.baselines.items()},
+    }
     rows = [[name, *(cell(own.figure(figure)) for figure in _RELEVANCE)] for name, own in systems.items()]
     return Section("Relevance", lines, ["system", *_RELEVANCE.values()], rows)
 
@@ -362,12 +368,12 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
     ]
     rows = [
         [
-            words_of(name),
-            str(own.papers),
+            sentence_case(variation(name)),
+            count(own.papers),
             cell(own.changed, 3),
             number(own.mean_change.value, 3),
-            str(own.relevance_changed),
-            str(own.relevance_reversed),
+            count(own.relevance_changed),
+            count(own.relevance_reversed),
         ]
         for name, own in variations.items()
     ]
@@ -376,8 +382,15 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
     return Section("Do decisions stay the same when a paper is slightly reworded?", lines, header, rows)
 
 
-def agreement_sections(agreement: Agreement) -> list[Section]:
-    """Return the sections on agreement between coders and on the codes to resolve first."""
+def agreement_sections(agreement: Agreement, names: Mapping[str, str] | None = None) -> list[Section]:
+    """Return the sections on agreement between coders and on the codes to resolve first.
+
+    Parameters
+    ----------
+    names
+        Display names of labels, by key.
+    """
+    names = names or {}
     sections = [
         Section(
             "Agreement of people with one another and with the model",
@@ -391,24 +404,24 @@ def agreement_sections(agreement: Agreement) -> list[Section]:
             ],
             ["coders", "items", *_AGREEMENT.values()],
             [
-                [_pair(pair), str(pair.pooled.n), *(cell(pair.pooled.figure(name)) for name in _AGREEMENT)]
+                [_pair(pair), count(pair.pooled.n), *(cell(pair.pooled.figure(name)) for name in _AGREEMENT)]
                 for pair in agreement.pairs
             ],
         )
     ]
     if agreement.all:
-        rows = [[words_of(name), *(cell(own.figure(key)) for key in _TOGETHER)] for name, own in agreement.all.items()]
+        rows = [[_GROUPS[name], *(cell(own.figure(key)) for key in _TOGETHER)] for name, own in agreement.all.items()]
         sections.append(Section("All coders together", [], ["coders", *_TOGETHER.values()], rows))
     pairs = {_pair(pair): pair.labels for pair in agreement.pairs if pair.unit == "records"}
     if len(pairs) > _WIDE:
-        groups = {words_of(name): own.labels for name, own in agreement.all.items()}
-        sections.append(_kappas("Fleiss' kappa of each label", groups, "fleiss_kappa"))
+        groups = {_GROUPS[name]: own.labels for name, own in agreement.all.items()}
+        sections.append(_kappas("Fleiss' kappa of each label", groups, "fleiss_kappa", names))
     elif pairs:
-        sections.append(_kappas("Cohen's kappa of each label", pairs, "cohen_kappa"))
-    sections.append(_to_settle("Codes to resolve first", agreement.adjudicate))
+        sections.append(_kappas("Cohen's kappa of each label", pairs, "cohen_kappa", names))
+    sections.append(_to_settle("Codes to resolve first", agreement.adjudicate, names))
     if agreement.gold:
         why = "Many of these may not be decidable from the abstract, because people read the full text. "
-        sections.append(_to_settle("Codes of the gold standard to check; none was changed", agreement.gold, why))
+        sections.append(_to_settle("Codes of the gold standard to check; none was changed", agreement.gold, names, why))
     return sections
 
 
@@ -416,11 +429,12 @@ def _kappas(
     title: str,
     coders: Mapping[str, Mapping[str, PairAgreement]] | Mapping[str, Mapping[str, CoderGroupLabel]],
     figure: str,
+    names: Mapping[str, str],
 ) -> Section:
     """Return a table of kappas with one row per label and one column per pair or group of coders."""
     rows = [
         [
-            words_of(label),
+            _named(label, names),
             *("too few" if own[label].note else cell(own[label].figure(figure)) for own in coders.values()),
         ]
         for label in next(iter(coders.values()))
@@ -430,10 +444,14 @@ def _kappas(
 
 def _pair(pair: CoderPair) -> str:
     sentences = ", sentences" if pair.unit == "sentences" else ""
-    return f"{pair.a} and {pair.b}{sentences}"
+    return f"{sentence_case(pair.a)} and {pair.b}{sentences}"
 
 
-def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
+def _named(label: str, names: Mapping[str, str]) -> str:
+    return names.get(label, words_of(label))
+
+
+def _to_settle(title: str, codes: Sequence[OpenCode], names: Mapping[str, str], why: str = "") -> Section:
     if not codes:
         return Section(title, ["None: coders agree, and the model doubts no code."])
     line = (
@@ -443,7 +461,7 @@ def _to_settle(title: str, codes: Sequence[OpenCode], why: str = "") -> Section:
     rows = [
         [
             code.key or code.record_id,
-            words_of(code.label),
+            _named(code.label, names),
             ", ".join(f"{coder} {'yes' if value else 'no'}" for coder, value in code.codes.items()),
             number(code.probability),
         ]
@@ -458,34 +476,75 @@ def _faults(gold: GoldStandard) -> Section:
 
 
 def terminal(sections: Sequence[Section]) -> Group:
-    """Render sections for a terminal 100 characters wide, without relying on colour."""
+    """Render sections for a terminal, without relying on colour; a table that is too wide is split by columns."""
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
         if section.header:
-            table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
-            for position, name in enumerate(section.header):
-                table.add_column(Text(name), no_wrap=position > 0, vertical="top")
-            for row in section.rows:
-                table.add_row(*map(Text, row))
-            parts.append(table)
+            parts.append(_Fitted(section.header, section.rows))
     return Group(*parts)
 
 
-def accuracy_markdown(results: Results) -> str:
-    """Render the accuracy table as Markdown."""
+@dataclass(frozen=True)
+class _Fitted:
+    """A table that is as wide as the terminal at most: below it, further tables have the columns that do not fit."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the tables."""
+        for columns in self._parts(options.max_width):
+            table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
+            for position in (0, *columns):
+                name = Text(sentence_case(self.header[position]))
+                table.add_column(name, min_width=self._width(position), vertical="top")
+            for row in self.rows:
+                table.add_row(*(Text(row[position]) for position in (0, *columns)))
+            yield Text()
+            yield table
+
+    def _parts(self, width: int) -> list[list[int]]:
+        """Return the columns of each table without the first column, which names the rows and is in all of them.
+
+        The columns are distributed evenly if they fit like this.
+        """
+        parts: list[list[int]] = [[]]
+        for position in range(1, len(self.header)):
+            if parts[-1] and not self._fits([*parts[-1], position], width):
+                parts.append([])
+            parts[-1].append(position)
+        size = ceil((len(self.header) - 1) / len(parts))
+        columns = list(range(1, len(self.header)))
+        even = [columns[start : start + size] for start in range(0, len(columns), size)]
+        return even if all(self._fits(part, width) for part in even) else parts
+
+    def _fits(self, columns: Sequence[int], width: int) -> bool:
+        return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
+
+    def _width(self, position: int) -> int:
+        """Return the number of characters that a column needs so that only texts and headings are wrapped."""
+        cells = [line for row in self.rows for line in row[position].splitlines()]
+        longest = max(map(len, cells), default=0)
+        if longest > _WRAPPED:
+            longest = max(_WRAPPED, *(len(word) for cell in cells for word in cell.split()))
+        return min(max(longest, *map(len, self.header[position].split())), _LONGEST)
+
+
+def accuracy_markdown(results: Results, names: Mapping[str, str] | None = None) -> str:
+    """Render the accuracy table as Markdown; see `accuracy_sections`."""
     blocks = []
-    for level, section in zip(chain("#", repeat("##")), accuracy_sections(results), strict=False):
+    for level, section in zip(chain("#", repeat("##")), accuracy_sections(results, names), strict=False):
         blocks.append(f"{level} {section.title}")
         if section.lines:
             listed = section.lines[0].startswith("- ")
             blocks.append(("\n" if listed else "\n\n").join(section.lines))
         if section.header:
-            rows = [section.header, ["---"] * len(section.header), *section.rows]
+            rows = [[*map(sentence_case, section.header)], ["---"] * len(section.header), *section.rows]
             blocks.append("\n".join("| " + " | ".join(map(_markdown_cell, row)) + " |" for row in rows))
     return "\n\n".join(blocks) + "\n"
 
 
 def _markdown_cell(text: str) -> str:
-    first, _, second = text.replace("|", "\\|").partition("\n")
-    return f"{first} ({second})" if second else first
+    first, *below = text.replace("|", "\\|").split("\n")
+    return f"{first} ({'; '.join(below)})" if below else first

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_text
 from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, read_rows
 from mechtag.evaluation.report.paper import refuse_another_model
+from mechtag.evaluation.report.wording import (
+    NONE,
+    count,
+    for_readers,
+    label_names,
+    naive_method,
+    number,
+    p_value,
+    percent,
+    sentence_case,
+    variation,
+)
 from mechtag.evaluation.results import (
     KINDS,
     Block,
@@ -35,7 +52,6 @@ from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
 from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_NONE = "–"
 #: Files of a model folder, with the names used in `models.model_folder`.
 _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
@@ -67,20 +83,23 @@ class Numbers:
     def count(self, *paths: str) -> Markup:
         """Format the whole number at a path, or the sum of the numbers at several paths."""
         found = [self.get(path) for path in paths]
-        return self._mark("+".join(paths), "count", None if None in found else f"{sum(found):,}")
+        return self._mark("+".join(paths), "count", None if None in found else count(sum(found)))
+
+    def total(self, path: str) -> str:
+        """Format the number of items at a path."""
+        return count(len(self.get(path) or ()))
 
     def number(self, path: str, decimals: int = 2) -> Markup:
         """Format the number at a path, by default with two decimal places."""
         found = self.get(path)
         kind = f"number {decimals}" if decimals != 2 else "number"
-        # Adding 0 removes the sign of a negative zero.
-        return self._mark(path, kind, None if found is None else f"{round(found, decimals) + 0:.{decimals}f}")
+        return self._mark(path, kind, number(found, decimals))
 
     def percent(self, path: str, decimals: int = 0) -> Markup:
         """Format the proportion at a path as a percentage."""
         found = self.get(path)
         kind = f"percent {decimals}" if decimals else "percent"
-        return self._mark(path, kind, None if found is None else f"{found:.{decimals}%}")
+        return self._mark(path, kind, percent(found, decimals))
 
     def between(self, path: str) -> Markup:
         """Format the interval of a metric in words, as percentages; return ``""`` if it has none."""
@@ -102,18 +121,13 @@ class Numbers:
             low, high = self.number(f"{path}/ci_low", decimals), self.number(f"{path}/ci_high", decimals)
             parts.append(Markup('<span class="interval">{} to {}</span>').format(low, high))
         if found.p_value is not None:
-            said = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.3f}"
-            parts.append(Markup('<span class="interval">{}</span>').format(self._mark(f"{path}/p_value", "p", said)))
+            said = self._mark(f"{path}/p_value", "p", p_value(found.p_value))
+            parts.append(Markup('<span class="interval">{}</span>').format(said))
         return Markup(" ").join(parts)
 
     def _mark(self, path: str, kind: str, text: str | None) -> Markup:
-        said = _NONE if text is None else text
+        said = NONE if text is None else text
         return Markup('<span data-metric="{}" data-as="{}">{}</span>').format(path, kind, said)
-
-
-def two_decimals(value: float) -> str:
-    """Format a number with two decimal places; write zero without a sign."""
-    return f"{round(value, 2) + 0:.2f}"
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
         If the file is missing or is not a table written by 'mechtag evaluate'.
     """
     papers: dict[str, MatrixPaper] = {}
-    for number, row in enumerate(read_rows(path), start=2):
+    for line, row in enumerate(read_rows(path), start=2):
         try:
             paper = papers.setdefault(row["key"], MatrixPaper(row["key"], row["paper"], row["text"]))
             cell = MatrixCell(
@@ -161,7 +175,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
                 evidence=[text for text in row["evidence"].split(" | ") if text],
             )
         except (KeyError, ValueError) as error:
-            raise MechtagError(f"{path}: line {number}: {error}; run 'mechtag evaluate' again") from None
+            raise MechtagError(f"{path}: line {line}: {error}; run 'mechtag evaluate' again") from None
         paper.cells.append(cell)
     return list(papers.values())
 
@@ -213,13 +227,13 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
     MechtagError
         If a file is invalid, there are no accuracy metrics, or the metrics or the batch belong to a different model.
     """
-    results = Results.read(metrics)
+    names = label_names(codebook)
+    results = for_readers(Results.read(metrics), names)
     measured = [*results.protocols.values(), *([results.coded_records.documents] if results.coded_records else [])]
     if not measured:
         raise MechtagError(
             f"{metrics}: the file contains no accuracy metrics; use the file written by 'mechtag evaluate'"
         )
-    names = {label["key"]: label["name"] for label in codebook["labels"]}
     labels = {key: names.get(key, words_of(key)) for key in measured[0].labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     summary, run = _existing(sources.summary), _existing(sources.mlflow_run)
@@ -239,6 +253,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             codebook=codebook,
             definitions={label["key"]: label["definition"] for label in codebook["labels"]},
             labels=labels,
+            names={**{name: words_of(name) for name in _coded_labels(results)}, **names},
             protocols=protocols,
             papers=read_comparison(comparison) if comparison else [],
             comparison=sources.comparison.name,
@@ -248,8 +263,8 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             flow_rows=table_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
-            methods=blocks(methods.read_text(encoding="utf-8")) if methods else [],
-            files=[(path.as_posix(), *_fingerprint(path)) for path in sources.files(metrics)],
+            methods=render_markdown(methods.read_text(encoding="utf-8")) if methods else None,
+            files=_fingerprints(sources.files(metrics)),
         )
     )
     write_text(output, page)
@@ -259,24 +274,61 @@ def _existing(path: Path | None) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _fingerprint(path: Path) -> tuple[str, int]:
-    """Return the MD5 hash, as in ``dvc.lock``, and the size of a file."""
-    content = path.read_bytes()
-    return hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)
+def _coded_labels(results: Results) -> set[str]:
+    """Return the keys of all labels that coders were compared on."""
+    found = results.agreement
+    if not found:
+        return set()
+    keys = {label for pair in found.pairs for label in pair.labels}
+    return keys | {code.label for code in (*found.adjudicate, *found.gold)}
 
 
-def blocks(markdown: str) -> list[tuple[str, list[str]]]:
-    """Split plain Markdown into headings, lists and paragraphs; return the kind and lines of each block."""
-    found: list[tuple[str, list[str]]] = []
-    for block in markdown.replace("\r\n", "\n").split("\n\n"):
-        lines = [line.strip() for line in block.splitlines() if line.strip()]
-        if lines and lines[0].startswith("#"):
-            found.append(("heading", [lines.pop(0).lstrip("# ")]))
-        if lines and all(line.startswith("- ") for line in lines):
-            found.append(("list", [line.removeprefix("- ") for line in lines]))
-        elif lines:
-            found.append(("paragraph", [" ".join(lines)]))
-    return found
+def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
+    """Return for each file its path, its MD5 hash, as in ``dvc.lock``, and its size.
+
+    Paths start at the folder that contains all files, so that a published report does not show where it lay.
+    """
+    shared = os.path.commonpath([path.absolute().parent for path in paths])
+    contents = [(path.absolute().relative_to(shared).as_posix(), path.read_bytes()) for path in paths]
+    return [(name, hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)) for name, content in contents]
+
+
+def render_markdown(text: str) -> Markup:
+    """Render the text for the paper, which is Markdown, as HTML below a heading of the second level.
+
+    The title of the text is left out, because the section of the report has its own. HTML in the text is shown as
+    text, images are not shown, and tables lie in regions that scroll.
+    """
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    tokens = markdown.parse(text)
+    if tokens[:1] and tokens[0].tag == "h1":
+        del tokens[:3]
+    level, tables = 2, 0
+    for token in tokens:
+        if token.type == "heading_open":
+            # No level is skipped, however a text was edited.
+            level = min(max(int(token.tag[1]) + 1, 3), level + 1)
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{level}"
+        if token.type == "th_open":
+            token.attrSet("scope", "col")
+        if token.type in ("td_open", "th_open"):
+            token.attrs.pop("style", None)
+        if token.type == "table_open":
+            tables += 1
+            token.meta["number"] = tables
+    return Markup(_Renderer().render(tokens, markdown.options, {}))
+
+
+class _Renderer(RendererHTML):
+    """Renders Markdown with each table in a labelled region."""
+
+    def table_open(self, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType) -> str:
+        label = f"Text for the paper, table {tokens[place].meta['number']}"
+        return f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">\n<table>\n'
+
+    def table_close(self, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType) -> str:
+        return "</table>\n</div>\n"
 
 
 def _environment() -> Environment:
@@ -293,6 +345,7 @@ def _environment() -> Environment:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
     environment.globals["kinds"] = KINDS
+    environment.globals["naive_method"] = naive_method
     environment.globals["words"] = {
         "pooled": Pooled.words(),
         "label": LabelFigures.words(),
@@ -303,6 +356,9 @@ def _environment() -> Environment:
         "group": CoderGroup.words(),
     }
     environment.filters["words"] = words_of
+    environment.filters["sentence"] = sentence_case
+    environment.filters["naive"] = lambda name: naive_method(name)[0]
+    environment.filters["variation"] = variation
     environment.filters["svg"] = lambda drawing: Markup(drawing)
-    environment.filters["two"] = two_decimals
+    environment.filters["two"] = number
     return environment

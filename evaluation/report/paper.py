@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,24 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from mechtag.core.errors import MechtagError
+from mechtag.evaluation.report.wording import (
+    count,
+    figure,
+    for_readers,
+    label_names,
+    number,
+    percent,
+    sentence_case,
+)
 from mechtag.evaluation.results import (
     KINDS,
     BaselineFigures,
     Coverage,
-    Figure,
     GoldStandard,
     Pooled,
     Results,
     SystemFigures,
     describe_texts,
-    interval_decimals,
 )
 
 # Descriptions of the text that was read for a paper.
@@ -30,7 +38,9 @@ _COVERAGE = {
     "title_only": "only the title of",
     "none": "no text of",
 }
-_NONE = "–"
+
+# Characters that Markdown may read as markup within a line; an underscore within a word is not markup.
+_MARKUP = re.compile(r"([\\`*<&\[]|(?<!\w)_|_(?!\w))")
 
 
 def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -65,7 +75,8 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         )
     try:
         refuse_another_model(results, model, summary)
-        content = _content(results, transfer, coverage, gold, model, summary)
+        shown = for_readers(results, label_names(model["codebook"]))
+        content = _content(shown, transfer, coverage, shown.gold_standard or gold, model, summary)
         names = ("methods", "model_card")
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
@@ -106,28 +117,27 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML.
     )
-    environment.filters.update(figure=figure, percent=percent, cell=cell, counted=counted, be=be)
+    environment.filters.update(
+        figure=figure,
+        percent=percent,
+        count=count,
+        cell=cell,
+        plain=plain,
+        sentence=sentence_case,
+        counted=counted,
+        be=be,
+    )
     return environment
 
 
-def figure(found: Figure) -> str:
-    """Format a metric with its interval."""
-    if found.value is None:
-        return _NONE
-    if found.ci_low is None or found.ci_high is None or found.ci_low == found.ci_high:
-        return f"{found.value:.2f}"
-    decimals = interval_decimals(found)
-    return f"{found.value:.2f} ({found.ci_low:.{decimals}f} to {found.ci_high:.{decimals}f})"
-
-
-def percent(share: float | None) -> str:
-    """Format a proportion as a percentage."""
-    return _NONE if share is None else f"{share:.0%}"
+def plain(text: str) -> str:
+    """Escape a text from data, so that Markdown shows it as it is."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun in the singular or plural."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def be(count: int, one: str = "was", many: str = "were") -> str:
@@ -136,8 +146,8 @@ def be(count: int, one: str = "was", many: str = "were") -> str:
 
 
 def cell(text: str) -> str:
-    """Escape a text for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Escape a text from data for a cell of a Markdown table."""
+    return plain(text).replace("|", "\\|")
 
 
 def _content(
@@ -155,7 +165,7 @@ def _content(
         "model": model,
         "version": model["versions"]["mechtag"],
         "versions": ", ".join(f"{name} {version}" for name, version in model["versions"].items()),
-        "data": ", ".join(f"{name} (SHA-256 {digest[:12]})" for name, digest in model["data"].items()),
+        "data": ", ".join(f"{plain(name)} (SHA-256 {digest[:12]})" for name, digest in model["data"].items()),
         "encoder": f"{model['encoder']['name']}, SHA-256 {model['encoder']['sha256'][:12]}",
         "labels": labels,
         "codebook": model["codebook"].get("title") or model["codebook"]["name"],
@@ -165,9 +175,9 @@ def _content(
         "training": results.describe_training(),
         "is_clean": results.training_check.is_clean,
         "has_training_papers": bool(results.training_check.used),
-        "names": "; ".join(label["name"] for label in labels),
+        "names": "; ".join(plain(label["name"]) for label in labels),
         "gold": gold,
-        "source": gold.source or "a gold standard",
+        "source": plain(gold.source) or "a gold standard",
         "coverage": _coverage(coverage),
         "transfer": transfer,
         "pooled": transfer.pooled,
@@ -202,12 +212,12 @@ def _range(baselines: Mapping[str, BaselineFigures], name: str) -> str:
     found = [value for value in values if value is not None]
     if not found:
         return ""
-    low, high = f"{min(found):.2f}", f"{max(found):.2f}"
+    low, high = number(min(found)), number(max(found))
     return low if low == high else f"{low} to {high}"
 
 
 def _sources(summary: Mapping[str, Any]) -> str:
-    return ", ".join(f"{one['read']} from {one['file']}" for one in summary["sources"])
+    return ", ".join(f"{count(one['read'])} from {plain(one['file'])}" for one in summary["sources"])
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:

@@ -118,8 +118,9 @@ def agreement(
     from mechtag.evaluation.report.accuracy_table import agreement_sections, terminal
     from mechtag.workflows.evaluate import compare_coders
 
-    found = compare_coders(open_project(project), codings, predictions, records, output)
-    Console().print(terminal(agreement_sections(found)))
+    opened = open_project(project)
+    found = compare_coders(opened, codings, predictions, records, output)
+    Console().print(terminal(agreement_sections(found, opened.codebook.names)))
 
 
 def report(
@@ -174,7 +175,7 @@ def report(
         summary=summary,
         mlflow_run=mlflow_run,
     )
-    Console().print(terminal(accuracy_sections(results)))
+    Console().print(terminal(accuracy_sections(results, opened.codebook.names)))
     for output in outputs or ():
         say(f"{output}: written")
 

@@ -79,7 +79,7 @@ def report(
     results = Results.read(metrics)
     for output in outputs:
         if output.suffix.lower() == ".md":
-            write_text(output, accuracy_markdown(results))
+            write_text(output, accuracy_markdown(results, project.codebook.names))
             continue
         write_report(output, metrics, sources, codebook=project.codebook.model_dump(mode="json"))
     return results

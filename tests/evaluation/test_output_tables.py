@@ -76,18 +76,26 @@ def test_terminal_table_fits_100_columns_without_colour(metrics):
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
     assert "…" not in text
-    assert text.index("Of its 8 papers, 1 were read with their abstract") < text.index("model, transfer")
-    for part in ("model, transfer", "baseline: all positive", "too few", "tfidf svm", "hard money: the table ticks 5"):
+    assert text.index("Of its 8 papers, 1 were read with their abstract") < text.index("mechtag, transfer")
+    for part in (
+        "mechtag, transfer",
+        "Naive: yes to everything",
+        "too few",
+        "Naive: word counts",
+        "Hard money: the table ticks 5",
+    ):
         assert part in text
 
 
 def test_markdown_says_what_the_terminal_says(metrics):
     text = accuracy_markdown(Results.model_validate(metrics))
     figure = metrics["transfer"]["pooled"]["within_auc"]
-    row = next(line for line in text.splitlines() if line.startswith("| model, transfer | 7 |"))
-    assert f"{figure['value']:.2f} p={figure['p_value']:.3f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})" in row
+    row = next(line for line in text.splitlines() if line.startswith("| mechtag, transfer | 7 |"))
+    assert (
+        f"{figure['value']:.2f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f}; p = {figure['p_value']:.3f})" in row
+    )
     assert text.startswith("# Agreement of mechtag with human coding\n")
-    assert "\n- hard money: the table ticks 5 papers" in text
+    assert "\n- Hard money: the table ticks 5 papers" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     assert len(tables) == 15
     for table in tables:

@@ -276,4 +276,4 @@ def said(kind: str, values: list[float | None]) -> str:
         return "p < 0.001" if exact < Decimal("0.001") else f"p = {exact.quantize(Decimal('0.001'))}"
     assert kind == "number"
     rounded = str(exact.quantize(Decimal(1).scaleb(-int(places or 2))))
-    return rounded.removeprefix("-") if not float(rounded) else rounded
+    return rounded.removeprefix("-") if not float(rounded) else rounded.replace("-", "−")

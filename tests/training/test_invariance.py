@@ -166,8 +166,8 @@ def test_table_for_people_has_every_variation_with_its_counts() -> None:
     base = rows({"a": "yyn", "b": "n?n"})
     found = section(as_it_is=base, methods_added=rows({"a": "nyn", "b": "nnn"}), headings_removed=[])
     page = accuracy_markdown(Results.model_validate({"invariance": found}))
-    table = [line.split(" | ") for line in page.splitlines() if line.startswith(("| methods added", "| headings"))]
-    assert [line[:2] for line in table] == [["| methods added", "2"], ["| headings removed", "0"]]
+    table = [line.split(" | ") for line in page.splitlines() if line.startswith(("| Three methods", "| Headings"))]
+    assert [line[:2] for line in table] == [["| Three methods sentences added", "2"], ["| Headings removed", "0"]]
     assert table[0][2].startswith("0.250 (")
     assert table[0][4:] == ["1", "1 |"]
     assert table[1][2:4] == ["–", "–"]

@@ -32,7 +32,7 @@ def row(text: str, section: str, start: str) -> list[str]:
 
 
 def said(figure: dict) -> str:
-    return f"{figure['value']:.2f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})"
+    return f"{figure['value']:.2f} ({figure['ci_low']:.2f} to {figure['ci_high']:.2f})".replace("-", "−")
 
 
 def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
@@ -60,12 +60,12 @@ def test_every_set_has_its_row_in_every_table(metrics: dict) -> None:
 
 def test_all_records_and_each_set_are_in_one_table(metrics: dict) -> None:
     text = accuracy_markdown(Results.model_validate(metrics))
-    title = "The project's own coded records, out of fold"
+    title = "Training records, out of fold"
     (part,) = [part for part in text.split("\n## ") if part.startswith(title)]
     rows = [line.split(" | ")[0].strip("| ") for line in part.splitlines() if line.startswith("|")][2:]
     assert rows == [
-        "records",
-        "sentences",
+        "All records",
+        "All sentences",
         *("first 168 real papers", "first 168 real papers, sentences"),
         *("144 invented abstracts in journal prose", "144 invented abstracts in journal prose, sentences"),
     ]
@@ -84,7 +84,7 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
         "abstract; on published abstracts the results may be worse."
     )
     parts = {part.split("\n")[0]: part for part in text.split("\n## ")}
-    assert note in parts["The project's own coded records, out of fold"]
+    assert note in parts["Training records, out of fold"]
     assert note in parts["Relevance"]
     again = metrics["agreement"]["records"]
     agreement = note.replace("17 synopses", "9 synopses").replace("18 invented", "9 invented")
@@ -94,11 +94,18 @@ def test_figures_say_that_they_rest_on_synopses_and_invented_texts(metrics: dict
 
 
 def test_the_tables_fit_a_terminal(metrics: dict) -> None:
-    console = Console(width=100, no_color=True, record=True, file=io.StringIO())
-    console.print(terminal(accuracy_sections(Results.model_validate(metrics))))
-    lines = console.export_text().splitlines()
-    assert max(map(len, lines)) <= 100
-    assert not any("…" in line for line in lines)
+    results = Results.model_validate(metrics)
+    sections = accuracy_sections(results, {"a": "A label with a long name that is wrapped in its column"})
+    for width in (80, 100):
+        console = Console(width=width, no_color=True, record=True, file=io.StringIO())
+        console.print(terminal(sections))
+        text = console.export_text()
+        assert max(map(len, text.splitlines())) <= width
+        assert "…" not in text
+        for section in sections:
+            # No cell is cut: each line of each cell of a figure is shown whole, on one line.
+            for line in (line for row in section.rows for cell in row[1:] for line in cell.splitlines()):
+                assert len(line) > 22 or line in text
 
 
 @pytest.mark.parametrize(

@@ -215,10 +215,10 @@ def test_text_from_data_stays_text(text: str, page: Page) -> None:
     assert len(page.tags("script")) == len(page.tags("style")) == 1
     assert page.tags("img") == []
     # Every place where such a text was put shows it as it is.
-    for before in ("Gardens ", "Watering ", "Plants are given water. ", "Roe (2) ", "A note. ", "We used it. ", "Bo "):
+    for before in ("Gardens ", "Watering ", "Plants are given water. ", "Roe (2) ", "A note. ", "We used it. "):
         assert f"{before}{ATTACK}" in page.text, before
     assert f"coded {ATTACK}.jsonl" in page.text
-    assert "they differ </script>" in page.text
+    assert "They differ </script>" in page.text
     for tag, own, _ in page.elements:
         assert not [name for name in own if name.startswith("on") or name == "style"], tag
         for name in ("src", "href", "action", "srcset", "xlink:href"):
@@ -256,7 +256,7 @@ def test_technical_part_names_what_the_report_was_made_from(finished: Path, page
     expected += ["model/config.json", "model/model.safetensors", "reports/plots/roc.csv"]
     for name in expected:
         path = finished / name
-        assert named[path.as_posix()] == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        assert named[name] == hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     for words in ("train.tuning.epochs", "0" * 64, "1" * 64, "2" * 64, "model_id = abc"):
         assert words in page.text
 

@@ -174,12 +174,12 @@ def numbers(data):
     if isinstance(data, bool) or data is None:
         return set()
     if isinstance(data, int | float):
-        return {f"{data:.2f}", f"{data:.0%}", str(data)}
+        return {f"{data:.2f}", f"{data:.0%}", str(data), f"{data:,}"}
     return set(re.findall(r"-?\d+(?:\.\d+)*%?", data))
 
 
 def written(text):
-    return set(re.findall(r"(?<![\w.:/-])-?\d+(?:\.\d+)*%?(?![\w/-])", text))
+    return set(re.findall(r"(?<![\w.:/-])-?\d+(?:[.,]\d+)*%?(?![\w/-])", text.replace("−", "-")))
 
 
 def run_part(text):
@@ -219,7 +219,7 @@ def test_the_figures_stand_where_they_belong(metrics, model, summary):
     assert "ranked above one without it with probability 0.59 (0.52 to 0.66)" in text
     assert "Naive methods reached 0.48 to 0.50" in text
     assert "It left 10% of decisions to people" in text
-    assert "| Trust \\| faith | 22 of 34 | 7 | 3 | 0.06 (-0.21 to 0.32) |" in text
+    assert "| Trust \\| faith | 22 of 34 | 7 | 3 | 0.06 (−0.21 to 0.32) |" in text
     assert "| Rare | 1 of 34 | 7 | 3 | too few |" in text
     assert "that count as relevant, 34 could be scored; 30 of these would have been kept and 4 lost." in text
     assert (
@@ -227,7 +227,7 @@ def test_the_figures_stand_where_they_belong(metrics, model, summary):
         "6 records were removed as duplicates, with the reason recorded. 26 records remained."
     ) in text
     assert "suggested 11 as relevant and 14 as irrelevant, and left 12 to people; 8 had no abstract" in text
-    assert "ann and mechtag (the tool) agreed at Cohen's kappa 0.84 (0.77 to 0.91), Gwet's AC1 0.89." in text
+    assert "the first coder and the tool agreed at Cohen's kappa 0.84 (0.77 to 0.91), Gwet's AC1 0.89." in text
     assert "read a synopsis of the abstract of 31, only the title of 3, no text of 2" in text
 
 
@@ -413,7 +413,7 @@ def test_counts_of_none_and_one_are_written_in_words_that_fit(metrics, model, su
     metrics["coded_records"]["sets"]["made"]["relevance"]["decisions"]["relevant"]["no"] = 1
     summary |= {"read": 1, "rejected": 0, "duplicates": 0, "unique": 1}
     text = paper_texts(Results.model_validate(metrics), model, summary)["methods"]
-    assert 'For the 1 code of the codebook "toy" (' in text
+    assert "For the 1 code of the codebook “toy” (" in text
     assert "was given 1 record (33 from search.ris). 1 record remained." in text
     assert "could not read" not in text
     assert "duplicates" not in text

@@ -6,6 +6,7 @@ import copy
 import re
 import shutil
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,11 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.evaluation.report.html import Sources, blocks, two_decimals, write_report
+from mechtag.evaluation.report.accuracy_table import accuracy_markdown
+from mechtag.evaluation.report.html import Sources, render_markdown, write_report
+from mechtag.evaluation.report.paper import plain
+from mechtag.evaluation.report.wording import for_readers, number
+from mechtag.evaluation.results import Results
 from tests.support.command import call
 from tests.support.reports import CODEBOOK, Page, finished, value_at, write
 
@@ -155,17 +160,76 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
     assert "contains six.parquet; expected files written by 'mechtag curve'" in message
 
 
-@pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "-0.21"), (1, "1.00")])
-def test_two_decimals(value: float, expected: str) -> None:
-    assert two_decimals(value) == expected
+@pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "−0.21"), (1, "1.00")])
+def test_numbers_have_two_decimals_and_a_true_minus(value: float, expected: str) -> None:
+    assert number(value) == expected
 
 
-def test_markdown_blocks() -> None:
-    text = "# One\nMore of it\nover lines.\r\n\r\n- a\n- b\n\n\n## Two\n\nLast."
-    assert blocks(text) == [
-        ("heading", ["One"]),
-        ("paragraph", ["More of it over lines."]),
-        ("list", ["a", "b"]),
-        ("heading", ["Two"]),
-        ("paragraph", ["Last."]),
+def test_text_for_the_paper_is_rendered() -> None:
+    text = (
+        "# Title\n\n## One\nMore of it\nover **bold** lines: [number] of `a_b`.\r\n\r\n- a\n- b\n\n"
+        "| Code | Kappa |\n|---|---:|\n| A \\| B | 1 |\n\n#### Two\n\nhttps://example.org"
+    )
+    assert render_markdown(text).splitlines() == [
+        "<h3>One</h3>",
+        "<p>More of it",
+        "over <strong>bold</strong> lines: [number] of <code>a_b</code>.</p>",
+        *("<ul>", "<li>a</li>", "<li>b</li>", "</ul>"),
+        '<div class="scroll" role="region" aria-label="Text for the paper, table 1" tabindex="0">',
+        *("<table>", "<thead>", "<tr>", '<th scope="col">Code</th>', '<th scope="col">Kappa</th>', "</tr>", "</thead>"),
+        *("<tbody>", "<tr>", "<td>A | B</td>", "<td>1</td>", "</tr>", "</tbody>", "</table>", "</div>"),
+        "<h4>Two</h4>",
+        "<p>https://example.org</p>",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "![x](https://example.org/a.png)",
+        "<img src=x onerror=alert(1)>",
+        "<script>alert(1)</script>",
+        "[x](javascript:alert(1))",
+        "[x]: javascript:alert(1)\n\n[x]",
+        "```\n</code><script>\n```",
+    ],
+)
+def test_text_for_the_paper_brings_no_code_and_no_request_into_the_page(text: str) -> None:
+    shown = str(render_markdown(text))
+    assert not re.search(r"<(img|script)|\"javascript:", shown)
+
+
+def test_text_from_data_is_no_markup_in_the_text_for_the_paper() -> None:
+    for data in ("*a* **b** _c_ `d` [e](https://f.org) <b>g</b> &amp; a\\*", "| a |", "a_b_c", "![x](y)"):
+        assert unescape(re.sub("</?p>", "", render_markdown(plain(data)))).strip() == data
+
+
+def test_published_report_does_not_show_where_its_files_lay(finished: Path) -> None:
+    named = re.findall(r'data-file="([^"]*)"', write(finished))
+    assert "reports/metrics.json" in named
+    assert not [name for name in named if name.startswith("/")]
+
+
+def test_people_are_named_by_role_and_labels_by_name(finished: Path) -> None:
+    results = Results.read(finished / "reports/metrics.json")
+    assert results.coded_records is not None
+    shown = for_readers(results, {"pests": "Pests and slugs"})
+    assert shown.agreement is not None
+    assert [coder.name for coder in shown.agreement.coders] == ["first coder", "tool"]
+    assert [(pair.a, pair.b) for pair in shown.agreement.pairs] == [
+        ("first coder", "second coder"),
+        ("first coder", "tool"),
+    ]
+    assert shown.agreement.adjudicate[0].codes == {"first coder": 1, "second coder": 0}
+    assert shown.coded_records is not None
+    assert shown.coded_records.coders == ("third coder",)
+    assert shown.gold_standard is not None
+    assert shown.gold_standard.faults[0].startswith("Pests and slugs: the table ticks")
+    assert shown.figures() == results.figures()
+    alone = for_readers(results.model_copy(update={"agreement": None}), {})
+    assert alone.coded_records is not None
+    assert alone.coded_records.coders == ("coder",)
+    pages = [write(finished), accuracy_markdown(results, {"pests": "Pests"})]
+    for page in pages:
+        assert "Ada" not in page
+        assert "First coder and second coder" in page

@@ -1,0 +1,172 @@
+"""Words and number formats that the report, the accuracy table and the text for the paper have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mechtag.evaluation.results import Coder, Figure, Results, interval_decimals, words_of
+
+#: Written where there is no number.
+NONE = "–"
+#: Short name of each naive method, and what it does.
+_NAIVE = {
+    "all_positive": ("yes to everything", "yes to every label of every paper"),
+    "prevalence": ("label frequency", "the frequency of the label in training papers, the same for every paper"),
+    "text_length": ("text length", "the longer the text, the more likely, for every label"),
+    "definition_cosine": (
+        "similarity to definition",
+        "the similarity of the sentences to the definition of the label",
+    ),
+    "tfidf": ("word counts", "word counts (TF-IDF), trained on the same sentences as the tool"),
+    "tfidf_leave_one_out": (
+        "word counts, gold papers",
+        "word counts (TF-IDF), trained only on the other papers of the gold standard",
+    ),
+    "tfidf_svm": ("word counts", "word counts (TF-IDF), trained on the same records as the tool"),
+}
+#: What was changed in a paper, by name of the variation.
+VARIATIONS = {
+    "methods_added": "three methods sentences added",
+    "methods_removed": "methods sentences removed",
+    "headings_capitals": "headings as in “METHODS: We asked”",
+    "headings_full_stop": "headings as in “Methods. We asked”",
+    "headings_glued": "headings as in “MethodsWe asked”",
+    "headings_removed": "headings removed",
+    "keywords_added": "a list of keywords added at the end",
+    "notices_added": "notices of publishers or funders added at the end",
+    "sentences_joined": "two sentences joined by a semicolon",
+    "sentences_split": "a long sentence split in two",
+    "spelling_american": "American spelling",
+    "spelling_british": "British spelling",
+}
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """Format a number with the given number of decimal places; write zero without a sign."""
+    return NONE if value is None else f"{round(value, decimals) + 0:.{decimals}f}".replace("-", "−")
+
+
+def percent(value: float | None, decimals: int = 0) -> str:
+    """Format a proportion as a percentage with the given number of decimal places."""
+    return NONE if value is None else f"{value:.{decimals}%}"
+
+
+def count(value: int | None) -> str:
+    """Format a whole number with thousands separators."""
+    return NONE if value is None else f"{value:,}"
+
+
+def interval(found: Figure, decimals: int = 2) -> str:
+    """Format the interval of a metric; return ``""`` if it has none, or one without width."""
+    if found.ci_low is None or found.ci_low == found.ci_high:
+        return ""
+    decimals = interval_decimals(found, decimals)
+    return f"{number(found.ci_low, decimals)} to {number(found.ci_high, decimals)}"
+
+
+def figure(found: Figure) -> str:
+    """Format a metric with its interval in brackets."""
+    between = interval(found) if found.value is not None else ""
+    return f"{number(found.value)} ({between})" if between else number(found.value)
+
+
+def p_value(value: float) -> str:
+    """Format a p-value."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def sentence_case(text: str) -> str:
+    """Return a text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]
+
+
+def naive_method(name: str) -> tuple[str, str]:
+    """Return the short name of a naive method, and what it does."""
+    if name in _NAIVE:
+        return _NAIVE[name]
+    if name.endswith("_cosine"):
+        query = words_of(name.removesuffix("_cosine"))
+        return f"similarity to “{query}”", f"the similarity of the sentences to “{query}”, for every label"
+    return words_of(name), "a method for comparison"
+
+
+def variation(name: str) -> str:
+    """Return what was changed in a paper, given the name of the variation."""
+    return VARIATIONS.get(name, words_of(name))
+
+
+def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
+    """Return the display names of the relevance rule and of the labels, by key.
+
+    Parameters
+    ----------
+    codebook
+        Content of the codebook file.
+    """
+    relevance = codebook["relevance"]
+    names = {relevance["key"]: relevance.get("name", "Relevant")}
+    return names | {label["key"]: label.get("name", words_of(label["key"])) for label in codebook.get("labels", ())}
+
+
+def for_readers(results: Results, names: Mapping[str, str]) -> Results:
+    """Return the results as readers outside the project may see them: coders by role, labels by name.
+
+    Metrics and their places are the same as in ``results``.
+
+    Parameters
+    ----------
+    names
+        Display names of labels, by key.
+    """
+    roles = _roles(results)
+    update: dict[str, Any] = {}
+    if coded := results.coded_records:
+        update["coded_records"] = coded.model_copy(update={"coders": tuple(roles[name] for name in coded.coders)})
+    if found := results.agreement:
+        update["agreement"] = found.model_copy(
+            update={
+                "coders": tuple(Coder(name=roles[one.name], kind=one.kind) for one in found.coders),
+                "pairs": tuple(
+                    pair.model_copy(update={"a": roles[pair.a], "b": roles[pair.b]}) for pair in found.pairs
+                ),
+                **{
+                    block: tuple(
+                        code.model_copy(update={"codes": {roles.get(key, key): own for key, own in code.codes.items()}})
+                        for code in getattr(found, block)
+                    )
+                    for block in ("adjudicate", "gold")
+                },
+            }
+        )
+    if gold := results.gold_standard:
+        faults = tuple(_with_name(fault, names) for fault in gold.faults)
+        update["gold_standard"] = gold.model_copy(update={"faults": faults})
+    return results.model_copy(update=update)
+
+
+def _roles(results: Results) -> dict[str, str]:
+    """Return the role of each coder by name, people in the order in which the results list them."""
+    agreement = results.agreement
+    named = [(one.name, one.kind) for one in agreement.coders] if agreement else []
+    for pair in agreement.pairs if agreement else ():
+        named += [(pair.a, "human"), (pair.b, "human" if pair.kind == "human-human" else "model")]
+    named += [(name, "human") for name in (results.coded_records.coders if results.coded_records else ())]
+    people = list(dict.fromkeys(name for name, kind in named if kind == "human"))
+    tools = dict.fromkeys((name for name, kind in named if kind == "model"), "tool")
+    return {name: _role(place, len(people)) for place, name in enumerate(people)} | tools
+
+
+def _role(place: int, people: int) -> str:
+    if people == 1:
+        return "coder"
+    return f"{_ORDINALS[place]} coder" if place < len(_ORDINALS) else f"coder {place + 1}"
+
+
+def _with_name(fault: str, names: Mapping[str, str]) -> str:
+    """Return the description of a fault with the name of the label that it begins with, instead of its key."""
+    for key, name in names.items():
+        if fault.startswith(f"{words_of(key)}: "):
+            return name + fault.removeprefix(words_of(key))
+    return sentence_case(fault)
