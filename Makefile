@@ -14,7 +14,7 @@ export DO_NOT_TRACK := 1
 .PHONY: run wheel test check lint types clean
 
 run: .venv/run.stamp
-	$(BIN)/dvc repro
+	.dvc/repro
 	$(BIN)/mechtag report
 	$(BIN)/mechtag track
 	@echo
@@ -31,7 +31,7 @@ check: .venv/test.stamp lint types
 
 # The package with the codebook and the model that the pipeline trained.
 wheel: .venv/run.stamp
-	$(BIN)/dvc repro texts
+	.dvc/repro texts
 	rm -rf build dist
 	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@echo "Install it anywhere: pipx install $$(echo dist/mechtag-*.whl)"
