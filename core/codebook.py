@@ -92,7 +92,7 @@ class Codebook(Strict):
 
     @property
     def all_keys(self) -> tuple[str, ...]:
-        """Return the key of relevance followed by the keys of the labels, which is the column order of scores."""
+        """Return the relevance key followed by the label keys, which is the column order of scores."""
         return (self.relevance.key, *self.keys)
 
     @property
@@ -184,7 +184,7 @@ def read_yaml(
 
 
 def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    """Read YAML, in which aliases may repeat content but not without end."""
+    """Read YAML text and return its content; aliases are allowed, but their expansion is limited."""
     reader = loader(text)
     try:
         node = reader.get_single_node()
@@ -198,7 +198,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values that a node has once its aliases are replaced by what they repeat."""
+    """Return the number of values in a node after its aliases are replaced by the content that they repeat."""
     if id(node) not in known:
         known[id(node)] = _MOST_NODES  # the size while it is counted: that of a node that contains itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()

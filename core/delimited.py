@@ -118,7 +118,7 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
-    """Return the cells of a row whose quotes within cells are not doubled, as IEEE Xplore writes them.
+    """Return the cells of a row in which quotation marks within cells are not doubled, as in exports from IEEE Xplore.
 
     ``lines`` appends to ``taken`` what it yields; lines that turn out not to belong to the row return to ``unread``.
     The list is empty if the row has more or fewer cells than the header however its quotes are read.

@@ -1,4 +1,4 @@
-"""Refuse to write where a command would destroy what it reads, or what a person has decided."""
+"""Refuse to overwrite the files that a command reads, or the decisions that a person has made."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_outputs(
 
 
 def same_file(left: Path, right: Path) -> bool:
-    """Return whether two paths, of which one or both may not exist, are those of one file."""
+    """Return whether two paths refer to the same file; the file need not exist."""
     try:
         return left.samefile(right)
     except OSError:  # one of them does not exist

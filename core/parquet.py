@@ -136,7 +136,7 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     Parameters
     ----------
     path, data
-        Name of the table in messages, and content of the file.
+        Path shown in error messages, and content of the file.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Decode the ``raw`` fields of a row; share repeated strings to save memory."""
+    """Decode the ``raw`` fields of a row; store repeated strings only once, to save memory."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:
         pairs = json.loads(row["raw"] or "[]")
@@ -245,7 +245,7 @@ class RecordTable:
     Parameters
     ----------
     source, name
-        Path or open file, and name of the table in messages.
+        Path or open file, and name of the table shown in error messages.
 
     Attributes
     ----------

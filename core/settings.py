@@ -177,7 +177,7 @@ class TrainSettings(Strict):
         A label with fewer positive sentences or positive relevant papers is scored by its
         definition alone, with weights and calibration shared by all labels.
     relevance_recall
-        Proportion of relevant papers whose out-of-fold probability must reach the threshold of relevance.
+        Proportion of relevant papers whose out-of-fold probability must reach the relevance threshold.
     relevance_loss
         Largest proportion of relevant papers that may be decided ``no``, with 90% certainty; all other papers that
         are probably irrelevant need review.

@@ -36,7 +36,7 @@ class Caption:
     Attributes
     ----------
     kind
-        Kind of drawing, with which its ids begin.
+        Kind of drawing; the ids of the drawing begin with this text.
     variant
         Text that makes ids unique if several drawings have the same title and description.
     """

@@ -50,7 +50,7 @@ _SHOWN = 100
 
 
 def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Literal[0, 1, "unticked"] | None:
-    """Convert a yes/no cell: 1 for yes, 0 for no, ``None`` for not judged, ``"unticked"`` for an empty cell.
+    """Convert a yes/no cell to 1 (yes), 0 (no), ``None`` (not judged) or ``"unticked"`` (empty cell).
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class RelevanceHead:
         return scores
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text is less like any training text than 95% of training texts are like another one."""
+        """Return whether each text's similarity to its nearest training text is below ``familiar``."""
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
         unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar
@@ -60,7 +60,7 @@ class RelevanceHead:
 
 
 def no_relevance(size: int) -> RelevanceHead:
-    """Return a head that scores all texts the same, for coded records that are all relevant."""
+    """Return a head that assigns every text the same score, for use if all coded records are relevant."""
     return RelevanceHead(np.zeros((0, size), dtype=np.float16), np.zeros(0), 0.0)
 
 

@@ -97,7 +97,7 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Return a text without its final full stop and in American spelling, which the encoder knows best."""
+    """Return a text in American spelling, which the encoder knows best, without its final full stop."""
     return to_american(text).rstrip(_END)
 
 
@@ -110,8 +110,8 @@ def beginning(text: str, n_words: int) -> str:
 def clauses(sentence: str) -> tuple[str, ...]:
     """Split a sentence at semicolons outside brackets, and normalise the parts.
 
-    Clauses joined by a semicolon and the items of a list are thus scored separately. There is at least one part, and
-    parts are not empty unless the sentence is empty.
+    Clauses joined by a semicolon and the items of a list are thus scored separately. The result has at
+    least one part; a part is empty only if the sentence is empty.
     """
     parts, start, depth = [], 0, 0
     for match in _CUT.finditer(sentence):

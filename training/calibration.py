@@ -97,11 +97,13 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the bounds of the probabilities that need review; decisions outside them reach the target precision.
+    """Return the bounds of the probability band that is referred for review.
+
+    Decisions outside the band reach the target precision.
 
     A bound is accepted if the lower confidence limit of the precision (Clopper and Pearson 1934,
     one-sided, certainty ``CERTAINTY``) reaches ``precision``. The observed precision would be too
-    optimistic, because the bound is chosen by it.
+    optimistic, because the bound is selected on the same data.
 
     Returns
     -------

@@ -42,7 +42,7 @@ _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return texts for testing runtimes, made up of the model's terms in random order.
+    """Return artificial texts for testing runtimes, which consist of the model's terms in random order.
 
     Real sentences cannot be used, because a model folder contains none.
 
@@ -51,7 +51,7 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
     terms
         The model's words and word pairs.
     known
-        Texts to return first and unchanged: those of the codebook.
+        Texts of the codebook, which are returned first and unchanged.
     """
     order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
     rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))

@@ -74,7 +74,7 @@ def available_threads(threads: int) -> int:
 
 
 def machine(threads: int) -> str:
-    """Describe everything, apart from the model, on which the speed and results of a runtime depend."""
+    """Describe everything except the model that affects the speed and results of a runtime."""
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]

@@ -32,7 +32,7 @@ class Judgements(Row):
     Attributes
     ----------
     path
-        File that the decisions were read from, named in messages.
+        Path of the file that the decisions were read from, shown in error messages.
     name
         Field that identifies a record: ``record_id``, or a field of its source file.
     values

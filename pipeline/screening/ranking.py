@@ -256,7 +256,7 @@ def write_ranking(path: Path, ranking: Ranking) -> None:
 
 
 def describe_ranking(ranking: Ranking) -> list[str]:
-    """Return sentences that describe how many records are read and whether reading may stop."""
+    """Return sentences that state how many records have been screened and whether screening may stop."""
     judged = len(ranking.course.read)
     lines = [
         f"{judged} of {len(ranking.records)} records judged, {int(np.nansum(ranking.labels))} of them relevant; "

@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return how many records are read by rank before the random sample is due; ``None`` if it is not yet due.
+    """Return how many records were screened by rank before the random sample became due; ``None`` if it is not due.
 
     Parameters
     ----------

@@ -274,7 +274,10 @@ class _Run:
         return self._objective.loss(data, batch, vectors, definitions)
 
     def _definition_vectors(self, generator: np.random.Generator | None) -> Tensor:
-        """Encode one text per label: one drawn from its definition and rules, or without a generator its definition."""
+        """Encode one text per label.
+
+        The text is drawn from the label's definition and rules or, if no random generator is given, is its definition.
+        """
         chosen = [own[generator.integers(len(own)) if generator else 0] for own in self._definitions]
         return self._encoder.embed(chosen, self._settings.batch_tokens)
 

@@ -256,7 +256,7 @@ class ContrastiveLoss:
         """Do nothing, because there are no heads."""
 
     def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-        """Return all items that carry a label, and at most as many items without a label, drawn at random."""
+        """Return all positive items (with at least one label), and at most as many negative items, drawn at random."""
         items = data.judged_items
         if not items:
             return []
