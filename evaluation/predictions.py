@@ -19,7 +19,7 @@ class System:
     Parameters
     ----------
     name
-        Name of the system in messages.
+        Name of the system shown in error messages.
     predictions
         Predictions of the system, which may include records and labels that are not evaluated.
 

@@ -42,7 +42,7 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> Results:
-    """Write the accuracy table to outputs named ``.md``, and the HTML report to all other outputs.
+    """Write the accuracy table to outputs whose name ends in ``.md``, and the HTML report to all other outputs.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def report(
         Metrics file written by `evaluate`. The HTML report also includes the tables, plot points and ``methods.md``
         next to the metrics file, and lists any that are missing.
     model, summary, mlflow_run
-        Model folder, ``summary.json`` written for the search, and ``mlflow_run.json`` of the model.
+        Model folder, ``summary.json`` of the literature search, and ``mlflow_run.json`` of the model.
 
     Returns
     -------

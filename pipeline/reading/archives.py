@@ -1,7 +1,7 @@
 """Read files in zip and gzip archives in memory, without unpacking them to disk.
 
-Archives are untrusted input: sizes are limited before and during reading, and names of
-members are used in messages only.
+Archives are untrusted input: sizes are limited before and during reading, and the names of
+members are used only in messages.
 """
 
 from __future__ import annotations

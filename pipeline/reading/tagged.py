@@ -97,7 +97,7 @@ class Draft:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the last field; an empty line between two others separates paragraphs."""
+        """Add a line to the last field; an empty line between two lines of text separates paragraphs."""
         self._lines += 1
         self._length += len(line)
         if self._fields and self._length <= LONGEST_ENTRY:
