@@ -1,4 +1,4 @@
-"""Naive baselines that a model must beat, and the leave-one-paper-out protocol.
+"""Predict with naive baselines that a model must beat, and with the leave-one-paper-out protocol.
 
 The baselines and the protocol need training, so they run here and write prediction files. `evaluation`
 scores these files with the same code as the predictions of the model.
@@ -260,7 +260,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of the units of each document, including its title."""
+    """Return the mean score of each document over its units, including the title."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 

@@ -44,7 +44,7 @@ def fit_calibration(
     Parameters
     ----------
     scores, targets : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores and human codes (1 or 0). A code is NaN if it was not judged.
+        Out-of-fold scores, and human codes (1 or 0). A code is NaN if the label was not judged.
     hard : ndarray of bool, shape (n_documents,), optional
         Whether each record is irrelevant but easily mistaken for a relevant one; by default, none is.
     source : ndarray of int, shape (n_documents,), optional
@@ -87,7 +87,10 @@ def fit_calibration(
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return one mask per set, of the relevant and hard records to judge decisions on, or one mask of all records."""
+    """Return one mask per set that selects its relevant and hard records, or one mask that selects all records.
+
+    Decisions are judged on the selected records.
+    """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
         return [everything]

@@ -151,7 +151,7 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Return the codes to train on for whole papers, shape (n_documents, 1 + n_labels).
+        """Return the codes of whole papers that are used for training, shape (n_documents, 1 + n_labels).
 
         A label is NaN if sentences of the paper were coded for it, because sentence codes are more precise. The
         exception is a label carried only by sentences with several parts, because the targets of these are NaN.

@@ -304,7 +304,7 @@ class LabelExamples:
         Number of units with content in each paper.
     whole_targets : ndarray
     positives : int
-        Number of sentences and exemplars that carry the label.
+        Number of sentences and exemplars that are positive for the label.
     """
 
     units: Index

@@ -1,4 +1,4 @@
-"""Count the codes of each label, and check out of fold that training was of use to it."""
+"""Count the codes of each label, and check on out-of-fold scores whether training improved its ranking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Numbers of codes of a label, and how well it ranks records out of fold.
+    """Numbers of codes for a label, and how well its out-of-fold scores rank records.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
 
 
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
-    """Raise `MechtagError` if a label has a yes but no no, neither for a record nor for one of its sentences."""
+    """Raise `MechtagError` if a label was coded "yes" at least once but never "no", for any record or sentence."""
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     found = []
     for column, key in enumerate(codebook.keys, start=1):

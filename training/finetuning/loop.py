@@ -46,7 +46,7 @@ class State:
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Return a hash of the corpus, except for its vectors, and of all other circumstances that affect the result."""
+    """Return a hash of the corpus without its vectors and of everything else that affects the result."""
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):
@@ -325,7 +325,7 @@ class _Run:
 
 
 def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Mask:
-    """Draw papers for validation: the same proportion of the relevant and of the irrelevant papers."""
+    """Draw papers for validation, with the same proportion of relevant as of irrelevant papers."""
     held_out = np.zeros(corpus.n_documents, dtype=bool)
     for kind in (0, 1):
         rows = generator.permutation(np.flatnonzero(corpus.document_targets[:, 0] == kind))
@@ -339,7 +339,7 @@ def rate_share(progress: float) -> float:
 
 
 def _make_trainable(model: nn.Module, rank: int | None) -> dict[str, nn.Parameter]:
-    """Return the trainable parameters by the name they are stored under; add low-rank changes if ``rank`` is set."""
+    """Return the trainable parameters by their stored names; add low-rank changes to the model if ``rank`` is set."""
     if rank is not None:
         from peft import LoraConfig, inject_adapter_in_model
 

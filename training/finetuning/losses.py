@@ -44,12 +44,12 @@ class TuningCorpus:
 
     @property
     def has_positives(self) -> bool:
-        """Return whether any unit or paper carries a label."""
+        """Return whether any unit or paper is positive for at least one label."""
         return bool((self.unit_targets[:, 1:] == 1).any() or (self.whole_targets[:, 1:] == 1).any())
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items judged for any label: single units, and papers coded only as a whole."""
+        """Return the items that were judged for at least one label: single units, and papers coded only as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]

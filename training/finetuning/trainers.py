@@ -1,4 +1,4 @@
-"""Define the trainers, which produce the encoder whose vectors the heads are fitted on.
+"""Define the trainers; each produces an encoder, and the heads are fitted on the encoder's vectors.
 
 ``frozen`` leaves the encoder unchanged. ``full`` fine-tunes its weights on the codes of
 sentences and papers, and ``lora`` trains low-rank changes to the weights on the same codes. ``contrastive``
@@ -128,5 +128,5 @@ def make_trainer(
 
 
 def count_epochs(settings: TrainSettings) -> int:
-    """Return the number of epochs that one call of `heads.fit` trains for, over all folds."""
+    """Return the maximum number of epochs in one call of `heads.fit`, which includes all folds and the final fit."""
     return 0 if settings.trainer == "frozen" else settings.tuning.epochs * (settings.folds + 1)
