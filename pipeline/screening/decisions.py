@@ -65,11 +65,11 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the rows of the judged records, in the order of judgement. Raises the same errors as `labels`."""
+        """Return the rows of the judged records in the order of judgement; raise the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers in the file that belong to none of the records. Raises the same errors as `labels`."""
+        """Return the identifiers in the file that match no record; raise the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 

@@ -194,7 +194,7 @@ def rank(
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
-    """Return the rows of judged records: those already in ``course`` in its order, then new ones in file order."""
+    """Return the rows of judged records: first the records in ``course``, in its order, then new ones in file order."""
     if judgements is None:
         return np.array([], dtype=np.int64)
     judged = {records[row].record_id: int(row) for row in judgements.order(records)}
@@ -219,7 +219,7 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Apply the stopping rule to the part of the sample read without gaps, because only this part is random."""
+    """Apply the stopping rule to the sample up to its first unread record, because only this part is random."""
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))
     prefix = int(gaps[0]) if len(gaps) else len(drawn)

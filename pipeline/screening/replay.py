@@ -53,7 +53,7 @@ def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[
 
 
 def replay_files(folder: Path) -> tuple[Path, Path]:
-    """Return the paths of the files that `write_replays` writes: the figures, and the order of reading."""
+    """Return the paths of the files that `write_replays` writes: the metrics, and the reading order."""
     return folder / "simulation.json", folder / "reading.csv"
 
 

@@ -1,4 +1,4 @@
-"""Prepare the records of a search for ranking, and rank them. Vectors of texts are cached on disk."""
+"""Prepare the records found by a literature search for ranking, and rank them; cache text vectors on disk."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ def _centred(vectors: Vectors) -> Array:
 
 
 def _weights(targets: Array) -> Array:
-    """Return weights of examples; all irrelevant ones together weigh a fixed fraction of all relevant ones."""
+    """Return the weights of examples.
+
+    The total weight of irrelevant examples is a fixed fraction of the total weight of relevant examples.
+    """
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
     scaled: Array = weights * len(targets) / weights.sum()
@@ -140,7 +143,7 @@ def _digest(text: str) -> bytes:
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
-    """Read cached vectors; return none if the file is missing, damaged or from a different encoder."""
+    """Return the cached vectors; the result is empty if the file is missing, damaged or from a different encoder."""
     try:
         # Open the file here, because numpy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -215,7 +215,7 @@ def reading_order(
 
 
 def rank_unread(scores: NDArray[np.float64], known: NDArray[np.float64]) -> Order:
-    """Return the rows that are not judged (NaN), with the highest score first and ties in row order."""
+    """Return the rows that have not been judged (label NaN), from highest to lowest score; ties are in row order."""
     unread = np.flatnonzero(np.isnan(known))
     return unread[np.argsort(-scores[unread], kind="stable")]
 

@@ -210,7 +210,7 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
 
 
 def too_many(found: int, recall: float) -> int:
-    """Return the smallest number of missed records for which ``found`` records do not reach the target recall."""
+    """Return the smallest number of missed records with which ``found`` relevant records miss the target recall."""
     return math.floor(found / recall - found + 1e-9) + 1
 
 
@@ -227,7 +227,7 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 
 
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
-    """Return the verdict, given a function that bounds the missed records after a number of further irrelevant ones."""
+    """Return the verdict, where ``missed(n)`` bounds the missed records after ``n`` further irrelevant records."""
 
     def enough(more: int) -> bool:
         # Multiply rather than divide, because the number of relevant records may be 0.
