@@ -115,7 +115,7 @@ def _without_comments(text: str) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text holds only what a program writes for a missing value, such as 'NA' or '-'."""
+    """Return whether a text is only a placeholder that programs write for a missing value, such as 'NA' or '-'."""
     return text in _MISSING or text.strip() in _MISSING
 
 
@@ -184,7 +184,7 @@ def clean_text(value: Any, notes: list[str] | None = None) -> str:
 
 
 def clean_value(value: Any, notes: list[str] | None = None) -> str:
-    """Return a value as `clean_text` does, or ``""`` if it holds only what a program writes for a missing value."""
+    """Clean a value with `clean_text`; return ``""`` if it is only a placeholder for a missing value."""
     text = clean_text(value, notes)
     return "" if text in _MISSING else text
 
@@ -277,7 +277,7 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Return the first keywords and any others that are not among them; case is ignored in the comparison."""
+    """Return the first keywords followed by those of the others that are new; the comparison ignores case."""
     found = dict.fromkeys(first)
     known = {keyword.casefold() for keyword in found}
     for keyword in others:

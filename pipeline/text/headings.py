@@ -171,7 +171,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether words in capitals are a label and not part of a text in capitals, judging by what follows."""
+    """Return whether words in capitals are a heading, not part of a text in capitals, judging by the next words."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")

@@ -155,7 +155,7 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Return the kind of note that a sentence is, such as ``funding``; return ``""`` if it is not just a note.
+    """Return the kind of note that a sentence consists of, such as ``funding``, or ``""`` if it is not only a note.
 
     Returns
     -------
