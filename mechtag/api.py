@@ -363,7 +363,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return probabilities, shape (n_texts, n_outputs); those of labels are multiplied by that of relevance."""
+        """Return probabilities, shape (n_texts, n_outputs); label probabilities are multiplied by that of relevance."""
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:

@@ -92,7 +92,7 @@ class Project:
 
     @property
     def uses_shipped_model(self) -> bool:
-        """Whether the model to tag with is the one that comes with mechtag."""
+        """Whether tagging uses the model that comes with mechtag."""
         return self.model == SHIPPED / "model"
 
     @property
@@ -101,7 +101,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder of the models that are or were in use at ``model``, the project's own or another."""
+        """Return the folder with copies of the models that are or were in use at ``model``, any model folder."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property

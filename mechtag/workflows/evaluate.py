@@ -91,7 +91,7 @@ def write_texts(metrics: Path, model: Path, output: Path, tagged: Path | None = 
     Parameters
     ----------
     tagged
-        ``summary.json`` that tagging wrote for the search.
+        ``summary.json`` that tagging wrote for the literature search.
     """
     from mechtag.evaluation.report.paper import paper_texts
     from mechtag.evaluation.results import Results

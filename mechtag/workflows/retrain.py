@@ -150,7 +150,7 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models, and the annotations that several models may share, so that only one retraining runs."""
+        """Lock the models and the annotations, which several models may share, so that only one retraining runs."""
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(

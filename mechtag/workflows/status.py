@@ -48,7 +48,7 @@ def _count(items: list[Path], what: str) -> str:
 
 
 def _search_files(project: Project) -> list[Path]:
-    """Return the files of all searches named in the settings."""
+    """Return the export files of all literature searches named in the settings."""
     found = []
     for source in map(Path, project.settings.sources.values()):
         found += [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
