@@ -101,7 +101,7 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the models that are or were in use at ``model``, any model folder."""
+        """Return the folder with copies of the models that are or were in use in the model folder ``model``."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
