@@ -48,7 +48,7 @@ class RelevanceHead:
         return scores
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
-        """Return whether each text's similarity to its nearest training text is below ``familiar``."""
+        """Return whether each text's similarity to the nearest support vector is below ``familiar``."""
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)
         unlike: NDArray[np.bool_] = self._cosines(vectors).max(axis=1) < self.familiar
