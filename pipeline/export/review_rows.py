@@ -60,7 +60,7 @@ FIRST = (
     Column("year", 7, "Year of publication."),
     Column("title", 36, "Title of the paper."),
     Column("abstract", 90, "Abstract, as mechtag read it."),
-    Column("abstract_note", 12, "'none' if the record has no abstract; 'cut off' if it ends in mid-sentence."),
+    Column("abstract_note", 15, "'none' if the record has no abstract; 'cut off' if it ends in mid-sentence."),
     Column(NOTES, 28, "Your notes, in any words. mechtag keeps them when it reads the table back."),
     Column("journal", 20, "Journal, or a different place of publication."),
     Column("source file", 18, "Search export that the record was read from."),

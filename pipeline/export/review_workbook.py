@@ -32,9 +32,11 @@ _ESCAPE = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 _WORDS = {"refer": "needs review"}
 _CHOICES = ("yes", "no", "maybe")
 _WIDTHS = {": probability": 16, ": decision": 16, ": evidence": 50, OWN_CODE: 16}
+# Characters per unit of width, which is that of a digit.
+_PER_WIDTH = 1.1
 # Height of a line, and of the highest row that Excel allows, in points.
 _LINE, _HIGHEST = 15, 409
-_DARK, _GREEN, _PALE = "FF1F3864", "FF2F5D50", "FFFFF8E1"
+_DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
@@ -118,10 +120,11 @@ class _Undated(zipfile.ZipFile):
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
     """Return a new cell for text or numbers; one cell can be written many times with different values."""
     from openpyxl.cell import WriteOnlyCell
-    from openpyxl.styles import Alignment, Font, PatternFill
+    from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
     cell = WriteOnlyCell(sheet)
     cell.alignment = Alignment(wrap_text=wrap, vertical="top", horizontal="left")
+    cell.border = Border(bottom=Side("thin", color=_GREY)) if style.get("line") else Border()
     if fill := style.get("fill"):
         cell.fill = PatternFill("solid", fgColor=fill)
     if style.get("bold"):
@@ -148,9 +151,9 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
     """Write a row that is high enough for its texts; not all programs adapt the height of rows to wrapped texts."""
     longest = max(
         (
-            math.ceil(len(cell.value) / width)
+            math.ceil(len(cell.value) / (_PER_WIDTH * width))
             for cell, width in zip(cells, widths, strict=True)
-            if cell is not None and isinstance(cell.value, str) and cell.alignment.wrap_text
+            if isinstance(cell.value, str)
         ),
         default=1,
     )
@@ -189,8 +192,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterator[list[Any]]) -> int:
     sizes = [widths[name] for name in names]
     _append(sheet, 1, heads, sizes)
     # Cells that a reviewer fills in are pale, so that they are found in a wide table; their header says so too.
-    cells = [_cells_of(sheet, fill=_PALE if _is_own(name) else None) for name in names]
-    pale = list(map(_is_own, names))
+    cells = [_cells_of(sheet, line=True, fill=_PALE if _is_own(name) else None) for name in names]
     decisions = [place for place, name in enumerate(names) if name.endswith(": decision")]
     chances = [place for place, name in enumerate(names) if name.endswith(": probability")]
     for place in chances:
@@ -203,11 +205,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterator[list[Any]]) -> int:
         written += 1
         for place in decisions:
             row[place] = _WORDS.get(row[place], row[place])
-        # An empty cell needs no style, unless it is to be filled in.
-        filled = [
-            _set(cell, value) if value not in (None, "") or own else None
-            for cell, value, own in zip(cells, row, pale, strict=True)
-        ]
+        filled = [_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)]
         _append(sheet, written + 1, filled, sizes)
     last = max(written, 1) + 1
     for name, letter in letters.items():
