@@ -138,8 +138,8 @@ _Brier: TypeAlias = Annotated[Figure, Words("Brier", full="Brier score")]
 _SubsetAccuracy: TypeAlias = Annotated[Figure, Words("all labels right", full="papers with all labels right")]
 _HammingLoss: TypeAlias = Annotated[Figure, Words("labels wrong", full="decisions that are wrong")]
 _Referred: TypeAlias = Annotated[Figure, Words("left to people")]
-_YesRight: TypeAlias = Annotated[Figure, Words("yes is right", full="share of yes that people agree with")]
-_NoRight: TypeAlias = Annotated[Figure, Words("no is right", full="share of no that people agree with")]
+_YesRight: TypeAlias = Annotated[Figure, Words("yes is right", full="proportion of yes that people agree with")]
+_NoRight: TypeAlias = Annotated[Figure, Words("no is right", full="proportion of no that people agree with")]
 # Metrics of relevance on a set of records.
 _RocAucHard: TypeAlias = Annotated[Figure, Words("against hard ones", "hard ones only")]
 _RocAucEasy: TypeAlias = Annotated[Figure, Words("against easy ones", "easy ones only")]
@@ -153,14 +153,14 @@ _Found: TypeAlias = Annotated[Figure, Words("found, or left to people", "found")
 _TopSentence: TypeAlias = Annotated[Figure, Words("first sentence is right", "top sentence")]
 _Chance: TypeAlias = Annotated[Figure, Words("chance")]
 # Metrics of agreement between coders.
-_Agree: TypeAlias = Annotated[Figure, Words("share of agreement", "agree")]
+_Agree: TypeAlias = Annotated[Figure, Words("proportion of agreement", "agree")]
 _CohenKappa: TypeAlias = Annotated[Figure, Words("Cohen’s kappa", "kappa")]
 _FleissKappa: TypeAlias = Annotated[Figure, Words("Fleiss’ kappa", "Fleiss' kappa")]
 _Pabak: TypeAlias = Annotated[Figure, Words("PABAK")]
 _Ac1: TypeAlias = Annotated[Figure, Words("Gwet’s AC1", "AC1")]
 _KrippendorffAlpha: TypeAlias = Annotated[Figure, Words("Krippendorff’s alpha", "alpha")]
 # Metrics of invariance.
-_Changed: TypeAlias = Annotated[Figure, Words("share changed", "changed")]
+_Changed: TypeAlias = Annotated[Figure, Words("proportion changed", "changed")]
 _MeanChange: TypeAlias = Annotated[Figure, Words("mean change of probability")]
 
 

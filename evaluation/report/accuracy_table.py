@@ -114,8 +114,7 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
             [
                 "Each set is one file of records, with its kind of text below its name. Relevant records are ranked "
                 "against all irrelevant ones of the set, then against those that are easily mistaken for relevant "
-                "(hard), "
-                "then against the others (easy).",
+                "(hard), then against the others (easy).",
             ],
             ["set", "relevant", *_RANKED.values()],
             [
@@ -130,10 +129,9 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
         Section(
             "Each set of coded records: records kept and lost",
             [
-                "Kept: share of relevant records that the model calls relevant or leaves to people; the others are "
-                "lost. "
-                "Yes is right: share of relevant records among those it calls relevant. Hard, easy: share of hard and "
-                "easy irrelevant records that it calls relevant.",
+                "Kept: proportion of relevant records that mechtag calls relevant or leaves to people; the others are "
+                "lost. Yes is right: proportion of relevant records among those that it calls relevant. Hard, easy: "
+                "proportion of hard and easy irrelevant records that it calls relevant.",
             ],
             ["set", "lost", *_DECIDED.values()],
             [
@@ -148,8 +146,8 @@ def set_sections(sets: Mapping[str, RecordSet]) -> list[Section]:
         Section(
             "Each set of coded records: labels of the relevant ones",
             [
-                "Found: share of the codes that the model answers yes or leaves to people. Top sentence: how often the "
-                "sentence with the highest score for a label was coded with it.",
+                "Found: proportion of the codes that mechtag answers yes or leaves to people. Top sentence: how often "
+                "the sentence with the highest score for a label was coded with it.",
             ],
             ["set", *_MECHANISMS.values(), *_TOP_SENTENCE.values()],
             [
@@ -363,7 +361,7 @@ def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:
 def _invariance(variations: Mapping[str, Variation]) -> Section:
     lines = [
         "The coded records were reworded without adding information, and tagged by a model that was not trained "
-        "on them. Changed: share of decisions on labels (yes, no, left to people) that differ. "
+        "on them. Changed: proportion of decisions on labels (yes, no, left to people) that differ. "
         "Reversed: papers whose relevance changed from yes to no or from no to yes.",
     ]
     rows = [

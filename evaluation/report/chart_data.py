@@ -71,8 +71,8 @@ def draw_charts(
     return {
         "roc": _by_label(
             points("roc"),
-            ("false_positive_rate", "share of papers without it"),
-            ("true_positive_rate", "share of papers with it"),
+            ("false_positive_rate", "proportion of papers without it"),
+            ("true_positive_rate", "proportion of papers with it"),
             ("roc_auc", "ROC curve", "area under it"),
             results,
             names,
@@ -81,8 +81,8 @@ def draw_charts(
         ),
         "precision_recall": _by_label(
             points("precision_recall"),
-            ("recall", "recall: share of ticks found"),
-            ("precision", "precision: share right"),
+            ("recall", "recall: proportion of ticks found"),
+            ("precision", "precision: proportion right"),
             ("average_precision", "precision by recall", "average precision"),
             results,
             names,
@@ -92,17 +92,17 @@ def draw_charts(
         "reliability": _pooled(
             points("reliability"),
             ("predicted", "predicted probability"),
-            ("observed", "share ticked by people"),
-            "Share ticked by people, by predicted probability",
+            ("observed", "proportion ticked by people"),
+            "Proportion ticked by people, by predicted probability",
             protocols,
             frame,
             [_CHANCE],
         ),
         "coverage_risk": _pooled(
             points("coverage_risk"),
-            ("coverage", "share of decisions, most certain first"),
-            ("risk", "share of them that are wrong"),
-            "Share of wrong decisions, by share of decisions taken",
+            ("coverage", "proportion of decisions, most certain first"),
+            ("risk", "proportion of them that are wrong"),
+            "Proportion of wrong decisions, by proportion of decisions taken",
             protocols,
             frame,
         ),
@@ -175,8 +175,8 @@ def _by_label(
     )
 
 
-def _level(share: float) -> ChartLine:
-    return ChartLine("chance", [(0, share), (1, share)], markers=False, reference=True)
+def _level(proportion: float) -> ChartLine:
+    return ChartLine("chance", [(0, proportion), (1, proportion)], markers=False, reference=True)
 
 
 def _pooled(

@@ -259,7 +259,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             comparison=sources.comparison.name,
             figures=draw_charts(sources.plots, results, labels, protocols),
             flow=Markup(draw_diagram(flow).replace(RESPONSIVE, "")) if flow else None,
-            flow_header=HEADER,
+            flow_header=(*HEADER[:-1], "Number"),
             flow_rows=table_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,

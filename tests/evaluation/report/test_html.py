@@ -166,10 +166,10 @@ def test_curves_are_drawn_through_their_points(finished: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "across", "up"),
     [
-        ("roc", "share of papers without it", "share of papers with it"),
-        ("precision_recall", "recall: share of ticks found", "precision: share right"),
-        ("reliability", "predicted probability", "share ticked by people"),
-        ("coverage_risk", "share of decisions, most certain first", "share of them that are wrong"),
+        ("roc", "proportion of papers without it", "proportion of papers with it"),
+        ("precision_recall", "recall: proportion of ticks found", "precision: proportion right"),
+        ("reliability", "predicted probability", "proportion ticked by people"),
+        ("coverage_risk", "proportion of decisions, most certain first", "proportion of them that are wrong"),
         ("learning_curve", "training papers", "metric, out of fold"),
     ],
 )
@@ -189,8 +189,9 @@ def test_matrix_has_every_paper_and_marks_every_disagreement(finished: Path, tex
     judged = [row for row in rows if row["agreement"] != "no text"]
     assert len(rows) == PAPERS * 3
     assert len(judged) == (PAPERS - 1) * 3
+    words = {"yes": "yes", "no": "no", "refer": "review"}
     assert page.having("data-cell") == [
-        (f"{row['key']}/{row['label']}", f"{row['decision']} {float(row['probability']):.2f}") for row in judged
+        (f"{row['key']}/{row['label']}", f"{words[row['decision']]} {float(row['probability']):.2f}") for row in judged
     ]
     differ = [row for row in judged if row["agreement"] == "no"]
     assert text.count('class="cell differ') == text.count("They disagree.") == text.count(">≠<") == len(differ) > 0
