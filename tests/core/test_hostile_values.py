@@ -118,11 +118,11 @@ def test_fields_of_a_record_that_are_not_pairs(tmp_path: Path, raw: str) -> None
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"heads.weights": np.array([[np.nan]])}, "heads.weights contains values that are not finite"),
-        ({"heads.weights": np.array([[True]])}, "heads.weights contains values that are not finite"),
-        ({"words.terms": np.array([255], np.uint8), "words.idf": np.ones(1)}, "not a text of one term per weight"),
-        ({"words.terms": np.array([97], np.uint8), "words.idf": np.ones(2)}, "not a text of one term per weight"),
-        ({"definitions.label": np.array([7]), "heads.intercept": np.ones(2)}, "names labels that do not exist"),
+        ({"heads.weights": np.array([[np.nan]])}, "'heads.weights' contains values that are not finite"),
+        ({"heads.weights": np.array([[True]])}, "'heads.weights' contains values that are not finite"),
+        ({"words.terms": np.array([255], np.uint8), "words.idf": np.ones(1)}, "does not contain one term per weight"),
+        ({"words.terms": np.array([97], np.uint8), "words.idf": np.ones(2)}, "does not contain one term per weight"),
+        ({"definitions.label": np.array([7]), "heads.intercept": np.ones(2)}, "refers to labels that do not exist"),
     ],
 )
 def test_weights_of_a_model(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
