@@ -78,10 +78,11 @@ class Codebook(Strict):
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise ValueError(f"label {', '.join(doubled)} appears more than once; each key must be unique")
+            raise ValueError(f"label {', '.join(map(repr, doubled))} appears more than once; each key must be unique")
         if taken := sorted(_COLUMNS.intersection(keys)):
             raise ValueError(
-                f"no label may have the key {' or '.join(taken)}: table columns with this name identify the paper"
+                f"{' and '.join(map(repr, taken))} cannot be the key of a label, because a table column with this name "
+                "identifies the paper; choose a different key"
             )
         return self
 
@@ -191,7 +192,9 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
         if node is None:
             return None
         if _expanded(node, {}) > _MOST_NODES:
-            raise ValueError(f"its aliases expand to more than {_MOST_NODES:,} values; write the values out")
+            raise ValueError(
+                f"its aliases expand to more than {_MOST_NODES:,} values; write the values in place of the aliases"
+            )
         return reader.construct_document(node)
     finally:
         reader.dispose()

@@ -75,7 +75,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(data, dict):
-        raise MechtagError(f"{path}: expected one JSON object, found {type(data).__name__}")
+        raise MechtagError(f"{path}: expected one JSON object ({{...}}), found a value of type {type(data).__name__}")
     return data
 
 

@@ -40,18 +40,16 @@ def check_outputs(
     written: list[Path] = []
     for output in map(Path, outputs):
         if any(_within(output, source) for source in read):
-            raise MechtagError(
-                f"{output} would be overwritten, but this command reads it; rename it, or choose another output"
-            )
+            raise MechtagError(f"{output} would be overwritten, but this command reads it; choose a different output")
         if any(same_file(output, other) for other in written):
             raise MechtagError(
-                f"{output} would be overwritten by another result of this command; choose another output"
+                f"{output} would be overwritten by another result of this command; choose a different output"
             )
         written.append(output)
         if (decided is None or not same_file(output, Path(decided))) and (count := _decisions(output)):
             raise MechtagError(
-                f"{output} contains {count} decisions that a person filled in and that would be lost; "
-                "rename it, or choose another output"
+                f"{output} contains {count} decisions that a person filled in, and they would be lost; "
+                "rename the file, or choose a different output"
             )
 
 
@@ -82,8 +80,8 @@ def _decisions(path: Path) -> int:
         table = read_table(source, "a table", needed=())
     except MechtagError as error:
         raise MechtagError(
-            f"{error}\nThis file would be overwritten, and may contain a person's decisions; rename it, or choose "
-            "another output"
+            f"{error}\nThis file would be overwritten, but it may contain decisions that a person filled in; rename "
+            "the file, or choose a different output"
         ) from None
     if DECISION not in table.names or _ABOUT_PAPERS.isdisjoint(table.names):
         return 0

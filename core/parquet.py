@@ -115,7 +115,10 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
         raise MechtagError(f"{name}: not readable as parquet: {error}") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
-        raise MechtagError(f"{name}: this is not a table of {what}: it lacks the columns {', '.join(missing)}")
+        raise MechtagError(
+            f"{name}: this is not a table of {what}, because it lacks the columns {', '.join(missing)}; "
+            "check that you named the right file"
+        )
     return file
 
 
@@ -211,7 +214,10 @@ def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, 
         pairs = json.loads(row["raw"] or "[]")
         return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
     except (ValueError, TypeError, RecursionError) as error:
-        raise MechtagError(f"{path}: row {number}: raw: not a JSON list of names and values: {error}") from None
+        raise MechtagError(
+            f"{path}: row {number}: the column 'raw' is not a JSON list of names and values: {error}; create the "
+            "table again"
+        ) from None
 
 
 def write_sentences(path: str | Path, sentences: Sequence[Sentence]) -> None:

@@ -63,7 +63,7 @@ class ProjectPath(os.PathLike[str]):
         if not isinstance(text, str):
             raise ValueError("Input should be a valid string")
         if "\0" in text or (not text.isascii() and text != text.encode("utf-8", "replace").decode()):
-            raise ValueError("contains characters that no path has")
+            raise ValueError("the path contains characters that are not allowed in paths; remove them")
         return cls(text, (info.context or {}).get("root", Path()))
 
     @classmethod

@@ -277,7 +277,8 @@ class Source:
                 run = 0 if b"\n" in chunk or b"\r" in chunk else run + len(chunk)
                 if run > LARGEST_WHOLE:
                     raise MechtagError(
-                        f"{self.path}: the file has a line of more than {LARGEST_WHOLE >> 20} MB; it is not an export"
+                        f"{self.path}: the file has a line of more than {LARGEST_WHOLE >> 20} MB, so it is not a "
+                        "search export; export the search results again"
                     )
                 yield chunk
 

@@ -66,7 +66,7 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
     if words and word in words:
         return words[word]
     if word not in WORDS:
-        raise ValueError(f"{cell[:_SHOWN]!r} is not a tick; allowed are {_ALLOWED}")
+        raise ValueError(f"{cell[:_SHOWN]!r} is not allowed here; allowed are {_ALLOWED}")
     if word in UNTICKED:
         return "unticked"
     return 1 if word in YES else 0 if word in NO else None
@@ -220,10 +220,11 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     sheets = {title: _filled(source, sheet) for title, sheet in workbook.open_sheets(source).items()}
     filled = [title for title, rows in sheets.items() if rows]
     if len(filled) != 1:
-        found = f" ({', '.join(filled)})" if filled else ""
+        if not filled:
+            raise MechtagError(f"{source.path}: no visible sheet of the workbook contains a table; expected {expected}")
         raise MechtagError(
-            f"{source.path}: {len(filled)} sheets of the workbook contain a table{found}, but exactly one must; "
-            f"expected {expected}; delete or hide the other sheets"
+            f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}); expected one "
+            f"sheet with {expected}; delete or hide the other sheets"
         )
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:

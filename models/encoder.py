@@ -52,7 +52,7 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
     try:
         arrays: Arrays = load(data)
     except SafetensorError as error:
-        raise MechtagError(f"{place}: not readable as encoder weights: {error}; train again") from None
+        raise MechtagError(f"{place}: the file is not readable as encoder weights: {error}; train again") from None
     if wrong := [name for name, array in arrays.items() if not np.isfinite(array).all()]:
         raise MechtagError(f"{place}: {wrong[0]} contains values that are not finite numbers; train again")
     return arrays
@@ -83,7 +83,8 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             target = name.removesuffix(LOW).removesuffix(HIGH)
             if target not in parameters:
                 raise MechtagError(
-                    f"encoder {encoder}: there is no parameter {name}, which the tuned weights change; train again"
+                    f"encoder {encoder} has no parameter '{name}', which the fine-tuned weights change, so the weights "
+                    "belong to a different encoder; train again"
                 )
             if name.endswith(HIGH) and target + LOW in arrays:
                 continue  # applied together with the other factor
@@ -96,8 +97,8 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             expected = tuple(parameters[target].shape)
             if found != expected:
                 raise MechtagError(
-                    f"encoder {encoder}: tuned weights of {target} have shape {found}, expected {expected}; "
-                    "the weights belong to a different encoder; train again"
+                    f"encoder {encoder}: the fine-tuned weights of '{target}' have shape {found}, expected {expected}, "
+                    "so the weights belong to a different encoder; train again"
                 )
             if target == name:
                 parameters[target].copy_(torch.from_numpy(array.copy()))
@@ -170,8 +171,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MechtagError(
-            f"encoder {name}: {folder} contains no {WEIGHTS}; "
-            "mechtag loads weights from safetensors only, never from pickles"
+            f"encoder {name}: {folder} contains no {WEIGHTS}; mechtag reads weights only from this file, because other "
+            "formats can run code; use an encoder that includes this file"
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -207,7 +208,7 @@ def _hub_folder(name: str, revision: str) -> Path:
         raise MechtagError(
             f"encoder {name}: this is not a folder on this machine and cannot be downloaded from the Hugging Face hub "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}); "
-            "check the name, the network, or HF_HUB_OFFLINE"
+            "check the name and the network, and whether HF_HUB_OFFLINE is set"
         ) from None
 
 
@@ -248,7 +249,8 @@ class TransformerEncoder:
         self._torch = torch
         if not any(found for pattern in _VOCABULARIES for found in source.folder.glob(pattern)):
             raise MechtagError(
-                f"encoder {source.name}: {source.folder} contains no vocabulary file ({', '.join(_VOCABULARIES)})"
+                f"encoder {source.name}: {source.folder} contains no vocabulary file ({', '.join(_VOCABULARIES)}); "
+                "install the encoder again, or name a different encoder in params.yaml"
             )
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source.folder)
@@ -259,13 +261,14 @@ class TransformerEncoder:
         except Exception as error:  # faulty files raise errors of many unrelated classes
             raise MechtagError(
                 f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
-                "the files are damaged or do not belong together"
+                "the files are damaged or do not belong together; install the encoder again"
             ) from None
         # Missing weights would be initialised at random; the pooler is not used.
         if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
             raise MechtagError(
                 f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights (the "
-                f"first is {missing[0]}); the file is damaged or does not belong to config.json"
+                f"first is {missing[0]}); the file is damaged or does not belong to config.json; install "
+                "the encoder again"
             )
         self.model.eval().requires_grad_(False).to(_device())
         limit = getattr(self.model.config, "max_position_embeddings", max_tokens)

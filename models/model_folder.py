@@ -169,11 +169,13 @@ def load_model(
         weights = (folder / WEIGHTS).read_bytes()
         arrays = load_file(folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise MechtagError(f"{folder / WEIGHTS}: not readable as model weights: {error}; train again") from None
+        raise MechtagError(
+            f"{folder / WEIGHTS}: the file is not readable as model weights: {error}; train again"
+        ) from None
     if with_model_id(config, weights).model_id != config.model_id:
         raise MechtagError(
-            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together (the model id {config.model_id} does not match); "
-            "train again, or restore both files from the same run"
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together, because one of them was changed or comes from a "
+            f"different run; train again, or restore both files from the run that trained model {config.model_id}"
         )
     settings = config.encoder
     tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
@@ -281,14 +283,17 @@ def read_config(folder: str | Path) -> ModelConfig:
     except FileNotFoundError:
         if swap_interrupted(Path(folder)):
             raise MechtagError(
-                f"{folder}: a new model was being put here when mechtag was stopped; run 'mechtag retrain --history' "
-                "to finish"
+                f"{folder}: mechtag was stopped while it replaced the model in this folder; run 'mechtag retrain "
+                "--history' to complete the replacement"
             ) from None
         raise MechtagError(
             f"{path}: no such file, so {folder} does not contain a trained model; run 'mechtag train' first"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+        raise MechtagError(
+            f"{path}: the file is not readable as JSON: {error}; train again, or restore the file from the run that "
+            "trained the model"
+        ) from None
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise MechtagError(
@@ -306,13 +311,14 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
         data = path.read_bytes()
     except OSError as error:
         raise MechtagError(
-            f"{path}: not readable: {error}; train again, or restore the file from the same run"
+            f"{path}: the file is not readable: {error}; train again, or restore the file from the run that trained "
+            "the model"
         ) from None
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise MechtagError(
-            f"{path} has SHA-256 {found}, expected {sha256}: the file is damaged or from a different run; "
-            "train again, or restore all files from the same run"
+            f"{path} has SHA-256 {found}, expected {sha256}: the file is damaged or belongs to a different model; "
+            "train again, or restore all files of the model from the run that trained it"
         )
     return unpack_tuned(data, str(path))
 
@@ -323,17 +329,25 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         # An infinite bound means that no probability is high or low enough to decide.
         check = np.isnan if name in ("calibration.low", "calibration.high") else lambda values: ~np.isfinite(values)
         if array.dtype.kind not in "iuf" or check(array).any():
-            raise MechtagError(f"{folder / WEIGHTS}: {name} contains values that are not finite numbers; train again")
+            raise MechtagError(
+                f"{folder / WEIGHTS}: '{name}' contains values that are not finite numbers; the file is "
+                "damaged; train again"
+            )
     terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
     try:
         fits = terms is None or idf is None or len(_terms(arrays)) == idf.size
     except UnicodeDecodeError:
         fits = False
     if not fits:
-        raise MechtagError(f"{folder / WEIGHTS}: words.terms is not a text of one term per weight; train again")
+        raise MechtagError(
+            f"{folder / WEIGHTS}: 'words.terms' does not contain one term per weight; the file is damaged; train again"
+        )
     labels, texts = arrays.get("definitions.label"), arrays.get("heads.intercept")
     if labels is not None and texts is not None and labels.size and not -1 <= labels.min() <= labels.max() < texts.size:
-        raise MechtagError(f"{folder / WEIGHTS}: definitions.label names labels that do not exist; train again")
+        raise MechtagError(
+            f"{folder / WEIGHTS}: 'definitions.label' refers to labels that do not exist; the file is "
+            "damaged; train again"
+        )
 
 
 def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, size: int) -> None:
@@ -359,4 +373,6 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, si
     for name, shape in expected.items():
         found = arrays[name].shape if name in arrays else None
         if found != shape:
-            raise MechtagError(f"{folder / WEIGHTS}: {name} has shape {found}, expected {shape}; train again")
+            raise MechtagError(
+                f"{folder / WEIGHTS}: the array '{name}' has shape {found}, expected {shape}; train again"
+            )

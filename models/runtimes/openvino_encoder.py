@@ -389,7 +389,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     except OSError as error:
         raise MechtagError(
             f"{path}: the exported encoder cannot be written ({error.strerror or error}); "
-            "free disk space, allow writing to this folder, or use the runtime torch"
+            "free disk space, make the folder writable, or use the runtime torch"
         ) from None
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*.safetensors"):
         if other != path:

@@ -55,13 +55,13 @@ def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
 
 def test_doubled_label_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
-    with pytest.raises(MechtagError, match="label b appears more than once"):
+    with pytest.raises(MechtagError, match="label 'b' appears more than once"):
         load_codebook(path)
 
 
 def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
     clash = {"key": "relevant", "name": "R", "definition": "d"}
-    with pytest.raises(MechtagError, match="label relevant appears more than once"):
+    with pytest.raises(MechtagError, match="label 'relevant' appears more than once"):
         load_codebook(write(tmp_path, {**MINIMAL, "labels": [clash]}))
 
 
@@ -84,7 +84,7 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
 @pytest.mark.parametrize("key", ["key", "paper", "record_id"])
 def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
-    with pytest.raises(MechtagError, match=f"may have the key {key}: table columns with this name identify the paper"):
+    with pytest.raises(MechtagError, match=f"'{key}' cannot be the key of a label, because a table column"):
         load_codebook(path)
 
 

@@ -48,8 +48,8 @@ def test_deeply_nested_json(tmp_path: Path) -> None:
         ("train: {regularisation: .inf}", "train.regularisation: Input should be a finite number"),
         ("retrain: {bootstrap: 999999999999}", "retrain.bootstrap: Input should be less than or equal to"),
         ("dedupe: {window: 99999999999999999999}", "dedupe.window: Input should be less than or equal to"),
-        ('codebook: "a\\0b"', "codebook: contains characters that no path has"),
-        ('codebook: "\\ud800"', "codebook: contains characters that no path has"),
+        ('codebook: "a\\0b"', "codebook: the path contains characters that are not allowed"),
+        ('codebook: "\\ud800"', "codebook: the path contains characters that are not allowed"),
         ("a: !!timestamp 99999-01-01", "not readable as YAML"),
         (f"a: {DEEP}", "not readable as YAML"),
         (LAUGHS, "its aliases expand to more than 100,000 values"),
@@ -111,18 +111,18 @@ def test_table_of_records_with_text_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw", ["{", DEEP, "[1]", '[["a"]]', '[[["a"], 2]]', "[[1, 2]]", f'[["a", {"9" * 5000}]]'])
 def test_fields_of_a_record_that_are_not_pairs(tmp_path: Path, raw: str) -> None:
     pq.write_table(_records(raw=raw), tmp_path / "a.parquet")
-    with pytest.raises(MechtagError, match=r"row 1: raw: not a JSON list of names and values"):
+    with pytest.raises(MechtagError, match=r"row 1: the column 'raw' is not a JSON list of names and values"):
         read_records(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"heads.weights": np.array([[np.nan]])}, "heads.weights contains values that are not finite"),
-        ({"heads.weights": np.array([[True]])}, "heads.weights contains values that are not finite"),
-        ({"words.terms": np.array([255], np.uint8), "words.idf": np.ones(1)}, "not a text of one term per weight"),
-        ({"words.terms": np.array([97], np.uint8), "words.idf": np.ones(2)}, "not a text of one term per weight"),
-        ({"definitions.label": np.array([7]), "heads.intercept": np.ones(2)}, "names labels that do not exist"),
+        ({"heads.weights": np.array([[np.nan]])}, "'heads.weights' contains values that are not finite"),
+        ({"heads.weights": np.array([[True]])}, "'heads.weights' contains values that are not finite"),
+        ({"words.terms": np.array([255], np.uint8), "words.idf": np.ones(1)}, "does not contain one term per weight"),
+        ({"words.terms": np.array([97], np.uint8), "words.idf": np.ones(2)}, "does not contain one term per weight"),
+        ({"definitions.label": np.array([7]), "heads.intercept": np.ones(2)}, "refers to labels that do not exist"),
     ],
 )
 def test_weights_of_a_model(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:

@@ -38,7 +38,7 @@ def links(path):
 def test_a_source_is_not_an_output_by_any_name(source):
     (source.parent / "folder").mkdir()
     for name in (source, *links(source)):
-        with pytest.raises(MechtagError, match="would be overwritten, but this command reads it; rename it"):
+        with pytest.raises(MechtagError, match="would be overwritten, but this command reads it; choose a different"):
             check_outputs([name], [None, source])
 
 
@@ -71,7 +71,7 @@ def test_decisions_of_a_person_are_not_overwritten(tmp_path, name):
 def test_a_broken_table_of_decisions_is_not_overwritten(tmp_path):
     path = tmp_path / "uncertain.csv"
     path.write_text('pair,decision,title_1\n1,"same,A\n')
-    with pytest.raises(MechtagError, match="may contain a person's decisions"):
+    with pytest.raises(MechtagError, match="may contain decisions that a person filled in"):
         check_outputs([path])
 
 

@@ -85,9 +85,9 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
         (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, the header has 1"),
         (
             workbook({"A": [["name"]], "B": [["name"]]}),
-            r"2 sheets of the workbook contain a table \(A, B\), but exactly one must",
+            r"2 sheets of the workbook contain a table \(A, B\); expected one sheet with codes",
         ),
-        (workbook({"A": []}), "0 sheets of the workbook contain a table, .* expected codes"),
+        (workbook({"A": []}), "no visible sheet of the workbook contains a table; expected codes"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -126,7 +126,7 @@ def test_an_empty_cell_is_unticked_which_for_a_row_is_not_judged(tmp_path: Path)
 
 def test_a_cell_that_is_no_tick_is_named_with_what_is_allowed(tmp_path: Path) -> None:
     rows = read_table(written(tmp_path, "name,value\nann,1\n\nbob,2\n"), "codes").rows
-    message = r"codes\.csv: line 4, column value: '2' is not a tick; allowed are 1 or 0, yes or no, .* and empty"
+    message = r"codes\.csv: line 4, column value: '2' is not allowed here; allowed are 1 or 0, yes or no, .* and empty"
     with pytest.raises(MechtagError, match=message):
         [row.tick("value") for row in rows]
 

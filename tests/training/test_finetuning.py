@@ -384,7 +384,7 @@ def test_low_rank_changes_are_what_peft_merges(corpus: Corpus, encoder: Transfor
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"no.such": np.zeros(3)}, "there is no parameter no.such"),
+        ({"no.such": np.zeros(3)}, "has no parameter 'no.such'"),
         ({"{weight}": np.zeros((2, 2))}, r"have shape \(2, 2\), expected \(8, 8\)"),
         ({"{weight}.lora_A": np.zeros((2, 8))}, "expected"),
         ({"{weight}.lora_B": np.zeros((8, 2))}, "expected"),

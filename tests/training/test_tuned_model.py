@@ -82,7 +82,9 @@ def test_altered_encoder_is_refused(folder: Path, trained: Trained) -> None:
     with pytest.raises(MechtagError, match=rf"{TUNED} has SHA-256 .*, expected {trained.config.encoder.tuned_sha256}"):
         load_model(folder)
     path.unlink()
-    with pytest.raises(MechtagError, match=rf"{TUNED}: not readable: .*restore the file from the same run"):
+    with pytest.raises(
+        MechtagError, match=rf"{TUNED}: the file is not readable: .*restore the file from the run that trained"
+    ):
         load_model(folder)
 
 

@@ -142,7 +142,7 @@ def test_basis_is_never_guessed() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is not a tick"),
+        ("a.csv", "key,label,value\nlind-2020,trust,2\n", "value '2' is not allowed here"),
         ("a.csv", "key,label,value\nlind-2020,,1\n", "the label is empty"),
         ("a.csv", "key,label,value,basis\nlind-2020,trust,1,hearsay\n", "the basis is 'hearsay'"),
         (
@@ -150,8 +150,8 @@ def test_basis_is_never_guessed() -> None:
             "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n",
             "the row has 4 cells, the header has 3",
         ),
-        ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is not a tick"),
-        ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is not a tick"),
+        ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is not allowed here"),
+        ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is not allowed here"),
         ("a.jsonl", '{"text": "x", "label": "trust", "answer": "perhaps"}\n', "the answer is 'perhaps'"),
         ("a.jsonl", '{"key": "a", "label": "trust", "value": 1}\n{"key": "lind-2020", "la\n', "not a JSON object"),
     ],

@@ -94,8 +94,8 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
         ("record_id,decision\n", "contains no decisions on edible"),
         ("doi,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: doi, decision"),
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
-        ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not a tick"),
-        ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not a tick; allowed are 1 or 0"),
+        ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not allowed here"),
+        ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; allowed are 1 or 0"),
         ("record_id,decision\n,1\n", "line 2: the column record_id is empty"),
         (
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
