@@ -90,7 +90,10 @@ def test_it_has_one_package_with_codebook_and_model_and_nothing_else(wheel: Path
     shipped = {name.removeprefix("mechtag/shipped/") for name in names if name.startswith("mechtag/shipped/")}
     assert shipped == {
         "codebook.yaml",
-        *(f"model/{name}" for name in ("config.json", "model.safetensors", "encoder.safetensors")),
+        *(
+            f"model/{name}"
+            for name in ("config.json", "model.safetensors", "encoder.safetensors", "papers.safetensors")
+        ),
     }
     assert {"mechtag/py.typed", "mechtag/models/roles.safetensors", "mechtag/models/spelling.csv"} <= set(names)
     assert not [name for name in names if "trained" in name or "mlflow_run.json" in name or "__pycache__" in name]
