@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from math import ceil
 from statistics import fmean
@@ -242,7 +242,8 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
             "Do the decisions of mechtag agree with those of people?",
             [
                 "F1 balances missed and wrong suggestions. It can be high even if every label is suggested, so "
-                "compare it with the baselines. Kappa and alpha correct for chance: 0 is chance, 1 is full agreement.",
+                "compare it with that of naive methods. Kappa and alpha correct for chance: 0 is chance, 1 is full "
+                "agreement.",
                 "Left to people: too close to the threshold to decide; the other metrics count these as yes "
                 "above the threshold and as no below it.",
             ],
@@ -269,7 +270,15 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
         sections += agreement_sections(results.agreement, names)
     if results.gold_standard:
         sections.append(_faults(results.gold_standard))
-    return sections
+    return [_explained(section) for section in sections]
+
+
+def _explained(section: Section) -> Section:
+    """Return the section with a line that explains dashes, if its table has any."""
+    if not any(NONE in row for row in section.rows):
+        return section
+    why = "A dash means that a figure has no value: there are no such papers, too few, or all have the same codes."
+    return replace(section, lines=[*section.lines, why])
 
 
 def _meaning(results: Results, protocol: str) -> str:

@@ -135,7 +135,7 @@ def _by_label(
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
-        return Charts(missing="There are no points to draw.")
+        return Charts(missing="There is no curve: no label has enough papers with it and without it.")
     panels, table, few = [], [], []
     for label, said in names.items():
         lines, values = [], []
@@ -195,7 +195,7 @@ def _pooled(
         if (found := _points((row for row in rows if row["protocol"] == name), x[0], y[0]))
     ]
     if not lines:
-        return Charts(missing="There are no points to draw: the tool has no probabilities, or nothing was judged.")
+        return Charts(missing="There is no chart: the tool has no probabilities, or nothing was judged.")
     high = max(0.5, ceil(max(across for line in lines for _, across in line.points) * 10) / 10)
     scale = share_axis(y[1])
     if not reference:
@@ -216,7 +216,7 @@ def _pooled(
 
 def _learning(rows: Sequence[Row], frame: Frame) -> Charts:
     if len(rows) < 2:
-        return Charts(missing="There are no points to draw: 'mechtag curve' was not run, or had too few papers.")
+        return Charts(missing="There is no chart: “mechtag curve” was not run, or had too few papers.")
     lines = []
     for name in _DRAWN:
         known = [row for row in rows if row[name] and row[f"{name}_ci_low"]]

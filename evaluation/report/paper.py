@@ -172,7 +172,7 @@ def _content(
         # Without irrelevant records in training, every record gets the same score for relevance.
         "judges_relevance": coded is None or coded.relevant < coded.records,
         "exemplars": model["settings"].get("exemplars"),
-        "training": results.describe_training(),
+        "training": plain(results.describe_training()),
         "is_clean": results.training_check.is_clean,
         "has_training_papers": bool(results.training_check.used),
         "names": "; ".join(plain(label["name"]) for label in labels),

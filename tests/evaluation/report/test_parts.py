@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,14 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
+from mechtag.core.parquet import write_predictions, write_records
+from mechtag.core.records import Prediction, Record
+from mechtag.core.settings import load_settings
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown
 from mechtag.evaluation.report.html import Sources, render_markdown, write_report
 from mechtag.evaluation.report.paper import plain
 from mechtag.evaluation.report.wording import for_readers, number
 from mechtag.evaluation.results import Results
+from mechtag.pipeline.annotations.coding_table import read_annotations
 from tests.support.command import call
 from tests.support.reports import CODEBOOK, Page, finished, value_at, write
 
@@ -104,7 +110,7 @@ def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None
     shown = " ".join(Page(write(tmp_path)).text.split())
     for words in (
         "The table of all predictions (predictions_vs_gold.csv) is not next to the metrics",
-        "There are no points to draw: 'mechtag curve' was not run",
+        "There is no chart: “mechtag curve” was not run",
         "No tagged batch was named",
         "No model folder was named",
         "there is no methods.md next to the metrics",
@@ -233,3 +239,76 @@ def test_people_are_named_by_role_and_labels_by_name(finished: Path) -> None:
     for page in pages:
         assert "Ada" not in page
         assert "First coder and second coder" in page
+
+
+@pytest.fixture
+def nothing_found(tmp_path: Path) -> Path:
+    """A review of two labels and five papers, coded by one person; nothing is relevant and nothing suggested."""
+    labels = {"fungus": "Chytrid fungus", "drought": "Drought"}
+    rows = [{"key": key, "name": name, "definition": f"{name}."} for key, name in labels.items()]
+    codebook = {"name": "frogs", "relevance": {"key": "about_frogs", "definition": "About frogs."}, "labels": rows}
+    coded = [
+        {"key": f"c{place}", "title": f"Coded {place}", "relevant": False, "labels": [], "coder": "jkb"}
+        | {"sentences": [{"text": f"Sentence {place}."}], "basis": "abstract", "codebook": "frogs"}
+        for place in range(5)
+    ]
+    settings = {
+        "codebook": "codebook.yaml",
+        "train": {"records": "coded.jsonl", "exemplars": ""},
+        "evaluate": {"gold": "gold.csv", "second_coder": "", "bootstrap": 100, "permutations": 100},
+    }
+    (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(codebook), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (tmp_path / "coded.jsonl").write_text("".join(json.dumps(row) + "\n" for row in coded), encoding="utf-8")
+    gold = "key,paper,fungus,drought\n" + "".join(f"p{place},Frog ({place}),0,0\n" for place in range(5))
+    (tmp_path / "gold.csv").write_text(gold, encoding="utf-8")
+    known = read_annotations(load_settings(tmp_path / "params.yaml"), tuple(labels), "about_frogs")
+    records = [
+        Record(record_id=f"text:{place}", title=f"Frogs {place}", abstract="Ponds.", raw=(("key", f"p{place}"),))
+        for place in range(5)
+    ]
+    write_records(tmp_path / "tagged/records.parquet", records)
+    for name, ids in (
+        ("tagged/predictions", [record.record_id for record in records]),
+        ("oof/documents", [row.record.record_id for row in known]),
+        ("oof/sentences", [row.record.record_id for row in known]),
+    ):
+        rows = [
+            Prediction(
+                record_id=record_id,
+                label=label,
+                score=0.1,
+                probability=0.1,
+                threshold=0.5,
+                decision="no",
+                evidence=(),
+                model_id="abc",
+            )
+            for record_id in ids
+            for label in ("about_frogs", *labels)
+        ]
+        write_predictions(tmp_path / f"{name}.parquet", rows)
+    words = ("evaluate", tmp_path / "tagged/predictions.parquet", tmp_path / "gold.csv", "--project", tmp_path)
+    status, _, message = call(*words, "-o", tmp_path / "reports/metrics.json", "--out-of-fold", tmp_path / "oof")
+    assert status == 0, message
+    return tmp_path
+
+
+def test_report_of_a_review_in_which_nothing_was_found_is_not_empty(nothing_found: Path) -> None:
+    words = ("report", nothing_found / "reports/metrics.json", "-o", nothing_found / "report.html")
+    status, shown, message = call(*words, "--project", nothing_found)
+    assert status == 0, message
+    page = Page((nothing_found / "report.html").read_text(encoding="utf-8"))
+    text = " ".join(page.text.split())
+    assert "People gave none of the labels to any of these papers" in text
+    assert "5 records were coded by one coder, from the abstract" in text
+    assert text.count("There is no curve: no label has enough papers with it and without it.") == 2
+    assert "A dash means that a figure has no value" in text
+    assert "jkb" not in text
+    for own, words in page.tags("section"):
+        # The title of a section is never its only content.
+        assert len(" ".join(words.split())) > 60, own
+    for tag in ("table", "tbody", "ul", "dl", "ol"):
+        assert [own for own, words in page.tags(tag) if not words.strip()] == []
+    assert "A dash means that a figure has no value" in " ".join(shown.split())
+    assert "None" not in shown.replace("None: coders agree", "")
