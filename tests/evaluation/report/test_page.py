@@ -164,3 +164,21 @@ def test_nothing_is_hidden_without_script_or_on_paper(
     assert page.locator("details:not([open])").count() > 5
     assert len(page.pdf()) > 50_000
     assert trouble == []
+
+
+@pytest.mark.parametrize("width", [688, 711])
+def test_tables_fit_a4_and_letter(opened: tuple[BrowserContext, list[str]], address: str, width: int) -> None:
+    context, trouble = opened
+    page = load(context, address, width)
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    # Within the margins of a page that stands upright; the matrix is printed on pages that lie on their side.
+    outside = page.evaluate(
+        """() => [...document.querySelectorAll("main table, main svg, main pre")].filter((element) =>
+            !element.closest(".wide") && element.getBoundingClientRect().right > innerWidth + 1
+        ).map((element) => element.outerHTML.slice(0, 80))"""
+    )
+    assert outside == []
+    assert page.evaluate("getComputedStyle(document.querySelector('.screen')).display") == "none"
+    assert page.evaluate("getComputedStyle(document.querySelector('.print')).display") == "block"
+    assert trouble == []
