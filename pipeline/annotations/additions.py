@@ -87,8 +87,9 @@ def match_codings(
         spot = (record_id, coding.coder, coding.label, coding.basis)
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
-                f"{place}: {coding.coder} coded {coding.label} for record {record_id} as {rows[spot][0].value} (under "
-                f"the name {rows[spot][1]}) and as {coding.value} (under the name {name}); correct one of the two rows"
+                f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} as "
+                f"{rows[spot][0].value} (in the row with the identifier '{rows[spot][1]}') and as {coding.value} (in "
+                f"the row with the identifier '{name}'); correct one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)

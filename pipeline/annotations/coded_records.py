@@ -98,8 +98,8 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
-                f"{about}: describes {', '.join(strays)}, but the folder contains no *.jsonl file of that name; "
-                f"files found: {', '.join(sorted(here)) or 'none'}"
+                f"{about}: the file describes {', '.join(map(repr, strays))}, but the folder contains no *.jsonl file "
+                f"of that name; correct the name (files found: {', '.join(sorted(here)) or 'none'})"
             )
     return {
         file.stem: (known[file.stem].title, known[file.stem].texts) if file.stem in known else (file.stem, "unknown")
@@ -291,8 +291,8 @@ def _codes(
         stray = [label for label in ordered if label not in labels]
         if stray:
             raise MechtagError(
-                f"{place}, sentence {number}: this sentence is coded {', '.join(stray)}, but its record is not; add "
-                f"{', '.join(stray)} to the record, or remove it from the sentence"
+                f"{place}, sentence {number}: this sentence is coded {', '.join(map(repr, stray))}, but its record "
+                "is not; add this code to the record, or remove it from the sentence"
             )
         sentence_labels.append(ordered)
     return {
@@ -311,7 +311,9 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
-        raise MechtagError(f"{path}: line {line}: {name} already occurs on line {number}{file}; each must be unique")
+        raise MechtagError(
+            f"{path}: line {line}: '{name}' already occurs on line {number}{file}; keep one of the two lines"
+        )
     seen[name] = path, line
 
 

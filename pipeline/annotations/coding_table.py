@@ -102,11 +102,14 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         if coding.label not in all_keys:
             raise MechtagError(f"{place}: the codebook has no key {coding.label!r}; its keys are {', '.join(all_keys)}")
         if coding.record_id is None and coding.key is None:
-            raise MechtagError(f"{place}: record_id and key are both empty; fill in at least one")
+            raise MechtagError(f"{place}: the columns 'record_id' and 'key' are both empty; fill in at least one")
         # One coder may code the abstract and the full text differently.
         name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
         if name in seen:
-            raise MechtagError(f"{place}: the same coder already coded this label of this record at {seen[name]}")
+            raise MechtagError(
+                f"{place}: coder {coding.coder} already coded label '{coding.label}' of this record at {seen[name]}; "
+                "keep one of the two rows"
+            )
         seen[name] = place
         codings.append(coding)
     return codings
@@ -145,8 +148,9 @@ def coded_from(
         name = coding.record_id or coding.key or ""
         found = index.find(name)
         if found is None:
-            which = "is the key of two of" if index.named(name) else "is coded, but is not one of"
-            raise MechtagError(f"{place}: {name} {which} the {len(records)} records in train.texts")
+            fault = "belongs to two of the" if index.named(name) else "is coded, but is not among the"
+            remedy = "use the record_id" if index.named(name) else "add the record to that table, or remove its codings"
+            raise MechtagError(f"{place}: '{name}' {fault} {len(records)} records in train.texts; {remedy}")
         codes[found.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
     sentences = defaultdict(list)
@@ -161,7 +165,7 @@ def coded_from(
         if labels and not relevant:
             raise MechtagError(
                 f"{place}: record {record.record_id} is coded as not {relevance_key}, but also as "
-                f"{', '.join(labels)}; remove one of the two"
+                f"{', '.join(labels)}; correct one of these codes"
             )
         papers.append(
             CodedRecord(

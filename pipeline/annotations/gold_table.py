@@ -53,7 +53,7 @@ class Matrix:
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
-            raise MechtagError(f"{self.path}: column {column} is missing; columns of codes found: {found}")
+            raise MechtagError(f"{self.path}: column '{column}' is missing; columns of codes found: {found}")
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
@@ -108,7 +108,7 @@ def load_matrix(path: StrPath) -> Matrix:
             f"{path}: column {table.names.index('') + 1} has no name; enter a name in the header, or clear the column"
         )
     if not table.rows:
-        raise MechtagError(f"{path}: the table has a header but no papers")
+        raise MechtagError(f"{path}: the table has a header but no papers; add one row per paper")
     seen = dict[str, tuple[Path, int]]()
     for row in table.rows:
         if not row.cells["key"]:
@@ -179,7 +179,7 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
         own = index.named(key)
         if len(own) > 1:
             raise MechtagError(
-                f"{own[1].source_file}: record {own[1].source_index}: key {key} already belongs to record "
+                f"{own[1].source_file}: record {own[1].source_index}: key '{key}' already belongs to record "
                 f"{own[0].source_index} of {own[0].source_file}; each key must be unique"
             )
         if own:

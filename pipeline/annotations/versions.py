@@ -42,7 +42,10 @@ def track_with_dvc(path: Path) -> str:
         [sys.executable, "-m", "dvc", "add", "--quiet", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise MechtagError(f"dvc add {path} failed: {(done.stderr or done.stdout).strip()[:500]}; fix this and rerun")
+        raise MechtagError(
+            f"dvc add {path} failed: {(done.stderr or done.stdout).strip()[:500]}; correct this and run "
+            "the command again"
+        )
     note = yaml.safe_load(path.with_name(f"{path.name}.dvc").read_text(encoding="utf-8"))
     return str(note["outs"][0]["md5"])
 
@@ -141,7 +144,8 @@ def version_in_use(folder: StrPath) -> str:
     name = read_json(path).get("version")
     if not isinstance(name, str) or (name and not _NAME.fullmatch(name)):
         raise MechtagError(
-            f'{path}: {name!r} is not a valid version name; restore the file, or write {{"version": ""}} for no version'
+            f"{path}: {name!r} is not a valid version name; restore the file from version control, or write "
+            '{"version": ""} into it to use no version'
         )
     return name
 

@@ -215,7 +215,9 @@ def cluster(
     clusters = Clusters(items, settings, known)
     for left, right, same, place in decisions:
         if not clusters.decide(left, right, same):
-            raise MechtagError(f"{place}: this decision contradicts an earlier one; change one of the two")
+            raise MechtagError(
+                f"{place}: this decision contradicts an earlier decision about these records; change one of them"
+            )
     # Link identical records first, because comparing each of many copies with all records is useless.
     first_of_kind = [0] if items else []
     for position in range(1, len(items)):

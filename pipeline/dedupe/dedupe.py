@@ -81,7 +81,8 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
         raise MechtagError(
-            f"existing records: {twice[0]} appears more than once; pass records written by 'mechtag dedupe'"
+            f"existing records: record {twice[0]} appears more than once; use the table of unique records that "
+            "'mechtag dedupe' wrote"
         )
     together, owners = list(records), {}
     read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}

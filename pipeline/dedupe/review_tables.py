@@ -92,7 +92,8 @@ def _decision(row: TableRow) -> bool | None:
     word = row.cells["decision"].casefold()
     if word and word not in _DECISIONS:
         raise MechtagError(
-            f"{row.place}: decision {row.cells['decision']!r} is unknown; write 'same', 'different' or nothing"
+            f"{row.place}: decision {row.cells['decision']!r} is unknown; write 'same' or 'different', or leave "
+            "the cell empty"
         )
     return _DECISIONS.get(word)
 
@@ -121,7 +122,8 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
             members[group].append((_reference(row), same, row.place))
         elif same is not None:
             raise MechtagError(
-                f"{row.place}: group {group} has no kept record above this row; restore the order of rows"
+                f"{row.place}: group {group} has no kept record above this row; put the rows back in the order in "
+                "which 'mechtag dedupe' wrote them"
             )
     for group, found in members.items():
         split = any(same is False for _, same, _ in found)

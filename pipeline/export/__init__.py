@@ -75,7 +75,9 @@ def export(
                 "use the codebook with which the records were tagged"
             )
         if prediction.record_id not in known:
-            raise MechtagError(f"{place}: there is no such record; export the same records that were tagged")
+            raise MechtagError(
+                f"{place}: the records to export do not include this record; export the records that were tagged"
+            )
         if prediction.label in by_record[prediction.record_id]:
             raise MechtagError(
                 f"{place}: this prediction appears more than once; use the predictions of a single model"

@@ -61,7 +61,9 @@ def _named(value: object) -> dict[str, object]:
                 "numbers in quotes"
             )
         if not name or name in named:
-            raise ValueError(f"{key!r} appears twice" if name else f"{key!r} is not a printable name")
+            raise ValueError(
+                f"{key!r} appears twice; keep one of the two lines" if name else f"{key!r} is not a printable name"
+            )
         named[name] = item
     return named
 
@@ -107,12 +109,13 @@ class Identification(Strict):
         parts = (self.identified_by_source, self.duplicates_removed, self.removed_for_other_reasons)
         if 0 < sum(part is None for part in parts) < len(parts):
             raise ValueError(
-                "identified_by_source, duplicates_removed and removed_for_other_reasons must all be known, or all "
-                "be null"
+                "identified_by_source, duplicates_removed and removed_for_other_reasons must all be numbers, or "
+                "all be null"
             )
         if self.without_abstract > self.screened:
             raise ValueError(
-                f"without_abstract is {self.without_abstract}, but only {self.screened} records were screened"
+                f"without_abstract is {self.without_abstract}, but only {self.screened} records were screened; "
+                "correct one of the counts"
             )
         return self
 

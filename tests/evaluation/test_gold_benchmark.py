@@ -293,7 +293,9 @@ def test_text_basis_of_a_paper():
 def test_gold_records_that_do_not_match_are_refused(gold):
     with pytest.raises(MechtagError, match=r"none of its 8 papers has a record with the same key"):
         gold_standard(gold.matrix, [record("p99")])
-    with pytest.raises(MechtagError, match=r"gold\.jsonl: record 2: key p1 already belongs to record 2 of gold\.jsonl"):
+    with pytest.raises(
+        MechtagError, match=r"gold\.jsonl: record 2: key 'p1' already belongs to record 2 of gold\.jsonl"
+    ):
         gold_standard(gold.matrix, [record("p1"), record("p1")])
 
 

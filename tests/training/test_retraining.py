@@ -261,7 +261,7 @@ def test_a_version_is_put_under_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert digest.endswith(".dir")
     assert digest in Path(f"added/{name}.dvc").read_text(encoding="utf-8")
     assert track_with_dvc(Path("added") / name) == digest
-    with pytest.raises(MechtagError, match=r"dvc add added/nothing failed: .*; fix this and rerun"):
+    with pytest.raises(MechtagError, match=r"dvc add added/nothing failed: .*; correct this and run the command again"):
         track_with_dvc(Path("added/nothing"))
 
 

@@ -175,7 +175,7 @@ def test_a_model_is_replaced_as_a_whole(folder: Path, trained: Trained, monkeypa
         patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             save_model(trained, folder)
-    with pytest.raises(MechtagError, match="run 'mechtag retrain --history' to finish"):
+    with pytest.raises(MechtagError, match="run 'mechtag retrain --history' to complete"):
         load_model(folder)
     assert finish_swap(folder)
     assert not finish_swap(folder)

@@ -70,7 +70,9 @@ def test_the_name_of_what_retraining_added_is_not_for_files(tmp_path: Path) -> N
 def test_a_paper_in_two_files_is_refused_with_both_places(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", line("0", "Other"), line("1", "The same title"))
     write(tmp_path / "b.jsonl", line("2", "The Same Title."))
-    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: text:\w+ already occurs on line 2 of .*a\.jsonl; each"):
+    with pytest.raises(
+        MechtagError, match=r"b\.jsonl: line 1: 'text:\w+' already occurs on line 2 of .*a\.jsonl; keep"
+    ):
         read_coded(tmp_path, LABELS)
 
 
@@ -79,7 +81,7 @@ def test_a_record_that_a_further_coder_coded_in_two_files_is_refused(tmp_path: P
     write(tmp_path / "a.jsonl", codes, {**codes, "key": "2"})
     assert [row.key for row in read_codes(tmp_path, LABELS)] == ["1", "2"]
     write(tmp_path / "b.jsonl", codes)
-    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: 1 already occurs on line 1 of .*a\.jsonl"):
+    with pytest.raises(MechtagError, match=r"b\.jsonl: line 1: '1' already occurs on line 1 of .*a\.jsonl"):
         read_codes(tmp_path, LABELS)
 
 
@@ -134,7 +136,10 @@ def test_what_files_hold_is_described_in_about(tmp_path: Path) -> None:
         ),
         ("a: {title: A}", r"about\.yaml: a\.texts: Field required"),
         ("a: {title: A, texts: invented, colour: red}", r"about\.yaml: a\.colour: unknown key"),
-        ("c: {title: A, texts: invented}", r"about\.yaml: describes c, but the folder contains no .*files found: a"),
+        (
+            "c: {title: A, texts: invented}",
+            r"about\.yaml: the file describes 'c', but the folder contains no .*files found: a",
+        ),
         ("- a", r"file descriptions must be a mapping"),
     ],
 )

@@ -104,8 +104,8 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
         ([], r"c\.jsonl: the file is empty"),
         (["{not json"], r"line 1: not valid JSON"),
         (["[1]"], r"line 1: top level: Input should be"),
-        ([ROW, ROW], r"line 2: doi:10.1234/one already occurs on line 1"),
-        ([ROW, ROW | {"key": "two"}], r"line 2: doi:10\.1234/one already occurs on line 1"),
+        ([ROW, ROW], r"line 2: 'doi:10.1234/one' already occurs on line 1"),
+        ([ROW, ROW | {"key": "two"}], r"line 2: 'doi:10\.1234/one' already occurs on line 1"),
         (
             [ROW | {"mechanisms": ["trust", "power", "typo"]}],
             r"line 1: the codebook has no label 'typo'; .* trust, money, power",
@@ -114,7 +114,10 @@ def test_a_further_coder_may_code_papers_alone(tmp_path):
             [ROW | {"sentences": [{"text": "A.", "mechanisms": ["typo"]}]}],
             r"line 1, sentence 1: the codebook has no label 'typo'",
         ),
-        ([ROW | {"mechanisms": ["trust"]}], r"line 1, sentence 2: this sentence is coded power, but its record is not"),
+        (
+            [ROW | {"mechanisms": ["trust"]}],
+            r"line 1, sentence 2: this sentence is coded 'power', but its record is not",
+        ),
         ([ROW | {"relevant": False}], r"line 1: this record is coded as not relevant, but also as trust, power"),
         ([ROW | {"relevant": 1}], r"line 1: relevant: Input should be a valid boolean"),
         ([ROW | {"colour": "red"}], r"line 1: colour: unknown key"),
@@ -146,7 +149,7 @@ def test_line_separators_inside_text_do_not_cut_lines(tmp_path):
 def test_second_coder(tmp_path):
     (codes,) = read_codes(write(tmp_path / "s.jsonl", CODES), LABELS)
     assert codes.sentence_labels == ((), ("trust",))
-    with pytest.raises(MechtagError, match="line 2: one-2001 already occurs on line 1"):
+    with pytest.raises(MechtagError, match="line 2: 'one-2001' already occurs on line 1"):
         read_codes(write(tmp_path / "s.jsonl", CODES, CODES), LABELS)
 
 
@@ -156,7 +159,7 @@ def test_exemplars(tmp_path):
     assert exemplar.labels == ("trust", "power")
     with pytest.raises(MechtagError, match="line 1: the codebook has no label 'typo'"):
         read_exemplars(write(tmp_path / "e.jsonl", row | {"mechanisms": ["typo"]}), LABELS)
-    with pytest.raises(MechtagError, match="line 2: a already occurs on line 1"):
+    with pytest.raises(MechtagError, match="line 2: 'a' already occurs on line 1"):
         read_exemplars(write(tmp_path / "e.jsonl", row, row), LABELS)
 
 
@@ -181,11 +184,11 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
         ("", "the file is empty"),
         ("paper;trust\na;1", "column 'key' is missing; columns found: paper, trust"),
         ("key,trust,money,power\n", "a header but no paper"),
-        ("key,trust,money\na,1,1", "column power is missing; columns of codes found: trust, money"),
+        ("key,trust,money\na,1,1", "column 'power' is missing; columns of codes found: trust, money"),
         ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not allowed here; allowed are 1 or 0"),
         ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, the header has 4"),
         ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
-        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: a already occurs on line 2"),
+        ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: 'a' already occurs on line 2"),
         ("key,trust,money,power\n,1,0,0", "line 2: the cell in column 'key' is empty"),
         ('key,trust,money,power\n"a,1,0,0', "line 2: a quote is opened but never closed"),
     ],

@@ -79,15 +79,15 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
             [",p0,ann,power,1,abstract,,,"],
             "line 2: the codebook has no key 'power'; its keys are relevant, trust, money",
         ),
-        ([",,ann,trust,1,abstract,,,"], "line 2: record_id and key are both empty"),
-        ([",p9,ann,trust,1,abstract,,,"], "p9 is coded, but is not one of the 4 records"),
+        ([",,ann,trust,1,abstract,,,"], "line 2: the columns 'record_id' and 'key' are both empty"),
+        ([",p9,ann,trust,1,abstract,,,"], "'p9' is coded, but is not among the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
         ([",p0,ann,trust,1"], "line 2: the row has 5 cells, the header has 9"),
         ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, the header has 9"),
         (
             [",p0,ann,trust,1,abstract,,,", ",p0,ann,trust,0,abstract,,,"],
-            "line 3: the same coder .* at .*line 2",
+            "line 3: coder ann already coded label 'trust' of this record at .*line 2; keep one",
         ),
         (
             [",p0,ann,relevant,0,abstract,,,", ",p0,ann,trust,1,abstract,,,"],

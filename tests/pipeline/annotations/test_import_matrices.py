@@ -118,7 +118,11 @@ def deep_tree(depth: int) -> str:
         ("a.json", '{"CodeSets": [', "not readable as JSON"),
         ("a.jsonl", '{"colour": "red"}\n', "the format of these codings is not known"),
         ("a.csv", "", "empty"),
-        ("a.jsonl", '{"key": "lind-2020", "la\n', "no row could be read; line 1: not a JSON object"),
+        (
+            "a.jsonl",
+            '{"key": "lind-2020", "la\n',
+            "no row could be read; the first fault is on line 1: not a JSON object",
+        ),
         ("a.csv", "key,trust\n", "found a header but no codings"),
         ("a.json", deep_tree(60), "codes are nested more than 50 levels deep"),
         ("a.json", '{"CodeSets": ' + "[" * 100_000, "not readable as JSON"),

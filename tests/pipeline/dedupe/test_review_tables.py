@@ -201,7 +201,7 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
     decided.write_text("\n".join(contrary), encoding="utf-8")
     for rows in (contrary, [contrary[0], *contrary[:0:-1]]):
         decided.write_text("\n".join(rows), encoding="utf-8")
-        with pytest.raises(MechtagError, match=r"decided.csv: line 3: this decision contradicts an earlier one"):
+        with pytest.raises(MechtagError, match=r"decided.csv: line 3: this decision contradicts an earlier decision"):
             dedupe(records, SETTINGS, decisions=read_decisions([decided]))
 
 
@@ -210,7 +210,7 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
     [
         (
             "decision,title_1,title_2\nmaybe,a,b\n",
-            "line 2: decision 'maybe' is unknown; write 'same', 'different' or nothing",
+            "line 2: decision 'maybe' is unknown; write 'same' or 'different', or leave the cell empty",
         ),
         ("title,year\na,2017\n", "not a file of decisions; expected .* found title, year"),
         ("", "the file is empty"),
@@ -331,7 +331,7 @@ def test_the_order_of_the_input_does_not_matter() -> None:
 
 
 def test_existing_records_with_one_id_are_refused() -> None:
-    with pytest.raises(MechtagError, match=r"existing records: doi:10\.5555/a\.1 appears more than once"):
+    with pytest.raises(MechtagError, match=r"existing records: record doi:10\.5555/a\.1 appears more than once"):
         dedupe([], DedupeSettings(), existing=[record(1, doi="10.5555/a.1"), record(2, doi="10.5555/a.1")])
 
 

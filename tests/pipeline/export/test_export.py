@@ -382,7 +382,7 @@ def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
             [("a", "joy")],
             r"'joy' for record a: the codebook has no such label .its labels are relevant, trust",
         ),
-        ("ris", ["a"], [("z", "trust")], "'trust' for record z: there is no such record"),
+        ("ris", ["a"], [("z", "trust")], "'trust' for record z: the records to export do not include"),
         (
             "ris",
             ["a"],

@@ -241,7 +241,7 @@ def test_summary_is_read_back_and_checked(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"prisma: duplicates_removed: -1 is out of range"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": None}})
-    with pytest.raises(MechtagError, match="must all be known, or all be null"):
+    with pytest.raises(MechtagError, match="must all be numbers, or all be null"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"without_abstract": 126}})
     with pytest.raises(MechtagError, match="without_abstract is 126, but only 125 records were screened"):

@@ -40,7 +40,9 @@ def find_format(content: Content) -> CodingFormat:
         raise MechtagError(f"{content.path}: found a header but no codings")
     if all(entry.fault for entry in content.entries):
         first = content.entries[0]
-        raise MechtagError(f"{content.path}: no row could be read; line {first.line}: {first.fault}")
+        raise MechtagError(
+            f"{content.path}: no row could be read; the first fault is on line {first.line}: {first.fault}"
+        )
     for known in FORMATS:
         if known.recognise(content):
             return known
