@@ -38,7 +38,8 @@ def _archive(path: Path) -> Iterator[None]:
         yield
     except _FAULTS as error:
         raise MechtagError(
-            f"{path}: the archive is damaged or truncated ({error}); download it again, or unpack it and pass the files"
+            f"{path}: the archive is damaged or truncated ({error}); download it again, or unpack it and "
+            "give mechtag the unpacked files"
         ) from None
     except OSError as error:
         raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -47,8 +48,8 @@ def _archive(path: Path) -> Iterator[None]:
 def _refuse_bomb(path: Path, size: int, packed: int) -> None:
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
-            f"{path}: unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, as no export does; "
-            "if it is a genuine export, unpack it and pass the files"
+            f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, which no "
+            "search export does; if it is a genuine export, unpack it, then give mechtag the unpacked files"
         )
 
 
@@ -105,10 +106,11 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
             return
         members = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
         if not members:
-            raise MechtagError(f"{source.path}: the archive contains no files")
+            raise MechtagError(f"{source.path}: the archive contains no files; export the search results again")
         if len(members) > _MOST_MEMBERS:
             raise MechtagError(
-                f"{source.path}: it contains {len(members)} files, more than {_MOST_MEMBERS}; unpack them first"
+                f"{source.path}: the archive contains {len(members)} files, but at most {_MOST_MEMBERS} are allowed; "
+                "unpack it, then give mechtag the unpacked files"
             )
         _refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
         seen: Counter[str] = Counter()
@@ -124,7 +126,9 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> BinaryIO:
     if info.flag_bits & _ENCRYPTED:
-        raise MechtagError(f"{path}: the file is encrypted; unpack it with its password and pass the file")
+        raise MechtagError(
+            f"{path}: the file is encrypted; unpack it with its password, then give mechtag the unpacked file"
+        )
     with _archive(path):
         return _unpacked(archive.open(info), path, info.compress_size)
 
@@ -142,7 +146,9 @@ def refuse_nested(member: Source) -> None:
         with _archive(member.path), zipfile.ZipFile(io.BytesIO(member.data)) as archive:
             packed = not _document(archive)
     if packed:
-        raise MechtagError(f"{member.path}: an archive within an archive; unpack it and pass the files")
+        raise MechtagError(
+            f"{member.path}: this is an archive within an archive; unpack it, then give mechtag the unpacked files"
+        )
 
 
 def _hidden(name: str) -> bool:

@@ -132,7 +132,7 @@ class Reading:
         self._groups = [(Path(source), list(self._files(Path(source)))) for source in sources]
         paths = [path for _, files in self._groups for path in files]
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
-            raise MechtagError(f"{twice[0]}: given twice; pass each file once")
+            raise MechtagError(f"{twice[0]}: the file is named twice; name each file once")
         self._names = dict(zip(paths, map(printable_name, _names(paths)), strict=True))
         self.size = sum(path.stat().st_size for path in paths)
 
@@ -157,7 +157,9 @@ class Reading:
         except OSError as error:
             raise MechtagError(f"{source}: cannot be read: {error.strerror}") from None
         if not found:
-            raise MechtagError(f"{source}: the folder contains no files")
+            raise MechtagError(
+                f"{source}: the folder contains no files; put search exports into it, or name a different folder"
+            )
         for path in found:
             if fault := _fault(path):
                 self.unread.append(Note(printable_name(f"{source.name}/{path.name}"), _NOT_READ + fault))
@@ -358,7 +360,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
                 f"({record.record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and use their output"
             )
     if not records:
-        raise MechtagError(f"{path}: no records in it")
+        raise MechtagError(f"{path}: the file contains no records; check that you named the right file")
     return records
 
 

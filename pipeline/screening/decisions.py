@@ -133,12 +133,14 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
             continue
         name = row.cells.get(name_column, "")
         if not name:
-            raise MechtagError(f"{row.place}: the column {name_column} is empty, but it must identify the record")
+            raise MechtagError(
+                f"{row.place}: the column '{name_column}' is empty, but it must identify the record; fill it in"
+            )
         value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:
             raise MechtagError(
-                f"{row.place}: {name_column} {name!r} is judged {value} here and {values[name]} at {places[name]}; "
-                "correct one of the two rows"
+                f"{row.place}: the decision on {name_column} {name!r} is {value} here, but {values[name]} at "
+                f"{places[name]}; correct one of the two rows"
             )
         if values.get(name) is None:
             values.pop(name, None)  # The record takes the position of its decision.
@@ -146,7 +148,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
         if note := row.cells.get(NOTES, ""):
             notes[name] = note if notes.get(name, note) == note else f"{notes[name]}; {note}"
     if not values:
-        raise MechtagError(f"{path} contains no decisions on {relevance_key}; expected one row per judged record")
+        raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; expected one row per judged record")
     return Judgements(path=str(path), name=name_column, values=values, notes=notes)
 
 

@@ -35,7 +35,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
     labels = judgements.labels(records)
     judged = np.flatnonzero(~np.isnan(labels))
     if not len(judged):
-        raise MechtagError(f"{judgements.path}: all decisions are empty; a replay needs 1 or 0 for each record")
+        raise MechtagError(f"{judgements.path}: all decisions are empty; enter 1 or 0 for each record that was judged")
     return [records[int(row)] for row in judged], labels[judged].astype(np.int64)
 
 

@@ -154,7 +154,9 @@ class ChunkStore:
                 f"{describe_validation(str(place), error)}\nDelete {self.folder} to start the run again"
             ) from None
         except (ValueError, AttributeError, RecursionError) as error:
-            raise MechtagError(f"{place}: not readable: {error}; delete {self.folder} to start the run again") from None
+            raise MechtagError(
+                f"{place}: the file is not readable: {error}; delete {self.folder} to start the run again"
+            ) from None
 
     def begin(self, manifest: RunManifest) -> None:
         """Delete the files of any earlier run in this folder, and start a new run."""

@@ -295,6 +295,6 @@ class GivenSentences:
 
     def _strange(self, sentence: Sentence) -> MechtagError:
         return MechtagError(
-            f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in the abstract "
-            "of that record, or not in the order of the records; split these records again with 'mechtag sentences'"
+            f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in the abstract of "
+            "that record, or is not in the order of the records; split these records again with 'mechtag sentences'"
         )

@@ -83,8 +83,8 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
         except (EOFError, ConnectionResetError):
             process.join()
             raise MechtagError(
-                f"the process that {what} ended unexpectedly (exit status {process.exitcode}); "
-                "the machine may be short of memory. Continue with --resume"
+                f"the process that {what} ended unexpectedly (exit status {process.exitcode}), "
+                "possibly because memory ran out; close other programs and continue with --resume"
             ) from None
         if kind == _END:
             return

@@ -71,7 +71,7 @@ class Worker:
             start, stop = job.manifest.bounds(number)
             raise MechtagError(
                 f"chunk {number} (records {start + 1} to {stop} of {job.records}): its worker died {_TRIES} times, "
-                "possibly because memory was short. Use fewer workers or a smaller tag.chunk_records, and continue "
+                "possibly because memory ran out. Use fewer workers or a smaller tag.chunk_records, and continue "
                 "with --resume"
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)

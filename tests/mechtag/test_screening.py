@@ -248,7 +248,7 @@ def test_duplicates_and_empty_files_are_refused(tmp_path: Path, params: Path) ->
     write_records(tmp_path / "none.parquet", [])
     status, _, message = call("rank", tmp_path / "none.parquet", "-o", tmp_path / "r.csv", "--project", params.parent)
     assert status == 1
-    assert "no records in it" in message
+    assert "the file contains no records" in message
 
 
 def test_entries_of_an_export_that_cannot_be_read_are_told(tmp_path: Path, params: Path) -> None:

@@ -63,8 +63,8 @@ def test_one_bad_member_does_not_cost_the_others(read: Reader) -> None:
     assert [record.title for record in found.records] == ["One"]
     assert [str(note).split(";")[0] for note in found.unread] == [
         "export.txt/a.pdf: not read: this is a binary file, not text (it starts with b'%PDF-1.7')",
-        "export.txt/c.zip: not read: an archive within an archive",
-        "export.txt/d.gz: not read: an archive within an archive",
+        "export.txt/c.zip: not read: this is an archive within an archive",
+        "export.txt/d.gz: not read: this is an archive within an archive",
         "export.txt/e: not read: the file is empty",
     ]
     assert found.summary()["unread"] == list(map(str, found.unread))
@@ -87,12 +87,15 @@ def encrypted() -> bytes:
         (zipped({"a.ris": RIS * 50}, zipfile.ZIP_STORED).replace(b"One", b"Two", 1), "the archive is damaged"),
         (gzip.compress(RIS * 1000, mtime=0)[:-12], "the archive is damaged or truncated"),
         (gzip.compress(RIS * 9, mtime=0)[:-8] + b"\0" * 8, "the archive is damaged or truncated"),
-        (zipped({f"{number}.ris": b"" for number in range(1001)}), "it contains 1001 files, more than 1000"),
+        (
+            zipped({f"{number}.ris": b"" for number in range(1001)}),
+            "the archive contains 1001 files, but at most 1000 are allowed",
+        ),
         (zipped({"a.csv": b"title\n" + bytes(20_000_000)}), "unpacks to more than 8 GB or 200 times its size"),
         (gzip.compress(b"title\n" + b"0" * 20_000_000, mtime=0), "unpacks to more than 8 GB or 200 times its size"),
         (
             zipped({"a.csv": b"title\n" + b"0" * 20_000_000, "b": os.urandom(200_000)}),
-            "a.csv: not read: unpacks to more",
+            "a.csv: not read: the file unpacks to more",
         ),
     ],
 )

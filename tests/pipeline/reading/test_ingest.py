@@ -79,5 +79,5 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         ingest([tmp_path / "missing.ris"])
     with pytest.raises(MechtagError, match="empty: the folder contains no files"):
         ingest([tmp_path / "empty"])
-    with pytest.raises(MechtagError, match=r"a\.ris: given twice"):
+    with pytest.raises(MechtagError, match=r"a\.ris: the file is named twice"):
         ingest([tmp_path, tmp_path / "a.ris"])

@@ -57,7 +57,7 @@ def test_a_paper_twice_or_none_is_refused_where_records_must_be_unique(tmp_path:
     with pytest.raises(MechtagError, match=r"twice\.parquet: record 2 is the same paper as record 1 \(own:1\)"):
         read_unique(tmp_path / "twice.parquet", pytest.fail)
     write_records(tmp_path / "none.parquet", [])
-    with pytest.raises(MechtagError, match=r"none\.parquet: no records in it"):
+    with pytest.raises(MechtagError, match=r"none\.parquet: the file contains no records"):
         read_unique(tmp_path / "none.parquet", pytest.fail)
 
 

@@ -272,7 +272,9 @@ def test_damaged_workbooks_are_refused(read: Reader) -> None:
     lol = b'<!DOCTYPE x [<!ENTITY a "lol">]>'
     entities = repacked(good, lambda name, part: lol + part if name == "xl/worksheets/sheet1.xml" else part)
     for data in (cut, empty, entities):
-        with pytest.raises(MechtagError, match=r"export\.txt: not readable as an Excel workbook: .*save it as CSV"):
+        with pytest.raises(
+            MechtagError, match=r"export\.txt: not readable as an Excel workbook: .*save the table as CSV"
+        ):
             read(data)
 
 

@@ -91,15 +91,15 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "empty"),
-        ("record_id,decision\n", "contains no decisions on edible"),
+        ("record_id,decision\n", "contains no decisions on 'edible'"),
         ("doi,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: doi, decision"),
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not allowed here"),
         ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; allowed are 1 or 0"),
-        ("record_id,decision\n,1\n", "line 2: the column record_id is empty"),
+        ("record_id,decision\n,1\n", "line 2: the column 'record_id' is empty"),
         (
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
-            "line 4: record_id 'text:1' is judged 0 .*line 2",
+            "line 4: the decision on record_id 'text:1' is 0 here, but 1 at .*line 2",
         ),
         ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, the header has 2"),
         ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, the header has 2"),
