@@ -466,7 +466,8 @@ def rank(
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
         raise MechtagError(
-            f"{len(unknown)} decisions are about records not passed to rank: {', '.join(sorted(unknown)[:5])}"
+            f"{len(unknown)} decisions are about records that were not passed to rank: "
+            f"{', '.join(sorted(unknown)[:5])}; pass these records too, or remove the decisions"
         )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
     labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])

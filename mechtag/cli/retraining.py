@@ -80,7 +80,8 @@ def retrain(
         raise typer.BadParameter("--on, --onto and --leave-out-leaks cannot be combined with --rollback or --history")
     if model and Path.cwd().is_relative_to(model.resolve()):
         raise typer.BadParameter(
-            f"--model {model}: retraining replaces this folder, so it cannot be the working directory"
+            f"--model {model}: retraining replaces this folder, so it cannot be the working directory; change to a "
+            "different folder"
         )
     from mechtag.workflows.retrain import Retraining
 

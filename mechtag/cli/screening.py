@@ -35,8 +35,8 @@ def rank(
     model: Annotated[
         Path | None, typer.Option("--model", help="Model folder to rank with until you find a relevant record.")
     ] = None,
-    recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
+    recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that this proportion is found.")] = 0.95,
     rule: Annotated[
         StoppingRule, typer.Option("--rule", help="Stopping rule; see docs/ranking.md.")
     ] = StoppingRule.sample,
@@ -81,8 +81,8 @@ def simulate(
         typer.Option("--runs", min=1, help="Number of replays; each starts from a different pair of known records."),
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
-    recall: Annotated[float, typer.Option("--recall", help="Share of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence of reaching it.")] = 0.95,
+    recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
+    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that this proportion is found.")] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review, to see when `rank` would have found its relevant records and stopped.

@@ -210,7 +210,8 @@ class Retraining:
         if addition.stale:
             stale = reports / version / "stale.csv"
             self._reporter.note(
-                f"{stale}: {len(addition.stale)} codes were assigned under earlier definitions of their labels"
+                f"{stale}: {len(addition.stale)} codes were assigned under earlier definitions of their labels; "
+                "check that they still apply"
             )
         return version
 

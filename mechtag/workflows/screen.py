@@ -59,7 +59,8 @@ def rank(
     course = ranking.read_course(state)
     if course.target not in (None, target):
         reporter.note(
-            f"note: this review began with the target {course.target}; changing the target voids the guarantee"
+            f"note: this review began with the target {course.target}; changing the target voids the guarantee, so "
+            "use the first target"
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)

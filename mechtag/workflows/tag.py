@@ -90,7 +90,8 @@ def tag(
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
         raise MechtagError(
-            "workers can be set only for the engine ray; on one machine, the encoder already uses all cores"
+            "workers can be set only for the engine ray; on one machine, the encoder already uses all cores; omit "
+            "the number of workers"
         )
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
     from mechtag.pipeline.text.sentences import prepare
