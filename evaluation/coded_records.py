@@ -313,9 +313,9 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
     if len(found) == 1:
         return found[0]
-    place = f"second coder: record {second.key}"
+    place = f"second coder: record '{second.key}'"
     if not same_key:
-        raise MechtagError(f"{place} is not among the coded records")
+        raise MechtagError(f"{place} is not among the coded records; correct its key, or add the record")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(

@@ -104,12 +104,13 @@ def coders_of(
         keys[name] = keys.get(name) or row.key
         if (row.coder, name, row.label) in values:
             raise MechtagError(
-                f"{place}: coder {row.coder} coded {row.label} of record {name} twice; keep one of the two codings"
+                f"{place}: coder {row.coder} coded label '{row.label}' twice for record {name}; keep one of the two "
+                "codings"
             )
         values[row.coder, name, row.label] = row.value
     names = tuple(dict.fromkeys(coder for coder, _, _ in values))
     if MODEL in names:
-        raise MechtagError(f"{place}: a coder is named {MODEL}, which is reserved for the model; rename the coder")
+        raise MechtagError(f"{place}: a coder is named '{MODEL}', which is reserved for the model; rename the coder")
     codes = np.array(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
@@ -132,7 +133,7 @@ def _record_ids(rows: Sequence[Coding]) -> dict[str, str]:
 def _look_up(ids: Mapping[str, str], key: str, place: str) -> str:
     name = ids.get(key, key)
     if name == _AMBIGUOUS:
-        raise MechtagError(f"{place}: the key {key} belongs to two records; add the record_id of each record")
+        raise MechtagError(f"{place}: the key '{key}' belongs to two records; add the record_id of each record")
     return name
 
 

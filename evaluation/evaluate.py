@@ -124,7 +124,7 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
         raise MechtagError(
             f"{folder}: the out-of-fold predictions belong to model {', '.join(sorted(others))}, but the predictions "
             f"were made by model {', '.join(sorted(made_by))}; tag the gold papers again with the model in use, or "
-            "name the out-of-fold predictions of the model that made the predictions"
+            "name the out-of-fold predictions of the model that made the predictions (--out-of-fold)"
         )
 
 

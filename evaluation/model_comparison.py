@@ -90,7 +90,7 @@ def compare_systems(
     names = [each.figure for each in found]
     if unknown := [name for name in settings.margins if name not in names or name in _LOWER_IS_BETTER]:
         raise MechtagError(
-            f"retrain.margins: {unknown[0]!r} is not a metric for which higher is better; "
+            f"retrain.margins in params.yaml: {unknown[0]!r} is not a metric for which higher is better; "
             f"expected one of {', '.join(name for name in names if name not in _LOWER_IS_BETTER)}"
         )
     return found

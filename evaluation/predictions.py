@@ -34,17 +34,20 @@ class System:
         self.name = name
         self._rows: dict[tuple[str, str], Prediction] = {}
         for row in predictions:
-            place = f"predictions of {name}: record {row.record_id}, label {row.label}"
+            place = f"predictions of {name}: record {row.record_id}, label '{row.label}'"
             if (row.record_id, row.label) in self._rows:
                 raise MechtagError(f"{place}: there are two predictions; keep one row per record and label")
             if row.score is None:
                 raise MechtagError(
-                    f"{place}: the label was not scored, because relevance was a clear no; tag again with --score-all"
+                    f"{place}: the label was not scored, because the record is clearly irrelevant; tag again with "
+                    "--score-all"
                 )
             if not math.isfinite(row.score):
-                raise MechtagError(f"{place}: the score {row.score} is not a finite number")
+                raise MechtagError(f"{place}: the score {row.score} is not a finite number; tag again")
             if row.decision == "refer" and (row.probability is None or row.threshold is None):
-                raise MechtagError(f"{place}: the decision needs review but has no probability or threshold")
+                raise MechtagError(
+                    f"{place}: the decision needs review, but its probability or threshold is missing; tag again"
+                )
             self._rows[row.record_id, row.label] = row
 
     def row(self, record_id: str, label: str) -> Prediction:
@@ -53,8 +56,8 @@ class System:
             return self._rows[record_id, label]
         except KeyError:
             raise MechtagError(
-                f"predictions of {self.name}: there is none for record {record_id}, label {label}; "
-                "every evaluated record needs predictions for all labels of the codebook; tag again with this codebook"
+                f"predictions of {self.name}: no prediction for record {record_id}, label '{label}'; every evaluated "
+                "record needs predictions for all labels of the codebook; tag again with this codebook"
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:

@@ -195,8 +195,9 @@ def assign_folds(
     rarest = int(np.unique(relevant[known], return_counts=True)[1].min())
     if rarest < folds:
         raise MechtagError(
-            f"{folds} folds need at least {folds} relevant records and either no irrelevant records or at least "
-            f"{folds}; the smaller group has only {rarest}; code more records or lower train.folds in params.yaml"
+            f"the smaller group of records, relevant or irrelevant, has only {rarest}, but {folds} folds need at least "
+            f"{folds} records of each group (or no irrelevant records); code more records, or lower "
+            "train.folds in params.yaml"
         )
     fold = np.full(len(relevant), -1, dtype=np.int64)
     kind = relevant.astype(np.int64)
@@ -251,7 +252,7 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     if not learned:
         raise MechtagError(
             f"no label has both negative examples and at least {settings.min_positives} positive sentences or papers "
-            "(train.min_positives); code more records or add exemplars"
+            "(train.min_positives in params.yaml); code more records or add exemplars"
         )
     if len(learned) < n_labels:
         shared = _fit_shared(

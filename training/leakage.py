@@ -136,7 +136,10 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
             f"{path}: not readable as a list of training papers: {str(error).splitlines()[0]}; train again"
         ) from None
     if owner != model_id:
-        raise MechtagError(f"{path}: the list belongs to model {owner}, expected model {model_id}; train again")
+        raise MechtagError(
+            f"{path}: this list of training papers belongs to model {owner}, but the model in the folder is "
+            f"{model_id}; train again"
+        )
     # After a random rotation, the product of a unit vector and these signs is on average the cosine times this factor.
     factor = np.float32(np.sqrt(np.pi / 2 / max(1, signs.shape[1])))
     vectors = np.split(signs * factor, ends[:-1]) if records else []

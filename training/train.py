@@ -175,10 +175,12 @@ def check_replaceable(folder: Path) -> None:
     """Raise `MechtagError` if replacing a model folder would delete anything other than a model."""
     parts = {CONFIG, WEIGHTS, TUNED, PAPERS, EXPORTS, CARD, RUN_FILE}
     others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))
-    if others or (folder.exists() and not folder.is_dir()):
+    if folder.exists() and not folder.is_dir():
+        raise MechtagError(f"{folder} is a file, but a model needs a folder; choose a different folder")
+    if others:
         raise MechtagError(
-            f"{folder}: contains {', '.join(others[:3]) or 'no folder'}, which is not part of a model and would be "
-            "deleted; move it away, or choose another folder"
+            f"{folder}: the folder contains {', '.join(others[:3])}, which is not part of a model and would be "
+            "deleted; move it elsewhere, or choose a different folder"
         )
 
 

@@ -305,14 +305,14 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
 
     rows = systems["leave_one_out"]
     with pytest.raises(
-        MechtagError, match=r"predictions of transfer: there is none for record doi:10\.1234/p0, label trust"
+        MechtagError, match=r"predictions of transfer: no prediction for record doi:10\.1234/p0, label 'trust'"
     ):
         run(rows[1:])
-    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label trust: there are two predictions"):
+    with pytest.raises(MechtagError, match=r"record doi:10\.1234/p0, label 'trust': there are two predictions"):
         run([*rows, rows[0]])
     with pytest.raises(MechtagError, match="score nan is not a finite number"):
         run([rows[0].model_copy(update={"score": math.nan}), *rows[1:]])
-    with pytest.raises(MechtagError, match="the decision needs review but has no probability"):
+    with pytest.raises(MechtagError, match="the decision needs review, but its probability or threshold is missing"):
         run([rows[0].model_copy(update={"decision": "refer", "probability": None}), *rows[1:]])
     with pytest.raises(MechtagError, match="expected one of transfer, leave_one_out, found tfidf"):
         run(rows, "tfidf")
@@ -320,8 +320,8 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
 
 def test_second_coder_must_have_coded_the_same(gold, systems, coded):
     for change, message in [
-        ({"key": "x"}, "record x is not among the coded records"),
-        ({"sentence_labels": ((),)}, "record c0 has 1 sentences, but the coded record has 2"),
+        ({"key": "x"}, "record 'x' is not among the coded records"),
+        ({"sentence_labels": ((),)}, "record 'c0' has 1 sentences, but the coded record has 2"),
     ]:
         second = [coded.second[0].model_copy(update=change)]
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)

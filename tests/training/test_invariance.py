@@ -98,7 +98,7 @@ def test_files_that_do_not_fit_are_refused() -> None:
         section(methods_added=base)
     with pytest.raises(MechtagError, match="found six; expected"):
         section(as_it_is=base, six=base)
-    with pytest.raises(MechtagError, match="predictions of as_it_is: there is none for record b, label apple"):
+    with pytest.raises(MechtagError, match="predictions of as_it_is: no prediction for record b, label 'apple'"):
         section(as_it_is=base, methods_added=rows({"b": "ynn"}))
 
 

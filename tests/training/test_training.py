@@ -245,7 +245,7 @@ def test_folds_share_out_both_kinds() -> None:
 
 
 def test_too_few_records_for_the_folds_are_told() -> None:
-    with pytest.raises(MechtagError, match="the smaller group has only 3"):
+    with pytest.raises(MechtagError, match="relevant or irrelevant, has only 3"):
         assign_folds(np.array([1.0] * 3 + [0.0] * 9), 4, seed=0)
 
 

@@ -108,7 +108,10 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     """
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
-        raise MechtagError(f"{path.parent}: no copy of model {model_id} was found; it was not kept, or it was deleted")
+        raise MechtagError(
+            f"{path.parent}: no copy of model {model_id} was found, so this model cannot be restored; it was not "
+            "kept, or it was deleted"
+        )
     return read_json(path)
 
 
@@ -127,8 +130,12 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
-    if load_model(folder / MODEL).config.model_id != model_id:
-        raise MechtagError(f"{folder}: the folder is not named after the model that it contains; restore the folder")
+    found = load_model(folder / MODEL).config.model_id
+    if found != model_id:
+        raise MechtagError(
+            f"{folder}: the folder contains model {found}, expected model {model_id}; restore the files of model "
+            f"{model_id} from a backup, or train again with 'mechtag train'"
+        )
     # Read these before any change: if they were found missing later, the model would have no annotations.
     read_additions(paths.added, note["version"])
     read_history(paths.added)
