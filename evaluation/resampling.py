@@ -33,6 +33,8 @@ _PROPORTIONS = frozenset(
 
 # Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.
 _TIE = 1e-12
+# Number of papers looked at together, which bounds the memory.
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -257,14 +259,22 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
             columns.append(Estimate(None if np.isnan(value) else float(value), low, high, None, dropped))
         result[name] = columns
     if any(found.value is not None and found.ci_low == found.ci_high for found in chain(*result.values())):
-        # The papers that contribute to a metric are those for which it is defined when they are the only one.
-        alone = figures(np.eye(weights.shape[1]))
+        contributing = _contributing(figures, weights.shape[1])
         for name, columns in result.items():
-            contributing = (~np.isnan(alone[name].reshape(weights.shape[1], -1))).sum(axis=0)
             result[name] = [
-                _widened(found, name, int(count)) for found, count in zip(columns, contributing, strict=True)
+                _widened(found, name, int(count)) for found, count in zip(columns, contributing[name], strict=True)
             ]
     return result
+
+
+def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
+    """Count the papers that contribute to each metric: those for which it is defined when they are the only one."""
+    counts: dict[str, Array] = {}
+    for start in range(0, papers, _BLOCK):
+        alone = figures(np.eye(min(_BLOCK, papers - start), papers, start))
+        for name, values in alone.items():
+            counts[name] = counts.get(name, 0) + (~np.isnan(values.reshape(len(values), -1))).sum(axis=0)
+    return counts
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:

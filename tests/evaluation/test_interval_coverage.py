@@ -13,7 +13,7 @@ from scipy import stats
 
 from mechtag.evaluation.coders import all_section, cells_of, pair_section
 from mechtag.evaluation.metrics import Judged, as_it_is, label_figures, pooled_figures
-from mechtag.evaluation.resampling import Draws, draw_resamples
+from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.sections import labels_section, pooled_section
 
 PREVALENCE = np.array([0.65, 0.62, 0.62, 0.47, 0.38, 0.38, 0.29])
@@ -21,7 +21,6 @@ RESAMPLES = 400
 POPULATION = 60_000
 # Figures are rounded to six decimals.
 ROUNDING = 1e-6
-NO_ORDERS = np.zeros((0, POPULATION), np.int64)
 
 
 def papers(count, generator, signal):
@@ -87,7 +86,7 @@ def agreement_figures(coded, draws):
 def agreement_covered(count, runs, seed):
     """Share of runs in which the intervals of the coefficients of agreement hold the true value."""
     generator = np.random.default_rng(seed)
-    true = agreement_figures(codes(POPULATION, generator), Draws(np.ones((2, POPULATION)), NO_ORDERS, POPULATION))
+    true = agreement_figures(codes(POPULATION, generator), draw_resamples(POPULATION, 2, 0, np.random.default_rng(0)))
     names = [name for name, found in true.items() if isinstance(found, dict) and "value" in found]
     held = {name: [] for name in names}
     for _ in range(runs):

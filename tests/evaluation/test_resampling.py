@@ -198,3 +198,12 @@ def test_what_is_not_a_proportion_has_no_interval_without_width() -> None:
             for found in columns:
                 assert found.value is None or found.ci_low is None or found.ci_low < found.ci_high, name
     assert estimates(pooled_figures, judged, draws)["across_auc"][0].ci_low is None
+
+
+def test_papers_that_contribute_are_counted_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def figures(weights: np.ndarray) -> dict[str, np.ndarray]:
+        defined = weights[:, :3].sum(axis=1) > 0
+        return {"recall": np.where(defined, 1.0, np.nan)}
+
+    monkeypatch.setattr(resampling, "_BLOCK", 4)
+    assert resampling._contributing(figures, 10)["recall"].tolist() == [3]
