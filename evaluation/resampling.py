@@ -33,8 +33,8 @@ _PROPORTIONS = frozenset(
 
 # Tolerance for ties: sums of the same numbers in a different order may differ in the last digits.
 _TIE = 1e-12
-# Number of papers looked at together, which bounds the memory.
-_BLOCK = 256
+# Number of papers looked at together when they are counted, which bounds the memory.
+_PAPERS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -270,8 +270,8 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
 def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
     """Count the papers that contribute to each metric: those for which it is defined when they are the only one."""
     counts: dict[str, Array] = {}
-    for start in range(0, papers, _BLOCK):
-        alone = figures(np.eye(min(_BLOCK, papers - start), papers, start))
+    for start in range(0, papers, _PAPERS_AT_ONCE):
+        alone = figures(np.eye(min(_PAPERS_AT_ONCE, papers - start), papers, start))
         for name, values in alone.items():
             counts[name] = counts.get(name, 0) + (~np.isnan(values.reshape(len(values), -1))).sum(axis=0)
     return counts

@@ -205,5 +205,5 @@ def test_papers_that_contribute_are_counted_in_blocks(monkeypatch: pytest.Monkey
         defined = weights[:, :3].sum(axis=1) > 0
         return {"recall": np.where(defined, 1.0, np.nan)}
 
-    monkeypatch.setattr(resampling, "_BLOCK", 4)
+    monkeypatch.setattr(resampling, "_PAPERS_AT_ONCE", 4)
     assert resampling._contributing(figures, 10)["recall"].tolist() == [3]
