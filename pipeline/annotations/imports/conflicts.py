@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import KEY, Coding, Record, value_of
+from mechtag.core.records import Coding, Record, keys_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -133,7 +133,7 @@ def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts:
 def _coding(row: Judgement) -> Coding:
     return Coding(
         record_id=row.record.record_id,
-        key=value_of(row.record, KEY),
+        key=next(iter(keys_of(row.record)), None),
         coder=row.coder,
         label=row.label,
         value=row.value,

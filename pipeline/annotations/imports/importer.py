@@ -19,7 +19,7 @@ from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreemen
 from mechtag.pipeline.annotations.imports.formats import find_format
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile
-from mechtag.pipeline.annotations.imports.record_finder import Finder, Found, shows_part
+from mechtag.pipeline.annotations.record_finder import Finder, Found, shows_part
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 

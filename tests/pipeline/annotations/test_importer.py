@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
 from mechtag.core.settings import DedupeSettings, SentenceSettings
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coding_table import coded_from, read_codings
-from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
 from mechtag.pipeline.annotations.imports.importer import Imported, describe_import, write_imported
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile, read_map
-from mechtag.pipeline.annotations.imports.record_finder import Finder
+from mechtag.pipeline.annotations.record_finder import Finder
 from tests.support.coded_papers import BOOK, CODINGS, RECORDS, brief, check_counts, import_from
 from tests.support.exports import anywhere
 

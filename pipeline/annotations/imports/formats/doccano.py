@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mechtag.pipeline.annotations.imports.formats.base import (
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    faulty,
-    paper_of,
-    text_of,
-    texts,
-)
+from mechtag.pipeline.annotations.cited_papers import paper_of, text_of, texts
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.reading.tagged import Entry
 
 _TEXTS = ("text", "data")

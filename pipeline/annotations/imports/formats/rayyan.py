@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import Value
+from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports.formats import matrix
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -20,7 +21,6 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     Content,
     Item,
     faulty,
-    fold,
     notes_of,
     paper_of_entry,
 )
