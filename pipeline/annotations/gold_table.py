@@ -203,7 +203,8 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
             continue
         if earlier := names.get(own.record.record_id):
             raise MechtagError(
-                f"{row.place}: '{key}' is the same paper as '{earlier}' ({own.record.record_id}); remove one of the rows"
+                f"{row.place}: '{key}' is the same paper as '{earlier}' ({own.record.record_id}); remove one of the "
+                "two rows"
             )
         found[key], names[own.record.record_id] = own.record, key
     if not found:

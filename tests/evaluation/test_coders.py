@@ -78,7 +78,7 @@ def test_a_record_is_found_by_id_and_by_key():
     [
         (
             [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 0, key="k")],
-            r"codes\.csv: coder x coded label 'a' twice for record r1; keep one",
+            r"codes\.csv: coder x coded label 'a' twice for record r1, with different values",
         ),
         (
             [

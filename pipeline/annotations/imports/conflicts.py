@@ -36,12 +36,12 @@ class Conflict(NamedTuple):
     Attributes
     ----------
     kind
-        ``doubled``: identical codes, of which one is kept. ``contradicting``: yes and no for the same
-        label; neither is kept. ``not relevant, yet coded``: a paper is coded as not relevant but has
-        labels; none of these codes is kept.
+        ``contradicting``: yes and no for the same label; neither is kept. ``not relevant, yet coded``: a paper is
+        coded as not relevant but has labels; none of these codes is kept. A code that repeats an earlier one is not
+        a conflict.
     """
 
-    kind: Literal["doubled", "contradicting", "not relevant, yet coded"]
+    kind: Literal["contradicting", "not relevant, yet coded"]
     rows: tuple[Judgement, ...]
 
 
@@ -83,8 +83,6 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
             conflicts.append(Conflict("contradicting", tuple(rows)))
             contradicting += len(rows)
             continue
-        if len(judged) > len({row.text for row in judged}):
-            conflicts.append(Conflict("doubled", tuple(judged)))
         kept[record_id, coder, basis][label] = _joined(judged or rows)
     for own in kept.values():
         contradicting += _refuse_irrelevant(own, codebook, conflicts)

@@ -32,8 +32,14 @@ def recognise(content: Content) -> bool:
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per text; a text without labels has no codes, because it may not have been annotated yet."""
-    member = "" if content.stem.lower() in _NOBODY or asked.coder else content.stem
-    if member:
+    member = "" if content.stem.lower() in _NOBODY else content.stem
+    if member and asked.coder:
+        content.notes.append(
+            f"the file name suggests that the coder is {member!r}, but --coder records the codes as those of "
+            f"{asked.coder!r}"
+        )
+        member = ""
+    elif member:
         content.notes.append(f"the file name suggests that the coder is {member!r}; use --coder NAME to change it")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
