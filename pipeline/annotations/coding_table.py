@@ -68,6 +68,12 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
             f"{path}: a table of codings does not contain the texts of its records; set train.texts in params.yaml to "
             "the Parquet table of these records, as written by 'mechtag ingest', 'mechtag dedupe' or 'mechtag tag'"
         )
+    if not Path(settings.train.texts).exists():
+        raise MechtagError(
+            f"{settings.train.texts}: no such file, but train.texts in params.yaml names it as the table of the coded "
+            "records; write it with 'mechtag ingest EXPORTS -o data/records.parquet' and 'mechtag dedupe "
+            f"data/records.parquet -o {settings.train.texts}'"
+        )
     records = list(map(clean_record, read_records(settings.train.texts)))
     codings = read_codings(path, (relevance_key, *label_keys), Finder(records, settings.dedupe))
     coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))

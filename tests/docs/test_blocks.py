@@ -113,6 +113,8 @@ def run_shell(block: Block) -> None:
                 continue
             assert words[0] == "mechtag", f"{block}: {command}"
             done(*expanded(words))
+            if words[1] == "init":
+                shutil.copy("my_export.ris", f"{words[2]}/data/raw")
             if words[1] == "rank" and "--labels" not in words:
                 decide(Path(words[words.index("-o") + 1]))
 
