@@ -312,3 +312,9 @@ def test_command_needs_two_coders(table):
     status, _, message, found = agreement(table)
     assert (status, found) == (1, None)
     assert "the only coder is ann; agreement requires two coders" in message
+
+
+def test_a_code_that_is_there_twice_counts_once() -> None:
+    twice = [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 1, key="k")]
+    found = coders_of(twice, ("r", "a"), "codes.csv")
+    assert (found.names, found.codes[0, 0, 1]) == (("x",), 1)
