@@ -87,7 +87,7 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
         ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, the header has 9"),
         (
             [",p0,ann,trust,1,abstract,,,", ",p0,ann,trust,0,abstract,,,"],
-            "line 3: coder ann already coded label 'trust' of this record at .*line 2; keep one",
+            "line 3: coder ann coded label 'trust' of this record differently at .*line 2; correct or",
         ),
         (
             [",p0,ann,relevant,0,abstract,,,", ",p0,ann,trust,1,abstract,,,"],
