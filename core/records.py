@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
@@ -288,47 +286,13 @@ class Coding(Row):
 
 #: Field of a source file that contains the reviewers' own identifier of a paper.
 KEY = "key"
-_ATTRIBUTES = frozenset(("record_id", "doi", "pmid"))
+# Names of this field in lower case, the best first: Zotero's column, the tag of RIS and the key of BibTeX.
+_KEYS = (KEY, "id", "citation key", "citekey")
 
 
-def value_of(record: Record, field: str) -> str | None:
-    """Return the value of an identifier or source field of a record; ``None`` if it is empty or missing."""
-    value = getattr(record, field) if field in _ATTRIBUTES else dict(record.raw).get(field)
-    return None if value is None or value == "" else str(value)  # JSON sources may contain numbers as identifiers.
-
-
-class RecordIndex:
-    """Index that finds records by any identifier, and by any field of their source files.
-
-    Parameters
-    ----------
-    records
-        Records to index, in any order; several records may share an identifier.
-    """
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self._rows: dict[str, Mapping[str, Sequence[int]]] = {}
-
-    def rows(self, field: str, value: str) -> Sequence[int]:
-        """Return the positions of records whose ``field`` (an identifier or a source field) has this value."""
-        if field not in self._rows:
-            found: dict[str, list[int]] = defaultdict(list)
-            for row, record in enumerate(self.records):
-                if (own := value_of(record, field)) is not None:
-                    found[own].append(row)
-            self._rows[field] = dict(found)
-        return self._rows[field].get(value, ())
-
-    def by(self, field: str, value: str) -> list[Record]:
-        """Return the records whose ``field`` has this value; see `rows`."""
-        return [self.records[row] for row in self.rows(field, value)]
-
-    def named(self, name: str) -> list[Record]:
-        """Return the records with this record id; if there are none, the records with this key."""
-        return self.by("record_id", name) or self.by(KEY, name)
-
-    def find(self, name: str) -> Record | None:
-        """Find the record with this id or key; return ``None`` if there is none, or if two papers share the key."""
-        found = self.named(name)
-        return found[-1] if len({record.record_id for record in found}) == 1 else None
+def keys_of(record: Record) -> list[str]:
+    """Return the identifiers of a paper in its source file: the field ``key`` first, then the ID of RIS or BibTeX."""
+    fields = {name.casefold(): value for name, value in reversed(record.raw)}
+    values = (fields.get(name) for name in _KEYS)
+    # JSON sources may contain numbers as identifiers.
+    return [str(value) for value in values if value is not None and value != ""]

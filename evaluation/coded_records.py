@@ -15,7 +15,7 @@ import numpy as np
 
 from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding, Prediction, RecordIndex
+from mechtag.core.records import Coding, Prediction
 from mechtag.core.settings import EvaluateSettings
 from mechtag.evaluation.coders import (
     Coders,
@@ -285,9 +285,8 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
     """Arrange the codes of all people: the first coder (or all coders in the table), then the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
-        index = RecordIndex([row.record for row in coded.records])
-        found = ((row, index.find(row.record_id or row.key or "")) for row in coded.table)
-        first = [row.model_copy(update={"record_id": record.record_id}) for row, record in found if record]
+        known = {row.record.record_id for row in coded.records}
+        first = [row for row in coded.table if row.record_id in known]
     else:
         first = [row for record in coded.records for row in record.codings(labels, relevance_key)]
     second = [

@@ -102,10 +102,10 @@ def coders_of(
     for row in rows:
         name = row.record_id or _look_up(found, row.key or "", place)
         keys[name] = keys.get(name) or row.key
-        if (row.coder, name, row.label) in values:
+        if values.get((row.coder, name, row.label), row.value) != row.value:
             raise MechtagError(
-                f"{place}: coder {row.coder} coded label '{row.label}' twice for record {name}; keep one of the two "
-                "codings"
+                f"{place}: coder {row.coder} coded label '{row.label}' twice for record {name}, with different values; "
+                "keep one of the two codings"
             )
         values[row.coder, name, row.label] = row.value
     names = tuple(dict.fromkeys(coder for coder, _, _ in values))

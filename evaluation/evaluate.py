@@ -11,7 +11,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import read_predictions, read_records
-from mechtag.core.records import Prediction, RecordIndex
+from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
 from mechtag.evaluation.coded_records import CodedSet
@@ -24,6 +24,7 @@ from mechtag.evaluation.results import NOT_CHECKED, PROTOCOLS, Agreement, Traini
 from mechtag.pipeline.annotations.coded_records import read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix, read_gold_notes
+from mechtag.pipeline.annotations.record_finder import Finder
 
 #: Compares the papers of a gold standard with the training papers of the models with these ids.
 Check = Callable[[GoldStandard, Collection[str]], TrainingCheck]
@@ -144,8 +145,8 @@ def agreement_of_files(
     predictions
         Predictions of a model that was not trained on the records.
     records
-        Table in which record ids are looked up by key; by default, ``records.parquet`` next to the predictions, if it
-        exists.
+        Table in which the records of the codings are looked up; by default, ``records.parquet`` next to the
+        predictions, if it exists.
 
     Raises
     ------
@@ -155,10 +156,8 @@ def agreement_of_files(
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():
         records = beside
-    rows = read_codings(codings, all_keys)
-    index = RecordIndex(read_records(records) if records else ())
-    ids = {row.key: record.record_id for row in rows if row.key and (record := index.find(row.key))}
-    coders = coders_of(rows, all_keys, str(codings), ids)
+    rows = read_codings(codings, all_keys, Finder(read_records(records) if records else (), settings.dedupe))
+    coders = coders_of(rows, all_keys, str(codings))
     if predictions:
         coders = with_model(coders, System(str(predictions), read_predictions(predictions)))
     if len(coders.names) < 2:
@@ -203,8 +202,10 @@ def _coded_set(
     settings: Settings,
 ) -> CodedSet:
     second, records = settings.evaluate.second_coder, settings.train.records
+    coded = read_annotations(settings, label_keys, relevance_key)
+    finder = Finder([row.record for row in coded], settings.dedupe)
     return CodedSet(
-        records=read_annotations(settings, label_keys, relevance_key),
+        records=coded,
         documents=read_predictions(folder / "documents.parquet"),
         sentences=read_predictions(folder / "sentences.parquet"),
         relevance_baselines={
@@ -213,7 +214,7 @@ def _coded_set(
             if name.startswith(_RELEVANCE_PREFIX)
         },
         second=read_codes(second, label_keys) if second else (),
-        table=read_codings(records, (relevance_key, *label_keys)) if is_table(records) else (),
+        table=read_codings(records, (relevance_key, *label_keys), finder) if is_table(records) else (),
         learning=learning,
         about={} if is_table(records) else read_about(records, "coded records"),
     )

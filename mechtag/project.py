@@ -33,7 +33,7 @@ sources:
 
 train:
   records: data/annotated/codings.csv   # human codes, written by 'mechtag codings'
-  texts: data/tagged/records.parquet    # the coded records
+  texts: data/unique.parquet            # the coded records, written by 'mechtag ingest' and 'mechtag dedupe'
   exemplars: ""                         # invented sentences with their labels (JSON lines), if there are any
   added: data/annotated/added           # codings that 'mechtag retrain' adds
 

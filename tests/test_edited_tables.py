@@ -44,9 +44,9 @@ MATRIX = (
 )
 LABELS = (
     ("key", "title", "decision"),
-    (PAPERS[0], "Zoë", "yes"),
-    (PAPERS[1], "Brandt", ""),
-    (PAPERS[2], "Okafor", "exclude"),
+    (PAPERS[0], RECORDS[0].title, "yes"),
+    (PAPERS[1], RECORDS[1].title, ""),
+    (PAPERS[2], RECORDS[2].title, "exclude"),
 )
 PREPRINT = record(1, title=LONG, abstract=TEXT, journal="medRxiv", doi="10.1101/1").model_copy(
     update={"source_file": "é.ris"}

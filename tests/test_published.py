@@ -64,7 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_commands_of_the_readme_measure_on_the_exported_abstracts(project: Path) -> None:
     text = (ROOT / "data/README.md").read_text(encoding="utf-8").split("## Measuring on the published abstracts")[1]
-    (commands,) = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euc", commands],

@@ -60,7 +60,7 @@ def codings(
     and coders' notes in `notes.csv`.
     docs/annotations.md explains what to export from each tool.
 
-    Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract`
+    Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract --unticked no`
 
     Example: `mechtag codings matrix.xlsx --records unique.parquet -o codings.csv --coder us --basis full-text
     --unticked no`

@@ -143,4 +143,4 @@ def simulate(
 
 def _note_unknown(judgements: Judgements, records: Sequence[Record], labels: Path, reporter: Reporter) -> None:
     for name in judgements.unknown(records):
-        reporter.note(f"note: {labels}: the decision on {name} is ignored, because {name} is not among the records")
+        reporter.note(f"note: {labels}: the decision on {name} is ignored, because {name} matches none of the records")

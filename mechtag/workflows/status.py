@@ -111,6 +111,9 @@ def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
         yield "the training settings have changed since the model was trained"
 
 
+_DEDUPE = "mechtag dedupe data/records.parquet"
+
+
 def _next(
     project: Project, files: list[Path], tagged: str, coded: bool, model: ModelConfig | None, stale: list[str]
 ) -> str:
@@ -121,9 +124,12 @@ def _next(
         return "train a model: mechtag train"
     if coded and stale:
         return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
+    texts = project.settings.train.texts
+    if model is None and texts and not Path(texts).exists():
+        return f"read the exports: mechtag ingest {raw} -o data/records.parquet && {_DEDUPE} -o {texts}"
     if model is None:
         return (
-            "code some records, import the codes with 'mechtag codings FILE --records RECORDS -o "
+            f"code some records, import the codes with 'mechtag codings FILE --records {texts or 'RECORDS'} -o "
             f"{project.settings.train.records}', then train: mechtag train"
         )
     if not tagged:

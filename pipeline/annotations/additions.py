@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding, Record, RecordIndex, Row
+from mechtag.core.records import Coding, Record, Row
 from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
 
@@ -66,10 +68,11 @@ def match_codings(
         If a coding refers to a record that is neither in ``records`` nor in ``known``, or if
         a coder refers to one record by two names and codes the same label yes under one and no under the other.
     """
-    before, new = RecordIndex(known), RecordIndex(records)
+    before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
-    given = {name: record for name in names if (record := new.find(name))}
-    known_names = {name: record.record_id for name in names if (record := before.find(name))}
+    cited = {name: CitedPaper(names=(name,)) for name in names}
+    given = {name: record for name, paper in cited.items() if (record := new.find(paper).record)}
+    known_names = {name: record.record_id for name, paper in cited.items() if (record := before.find(paper).record)}
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(

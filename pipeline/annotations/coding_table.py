@@ -13,10 +13,18 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.parquet import read_records
-from mechtag.core.records import Coding, Record, RecordIndex
+from mechtag.core.records import Coding, Record
 from mechtag.core.settings import SentenceSettings, Settings
-from mechtag.core.tables import is_table, read_table
+from mechtag.core.tables import TableRow, is_table, read_table
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded
+from mechtag.pipeline.annotations.record_finder import (
+    IDENTIFIERS,
+    Finder,
+    cited_in,
+    describing,
+    name_of,
+)
 from mechtag.pipeline.annotations.versions import Additions, read_additions, version_files
 from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split
@@ -60,28 +68,38 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
             f"{path}: a table of codings does not contain the texts of its records; set train.texts in params.yaml to "
             "the Parquet table of these records, as written by 'mechtag ingest', 'mechtag dedupe' or 'mechtag tag'"
         )
+    if not Path(settings.train.texts).exists():
+        raise MechtagError(
+            f"{settings.train.texts}: no such file, but train.texts in params.yaml names it as the table of the coded "
+            "records; write it with 'mechtag ingest EXPORTS -o data/records.parquet' and 'mechtag dedupe "
+            f"data/records.parquet -o {settings.train.texts}'"
+        )
     records = list(map(clean_record, read_records(settings.train.texts)))
-    codings = read_codings(path, (relevance_key, *label_keys))
+    codings = read_codings(path, (relevance_key, *label_keys), Finder(records, settings.dedupe))
     coded = coded_from(codings, records, label_keys, relevance_key, settings.sentences, str(path))
     return [record.model_copy(update={"set_name": path.stem}) for record in coded]
 
 
-def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
+def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> list[Coding]:
     """Read a table of codings: CSV or XLSX with one row per record, coder and label.
 
-    The columns are ``record_id`` or ``key`` (or both), ``coder``, ``label``, ``value`` (1, 0, or empty for
-    not judged; see `tables.read_tick`) and ``basis``; ``evidence``, ``date`` and ``codebook_version`` are optional.
+    The columns are one or several that identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid``,
+    ``title``), ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``;
+    ``evidence``, ``date`` and ``codebook_version`` are optional. A row that repeats an earlier one is ignored.
 
     Parameters
     ----------
     all_keys
         Keys of relevance and of the labels in the codebook.
+    finders
+        Where records are looked up, in this order. A coding whose record is found has its record id. All other codings
+        remain as they are in the table, with the first identifier as key if they have neither record id nor key.
 
     Raises
     ------
     MechtagError
         If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an
-        invalid value; or if a coder coded one label of a record twice on the same basis.
+        invalid value; or if a coder coded one label of a record yes and no on the same basis.
     """
     path = Path(path)
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
@@ -91,28 +109,39 @@ def read_codings(path: StrPath, all_keys: Sequence[str]) -> list[Coding]:
         )
     if "value" not in table.names:
         raise MechtagError(f"{path}: the column 'value' is missing; columns found: {', '.join(table.names)}")
-    codings, seen = [], dict[tuple[str | None, ...], str]()
+    described = describing(table.names) - Coding.model_fields.keys()
+    codings, seen = [], dict[tuple[str | None, ...], tuple[str, int | None]]()
     for row in table.rows:
         place = row.place
-        cells = {name: cell or None for name, cell in row.cells.items()}
+        cells = {name: cell or None for name, cell in row.cells.items() if name not in described}
         try:
             coding = Coding.model_validate({**cells, "value": row.tick("value")})
         except ValidationError as error:
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
             raise MechtagError(f"{place}: the codebook has no key {coding.label!r}; its keys are {', '.join(all_keys)}")
-        if coding.record_id is None and coding.key is None:
-            raise MechtagError(f"{place}: the columns 'record_id' and 'key' are both empty; fill in at least one")
+        if not name_of(row):
+            raise MechtagError(f"{place}: nothing identifies the record; fill in one of {', '.join(IDENTIFIERS)}")
+        coding = _with_record(coding, row, finders)
         # One coder may code the abstract and the full text differently.
-        name = (coding.record_id, coding.key, coding.coder, coding.label, coding.basis)
-        if name in seen:
+        name = (coding.record_id or coding.key, coding.coder, coding.label, coding.basis)
+        if name not in seen:
+            seen[name] = place, coding.value
+            codings.append(coding)
+        elif seen[name][1] != coding.value:
             raise MechtagError(
-                f"{place}: coder {coding.coder} already coded label '{coding.label}' of this record at {seen[name]}; "
-                "keep one of the two rows"
+                f"{place}: coder {coding.coder} coded label '{coding.label}' of this record differently at "
+                f"{seen[name][0]}; correct or remove one of the two rows"
             )
-        seen[name] = place
-        codings.append(coding)
     return codings
+
+
+def _with_record(coding: Coding, row: TableRow, finders: Sequence[Finder]) -> Coding:
+    paper = cited_in(row) if finders else CitedPaper()
+    for finder in finders:
+        if record := finder.find(paper).record:
+            return coding.model_copy(update={"record_id": record.record_id})
+    return coding if coding.record_id or coding.key else coding.model_copy(update={"key": name_of(row)})
 
 
 def coded_from(
@@ -132,8 +161,8 @@ def coded_from(
     Parameters
     ----------
     records
-        Records that may be coded; records without a coding are ignored. A coding is matched to its record by
-        record id, or by the field ``key`` of the record's source file.
+        Records that may be coded; records without a coding are ignored. See `record_finder.Finder` for how the record
+        of a coding is found.
     place
         Source of the codings, for error messages.
 
@@ -142,16 +171,16 @@ def coded_from(
     MechtagError
         If a coded record is not among ``records``, or an irrelevant record has a label.
     """
-    index = RecordIndex(records)
+    finder = Finder(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
     for coding in codings:
-        name = coding.record_id or coding.key or ""
-        found = index.find(name)
-        if found is None:
-            fault = "belongs to two of the" if index.named(name) else "is coded, but is not among the"
-            remedy = "use the record_id" if index.named(name) else "add the record to that table, or remove its codings"
+        found = finder.find(CitedPaper(names=(coding.record_id or coding.key or "",)))
+        if found.record is None:
+            name = coding.record_id or coding.key
+            fault = "belongs to two of the" if found.several else "is coded, but is not among the"
+            remedy = "use the record_id" if found.several else "add the record to that table, or remove its codings"
             raise MechtagError(f"{place}: '{name}' {fault} {len(records)} records in train.texts; {remedy}")
-        codes[found.record_id].append(coding)
+        codes[found.record.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
     sentences = defaultdict(list)
     for sentence in split(coded, settings):

@@ -16,9 +16,17 @@ from pydantic import Field
 from mechtag.core.codebook import read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
-from mechtag.core.records import Coding, Record, RecordIndex, Row
+from mechtag.core.records import Coding, Record, Row
 from mechtag.core.tables import TableRow, Value, read_table
 from mechtag.pipeline.annotations.coded_records import Basis, refuse_doubled
+from mechtag.pipeline.annotations.record_finder import (
+    IDENTIFIERS,
+    Finder,
+    cited_in,
+    describing,
+    identifying,
+    name_of,
+)
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,9 @@ class Matrix:
     path
         File from which the matrix was read, for error messages.
     keys, papers
-        Key and citation of each paper (the key again if the table has no column ``paper``).
+        Identifier and citation of each paper (the identifier again if the table has no column ``paper``).
     columns
-        Names of all other columns, in file order.
+        Names of the columns of codes, in file order.
     rows
         Rows of the table, one per paper.
     """
@@ -92,17 +100,23 @@ class GoldNotes(Row):
 
 
 def load_matrix(path: StrPath) -> Matrix:
-    """Read a coding matrix: CSV or XLSX with a column ``key``, optionally ``paper``, and one column per code.
+    """Read a coding matrix: CSV or XLSX with a column that identifies the paper, and one column per code.
+
+    The paper may be identified in any of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and ``title``;
+    its citation may be in a column ``paper``.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `tables.read_table`; also if there is no column ``key`` or no row, if a key is
-        duplicated or empty, or if a column of codes has no name.
+        For the same reasons as in `tables.read_table`; also if there is no such column or no row, if two rows have the
+        same identifier or a row has none, or if a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
-    if "key" not in table.names:
-        raise MechtagError(f"{path}: column 'key' is missing; columns found: {', '.join(table.names)[:200] or 'none'}")
+    if not (identifiers := identifying(table.names)):
+        raise MechtagError(
+            f"{path}: no column identifies the papers; expected one of {', '.join(IDENTIFIERS)}; columns found: "
+            f"{', '.join(table.names)[:200] or 'none'}"
+        )
     if "" in table.names:
         raise MechtagError(
             f"{path}: column {table.names.index('') + 1} has no name; enter a name in the header, or clear the column"
@@ -111,14 +125,15 @@ def load_matrix(path: StrPath) -> Matrix:
         raise MechtagError(f"{path}: the table has a header but no papers; add one row per paper")
     seen = dict[str, tuple[Path, int]]()
     for row in table.rows:
-        if not row.cells["key"]:
-            raise MechtagError(f"{row.place}: the cell in column 'key' is empty; each paper needs a key")
-        refuse_doubled(seen, row.cells["key"], Path(path), row.number)
+        if not name_of(row):
+            columns = " or ".join(f"'{name}'" for name in table.names if name in identifiers)
+            raise MechtagError(f"{row.place}: the paper is not identified; fill in the cell in column {columns}")
+        refuse_doubled(seen, name_of(row), Path(path), row.number)
     return Matrix(
         path=str(path),
-        keys=tuple(row.cells["key"] for row in table.rows),
-        papers=tuple(row.cells["paper" if "paper" in table.names else "key"] for row in table.rows),
-        columns=tuple(name for name in table.names if name not in ("key", "paper")),
+        keys=tuple(map(name_of, table.rows)),
+        papers=tuple(row.cells.get("paper", name_of(row)) for row in table.rows),
+        columns=tuple(name for name in table.names if name not in describing(table.names)),
         rows=table.rows,
     )
 
@@ -166,27 +181,36 @@ class GoldStandard:
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Match each paper to its record, by record id or by the field ``key`` of the record's source file.
+    """Match each paper to its record; see `record_finder.Finder`.
 
     Raises
     ------
     MechtagError
-        If two records have the key of one paper, or if no paper has a record.
+        If several records match one paper, if two papers match one record, or if no paper has a record.
     """
-    index = RecordIndex(list(records))
+    finder = Finder(list(records))
     found: dict[str, Record] = {}
-    for key in matrix.keys:
-        own = index.named(key)
-        if len(own) > 1:
+    names: dict[str, str] = {}
+    for key, row in zip(matrix.keys, matrix.rows, strict=True):
+        own = finder.find(cited_in(row))
+        if own.several:
+            first, second = own.candidates[:2]
             raise MechtagError(
-                f"{own[1].source_file}: record {own[1].source_index}: key '{key}' already belongs to record "
-                f"{own[0].source_index} of {own[0].source_file}; each key must be unique"
+                f"{row.place}: '{key}' matches two records: record {first.source_index} of {first.source_file} and "
+                f"record {second.source_index} of {second.source_file}; each paper must match one record"
             )
-        if own:
-            found[key] = own[0]
+        if own.record is None:
+            continue
+        if earlier := names.get(own.record.record_id):
+            raise MechtagError(
+                f"{row.place}: '{key}' is the same paper as '{earlier}' ({own.record.record_id}); remove one of the "
+                "two rows"
+            )
+        found[key], names[own.record.record_id] = own.record, key
     if not found:
         raise MechtagError(
-            f"{matrix.path}: none of its {len(matrix.keys)} papers has a record with the same key; run "
-            "'mechtag ingest' on the file that contains the records of these papers, with a field 'key'"
+            f"{matrix.path}: none of its {len(matrix.keys)} papers matches a record (the first paper is "
+            f"{matrix.keys[0]}); identify papers by the record_id in tagged.csv, by DOI, PubMed id or title, or by the "
+            "key in the records' own file"
         )
     return GoldStandard(matrix, found, notes)

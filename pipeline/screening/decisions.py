@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Record, RecordIndex, Row
+from mechtag.core.records import Record, Row
 from mechtag.core.source import Source
 from mechtag.core.tables import NOTES, TableRow, Value, read_table
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
+from mechtag.pipeline.annotations.record_finder import IDENTIFIERS, Finder, cited_in, identifying, name_of
 from mechtag.pipeline.reading.archives import unpack
 
-# Columns that may identify the record or contain the decision. The first one found is used.
-_NAMES = ("record_id", "key", "id")
+# Columns that may contain the decision. The first one found is used.
 _VALUES = ("decision", "value", "relevant", "included", "label")
 _WORDS: Mapping[str, Literal[0, 1]] = {
     **dict.fromkeys(("relevant", "include", "included"), 1),
@@ -33,17 +34,17 @@ class Judgements(Row):
     ----------
     path
         Path of the file that the decisions were read from, shown in error messages.
-    name
-        Field that identifies a record: ``record_id``, or a field of its source file.
     values
-        Decisions by the value of that field, in the order of the file; ``None`` if not judged.
+        Decisions by identifier of the record, in the order of the file; ``None`` if not judged.
+    papers
+        Everything that identifies the record, by the same identifier.
     notes
-        Notes from the column ``notes``, by the value of that field.
+        Notes from the column ``notes``, by the same identifier.
     """
 
     path: str
-    name: str
     values: dict[str, Value]
+    papers: dict[str, CitedPaper]
     notes: dict[str, str] = Field(default_factory=dict)
 
     def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
@@ -57,7 +58,8 @@ class Judgements(Row):
         Raises
         ------
         MechtagError
-            If none of the decisions is about any of the records, or two records have the same identifier.
+            If none of the decisions is about any of the records, an identifier belongs to several records, or there
+            are contradictory decisions on a record under two identifiers.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -81,22 +83,31 @@ class Judgements(Row):
                 yield rows[name], value
 
     def _rows(self, records: Sequence[Record]) -> dict[str, int]:
-        index = RecordIndex(records)
+        finder, place = Finder(records), {record.record_id: row for row, record in enumerate(records)}
         rows: dict[str, int] = {}
-        for name in self.values:
-            found = index.rows(self.name, name)
-            if len(found) > 1:
+        names: dict[int, str] = {}
+        for name, paper in self.papers.items():
+            found = finder.find(paper)
+            if found.several:
                 raise MechtagError(
-                    f"{self.path}: {self.name} {name!r} belongs to two records: {_place(records[found[0]])} "
-                    f"and {_place(records[found[1]])}; remove duplicates first ('mechtag dedupe')"
+                    f"{self.path}: {name!r} belongs to two records: {_place(found.candidates[0])} "
+                    f"and {_place(found.candidates[1])}; remove duplicates first ('mechtag dedupe')"
                 )
-            if found:
-                rows[name] = found[0]
+            if found.record is None:
+                continue
+            rows[name] = row = place[found.record.record_id]
+            values = self.values[names.setdefault(row, name)], self.values[name]
+            if None not in values and len(set(values)) > 1:
+                raise MechtagError(
+                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but are "
+                    f"judged {values[0]} and {values[1]}; correct one of the two rows"
+                )
         if not rows:
+            first = next(iter(self.papers.values()))
             raise MechtagError(
                 f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records; the "
-                f"first row is about {self.name} {next(iter(self.values))!r}. Use the records that were judged, or "
-                "identify the records by record_id"
+                f"first row is about {next(iter(self.values))!r} ({'; '.join(finder.find(first).tried)}). Use the "
+                "records that were judged, or identify the records by record_id, DOI, PubMed id or title"
             )
         return rows
 
@@ -108,8 +119,8 @@ def _place(record: Record) -> str:
 def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     """Read decisions on relevance from a table in CSV, XLSX or JSON lines, which may be gzipped.
 
-    Each row identifies its record in a column ``record_id``, or in a column ``key`` or ``id`` that contains a
-    field of the record's source file. The decision is in a column ``decision``, ``value``, ``relevant``,
+    Each row identifies its record in a column ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``, or in
+    several of them; see `record_finder.Finder`. The decision is in a column ``decision``, ``value``, ``relevant``,
     ``included`` or ``label``, or in a column named after the codebook's relevance. A decision is 1 or 0, yes or no,
     or included or excluded; an empty cell means not judged (see `tables.read_tick`). In a table of codings, which
     has the columns ``label`` and ``value``, rows with other labels than relevance are ignored.
@@ -124,23 +135,22 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     values: dict[str, Value] = {}
     places: dict[str, str] = {}
     notes: dict[str, str] = {}
-    name_column = ""
+    papers: dict[str, CitedPaper] = {}
     for row in _rows(path, relevance_key):
-        if not name_column:
-            name_column = _column(row, _NAMES, "identifies the record")
+        if not identifying(list(row.cells)):
+            _column(row, IDENTIFIERS, "identifies the record")
         value_column = _column(row, (*_VALUES[:2], relevance_key, *_VALUES[2:]), "contains the decision")
         if value_column == "value" and row.cells.get("label", relevance_key) != relevance_key:
             continue
-        name = row.cells.get(name_column, "")
+        name = name_of(row)
         if not name:
-            raise MechtagError(
-                f"{row.place}: the column '{name_column}' is empty, but it must identify the record; fill it in"
-            )
+            raise MechtagError(f"{row.place}: the record is not identified; fill in one of {', '.join(IDENTIFIERS)}")
+        papers.setdefault(name, cited_in(row))
         value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:
             raise MechtagError(
-                f"{row.place}: the decision on {name_column} {name!r} is {value} here, but {values[name]} at "
-                f"{places[name]}; correct one of the two rows"
+                f"{row.place}: the decision on {name!r} is {value} here, but {values[name]} at {places[name]}; "
+                "correct one of the two rows"
             )
         if values.get(name) is None:
             values.pop(name, None)  # The record takes the position of its decision.
@@ -149,7 +159,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
             notes[name] = note if notes.get(name, note) == note else f"{notes[name]}; {note}"
     if not values:
         raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; expected one row per judged record")
-    return Judgements(path=str(path), name=name_column, values=values, notes=notes)
+    return Judgements(path=str(path), values=values, papers=papers, notes=notes)
 
 
 def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
@@ -169,7 +179,7 @@ def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
         raise MechtagError(f"{path} is an archive of {len(others) + 1} files; expected {expected}")
     if ".jsonl" in path.suffixes:
         return _json_rows(path, source.text)
-    return read_table(source, expected, (*_NAMES, *_VALUES, relevance_key)).rows
+    return read_table(source, expected, (*IDENTIFIERS, *_VALUES, relevance_key)).rows
 
 
 def _json_rows(path: Path, text: str) -> Iterator[TableRow]:

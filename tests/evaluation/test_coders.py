@@ -78,7 +78,7 @@ def test_a_record_is_found_by_id_and_by_key():
     [
         (
             [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 0, key="k")],
-            r"codes\.csv: coder x coded label 'a' twice for record r1; keep one",
+            r"codes\.csv: coder x coded label 'a' twice for record r1, with different values",
         ),
         (
             [
@@ -312,3 +312,9 @@ def test_command_needs_two_coders(table):
     status, _, message, found = agreement(table)
     assert (status, found) == (1, None)
     assert "the only coder is ann; agreement requires two coders" in message
+
+
+def test_a_code_that_is_there_twice_counts_once() -> None:
+    twice = [coding("r1", "x", "a", 1, key="k"), coding(None, "x", "a", 1, key="k")]
+    found = coders_of(twice, ("r", "a"), "codes.csv")
+    assert (found.names, found.codes[0, 0, 1]) == (("x",), 1)

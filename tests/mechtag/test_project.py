@@ -105,7 +105,9 @@ def test_status_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shutil.copy(UPDATE, "data/raw")
     lines = describe(open_project())
     assert "Records:   1 search file" in lines
-    assert "code some records" in lines[-1]
+    assert "read the exports: mechtag ingest data/raw -o data/records.parquet && mechtag dedupe data" in lines[-1]
+    assert call("ingest", "data/raw", "-o", "data/unique.parquet")[0] == 0
+    assert "code some records" in describe(open_project())[-1]
     Path("data/annotated/codings.csv").write_text("nonsense\n")
     assert any(line.startswith("Codes:     cannot be read: ") for line in describe(open_project()))
     status, said, _ = call("status")

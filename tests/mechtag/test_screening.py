@@ -217,7 +217,7 @@ def test_decisions_on_unknown_records_are_told(begun: tuple[Path, tuple[object, 
         file.write(";doi:10.1/none;1;;;;;;;;\n")
     status, _, message = call(*words)
     assert status == 0
-    assert "doi:10.1/none is not among the records" in message
+    assert "doi:10.1/none matches none of the records" in message
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ def import_from(*paths: Path, **said: Any) -> Imported:
     labels = said.pop("labels", None)
     if labels is not None:
         said["mapped"] = MapFile(labels=labels)
-    return read_codings_from(paths, RECORDS, BOOK, DedupeSettings(), **{"basis": "abstract", **said})
+    records = said.pop("records", RECORDS)
+    return read_codings_from(paths, records, BOOK, DedupeSettings(), **{"basis": "abstract", **said})
 
 
 def rows(imported: Imported) -> list[Row]:

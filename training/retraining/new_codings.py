@@ -14,6 +14,7 @@ from mechtag.core.records import Record, Row
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.additions import SetAside, Stale, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coding_table import read_base, read_codings
+from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import (
     BASE,
     Additions,
@@ -97,10 +98,12 @@ def add_annotations(
     before = read_additions(settings.train.added, last if onto is None else onto)
     if first := list_versions(settings.train.added)[:1]:
         base_definitions = read_additions(settings.train.added, first[0]).definitions[BASE]
-    rows = [row for path in codings for row in read_codings(path, codebook.all_keys)]
     known = [*(record.record for record in base), *before.records]
+    given = read_sources(records, on_note)
+    finders = Finder(given, settings.dedupe), Finder(known, settings.dedupe)
+    rows = [row for path in codings for row in read_codings(path, codebook.all_keys, *finders)]
     place = ", ".join(str(path) for path in codings)
-    incoming = match_codings(rows, read_sources(records, on_note), known, settings.dedupe, place)
+    incoming = match_codings(rows, given, known, settings.dedupe, place)
     leaks = _leaks([*before.records, *incoming.records], settings, on_note)
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])

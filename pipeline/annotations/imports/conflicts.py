@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.records import KEY, Coding, Record, value_of
+from mechtag.core.records import Coding, Record, keys_of
 from mechtag.pipeline.annotations.coded_records import Basis
 from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -36,12 +36,12 @@ class Conflict(NamedTuple):
     Attributes
     ----------
     kind
-        ``doubled``: identical codes, of which one is kept. ``contradicting``: yes and no for the same
-        label; neither is kept. ``not relevant, yet coded``: a paper is coded as not relevant but has
-        labels; none of these codes is kept.
+        ``contradicting``: yes and no for the same label; neither is kept. ``not relevant, yet coded``: a paper is
+        coded as not relevant but has labels; none of these codes is kept. A code that repeats an earlier one is not
+        a conflict.
     """
 
-    kind: Literal["doubled", "contradicting", "not relevant, yet coded"]
+    kind: Literal["contradicting", "not relevant, yet coded"]
     rows: tuple[Judgement, ...]
 
 
@@ -83,8 +83,6 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
             conflicts.append(Conflict("contradicting", tuple(rows)))
             contradicting += len(rows)
             continue
-        if len(judged) > len({row.text for row in judged}):
-            conflicts.append(Conflict("doubled", tuple(judged)))
         kept[record_id, coder, basis][label] = _joined(judged or rows)
     for own in kept.values():
         contradicting += _refuse_irrelevant(own, codebook, conflicts)
@@ -133,7 +131,7 @@ def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts:
 def _coding(row: Judgement) -> Coding:
     return Coding(
         record_id=row.record.record_id,
-        key=value_of(row.record, KEY),
+        key=next(iter(keys_of(row.record)), None),
         coder=row.coder,
         label=row.label,
         value=row.value,

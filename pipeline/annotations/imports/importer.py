@@ -19,7 +19,7 @@ from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreemen
 from mechtag.pipeline.annotations.imports.formats import find_format
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile
-from mechtag.pipeline.annotations.imports.record_finder import Finder, Found, shows_part
+from mechtag.pipeline.annotations.record_finder import Finder, Found, shows_part
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.reading.archives import refuse_nested, unpack
 
@@ -62,6 +62,8 @@ class Imported:
         Irregularities in the files.
     coder_notes
         Notes that coders took on papers.
+    never_no
+        Labels that are coded yes, but never no, so that a model cannot learn when to answer no.
     entries, codes
         Numbers of entries and codes by outcome, which add up: entries read = matched + without codes +
         unmatched + rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
@@ -82,6 +84,7 @@ class Imported:
     found_by: Mapping[str, int]
     files: tuple[tuple[str, str], ...]
     coder_notes: tuple[CoderNote, ...] = ()
+    never_no: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the counts of entries and codes, for ``codings.json``."""
@@ -175,6 +178,7 @@ class _Run:
     found_by: Counter[str] = field(default_factory=Counter)
     judgements: list[Judgement] = field(default_factory=list)
     coder_notes: list[CoderNote] = field(default_factory=list)
+    nobody: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file; a ``spare`` file, one of several in a folder or archive, may have none."""
@@ -266,6 +270,8 @@ class _Run:
 
     def _judgement(self, key: str, code: Code, record: Record, item: Item, place: str, part: bool | None) -> Judgement:
         coder = _clean(code.coder) or self.asked.coder
+        if not code.coder:
+            self.nobody[place.rpartition(": entry ")[0]] += 1
         if not coder:
             raise MechtagError(f"{place}: the file does not record the coder; specify the coder with --coder NAME")
         basis = code.basis or self.asked.basis
@@ -296,6 +302,7 @@ class _Run:
         self.codes["doubled"] = settled.doubled
         self.codes["contradicting"] = settled.contradicting
         self._note_unused_names()
+        self._note_coders()
         return Imported(
             codings=settled.codings,
             unmatched=tuple(self.unmatched),
@@ -308,6 +315,7 @@ class _Run:
             found_by=dict(self.found_by),
             files=tuple(self.files),
             coder_notes=tuple(self.coder_notes),
+            never_no=self._never_no(settled.codings),
         )
 
     def _note_unused_names(self) -> None:
@@ -315,6 +323,27 @@ class _Run:
         for name, own in self.coders.items():
             if own not in coders:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
+
+    def _note_coders(self) -> None:
+        """Note whose codes are recorded under the name that the user gave, because two people may become one."""
+        if not self.asked.coder:
+            return
+        if len(self.nobody) > 1:
+            files = ", ".join(f"{name} ({count})" for name, count in self.nobody.items())
+            self.notes.append(
+                f"the codes of {len(self.nobody)} files without a coder are recorded as codes of one coder, "
+                f"{self.asked.coder!r}: {files}. If different people coded the files, import each file separately, "
+                "with its own --coder"
+            )
+        if not self.nobody and all(judgement.coder != self.asked.coder for judgement in self.judgements):
+            coders = ", ".join(dict.fromkeys(judgement.coder for judgement in self.judgements)) or "none"
+            self.notes.append(f"--coder {self.asked.coder} is not used, because the files name the coders: {coders}")
+
+    def _never_no(self, codings: Sequence[Coding]) -> tuple[str, ...]:
+        values = defaultdict(set)
+        for coding in codings:
+            values[coding.label].add(coding.value)
+        return tuple(key for key in self.asked.labels.codebook.keys if 1 in values[key] and 0 not in values[key])
 
 
 ENTRIES = ("read", "matched", "without codes", "unmatched", "rejected")
@@ -396,7 +425,7 @@ def _conflict(row: Conflict) -> Sequence[object]:
             "; ".join(dict.fromkeys(one.label for one in row.rows)),
             "; ".join(_value(one.value) for one in row.rows),
             "; ".join(one.place for one in row.rows),
-            "one row" if row.kind == "doubled" else "none",
+            "none",
         )
     ]
 
@@ -425,7 +454,7 @@ def describe_import(imported: Imported) -> Iterator[str]:
     codes = imported.codes
     unticked = f" + {codes['unticked']} unticked, counted as no" if codes["unticked"] else ""
     yield (
-        f"Codes: {codes['read']} read{unticked} = {codes['written']} written + {codes['doubled']} doubled or joined + "
+        f"Codes: {codes['read']} read{unticked} = {codes['written']} written + {codes['doubled']} repeated or joined + "
         f"{codes['contradicting']} contradicting + {codes['unmatched']} of unmatched entries + "
         f"{codes['passed over']} ignored"
     )
@@ -434,5 +463,11 @@ def describe_import(imported: Imported) -> Iterator[str]:
     records = len({coding.record_id for coding in imported.codings})
     coders = sorted({coding.coder for coding in imported.codings})
     yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
+    if imported.never_no:
+        yield (
+            f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' refuses such codes, "
+            "because a model cannot learn from them when to answer no. If the coders went through all labels, run this "
+            "command again with --unticked no"
+        )
     if imported.disagreements:
         yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (see disagreements.csv)"

@@ -79,7 +79,7 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
             [",p0,ann,power,1,abstract,,,"],
             "line 2: the codebook has no key 'power'; its keys are relevant, trust, money",
         ),
-        ([",,ann,trust,1,abstract,,,"], "line 2: the columns 'record_id' and 'key' are both empty"),
+        ([",,ann,trust,1,abstract,,,"], "line 2: nothing identifies the record; fill in one of record_id, key"),
         ([",p9,ann,trust,1,abstract,,,"], "'p9' is coded, but is not among the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
@@ -87,7 +87,7 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
         ([",p0,ann,trust,1,abstract,,,,more"], "line 2: the row has 10 cells, the header has 9"),
         (
             [",p0,ann,trust,1,abstract,,,", ",p0,ann,trust,0,abstract,,,"],
-            "line 3: coder ann already coded label 'trust' of this record at .*line 2; keep one",
+            "line 3: coder ann coded label 'trust' of this record differently at .*line 2; correct or",
         ),
         (
             [",p0,ann,relevant,0,abstract,,,", ",p0,ann,trust,1,abstract,,,"],

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
 from mechtag.core.settings import DedupeSettings, SentenceSettings
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coding_table import coded_from, read_codings
-from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
 from mechtag.pipeline.annotations.imports.importer import Imported, describe_import, write_imported
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, MapFile, read_map
-from mechtag.pipeline.annotations.imports.record_finder import Finder
+from mechtag.pipeline.annotations.record_finder import Finder
 from tests.support.coded_papers import BOOK, CODINGS, RECORDS, brief, check_counts, import_from
 from tests.support.exports import anywhere
 
@@ -155,7 +155,7 @@ def test_doubled_and_contradicting_rows(tmp_path: Path) -> None:
         *("lind-2020 b money=0", "lind-2020 b money=1"),
     ]
     assert [(one.kind, len(one.rows)) for one in imported.conflicts] == [
-        *(("doubled", 2), ("contradicting", 3), ("not relevant, yet coded", 2)),
+        *(("contradicting", 3), ("not relevant, yet coded", 2)),
     ]
     assert {name: count for name, count in imported.codes.items() if count} == {
         "read": 12,
@@ -163,6 +163,32 @@ def test_doubled_and_contradicting_rows(tmp_path: Path) -> None:
         "doubled": 2,
         "contradicting": 5,
     }
+
+
+def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Path) -> None:
+    head = "key,coder,label,value\n"
+    for name, coder in (("first", ""), ("second", ""), ("third", "Ann")):
+        (tmp_path / f"{name}.csv").write_text(f"{head}lind-2020,{coder},trust,1\n", encoding="utf-8")
+    paths = [tmp_path / f"{name}.csv" for name in ("first", "second", "third")]
+    both = (
+        "the codes of 2 files without a coder are recorded as codes of one coder, 'us': first.csv (1), second.csv (1)"
+    )
+    assert both in "\n".join(import_from(*paths, coder="us").notes)
+    assert import_from(paths[0], paths[2], coder="us").notes == ()
+    assert "--coder us is not used, because the files name the coders: Ann" in import_from(paths[2], coder="us").notes
+
+    rayyan = "\n".join(import_from(CODINGS / "rayyan.csv", coder="team").notes)
+    assert "Rayyan does not record who set labels; they are recorded as codes of 'team'; the decisions remain" in rayyan
+    (tmp_path / "bob.jsonl").write_text('{"text": "x", "label": ["trust"], "key": "lind-2020"}\n', encoding="utf-8")
+    assert "coder is 'bob', but --coder records" in "\n".join(import_from(tmp_path / "bob.jsonl", coder="us").notes)
+
+
+def test_labels_that_are_never_coded_no_are_noted(tmp_path: Path) -> None:
+    ticks = contract(tmp_path, "lind-2020,a,trust,1,abstract", "lind-2020,a,money,0,abstract")
+    assert ticks.never_no == ("trust",)
+    assert any(line.startswith("Labels coded yes, but never no: trust. 'mechtag") for line in describe_import(ticks))
+    judged = contract(tmp_path, "lind-2020,a,trust,1,abstract", "brandt-2019,a,trust,0,abstract")
+    assert judged.never_no == ()
 
 
 def test_coders_who_differ_are_kept_and_listed_where_they_read_the_same(tmp_path: Path) -> None:
@@ -246,7 +272,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert len((tmp_path / "out/rejected.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert list(describe_import(imported))[1:4] == [
         "Entries: 6 read = 4 matched (4 by key) + 0 without codes + 1 unmatched + 1 rejected",
-        "Codes: 5 read = 2 written + 0 doubled or joined + 2 contradicting + 1 of unmatched entries + 0 ignored",
+        "Codes: 5 read = 2 written + 0 repeated or joined + 2 contradicting + 1 of unmatched entries + 0 ignored",
         "Written: 1 yes + 1 no + 0 not judged",
     ]
 

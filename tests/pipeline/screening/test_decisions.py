@@ -43,7 +43,7 @@ def test_labels_and_order_follow_the_file(tmp_path: Path) -> None:
         "record_id;relevant\ntext:2;YES\ntext:0;no\n",
         "record_id\trelevant\ntext:2\ttrue\ntext:0\tfalse\n",
         "\ufeffrecord_id,edible\r\ntext:2,1\r\ntext:0,0\r\n",
-        'title,record_id,relevant\n"a, ""quoted""\nname",text:2,1\nb,text:0,0\n',
+        'comment,record_id,relevant\n"a, ""quoted""\nname",text:2,1\nb,text:0,0\n',
     ],
 )
 def test_columns_and_words_that_people_use(tmp_path: Path, text: str) -> None:
@@ -92,14 +92,14 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
     [
         ("", "empty"),
         ("record_id,decision\n", "contains no decisions on 'edible'"),
-        ("doi,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: doi, decision"),
+        ("paper name,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: paper name, decision"),
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not allowed here"),
         ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; allowed are 1 or 0"),
-        ("record_id,decision\n,1\n", "line 2: the column 'record_id' is empty"),
+        ("record_id,decision\n,1\n", "line 2: the record is not identified; fill in one of record_id, key"),
         (
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
-            "line 4: the decision on record_id 'text:1' is 0 here, but 1 at .*line 2",
+            "line 4: the decision on 'text:1' is 0 here, but 1 at .*line 2",
         ),
         ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, the header has 2"),
         ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, the header has 2"),
@@ -143,5 +143,5 @@ def test_decisions_that_fit_no_record_or_two(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match="none of its 1 rows is about any of the 4 records"):
         read_judgements(written(tmp_path, "id,label\n99,1\n"), "edible").labels(RECORDS)
     twins = [*RECORDS, RECORDS[0].model_copy(update={"record_id": "text:9"})]
-    with pytest.raises(MechtagError, match="id '10' belongs to two records"):
+    with pytest.raises(MechtagError, match="'10' belongs to two records"):
         read_judgements(written(tmp_path, "id,label\n10,1\n"), "edible").labels(twins)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mechtag.core.tables import Value, read_tick
+from mechtag.pipeline.annotations.cited_papers import NAMES, fold
 from mechtag.pipeline.annotations.imports.formats.base import (
-    NAMES,
     Asked,
     Code,
     CodingFormat,
@@ -19,7 +19,6 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     cells_of,
     date_of,
     faulty,
-    fold,
     notes_of,
     paper_of_entry,
 )

@@ -6,29 +6,19 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from mechtag.core.tables import Value, read_tick
+from mechtag.pipeline.annotations.cited_papers import fold, paper_of, text_of
 from mechtag.pipeline.annotations.coded_records import Basis
-from mechtag.pipeline.annotations.imports.formats.base import (
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    date_of,
-    faulty,
-    fold,
-    paper_of,
-    text_of,
-)
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, date_of, faulty
+from mechtag.pipeline.annotations.record_finder import identifying
 from mechtag.pipeline.reading.tagged import Entry
 
 _NEEDED = {"label", "value"}
-_PAPER = {"record_id", "key", "doi", "pmid", "title"}
 
 
 def recognise(content: Content) -> bool:
     """Return whether a file has columns for a label, for its value, and for an identifier of the paper."""
     names = set(map(fold, content.names))
-    return content.kind != "records" and names >= _NEEDED and not names.isdisjoint(_PAPER)
+    return content.kind != "records" and names >= _NEEDED and bool(identifying(content.names))
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:

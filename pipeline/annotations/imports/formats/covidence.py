@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports.formats import matrix
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -16,7 +17,6 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     Item,
     cells_of,
     faulty,
-    fold,
     paper_of_entry,
 )
 

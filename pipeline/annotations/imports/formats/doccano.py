@@ -9,17 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mechtag.pipeline.annotations.imports.formats.base import (
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    faulty,
-    paper_of,
-    text_of,
-    texts,
-)
+from mechtag.pipeline.annotations.cited_papers import paper_of, text_of, texts
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.reading.tagged import Entry
 
 _TEXTS = ("text", "data")
@@ -41,8 +32,14 @@ def recognise(content: Content) -> bool:
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per text; a text without labels has no codes, because it may not have been annotated yet."""
-    member = "" if content.stem.lower() in _NOBODY or asked.coder else content.stem
-    if member:
+    member = "" if content.stem.lower() in _NOBODY else content.stem
+    if member and asked.coder:
+        content.notes.append(
+            f"the file name suggests that the coder is {member!r}, but --coder records the codes as those of "
+            f"{asked.coder!r}"
+        )
+        member = ""
+    elif member:
         content.notes.append(f"the file name suggests that the coder is {member!r}; use --coder NAME to change it")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)

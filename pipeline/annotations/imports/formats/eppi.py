@@ -11,17 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.annotations.imports.formats.base import (
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    faulty,
-    objects,
-    paper_of,
-    text_of,
-)
+from mechtag.pipeline.annotations.cited_papers import paper_of, text_of
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty, objects
 
 _DEEPEST = 50
 # Markers around text that was selected in a PDF.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from mechtag.pipeline.annotations.cited_papers import paper_of, text_of, texts
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
     Code,
@@ -18,9 +19,6 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     date_of,
     faulty,
     objects,
-    paper_of,
-    text_of,
-    texts,
 )
 from mechtag.pipeline.reading.tagged import Entry
 

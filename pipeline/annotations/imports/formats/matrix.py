@@ -11,17 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import WORDS, Value, read_tick
-from mechtag.pipeline.annotations.imports.formats.base import (
-    NAMES,
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    faulty,
-    fold,
-    paper_of,
-)
+from mechtag.pipeline.annotations.cited_papers import NAMES, fold, paper_of
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.reading.columns import attributes
 from mechtag.pipeline.reading.tagged import Entry
 

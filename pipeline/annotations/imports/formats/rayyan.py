@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import Value
+from mechtag.pipeline.annotations.cited_papers import fold
 from mechtag.pipeline.annotations.imports.formats import matrix
 from mechtag.pipeline.annotations.imports.formats.base import (
     Asked,
@@ -20,7 +21,6 @@ from mechtag.pipeline.annotations.imports.formats.base import (
     Content,
     Item,
     faulty,
-    fold,
     notes_of,
     paper_of_entry,
 )
@@ -58,8 +58,11 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         the coder of the labels.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
-    owner = asked.coder or (members.pop() if len(members) == 1 else "")
+    owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
     forms = _forms(content, asked)
+    if owner and any("RAYYAN-LABELS" in _sections(entry) for entry in content.entries):
+        others = f"; the decisions remain those of {', '.join(sorted(members))}" if members - {owner} else ""
+        content.notes.append(f"Rayyan does not record who set labels; they are recorded as codes of {owner!r}{others}")
     for entry in content.entries:
         if entry.fault:
             yield faulty(entry)

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE, read_tick
-from mechtag.pipeline.annotations.imports.formats.base import (
-    Asked,
-    Code,
-    CodingFormat,
-    Content,
-    Item,
-    faulty,
-    paper_of,
-)
+from mechtag.pipeline.annotations.cited_papers import paper_of
+from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.export.review_rows import column_names
 from mechtag.pipeline.reading.tagged import Entry
 

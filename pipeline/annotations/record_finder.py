@@ -1,23 +1,32 @@
-"""Find the record of each paper that a file of codings refers to."""
+"""Find the record of each paper that a table of codings, a gold standard or decisions refers to."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rapidfuzz import fuzz, process
 
-from mechtag.core.records import KEY, Record, RecordIndex, normalise_doi, normalise_title
+from mechtag.core.records import Record, keys_of, normalise_doi, normalise_pmid, normalise_title
 from mechtag.core.settings import DedupeSettings
-from mechtag.pipeline.annotations.imports.formats.base import CitedPaper
+from mechtag.core.tables import TableRow
+from mechtag.pipeline.annotations.cited_papers import NAMES, CitedPaper, fold, paper_of
 from mechtag.pipeline.dedupe.comparable import ComparableFields, comparable_fields
 from mechtag.pipeline.dedupe.rules import compare_records
+from mechtag.pipeline.reading.columns import attributes
 
 # Two databases' titles of one paper are more similar than this; the titles of different papers hardly ever are.
 _ALIKE = 80.0
 _NEAR, _CANDIDATES = 60.0, 3
 _LONG_NAME, _TITLE = 5, 300
+# A shorter number is a number in a list, and hardly ever a PubMed id.
+_PMID_DIGITS = 6
+#: Columns of tables that identify a paper, most reliable first.
+IDENTIFIERS = ("record_id", "key", "id", "doi", "pmid", "title")
+_DESCRIBING = frozenset(("authors", "year", "journal", "abstract"))
 
 
 class Found(NamedTuple):
@@ -33,12 +42,40 @@ class Found(NamedTuple):
         Identifiers that were looked up, with the results, if the record was not found.
     candidates
         The most similar records, the best match first, if the record was not found.
+    several
+        Whether several records have the identifier, so that it is unknown which of the candidates is meant.
     """
 
     record: Record | None
     by: str = ""
     tried: tuple[str, ...] = ()
     candidates: tuple[Record, ...] = ()
+    several: bool = False
+
+
+def cited_in(row: TableRow) -> CitedPaper:
+    """Return the details by which a table row identifies its paper."""
+    return paper_of(list(row.cells.items()))
+
+
+def name_of(row: TableRow) -> str:
+    """Return the first identifier of the paper in a table row, for messages; ``""`` if the row has none."""
+    cells = {fold(name): cell for name, cell in row.cells.items()}
+    paper = cited_in(row)
+    found = (*map(cells.get, IDENTIFIERS[:3]), paper.doi, paper.pmid, paper.title, *paper.names)
+    return next(filter(None, found), "")
+
+
+def identifying(names: Sequence[str]) -> set[str]:
+    """Return the columns of a table that identify its papers."""
+    known = {name for name, (attribute, _) in attributes(names).items() if attribute in IDENTIFIERS}
+    return known | {name for name in names if fold(name) in NAMES}
+
+
+def describing(names: Sequence[str]) -> set[str]:
+    """Return the columns of a table that identify its papers or describe them further, so they contain no codes."""
+    known = {name for name, (attribute, _) in attributes(names).items() if attribute in _DESCRIBING}
+    return known | identifying(names)
 
 
 class Finder:
@@ -49,19 +86,51 @@ class Finder:
     records
         Records without duplicates.
     settings
-        Limits on how much the titles and years of one paper may differ.
+        Limits on how much the titles and years of one paper may differ; by default, the default settings.
     given
         Record ids that the user assigned to names, DOIs, PubMed ids or titles of papers.
     """
 
-    def __init__(self, records: Sequence[Record], settings: DedupeSettings, given: Mapping[str, str]) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        records: Sequence[Record],
+        settings: DedupeSettings | None = None,
+        given: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._records = records
+        self._settings = settings or DedupeSettings()
         self._given = {normalise_title(name): record_id for name, record_id in given.items()}
-        self._fields = {record.record_id: comparable_fields(record) for record in records}
-        self._index = RecordIndex(records)
-        self._titles = _index((self._fields[record.record_id].compact or None, record) for record in records)
-        self._texts = _index((text, record) for record in records for text in _texts(record))
         self._cache: dict[CitedPaper, Found] = {}
+        self._compared: dict[str, ComparableFields] = {}
+
+    @cached_property
+    def _ids(self) -> dict[Hashable, list[Record]]:
+        return _index((record.record_id, record) for record in self._records)
+
+    @cached_property
+    def _dois(self) -> dict[Hashable, list[Record]]:
+        return _index((record.doi, record) for record in self._records)
+
+    @cached_property
+    def _pmids(self) -> dict[Hashable, list[Record]]:
+        return _index((record.pmid, record) for record in self._records)
+
+    @cached_property
+    def _keys(self) -> dict[Hashable, list[Record]]:
+        return _index((key, record) for record in self._records for key in keys_of(record))
+
+    @cached_property
+    def _titles(self) -> dict[Hashable, list[Record]]:
+        return _index((self._fields(record).compact or None, record) for record in self._records)
+
+    @cached_property
+    def _texts(self) -> dict[Hashable, list[Record]]:
+        return _index((text, record) for record in self._records for text in _texts(record))
+
+    def _fields(self, record: Record) -> ComparableFields:
+        if record.record_id not in self._compared:
+            self._compared[record.record_id] = comparable_fields(record)
+        return self._compared[record.record_id]
 
     def find(self, paper: CitedPaper) -> Found:
         """Find the record of a paper, unless the record contradicts the paper's other details."""
@@ -72,7 +141,7 @@ class Finder:
     def _find(self, paper: CitedPaper) -> Found:
         for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
             if record_id := self._given.get(normalise_title(name)):
-                record = self._index.find(record_id)
+                record = next(iter(self._ids.get(record_id, ())), None)
                 return Found(record, "map file", () if record else (f"map file: {record_id} is not in the records",))
         seen = _seen(paper)
         # Some lists identify papers by title, and some tasks show only the title.
@@ -82,12 +151,13 @@ class Finder:
         for way, value, records in self._ways(paper, titled):
             if not value:
                 continue
-            fitting = [record for record in records if not self._differs(seen, record)]
+            # A table may list a record twice.
+            fitting = list({record.record_id: record for record in records if not self._differs(seen, record)}.values())
             if len(fitting) == 1:
                 return Found(fitting[0], way)
             if fitting:
                 tried.append(f"{way} {value!r}: {len(fitting)} records")
-                return Found(None, "", tuple(tried), tuple(fitting[:_CANDIDATES]))
+                return Found(None, "", tuple(tried), tuple(fitting[:_CANDIDATES]), several=True)
             differ = f"belongs to {records[0].record_id}, a different paper" if records else "none"
             tried.append(f"{way} {value!r}: {differ}")
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
@@ -95,12 +165,16 @@ class Finder:
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
         """Yield each identifier of the paper, most reliable first, with the records that have this identifier."""
         for name in paper.names:
-            yield "record id", name, self._index.by("record_id", name)
+            yield "record id", name, self._ids.get(name, ())
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
-            yield "DOI", doi, self._index.by("doi", doi)
-        yield "PubMed id", paper.pmid, self._index.by("pmid", paper.pmid or "")
+            yield "DOI", doi, self._dois.get(doi, ())
+        if paper.pmid:
+            yield "PubMed id", paper.pmid, self._pmids.get(paper.pmid, ())
         for name in paper.names:
-            yield "key", name, self._index.by(KEY, name)
+            yield "key", name, self._keys.get(name, ())
+        for pmid in filter(None, map(normalise_pmid, paper.names)):
+            if len(pmid) >= _PMID_DIGITS:
+                yield "PubMed id", pmid, self._pmids.get(pmid, ())
         yield "title", titled.title, self._by_title(titled)
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
@@ -112,12 +186,12 @@ class Finder:
         return [
             record
             for record in self._near(seen, fuzz.ratio, 100 * self._settings.title_similarity)
-            if compare_records(seen, self._fields[record.record_id], self._settings).same
+            if compare_records(seen, self._fields(record), self._settings).same
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
         """Return whether authors and years agree; if both are unknown, whether the title identifies a work."""
-        other = self._fields[record.record_id]
+        other = self._fields(record)
         if seen.notice != other.notice:
             return False
         years = None if None in (seen.year, other.year) else abs((seen.year or 0) - (other.year or 0))
@@ -130,17 +204,20 @@ class Finder:
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
         """Return whether the details of the entry and of the record belong to different papers."""
-        other = self._fields[record.record_id]
+        other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
         clash = any(left and right and left != right for left, right in identifiers)
         shared = any(left and left == right for left, right in identifiers)
+        if not seen.title and seen.year and other.year and _share_author(seen, other) is False:
+            # The name of the paper is a citation, and the number next to it belongs to a different list.
+            return abs(seen.year - other.year) > self._settings.year_gap
         return bool(titles) or (clash and not shared and seen.compact != other.compact)
 
     def _near(self, seen: ComparableFields, scorer: Callable[..., float], cutoff: float) -> list[Record]:
-        titles = {name: one.title for name, one in self._fields.items()}
+        titles = {record.record_id: self._fields(record).title for record in self._records}
         found = process.extract(seen.title, titles, scorer=scorer, limit=_CANDIDATES, score_cutoff=cutoff)
-        return [record for _, _, name in found for record in self._index.by("record_id", name)]
+        return [self._ids[name][-1] for _, _, name in found]
 
     def _candidates(self, seen: ComparableFields) -> tuple[Record, ...]:
         # Subtitles do not count against a candidate, because databases omit them.
@@ -148,9 +225,8 @@ class Finder:
         if not near and seen.authors and seen.year:
             near = [
                 record
-                for name, other in self._fields.items()
-                for record in self._index.by("record_id", name)
-                if other.year == seen.year and other.authors[:1] == seen.authors[:1]
+                for record in self._records
+                if (other := self._fields(record)).year == seen.year and other.authors[:1] == seen.authors[:1]
             ]
         return tuple(near[:_CANDIDATES])
 
