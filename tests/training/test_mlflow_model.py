@@ -79,8 +79,10 @@ def folder(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path
 def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    mlflow.set_tracking_uri("sqlite:///mlflow.db")
-    return f"sqlite:///{folder}/mlflow.db"
+    # MLflow keeps one connection for each address, so a relative one may lead to the store of an earlier test.
+    address = f"sqlite:///{folder}/mlflow.db"
+    mlflow.set_tracking_uri(address)
+    return address
 
 
 @pytest.fixture
