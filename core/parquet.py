@@ -102,17 +102,25 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
 
 
+@contextmanager
+def _reading(name: StrPath) -> Iterator[None]:
+    """Raise `MechtagError` for the errors of pyarrow."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise MechtagError(f"{name}: not readable as parquet: {error}") from None
+
+
 def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
     """Open a parquet table and check that it has the columns of ``schema``.
 
     Raises the same errors as `read_records`.
     """
-    try:
-        file = pq.ParquetFile(source)
-    except FileNotFoundError:
-        raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
-    except _UNREADABLE as error:
-        raise MechtagError(f"{name}: not readable as parquet: {error}") from None
+    with _reading(name):
+        try:
+            file = pq.ParquetFile(source)
+        except FileNotFoundError:
+            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
         raise MechtagError(
@@ -124,11 +132,9 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
 
 def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any]]:
     with open_table(path, path, schema, what) as file:
-        try:
+        with _reading(path):
             for batch in file.iter_batches(BATCH, columns=schema.names):
                 yield from batch.to_pylist()
-        except _UNREADABLE as error:
-            raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
@@ -146,20 +152,16 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     MechtagError
         The file is not readable as parquet.
     """
-    try:
+    with _reading(path):
         file = pq.ParquetFile(pa.BufferReader(data))
-    except _UNREADABLE as error:
-        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
     return list(file.schema_arrow.names), _table_rows(path, file)
 
 
 def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]:
-    try:
+    with _reading(path):
         for batch in file.iter_batches(batch_size=1000):
             for row in batch.to_pylist():
                 yield json.loads(json.dumps(row, default=str), parse_constant=lambda name: None)
-    except _UNREADABLE as error:
-        raise MechtagError(f"{path}: not readable as parquet: {error}") from None
 
 
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
@@ -277,16 +279,12 @@ class RecordTable:
         self._file.close()
 
     def _batches(self, columns: Sequence[str], groups: Sequence[int] | None = None) -> Iterator[pa.RecordBatch]:
-        try:
+        with _reading(self._name):
             yield from self._file.iter_batches(BATCH, columns=columns, row_groups=groups)
-        except _UNREADABLE as error:
-            raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
 
     def _rows(self, batch: pa.RecordBatch) -> list[dict[str, Any]]:
-        try:
+        with _reading(self._name):
             rows: list[dict[str, Any]] = batch.to_pylist()
-        except _UNREADABLE as error:
-            raise MechtagError(f"{self._name}: not readable as parquet: {error}") from None
         return rows
 
     def read(self, start: int, stop: int) -> list[Record]:
