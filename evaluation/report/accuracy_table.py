@@ -15,6 +15,7 @@ from rich.text import Text
 
 from mechtag.evaluation.report.wording import (
     NONE,
+    NONE_MEANS,
     count,
     for_readers,
     interval,
@@ -277,8 +278,7 @@ def _explained(section: Section) -> Section:
     """Return the section with a line that explains dashes, if its table has any."""
     if not any(NONE in row for row in section.rows):
         return section
-    why = "A dash means that a figure has no value: there are no such papers, too few, or all have the same codes."
-    return replace(section, lines=[*section.lines, why])
+    return replace(section, lines=[*section.lines, NONE_MEANS])
 
 
 def _meaning(results: Results, protocol: str) -> str:

@@ -23,6 +23,7 @@ from mechtag.evaluation.report.chart_data import PROTOCOL_NAMES, draw_charts, re
 from mechtag.evaluation.report.paper import refuse_another_model
 from mechtag.evaluation.report.wording import (
     NONE,
+    NONE_MEANS,
     count,
     for_readers,
     label_names,
@@ -345,6 +346,7 @@ def _environment() -> Environment:
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         environment.globals[f"{kind}_hash"] = f"'sha256-{digest}'"
     environment.globals["kinds"] = KINDS
+    environment.globals["none_means"] = NONE_MEANS
     environment.globals["naive_method"] = naive_method
     environment.globals["words"] = {
         "pooled": Pooled.words(),

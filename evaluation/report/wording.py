@@ -9,6 +9,8 @@ from mechtag.evaluation.results import Coder, Figure, Results, interval_decimals
 
 #: Written where there is no number.
 NONE = "–"
+#: Explains `NONE` below a table.
+NONE_MEANS = "A dash means that a figure has no value: there are no such papers, too few, or all have the same codes."
 #: Short name of each naive method, and what it does.
 _NAIVE = {
     "all_positive": ("yes to everything", "yes to every label of every paper"),
