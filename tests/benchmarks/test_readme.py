@@ -66,7 +66,7 @@ def test_the_command_reads_a_metrics_file_and_changes_only_its_section(tmp_path:
     page = readme.read_text(encoding="utf-8")
     assert page.startswith(f"before\n{START}Measured on the 8 papers of Table 2")
     assert page.endswith(f"{END}after\n")
-    assert "of the 9 included papers, 8 could be scored. Relevance is yes for 5 of them" in page
+    assert "of the 9 included papers, 8 could be scored. The tool calls 5 of them relevant, refers" in page
     assert "| **mechtag** | **0.50** (0.25 to 0.75) | **0.50** (0.25 to 0.75) |" in page
     assert "across papers not clearly better than chance (p = 0.20)" in page
     assert "| three papers (synopses) | 0.50 | 50% | 50% | 0.50, 0.50 | 50% | 50% | 50% |" in page

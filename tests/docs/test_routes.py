@@ -97,7 +97,7 @@ def test_train_on_own_codes_and_retrain_on_more(folder: Path) -> None:
     ris(folder / "my-review/data/raw/my_export.ris", papers(48, 1))
     assert [line.split()[0] for line in rest] == ["cd"] + ["mechtag"] * 5
 
-    # Who forgets --unticked is told so twice, and gets no model.
+    # A forgotten --unticked is reported twice, and no model is trained.
     forgotten = [line.replace("--unticked no", "") for line in rest]
     told = follow(forgotten[:4])
     assert "Labels coded yes, but never no: trust, funding." in told
