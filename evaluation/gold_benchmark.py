@@ -10,6 +10,7 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, normalise_title
 from mechtag.core.settings import EvaluateSettings
+from mechtag.core.words import counted
 from mechtag.evaluation.coded_records import (
     CodedSet,
     coded_agreement,
@@ -53,7 +54,7 @@ def count_coverage(gold: GoldStandard) -> dict[str, int]:
 
 
 def _list(keys: Sequence[str]) -> str:
-    return f"{len(keys)} paper{'' if len(keys) == 1 else 's'} ({', '.join(keys)})"
+    return f"{counted(len(keys), 'paper')} ({', '.join(keys)})"
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
@@ -67,14 +68,14 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
     """
     matrix, notes = gold.matrix, gold.notes or GoldNotes(source="")
     codes = {label: matrix.values(label) for label in labels}
-    counted = {label: sum(value == 1 for value in values) for label, values in codes.items()}
+    ticks_of = {label: sum(value == 1 for value in values) for label, values in codes.items()}
     faults = []
     for label, printed in notes.printed_counts.items():
         ticked = sum(value == 1 for value in matrix.values(label))
         if ticked != printed:
             faults.append(
-                f"{words_of(label)}: the table ticks {ticked} paper{'' if ticked == 1 else 's'}, the text of the "
-                f"publication counts {printed}; "
+                f"{words_of(label)}: the table ticks {counted(ticked, 'paper')}, the text of the publication counts "
+                f"{printed}; "
                 "the table is used as it is."
             )
     ticks = dict(zip(matrix.keys, zip(*codes.values(), strict=True), strict=True))
@@ -95,7 +96,7 @@ def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
         "source": notes.source,
         "papers": len(matrix.keys),
         "column_sums": {
-            label: {"counted": counted[label], "printed": notes.printed_counts.get(label)} for label in labels
+            label: {"counted": ticks_of[label], "printed": notes.printed_counts.get(label)} for label in labels
         },
         "without_label": without,
         "expected_empty": filled,

@@ -11,6 +11,7 @@ from scipy import stats
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
+from mechtag.core.words import counted
 from mechtag.models.scoring import mean
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
 
@@ -94,17 +95,13 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
     for column, key in enumerate(codebook.keys, start=1):
         codes = np.concatenate([corpus.document_targets[:, column], units[:, column]])
         if (codes == 1).any() and not (codes == 0).any():
-            found.append(f"{key} ({_times(int((corpus.document_targets[:, column] == 1).sum()))})")
+            found.append(f"{key} ({counted(int((corpus.document_targets[:, column] == 1).sum()), 'record')})")
     if found:
         raise MechtagError(
             f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
             "cannot learn from this when to answer no. If the coders went through all labels, import their codes again "
             "with 'mechtag codings --unticked no'; otherwise, code relevant records without these labels with 0"
         )
-
-
-def _times(count: int) -> str:
-    return f"{count} record{'' if count == 1 else 's'}"
 
 
 def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:

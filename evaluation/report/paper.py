@@ -11,6 +11,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.words import counted
 from mechtag.evaluation.report.wording import (
     count,
     figure,
@@ -133,11 +134,6 @@ def _environment() -> Environment:
 def plain(text: str) -> str:
     """Escape a text from data, so that Markdown shows it as it is."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun in the singular or plural."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def be(count: int, one: str = "was", many: str = "were") -> str:

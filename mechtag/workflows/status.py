@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
+from mechtag.core.words import counted
 from mechtag.models.model_folder import ModelConfig, read_config
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.pipeline.annotations.versions import version_in_use
@@ -33,7 +34,7 @@ def describe(project: Project) -> list[str]:
         ]
     files = _search_files(project)
     tagged = _tagged(project)
-    lines.append(f"Records:   {_count(files, 'search file')}{f'; tagged: {tagged}' if tagged else ''}")
+    lines.append(f"Records:   {counted(len(files), 'search file')}{f'; tagged: {tagged}' if tagged else ''}")
     codes, coded = _codes(project)
     lines.append(f"Codes:     {codes}")
     found = _model(project)
@@ -41,10 +42,6 @@ def describe(project: Project) -> list[str]:
     stale = list(_out_of_date(project, found)) if coded else []
     lines += [f"Outdated:  {reason}" for reason in stale]
     return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale)}"]
-
-
-def _count(items: list[Path], what: str) -> str:
-    return f"{len(items)} {what}{'' if len(items) == 1 else 's'}"
 
 
 def _search_files(project: Project) -> list[Path]:
