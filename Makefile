@@ -18,7 +18,7 @@ run: .venv/run.stamp
 	$(BIN)/mechtag report
 	$(BIN)/mechtag track
 	@echo
-	@echo "Tagged search results: data/work/update/tagged/tagged.csv (tagged.ris for reference managers)"
+	@echo "Tagged search results: data/work/update/tagged/review.xlsx (tagged.csv: the same as CSV; tagged.ris: for reference managers)"
 	@echo "Accuracy report:       reports/report.html (open it in a browser; it needs no network)"
 	@echo "Its figures:           reports/metrics.json, reports/accuracy.md, each paper: reports/predictions_vs_table2.csv"
 	@echo "Text for the paper:    reports/methods.md (model card: models/trained/README.md)"
