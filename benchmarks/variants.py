@@ -15,14 +15,14 @@ from mechtag.core.arrays import Array, Index, Mask
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import TransformerEncoder, Vectors
-from mechtag.models.features import Definitions, embed_codebook
+from mechtag.models.features import Definitions, embed_codebook, fit_words
 from mechtag.models.scoring import SHARPNESS, mean, pool_scores
 from mechtag.models.tagger import units_of
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
 from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer
-from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts
+from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts, score_wholes
 from mechtag.training.train import load_encoder
 
 # The set whose texts are prose in journal style; the texts of the other sets are synopses.
@@ -139,13 +139,19 @@ def of_whole_and_title(ground: Ground, learnt: Mask) -> Array:
 
 def of_machine(ground: Ground, learnt: Mask) -> Array:
     """Score as mechtag does."""
-    return fit_relevance(ground.corpus, learnt, ground.settings.train).score(ground.corpus.wholes)
+    return _fit_and_score(ground.corpus, ground, learnt)
 
 
 def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
     """Score as mechtag does, but with methods sentences included in the text."""
-    corpus = replace(ground.corpus, wholes=ground.with_methods)
-    return fit_relevance(corpus, learnt, ground.settings.train).score(corpus.wholes)
+    return _fit_and_score(replace(ground.corpus, wholes=ground.with_methods), ground, learnt)
+
+
+def _fit_and_score(corpus: Corpus, ground: Ground, learnt: Mask) -> Array:
+    own = np.append(learnt, False)[corpus.document]  # exemplars are the last row
+    words = fit_words([text for text, use in zip(corpus.texts, own, strict=True) if use])
+    head = fit_relevance(corpus, learnt, ground.settings.train, words)
+    return head.score(corpus.wholes, words.features(corpus.whole_texts))
 
 
 SHIPPED_RELEVANCE = "whole text, kernel machine (shipped)"
@@ -207,12 +213,11 @@ def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, s
     fitted = fit_folds(corpus, trainer, fold, everything, ground.settings.train, seed)
     for held_out, (encoded, heads) in enumerate(fitted):
         rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
-        relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
+        relevance[fold == held_out] = score_wholes(encoded.corpus, heads, fold == held_out)
         for part, texts in scores.items():
             kept = replace(
                 heads,
                 weights=heads.weights * (part != "words"),
-                cue_weights=heads.cue_weights * (part != "words"),
                 word_weights=heads.word_weights * (part != "vectors"),
             )
             texts[rows] = score_texts(encoded.corpus, kept, rows)
@@ -226,14 +231,15 @@ def zero_shot(ground: Ground) -> Run:
     """Score texts only by their similarity to the definitions, without training; relevance is not scored."""
     corpus, n_units = ground.corpus, len(ground.sentences[1])
     nothing = np.zeros(corpus.n_documents)
-    texts = np.hstack([np.zeros((len(corpus.document), 1)), corpus.likenesses[:, :, 0]])
+    texts = np.pad(corpus.features @ corpus.definitions.label_weights().T, ((0, 0), (1, 0)))
     own = corpus.document != NO_DOCUMENT
     return Run(texts[own], corpus.score_units(texts)[:n_units], corpus.score_documents(nothing, texts))
 
 
 def without_definitions(ground: Ground) -> Corpus:
-    """Remove the similarities to the codebook."""
-    return replace(ground.corpus, likenesses=np.zeros_like(ground.corpus.likenesses))
+    """Remove the definitions: the weights of the labels are drawn towards zero."""
+    definitions = ground.definitions
+    return replace(ground.corpus, definitions=replace(definitions, labels=np.zeros_like(definitions.labels)))
 
 
 def without_exemplars(ground: Ground) -> Corpus:

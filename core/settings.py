@@ -171,11 +171,11 @@ class TrainSettings(Strict):
     folds
         Number of folds of the cross-validation that fits pooling, calibration and thresholds; folds keep papers whole.
     regularisation, word_regularisation, relevance_regularisation
-        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the label
-        heads that score words, and of the support vector machine for relevance.
+        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the heads
+        that score words, and of the support vector machine for relevance. The first two apply to labels judged for
+        at least 100 papers; see `heads.freedom`.
     min_positives
-        A label with fewer positive sentences or positive relevant papers is scored by its
-        definition alone, with weights and calibration shared by all labels.
+        Labels with fewer positive or negative papers share one calibration.
     relevance_recall
         Proportion of relevant papers whose out-of-fold probability must reach the relevance threshold.
     relevance_loss
@@ -193,8 +193,8 @@ class TrainSettings(Strict):
     trainer: TrainerName = "frozen"
     tuning: TuningSettings = TuningSettings()
     folds: int = Field(default=5, ge=2, le=LARGEST)
-    regularisation: float = Field(default=3.0, gt=0)
-    word_regularisation: float = Field(default=10.0, gt=0)
+    regularisation: float = Field(default=1.0, gt=0)
+    word_regularisation: float = Field(default=3.0, gt=0)
     relevance_regularisation: float = Field(default=3.0, gt=0)
     min_positives: int = Field(default=3, ge=1, le=LARGEST)
     relevance_recall: float = Field(default=0.95, gt=0, le=1)

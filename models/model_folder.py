@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +20,12 @@ from safetensors.numpy import load_file, save
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Arrays, Encoder, TransformerEncoder, locate_encoder, unpack_tuned
-from mechtag.models.features import N_CUES, Definitions, Words, definition_texts
+from mechtag.models.features import Definitions, Words, definition_texts
 from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
 from mechtag.models.scoring import Calibration, RelevanceHead
 from mechtag.models.tagger import Heads, Tagger
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 # The weights that fine-tuning changed in the encoder; empty if the encoder is unchanged.
@@ -35,6 +36,8 @@ EXPORTS = "runtimes"
 PAPERS = "papers.safetensors"
 # The id of the MLflow run that trained the model.
 RUN_FILE = "mlflow_run.json"
+# Far more than the terms of any model take, in bytes.
+_MOST_TEXT = 100_000_000
 
 
 class EncoderConfig(BaseModel):
@@ -99,19 +102,21 @@ class Model:
 def pack(tagger: Tagger) -> bytes:
     """Serialise all arrays of a tagger, except those of the encoder, as safetensors."""
     arrays = {
-        "definitions.vectors": tagger.definitions.vectors,
-        "definitions.label": tagger.definitions.label,
+        "definitions.centre": tagger.definitions.centre,
+        "definitions.labels": tagger.definitions.labels,
+        "definitions.relevance": tagger.definitions.relevance,
+        "relevance.direction": tagger.heads.relevance.direction,
         "relevance.vectors": tagger.heads.relevance.vectors,
         "relevance.weights": tagger.heads.relevance.weights,
+        "relevance.word_weights": tagger.heads.relevance.word_weights.astype(np.float16),
         "relevance.intercept": np.array([tagger.heads.relevance.intercept]),
         "relevance.familiar": np.array([tagger.heads.relevance.familiar]),
         "heads.weights": tagger.heads.weights,
-        "heads.cue_weights": tagger.heads.cue_weights,
         "heads.word_weights": tagger.heads.word_weights.astype(np.float16),
         "heads.intercept": tagger.heads.intercept,
         # Terms consist of words and spaces, so line ends can separate them.
-        "words.terms": np.frombuffer("\n".join(tagger.heads.words.terms).encode(), dtype=np.uint8),
-        "words.idf": tagger.heads.words.idf,
+        "words.terms": np.frombuffer(zlib.compress("\n".join(tagger.heads.words.terms).encode(), 9), dtype=np.uint8),
+        "words.idf": tagger.heads.words.idf.astype(np.float32),
         "calibration.slope": tagger.calibration.slope,
         "calibration.intercept": tagger.calibration.intercept,
         "calibration.threshold": tagger.calibration.threshold,
@@ -205,24 +210,31 @@ def load_model(
 
 
 def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
-    return tuple(filter(None, arrays["words.terms"].tobytes().decode().split("\n"))) if "words.terms" in arrays else ()
+    if "words.terms" not in arrays:
+        return ()
+    # A damaged file must not expand without end.
+    text = zlib.decompressobj().decompress(arrays["words.terms"].tobytes(), _MOST_TEXT)
+    return tuple(filter(None, text.decode().split("\n")))
 
 
 def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encoder) -> Tagger:
     return Tagger(
         codebook=codebook,
         encoder=encoder,
-        definitions=Definitions(arrays["definitions.vectors"], arrays["definitions.label"]),
+        definitions=Definitions(
+            arrays["definitions.centre"], arrays["definitions.labels"], arrays["definitions.relevance"]
+        ),
         heads=Heads(
             relevance=RelevanceHead(
-                arrays["relevance.vectors"],
-                arrays["relevance.weights"],
-                float(arrays["relevance.intercept"][0]),
-                float(arrays["relevance.familiar"][0]),
+                direction=arrays["relevance.direction"],
+                vectors=arrays["relevance.vectors"],
+                weights=arrays["relevance.weights"],
+                word_weights=arrays["relevance.word_weights"].astype(np.float64),
+                intercept=float(arrays["relevance.intercept"][0]),
+                familiar=float(arrays["relevance.familiar"][0]),
             ),
             weights=arrays["heads.weights"],
-            cue_weights=arrays["heads.cue_weights"],
-            words=Words(_terms(arrays), arrays["words.idf"]),
+            words=Words(_terms(arrays), arrays["words.idf"].astype(np.float64)),
             word_weights=arrays["heads.word_weights"].astype(np.float64),
             intercept=arrays["heads.intercept"],
         ),
@@ -336,17 +348,11 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
     terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
     try:
         fits = terms is None or idf is None or len(_terms(arrays)) == idf.size
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, zlib.error):
         fits = False
     if not fits:
         raise MechtagError(
             f"{folder / WEIGHTS}: 'words.terms' does not contain one term per weight; the file is damaged; train again"
-        )
-    labels, texts = arrays.get("definitions.label"), arrays.get("heads.intercept")
-    if labels is not None and texts is not None and labels.size and not -1 <= labels.min() <= labels.max() < texts.size:
-        raise MechtagError(
-            f"{folder / WEIGHTS}: 'definitions.label' refers to labels that do not exist; the file is "
-            "damaged; train again"
         )
 
 
@@ -354,16 +360,18 @@ def _check_shapes(folder: Path, arrays: dict[str, NDArray[Any]], labels: int, si
     def length(name: str) -> int:
         return arrays[name].shape[0] if name in arrays and arrays[name].ndim else 0
 
-    texts, terms, known = length("definitions.label"), length("words.idf"), length("relevance.weights")
+    terms, known = length("words.idf"), length("relevance.weights")
     expected = {
-        "definitions.vectors": (texts, size),
-        "definitions.label": (texts,),
+        "definitions.centre": (size,),
+        "definitions.labels": (labels, size),
+        "definitions.relevance": (size,),
+        "relevance.direction": (size,),
         "relevance.vectors": (known, size),
         "relevance.weights": (known,),
+        "relevance.word_weights": (terms,),
         "relevance.intercept": (1,),
         "relevance.familiar": (1,),
-        "heads.weights": (labels, size),
-        "heads.cue_weights": (labels, N_CUES),
+        "heads.weights": (labels, size + 1),
         "heads.word_weights": (labels, terms),
         "heads.intercept": (labels,),
         "words.terms": (length("words.terms"),),

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from mechtag.core.arrays import Array
@@ -20,32 +21,41 @@ GAMMA = 2.0
 
 @dataclass(frozen=True)
 class RelevanceHead:
-    """A support vector machine with a Gaussian kernel that scores the relevance of whole texts.
+    """Scores the relevance of whole texts by the codebook's definitions, by similar coded texts, and by words.
+
+    The score is the sum of three: the log odds by the definitions, with a weight that falls as more records are coded;
+    the score of a support vector machine with a Gaussian kernel; and that of a logistic regression on words.
 
     Attributes
     ----------
+    direction : ndarray, shape (size,)
+        Weights of the vector of a text: those of the definitions, see `features.Definitions`.
     vectors : ndarray of float16, shape (n_texts, size)
         Support vectors. Half precision changes a score by less than 0.001.
     weights : ndarray, shape (n_texts,)
         Weights of the support vectors: positive for relevant texts, negative for irrelevant ones; empty if nothing
-        could be learned, in which case every score is the intercept.
+        was learned.
+    word_weights : ndarray, shape (n_terms,)
+        Weights of the words of a text.
     intercept : float
     familiar : float
-        5th percentile of the cosine similarity between a training text and its nearest neighbour in the training texts.
+        5th percentile of the cosine similarity between a training text and the nearest support vector other than
+        itself.
     """
 
+    direction: Array
     vectors: NDArray[np.float16]
     weights: Array
+    word_weights: Array
     intercept: float
     familiar: float = -1.0
 
-    def score(self, vectors: Vectors) -> Array:
-        """Return the relevance score of each text, shape (n_texts,)."""
-        if not len(self.weights):
-            return np.full(len(vectors), self.intercept)
+    def score(self, vectors: Vectors, words: csr_matrix) -> Array:
+        """Return the relevance score of each text, shape (n_texts,), from its vector and `Words.features`."""
         # Vectors have unit length, so the squared distance is 2 - 2 * cosine.
-        scores: Array = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights + self.intercept
-        return scores
+        similar = np.exp(-2 * GAMMA * (1 - self._cosines(vectors))) @ self.weights
+        scores: Array = vectors.astype(np.float64) @ self.direction + similar + words @ self.word_weights
+        return scores + self.intercept
 
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
         """Return whether each text's similarity to the nearest support vector is below ``familiar``."""
@@ -57,11 +67,6 @@ class RelevanceHead:
     def _cosines(self, vectors: Vectors) -> Array:
         cosines: Array = vectors.astype(np.float64) @ self.vectors.astype(np.float64).T
         return cosines
-
-
-def no_relevance(size: int) -> RelevanceHead:
-    """Return a head that assigns every text the same score, for use if all coded records are relevant."""
-    return RelevanceHead(np.zeros((0, size), dtype=np.float16), np.zeros(0), 0.0)
 
 
 # With sharpness 1, odds would add up, and sixty weak sentences would outweigh a clear one; with infinite

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from mechtag.core.arrays import Array, Index, Mask
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import Role
 from mechtag.models.encoder import Encoder, Vectors
-from mechtag.models.features import Definitions, Words, cues
+from mechtag.models.features import Definitions, Words
 from mechtag.models.scoring import Calibration, Decision, RelevanceHead, pool_scores, probabilities
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.text import beginning, clauses, normalise
@@ -136,16 +135,15 @@ def units_of(documents: Sequence[Document]) -> Units:
 class Heads:
     """A head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
-    The score of a part for a label is the sum of a score from its vector and a score from its words.
+    The score of a part for a label is the sum of a score from its vector and a score from its words. Without coded
+    records, the weights are those of the definitions (`features.Definitions.label_weights`) and there are no words.
 
     Attributes
     ----------
     relevance : RelevanceHead
         Head for relevance.
-    weights : ndarray, shape (n_labels, size)
-        Weights for the vector of a part; labels in codebook order.
-    cue_weights : ndarray, shape (n_labels, 3)
-        Weights for the label's own cues; see `features.cues`.
+    weights : ndarray, shape (n_labels, size + 1)
+        Weights for the features of a part (`features.Definitions.features`); labels in codebook order.
     words : Words
         Vocabulary.
     word_weights : ndarray, shape (n_labels, n_terms)
@@ -156,22 +154,32 @@ class Heads:
 
     relevance: RelevanceHead
     weights: Array
-    cue_weights: Array
     words: Words
     word_weights: Array
     intercept: Array
 
-    def score_parts(self, vectors: Vectors, own_cues: Array, words: csr_matrix) -> Array:
-        """Score parts by their vectors, cues (see `features.cues`) and words (see `Words.features`).
+    def score_wholes(self, vectors: Vectors, texts: Sequence[str]) -> Array:
+        """Return the relevance score of each whole text, shape (n_texts,)."""
+        return self.relevance.score(vectors, self.words.features(texts))
+
+    def score_parts(self, definitions: Definitions, vectors: Vectors, reports: Array, texts: Sequence[str]) -> Array:
+        """Score parts for relevance and each label by their vectors, roles and words.
+
+        Parameters
+        ----------
+        vectors : ndarray, shape (n_parts, size)
+        reports : ndarray, shape (n_parts,)
+            See `Units`.
+        texts : sequence of str, length n_parts
 
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
             Column 0 is the relevance score of the part on its own.
         """
-        scores: Array = vectors.astype(np.float64) @ self.weights.T + words @ self.word_weights.T + self.intercept
-        scores += np.einsum("nlk,lk->nl", own_cues, self.cue_weights)
-        return np.hstack([self.relevance.score(vectors)[:, None], scores])
+        words = self.words.features(texts)
+        scores = definitions.features(vectors, reports) @ self.weights.T + words @ self.word_weights.T + self.intercept
+        return np.hstack([self.relevance.score(vectors, words)[:, None], scores])
 
 
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
@@ -264,8 +272,7 @@ class Tagger:
         if not documents:
             return []
         units = units_of(documents)
-        wholes = self._encode_wholes(units.whole_texts())
-        relevance, unlike = self.heads.relevance.score(wholes), self.heads.relevance.is_unlike(wholes)
+        relevance, unlike = self._score_wholes(units.whole_texts())
         likely = self.score_all | (self.calibration.relevance(relevance) >= self.calibration.low[0])
         found = np.full((len(documents), 1 + len(self.codebook.keys)), np.nan)
         found[:, 0] = relevance
@@ -280,22 +287,22 @@ class Tagger:
             for row, part in enumerate(parts)
         ]
 
-    def _encode_wholes(self, texts: Sequence[str]) -> Vectors:
-        """Encode whole texts; repeated texts are encoded once."""
+    def _score_wholes(self, texts: Sequence[str]) -> tuple[Array, Mask]:
+        """Return the relevance score of each text, and whether it is unlike the training texts; score copies once."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         own = [places[text] for text in texts]
-        low = float(self.calibration.low[0])
-        if self.score_all or low <= 0:
-            return self.encoder.encode(list(places))[own]
-        beginnings = [beginning(text, GLANCE_WORDS) for text in places]
-        vectors = self.encoder.encode(beginnings)
-        chances = self.calibration.relevance(self.heads.relevance.score(vectors))
-        longer = np.array([text != begun for text, begun in zip(places, beginnings, strict=True)])
+        distinct, low = list(places), float(self.calibration.low[0])
+        short = distinct if self.score_all or low <= 0 else [beginning(text, GLANCE_WORDS) for text in distinct]
+        vectors = self.encoder.encode(short)
+        scores = self.heads.score_wholes(vectors, short)
+        chances = self.calibration.relevance(scores)
+        longer = np.array([text != begun for text, begun in zip(distinct, short, strict=True)])
         unsettled = np.flatnonzero(longer & (chances >= GLANCE_SHARE * low))
         if len(unsettled):
-            distinct = list(places)
-            vectors[unsettled] = self.encoder.encode([distinct[row] for row in unsettled])
-        return vectors[own]
+            unread = [distinct[row] for row in unsettled]
+            vectors[unsettled] = self.encoder.encode(unread)
+            scores[unsettled] = self.heads.score_wholes(vectors[unsettled], unread)
+        return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
         """Score the units of ``likely`` documents; score repeated parts once, and skip parts that are not content."""
@@ -307,7 +314,6 @@ class Tagger:
         ]
         texts, reports = [text for text, _ in places], np.array([each for _, each in places])
         vectors = self.encoder.encode(texts)
-        own_cues = cues(self.definitions.likenesses(vectors), reports)
-        scored = self.heads.score_parts(vectors, own_cues, self.heads.words.features(texts))
+        scored = self.heads.score_parts(self.definitions, vectors, reports, texts)
         blank = np.full((1, scored.shape[1]), -np.inf)
         return pool_scores(np.vstack([scored, blank])[owner], units.n_parts[np.repeat(likely, units.lengths)])

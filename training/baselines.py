@@ -24,7 +24,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record, Sentence
 from mechtag.core.settings import Settings
 from mechtag.models.encoder import Encoder
-from mechtag.models.features import LIKENESS_SCALE, embed_codebook
+from mechtag.models.features import embed_codebook
 from mechtag.models.scoring import mean
 from mechtag.models.tagger import Tagger
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
@@ -184,8 +184,9 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Score each paper for each label by the mean cosine of its units with the label's definition."""
-    scores = _means(bench, bench.corpus.likenesses[:, :, 0] / LIKENESS_SCALE)
-    return _calibrated(bench, scores, "definition_cosine")
+    definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
+    cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
+    return _calibrated(bench, _means(bench, cosines), "definition_cosine")
 
 
 def tfidf(bench: Bench) -> list[Prediction]:

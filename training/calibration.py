@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 from scipy.stats import beta
-from sklearn.linear_model import LogisticRegression
 
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.settings import TrainSettings
@@ -50,6 +51,8 @@ def fit_calibration(
     source : ndarray of int, shape (n_documents,), optional
         Number of the set that each record belongs to; by default, all belong to the same set.
     """
+    if not len(targets):
+        return definitions_calibration(targets.shape[1] - 1)
     n_columns = targets.shape[1]
     slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
     judged = ~np.isnan(targets)
@@ -65,7 +68,8 @@ def fit_calibration(
     known = ~np.isnan(coded)
     # If all records are relevant, no record may be below the threshold.
     recall = settings.relevance_recall
-    threshold[0] = 0.0 if relevant.all() else recall_threshold(chances[:, 0], coded[:, 0], recall)
+    if relevant.any():
+        threshold[0] = 0.0 if relevant.all() else recall_threshold(chances[:, 0], coded[:, 0], recall)
     threshold[1:] = f1_threshold(chances[:, 1:][known[:, 1:]], coded[:, 1:][known[:, 1:]])
     for column in range(1, n_columns):
         if enough[column]:
@@ -84,6 +88,24 @@ def fit_calibration(
 
     low[1:], high[1:] = label_band(relevant)[0], label_band(np.logical_or.reduce(judged_on))[1]
     return Calibration(slope, intercept, threshold, np.minimum(low, threshold), np.maximum(high, threshold))
+
+
+# Curve of labels that are scored by their definitions alone: fitted to five codebooks, each with the same weight
+# (`python -m benchmarks.codebooks`). Codebooks differ in how common their labels are, so the probabilities are rough.
+_DEFINITIONS_CURVE = (1.3, -3.6)
+
+
+def definitions_calibration(n_labels: int) -> Calibration:
+    """Return the calibration of a model without coded records, which leaves every decision to people."""
+    slope, intercept = _DEFINITIONS_CURVE
+    return Calibration(
+        # The score for relevance is already its log odds; see `features.Definitions.score_relevance`.
+        slope=np.array([1.0] + [slope] * n_labels),
+        intercept=np.array([0.0] + [intercept] * n_labels),
+        threshold=np.full(1 + n_labels, 0.5),
+        low=np.zeros(1 + n_labels),
+        high=np.full(1 + n_labels, np.inf),
+    )
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
@@ -139,6 +161,8 @@ def safe_no(chances: Array, share: float) -> float:
     chances : ndarray, shape (n_positives,)
         Probabilities of the positives.
     """
+    if not len(chances):
+        return 0.0
     values = np.sort(chances)
     lost = np.arange(len(values))
     sure = beta.ppf(CERTAINTY, lost + 1, len(values) - lost) <= share
@@ -180,20 +204,32 @@ def _enough(targets: Array, min_positives: int) -> bool:
     return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
 
 
-def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
-    """Fit an increasing logistic curve that converts scores to probabilities (Platt 1999).
+# Mean and standard deviation of the slope of a curve before any record is seen, and standard deviation of its
+# intercept. They decide with a few records; with a hundred, they hardly matter.
+_SLOPE, _SLOPE_SD, _INTERCEPT_SD = 1.0, 1.0, 3.0
 
-    The curve is replaced by the constant prevalence if all targets are of one class, or if the curve would
-    decrease: a decreasing curve results from noise and would reverse the order of the records.
+
+def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
+    """Fit a non-decreasing logistic curve that converts scores to probabilities (Platt 1999).
+
+    The slope is drawn towards 1 and the probability at the mean score towards one half, so a few records suffice, even
+    if all are of one class. A decreasing curve results from noise and would reverse the order of the records.
 
     Returns
     -------
     slope, intercept : float
     """
-    if len(np.unique(targets)) == 2:
-        model = LogisticRegression(C=1.0).fit(scores[:, None], targets)
-        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-        if slope >= 0:
-            return slope, intercept
-    share = (targets.sum() + 1) / (len(targets) + 2)
-    return 0.0, float(np.log(share / (1 - share)))
+    mean = float(scores.mean()) if len(scores) else 0.0
+    centred, signs = scores - mean, 2 * targets - 1
+
+    def objective(point: Array) -> tuple[float, Array]:
+        slope, level = point
+        margins = signs * (slope * centred + level)
+        far = (slope - _SLOPE) / _SLOPE_SD, level / _INTERCEPT_SD
+        steps = -signs * expit(-margins)
+        value = np.logaddexp(0, -margins).sum() + (far[0] ** 2 + far[1] ** 2) / 2
+        return value, np.array([steps @ centred + far[0] / _SLOPE_SD, steps.sum() + far[1] / _INTERCEPT_SD])
+
+    bounds = [(0, None), (None, None)]
+    slope, level = minimize(objective, [_SLOPE, 0.0], jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(slope), float(level - slope * mean)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import Encoder, Vectors
-from mechtag.models.features import Definitions, cues
+from mechtag.models.features import Definitions
 from mechtag.models.scoring import pool_scores
 from mechtag.models.sentence_roles import read_roles
 from mechtag.models.tagger import Document, score_documents, units_of
@@ -66,7 +65,8 @@ class Corpus:
     ----------
     texts : tuple of str, length n_texts
     vectors : ndarray, shape (n_texts, size)
-    likenesses : ndarray, shape (n_texts, n_labels, 2)
+    definitions : Definitions
+        Definitions of the codebook, encoded by the encoder of the vectors.
     counts : ndarray of bool, shape (n_texts,)
     reports : ndarray, shape (n_texts,)
         See `tagger.Units`; all exemplars count as content.
@@ -89,7 +89,7 @@ class Corpus:
 
     texts: tuple[str, ...]
     vectors: Vectors
-    likenesses: Array
+    definitions: Definitions
     counts: Mask
     reports: Array
     n_parts: Index
@@ -107,9 +107,9 @@ class Corpus:
         return len(self.document_targets)
 
     @property
-    def cues(self) -> Array:
-        """Return the cues of each text as an array of shape (n_texts, n_labels, 3); see `features.cues`."""
-        return cues(self.likenesses, self.reports)
+    def features(self) -> Array:
+        """Return the features of each text, shape (n_texts, size + 1); see `features.Definitions.features`."""
+        return self.definitions.features(self.vectors, self.reports)
 
     @property
     def lengths(self) -> Index:
@@ -137,7 +137,7 @@ class Corpus:
         return Corpus(
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
-            likenesses=self.likenesses[kept],
+            definitions=self.definitions,
             counts=self.counts[kept],
             reports=self.reports[kept],
             n_parts=self.n_parts[kept[np.cumsum(self.n_parts) - 1]],
@@ -244,17 +244,7 @@ def build_corpus(
     encoder: Encoder,
     definitions: Definitions,
 ) -> Corpus:
-    """Encode all units of documents and exemplars, and collect their targets.
-
-    Raises
-    ------
-    MechtagError
-        No document is relevant, so no label can be trained.
-    """
-    if not any(document.relevant for document in documents):
-        raise MechtagError(
-            f"none of the {len(documents)} coded records is relevant; training needs relevant records with codes"
-        )
+    """Encode all units of documents and exemplars, and collect their targets; there may be no document."""
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
     made_up = [clauses(exemplar.text) for exemplar in exemplars]
@@ -273,7 +263,7 @@ def build_corpus(
     return Corpus(
         texts=texts,
         vectors=vectors,
-        likenesses=definitions.likenesses(vectors),
+        definitions=definitions,
         counts=np.append(units.counts, np.ones(len(exemplary), dtype=bool)),
         reports=np.append(units.reports, read_roles(exemplary).reports),
         n_parts=n_parts,
@@ -288,9 +278,9 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Return the corpus with its vectors and similarities recomputed by a different encoder."""
+    """Return the corpus with its vectors and definitions encoded by a different encoder."""
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
-    return replace(corpus, vectors=vectors, likenesses=definitions.likenesses(vectors), wholes=wholes)
+    return replace(corpus, vectors=vectors, definitions=definitions, wholes=wholes)
 
 
 def _multi_hot(labels: Sequence[str], label_keys: Sequence[str], unknown: Sequence[str] = ()) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,9 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 
 from mechtag.core.arrays import Array, Index, Mask
-from mechtag.core.errors import MechtagError
 from mechtag.core.settings import TrainSettings
-from mechtag.models.features import N_CUES, fit_words
-from mechtag.models.scoring import GAMMA, Calibration, RelevanceHead, no_relevance
+from mechtag.models.features import RELEVANCE_WEIGHT, Words, fit_words
+from mechtag.models.scoring import GAMMA, Calibration, RelevanceHead
 from mechtag.models.tagger import Heads
 from mechtag.training.calibration import fit_calibration
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
@@ -69,11 +68,6 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
     added
         Number of documents at the end of the corpus that were added by retraining; see `assign_folds`.
 
-    Raises
-    ------
-    MechtagError
-        No label has ``min_positives`` positive examples, or there are fewer relevant or
-        irrelevant records than folds.
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
     everything = np.ones(corpus.n_documents, dtype=bool)
@@ -114,7 +108,7 @@ def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Hea
     for held_out, (encoded, heads) in enumerate(fitted):
         rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
         scores[rows] = score_texts(encoded.corpus, heads, rows)
-        relevance[fold == held_out] = heads.relevance.score(encoded.corpus.wholes[fold == held_out])
+        relevance[fold == held_out] = score_wholes(encoded.corpus, heads, fold == held_out)
     return HeldOut(corpus.score_units(scores), corpus.score_documents(relevance, scores))
 
 
@@ -185,20 +179,8 @@ def assign_folds(
         Number of the source of each document; by default, all have the same source.
     hard : ndarray of bool, shape (n_documents,), optional
         Whether each document is irrelevant but easily mistaken for a relevant one; by default, none is.
-
-    Raises
-    ------
-    MechtagError
-        There are fewer relevant or irrelevant documents than folds.
     """
     known = np.arange(len(relevant)) < len(relevant) - added
-    rarest = int(np.unique(relevant[known], return_counts=True)[1].min())
-    if rarest < folds:
-        raise MechtagError(
-            f"the smaller group of records, relevant or irrelevant, has only {rarest}, but {folds} folds need at least "
-            f"{folds} records of each group (or no irrelevant records); code more records, or lower "
-            "train.folds in params.yaml"
-        )
     fold = np.full(len(relevant), -1, dtype=np.int64)
     kind = relevant.astype(np.int64)
     if hard is not None:
@@ -224,57 +206,68 @@ def assign_folds(
 
 
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
-    """Fit a classifier for relevance, and two logistic regressions for each label: one on vectors, one on words.
+    """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
-    The score of a label is the sum of its two regressions. `LabelExamples` describes the training examples of a label.
+    The score of a label is the sum of its two regressions. The weights of the regression on vectors are drawn towards
+    those of the definitions alone (`features.Definitions.label_weights`), the less the more papers were judged
+    (see `freedom`). A label that is not coded both yes and no is scored by its definition. `LabelExamples` describes
+    the training examples of a label.
 
     Parameters
     ----------
     documents : ndarray of bool, shape (n_documents,)
-        Documents to train on. Exemplars are always used.
+        Documents to train on; there may be none. Exemplars are always used.
     """
     n_labels = corpus.unit_targets.shape[1] - 1
-    weights, cue_weights = np.zeros((n_labels, corpus.vectors.shape[1])), np.zeros((n_labels, N_CUES))
-    intercept = np.zeros(n_labels)
+    weights, intercept = corpus.definitions.label_weights(), np.zeros(n_labels)
     usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
     words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
-    counts = words.features(corpus.texts)
+    counts, features = words.features(corpus.texts), corpus.features
     word_weights = np.zeros((n_labels, len(words.terms)))
-    own_cues = corpus.cues
-
-    coded_whole = np.nansum(corpus.whole_targets()[documents], axis=0)[1:]
-    examples = [_label_examples(corpus, usable, documents, 1 + label) for label in range(n_labels)]
-    learned = [
-        label
-        for label, own in enumerate(examples)
-        if own.positives + coded_whole[label] >= settings.min_positives and (len(own.lengths) or not own.targets.all())
-    ]
-    if not learned:
-        raise MechtagError(
-            f"no label has both negative examples and at least {settings.min_positives} positive sentences or papers "
-            "(train.min_positives in params.yaml); code more records or add exemplars"
-        )
-    if len(learned) < n_labels:
-        shared = _fit_shared(
-            [examples[label] for label in learned], [own_cues[:, label] for label in learned], settings
-        )
-        cue_weights[:], intercept[:] = shared
-    for label in learned:
-        features = np.hstack([corpus.vectors, own_cues[:, label]])
-        coefficients, intercept[label] = examples[label].fit(features, settings.regularisation)
-        weights[label], cue_weights[label] = np.split(coefficients, [-N_CUES])
-        word_weights[label], shift = examples[label].fit(counts, settings.word_regularisation)
+    for label in range(n_labels):
+        own = _label_examples(corpus, usable, documents, 1 + label)
+        if not own.both_kinds:
+            continue
+        share = freedom(own.judged)
+        weights[label], intercept[label] = own.fit(features, share * settings.regularisation, weights[label])
+        word_weights[label], shift = own.fit(counts, share * settings.word_regularisation)
         intercept[label] += shift
-    # Round to half precision, as stored: this halves the size of a model and changes no score by 0.002 or more.
-    word_weights = word_weights.astype(np.float16).astype(np.float64)
-    return Heads(fit_relevance(corpus, documents, settings), weights, cue_weights, words, word_weights, intercept)
+    relevance = fit_relevance(corpus, documents, settings, words)
+    return Heads(relevance, weights, words, _rounded(word_weights), intercept)
 
 
-def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> RelevanceHead:
-    """Fit a support vector machine for relevance on whole texts, or return `no_relevance` if all are relevant."""
+# Chosen on five codebooks (`python -m benchmarks.codebooks`): with fewer papers, weights that are as free as with many
+# rank worse than the definitions alone.
+ENOUGH = 100
+
+
+def freedom(judged: int) -> float:
+    """Return the factor by which the regularisation parameter ``C`` of a label is multiplied.
+
+    It rises with the square root of the number of judged papers and exemplars, up to 1 at ``ENOUGH`` of them.
+    """
+    return float(np.sqrt(min(judged / ENOUGH, 1)))
+
+
+# Number of coded records at which the definitions' log odds of relevance count half as much as without any; more
+# records show what is relevant better than the definitions do. Chosen with `ENOUGH`.
+FADES = 20
+
+
+def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
+    """Fit the head for relevance on whole texts: a support vector machine on vectors, a logistic regression on words.
+
+    Both are added to the score by the definitions alone, which is all that is left if the documents are all relevant
+    or all irrelevant.
+    """
     relevant = corpus.document_targets[documents, 0]
-    if len(np.unique(relevant)) < 2:
-        return no_relevance(corpus.wholes.shape[1])
+    learns = len(np.unique(relevant)) == 2
+    weight = FADES / (FADES + len(relevant)) if learns else 1.0
+    direction = weight * RELEVANCE_WEIGHT * corpus.definitions.relevance
+    size, intercept = corpus.wholes.shape[1], -weight * RELEVANCE_WEIGHT
+    if not learns:
+        none = np.zeros(len(words.terms))
+        return RelevanceHead(direction, np.zeros((0, size), dtype=np.float16), np.zeros(0), none, intercept)
     # Round before fitting, so that the fit uses the stored half-precision vectors.
     wholes = corpus.wholes[documents].astype(np.float16)
     machine = SVC(C=settings.relevance_regularisation, kernel="rbf", gamma=GAMMA).fit(
@@ -283,8 +276,22 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings) -> R
     kept = wholes[machine.support_]
     cosines = wholes.astype(np.float64) @ kept.astype(np.float64).T
     cosines[machine.support_, np.arange(len(kept))] = -1.0  # leave out the cosine of a text with itself
-    familiar = float(np.quantile(cosines.max(axis=1), UNFAMILIAR))
-    return RelevanceHead(kept, machine.dual_coef_[0].copy(), float(machine.intercept_[0]), familiar)
+    own = [text for text, use in zip(corpus.whole_texts, documents, strict=True) if use]
+    nothing = Bags(np.zeros((0, len(words.terms))), np.zeros(0, dtype=np.int64), np.zeros(0))
+    word_weights, shift = fit_units(words.features(own), relevant, settings.word_regularisation, nothing)
+    return RelevanceHead(
+        direction=direction,
+        vectors=kept,
+        weights=machine.dual_coef_[0].copy(),
+        word_weights=_rounded(word_weights),
+        intercept=intercept + float(machine.intercept_[0]) + shift,
+        familiar=float(np.quantile(cosines.max(axis=1), UNFAMILIAR)),
+    )
+
+
+def _rounded(word_weights: Array) -> Array:
+    """Round to half precision, as stored: this halves the size of a model and changes no score by 0.002 or more."""
+    return word_weights.astype(np.float16).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -304,8 +311,8 @@ class LabelExamples:
     lengths : ndarray
         Number of units with content in each paper.
     whole_targets : ndarray
-    positives : int
-        Number of sentences and exemplars that are positive for the label.
+    judged : int
+        Number of papers judged for the label, plus the number of exemplars.
     """
 
     units: Index
@@ -313,30 +320,20 @@ class LabelExamples:
     whole_units: Index
     lengths: Index
     whole_targets: Array
-    positives: int
+    judged: int
+
+    @property
+    def both_kinds(self) -> bool:
+        """Whether both yes and no are among the codes."""
+        return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
         """Return the papers as bags of units (see `multiple_instance.Bags`) with the given features."""
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
-    def fit(self, features: Any, regularisation: float) -> tuple[Array, float]:
+    def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
         """Fit the weights and the intercept of one regression; see `multiple_instance.fit_units`."""
-        return fit_units(features[self.units], self.targets, regularisation, self.bags(features))
-
-
-def _fit_shared(
-    examples: Sequence[LabelExamples], features: Sequence[Array], settings: TrainSettings
-) -> tuple[Array, float]:
-    """Fit a single regression to the examples of several labels, where each label has its own features."""
-    parts = [each.bags(own) for each, own in zip(examples, features, strict=True)]
-    bags = Bags(
-        np.vstack([part.features for part in parts]),
-        np.concatenate([part.lengths for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-    )
-    units = np.vstack([own[each.units] for each, own in zip(examples, features, strict=True)])
-    targets = np.concatenate([each.targets for each in examples])
-    return fit_units(units, targets, settings.regularisation, bags)
+        return fit_units(features[self.units], self.targets, regularisation, self.bags(features), prior)
 
 
 def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> LabelExamples:
@@ -353,11 +350,17 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
         whole_units=whole_units,
         lengths=np.bincount(corpus.document[whole_units], minlength=corpus.n_documents)[wholes],
         whole_targets=whole_targets[wholes],
-        positives=int(targets.sum()),
+        judged=int(wholes.sum() + (corpus.document[units] == NO_DOCUMENT).sum()),
     )
 
 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Score texts of the corpus with fitted heads, and return an array of shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
-    return heads.score_parts(corpus.vectors[rows], corpus.cues[rows], heads.words.features(texts))
+    return heads.score_parts(corpus.definitions, corpus.vectors[rows], corpus.reports[rows], texts)
+
+
+def score_wholes(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
+    """Score the relevance of documents of the corpus with fitted heads, and return an array of shape (n_rows,)."""
+    texts = [text for text, wanted in zip(corpus.whole_texts, rows, strict=True) if wanted]
+    return heads.score_wholes(corpus.wholes[rows], texts)

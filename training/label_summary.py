@@ -12,7 +12,6 @@ from mechtag.core.arrays import Array, Mask
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.words import counted
-from mechtag.models.scoring import mean
 from mechtag.training.dataset import NO_DOCUMENT, Corpus
 
 # Differences that noise alone causes more often than this are not taken for differences.
@@ -112,9 +111,9 @@ def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[
     scores : ndarray, shape (n_documents, 1 + n_labels)
         Out-of-fold scores of the documents.
     """
-    own = corpus.document != NO_DOCUMENT
-    # The same scores as the baseline `baselines.definition_cosine`, up to a constant factor.
-    definitions = mean(corpus.likenesses[own, :, 0], corpus.lengths)
+    by_definitions = corpus.features @ corpus.definitions.label_weights().T
+    nothing = np.zeros(corpus.n_documents)
+    definitions = corpus.score_documents(nothing, np.pad(by_definitions, ((0, 0), (1, 0))))[:, 1:]
     relevant = corpus.document_targets[:, 0] == 1
     summaries = []
     for column, key in enumerate(codebook.all_keys):

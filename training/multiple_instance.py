@@ -9,7 +9,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse import issparse, vstack
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from mechtag.core.arrays import Array, Index
@@ -43,8 +42,10 @@ class Bags:
     targets: Array
 
 
-def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags | None = None) -> tuple[Array, float]:
-    """Fit a logistic regression to units coded individually and, optionally, to papers coded as a whole.
+def fit_units(
+    features: Any, targets: Array, regularisation: float, bags: Bags, prior: Array | None = None
+) -> tuple[Array, float]:
+    """Fit a logistic regression to units coded individually and to papers coded as a whole.
 
     Features may be dense or sparse. The score of a paper coded as a whole is the pooled score of its
     units (`scoring.pool_scores`) plus a separate intercept, because papers carry a label far more
@@ -57,6 +58,8 @@ def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags |
         Features of the individually coded units, and their codes (1 or 0). Both may be empty.
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
+    prior : ndarray, shape (n_features,), optional
+        Weights that the fitted weights are drawn towards (the mean of their Gaussian prior); by default, zeros.
 
     Returns
     -------
@@ -64,25 +67,17 @@ def fit_units(features: Any, targets: Array, regularisation: float, bags: Bags |
     intercept : float
         Intercept for units, or the intercept for papers if no unit was coded individually.
     """
-    # Use one thread, because splitting such small products between threads takes several times as long.
-    with threadpool_limits(limits=1):
-        if bags is None or not len(bags.lengths):
-            model = LogisticRegression(C=regularisation, max_iter=MAX_ITERATIONS).fit(features, targets)
-            return model.coef_[0], float(model.intercept_[0])
-        return _fit_with_bags(features, targets, regularisation, bags)
-
-
-def _fit_with_bags(features: Any, targets: Array, regularisation: float, bags: Bags) -> tuple[Array, float]:
     both = [features, bags.features]
     rows: Any = vstack(both, format="csr") if issparse(features) else np.vstack(both)
     columns = rows.T.tocsr() if issparse(features) else rows.T
     n_coded, n_features = features.shape
+    expected = np.zeros(n_features) if prior is None else prior
     signs, whole_signs = 2 * targets - 1, 2 * bags.targets - 1
     total = n_coded + WHOLE_WEIGHT * len(whole_signs)
 
     def objective(point: Array) -> tuple[float, Array]:
         weights, intercept, whole_intercept = point[:n_features], point[-2], point[-1]
-        scores = rows @ weights
+        scores, moved = rows @ weights, weights - expected
         margins = signs * (scores[:n_coded] + intercept)
         units = scores[n_coded:]
         pooled = pool_scores(units[:, None], bags.lengths, SHARPNESS)[:, 0]
@@ -93,15 +88,17 @@ def _fit_with_bags(features: Any, targets: Array, regularisation: float, bags: B
         # Proportion that each unit contributes to the gradient of its paper's score; they sum to one per paper.
         shares = np.exp(SHARPNESS * (units - np.repeat(pooled, bags.lengths)))
         unit_slopes = np.concatenate([slopes, np.repeat(whole_slopes, bags.lengths) * shares])
-        gradient = columns @ unit_slopes + weights / regularisation
-        value = loss + weights @ weights / (2 * regularisation)
+        gradient = columns @ unit_slopes + moved / regularisation
+        value = loss + moved @ moved / (2 * regularisation)
         return value / total, np.concatenate([gradient, [slopes.sum(), whole_slopes.sum()]]) / total
 
-    found = minimize(
-        objective,
-        np.zeros(n_features + 2),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": MAX_ITERATIONS, "gtol": _TOLERANCE},
-    )
+    # Use one thread, because splitting such small products between threads takes several times as long.
+    with threadpool_limits(limits=1):
+        found = minimize(
+            objective,
+            np.concatenate([expected, [0.0, 0.0]]),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": MAX_ITERATIONS, "gtol": _TOLERANCE},
+        )
     return found.x[:n_features], float(found.x[-2] if n_coded else found.x[-1])

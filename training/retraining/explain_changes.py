@@ -21,7 +21,6 @@ from scipy.special import expit, softmax
 from mechtag.core.arrays import Array, Index
 from mechtag.core.files import write_csv, write_text
 from mechtag.core.records import Record, Sentence
-from mechtag.models.features import N_LIKENESSES, cues
 from mechtag.models.scoring import SHARPNESS, Decision, decide
 from mechtag.models.tagger import Tagger, Units, score_documents, units_of
 from mechtag.pipeline.annotations.coded_records import CodedRecord
@@ -137,12 +136,13 @@ def find_changes(
 
 
 def _dissect(tagger: Tagger, units: Units) -> _Dissected:
-    vectors, wholes = tagger.encoder.encode(units.parts), tagger.encoder.encode(units.whole_texts())
-    own_cues = cues(tagger.definitions.likenesses(vectors), units.reports)
-    words = tagger.heads.words.features(units.parts)
-    scored = np.where(units.counts[:, None], tagger.heads.score_parts(vectors, own_cues, words), -np.inf)
-    relevance = tagger.heads.relevance.score(wholes)
-    from_definitions = np.einsum("nlk,lk->nl", own_cues[..., :N_LIKENESSES], tagger.heads.cue_weights[:, :N_LIKENESSES])
+    definitions, heads, texts = tagger.definitions, tagger.heads, units.whole_texts()
+    vectors, wholes = tagger.encoder.encode(units.parts), tagger.encoder.encode(texts)
+    words = heads.words.features(units.parts)
+    scored = heads.score_parts(definitions, vectors, units.reports, units.parts)
+    scored = np.where(units.counts[:, None], scored, -np.inf)
+    relevance = heads.score_wholes(wholes, texts)
+    from_definitions = definitions.features(vectors, units.reports) @ definitions.label_weights().T
     nothing = np.zeros((len(units.parts), 1))
     return _Dissected(
         tagger=tagger,
