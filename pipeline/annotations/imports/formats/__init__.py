@@ -29,7 +29,7 @@ FORMATS: tuple[CodingFormat, ...] = (
 
 
 def find_format(content: Content) -> CodingFormat:
-    """Return the reader for a file, chosen by the content of the file and not by its name.
+    """Return the format of a file of codings, which is recognised by the file's content and not by its name.
 
     Raises
     ------
