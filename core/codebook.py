@@ -130,7 +130,7 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        The file is missing, is not a YAML mapping, or has an unknown or missing key;
+        If the file is missing, is not a YAML mapping, or has an unknown or missing key;
         or a label key is repeated or is a reserved column name.
     """
     return read_yaml(
@@ -162,7 +162,7 @@ def read_yaml(
     Raises
     ------
     MechtagError
-        The file is missing, is not a YAML mapping, or does not fit ``model``.
+        If the file is missing, is not a YAML mapping, or does not fit ``model``.
     """
     path = Path(path)
     try:

@@ -65,7 +65,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     MechtagError
-        The file is missing or is not a JSON object.
+        If the file is missing or is not a JSON object.
     """
     path = Path(path)
     try:
@@ -113,7 +113,7 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     Raises
     ------
     ValueError
-        A row has more or fewer cells than the header.
+        If a row has more or fewer cells than the header.
     """
     with (
         replacing(path) as part,

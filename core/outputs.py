@@ -33,7 +33,7 @@ def check_outputs(
     Raises
     ------
     MechtagError
-        An output is a source, also by another path or in a folder of sources; two outputs are the same file; or an
+        If an output is a source, also by another path or in a folder of sources; two outputs are the same file; or an
         output contains decisions that a person filled in.
     """
     read = [Path(source) for source in sources if source is not None]

@@ -150,7 +150,7 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     Raises
     ------
     MechtagError
-        The file is not readable as parquet.
+        If the file is not readable as parquet.
     """
     with _reading(path):
         file = pq.ParquetFile(pa.BufferReader(data))
@@ -193,7 +193,7 @@ def read_records(path: StrPath) -> list[Record]:
     Raises
     ------
     MechtagError
-        The file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
+        If the file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
     """
     return list(iterate_records(path))
 

@@ -324,7 +324,7 @@ def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
     Raises
     ------
     MechtagError
-        The file is not a YAML mapping, or has an unknown key or a value out of range.
+        If the file is not a YAML mapping, or has an unknown key or a value out of range.
     """
     path = Path(path)
     found = Settings()

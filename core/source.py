@@ -241,7 +241,7 @@ class Source:
         Raises
         ------
         MechtagError
-            The file cannot be read, or has more than `LARGEST_WHOLE` bytes.
+            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -264,7 +264,7 @@ class Source:
         Raises
         ------
         MechtagError
-            The file is empty or is not text.
+            If the file is empty or is not text.
         """
         size = nuls = run = 0
         blank = True

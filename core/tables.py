@@ -60,7 +60,7 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
     Raises
     ------
     ValueError
-        The cell contains anything else.
+        If the cell contains anything else.
     """
     word = cell.strip().casefold()
     if words and word in words:
@@ -78,7 +78,7 @@ def read_number(cell: str) -> float:
     Raises
     ------
     ValueError
-        The cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
+        If the cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
@@ -111,7 +111,7 @@ class TableRow:
         Raises
         ------
         MechtagError
-            The cell contains anything else.
+            If the cell contains anything else.
         """
         try:
             found = read_tick(self.cells[column], words)
@@ -125,7 +125,7 @@ class TableRow:
         Raises
         ------
         MechtagError
-            The cell contains anything else.
+            If the cell contains anything else.
         """
         cell = self.cells.get(column, "")
         try:
@@ -173,7 +173,7 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     Raises
     ------
     MechtagError
-        The file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
+        If the file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
         cells than the header, or too few; quotes do not match; or several sheets of a workbook are filled.
     """
     source = path if isinstance(path, Source) else Source(Path(path))

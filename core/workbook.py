@@ -78,7 +78,7 @@ def open_sheets(source: Source) -> dict[str, Any]:
     Raises
     ------
     MechtagError
-        The workbook is damaged, or would unpack to too much data.
+        If the workbook is damaged, or would unpack to too much data.
     """
     import openpyxl
 

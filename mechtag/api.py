@@ -160,7 +160,7 @@ def read(*sources: StrPath) -> Records:
     Raises
     ------
     MechtagError
-        A file cannot be read.
+        If a file cannot be read.
     """
     from mechtag.pipeline.reading.ingest import ingest
 

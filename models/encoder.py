@@ -47,7 +47,7 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
     Raises
     ------
     MechtagError
-        The bytes are not safetensors.
+        If the bytes are not safetensors.
     """
     try:
         arrays: Arrays = load(data)
@@ -73,7 +73,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        The model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
+        If the model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
     """
     import torch
 
@@ -159,7 +159,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     Raises
     ------
     MechtagError
-        The model cannot be found or downloaded, has no ``model.safetensors``, or its
+        If the model cannot be found or downloaded, has no ``model.safetensors``, or its
         weights do not have the expected hash.
     """
     if name.startswith(PACKAGE_PREFIX):
@@ -236,7 +236,7 @@ class TransformerEncoder:
     Raises
     ------
     MechtagError
-        The folder has no vocabulary, or its weights are damaged or incomplete.
+        If the folder has no vocabulary, or its weights are damaged or incomplete.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:

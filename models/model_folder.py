@@ -153,7 +153,7 @@ def load_model(
     Raises
     ------
     MechtagError
-        The folder does not contain a model, or the model has a different format version, was trained
+        If the folder does not contain a model, or the model has a different format version, was trained
         for a different codebook, or was altered; the encoder or the changed weights are missing or have
         a different hash; or the runtime is unknown or does not work on this machine.
     """

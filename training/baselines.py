@@ -95,7 +95,7 @@ def prepare(
     Raises
     ------
     MechtagError
-        A gold paper is also a coded record, which the model is trained on, or no gold
+        If a gold paper is also a coded record, which the model is trained on, or no gold
         paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)

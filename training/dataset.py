@@ -249,7 +249,7 @@ def build_corpus(
     Raises
     ------
     MechtagError
-        No document is relevant, so no label can be trained.
+        If no document is relevant, so no label can be trained.
     """
     if not any(document.relevant for document in documents):
         raise MechtagError(

@@ -72,7 +72,7 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
     Raises
     ------
     MechtagError
-        No label has ``min_positives`` positive examples, or there are fewer relevant or
+        If no label has ``min_positives`` positive examples, or there are fewer relevant or
         irrelevant records than folds.
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
@@ -189,7 +189,7 @@ def assign_folds(
     Raises
     ------
     MechtagError
-        There are fewer relevant or irrelevant documents than folds.
+        If there are fewer relevant or irrelevant documents than folds.
     """
     known = np.arange(len(relevant)) < len(relevant) - added
     rarest = int(np.unique(relevant[known], return_counts=True)[1].min())

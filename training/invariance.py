@@ -44,7 +44,7 @@ def tag_varied(
     Raises
     ------
     MechtagError
-        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
     for records, tagger in fold_taggers(settings, codebook, work=work):

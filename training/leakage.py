@@ -115,7 +115,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
     Raises
     ------
     MechtagError
-        The file is damaged or belongs to a different model.
+        If the file is damaged or belongs to a different model.
     """
     path = folder / PAPERS
     if not path.is_file():

@@ -106,7 +106,7 @@ class ServedTagger(PythonModel):
         Raises
         ------
         MlflowException
-            A record has no title, or a value is not text. In both cases, a server responds with status 400.
+            If a record has no title, or a value is not text. In both cases, a server responds with status 400.
         """
         try:
             records = list(_records(model_input))

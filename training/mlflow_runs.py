@@ -69,7 +69,7 @@ def log_run(
     Raises
     ------
     MechtagError
-        The store does not respond, or refuses the request.
+        If the store does not respond, or refuses the request.
     """
     import mlflow
 
@@ -116,7 +116,7 @@ def tracking_store(settings: Settings) -> Iterator[None]:
     Raises
     ------
     MechtagError
-        The store does not respond.
+        If the store does not respond.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -264,7 +264,7 @@ def log_evaluation(
     Raises
     ------
     MechtagError
-        The folder is not a model, or the store does not respond.
+        If the folder is not a model, or the store does not respond.
     """
     import mlflow
 
@@ -334,7 +334,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
     Raises
     ------
     MechtagError
-        The store does not respond, or refuses the request.
+        If the store does not respond, or refuses the request.
     """
     import mlflow
     from mlflow import MlflowClient

@@ -102,7 +102,7 @@ def train(
     Raises
     ------
     MechtagError
-        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     refuse_without_negatives(corpus, codebook)
@@ -157,7 +157,7 @@ def save_model(trained: Trained, folder: str | Path) -> None:
     Raises
     ------
     MechtagError
-        The folder contains files that are not part of a model.
+        If the folder contains files that are not part of a model.
     """
     folder = Path(folder).absolute()
     check_replaceable(folder)

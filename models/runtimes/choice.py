@@ -144,7 +144,7 @@ class Runtimes:
         Raises
         ------
         MechtagError
-            The runtime is unknown, a library is not installed, the processor does not support the
+            If the runtime is unknown, a library is not installed, the processor does not support the
             precision, or the encoder cannot be exported.
         """
         if runtime == "torch":

@@ -52,7 +52,7 @@ def import_openvino() -> Any:
     Raises
     ------
     MechtagError
-        OpenVINO is not installed.
+        If OpenVINO is not installed.
     """
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -87,7 +87,7 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
     Raises
     ------
     MechtagError
-        The processor does not support the precision.
+        If the processor does not support the precision.
     """
     core = import_openvino().Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -250,7 +250,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Raises
     ------
     MechtagError
-        OpenVINO or nncf is not installed, or the encoder cannot be exported.
+        If OpenVINO or nncf is not installed, or the encoder cannot be exported.
     """
     from tokenizers import Tokenizer
 
@@ -376,7 +376,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     Raises
     ------
     MechtagError
-        The export cannot be written, or ``make`` raised the error.
+        If the export cannot be written, or ``make`` raised the error.
     """
     try:
         return _read(path)

@@ -104,7 +104,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     Raises
     ------
     MechtagError
-        The model was not kept.
+        If the model was not kept.
     """
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
@@ -126,7 +126,7 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     Raises
     ------
     MechtagError
-        The model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
+        If the model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
@@ -174,7 +174,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     Raises
     ------
     MechtagError
-        The former model is unknown or was not kept.
+        If the former model is unknown or was not kept.
     """
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(

@@ -90,7 +90,7 @@ def add_annotations(
     Raises
     ------
     MechtagError
-        A table is invalid or refers to unknown records, or a record may be a test paper.
+        If a table is invalid or refers to unknown records, or a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)

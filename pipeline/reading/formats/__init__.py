@@ -86,7 +86,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 
 def describe(source: Source) -> str:
-    """Describe a file that no reader recognises: its known format with advice, or else how it starts."""
+    """Describe a file that no reader recognises, for an error message.
+
+    If the file is of a known but unsupported kind, the description says what to export instead; otherwise it
+    quotes the start of the file.
+    """
     head = source.head
     for pattern, description in _KNOWN:
         if pattern.search(head):
@@ -113,15 +117,15 @@ _QUOTING = re.compile(r"[\s\ufeff]*(?:[{\[]|<[?!A-Za-z])")
 
 
 def find_format(source: Source) -> Format:
-    """Return the format of a file, recognised by its content and not by its name.
+    """Return the format of a search export, which is recognised by the file's content and not by its name.
 
-    If several formats are recognised, the one that is recognised first in the file counts, because a cell or an
-    abstract may hold text that looks like the start of another format.
+    If the content matches several formats, the format that matches the earliest lines is returned, because a
+    later cell or abstract may contain text that looks like the start of a different format.
 
     Raises
     ------
     MechtagError
-        The file is empty or binary, or its format is unknown.
+        If the file is empty or binary, or its format is unknown.
     """
     first = next((known for known in FORMATS if known.recognise(source)), None)
     if first is None:
@@ -137,7 +141,7 @@ def find_format(source: Source) -> Format:
 
 
 def _earliest(source: Source, formats: Sequence[Format]) -> Format:
-    """Return the format that fewest lines are enough to recognise."""
+    """Return the format that can be recognised from the smallest number of lines at the start of a file."""
     lines = source.head.split("\n")
     low, high = 1, len(lines)
     while low < high:
