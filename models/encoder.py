@@ -42,7 +42,7 @@ def pack_tuned(arrays: Arrays) -> bytes:
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Deserialise changed weights from the bytes that `pack_tuned` returns; errors name the source ``place``.
+    """Deserialise changed weights from the bytes that `pack_tuned` returned; ``place`` is their source, for messages.
 
     Raises
     ------
@@ -120,7 +120,7 @@ class Encoder(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of elements of each vector."""
+        """Return the number of elements of each vector."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -277,7 +277,7 @@ class TransformerEncoder:
 
     @property
     def size(self) -> int:
-        """Number of elements of each vector."""
+        """Return the number of elements of each vector."""
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
@@ -288,7 +288,7 @@ class TransformerEncoder:
         return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text; see `Encoder.encode`."""
+        """Encode texts, and return one vector per text; see `Encoder.encode`."""
         if not texts:
             return np.zeros((0, self.size), dtype=np.float32)
         with self._torch.inference_mode():

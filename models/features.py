@@ -1,4 +1,4 @@
-"""Features of a sentence: its vector, the TF-IDF weights of its words, and its similarity to each definition."""
+"""Compute the features of sentences: vectors, TF-IDF weights of words, and similarities to the labels' definitions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Words:
 
 
 def fit_words(texts: Sequence[str]) -> Words:
-    """Return the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
+    """Fit a vocabulary: the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)
@@ -119,7 +119,7 @@ def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
 
 
 def cues(likenesses: Array, reports: Array) -> Array:
-    """Concatenate each sentence's similarities to a label and the log odds that it reports results.
+    """Concatenate the similarities of each sentence to each label and the log odds that the sentence reports results.
 
     Parameters
     ----------

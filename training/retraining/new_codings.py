@@ -69,7 +69,7 @@ def add_annotations(
     leave_out_leaks: bool,
     on_note: Callable[[str], None],
 ) -> Addition:
-    """Read new codings and combine them with the earlier annotations. Nothing is written.
+    """Read new codings and combine them with the earlier annotations, without writing anything.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write ``set_aside.csv`` and ``stale.csv`` for an addition. The tables are written even if they have no rows."""
+    """Write ``set_aside.csv`` and ``stale.csv`` for an addition, even if these tables have no rows."""
     for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
         _write(folder / f"{name}.csv", kind, rows)
 
