@@ -54,7 +54,7 @@ class LabelSummary:
     def warnings(self) -> list[str]:
         """Return warnings if training did not demonstrably improve the ranking by this label."""
         if self.yes and not self.no:
-            return [f"{self.key}: no record is coded no, so how well the model ranks records could not be measured"]
+            return [f"{self.key}: no record is coded no, so the ranking of records by the model could not be measured"]
         found = []
         if self.chance_p is not None and self.chance_p > _LEVEL:
             found.append(
@@ -79,7 +79,7 @@ def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return [
         "Codes that the model was trained on. Labels are counted on relevant records. The ROC AUC is that of models "
-        "that had not seen the record: 0.50 is chance, 1.00 is perfect, - is not measurable.",
+        "that had not seen the record: 0.50 is chance, 1.00 is perfect, and - means that it cannot be measured.",
         *(
             "  ".join(
                 [row[0].ljust(widths[0]), *(cell.rjust(widths[place]) for place, cell in enumerate(row) if place)]

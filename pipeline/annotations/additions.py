@@ -199,7 +199,7 @@ def _disputed(
         both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]
         opinions = {coder: 1 for coder in carried[name]} | said[name]
         if both:
-            reasons[name] = f"{both[0]} codes it as not relevant, but also as {carried[name][both[0]]}"
+            reasons[name] = f"{both[0]} codes the record as not relevant, but also as {carried[name][both[0]]}"
         elif len(set(opinions.values())) > 1:
             parts = ", ".join(f"{coder} {value}" for coder, value in opinions.items())
             reasons[name] = f"coders disagree on relevance ({parts})"

@@ -246,7 +246,7 @@ def read_text(path: Path, what: str) -> str:
     except FileNotFoundError:
         raise MechtagError(f"{path}: no such file; expected {what}") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise MechtagError(f"{path}: not readable as UTF-8 text: {error}") from None
+        raise MechtagError(f"{path}: the file is not readable as UTF-8 text: {error}; save it as UTF-8") from None
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
@@ -272,7 +272,9 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
     for label in labels:
         if label not in label_keys:
-            raise MechtagError(f"{place}: the codebook has no label {label!r}; its labels are {', '.join(label_keys)}")
+            raise MechtagError(
+                f"{place}: the codebook has no label {label!r}; use one of its labels: {', '.join(label_keys)}"
+            )
     return tuple(key for key in label_keys if key in labels)
 
 

@@ -112,7 +112,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
             f"{path}: the table contains no codings; expected a header and one row per record, coder and label"
         )
     if "value" not in table.names:
-        raise MechtagError(f"{path}: the column 'value' is missing; columns found: {', '.join(table.names)}")
+        raise MechtagError(f"{path}: the column 'value' is missing; add it (columns found: {', '.join(table.names)})")
     described = describing(table.names) - Coding.model_fields.keys()
     codings, seen = [], dict[tuple[str | None, ...], tuple[str, int | None]]()
     for row in table.rows:
@@ -123,7 +123,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
         except ValidationError as error:
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
-            raise MechtagError(f"{place}: the codebook has no key {coding.label!r}; its keys are {', '.join(all_keys)}")
+            raise MechtagError(
+                f"{place}: the codebook has no label {coding.label!r}; use one of its keys: {', '.join(all_keys)}"
+            )
         if not name_of(row):
             raise MechtagError(f"{place}: nothing identifies the record; fill in one of {', '.join(IDENTIFIERS)}")
         coding = _with_record(coding, row, finders)

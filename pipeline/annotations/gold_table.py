@@ -61,7 +61,9 @@ class Matrix:
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
-            raise MechtagError(f"{self.path}: column '{column}' is missing; columns of codes found: {found}")
+            raise MechtagError(
+                f"{self.path}: the column '{column}' is missing; add it (columns of codes found: {found})"
+            )
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
@@ -199,7 +201,7 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
             first, second = own.candidates[:2]
             raise MechtagError(
                 f"{row.place}: '{key}' matches two records: record {first.source_index} of {first.source_file} and "
-                f"record {second.source_index} of {second.source_file}; each paper must match one record"
+                f"record {second.source_index} of {second.source_file}; remove one of the two records"
             )
         if own.record is None:
             continue

@@ -142,7 +142,7 @@ class Finder:
         for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
             if record_id := self._given.get(normalise_title(name)):
                 record = next(iter(self._ids.get(record_id, ())), None)
-                return Found(record, "map file", () if record else (f"map file: {record_id} is not in the records",))
+                return Found(record, "map file", () if record else (f"map file: there is no record {record_id}",))
         seen = _seen(paper)
         # Some lists identify papers by title, and some tasks show only the title.
         long = [name for name in (*paper.names, paper.text) if name.count(" ") >= _LONG_NAME and len(name) <= _TITLE]

@@ -42,7 +42,9 @@ def _archive(path: Path) -> Iterator[None]:
             "give mechtag the unpacked files"
         ) from None
     except OSError as error:
-        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise MechtagError(
+            f"{path}: the file cannot be read: {error.strerror or error}; check its path and permissions"
+        ) from None
 
 
 def _refuse_bomb(path: Path, size: int, packed: int) -> None:

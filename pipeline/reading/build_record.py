@@ -171,7 +171,10 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     if not reason and not title:
         reason = "no title"
     elif len(title) + len(abstract) > LONGEST_ENTRY:
-        reason = f"title and abstract have {len(title) + len(abstract):,} characters, more than {LONGEST_ENTRY:,}"
+        reason = (
+            f"title and abstract have {len(title) + len(abstract):,} characters, but a record may have at most "
+            f"{LONGEST_ENTRY:,}; check whether line ends are missing in the file"
+        )
         raw = (("title", title[:_LONGEST_IDENTIFIER]),)
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)

@@ -219,8 +219,8 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(
-            f"{source.path}: no column with titles; found the columns {', '.join(filter(str.strip, names))}. "
-            f"Name the column one of: {', '.join(COLUMNS['title'])}"
+            f"{source.path}: no column contains titles; found the columns {', '.join(filter(str.strip, names))}. "
+            f"Rename the column of titles to one of: {', '.join(COLUMNS['title'])}"
         )
 
 

@@ -155,7 +155,9 @@ class Reading:
         try:
             found = sorted(path for path in source.iterdir() if not path.name.startswith("."))
         except OSError as error:
-            raise MechtagError(f"{source}: cannot be read: {error.strerror}") from None
+            raise MechtagError(
+                f"{source}: the folder cannot be read: {error.strerror}; check its permissions"
+            ) from None
         if not found:
             raise MechtagError(
                 f"{source}: the folder contains no files; put search exports into it, or name a different folder"
@@ -193,7 +195,7 @@ class Reading:
                 meter.finish()
             if len(self.counts) == read:
                 first = (self.unread[unread:] or self.unread)[0]
-                raise MechtagError(f"{argument}: no file in it could be read; the first: {first}")
+                raise MechtagError(f"{argument}: none of its files could be read; the first fault is: {first}")
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
@@ -254,7 +256,7 @@ class _Meter:
         self(self._left)
 
 
-_FOLDER = "a folder within a folder; pass it to read its files"
+_FOLDER = "this is a folder within a folder; to read its files, pass this folder too"
 
 
 def _fault(path: Path) -> str:
@@ -262,12 +264,18 @@ def _fault(path: Path) -> str:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return f"a link to {path.readlink()}, which does not exist" if path.is_symlink() else "no such file or folder"
+        return (
+            f"this is a link to {path.readlink()}, which does not exist"
+            if path.is_symlink()
+            else "no such file or folder"
+        )
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"this path cannot be read: {error.strerror}"
     if stat.S_ISDIR(mode):
         return _FOLDER
-    return "" if stat.S_ISREG(mode) else "a pipe, socket or device; save its content to a file and pass the file"
+    if stat.S_ISREG(mode):
+        return ""
+    return "this is a pipe, socket or device; save its content to a file and pass the file"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -59,7 +59,7 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         if whole:
             yield _entry(number, line, text)
         else:
-            fault = "the record is truncated: its element is opened but never closed"
+            fault = "the record is truncated, because its element is opened but never closed; export it again"
             yield Entry(number, line, [("xml", text)], fault=fault)
 
 
@@ -89,7 +89,7 @@ def _entry(number: int, line: int, text: str) -> Entry:
         record = fromstring(mended)
         fields = [(child.tag, as_json(child)) for child in record]
     except (ParseError, RecursionError) as error:
-        return Entry(number, line, [("xml", text)], fault=f"not readable as XML: {error}")
+        return Entry(number, line, [("xml", text)], fault=f"the record is not readable as XML: {error}")
     notes = ("characters that XML does not allow were removed",) if removed else ()
     return Entry(number, line, fields, notes=notes)
 

@@ -12,9 +12,10 @@ from mechtag.core.source import Source
 
 _SHOWN = 1000
 _LOST_START = (
-    "no start line; it was separated from the record above at an empty line, because it has a title of its own"
+    "the record has no start line; it was separated from the preceding record at an empty line, because it has its "
+    "own title"
 )
-_TWO_TITLES = "two titles; it may be two records, the second without a start line"
+_TWO_TITLES = "the record has two titles; it may be two records, the second of which has no start line"
 
 
 class Entry(NamedTuple):
@@ -43,8 +44,8 @@ class Entry(NamedTuple):
 def overlong(number: int, line: int, start: str) -> Entry:
     """Return a faulty entry in place of one that is longer than `LONGEST_ENTRY` and starts with the text ``start``."""
     fault = (
-        f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
-        "export it again"
+        f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
+        "damaged or lack line ends; export it again"
     )
     return Entry(number, line, [("start", start[:_SHOWN])], fault=fault)
 

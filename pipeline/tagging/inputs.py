@@ -111,7 +111,8 @@ class Inputs(Strict):
         if unlike > MOSTLY * likely:
             yield (
                 f"{unlike} of the {likely} records that may be relevant are unlike the texts that the model was "
-                "trained on; its probabilities and decisions may be unreliable for them: code some of them, and retrain"
+                "trained on. The model's probabilities and decisions may be unreliable for these records; code some of "
+                "them, and retrain"
             )
 
 
@@ -260,7 +261,9 @@ def _sources_beside(
             f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or delete this file"
         ) from None
     if files - {source.file for source in sources} or sum(source.kept for source in sources) < records:
-        text = f"describes other records than {table.name}; the number of records identified is not known"
+        text = (
+            f"the file does not describe the records in {table.name}, so the number of records identified is not known"
+        )
         return None, (Note(str(path), text),)
     return sources, ()
 

@@ -215,7 +215,7 @@ def _explain(
     if cause == "relevance":
         return f"the probability of relevance changed, which moves the probability from {moved}"
     if cause == "calibration":
-        return f"the same sentence scores now yield another probability, which moves from {moved}"
+        return f"the same sentence scores now yield a different probability, which moves from {moved}"
     if _column(before.tagger, key) == 0:
         return f"its text as a whole is scored differently, which moves the probability from {moved}"
     sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
@@ -305,7 +305,7 @@ _HEADER = (
 )
 _CAUSES = {
     "sentences": "sentences are scored differently (because of the new annotations or a new definition)",
-    "calibration": "the same sentence scores yield another probability",
+    "calibration": "the same sentence scores yield a different probability",
     "relevance": "the probability of relevance changed",
     BOUNDS: "the bounds between yes, review and no changed",
 }

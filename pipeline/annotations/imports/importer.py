@@ -151,7 +151,7 @@ def read_codings_from(
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the name and content of each file at a path; skip hidden files, and add a note on each subfolder."""
     if not path.exists():
-        raise MechtagError(f"{path}: no such file or folder")
+        raise MechtagError(f"{path}: no such file or folder; check the path")
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
     for file in files:
         if not file.is_file():

@@ -47,7 +47,7 @@ _FIELD = re.compile(
 )
 # The same within a value in braces or quotes, where text may look like a field.
 _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,20}}[{{\"]", re.I)
-_DAMAGED = "a brace or a comma is missing or surplus; the fields were separated at their names"
+_DAMAGED = "a brace or comma is missing or superfluous, so the fields were separated at their names"
 # Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
 # A formula by pandoc's rule, under which '$50 and $60' is not one; '$<$0.5' is one, though a number follows.
@@ -87,7 +87,9 @@ def read(source: Source) -> Iterator[Entry]:
     try:
         blocks = Splitter(_NO_KEY.sub(r"\1,", source.text)).split().blocks
     except ParserStateException as error:
-        raise MechtagError(f"{source.path}: not readable as BibTeX: {error.message}") from None
+        raise MechtagError(
+            f"{source.path}: the file is not readable as BibTeX: {error.message}; export it again"
+        ) from None
     strings = {month: month for month in _MONTHS}
     for block in blocks:
         if isinstance(block, model.String):
@@ -150,10 +152,8 @@ def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""
     if isinstance(block, model.ParsingFailedBlock):
-        return (
-            None,
-            f"not readable as BibTeX: {' '.join(str(getattr(block.error, 'abort_reason', block.error)).split())}",
-        )
+        reason = " ".join(str(getattr(block.error, "abort_reason", block.error)).split())
+        return None, f"the entry is not readable as BibTeX: {reason}"
     return (block, "") if isinstance(block, model.Entry) else (None, "")
 
 

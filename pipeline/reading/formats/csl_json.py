@@ -78,14 +78,15 @@ def read_items(source: Source) -> Iterator[Entry]:
             broken += 1
             end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
             follows = "" if end < len(text) else ", and neither is the rest of the file"
-            fault = f"not readable as JSON{follows}: {_TOO_DEEP if isinstance(error, RecursionError) else error}"
+            reason = _TOO_DEEP if isinstance(error, RecursionError) else error
+            fault = f"the record is not readable as JSON{follows}: {reason}"
             yield Entry(number, line, [("json", text[place:end])], fault=fault)
             place = end
             continue
         if isinstance(item, dict):
             yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
         else:
-            yield Entry(number, line, [("json", item)], fault="not a JSON object")
+            yield Entry(number, line, [("json", item)], fault="the record is not a JSON object")
         place = end
 
 

@@ -66,9 +66,12 @@ def read(source: Source) -> Iterator[Entry]:
         headings: Sequence[str] = names
         if len(row) != width:
             if not fault and any(row[width:]):
-                fault = f"the row has {len(row)} cells, the header has {width}; a cell with {delimiter!r} needs quotes"
+                fault = (
+                    f"the row has {len(row)} cells, but the header has {width}; enclose cells that contain "
+                    f"{delimiter!r} in quotation marks"
+                )
             elif not fault and len(row) < width:
-                notes = (f"the row has {len(row)} cells, the header has {width}",)
+                notes = (f"the row has {len(row)} cells, but the header has {width}",)
             headings = names + [f"column {index}" for index in range(width + 1, len(row) + 1)]
         fields = [pair for pair in zip(headings, row, strict=False) if pair[1] and not pair[1].isspace()]
         if sum(map(len, row)) > LONGEST_ENTRY:

@@ -56,7 +56,8 @@ def read(source: Source) -> Iterator[Entry]:
         try:
             fields = list(_parse(line).items())
         except (ValueError, RecursionError) as error:
-            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=f"not a JSON object: {error}")
+            fault = f"the line is not a JSON object: {error}"
+            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
             continue
         yield Entry(number, line_number, fields)
 

@@ -43,7 +43,8 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
-_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be truncated"
+_NO_START = "the record has no TY line at its start"
+_NO_END = "the record has no ER line at its end; it may be truncated"
 _TITLES = frozenset(("TI", "T1", "TITLE"))
 # Types of which C3 holds the title of the proceedings; in other types, databases put anything there.
 _CONFERENCES = ("CONF", "CPAPER")

@@ -41,7 +41,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             continue
         if tag in ("ER", "EF", "PT") and draft:
             if tag != "ER":
-                draft.notes.append("no ER line at its end; it may be truncated")
+                draft.notes.append("the record has no ER line at its end; it may be truncated")
             yield draft
             draft = None
         if tag not in ("ER", "EF"):
@@ -49,7 +49,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
                 draft = Draft(line_number, [] if tag == "PT" else ["no PT line at its start"])
             draft.add(tag, (found[2] or "").strip())
     if draft:
-        draft.notes.append("no ER line at its end; it may be truncated")
+        draft.notes.append("the record has no ER line at its end; it may be truncated")
         yield draft
 
 

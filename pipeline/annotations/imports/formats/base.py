@@ -114,7 +114,8 @@ def _document(source: Source) -> Entry:
     try:
         data = json.loads(source.text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{source.path}: not readable as JSON: {error or 'it is nested too deeply'}") from None
+        reason = error or "it is nested too deeply"
+        raise MechtagError(f"{source.path}: the file is not readable as JSON: {reason}; export it again") from None
     return Entry(1, 1, list(data.items()))
 
 
@@ -133,7 +134,7 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):
         if not fault and len(row) != len(names):
-            fault = f"the row has {len(row)} cells, the header has {len(names)}"
+            fault = f"the row has {len(row)} cells, but the header has {len(names)}"
         fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)

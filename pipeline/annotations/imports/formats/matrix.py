@@ -40,7 +40,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     if not ticks and not lists:
         raise MechtagError(
             f"{content.path}: no column is named after a label of the codebook or contains names of labels; "
-            f"columns found: {', '.join(content.names)[:500]}"
+            f"rename the columns of codes, or map their names with --map (columns found: "
+            f"{', '.join(content.names)[:500]})"
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS))
     content.note_unread({*ticks, *lists, *named})
@@ -75,7 +76,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
             lists.append(name)
     doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
     if doubled:
-        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; each name must be unique")
+        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; rename one of the columns")
     return ticks, lists
 
 
