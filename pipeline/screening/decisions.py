@@ -35,11 +35,11 @@ class Judgements(Row):
     path
         Path of the file that the decisions were read from, shown in error messages.
     values
-        Decisions by identifier of the record, in the order of the file; ``None`` if not judged.
+        Decisions, keyed by the identifier of the record, in the order of the file; ``None`` if not judged.
     papers
-        Everything that identifies the record, by the same identifier.
+        The details that identify each record, keyed by the same identifier.
     notes
-        Notes from the column ``notes``, by the same identifier.
+        Notes from the column ``notes``, keyed by the same identifier.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Judgements(Row):
     notes: dict[str, str] = Field(default_factory=dict)
 
     def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
-        """Return the note on each record that has one, by record id. Raises the same errors as `labels`."""
+        """Return the note on each record that has a note, keyed by record id; raises the same errors as `labels`."""
         rows = self._rows(records)
         return {records[rows[name]].record_id: note for name, note in self.notes.items() if name in rows}
 
@@ -67,16 +67,16 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the rows of the judged records in the order of judgement; raise the same errors as `labels`."""
+        """Return the indices of the judged records in the order of judgement; raises the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers in the file that match no record; raise the same errors as `labels`."""
+        """Return the identifiers in the file of decisions that match no record; raises the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield the row of each judged record and the decision on it, in the order of judgement."""
+        """Yield the index of each judged record and the decision on the record, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:
