@@ -179,7 +179,9 @@ def read_yaml(
         ) from None
     # AttributeError: the loader expects a date where a tag announces one.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-        raise MechtagError(f"{path}: the file is not readable as YAML: {error}\nCorrect the file there") from None
+        raise MechtagError(
+            f"{path}: the file is not readable as YAML: {error}\nCorrect the file at this place"
+        ) from None
     data = empty if data is None else data
     if not isinstance(data, dict):
         raise MechtagError(f"{path}: {expected}; this file contains a value of type {type(data).__name__}")

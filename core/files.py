@@ -71,7 +71,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file") from None
+        raise MechtagError(f"{path}: no such file; check the path") from None
     except (ValueError, RecursionError) as error:
         raise MechtagError(f"{path}: the file is not readable as JSON: {error}; create it again") from None
     if not isinstance(data, dict):

@@ -120,7 +120,7 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
         try:
             file = pq.ParquetFile(source)
         except FileNotFoundError:
-            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
+            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}; check the path") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
         raise MechtagError(

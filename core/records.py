@@ -291,7 +291,7 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the identifiers of a paper in its source file: the field ``key``, followed by the ID of RIS or BibTeX."""
+    """Return the identifiers of a record in its source file: the field ``key``, and the ID field of RIS or BibTeX."""
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)
     # JSON sources may contain numbers as identifiers.

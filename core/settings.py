@@ -330,7 +330,11 @@ def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
     found = Settings()
     if path.exists():
         found = read_yaml(
-            path, Settings, missing="no such file", expected="the settings must be a mapping of blocks", empty={}
+            path,
+            Settings,
+            missing="no such file; check the path",
+            expected="the settings must be a mapping of blocks",
+            empty={},
         )
     # Defaults are paths too; they are resolved like those in the file.
     return Settings.model_validate(found.model_dump(), context={"root": path.parent})

@@ -178,7 +178,7 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
-        raise MechtagError(f"{source.path}: no such file; expected {expected}")
+        raise MechtagError(f"{source.path}: no such file; expected {expected}; check the path")
     names, rows, unit = _read_sheet(source, expected) if workbook.recognise(source) else _read_text(source, needed)
     filled = [
         index for index, name in enumerate(names) if name or any(row[index : index + 1] != [""] for _, row in rows)

@@ -1,4 +1,4 @@
-"""Encode texts as vectors: a transformer with mean pooling and unit-length output."""
+"""Encode texts as vectors of unit length, with a transformer and mean pooling."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise changed weights as safetensors; the mapping may be empty."""
+    """Return the weights that training changed as the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Deserialise changed weights from the bytes that `pack_tuned` returned; ``place`` is their source, for messages.
+    """Return the weights in the bytes that `pack_tuned` returned; ``place`` is the source of the bytes, for messages.
 
     Raises
     ------

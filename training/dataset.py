@@ -252,9 +252,7 @@ def build_corpus(
         If no document is relevant, so no label can be trained.
     """
     if not any(document.relevant for document in documents):
-        raise MechtagError(
-            f"none of the {len(documents)} coded records is relevant; training needs relevant records with codes"
-        )
+        raise MechtagError(f"none of the {len(documents)} coded records is relevant; add relevant records with codes")
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
     made_up = [clauses(exemplar.text) for exemplar in exemplars]

@@ -1,4 +1,4 @@
-"""Count the codes of each label, and check on out-of-fold scores whether training improved its ranking."""
+"""Count the codes of each label, and check on out-of-fold scores whether training improved the ranking of records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Numbers of codes for a label, and how well its out-of-fold scores rank records.
+    """Numbers of codes for a label, and the quality of the ranking of records by its out-of-fold scores.
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class LabelSummary:
         ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
         ``None`` if no record is a yes or none is a no. Relevance is not compared with its definition.
     chance_p, definition_p
-        One-sided p-values for an AUC that is not above chance (Mann and Whitney 1947), and not above that of the
-        definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+        One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that
+        it is not above that of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
     """
 
     key: str
@@ -152,7 +152,7 @@ class _Ranking:
         return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
 
     def better_than(self, other: _Ranking) -> float:
-        """Return the one-sided p-value that this ranking's AUC exceeds that of ``other``, paired by record.
+        """Return the one-sided p-value of a test for a higher AUC of this ranking than of ``other``, paired by record.
 
         If the two rankings do not differ, the p-value is 0.5.
         """

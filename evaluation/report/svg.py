@@ -206,7 +206,7 @@ def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Return vertical positions for names that do not overlap, by shifting the wanted positions down in order."""
+    """Shift the vertical positions of line names down until the names do not overlap; return the new positions."""
     placed = list(wanted)
     lowest = float("-inf")
     for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):

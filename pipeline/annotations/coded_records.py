@@ -72,7 +72,7 @@ def files_of(path: StrPath, what: str) -> list[Path]:
             f"{path}: the name {ADDED}.jsonl is reserved for records that 'mechtag retrain' adds; rename the file"
         )
     if not found:
-        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}")
+        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}; check the path")
     return found
 
 
@@ -94,7 +94,7 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     known: dict[str, About] = {}
     if about.is_file():
         expected = "file descriptions must be a mapping of file name to {title: ..., texts: ...}"
-        known = read_yaml(about, _Abouts, missing="no such file", expected=expected, empty={}).root
+        known = read_yaml(about, _Abouts, missing="no such file; check the path", expected=expected, empty={}).root
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
@@ -244,7 +244,7 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; expected {what}") from None
+        raise MechtagError(f"{path}: no such file; expected {what}; check the path") from None
     except (UnicodeDecodeError, OSError) as error:
         raise MechtagError(f"{path}: the file is not readable as UTF-8 text: {error}; save it as UTF-8") from None
 

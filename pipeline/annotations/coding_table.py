@@ -109,7 +109,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
-            f"{path}: the table contains no codings; expected a header and one row per record, coder and label"
+            f"{path}: the table contains no codings; add one row per record, coder and label below the header"
         )
     if "value" not in table.names:
         raise MechtagError(f"{path}: the column 'value' is missing; add it (columns found: {', '.join(table.names)})")

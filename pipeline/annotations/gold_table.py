@@ -151,7 +151,9 @@ def read_gold_notes(table: str | Path) -> GoldNotes | None:
     path = Path(table).with_suffix(".yaml")
     if not path.exists():
         return None
-    return read_yaml(path, GoldNotes, missing="no such file", expected="notes on a gold standard must be a mapping")
+    return read_yaml(
+        path, GoldNotes, missing="no such file; check the path", expected="notes on a gold standard must be a mapping"
+    )
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
             raise MechtagError(
-                f"{path}: line {number}: not a JSON object; restore the file from version control"
+                f"{path}: line {number}: the line is not a JSON object; restore the file from version control"
             ) from None
     return rows
 

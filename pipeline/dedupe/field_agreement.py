@@ -54,7 +54,7 @@ class FieldAgreement(NamedTuple):
 
     @property
     def contradicted(self) -> int:
-        """Return how many of the fields journal, volume, issue and page differ between the records."""
+        """Return the number of fields, among journal, volume, issue and page, that differ between the records."""
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:

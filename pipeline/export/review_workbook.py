@@ -120,7 +120,7 @@ class _Undated(zipfile.ZipFile):
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a new cell in the given style, which can be written many times with different values."""
+    """Return a reusable cell with the given style, whose value is set before each time that it is written."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 

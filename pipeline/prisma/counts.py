@@ -232,7 +232,7 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     return read_yaml(
         path,
         Elsewhere,
-        missing="no such file; expected a file of counts as described in docs/prisma.md",
+        missing="no such file; expected a file of counts as described in docs/prisma.md; check the path",
         expected="expected a mapping such as 'screening: ...'",
         loader=_Loader,
     )

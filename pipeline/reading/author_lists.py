@@ -118,7 +118,7 @@ def _comma_parts(text: str) -> list[str]:
 
 
 def _with_initials(parts: Sequence[str]) -> list[str]:
-    """Return the names that the parts of a list form, or an empty list unless all names have initials."""
+    """Combine the parts of a list of authors into names with initials; return an empty list if this is not possible."""
     if len(parts) < 2:
         return []
     if all(map(_ends_in_initials, parts)) or all(map(_INITIALS_AND_NAME.fullmatch, parts)):

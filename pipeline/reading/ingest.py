@@ -267,7 +267,7 @@ def _fault(path: Path) -> str:
         return (
             f"this is a link to {path.readlink()}, which does not exist"
             if path.is_symlink()
-            else "no such file or folder"
+            else "no such file or folder; check the path"
         )
     except OSError as error:
         return f"this path cannot be read: {error.strerror}"

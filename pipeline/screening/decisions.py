@@ -158,7 +158,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
         if note := row.cells.get(NOTES, ""):
             notes[name] = note if notes.get(name, note) == note else f"{notes[name]}; {note}"
     if not values:
-        raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; expected one row per judged record")
+        raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; add one row per judged record")
     return Judgements(path=str(path), values=values, papers=papers, notes=notes)
 
 
@@ -167,13 +167,13 @@ def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
         if name in row.cells:
             return name
     found = ", ".join(row.cells)[:200] or "none"
-    raise MechtagError(f"{row.place}: no column {what}; expected one of {', '.join(allowed)}; found: {found}")
+    raise MechtagError(f"{row.place}: no column {what}; add one of {', '.join(allowed)} (columns found: {found})")
 
 
 def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
     expected = "decisions on records, as CSV, XLSX or JSON lines"
     if not path.is_file():
-        raise MechtagError(f"{path}: no such file; expected {expected}")
+        raise MechtagError(f"{path}: no such file; expected {expected}; check the path")
     source, *others = (source for _, source in unpack(Source(path)))
     if others:
         raise MechtagError(f"{path} is an archive of {len(others) + 1} files; expected {expected}")
@@ -193,6 +193,6 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         except (ValueError, RecursionError) as error:
             raise MechtagError(f"{place} is not valid JSON: {error}; expected one object per line") from None
         if not isinstance(row, dict):
-            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
+            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}; correct the line")
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}
         yield TableRow(number, place, cells)

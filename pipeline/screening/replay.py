@@ -40,7 +40,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return, for each stopping rule, how often it reached the target recall, its mean recall, and its work saved."""
+    """Return how often each stopping rule reached the target recall, its mean recall, and its mean work saved."""
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
         stops = [run.stops[rule] for run in replays]

@@ -63,7 +63,7 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Return the loss of a reading order: the normalised area between the best recall curve and its recall curve.
+    """Return the loss of a reading order: the normalised area between its recall curve and the best possible one.
 
     It is the same as ``asreview.metrics.loss``.
 

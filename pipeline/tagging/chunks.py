@@ -50,7 +50,7 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a message for each difference between the run that was started and the current request (``now``)."""
+        """Yield a message for each difference between the run that was started (``self``) and the current request."""
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),

@@ -109,7 +109,7 @@ class StoragePath:
         try:
             yield
         except FileNotFoundError:
-            raise MechtagError(f"{self}: no such file") from None
+            raise MechtagError(f"{self}: no such file; check the path") from None
         except (pa.ArrowException, OSError) as error:
             if self.local:
                 raise

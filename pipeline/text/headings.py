@@ -176,7 +176,7 @@ def _reads_as_heading(phrase: str) -> bool:
 def _follows(match: re.Match[str], label: str) -> bool:
     """Return whether words in capitals are a heading and not part of a text that is all in capitals.
 
-    The words that follow decide.
+    The words after them decide: a text in capitals continues in capitals.
     """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (

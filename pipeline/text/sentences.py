@@ -204,7 +204,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between headings and line ends: the heading or part above, the offset, and the text."""
+    """Yield the passages between headings and line ends, each with its section's heading or part, and its offset."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:

@@ -37,7 +37,7 @@ def test_deeply_nested_json(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"line 1: not valid JSON|line 1 is not valid JSON"):
         read_judgements(path, "relevant")
     (tmp_path / HISTORY).write_text(path.read_text())
-    with pytest.raises(MechtagError, match="line 1: not a JSON object"):
+    with pytest.raises(MechtagError, match="line 1: the line is not a JSON object"):
         read_history(tmp_path)
 
 

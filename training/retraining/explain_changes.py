@@ -168,7 +168,10 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the probability of a label given relevance, from the scores and calibration of model 0 or 1."""
+        """Return the probability of a label, given relevance, from one model's scores and one model's calibration.
+
+        ``scored`` and ``calibrated`` are 0 for the old model and 1 for the new model.
+        """
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]
         chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
@@ -277,7 +280,7 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the new code of a record or, if it has none, of the most similar record whose new code fits."""
+        """Describe the newly coded record that explains a change: the record itself or the most similar record."""
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:

@@ -80,8 +80,8 @@ def add_annotations(
     base_definitions
         Definitions of the labels when the active model was trained. Used only if no annotations have been added yet.
     onto
-        Version of the annotations to add to; empty to start from none. By default, the version of the last
-        retraining or rollback.
+        Version of the annotations to which the codings are added; if it is empty, only the new codings are used. By
+        default, the version of the last retraining or rollback.
     leave_out_leaks
         Whether to set aside records that may be test papers instead of raising an error.
     on_note

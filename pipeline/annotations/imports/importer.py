@@ -328,9 +328,10 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Note which files' codes are recorded under the coder name that the user specified, or that it is not used.
+        """Add a note on the use of the coder name that the user specified.
 
-        Otherwise, the codes of two people could end up under one name unnoticed.
+        The note lists the files whose codes are recorded under this name, because the files of two people may be among
+        them, or states that the name is not used.
         """
         if not self.asked.coder:
             return

@@ -88,7 +88,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the part of a column name that is a label: the tag with its group or, failing that, without its group."""
+    """Return the label name in the name of a tag column: the tag with its group if this is a label, else without it."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

@@ -1,4 +1,4 @@
-"""Read the tables that mechtag writes for reviewers: ``review.xlsx``, ``tagged.csv`` and ``ranking.csv``, filled in."""
+"""Read the tables that reviewers filled in: ``review.xlsx``, ``tagged.csv`` and ``ranking.csv``."""
 
 from __future__ import annotations
 
