@@ -1,4 +1,4 @@
-"""Tagging in bulk: memory and time as the number of records grows, killed runs, Ray, and the cost of PubMed."""
+"""Measure tagging in bulk: memory and time by the number of records, killed runs, Ray, and the cost of PubMed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TEXT = (ROOT / "benchmarks/batch.md").read_text(encoding="utf-8")
 
 
 def _papers() -> list[tuple[str, str]]:
-    """Return titles and abstracts of the screening sets."""
+    """Return the titles and abstracts of the screening sets."""
     paths = sorted(_SCREENING.glob("*.csv.gz"))
     if not paths:
         raise MechtagError(f"{_SCREENING}: no screening sets; MECHTAG_BENCH names the folder of the benchmark data")
@@ -49,7 +49,7 @@ def _papers() -> list[tuple[str, str]]:
 
 
 def invent(count: int, seed: int) -> Iterator[Record]:
-    """Yield ``count`` records: papers repeated as often as needed, each time with other words changed."""
+    """Yield ``count`` records: papers repeated as often as needed, each time with different words changed."""
     papers, rng = _papers(), np.random.default_rng(seed)
     words = [word for _, abstract in papers[:500] for word in abstract.split()]
     for number in range(count):
@@ -108,7 +108,7 @@ def _memory(processes: Sequence[psutil.Process]) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes], begun: float) -> dict[str, float]:
-    """Wait for a run to end; return its seconds and the peak memory of all its processes from now on."""
+    """Wait for a run to end; return its duration in seconds and the peak memory of all its processes from now on."""
     peak = 0
     while process.poll() is None:
         peak = max(peak, _memory(_tree(process)))
@@ -123,7 +123,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return kept figures, or measure and keep them."""
+    """Return the metrics that an earlier run saved, or measure and save them."""
     path = WORK / f"{name}.json"
     if not path.exists():
         sys.stderr.write(f"{name}\n")
@@ -132,7 +132,7 @@ def _kept(name: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
-    """Tag on this machine; the outputs are kept for comparison."""
+    """Tag ``count`` records on this machine, and keep the outputs for comparison."""
     output = WORK / f"whole_{count}"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -141,7 +141,7 @@ def uninterrupted(count: int, chunk: int | None = None) -> dict[str, Any]:
 
 
 def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
-    """Kill a run at a moment drawn uniformly from its duration, and resume it."""
+    """Kill a run at a moment drawn uniformly from its duration, resume it, and compare it with an uninterrupted run."""
     output = WORK / "killed"
     shutil.rmtree(output, ignore_errors=True)
     process = _start(_table(count), output, chunk=_KILLED_CHUNK)
@@ -154,7 +154,7 @@ def killed(number: int, count: int, whole: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_ray(count: int, workers: int, whole: Path, *, kill: bool = False) -> dict[str, Any]:
-    """Tag with Ray, compare with the local engine, and kill a worker meanwhile if asked to."""
+    """Tag with Ray, and compare the outputs with those of the local engine; if ``kill``, kill a worker meanwhile."""
     output = WORK / "ray"
     shutil.rmtree(output, ignore_errors=True)
     records, begun = _table(count), time.perf_counter()
@@ -231,7 +231,7 @@ def _estimate(results: Sequence[dict[str, Any]], cores: int, price: float) -> It
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what has not been run yet, and publish."""
+    """Run the measurements that have not been run yet, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, nargs="+", default=RECORDS, help="sizes; a trial is not published")
     parser.add_argument("--kills", type=int, default=KILLS, help="runs to kill; a trial is not published")

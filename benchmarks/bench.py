@@ -1,7 +1,7 @@
-"""Measure how fast this machine tags, and how close that is to its peak throughput.
+"""Measure the tagging speed of this machine, also as a proportion of its peak throughput.
 
-``python -m benchmarks.bench --runtime auto`` tags search exports, or the coded records if none are named,
-and prints the figures.
+``python -m benchmarks.bench --runtime auto`` tags search exports (by default, the coded records) and prints
+the results.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ COMMAND = "python -m benchmarks.bench"
 
 @dataclass(frozen=True)
 class Speed:
-    """The figures of a measurement, each the median of several runs.
+    """The results of a measurement, each of which is the median of several runs.
 
     Attributes
     ----------
     sentences, tokens
-        With titles, and without repetitions.
+        Numbers of distinct sentences (including titles) and of their tokens.
     records_per_second
-        From records in memory to predictions.
+        Records tagged per second, from records in memory to predictions.
     tokens_per_second, peak, share
-        Throughput of the encoder alone; the operations per second that matrix products reach on this
-        machine in the same arithmetic; and the share of that peak that the encoder reaches.
+        Throughput of the encoder alone; operations per second that matrix products reach on this machine in
+        the same arithmetic; and the proportion of this peak that the encoder reaches.
     splitting
-        Share of the time spent splitting abstracts into sentences.
+        Proportion of the time that is spent on splitting abstracts into sentences.
     megabytes
         Peak memory of the process, in units of 10^6 bytes.
     """
@@ -65,7 +65,7 @@ class Speed:
 
 
 def varied(records: Sequence[Record], count: int, rng: np.random.Generator) -> Iterator[Record]:
-    """Yield ``count`` records: the given ones repeated, each time with about one word in twenty left out."""
+    """Yield ``count`` records by repeating the given records, each time with about one word in twenty omitted."""
     for number in range(count):
         base = records[number % len(records)]
         words = base.abstract.split()
@@ -95,7 +95,7 @@ def bench(
     *,
     repeats: int = 3,
 ) -> Speed:
-    """Tag records several times and measure the speed.
+    """Tag records several times, and measure the speed.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def bench(
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure as asked on the command line, and print the figures."""
+    """Run the measurement that the command line specifies, and print the results."""
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
     parser.add_argument(
         "sources", nargs="*", type=Path, metavar="SRC", help="search exports to measure with; default: coded records"

@@ -1,4 +1,4 @@
-"""Calibration and decision methods, compared on out-of-fold scores of the coded records."""
+"""Compare methods of calibration and decision on out-of-fold scores of the coded records."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ Method = Callable[[Array, Array, Array], Array]
 
 
 def platt(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit an increasing logistic curve (Platt 1999)."""
+    """Return probabilities for the scores ``asked`` from an increasing logistic curve (Platt 1999)."""
     slope, intercept = fit_curve(scores, targets)
     return np.asarray(expit(slope * asked + intercept))
 
 
 def isotonic(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit an isotonic regression (Zadrozny and Elkan 2002)."""
+    """Return probabilities for the scores ``asked`` from an isotonic regression (Zadrozny and Elkan 2002)."""
     return np.asarray(IsotonicRegression(out_of_bounds="clip").fit(scores, targets).predict(asked))
 
 
 def venn_abers(scores: Array, targets: Array, asked: Array) -> Array:
-    """Fit isotonic regressions with the case itself as a no and as a yes, and merge both (Vovk and Petej 2014)."""
+    """Return probabilities for the scores ``asked`` from Venn-Abers prediction (Vovk and Petej 2014).
+
+    For each score, two isotonic regressions are fitted, in which the score is a no and a yes, and merged.
+    """
     merged = []
     for score in asked:
         low, high = (
@@ -49,7 +52,7 @@ METHODS: dict[str, Method] = {"Platt": platt, "isotonic": isotonic, "Venn-Abers"
 
 
 def compare_calibrations(corpus: Corpus, scores: Array, fold: Index) -> dict[str, dict[str, float]]:
-    """Measure each method, fitted on the other folds, over all coded papers.
+    """Measure each calibration method on all coded papers; the method is fitted on the other folds.
 
     Parameters
     ----------
@@ -109,9 +112,9 @@ def _mean(loss: Callable[[Array, Array], float], coded: Array, found: Array) -> 
 def decide_both_ways(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings
 ) -> dict[str, NDArray[np.str_]]:
-    """Decide labels by their unconditional probability, as mechtag does, and by their probability given relevance.
+    """Decide on labels by their unconditional probability, as mechtag does, and by their probability given relevance.
 
-    Curves and bounds come from the other folds; in both cases a record that is clearly irrelevant has no label.
+    Curves and bounds are fitted on the other folds. In both cases, a record that is clearly irrelevant has no label.
 
     Parameters
     ----------
@@ -138,7 +141,7 @@ def decide_both_ways(
 def _bounds_given_relevant(
     corpus: Corpus, scores: Array, learnt: Mask, calibration: Calibration, settings: TrainSettings
 ) -> Calibration:
-    """Fit bounds for probabilities given relevance, as `calibration.fit_calibration` does."""
+    """Return a calibration whose bounds for labels are fitted to probabilities given relevance."""
     targets = corpus.document_targets
     relevant = targets[:, 0] == 1
     coded = np.where(relevant[:, None], targets, 0.0)[:, 1:]

@@ -93,7 +93,7 @@ their gain is over what is shipped under that seed."""
 
 
 class Sample:
-    """A subset of the papers, and resamples of it; the first row of the weights is the subset itself."""
+    """A subset of the papers, and bootstrap samples of it; the first row of the weights is the subset itself."""
 
     def __init__(self, papers: Mask, seed: int) -> None:
         self.papers = np.flatnonzero(papers)
@@ -102,13 +102,13 @@ class Sample:
 
 
 def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask | None = None) -> Figures:
-    """Compute the figures of relevance.
+    """Compute the metrics of relevance.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents,)
     kept : ndarray of bool, shape (n_documents,), optional
-        Which documents lie above the threshold.
+        Whether each document is above the threshold.
     """
     corpus, rows, weight = ground.corpus, sample.papers, sample.weight
     relevant = corpus.document_targets[rows, 0] == 1
@@ -124,7 +124,10 @@ def relevance_figures(ground: Ground, sample: Sample, scores: Array, kept: Mask 
 
 
 def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
-    """Return which documents are above the threshold that keeps a share of the relevant ones of the other folds."""
+    """Return whether each document is above the threshold that keeps ``recall`` of the relevant documents.
+
+    The threshold for each fold is determined on the other folds.
+    """
     kept = np.zeros(len(scores), dtype=bool)
     for held_out in np.unique(fold):
         held = fold == held_out
@@ -133,7 +136,7 @@ def keep(scores: Array, relevant: Mask, fold: Index, recall: float) -> Mask:
 
 
 def _judged(ground: Ground, sample: Sample, scores: Array) -> Judged:
-    """Pair the labels' scores with the codes of the relevant papers; shape of scores (n_documents, n_labels)."""
+    """Combine scores of labels, shape (n_documents, n_labels), with the codes of the relevant papers."""
     targets = ground.corpus.document_targets[sample.papers]
     own = scores[sample.papers]
     return Judged(
@@ -159,7 +162,7 @@ def across_figures(ground: Ground, sample: Sample, scores: Array) -> Array:
 
 
 def label_run_figures(ground: Ground, sample: Sample, run: Run) -> Figures:
-    """Compute the figures of labels: over sentences, and over relevant papers."""
+    """Compute the metrics of labels, for sentences and for relevant papers."""
     codes, owner = ground.sentences
     place = np.full(ground.corpus.n_documents, -1)
     place[sample.papers] = np.arange(len(sample.papers))
@@ -182,7 +185,7 @@ def label_run_figures(ground: Ground, sample: Sample, run: Run) -> Figures:
 
 
 def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) -> Figures:
-    """Compute precision and recall of decisions on labels; shape of ``decided`` (n_documents, n_labels)."""
+    """Compute the precision and recall of decisions on labels, shape (n_documents, n_labels)."""
     targets, own = ground.corpus.document_targets[sample.papers], decided[sample.papers]
     relevant = targets[:, :1] == 1
     codes = np.where(relevant, targets, 0.0)[:, 1:]
@@ -200,7 +203,7 @@ def decision_figures(ground: Ground, sample: Sample, decided: NDArray[np.str_]) 
 
 
 def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[str, Run]]:
-    """Yield each tagging method's name and scores of every text, the shipped method first."""
+    """Yield the name of each tagging method and its scores of every text; the shipped method comes first."""
     fold, corpus = ground.deal(seed), ground.corpus
     parts = out_of_fold(ground, corpus, ground.frozen, fold, seed)
     yield REFERENCE, parts["both"]
@@ -219,31 +222,31 @@ def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[s
 
 
 class Table:
-    """Figures by data set, system and seed, from which the results are made."""
+    """Collects metrics by data set, system and seed, and computes the published results from them."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], list[Figures]] = {}
         self._papers: dict[str, int] = {}
 
     def add(self, dataset: str, system: str, figures: Figures, papers: int) -> None:
-        """Add the figures of one seed."""
+        """Add the metrics of one seed."""
         self._found.setdefault((dataset, system), []).append(figures)
         self._papers[dataset] = papers
 
     def gain(self, dataset: str, system: str, metric: str, shipped: str) -> Array:
-        """Return the mean difference from what is shipped, under the same seeds and with the same resamples."""
+        """Return the mean difference between a system and the shipped method, with the same seeds and resamples."""
         own, others = self._found[dataset, system], self._found[dataset, shipped]
         gains = [one[metric] - other[metric] for one, other in zip(own, others, strict=False)]
         mean: Array = np.mean(gains, axis=0)
         return mean
 
     def bounds(self, dataset: str, values: Array) -> tuple[float, float] | None:
-        """Return the interval of a figure, whose first entry is the figure itself."""
+        """Return the interval of a metric; the first of ``values`` is the metric itself, the others are resamples."""
         low, high, _ = interval(values[1:], self._papers[dataset])
         return None if low is None or high is None else (low, high)
 
     def results(self) -> list[dict[str, Any]]:
-        """Return the rows for `publish`, with the gains."""
+        """Return the results for `publish`, including the gains over the shipped method."""
         rows = []
         for dataset, system in sorted(self._found, key=lambda key: list(self._papers).index(key[0])):
             own = self._found[dataset, system]
@@ -258,7 +261,7 @@ class Table:
         return rows
 
     def outcome(self) -> str:
-        """Return a sentence on what the selection rule decides about the label features."""
+        """Return a sentence that states the decision of the selection rule on the label features."""
         dataset = "labels, all records"
         taken, spare = [], []
         for own, system in self._found:
@@ -329,7 +332,7 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
 
 
 def _counts(ground: Ground) -> str:
-    """Return a phrase with the name and number of records of each set."""
+    """Return a phrase that lists the name and number of records of each set."""
     relevant = ground.corpus.document_targets[:, 0] == 1
     told = [
         f"`{name}` ({papers.sum()}, {(papers & relevant).sum()} relevant, "
@@ -340,7 +343,7 @@ def _counts(ground: Ground) -> str:
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Evaluate all tagging methods, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--trainers", action="store_true", help="also fine-tune the encoder in three ways, which takes hours"

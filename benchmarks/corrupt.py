@@ -1,4 +1,4 @@
-"""Records as another database would export them, and records of other papers that look like them."""
+"""Generate records as a different database would export them, and similar records of different papers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Change = dict[str, Any]
 
 
 def change(record: Record, **values: Any) -> Record:
-    """Copy a record with other values, and the matching id."""
+    """Return a copy of a record with changed values and the record id that follows from them."""
     changed = record.model_copy(update=values)
     names = {name: getattr(changed, name) for name in ("doi", "pmid", "title", "year", "authors")}
     return changed.model_copy(update={"record_id": make_record_id(**names)})
@@ -29,7 +29,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _cut_pages(record: Record, rng: np.random.Generator) -> str | None:
-    """Return pages '123-129' as '123-9', '123' or with another dash."""
+    """Return the pages of a record in a different style: '123-129' as '123-9', as '123', or with a different dash."""
     first, dash, last = (record.pages or "").replace("--", "-").partition("-")
     if not dash:
         return record.pages
@@ -45,7 +45,7 @@ def initials(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name without accents."""
+    """Return the name of a person without accents."""
     return "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
 
 
@@ -62,7 +62,7 @@ def _authors(record: Record, rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _title(title: str, rng: np.random.Generator) -> str:
-    """Return the title as another database might print it."""
+    """Return a title as a different database might print it."""
     kind = rng.random()
     if kind < 0.15:
         return title.upper()
@@ -85,7 +85,7 @@ def _title(title: str, rng: np.random.Generator) -> str:
 
 
 def abbreviate(journal: str, rng: np.random.Generator) -> str:
-    """Return the name of a journal with its longer words cut, and small words left out."""
+    """Abbreviate the name of a journal: truncate longer words and omit small words."""
     words = [word for word in journal.split() if word.lower() not in _SMALL_WORDS]
     if len(words) < 2:
         return journal
@@ -93,7 +93,7 @@ def abbreviate(journal: str, rng: np.random.Generator) -> str:
 
 
 def corrupt(record: Record, rng: np.random.Generator) -> Record:
-    """Return a record as another database would export it: less complete, and spelled differently."""
+    """Return a record as a different database would export it: less complete, and spelled differently."""
     values: Change = {"title": _title(record.title, rng), "authors": _authors(record, rng)}
     if rng.random() < 0.35:
         values["doi"] = None
@@ -116,7 +116,7 @@ def corrupt(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _moved(record: Record, rng: np.random.Generator, volumes: int = 0) -> Change:
-    """Return another volume, issue and pages in the same journal."""
+    """Return a different volume, issue and pages in the same journal."""
     start = int(rng.integers(300, 2000))
     volume = (record.volume or "").split(" ")[0]
     return {
@@ -174,25 +174,25 @@ def _registration(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _of_others(record: Record, rng: np.random.Generator) -> Record:
-    """Return a paper by other people with the same title."""
+    """Return a paper by different people with the same title."""
     names = tuple(f"{_pick(rng, 'Okafor', 'Lindqvist', 'Marchetti', 'Quiroga')}, {_pick(rng, 'A', 'B')}." for _ in "12")
     return change(record, **_moved(record, rng, 2), authors=names, journal="Annals of Invented Research", abstract="")
 
 
 def _next_year(record: Record, rng: np.random.Generator) -> Record:
-    """Return the report that the same body publishes a year later under one title."""
+    """Return the report that the same organisation publishes under the same title a year later."""
     return change(record, **_moved(record, rng, 1), abstract=record.abstract[::-1])
 
 
 def _retraction(record: Record, rng: np.random.Generator) -> Record:
-    """Return the notice that a paper was retracted, which has its title, authors and sometimes its page."""
+    """Return a retraction notice, which has the title, the authors and sometimes the page of the retracted paper."""
     word = _pick(rng, "RETRACTED: {}", "Retraction notice to '{}'", "Retraction: {}", "{} [Retraction of vol 3, 2001]")
     place = _moved(record, rng, int(rng.integers(3))) if rng.random() < 0.7 else {"doi": None}
     return change(record, **place, title=word.format(record.title), abstract="")
 
 
 def _cochrane_update(record: Record, rng: np.random.Generator) -> Record:
-    """Return the update of a review, which keeps its title, authors, journal and number."""
+    """Return an update of a Cochrane review, which keeps the title, authors, journal and number of the review."""
     later: Change = {"year": (record.year or 2000) + int(rng.integers(2, 6)), "issue": "4"}
     number = f"CD{rng.integers(10**6):06d}"
     doi = f"10.1002/14651858.{number.lower()}.pub{rng.integers(3, 6)}" if rng.random() < 0.5 else None
@@ -202,7 +202,7 @@ def _cochrane_update(record: Record, rng: np.random.Generator) -> Record:
 
 
 def _other_edition(record: Record, rng: np.random.Generator) -> Record:
-    """Return the later edition of a book or guideline in another place, or an abridged reprint in another journal."""
+    """Return a later edition of a book or guideline, or an abridged reprint of a paper in a different journal."""
     journal = _pick(rng, "Invented University Press", "Journal of Invented Reprints")
     return change(record, **_moved(record, rng, int(rng.integers(3, 9))), journal=journal, abstract="")
 
@@ -226,5 +226,5 @@ NEAR_MISSES: tuple[Callable[[Record, np.random.Generator], Record], ...] = (
 
 
 def near_miss(record: Record, rng: np.random.Generator) -> Record:
-    """Return a record of another paper that closely resembles this one."""
+    """Return a record of a different paper that closely resembles a record."""
     return NEAR_MISSES[rng.integers(len(NEAR_MISSES))](record, rng)

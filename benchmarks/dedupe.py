@@ -1,7 +1,7 @@
-"""Duplicates found by mechtag, bib-dedupe, splink and ASReview, counted as BibDedupe's benchmark counts.
+"""Compare the deduplication of mechtag, bib-dedupe, splink and ASReview, with the counts of BibDedupe's benchmark.
 
-In each true group all records except one should be removed: these removals are correct, every further record
-that is kept counts as missed, and removing the last one is an error.
+In each true group, all records except one should be removed. These removals are correct, every additional record
+that is kept counts as missed, and removing the last record of a group is an error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEXT = (ROOT / "benchmarks/dedupe.md").read_text(encoding="utf-8")
 
 
 class Counts(NamedTuple):
-    """Numbers of records that were correctly removed, wrongly removed, and should have been removed."""
+    """Numbers of records that were removed correctly, that were removed wrongly, and that should have been removed."""
 
     right: int
     wrong: int
@@ -44,7 +44,7 @@ class Counts(NamedTuple):
 
 
 def count(groups: Sequence[str], kept: set[int]) -> Counts:
-    """Count correct, wrong and expected removals of a system.
+    """Count the correct, wrong and expected removals of a system.
 
     Parameters
     ----------
@@ -61,12 +61,15 @@ def count(groups: Sequence[str], kept: set[int]) -> Counts:
 
 
 def errata_apart(titles: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Separate errata, corrections and retractions, recognised by their titles, from the groups of their papers."""
+    """Return the groups with errata, corrections and retractions separated from the papers to which they belong.
+
+    They are recognised by their titles.
+    """
     return [f"{group}, erratum" if NOTICE.match(title) else group for title, group in zip(titles, groups, strict=True)]
 
 
 def by_field(groups: Sequence[str], names: Sequence[str], kept: set[int]) -> dict[str, tuple[int, int]]:
-    """Count for each field how many copies with a fault in it were found, and how many there are.
+    """Count, for each field, the copies with a fault in this field that were found, and all such copies.
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ _WORKERS = {"mechtag": _mechtag, "bib-dedupe": _bib_dedupe, "splink": _splink}
 
 
 def _asreview() -> str:
-    """Return the Python of ASReview; the first call sets up an environment for it."""
+    """Return the path of a Python interpreter with ASReview; the first call sets up an environment."""
     python = _ENVIRONMENT / "bin/python"
     ready = _ENVIRONMENT / "ready"
     if not ready.exists():
@@ -154,7 +157,7 @@ def _figures(dataset: str, system: str, counts: Counts) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Run all systems on all sets, and publish."""
+    """Run all systems on all sets, and publish the results."""
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "records.csv", Path(folder) / "kept.csv"

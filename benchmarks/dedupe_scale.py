@@ -1,4 +1,4 @@
-"""Time and memory of ingest and dedupe as the number of records grows."""
+"""Measure the time and memory of ingest and dedupe as the number of records grows."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEXT = (ROOT / "benchmarks/dedupe_scale.md").read_text(encoding="utf-8")
 
 
 def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record:
-    """Make a paper out of three real ones: two halves of titles, and an abstract in the frame of the third."""
+    """Return an invented paper made from three real papers: two halves of titles, and the other data of the third."""
     first, second, frame = (base[index] for index in rng.integers(len(base), size=3))
     front, back = first.title.split(), second.title.split()
     title = " ".join(front[: (len(front) + 1) // 2] + back[len(back) // 2 :])
@@ -52,7 +52,7 @@ def _invent(base: list[Record], number: int, rng: np.random.Generator) -> Record
 
 
 def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
-    """Yield records, each with the number of its paper; copies come anywhere after their paper."""
+    """Yield records, each with the number of its paper; copies of a paper follow at random positions."""
     rng = np.random.default_rng(seed)
     base = papers()
     recent: list[tuple[Record, str]] = []
@@ -77,7 +77,7 @@ def generate(count: int, seed: int) -> Iterator[tuple[Record, str]]:
 
 
 def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
-    """Write generated records as a CSV, and return the paper of each row, from 1."""
+    """Write generated records as CSV, and return the paper of each row, keyed by the number of the row (from 1)."""
     groups = {}
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, restval="")
@@ -89,7 +89,7 @@ def write_csv(path: Path, count: int, seed: int) -> dict[int, str]:
 
 
 def measure(count: int, folder: Path) -> list[dict[str, Any]]:
-    """Run ingest and dedupe as a user does; return time, memory and counts."""
+    """Run ingest and dedupe as a user would, and return time, memory and counts."""
     source, records, unique = folder / "records.csv", folder / "records.parquet", folder / "unique.parquet"
     groups = write_csv(source, count, _SEED)
     dataset = f"{count:,} records"
@@ -115,7 +115,7 @@ def measure(count: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure all sizes, and publish."""
+    """Measure all numbers of records, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=SIZES, help="numbers of records; a trial is not published"

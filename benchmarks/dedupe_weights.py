@@ -1,8 +1,9 @@
-"""How much each field that agrees or differs tells about two records, next to the weights of `dedupe.evidence`.
+"""Measure the weight of evidence of each field that agrees or differs, for comparison with `dedupe.evidence`.
 
-Pairs that share a blocking key are counted on the labelled sets and on the two generated sets. The logarithm says how
-much more often pairs of one paper are found at a level than pairs of different papers. Pairs with a shared DOI or of
-identical records are left out, because other fields do not decide these.
+Pairs that share a blocking key are counted on the labelled sets and on the two generated sets. For each level of
+agreement, the binary logarithm of a ratio is computed: the frequency of the level among pairs of one paper, divided by
+its frequency among pairs of different papers. Pairs with the same DOI and pairs of identical records are excluded,
+because other fields do not matter for them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _AGREES = {True: "agrees", False: "differs", None: "unknown"}
 
 
 def levels(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Iterator[tuple[str, str]]:
-    """Yield each field of a pair with the level of its agreement."""
+    """Yield each field of a pair of records, with the level at which the field agrees."""
     title = compare_titles(left, right, settings.title_similarity)
     found = compare_fields(left, right, title)
     same = "stock" if left.stock else "very short" if left.recurring else "telling" if left.telling else "short"
@@ -57,7 +58,7 @@ def _sets() -> Iterator[tuple[Sequence[Record], Sequence[str]]]:
 
 
 def main() -> None:
-    """Count, and publish."""
+    """Count the levels of agreement on all sets, and publish the weights."""
     settings = DedupeSettings()
     counts: dict[bool, Counter[tuple[str, str]]] = {True: Counter(), False: Counter()}
     totals: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}

@@ -1,4 +1,4 @@
-"""Faults of real libraries, one function per fault: what two records of one paper differ in.
+"""Generate the faults of real libraries, with one function for each way in which two records of a paper differ.
 
 The list comes from exports and from public reports about deduplication, and was written before the rules that must
 tolerate the faults. `library` adds the harmless differences that two databases always have.
@@ -33,7 +33,7 @@ def _pick(rng: np.random.Generator, *options: Any) -> Any:
 
 
 def _foreign(title: str) -> str:
-    """Return a text of the same length that shares hardly a word with the title, as a translation does."""
+    """Return a text of the same length that has almost no word in common with a title, like a translation."""
     return title.lower().translate(_FOREIGN).capitalize()
 
 
@@ -48,7 +48,7 @@ def _ends(record: Record) -> tuple[int, int] | None:
 
 
 def _issue_running(record: Record, rng: np.random.Generator) -> Change:
-    """Return an issue that is counted from the first volume on."""
+    """Return an issue number that is counted from the first volume, and not from the first issue of the volume."""
     return {"issue": str(int(rng.integers(13, 900)))}
 
 
@@ -130,7 +130,7 @@ def _journal_decorated(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _title_original_in_brackets(record: Record, rng: np.random.Generator) -> Change:
-    """Return the title of a foreign paper, followed by its translation in brackets."""
+    """Return a title in a foreign language, followed by its translation in brackets."""
     return {"title": f"{_foreign(record.title)} [{record.title.rstrip('.')}]"}
 
 
@@ -186,7 +186,7 @@ def _title_typing_errors(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _title_words_changed(record: Record, rng: np.random.Generator) -> Change:
-    """Leave out one small word, as in 'the effect of' and 'effect of'."""
+    """Return a title with one small word omitted, such as 'effect of' for 'the effect of'."""
     words = record.title.split()
     small = [place for place, word in enumerate(words) if place and word.lower() in ("the", "of", "a", "an", "in")]
     if not small:
@@ -196,7 +196,7 @@ def _title_words_changed(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _authors_full(record: Record, rng: np.random.Generator) -> Change:
-    """Return full given names, where the other database has initials."""
+    """Return authors with full given names, for which the other record has initials."""
     given = {"A": "Anna", "B": "Benjamin", "C": "Clara", "D": "David", "E": "Elena", "J": "Johannes", "M": "Maria"}
 
     def full(name: str) -> str:
@@ -224,7 +224,7 @@ def _authors_reversed(record: Record, rng: np.random.Generator) -> Change:
 
 
 def _authors_swapped(record: Record, rng: np.random.Generator) -> Change:
-    """Return given names where family names should be."""
+    """Return authors with given names in place of family names."""
     swapped = (name.partition(",") for name in record.authors)
     return {"authors": tuple(f"{given.strip()}, {family}" if given else family for family, _, given in swapped)}
 
@@ -278,7 +278,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def library(record: Record, rng: np.random.Generator) -> Record:
-    """Return the record as another library holds it, without a fault: names, pages and journal in its own style."""
+    """Return a record as in a different library, without faults, but with a different style of names and pages."""
     values: Change = {}
     if rng.random() < 0.5:
         values["authors"] = tuple(plain(initials(name)) for name in record.authors)
@@ -296,6 +296,6 @@ def library(record: Record, rng: np.random.Generator) -> Record:
 
 
 def faulty(record: Record, fault: Fault, rng: np.random.Generator) -> Record:
-    """Return the record as another library holds it, with one fault."""
+    """Return a record as in a different library, with one fault."""
     held = library(record, rng)
     return change(held, **fault(held, rng))

@@ -1,4 +1,4 @@
-"""The Hallmarks of Cancer corpus (Baker et al. 2016): abstracts and their sentences, coded for ten labels."""
+"""Read the Hallmarks of Cancer corpus (Baker et al. 2016): abstracts and their sentences, coded for ten labels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class Hallmarks:
-    """The abstracts that have at least one label, as in the published comparisons.
+    """The abstracts of the corpus that have at least one label, as in the published comparisons.
 
     Attributes
     ----------
     documents
-        Abstracts with the labels of each sentence. All count as relevant; none has a title.
+        Abstracts with the labels of each sentence. All abstracts count as relevant; none has a title.
     targets : ndarray of bool, shape (n_documents, n_labels)
         Labels in the order of the codebook.
     """
@@ -42,17 +42,17 @@ class Hallmarks:
 
     @property
     def texts(self) -> list[str]:
-        """Return the abstracts as single texts."""
+        """Return each abstract as a single text."""
         return [" ".join(coded.document.sentences) for coded in self.documents]
 
     def coded(self, rows: Index, *, sentences: bool) -> list[CodedDocument]:
-        """Return some documents, with or without the labels of their sentences."""
+        """Return the documents in the given rows, with or without the labels of their sentences."""
         chosen = [self.documents[row] for row in rows]
         return chosen if sentences else [replace(coded, sentence_labels=None) for coded in chosen]
 
 
 def load_hallmarks() -> Hallmarks:
-    """Read the corpus from the folder of benchmark data; raises as `benchmarks.sets.read_table`."""
+    """Read the corpus from the folder of benchmark data; raises the same errors as `benchmarks.sets.read_table`."""
     codebook = load_codebook(CODEBOOK)
     folder = BENCH / "multilabel"
     sentences: dict[str, list[tuple[str, tuple[str, ...]]]] = defaultdict(list)
@@ -76,12 +76,12 @@ def load_hallmarks() -> Hallmarks:
 
 @dataclass(frozen=True)
 class Task:
-    """Documents for training, validation and testing.
+    """A split of the documents into training, validation and test documents.
 
     Attributes
     ----------
     shots
-        Number of training documents per label; ``None`` for all.
+        Number of training documents per label; ``None`` if all are used.
     """
 
     seed: int
@@ -92,12 +92,15 @@ class Task:
 
     @property
     def known(self) -> Index:
-        """Rows of the documents whose codes may be used: training and validation."""
+        """Return the rows of the documents whose codes may be used, which are those for training and validation."""
         return np.concatenate([self.learnt, self.valid])
 
 
 def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Task:
-    """Split documents 70/10/20; few-shot samples are drawn from the 70, the same for all systems."""
+    """Split documents at random into 70% for training, 10% for validation and 20% for testing.
+
+    Few-shot samples are drawn from the training documents. They are the same for all systems.
+    """
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(targets))
     ends = np.cumsum([int(_LEARNT * len(order)), int(_VALID * len(order))])
@@ -109,7 +112,7 @@ def split(targets: NDArray[np.bool_], seed: int, shots: int | None = None) -> Ta
 
 
 def draw_shots(targets: NDArray[np.bool_], rows: Index, shots: int, generator: np.random.Generator) -> Index:
-    """Draw documents until each label has ``shots`` of them or no more exist, rarest label first.
+    """Draw documents until each label has ``shots`` documents or all its documents are drawn, rarest label first.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Labels of whole abstracts on the Hallmarks of Cancer, compared with a linear SVM, SetFit and fine-tuning.
+"""Compare the labels of whole abstracts on the Hallmarks of Cancer with a linear SVM, SetFit and fine-tuning.
 
 ``python -m benchmarks.hoc`` runs each system that has not been run yet, and then writes
 ``docs/benchmarks/hoc.json``, its section of ``docs/benchmarks.md`` and the learning
@@ -65,7 +65,7 @@ class KeptVectors:
 
     @property
     def size(self) -> int:
-        """Length of a vector."""
+        """Return the number of elements of each vector."""
         return self._encoder.size
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -85,16 +85,16 @@ class Bench:
 
     @property
     def folder(self) -> Path:
-        """Folder of the encoder's files."""
+        """Return the folder of the encoder's files."""
         return self.transformer.source.folder
 
     def texts(self, rows: Index) -> Texts:
-        """Return whole documents."""
+        """Return the documents in the given rows as whole texts with their labels."""
         return Texts(self.hallmarks.texts, self.hallmarks.targets).take(rows)
 
 
 def prepare() -> Bench:
-    """Load corpus and encoder."""
+    """Load the corpus and the encoder."""
     hallmarks = load_hallmarks()
     settings = EncoderSettings()
     source = locate_encoder(settings.name, sha256=settings.sha256)
@@ -104,7 +104,7 @@ def prepare() -> Bench:
 
 
 def mechtag(bench: Bench, task: Task, trainer: TrainerName, *, sentences: bool) -> Ticks:
-    """Train as ``mechtag train`` does, with its own cross-validation, and tag."""
+    """Train a model as ``mechtag train`` does, with its own cross-validation, and tag the test documents."""
     codebook = bench.hallmarks.codebook
     definitions = embed_codebook(codebook, bench.encoder)
     documents = bench.hallmarks.coded(task.known, sentences=sentences)
@@ -154,7 +154,7 @@ SYSTEMS = PEERS | OURS | TUNED
 
 
 def _fingerprint(system: str) -> str:
-    """Hash everything a run depends on, apart from its task."""
+    """Return a hash of everything on which the runs of a system depend, except the task."""
     what: Any = None
     if system in PEERS:
         what = {"SetFit": asdict(SetFit()), "fine-tuning": asdict(FineTuning())}.get(system)
@@ -173,7 +173,7 @@ def _path(system: str, seed: int, shots: int | None) -> Path:
 
 
 def run(bench: Bench, system: str, task: Task) -> None:
-    """Run a system on a task, unless it has been run, and keep its decisions."""
+    """Run a system on a task, and save its decisions; do nothing if it was already run."""
     path = _path(system, task.seed, task.shots)
     if path.exists():
         return
@@ -187,7 +187,7 @@ def run(bench: Bench, system: str, task: Task) -> None:
 
 
 def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
-    """Compute the figures of one run."""
+    """Compute the metrics of one run."""
     judged = score_decisions(decided, targets)
     once = as_it_is(judged.truth)
     pooled = pooled_figures(judged, once)
@@ -199,7 +199,7 @@ def figures(decided: Ticks, targets: Ticks) -> dict[str, float]:
 
 
 def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, float]]]:
-    """Return the figures of the finished runs, by system and split."""
+    """Return the metrics of the finished runs, keyed by system and split."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     for system in SYSTEMS:
         for seed in SEEDS:
@@ -212,7 +212,7 @@ def finished(bench: Bench, shots: int | None) -> dict[str, dict[int, dict[str, f
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the mean and its 95% interval by Student's t over splits; no interval for a single split."""
+    """Return the mean over splits and its 95% interval by Student's t; for a single split, the interval is ``None``."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return mean, None
@@ -221,7 +221,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, tuple[float, float] |
 
 
 def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[float, float]]]]:
-    """Return all figures in the form of `publish`, and the lines of the learning curve."""
+    """Return all metrics in the form that `publish` expects, and the lines of the learning curve."""
     rows: list[dict[str, Any]] = []
     lines: dict[str, list[tuple[float, float]]] = {}
     for shots in (None, *SHOTS):
@@ -237,7 +237,7 @@ def results(bench: Bench) -> tuple[list[dict[str, Any]], dict[str, list[tuple[fl
 
 
 def _gaps(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a sentence on the missing runs; every system should run on each sample."""
+    """Return a sentence on runs that are missing, because every system should run on each sample."""
     ran = {(row["dataset"], row["system"]) for row in rows}
     told = []
     for system in (*PEERS, *OURS):
@@ -248,7 +248,7 @@ def _gaps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_up(bench: Bench) -> None:
-    """Publish the figures of all finished runs."""
+    """Publish the metrics of all finished runs."""
     rows, lines = results(bench)
     told = "; ".join(f"{name}: " + ", ".join(f"{y:.2f}" for _, y in points) for name, points in lines.items())
     if lines:
@@ -272,7 +272,7 @@ def write_up(bench: Bench) -> None:
 
 
 def main() -> None:
-    """Run missing runs, or the selected ones, and publish."""
+    """Run the missing or the selected runs, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=[*PEERS, *OURS])
     parser.add_argument("--splits", nargs="+", type=int, choices=SEEDS, default=SEEDS)

@@ -1,4 +1,4 @@
-"""Time and peak memory of a command, which runs in a separate process."""
+"""Measure the time and peak memory of a command, which runs in a separate process."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mechtag.core.errors import MechtagError
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall time in seconds, and peak memory in megabytes (10^6 bytes)."""
+    """The cost of a command: wall time in seconds, and peak memory in megabytes (10^6 bytes)."""
 
     seconds: float
     megabytes: float
 
 
 def run(command: Sequence[str], folder: Path | None = None) -> Cost:
-    """Run a command to its end, in the current folder or another.
+    """Run a command to its end in a folder (by default, the current folder), and return its cost.
 
     Raises
     ------

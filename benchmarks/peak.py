@@ -1,4 +1,4 @@
-"""The peak throughput of the machine, to compare the encoder's speed with."""
+"""Measure the peak throughput of the machine, with which the speed of the encoder is compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PRODUCTS, _ROUNDS = 4, 5
 
 
 def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
-    """Measure how many operations a second large matrix products reach here, in the arithmetic of a runtime.
+    """Measure the operations per second that large matrix products reach on this machine, in a runtime's arithmetic.
 
     An operation is an addition or a multiplication. The best of several rounds is returned, because
     other load on the machine can only slow it down.
@@ -27,7 +27,7 @@ def matrix_peak(runtime: Runtime, threads: int = 0) -> float:
     Raises
     ------
     MechtagError
-        As `openvino_encoder.compile_graph`.
+        For the same reasons as in `openvino_encoder.compile_graph`.
     """
     products, run = _openvino(runtime, threads) if runtime in PRECISIONS else _torch(threads)
     run()
@@ -80,10 +80,10 @@ def _openvino(runtime: Any, threads: int) -> tuple[int, Callable[[], None]]:
 
 
 def encoder_work(encoder: TransformerEncoder, lengths: Sequence[int]) -> float:
-    """Count the operations in the matrix products of an encoder for texts of so many tokens each, without padding.
+    """Count the operations in an encoder's matrix products for texts of the given lengths in tokens, without padding.
 
-    Linear layers, and in each layer of attention the products of queries with keys and of
-    weights with values.
+    The products are those of the linear layers and, in each attention layer, those of queries with keys and
+    of weights with values.
 
     Raises
     ------

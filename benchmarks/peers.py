@@ -1,6 +1,6 @@
-"""Other ways to learn labels of documents: linear SVM on words, plain fine-tuning, SetFit.
+"""Learn labels of documents by other methods than mechtag's: linear SVM on words, plain fine-tuning, and SetFit.
 
-Each is trained on some documents, may choose thresholds on others, and decides for the rest.
+Each method is trained on some documents, may choose thresholds on other documents, and decides on the rest.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ EVEN = 0.5
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents and their labels, shape (n_documents, n_labels)."""
+    """Documents as whole texts, and their labels, shape (n_documents, n_labels)."""
 
     texts: Sequence[str]
     targets: Ticks
 
     def take(self, rows: NDArray[np.int64]) -> Texts:
-        """Return some of the documents."""
+        """Return the documents in the given rows."""
         return Texts([self.texts[row] for row in rows], self.targets[rows])
 
 
@@ -56,7 +56,7 @@ class FineTuning:
 
 @dataclass(frozen=True)
 class SetFit:
-    """Settings of SetFit: training steps on pairs, and evaluation interval; the rest are its defaults."""
+    """Settings of SetFit: training steps on pairs, and evaluation interval; all others are SetFit's defaults."""
 
     steps: int = 160
     batch: int = 8
@@ -64,7 +64,7 @@ class SetFit:
 
 
 def score_decisions(decided: Ticks, targets: Ticks) -> Judged:
-    """Compare decisions with the codes."""
+    """Combine decisions with human codes, so that metrics can be computed."""
     ticks = decided.astype(np.float64)
     unknown = np.full(ticks.shape, np.nan)
     return Judged(
@@ -83,13 +83,13 @@ def _score(decided: Ticks, targets: Ticks) -> float:
 
 
 def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
-    """Choose among one half, one threshold for all labels, and one per label: the best example-based F1 decides.
+    """Choose the thresholds with the best example-based F1: one half, one for all labels, or one per label.
 
     Returns
     -------
     thresholds : ndarray, shape (n_labels,)
     score : float
-        The F1 on these documents.
+        Example-based F1 with these thresholds on the same documents.
     """
     n_labels = targets.shape[1]
     own = [f1_threshold(chances[:, label], targets[:, label].astype(np.float64)) for label in range(n_labels)]
@@ -101,7 +101,7 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """Train one linear SVM per label on TF-IDF of words and word pairs, and decide for ``held``.
+    """Train a linear SVM per label on the TF-IDF weights of words and word pairs, and decide on ``held``.
 
     C, class weights and thresholds are those with the best cross-validated F1 on all training
     documents.
@@ -124,7 +124,7 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Return scores between 0 and 1, where 0.5 is the SVM's own boundary."""
+    """Return the scores of an SVM per label, converted to the range from 0 to 1; 0.5 is the SVM's own boundary."""
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     words, held_words = vectorizer.fit_transform(learnt.texts), vectorizer.transform(held)
     columns = []
@@ -138,7 +138,7 @@ def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: st
 
 
 class _Classifier(torch.nn.Module):
-    """The encoder with mean pooling, and one linear output per label."""
+    """A classifier that consists of the encoder with mean pooling and one linear output per label."""
 
     def __init__(self, folder: Path, n_labels: int) -> None:
         from transformers import AutoModel, AutoTokenizer
@@ -168,7 +168,10 @@ class _Classifier(torch.nn.Module):
 def fine_tuning(
     learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: FineTuning = FineTuning()
 ) -> Ticks:
-    """Fine-tune the encoder on whole documents with binary cross-entropy; best epoch and thresholds on ``valid``."""
+    """Fine-tune the encoder on whole documents with binary cross-entropy, and decide on ``held``.
+
+    The best epoch and the thresholds are chosen on ``valid``.
+    """
     torch.manual_seed(seed)
     model = _Classifier(folder, learnt.targets.shape[1])
     rates = [
@@ -207,9 +210,10 @@ def _batches(order: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]
 
 
 def setfit(learnt: Texts, valid: Texts, held: Sequence[str], folder: Path, seed: int, how: SetFit = SetFit()) -> Ticks:
-    """Train SetFit (Tunstall et al. 2022), one logistic regression per label; best step and thresholds on ``valid``.
+    """Train SetFit (Tunstall et al. 2022) with one logistic regression per label, and decide on ``held``.
 
-    It runs in float32: bfloat16, which is sufficient for fine-tuning, would cost a third of its F1.
+    The best step and the thresholds are chosen on ``valid``. SetFit runs in float32, because bfloat16, which is
+    sufficient for fine-tuning, would reduce its F1 by a third.
     """
     from setfit import SetFitModel, Trainer, TrainingArguments
     from transformers import TrainerCallback

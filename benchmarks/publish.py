@@ -1,4 +1,4 @@
-"""Publish a benchmark: a JSON file of its figures, and a section of ``docs/benchmarks.md`` generated from it."""
+"""Publish the results of a benchmark as a JSON file and as a section of ``docs/benchmarks.md``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def result(
     interval: tuple[float, float] | None = None,
     runs: int = 1,
 ) -> dict[str, Any]:
-    """Return one figure in the form that all benchmarks share."""
+    """Return one result in the form that all benchmarks use."""
     low, high = interval or (None, None)
     return {
         **{"dataset": dataset, "system": system, "metric": metric, "value": value},
@@ -49,7 +49,7 @@ def _commit() -> str:
 
 
 def _machine() -> str:
-    """Describe processor, cores and memory, without anything that identifies the machine."""
+    """Return a description of processor, cores and memory that does not identify the machine."""
     try:
         model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
         memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB"
@@ -87,7 +87,7 @@ def _tables(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table with one row per data set and system, one column per metric, in result order."""
+    """Return a Markdown table with one row per data set and system, and one column per metric."""
     metrics = list(dict.fromkeys(found["metric"] for found in results))
     rows: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for found in results:
@@ -101,7 +101,7 @@ def _table(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def provenance(command: str, versions: Iterable[str]) -> dict[str, Any]:
-    """Return the origin of figures: command, commit, machine and versions; see `publish`."""
+    """Return the origin of results: command, commit, machine and versions; see `publish` for the parameters."""
     found = {}
     for package in versions:
         label, _, version = package.partition(" ")
@@ -123,20 +123,20 @@ def publish(
     versions: Iterable[str] = (),
     docs: Path = ROOT / "docs",
 ) -> None:
-    """Write ``docs/benchmarks/<name>.json`` and refresh the section of that name in ``docs/benchmarks.md``.
+    """Write ``docs/benchmarks/<name>.json``, and update the section of the same name in ``docs/benchmarks.md``.
 
     Parameters
     ----------
     name
         Name of the benchmark, which identifies its section.
     command
-        Command that repeats it.
+        Command that repeats the benchmark.
     results
-        See `result`.
+        Results, as returned by `result`.
     text
-        Markdown above the table: a heading of the second level, and what the figures mean.
+        Markdown above the table: a heading of the second level, and an explanation of the results.
     versions
-        Installed packages whose versions matter, or ``name version`` of those elsewhere.
+        Names of installed packages whose versions matter, or ``name version`` for packages in other environments.
     """
     content = {**provenance(command, versions), "results": list(results)}
     write_json(docs / "benchmarks" / f"{name}.json", content)

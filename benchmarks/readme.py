@@ -1,4 +1,4 @@
-"""The accuracy figures in the README.
+"""Update the accuracy figures in the README.
 
 ``python -m benchmarks.readme`` reads ``reports/metrics.json``, which ``make run`` writes, and writes the figures to
 ``docs/benchmarks/readme.json`` and to the section of ``README.md`` between its two markers.
@@ -55,7 +55,7 @@ def _set(own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def section(figures: Mapping[str, Any], hoc: Sequence[Mapping[str, Any]]) -> str:
-    """Return the section of the README.
+    """Return the section of the README with the accuracy figures.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Measure the trained model's decisions on real abstracts that are hardly ever about its subject.
 
 ``python -m benchmarks.real_prose`` tags the abstracts of all benchmark data (``MECHTAG_BENCH``) with the model in
-``models/trained``. Those called relevant are written to ``data/work/benchmarks/real_prose/``, and the most likely ones
-are printed, so that they can be read and sorted by kind; only counts are published.
+``models/trained``. Abstracts called relevant are written to ``data/work/benchmarks/real_prose/``, and the most
+likely ones are printed, so that they can be read and sorted by kind; only counts are published.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CHUNK, _SHOWN = 1000, 40
 
 
 def read_sets(bench: Path = BENCH) -> Iterator[tuple[str, list[Record]]]:
-    """Return the records of each data set that have an abstract, each abstract once over all sets."""
+    """Yield the name of each data set and its records with an abstract; an abstract that occurs again is skipped."""
     if not bench.is_dir():
         raise MechtagError(f"{bench}: no such folder; MECHTAG_BENCH names the folder of the benchmark data")
     seen: set[str] = set()
@@ -79,12 +79,12 @@ def _references(folder: Path) -> Iterator[tuple[str, str]]:
 def shares(
     decided: Mapping[str, Iterable[Prediction]], relevance_key: str, system: str = "mechtag"
 ) -> list[dict[str, Any]]:
-    """Count the decisions for each data set, and for all together.
+    """Count the decisions for each data set and for all data sets together.
 
     Parameters
     ----------
     decided
-        Predictions by data set: relevance and all labels of each abstract.
+        Predictions of relevance and of all labels for each abstract, keyed by data set.
     """
     counted: dict[str, Counter[tuple[bool, str]]] = {
         name: Counter((row.label == relevance_key, row.decision) for row in rows) for name, rows in decided.items()
@@ -108,7 +108,7 @@ def shares(
 def called_relevant(
     records: Mapping[str, Sequence[Record]], decided: Mapping[str, Sequence[Prediction]], relevance_key: str
 ) -> list[tuple[str, float, str, str]]:
-    """Return data set, probability, title (or the start of the abstract) and labels of those called relevant."""
+    """Return data set, probability, title (or start of the abstract) and labels of each abstract called relevant."""
     found = []
     for name, rows in decided.items():
         text = {record.record_id: record.title or record.abstract[:120] for record in records[name]}
@@ -125,7 +125,7 @@ def called_relevant(
 
 
 def kinds(model_id: str, path: Path = KINDS) -> str:
-    """Return the table of kinds, or a note if it was not made for this model."""
+    """Return the table of the kinds of abstracts called relevant, or a note if it was made for a different model."""
     first, _, table = path.read_text(encoding="utf-8").partition("\n") if path.is_file() else ("", "", "")
     if first.split() != ["model", model_id]:
         return f"Those that model {model_id} calls relevant have not been read and sorted by kind."
@@ -133,7 +133,7 @@ def kinds(model_id: str, path: Path = KINDS) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tag all, list those called relevant, and publish the counts."""
+    """Tag all abstracts, list those called relevant, and publish the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="tag every n-th abstract of a set, and publish nothing")
     parser.add_argument("--runtime", default="auto", help="runtime of the encoder")

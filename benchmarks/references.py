@@ -1,4 +1,4 @@
-"""Read every public reference file; report the outcome, and whether systems agree on the same papers."""
+"""Read every public reference file, and report the outcomes and whether records of the same papers agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Outcome:
     Attributes
     ----------
     dataset, file
-        Folder below that of the data, and file name.
+        Folder within the folder of the data, and name of the file.
     refused
         Reason why the file was not read, or ``""``.
     reasons
@@ -50,7 +50,7 @@ class Outcome:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the paths of all files that a user could name.
+    """Return the paths of all reference files that a user could pass to mechtag.
 
     Raises
     ------
@@ -77,13 +77,13 @@ def read(path: Path, folder: Path) -> Outcome:
 
 @dataclass(frozen=True)
 class Pair:
-    """One paper in two files."""
+    """Two records of the same paper in different files."""
 
     files: tuple[str, str]
     records: tuple[Record, Record]
 
     def differs(self) -> Iterator[str]:
-        """Yield the fields in which the two differ; a field that only one has is not a difference."""
+        """Yield the fields in which the two records differ; a field that only one record has is not a difference."""
         for name in _COMPARED:
             first, second = (_value(record, name) for record in self.records)
             if first and second and first != second:
@@ -115,7 +115,7 @@ def pairs(outcomes: Sequence[Outcome]) -> list[Pair]:
 
 
 def agreement(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Return the share of a system's pairs with all others that agree, by field."""
+    """Return, for each system and field, the proportion of pairs with other systems that agree."""
     found = pairs(outcomes)
     results = []
     for outcome in outcomes:
@@ -156,7 +156,7 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def publish(outcomes: Sequence[Outcome], docs: Path) -> None:
-    """Write the figures, and update the table in the page on supported formats."""
+    """Write the results, and update the table in the page on supported formats."""
     results = []
     for outcome in outcomes:
         figures = {"read": len(outcome.records) + outcome.rejected, "rejected": outcome.rejected}

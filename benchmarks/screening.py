@@ -56,7 +56,7 @@ Figures = dict[str, float]
 
 @cache
 def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
-    """Return titles, abstracts and labels of a review."""
+    """Return the titles, abstracts and labels of a review's records."""
     path = BENCH / "screening" / f"{name}.csv.gz"
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
@@ -68,7 +68,7 @@ def review(name: str) -> tuple[tuple[str, ...], tuple[str, ...], Labels]:
 
 
 def priors(name: str, run: int) -> Order:
-    """Return the rows that both systems know beforehand: one relevant and one irrelevant."""
+    """Return the rows of the records that both systems know beforehand, one relevant and one irrelevant."""
     return draw_priors(review(name)[2], np.random.default_rng((SEED, run)))
 
 
@@ -110,7 +110,7 @@ def _asreview_command() -> str:
 
 
 def _asreview(name: str, run: int) -> list[int]:
-    """Run ``asreview simulate`` with its default model until the last relevant record; the rest follow unread."""
+    """Run ``asreview simulate`` with its default model, and return the reading order up to the last relevant record."""
     titles, abstracts, labels = review(name)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "review.csv", Path(folder) / "review.asreview"
@@ -135,7 +135,7 @@ SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {"mechtag": _mechtag, "ASR
 
 
 def _fingerprint(system: str) -> str:
-    """Hash what an order depends on, so that orders of an earlier ranker are not reused."""
+    """Return a hash of everything on which a reading order depends, so that outdated orders are not reused."""
     if system != "mechtag":
         return _ASREVIEW.replace("==", "-")
     code = (ROOT / "pipeline/screening/search.py").read_bytes()
@@ -143,7 +143,7 @@ def _fingerprint(system: str) -> str:
 
 
 def order_of(system: str, name: str, run: int) -> Order:
-    """Return the rows of a review in a system's reading order, the priors first; cached once computed."""
+    """Return the rows of a review in the reading order of a system, starting with the priors; orders are cached."""
     path = WORK / _fingerprint(system) / f"{name}-{run}.json"
     if not path.exists():
         write_json(path, {"order": SYSTEMS[system](name, run)})

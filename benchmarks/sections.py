@@ -1,9 +1,9 @@
-"""Count the sentences that get the section printed above them, for each way in which exports join the two.
+"""Count the sentences that are assigned the printed section, for each way in which exports join headings and text.
 
     python -m benchmarks.sections journal_style.jsonl
 
 The file has one abstract per line: ``sentences``, each with ``text`` and ``section`` as printed. Abstracts are
-reassembled in each way; the third column is for abstracts without headings, in which none must be found.
+reassembled in each way. The third column is for abstracts without headings, in which no heading must be found.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def name_of(section: str) -> str:
 
 
 def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, list[tuple[int, int, str]]]:
-    """Assemble an abstract; return it with start, end and section of each sentence."""
+    """Assemble an abstract from its sentences; return it with the start, end and section of each sentence."""
     pattern, capitals = JOININGS[joining]
     text, above = "", ""
     places = []
@@ -49,7 +49,7 @@ def join(sentences: Sequence[Mapping[str, Any]], joining: str) -> tuple[str, lis
 
 
 def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
-    """Count the sentences with the correct section and no heading inside them."""
+    """Count the sentences that are assigned the correct section and do not contain a heading."""
     text, places = join(sentences, joining)
     headings = find_headings(text)
     right = 0
@@ -61,7 +61,7 @@ def count_right(sentences: Sequence[Mapping[str, Any]], joining: str) -> int:
 
 
 def main(path: Path) -> None:
-    """Print one line per way of joining."""
+    """Print one line of counts for each way of joining headings and text."""
     abstracts = [json.loads(line)["sentences"] for line in path.read_text(encoding="utf-8").splitlines()]
     groups: dict[bool, list[list[dict[str, Any]]]] = {True: [], False: []}
     for sentences in abstracts:

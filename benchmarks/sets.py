@@ -1,4 +1,4 @@
-"""Records with known duplicates: three labelled sets, and one generated from real records."""
+"""Provide records with known duplicates: three labelled sets, and sets generated from real records."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Rows = list[dict[str, Any]]
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a table that every system reads, the rows numbered from 1."""
+    """Write a table that every system can read, with rows numbered from 1."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
         writer.writeheader()
@@ -50,7 +50,7 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def row(record: Record) -> dict[str, Any]:
-    """Return a record as a row of such a table."""
+    """Return a record as a row of the table that `write_rows` writes."""
     return {
         **{"ENTRYTYPE": record.type, "title": record.title, "author": " and ".join(record.authors)},
         **{"year": record.year, "journal": record.journal, "volume": record.volume, "number": record.issue},
@@ -59,7 +59,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def read_table(path: Path) -> Rows:
-    """Read a CSV, optionally compressed, without changes; raises `MechtagError` if it is missing."""
+    """Return the rows of a CSV file, which may be compressed; raise `MechtagError` if it is missing."""
     if not path.is_file():
         raise MechtagError(f"{path}: no such file; MECHTAG_BENCH names the folder of the benchmark data")
     csv.field_size_limit(2**31 - 1)
@@ -69,13 +69,16 @@ def read_table(path: Path) -> Rows:
 
 
 def _split_authors(cell: str) -> str:
-    """Write 'Adeli K.Lewis G. F.' as 'Adeli, K. and Lewis, G. F.', which all systems read."""
+    """Convert a list of authors such as 'Adeli K.Lewis G. F.' to 'Adeli, K. and Lewis, G. F.' for all systems."""
     names = re.split(r"(?<=\.)(?=[^\W\d_]{2})", cell)
     return " and ".join(re.sub(r" (?=(?:[^\W\d_]\.[ -]?)+$)", ", ", name.strip(), count=1) for name in names)
 
 
 def labelled(name: str) -> tuple[Rows, list[str]]:
-    """Return the rows of a labelled set, and the group of each; only the authors of diabetes are split."""
+    """Return the rows of a labelled set, and the true group of each row.
+
+    The authors of the set diabetes are split; otherwise, the rows are unchanged.
+    """
     folder = BENCH / "dedupe" / name
     if name == "diabetes":
         rows = read_table(folder / "diabetes_records_with_group.csv.gz")
@@ -92,7 +95,7 @@ def labelled(name: str) -> tuple[Rows, list[str]]:
 
 
 def _frames() -> list[Record]:
-    """Return the most complete record of each paper of the medical sets that has authors and a place of publication."""
+    """Return the most complete record of each paper in the medical sets, if it has authors and a journal."""
     frames = []
     for name in ("cytology_screening", "diabetes"):
         rows, groups = labelled(name)
@@ -107,7 +110,7 @@ def _frames() -> list[Record]:
 
 
 def papers() -> list[Record]:
-    """Return distinct papers: those of the medical sets, and titles of reviews with the bibliographic data of these."""
+    """Return distinct papers: those of the medical sets, and papers with titles from reviews and data from them."""
     frames = _frames()
     found = {normalise_title(frame.title): frame for frame in frames}
     screened = [paper for name in _SCREENED for paper in read_table(BENCH / "screening" / f"{name}.csv.gz")]
@@ -121,7 +124,7 @@ def papers() -> list[Record]:
 
 
 def made(seed: int, count: int) -> tuple[list[Record], list[str]]:
-    """Generate a set with known duplicates from real papers; return it with the group of each record."""
+    """Generate records with known duplicates from real papers; return the records and the true group of each."""
     rng = np.random.default_rng(seed)
     base = papers()
     chosen = [base[index] for index in rng.permutation(len(base))[:count]]
@@ -140,14 +143,14 @@ def _with_copies(chosen: Sequence[Record], rng: np.random.Generator) -> Iterator
 
 
 def made_faulty(seed: int, count: int) -> tuple[list[Record], list[str], list[str]]:
-    """Generate copies that each have one fault of `benchmarks.faults`, and look-alikes.
+    """Generate records of papers, copies that each have one fault of `benchmarks.faults`, and similar papers.
 
     Returns
     -------
     records, groups
-        Records and the group of each, in random order.
+        Records and the true group of each record, in random order.
     names
-        Name of the fault of each record; empty for papers and look-alikes.
+        Name of the fault of each record; empty for papers and similar papers.
     """
     rng = np.random.default_rng(seed)
     base = [paper for paper in papers() if not NOTICE.match(paper.title)]

@@ -1,10 +1,11 @@
-"""Time the tagging of a search with nine irrelevant records in ten, with and without scoring their labels.
+"""Time the tagging of a search in which 90% of records are irrelevant, with and without scoring their labels.
 
     python -m benchmarks.skipping [--before FOLDER]
 
-``FOLDER`` is a checkout of an earlier version with a model that it trained (``make run``): it tags the same search in
-the same run. Each way runs three times in turn, as a user would start it; the median counts. The irrelevant records
-are real abstracts of the screening benchmark, the relevant ones invented abstracts in journal style.
+``FOLDER`` is a checkout of an earlier version with a model that this version trained (``make run``); the earlier
+version tags the same search. Each variant is run three times, in turn, as a user would run it; the median is reported.
+The irrelevant records are real abstracts from the screening benchmark, and the relevant records are invented abstracts
+in journal style.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from mechtag.models.tagger import GLANCE_SHARE, GLANCE_WORDS
 from mechtag.models.text import beginning
 from mechtag.pipeline.annotations.coded_records import read_coded
 from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.training.heads import calibrate, fit_folds, score_folds
+from mechtag.training.heads import calibrate, fit_folds, score_folds, score_wholes
 
 RECORDS, RELEVANT, RUNS = 700, 70, 3
 _REVIEWS = ("nagtegaal_2019", "nudging", "oud_2018", "wilson", "ace", "virus", "menon_2022")
@@ -49,7 +50,7 @@ other folds: relevant records called no, and irrelevant ones that are settled wi
 
 
 def search() -> list[Record]:
-    """Return the search: relevant records spread evenly among the others."""
+    """Return the records of the search, with relevant records spread evenly among irrelevant records."""
     keys = load_codebook(ROOT / "data/annotated/codebook.yaml").keys
     coded = read_coded(ROOT / "data/annotated/coded/journal_style.jsonl", keys)
     relevant = [record.record for record in coded if record.relevant][:RELEVANT]
@@ -66,17 +67,18 @@ def search() -> list[Record]:
 
 
 def first_words() -> list[dict[str, Any]]:
-    """Count correct and wrong decisions made from the first words, out of fold."""
+    """Count the correct and wrong decisions that are made from the first words of texts, out of fold."""
     ground = load_ground()
     corpus, settings, seed = ground.corpus, ground.settings.train, ground.settings.seed
     everything, fold = np.ones(corpus.n_documents, dtype=bool), ground.deal(seed)
     fitted = list(fit_folds(corpus, ground.frozen, fold, everything, settings, seed))
     found = score_folds(corpus, fold, fitted).documents
     calibration = calibrate(corpus, found, everything, settings)
-    begun = ground.encoder.encode([beginning(text, GLANCE_WORDS) for text in corpus.whole_texts])
+    starts = [beginning(text, GLANCE_WORDS) for text in corpus.whole_texts]
+    begun = replace(corpus, whole_texts=tuple(starts), wholes=ground.encoder.encode(starts))
     by_words = np.full(corpus.n_documents, np.nan)
     for held_out, (_, heads) in enumerate(fitted):
-        by_words[fold == held_out] = heads.relevance.score(begun[fold == held_out])
+        by_words[fold == held_out] = score_wholes(begun, heads, fold == held_out)
     low = calibration.low[0]
     no = calibration.relevance(found[:, 0]) < low
     settled = calibration.relevance(by_words) < GLANCE_SHARE * low
@@ -94,7 +96,7 @@ def first_words() -> list[dict[str, Any]]:
 
 
 def seconds(checkout: Path, table: Path, output: Path, options: Sequence[str]) -> float:
-    """Tag the table with the version in a checkout."""
+    """Tag a table with the version of mechtag in a checkout, and return the time in seconds."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "HF_HUB_OFFLINE": "1"}
     begun = time.perf_counter()
     subprocess.run(
@@ -108,7 +110,7 @@ def seconds(checkout: Path, table: Path, output: Path, options: Sequence[str]) -
 
 
 def main() -> None:
-    """Measure and publish."""
+    """Measure all variants, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     parser.add_argument("--before", type=Path, help="checkout of an earlier version, with its model")
     before = parser.parse_args().before

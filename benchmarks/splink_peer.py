@@ -1,6 +1,6 @@
-"""Duplicates by splink, set up as its documentation advises, without labels: a peer in `benchmarks.dedupe`.
+"""Find duplicates with splink, set up without labels as its documentation recommends, for `benchmarks.dedupe`.
 
-The steps are those of its tutorial (https://moj-analytical-services.github.io/splink, 'Estimating model
+The steps are those of splink's tutorial (https://moj-analytical-services.github.io/splink, 'Estimating model
 parameters' and 'Predicting results'): the probability of a match from deterministic rules, the
 probabilities of agreement between different papers from random pairs, and between records of one paper by
 expectation maximisation on two blocks.
@@ -24,7 +24,7 @@ _STEM = 30
 
 
 def _prepared(source: Path) -> pd.DataFrame:
-    """Return one column per compared field, in lower case without punctuation; empty if unknown."""
+    """Return a table with one column per compared field, in lower case, without punctuation, empty if unknown."""
     records = pd.read_csv(source, dtype=str, keep_default_na=False)
     plain = records.map(lambda text: " ".join(re.findall(r"\w+", text.lower())))
     columns = {

@@ -34,9 +34,9 @@ RULES: dict[str, Callable[..., Stopped]] = {
 
 
 def misplace(labels: Labels, recall: float, generator: np.random.Generator) -> Labels:
-    """Move just enough relevant records to the end that the recall is missed without them.
+    """Return labels in which just enough relevant records are moved to the end that the recall is missed without them.
 
-    This is the hardest case for a rule: fewer would do no harm, and more would be detected earlier.
+    This is the hardest case for a stopping rule: fewer records would do no harm, and more would be detected earlier.
     """
     relevant = np.flatnonzero(labels[2:]) + 2  # The first two were known beforehand.
     total = int(labels.sum())
@@ -71,7 +71,7 @@ def _results(runs: int) -> Iterator[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Replay the rules on the orders that `benchmarks.screening` computed, and publish."""
+    """Replay the stopping rules on the reading orders that `benchmarks.screening` computed, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="as in benchmarks.screening")
     runs = parser.parse_args(arguments).runs

@@ -1,7 +1,7 @@
-"""Accuracy against the gold standard, compared with the naive baselines, and the cost of training.
+"""Compare the accuracy on the gold standard with that of naive baselines, and measure the cost of training.
 
 ``python -m benchmarks.table2`` runs the stages of the pipeline that are out of date, and writes
-``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the figures.
+``docs/benchmarks/table2.json`` and its section of ``docs/benchmarks.md`` from the metrics.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ on two cores."""
 
 
 def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the figures of one system, without undefined ones."""
+    """Return the metrics of one system, without undefined metrics."""
     rows = []
     for figure in FIGURES:
         found = section["pooled"][figure]
@@ -55,7 +55,7 @@ def _rows(name: str, section: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _train() -> Cost:
-    """Train in a separate folder, so that neither the model in use nor the store of runs is touched."""
+    """Measure the cost of training in a separate folder, so that neither the model nor the MLflow store changes."""
     with TemporaryDirectory() as folder:
         for name in ("data", "params.yaml"):
             (Path(folder) / name).symlink_to(ROOT / name)
@@ -64,7 +64,7 @@ def _train() -> Cost:
 
 
 def main() -> None:
-    """Bring the figures up to date, and publish them."""
+    """Run the pipeline stages that are out of date, and publish the results."""
     done = subprocess.run((sys.executable, "-m", "dvc", "repro", "evaluate"), cwd=ROOT, check=False)
     if done.returncode:
         raise MechtagError("dvc repro evaluate: failed; see above")

@@ -1,8 +1,8 @@
-"""Measure tagging speed: the plain way, and mechtag in each runtime, end to end and encoder only.
+"""Measure the tagging speed of a plain pipeline and of mechtag in each runtime, end to end and encoder only.
 
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
-trained model. Each run is a separate process, and its figures are kept in
-``data/work/benchmarks/throughput``: an interrupted run resumes there. ``--fresh`` discards them.
+trained model. Each run is a separate process, and its results are saved in
+``data/work/benchmarks/throughput``, so that an interrupted benchmark can resume. ``--fresh`` discards saved results.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _chunks(records: Sequence[Record]) -> list[Sequence[Record]]:
 
 
 def tag_plainly(source: Path, target: Path) -> dict[str, float]:
-    """Tag as in a tutorial: spaCy's sentencizer, sentence-transformers, scikit-learn."""
+    """Tag a table of records as in a tutorial, with spaCy's sentencizer, sentence-transformers and scikit-learn."""
     import pandas
     import spacy
     import torch
@@ -105,7 +105,7 @@ def tag_plainly(source: Path, target: Path) -> dict[str, float]:
 
 
 def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
-    """Tag a table of records as ``mechtag tag`` does; then time the encoder alone, and measure the machine's peak."""
+    """Tag a table of records as ``mechtag tag`` does, time the encoder alone, and measure the machine's peak."""
     begun = time.perf_counter()
     model = _model(runtime)
     warm = [Record(record_id="text:0", title="A title", abstract="One sentence. And another.")]
@@ -152,7 +152,7 @@ def _scored(runtime: Runtime, documents: Sequence[Document]) -> list[Scored]:
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """Compare each runtime with torch: on the abstracts, and on the papers of Table 2."""
+    """Compare each runtime with torch on abstracts and on the papers of Table 2."""
     records = abstracts(count)
     documents = _documents(records, list(split(records, SentenceSettings())))
     gold = ROOT / "data/work/gold"
@@ -178,7 +178,7 @@ def _documents(records: Sequence[Record], sentences: Sequence[Sentence]) -> list
 
 
 def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
-    """Evaluate predictions of a runtime on Table 2, as the stage ``evaluate`` does."""
+    """Evaluate the predictions of a runtime on Table 2, as the stage ``evaluate`` does."""
     gold = ROOT / "data/work/gold"
     model = _model(runtime)
     sentences = read_sentences(gold / "sentences.parquet")
@@ -193,7 +193,7 @@ def table2(runtime: Runtime, folder: Path) -> dict[str, float]:
 
 
 def start_up() -> dict[str, float]:
-    """Time ``mechtag --help``, and tagging one record with a cached export."""
+    """Return the time of ``mechtag --help``, and of tagging one record with a cached export of the encoder."""
     one = WORK / "one.parquet"
     write_records(one, abstracts(1))
     seconds = {}
@@ -215,7 +215,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _kept(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return figures of an earlier run, or compute and keep them."""
+    """Return the results that an earlier run saved, or compute and save them."""
     path = WORK / f"{name}.json"
     if not path.exists():
         write_json(path, make())
@@ -229,7 +229,7 @@ def _in_process(part: str, count: int) -> dict[str, Any]:
 
 
 def _part(name: str, count: int) -> dict[str, Any]:
-    """Run one part, in this process."""
+    """Run one part of the benchmark in this process, and return its results."""
     source, target = WORK / f"records-{count}.parquet", WORK / "predictions.parquet"
     if name == "agreement":
         return agreement(count)
@@ -262,7 +262,7 @@ def _speeds(found: dict[str, list[dict[str, float]]], dataset: str) -> list[dict
 
 
 def main() -> None:
-    """Run what has not been run yet, and publish."""
+    """Run the parts that have not been run yet, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=_RECORDS, help="number of records; published only if 2,000")
     parser.add_argument("--repeats", type=int, default=_REPEATS, help="number of runs; published only if 5")

@@ -1,4 +1,4 @@
-"""Tagging methods to compare on the coded records; no text is scored by a model that was trained on it."""
+"""Define the tagging methods that are compared on the coded records; all scores are out of fold."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WHOLE_WEIGHT = 0.5
 
 @dataclass(frozen=True)
 class Ground:
-    """The shipped coded records and everything computed from them once."""
+    """The shipped coded records, and everything that is computed from them only once."""
 
     settings: Settings
     codebook: Codebook
@@ -45,34 +45,37 @@ class Ground:
 
     @cached_property
     def definitions(self) -> Definitions:
-        """The codebook's definitions, encoded by the encoder without fine-tuning."""
+        """Return the codebook's definitions, encoded by the encoder without fine-tuning."""
         return embed_codebook(self.codebook, self.encoder)
 
     @cached_property
     def corpus(self) -> Corpus:
-        """All documents, then all exemplars, encoded by the encoder without fine-tuning."""
+        """Return all documents, followed by all exemplars, encoded by the encoder without fine-tuning."""
         return build_corpus(self.documents, self.exemplars, self.codebook.keys, self.encoder, self.definitions)
 
     @cached_property
     def with_methods(self) -> Vectors:
-        """Vectors of whole texts including methods sentences but not notes."""
+        """Return vectors of whole texts, including methods sentences but not notes."""
         units = units_of([coded.document for coded in self.documents])
         return self.encoder.encode(replace(units, counts=~units.notes).whole_texts())
 
     @cached_property
     def sentences(self) -> tuple[Array, Index]:
-        """Codes of titles and sentences, shape (n_units, 1 + n_labels), NaN if not coded; and the document of each."""
+        """Return the codes of titles and sentences, shape (n_units, 1 + n_labels), and the document of each.
+
+        Codes are NaN for units that were not coded.
+        """
         table = unit_table(self.documents, (), self.codebook.keys).with_format("numpy")
         return np.asarray(table["targets"], dtype=np.float64), np.asarray(table["document"], dtype=np.int64)
 
     @property
     def frozen(self) -> FrozenTrainer:
-        """The trainer that leaves the encoder as it is."""
+        """Return the trainer that leaves the encoder unchanged."""
         return FrozenTrainer(self.encoder, self.definitions)
 
     @property
     def sets(self) -> dict[str, Mask]:
-        """Mask of the documents of each set, shape (n_documents,); the set of all documents comes first."""
+        """Return a mask of the documents of each set, shape (n_documents,); the set of all documents comes first."""
         names = np.array([coded.source for coded in self.documents])
         return {
             "all records": np.ones(len(names), dtype=bool),
@@ -87,7 +90,7 @@ class Ground:
 
 
 def load_ground() -> Ground:
-    """Read the annotations named in the project's settings."""
+    """Read the annotations that the project's settings name."""
     settings = load_settings()
     codebook = load_codebook(settings.codebook)
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
@@ -109,14 +112,14 @@ def _regression(features: Array, ground: Ground, learnt: Mask) -> Array:
 
 
 def of_sentences(ground: Ground, learnt: Mask) -> Array:
-    """Score the mean vector of all texts, including methods sentences, by logistic regression."""
+    """Score relevance by logistic regression on the mean vector of all texts, including methods sentences."""
     corpus = ground.corpus
     vectors = corpus.vectors[corpus.document != NO_DOCUMENT].astype(np.float64)
     return _regression(mean(vectors, corpus.lengths), ground, learnt)
 
 
 def of_words(ground: Ground, learnt: Mask) -> Array:
-    """Score words and word pairs by a linear support vector machine."""
+    """Score relevance by a linear support vector machine on words and word pairs."""
     texts = [" ".join(coded.document.units) for coded in ground.documents]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2)
     vectorizer.fit([text for text, learn in zip(texts, learnt, strict=True) if learn])
@@ -126,19 +129,19 @@ def of_words(ground: Ground, learnt: Mask) -> Array:
 
 
 def of_whole(ground: Ground, learnt: Mask) -> Array:
-    """Score the vector of the whole text by logistic regression."""
+    """Score relevance by logistic regression on the vector of the whole text."""
     return _regression(ground.corpus.wholes.astype(np.float64), ground, learnt)
 
 
 def of_whole_and_title(ground: Ground, learnt: Mask) -> Array:
-    """Score the vectors of the whole text and of the title by logistic regression."""
+    """Score relevance by logistic regression on the vectors of the whole text and of the title."""
     corpus = ground.corpus
     titles = corpus.vectors[[rows[0] for rows in corpus.rows_by_document()]]
     return _regression(np.hstack([corpus.wholes, titles]).astype(np.float64), ground, learnt)
 
 
 def of_machine(ground: Ground, learnt: Mask) -> Array:
-    """Score as mechtag does."""
+    """Score relevance as mechtag does."""
     return _fit_and_score(ground.corpus, ground, learnt)
 
 
@@ -166,7 +169,7 @@ RELEVANCE: dict[str, Relevance] = {
 
 
 def relevance_out_of_fold(ground: Ground, way: Relevance, fold: Index) -> Array:
-    """Score each fold with a model trained on the others, shape (n_documents,)."""
+    """Score the relevance of each fold's documents with a model trained on the other folds, shape (n_documents,)."""
     scores = np.full(len(fold), np.nan)
     for held_out in np.unique(fold):
         scores[fold == held_out] = way(ground, fold != held_out)[fold == held_out]
@@ -178,7 +181,7 @@ def relevance_out_of_fold(ground: Ground, way: Relevance, fold: Index) -> Array:
 
 @dataclass(frozen=True)
 class Run:
-    """Out-of-fold scores of one way of tagging under one seed.
+    """Out-of-fold scores of one tagging method with one seed.
 
     Attributes
     ----------
@@ -204,7 +207,8 @@ def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, s
     Returns
     -------
     dict
-        ``both``: the shipped heads; ``vectors`` (with definitions and roles) and ``words``: the two parts of their sum.
+        ``both`` for the shipped heads; ``vectors`` (with definitions and roles) and ``words`` for the terms of their
+        sum.
     """
     n_units = len(ground.sentences[1])
     everything, own = np.ones(corpus.n_documents, dtype=bool), corpus.document != NO_DOCUMENT
@@ -237,18 +241,18 @@ def zero_shot(ground: Ground) -> Run:
 
 
 def without_definitions(ground: Ground) -> Corpus:
-    """Remove the definitions: the weights of the labels are drawn towards zero."""
+    """Return the corpus without definitions, so that the weights of the labels are drawn towards zero."""
     definitions = ground.definitions
     return replace(ground.corpus, definitions=replace(definitions, labels=np.zeros_like(definitions.labels)))
 
 
 def without_exemplars(ground: Ground) -> Corpus:
-    """Remove the exemplars."""
+    """Return the corpus without exemplars."""
     return ground.corpus.keep(np.ones(ground.corpus.n_documents, dtype=bool), exemplars=False)
 
 
 def without_roles(ground: Ground) -> Corpus:
-    """Hide whether a text reports results; methods sentences are still excluded from the content."""
+    """Return the corpus without the feature that a text reports results; methods sentences are still not content."""
     return replace(ground.corpus, reports=np.zeros_like(ground.corpus.reports))
 
 
@@ -260,7 +264,7 @@ FEATURES: dict[str, Callable[[Ground], Corpus]] = {
 
 
 def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
-    """Hide the sentence codes of half the papers, and their paper codes too unless ``whole``."""
+    """Return the corpus without the sentence codes of half the papers and, unless ``whole``, their paper codes."""
     corpus = ground.corpus
     hidden = np.random.default_rng(seed).random(corpus.n_documents) < 0.5
     texts, documents = corpus.unit_targets.copy(), corpus.document_targets.copy()
@@ -278,7 +282,7 @@ _BEST = 2
 
 
 def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
-    """Pool the label scores of texts into those of papers, with each pooling method.
+    """Pool the label scores of texts into scores of papers, with each pooling method.
 
     Parameters
     ----------
@@ -288,7 +292,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
     Returns
     -------
     dict
-        Scores of papers by pooling method, each of shape (n_documents, n_labels).
+        Scores of papers, keyed by pooling method, each of shape (n_documents, n_labels).
     """
     corpus = ground.corpus
     own = corpus.document != NO_DOCUMENT
@@ -307,7 +311,7 @@ def pooled(ground: Ground, texts: Array, fold: Index) -> dict[str, Array]:
 
 
 def _labels_of_wholes(corpus: Corpus, fold: Index) -> Array:
-    """Score labels by logistic regression on the whole text, out of fold, shape (n_documents, n_labels)."""
+    """Score labels out of fold by logistic regression on the whole text, shape (n_documents, n_labels)."""
     scores = np.zeros((corpus.n_documents, corpus.document_targets.shape[1] - 1))
     wholes = corpus.wholes.astype(np.float64)
     for held_out in np.unique(fold):

@@ -1,1 +1,4 @@
-"""Shared foundations: errors, records, codebook, settings and files. This package imports no other mechtag package."""
+"""Provide the shared foundations: errors, records, codebook, settings and files.
+
+This package imports no other package of mechtag.
+"""

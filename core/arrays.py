@@ -1,4 +1,4 @@
-"""Array types that most modules share."""
+"""Define the array types that most modules share."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Label(Strict):
     definition
         Meaning of the label; the model uses it as an input.
     include, exclude
-        Coding rules: what counts as the label, and what does not.
+        Coding rules: content that counts as the label, and content that does not.
     """
 
     key: str = Field(pattern=_KEY)
@@ -103,12 +103,15 @@ class Codebook(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Return the display name of each entry, by key."""
+        """Return the display names of relevance and of the labels, keyed by their keys."""
         return {entry.key: entry.name for entry in self.entries}
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash of each entry's definition and rules, by key; equal hashes mean equal definitions and rules."""
+        """Return a hash of the definition and rules of relevance and of each label, keyed by their keys.
+
+        Equal hashes mean equal definitions and rules.
+        """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
             for entry in self.entries
@@ -130,7 +133,7 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        The file is missing, is not a YAML mapping, or has an unknown or missing key;
+        If the file is missing, is not a YAML mapping, or has an unknown or missing key;
         or a label key is repeated or is a reserved column name.
     """
     return read_yaml(
@@ -155,14 +158,14 @@ def read_yaml(
     Parameters
     ----------
     missing, expected
-        Text of the error message for a missing file, and for a file that is not a mapping.
+        Texts of the error messages for a missing file and for a file that is not a mapping.
     empty
         Content that replaces an empty file; ``None`` if the file must not be empty.
 
     Raises
     ------
     MechtagError
-        The file is missing, is not a YAML mapping, or does not fit ``model``.
+        If the file is missing, is not a YAML mapping, or does not fit ``model``.
     """
     path = Path(path)
     try:
@@ -171,10 +174,14 @@ def read_yaml(
     except FileNotFoundError:
         raise MechtagError(f"{path}: {missing}") from None
     except OSError as error:
-        raise MechtagError(f"{path}: cannot be read: {error.strerror}") from None
+        raise MechtagError(
+            f"{path}: the file cannot be read: {error.strerror}; check its path and permissions"
+        ) from None
     # AttributeError: the loader expects a date where a tag announces one.
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, AttributeError) as error:
-        raise MechtagError(f"{path}: not readable as YAML: {error}") from None
+        raise MechtagError(
+            f"{path}: the file is not readable as YAML: {error}\nCorrect the file at this place"
+        ) from None
     data = empty if data is None else data
     if not isinstance(data, dict):
         raise MechtagError(f"{path}: {expected}; this file contains a value of type {type(data).__name__}")
@@ -185,7 +192,7 @@ def read_yaml(
 
 
 def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    """Read YAML text and return its content; aliases are allowed, but their expansion is limited."""
+    """Parse YAML text and return its content; raise an error if its aliases expand to too many values."""
     reader = loader(text)
     try:
         node = reader.get_single_node()
@@ -201,7 +208,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
 
 
 def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values in a node after its aliases are replaced by the content that they repeat."""
+    """Return the number of values in a YAML node after its aliases are replaced by the content to which they refer."""
     if id(node) not in known:
         known[id(node)] = _MOST_NODES  # the size while it is counted: that of a node that contains itself
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
@@ -211,7 +218,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Format a pydantic error as one line per fault; each line states the location of the fault in the file."""
+    """Convert a pydantic error to a message with one line per fault, which states where in the file the fault is."""
     lines = []
     faults = error.errors()
     for fault in faults:

@@ -1,4 +1,4 @@
-"""Read rows of CSV and TSV with any delimiter, and skip lines above the header.
+"""Read the rows of CSV and TSV files with any delimiter, and skip lines above the header.
 
 pandas is not used, because it rejects a whole file if one row has too many cells, and turns
 identifiers into numbers and empty cells into NaN.
@@ -25,7 +25,7 @@ _COMPARED = 5
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 # Where quotes do not match, a row is looked for in so many further lines, and in so many characters.
 _MOST_LINES, _LONGEST_REPAIRED = 10, 1_000_000
-_UNCLOSED = "a quote is opened but never closed"
+_UNCLOSED = "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
 
 
 def first_filled(rows: Sequence[Sequence[str]]) -> int:
@@ -38,10 +38,10 @@ def header(
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
     known: Callable[[Sequence[str]], Sized] = lambda _: (),
 ) -> tuple[int, list[str], str]:
-    """Find the header; return the index of its last line, its column names and its delimiter.
+    """Find the header of a table, and return the index of its last line, its column names and its delimiter.
 
-    Every delimiter is tried; the one that yields the most known names, then the most columns, is chosen. A row
-    further down that is followed by rows of a different length is not a header but a cell that lists names.
+    The delimiter is the one that yields the most known names or, if tied, the most columns. A row that is followed
+    by rows of a different length is not a header, but contains a cell that lists names.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
         except StopIteration:
             return
         except csv.Error as error:
-            fault = f"quotes do not match: {error}"
+            fault = f"the quotation marks do not match: {error}; correct them"
             if "unexpected end" in str(error) or "field larger" in str(error):
                 fault = _UNCLOSED
         if len(taken) > 1 and (fault or len(row or ()) != width) and _begins_row(taken[1], delimiter, width):
@@ -118,10 +118,10 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
-    """Return the cells of a row in which quotation marks within cells are not doubled, as in exports from IEEE Xplore.
+    """Return the cells of a row whose quotation marks within cells are not doubled, as in exports from IEEE Xplore.
 
-    ``lines`` appends to ``taken`` what it yields; lines that turn out not to belong to the row return to ``unread``.
-    The list is empty if the row has more or fewer cells than the header however its quotes are read.
+    ``lines`` appends each line that it yields to ``taken``; lines that do not belong to the row are put back into
+    ``unread``. The list is empty if no reading of the quotes yields as many cells as the header has.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
@@ -158,5 +158,8 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line inside an open quote has as many cells as a row, which means that the quote is unclosed."""
+    """Return whether a line inside an open quote is the start of a row, so that the quote was never closed.
+
+    A line is the start of a row if it has as many cells as the header.
+    """
     return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width

@@ -22,7 +22,7 @@ StrPath = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder, which replaces ``path`` if the block succeeds.
+    """Yield a temporary path in the same folder; the file written there replaces ``path`` when the context ends.
 
     On an error, ``path`` is left unchanged and the temporary file is removed.
     """
@@ -49,7 +49,7 @@ def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
-    """Write a mapping as indented JSON; raise `ValueError` if it contains NaN, which JSON does not allow."""
+    """Write a mapping to a file as indented JSON; raise `ValueError` if it contains NaN, which JSON does not allow."""
     with replacing(path) as part:
         part.write_bytes(json_bytes(data))
 
@@ -60,27 +60,30 @@ def json_bytes(data: Mapping[str, Any]) -> bytes:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object.
+    """Read a JSON file that contains a single object.
 
     Raises
     ------
     MechtagError
-        The file is missing or is not a JSON object.
+        If the file is missing or is not a JSON object.
     """
     path = Path(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file") from None
+        raise MechtagError(f"{path}: no such file; check the path") from None
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{path}: not readable as JSON: {error}") from None
+        raise MechtagError(f"{path}: the file is not readable as JSON: {error}; create it again") from None
     if not isinstance(data, dict):
-        raise MechtagError(f"{path}: expected one JSON object ({{...}}), found a value of type {type(data).__name__}")
+        raise MechtagError(
+            f"{path}: expected one JSON object ({{...}}), found a value of type {type(data).__name__}; create the file "
+            "again"
+        )
     return data
 
 
 def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
-    """Write one JSON object per line, atomically."""
+    """Write a JSON Lines file with one object per line, atomically."""
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
@@ -106,14 +109,15 @@ def write_csv(path: str | Path, header: Sequence[str], rows: Iterable[Sequence[A
     Parameters
     ----------
     header, rows
-        Text cells pass through `neutralise`; numbers are written as numbers; ``None`` becomes an empty cell.
+        Column names and cells. Texts are passed through `neutralise`, numbers are written as numbers, and ``None`` is
+        written as an empty cell.
     bom
         Whether to start the file with a byte order mark, by which Excel recognises UTF-8.
 
     Raises
     ------
     ValueError
-        A row has more or fewer cells than the header.
+        If a row has more or fewer cells than the header.
     """
     with (
         replacing(path) as part,

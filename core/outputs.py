@@ -1,4 +1,4 @@
-"""Refuse to overwrite the files that a command reads, or the decisions that a person has made."""
+"""Refuse to overwrite files that a command reads, and tables in which a person has entered decisions."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _ABOUT_PAPERS = frozenset(("title", "title_1"))
 def check_outputs(
     outputs: Iterable[StrPath], sources: Iterable[StrPath | None] = (), *, decided: StrPath | None = None
 ) -> None:
-    """Check, before anything is written, that no output destroys a source or a person's decisions.
+    """Raise an error, before anything is written, if an output would overwrite a source or a person's decisions.
 
     Parameters
     ----------
     outputs
         All files that will be written, whether or not they exist.
     sources
-        Files and folders that the command reads; ``None`` for those that the user did not pass.
+        Files and folders that the command reads; optional sources that the user did not pass are ``None``.
     decided
-        Output whose decisions the command itself keeps or refuses to lose.
+        Output that is not checked for decisions, because the command itself keeps them or refuses to lose them.
 
     Raises
     ------
     MechtagError
-        An output is a source, also by another path or in a folder of sources; two outputs are the same file; or an
-        output contains decisions that a person filled in.
+        If an output is a source (even under a different path) or is in a folder of sources; if two outputs are the same
+        file; or if an output contains decisions that a person entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []

@@ -1,4 +1,4 @@
-"""Read and write parquet tables of records, sentences and predictions, in batches."""
+"""Read and write Parquet tables of records, sentences and predictions, in batches."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schem
 
 
 def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write a table in batches, so that a large table is never in memory twice."""
+    """Write rows to a Parquet table in batches, so that a large table is never in memory as a whole."""
     rows = iter(rows)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
@@ -104,11 +104,11 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 @contextmanager
 def _reading(name: StrPath) -> Iterator[None]:
-    """Raise `MechtagError` for the errors of pyarrow."""
+    """Convert errors that pyarrow raises in this context to `MechtagError` with the name of the table."""
     try:
         yield
     except _UNREADABLE as error:
-        raise MechtagError(f"{name}: not readable as parquet: {error}") from None
+        raise MechtagError(f"{name}: the file is not readable as parquet: {error}; create it again") from None
 
 
 def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.ParquetFile:
@@ -120,7 +120,7 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
         try:
             file = pq.ParquetFile(source)
         except FileNotFoundError:
-            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}") from None
+            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}; check the path") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
         raise MechtagError(
@@ -138,9 +138,9 @@ def _read(path: StrPath, schema: pa.Schema, what: str) -> Iterator[dict[str, Any
 
 
 def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str, Any]]]:
-    """Read any parquet table; return its column names and an iterator over its rows.
+    """Read any Parquet table, and return its column names and an iterator over its rows.
 
-    Values are converted to types that JSON can hold; dates and similar types become text.
+    Values are converted to types that JSON supports; dates and similar types become text.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def read_table(path: StrPath, data: bytes) -> tuple[list[str], Iterator[dict[str
     Raises
     ------
     MechtagError
-        The file is not readable as parquet.
+        If the file is not readable as parquet.
     """
     with _reading(path):
         file = pq.ParquetFile(pa.BufferReader(data))
@@ -165,7 +165,9 @@ def _table_rows(path: StrPath, file: pq.ParquetFile) -> Iterator[dict[str, Any]]
 
 
 def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[RowT], first: int = 1) -> Iterator[RowT]:
-    """Validate rows as instances of ``model``; messages number the rows from ``first``.
+    """Validate rows as instances of ``model``, and yield the instances.
+
+    Error messages number the rows from ``first``.
 
     Raises the same errors as `read_records`.
     """
@@ -175,7 +177,9 @@ def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[Row
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(str(part) for part in fault["loc"])
-            raise MechtagError(f"{path}: row {number}: {place}: {fault['msg']}") from None
+            raise MechtagError(
+                f"{path}: row {number}: the column {place!r} is invalid: {fault['msg']}; create the table again"
+            ) from None
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> None:
@@ -193,7 +197,7 @@ def read_records(path: StrPath) -> list[Record]:
     Raises
     ------
     MechtagError
-        The file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
+        If the file is missing or is not parquet, lacks a column, or has a row that is not a valid `Record`.
     """
     return list(iterate_records(path))
 
@@ -204,13 +208,13 @@ def iterate_records(path: StrPath) -> Iterator[Record]:
 
 
 def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1) -> Iterator[Record]:
-    """Validate the rows of a table of records and yield the records; see `parse_rows`."""
+    """Validate the rows of a table of records, and yield the records; see `parse_rows`."""
     decoded = ({**row, "raw": _raw(path, number, row)} for number, row in enumerate(rows, start=first))
     return parse_rows(path, decoded, Record, first)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Decode the ``raw`` fields of a row; store repeated strings only once, to save memory."""
+    """Decode the ``raw`` fields of a row of records; repeated strings are stored only once, to save memory."""
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:
         pairs = json.loads(row["raw"] or "[]")

@@ -1,4 +1,4 @@
-"""Show text of files and file names without what controls a terminal."""
+"""Escape characters that could control a terminal in texts and file names that are printed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u20
 
 
 def printable(text: str) -> str:
-    r"""Return a text in which unsafe characters are escaped, such as ``\x1b``; tabs and line ends stay."""
+    r"""Return a text in which unsafe characters, such as ``\x1b``, are escaped; tabs and line ends are kept."""
     return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def printable_name(name: str) -> str:
-    """Return a file name in which tabs and line ends are escaped too."""
+    """Return a file name in which unsafe characters, tabs and line ends are escaped."""
     return printable(name).replace("\t", "\\t").replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""Rows that pipeline stages exchange: records, sentences, predictions and codings."""
+"""Define the rows that pipeline stages exchange: records, sentences, predictions and codings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def normalise_pmid(value: str | None) -> str | None:
 
 
 def normalise_title(value: str) -> str:
-    """Return a title without case, accents, punctuation and spacing, so that spellings of one title compare equal."""
+    """Remove case, accents, punctuation and spacing from a title, so that spellings of one title compare equal."""
     text = value.casefold()
     if not value.isascii():  # Most titles are ASCII and need no decomposition.
         text = unicodedata.normalize("NFKD", value).casefold()
@@ -90,9 +90,9 @@ class Record(Row):
     Attributes
     ----------
     record_id
-        Identifier made from the paper's data only, so it is the same on every machine; see `make_record_id`.
+        Identifier that depends only on the data of the paper and is the same on every machine; see `make_record_id`.
     authors
-        Names, written ``Family, Given`` if the source separates family and given names.
+        Names of the authors, written ``Family, Given`` if the source separates family and given names.
     doi, pmid
         Identifiers as returned by `normalise_doi` and `normalise_pmid`.
     source_file, source_index
@@ -123,7 +123,7 @@ class Record(Row):
 
     @classmethod
     def unchecked(cls, values: dict[str, Any]) -> Record:
-        """Create a record without validation; ``values`` has every field, in field order and of the right type.
+        """Create a record without validation from ``values``, which must have all fields in order and be valid.
 
         Readers use this method, because they produce valid values. `model_construct` is equivalent but takes
         ten times as long, because it looks up aliases and defaults of every field.
@@ -146,7 +146,7 @@ _set_values, _set_fields, _set_extra, _set_private = (
 
 
 def registration_number(place: str, *texts: str) -> str | None:
-    """Return the number of a trial registration, or ``None`` if a record is not a registration.
+    """Return the number of a trial registration, or ``None`` if a record is not a trial registration.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def make_record_id(
     authors: tuple[str, ...],
     registration: str | None = None,
 ) -> str:
-    """Make a record id from the DOI, else from the PubMed id, else from the title, year and first author.
+    """Make a record id from the DOI, the PubMed id or, if both are missing, the title, year and first author.
 
     Parameters
     ----------
@@ -291,7 +291,7 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the identifiers of a paper in its source file: the field ``key`` first, then the ID of RIS or BibTeX."""
+    """Return the identifiers of a record in its source file: the field ``key``, and the ID field of RIS or BibTeX."""
     fields = {name.casefold(): value for name, value in reversed(record.raw)}
     values = (fields.get(name) for name in _KEYS)
     # JSON sources may contain numbers as identifiers.

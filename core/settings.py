@@ -1,4 +1,4 @@
-"""Typed settings of ``params.yaml``, one block per stage."""
+"""Define the settings in ``params.yaml``, with one block per stage."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
 class ProjectPath(os.PathLike[str]):
     """A path from the settings, which is relative to the folder of the project.
 
-    ``str`` returns the text in the settings, so that it can be stored and logged. Functions that
-    expect a path, such as ``open``, receive the path from the working directory. An empty path is false.
+    ``str`` returns the text in the settings, which can be stored and logged. Functions that expect a path,
+    such as ``open``, receive the path relative to the working directory. An empty path is false.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ class TagSettings(Strict):
     Attributes
     ----------
     evidence_sentences
-        Number of evidence sentences to return per label.
+        Maximum number of evidence sentences to return per label.
     runtime
         Runtime of the encoder: ``torch`` (the reference), ``fp32``, ``bf16`` or ``int8`` (OpenVINO in this
         precision), or ``auto`` (the fastest runtime on this machine that agrees with the reference).
@@ -257,7 +257,7 @@ class EvaluateSettings(Strict):
     bootstrap, permutations
         Number of bootstrap resamples for each interval, and number of permutations for each p-value.
     min_positives
-        Minimum number of positive papers that a label needs to get its own metrics.
+        Minimum number of positive papers that are required to compute the metrics of a label.
     """
 
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")
@@ -281,8 +281,8 @@ class RetrainSettings(Strict):
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
         see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
     margins
-        Metrics that must not get worse, each with the largest decrease allowed; the new model must stay within it
-        with 97.5% certainty. Names are ``relevance_auc`` or those of `metrics.pooled_figures`.
+        Metrics that must not get worse, each with the largest decrease allowed; the decrease must be smaller with
+        97.5% certainty. Names are ``relevance_auc`` or those of `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
@@ -312,7 +312,7 @@ class Settings(Strict):
 
     @property
     def root(self) -> Path:
-        """Folder of the project, to which all paths are relative."""
+        """Return the folder of the project, to which all paths are relative."""
         return self.codebook.root
 
 
@@ -324,13 +324,17 @@ def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
     Raises
     ------
     MechtagError
-        The file is not a YAML mapping, or has an unknown key or a value out of range.
+        If the file is not a YAML mapping, or has an unknown key or a value out of range.
     """
     path = Path(path)
     found = Settings()
     if path.exists():
         found = read_yaml(
-            path, Settings, missing="no such file", expected="the settings must be a mapping of blocks", empty={}
+            path,
+            Settings,
+            missing="no such file; check the path",
+            expected="the settings must be a mapping of blocks",
+            empty={},
         )
     # Defaults are paths too; they are resolved like those in the file.
     return Settings.model_validate(found.model_dump(), context={"root": path.parent})

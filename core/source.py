@@ -1,4 +1,4 @@
-"""Read the text of a separate file or of a file in an archive, in any encoding."""
+"""Read text in any encoding from a file on disk or in an archive."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
 
     A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
     that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
-    it is read as Windows-1252 (which includes Latin-1), unless this would put capitals and symbols into the
-    middle of words and MacRoman would not.
+    it is read as Windows-1252 (which includes Latin-1), unless words would then have capitals and symbols in the
+    middle but would not have them in MacRoman.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Detect UTF-16 without a byte order mark by its NULs; return the variant, or ``""`` if it is not UTF-16."""
+    """Detect UTF-16 without a byte order mark by its NUL bytes; return its name, or ``""`` for other encodings."""
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
@@ -95,7 +95,7 @@ def _utf16(start: bytes) -> str:
 
 
 def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Find the first byte that is not UTF-8; return its line and the bytes around it, ``None`` if there is none."""
+    """Return the line of the first byte that is not UTF-8, and the bytes around it; ``None`` if all are UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     pending = b""
@@ -159,7 +159,7 @@ class Watched(io.RawIOBase):
         self._stream, self._guard, self._on_read = stream, guard, on_read
 
     def readable(self) -> bool:
-        """Return whether the stream can be read: always true."""
+        """Return that the stream can be read, which is always true."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -170,18 +170,20 @@ class Watched(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Close this stream and the wrapped one."""
+        """Close this stream and the wrapped stream."""
         self._stream.close()
         super().close()
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Convert errors in reading ``path`` into `MechtagError`."""
+    """Convert errors that occur in this context when ``path`` is read to `MechtagError`."""
     try:
         yield
     except OSError as error:
-        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise MechtagError(
+            f"{path}: the file cannot be read: {error.strerror or error}; check its path and permissions"
+        ) from None
 
 
 class Survey(NamedTuple):
@@ -231,7 +233,7 @@ class Source:
 
     @cached_property
     def start(self) -> bytes:
-        """Return the first 64 KB, which are enough to recognise a binary format."""
+        """Return the first 64 KB of the file as bytes, for recognising binary formats."""
         return next(self._chunks(_HEAD), b"")
 
     @cached_property
@@ -241,7 +243,7 @@ class Source:
         Raises
         ------
         MechtagError
-            The file cannot be read, or has more than `LARGEST_WHOLE` bytes.
+            If the file cannot be read, or has more than `LARGEST_WHOLE` bytes.
         """
         chunks, size = [], 0
         for chunk in self._chunks():
@@ -264,7 +266,7 @@ class Source:
         Raises
         ------
         MechtagError
-            The file is empty or is not text.
+            If the file is empty or is not text.
         """
         size = nuls = run = 0
         blank = True
@@ -312,7 +314,7 @@ class Source:
             )
 
     def _decoded(self) -> Iterator[str]:
-        """Yield the text in pieces, with line ends as in `text`."""
+        """Yield the text of the file in pieces, with line feeds as line ends."""
         encoding, size, nuls = self.survey
         share = 1 if self.packed is None else self.packed / size
         decoder = io.IncrementalNewlineDecoder(
@@ -359,14 +361,14 @@ class Source:
 
     @cached_property
     def head(self) -> str:
-        """Return the first 64 KB as text, which is enough to recognise a format; raise the same errors as `survey`."""
+        """Return the first 64 KB of the file as text, to recognise its format; raises the same errors as `survey`."""
         encoding = self.survey.encoding
         decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
         head = decoder.decode(self.start[encoding.mark :])
         return head.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
 
     def beginning(self, head: str) -> Source:
-        """Return a source that begins like this one and whose ``head`` is the given text."""
+        """Return a source for the same file whose ``head`` is the given text."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

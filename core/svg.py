@@ -1,4 +1,4 @@
-"""Build SVG drawings: write elements and a caption for screen readers, measure and wrap text."""
+"""Build SVG drawings from elements and a caption for screen readers; measure and wrap text."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ FONT_FAMILY = "Arial, Helvetica, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
 def opening(tag: str, attributes: Mapping[str, object]) -> str:
-    """Return the opening tag of an element, with its attributes in the given order."""
+    """Return the opening tag of an SVG element, with its attributes in the given order."""
     written = "".join(f' {name}="{escape(str(value), {chr(34): "&quot;"})}"' for name, value in attributes.items())
     return f"<{tag}{written}>"
 
 
 def element(tag: str, attributes: Mapping[str, object], text: str | None = None) -> str:
-    """Return an element that contains only text, or nothing."""
+    """Return an SVG element that contains only text or, if ``text`` is ``None``, nothing."""
     start = opening(tag, attributes)
     return f"{start[:-1]}/>" if text is None else f"{start}{escape(text)}</{tag}>"
 
 
 def coordinate(value: float) -> str:
-    """Format a coordinate with at most one decimal place."""
+    """Format a coordinate of a drawing with at most one decimal place."""
     return f"{value:.1f}".removesuffix(".0")
 
 
@@ -54,11 +54,11 @@ class Caption:
 
     @property
     def ids(self) -> str:
-        """The ids of the title and the description, for ``aria-labelledby``."""
+        """Return the ids of the title and the description, for ``aria-labelledby``."""
         return f"{self._name}-title {self._name}-desc"
 
     def elements(self) -> list[str]:
-        """Return the title and the description as elements."""
+        """Return the title and the description as SVG elements."""
         return [
             element("title", {"id": f"{self._name}-title"}, self.title),
             element("desc", {"id": f"{self._name}-desc"}, self.description),
@@ -114,7 +114,10 @@ def text_width(text: str, size: float) -> float:
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Return how many characters of a long word fit on a line, at least one; accents stay with their letter."""
+    """Return the number of characters of a long word that fit on a line, which is at least one.
+
+    Combining accents are not separated from their letter.
+    """
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:
         fits += 1

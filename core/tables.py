@@ -55,12 +55,12 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
     Parameters
     ----------
     words
-        Additional words that are allowed, in lower case, with the value of each.
+        Additional allowed words in lower case, with their values.
 
     Raises
     ------
     ValueError
-        The cell contains anything else.
+        If the cell contains anything else.
     """
     word = cell.strip().casefold()
     if words and word in words:
@@ -78,7 +78,7 @@ def read_number(cell: str) -> float:
     Raises
     ------
     ValueError
-        The cell contains anything else; thousands separators are not supported, because 1,234 is ambiguous.
+        If the cell does not contain a number; thousands separators are not allowed, because 1,234 is ambiguous.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
@@ -96,7 +96,7 @@ class TableRow:
     number
         Number of the row in a sheet, or of the row's first line in a text file, from 1.
     place
-        Name of the file and ``number``, for messages.
+        Name of the file and number of the row, for messages.
     cells
         Text of each cell by column name, without surrounding spaces; ``""`` for an empty cell.
     """
@@ -106,12 +106,12 @@ class TableRow:
     cells: Mapping[str, str]
 
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
-        """Return the cell in a column as 1, 0 or ``None`` (not judged or empty); see `read_tick`.
+        """Return the value of a yes/no cell in a column: 1, 0 or ``None`` (not judged or empty); see `read_tick`.
 
         Raises
         ------
         MechtagError
-            The cell contains anything else.
+            If the cell contains anything else.
         """
         try:
             found = read_tick(self.cells[column], words)
@@ -120,12 +120,12 @@ class TableRow:
         return None if found == "unticked" else found
 
     def number_in(self, column: str) -> float | None:
-        """Return the cell in a column as a number; ``None`` if the cell is empty or the column is missing.
+        """Return the number in a column of the row, or ``None`` if the cell is empty or the column is missing.
 
         Raises
         ------
         MechtagError
-            The cell contains anything else.
+            If the cell contains anything else.
         """
         cell = self.cells.get(column, "")
         try:
@@ -136,7 +136,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a header.
+    """A table that was read from a file, with its column names and rows.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Table:
 
 
 def is_table(path: StrPath) -> bool:
-    """Return whether a file name ends in the extension of a table."""
+    """Return whether a file name has the extension of a table (CSV or XLSX)."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
@@ -173,12 +173,12 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     Raises
     ------
     MechtagError
-        The file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
+        If the file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
         cells than the header, or too few; quotes do not match; or several sheets of a workbook are filled.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
-        raise MechtagError(f"{source.path}: no such file; expected {expected}")
+        raise MechtagError(f"{source.path}: no such file; expected {expected}; check the path")
     names, rows, unit = _read_sheet(source, expected) if workbook.recognise(source) else _read_text(source, needed)
     filled = [
         index for index, name in enumerate(names) if name or any(row[index : index + 1] != [""] for _, row in rows)
@@ -207,9 +207,12 @@ def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str
     for line, row, fault in delimited.rows(source.lines(), start + 1, delimiter, len(names)):
         cells = _cells(row)
         if not fault and any(cells[len(names) :]):
-            fault = f"the row has {len(row)} cells, the header has {len(names)}; a cell with {delimiter!r} needs quotes"
+            fault = (
+                f"the row has {len(row)} cells, but the header has {len(names)}; enclose cells that contain "
+                f"{delimiter!r} in quotation marks"
+            )
         if not fault and len(row) < max(reached, default=0):
-            fault = f"the row has {len(row)} cells, the header has {len(names)}"
+            fault = f"the row has {len(row)} cells, but the header has {len(names)}; add the missing cells"
         if fault:
             raise MechtagError(f"{source.path}: line {line}: {fault}")
         rows.append((line, _padded(cells, len(names))))
@@ -230,7 +233,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     for number, row in rows:
         if len(row) > len(names):
             raise MechtagError(
-                f"{source.path}: row {number}: the row has {len(row)} cells, the header has {len(names)}"
+                f"{source.path}: row {number}: the row has {len(row)} cells, but the header has {len(names)}; enter a "
+                "column name above each cell, or clear the cell"
             )
     return names, [(number, _padded(row, len(names))) for number, row in rows], "row"
 

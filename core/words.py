@@ -1,4 +1,4 @@
-"""Words that depend on a number, for messages and reports."""
+"""Choose words that depend on a number, for messages and reports."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Read Excel workbooks with openpyxl: the values that were computed last, never formulas or links.
+"""Read the values in Excel workbooks with openpyxl; formulas are not computed, and links are not followed.
 
-A workbook is a zip archive; it is rejected if it would unpack to far more data than any export has.
+A workbook is a zip archive; it is rejected if it would unpack to far more data than a genuine export contains.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005F)_")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file is a zip archive that contains a workbook."""
+    """Return whether a file is an Excel workbook, that is, a zip archive with the parts of a workbook."""
     if not source.start.startswith(b"PK\x03\x04"):
         return False
     try:
@@ -58,7 +58,10 @@ def _refuse_bombs(source: Source) -> None:
 
 @contextmanager
 def _told(source: Source) -> Iterator[None]:
-    """Convert any error in openpyxl into `MechtagError`; openpyxl does not document which errors it raises."""
+    """Convert any error that openpyxl raises in this context to `MechtagError`.
+
+    All errors are converted because openpyxl does not document which errors it raises.
+    """
     try:
         # openpyxl also warns about styles and validations, which do not matter here.
         with warnings.catch_warnings():
@@ -78,7 +81,7 @@ def open_sheets(source: Source) -> dict[str, Any]:
     Raises
     ------
     MechtagError
-        The workbook is damaged, or would unpack to too much data.
+        If the workbook is damaged, or would be too large when unpacked.
     """
     import openpyxl
 

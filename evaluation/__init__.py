@@ -1,1 +1,4 @@
-"""Measure accuracy and agreement from predictions and human codings. Imports neither models nor training."""
+"""Measure accuracy and agreement from predictions and human codings.
+
+This package imports neither ``models`` nor ``training``.
+"""

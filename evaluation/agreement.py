@@ -1,4 +1,4 @@
-"""Chance-corrected agreement between coders who answer yes or no.
+"""Compute the chance-corrected agreement between coders who answer yes or no.
 
 Every coefficient is (observed - expected) / (1 - expected); they differ in the agreement
 expected by chance. The coefficients are computed from counts summed over records, so for a bootstrap
@@ -33,7 +33,7 @@ def cohen_kappa(tp: Array, fp: Array, fn: Array, tn: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Kappa, in the same shape; NaN where both coders always give the same one answer, so expected agreement is 1.
+        Kappa, in the same shape; NaN where all answers of both coders are the same, so that expected agreement is 1.
     """
     total = tp + fp + fn + tn
     observed = ratio(tp + tn, total)
@@ -79,8 +79,8 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
     -------
     dict
         ``agreement``, ``cohen_kappa``, ``pabak``, ``gwet_ac1``, ``krippendorff_alpha``, each in the
-        same shape. All are NaN where there are no items; kappa and alpha are also NaN where both coders always give
-        the same one answer.
+        same shape. All are NaN where there are no items; kappa and alpha are also NaN where all answers of both coders
+        are the same.
     """
     total = both_yes + only_a + only_b + both_no
     observed = ratio(both_yes + both_no, total)
@@ -97,7 +97,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Compute the terms of each item that, summed over items, yield the coefficients of any number of coders.
+    """Compute terms for each item, whose sums over items yield the agreement coefficients of any number of coders.
 
     Parameters
     ----------
@@ -108,8 +108,8 @@ def tallies(codes: ArrayLike) -> Array:
     -------
     numpy.ndarray
         Shape (7, ...), to be summed over items and passed to `many_coders`: whether any coder judged the item;
-        the proportion of yes among its codes; whether two or more coders judged it; and, if so, the proportion
-        of coder pairs who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
+        the proportion of yes among its codes; whether two or more coders judged the item; and, if so, the
+        proportion of coder pairs who agree, and the coincidences no-no, no-yes (equal to yes-no) and yes-yes.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)

@@ -1,4 +1,4 @@
-"""Compute metrics on the project's own coded records, by comparing people's codes with out-of-fold decisions.
+"""Compute metrics on the project's own coded records by comparing people's codes with out-of-fold decisions.
 
 The project assigned these codes from abstracts: they are training data, not a gold standard. The metrics help
 to choose between methods and are never reported as the accuracy of mechtag.
@@ -55,9 +55,9 @@ class CodedSet:
         Codings of each coder, if the records were coded in a table; the records then contain the codes on which all
         coders agree.
     learning
-        Predictions as in ``documents``, by the number of papers on which the model was trained.
+        Predictions as in ``documents``, keyed by the number of papers on which the model was trained.
     about
-        Title and kind of text of each set of records, by name of the set.
+        Title and kind of text of each set of records, keyed by the name of the set.
     """
 
     records: Sequence[CodedRecord]
@@ -78,23 +78,23 @@ class CodedSet:
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Count records by their kind of text; by default, count all records."""
+        """Return the number of records of each kind of text; by default, all records are counted."""
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 
     @property
     def record_ids(self) -> list[str]:
-        """Ids of the records, in the order of the records."""
+        """Return the record ids of the coded records, in order."""
         return [row.record.record_id for row in self.records]
 
 
 def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
-    """Return an array with 1 for each label that an item has and 0 for all others, shape (items, labels)."""
+    """Return an array of shape (items, labels), with 1 for each label that an item has and 0 for all other labels."""
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
 def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Return the record number, sentence number and labels of each coded sentence."""
+    """Return the record number, the sentence number and the labels of each coded sentence."""
     return [
         (row, number, names)
         for row, record in enumerate(records)
@@ -103,7 +103,7 @@ def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[st
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the metrics of the coded records: over whole records, and over their sentences."""
+    """Compute the accuracy of the labels on the coded records, for whole records and for their sentences."""
     records = coded.records
     documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
@@ -132,7 +132,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Compute the learning curve: the metrics of `LearningStep` for each number of training papers, ascending."""
+    """Compute the learning curve: the metrics of `LearningStep` for each number of training papers, in order."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -145,7 +145,7 @@ def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> di
 
 
 def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
-    """Compute the metrics that describe how sentences are ranked, per label and averaged over the labels."""
+    """Compute the metrics of the ranking of sentences, per label and averaged over the labels."""
     whole, figures = label_figures(judged, as_it_is(judged.truth)), label_figures(judged, samples)
 
     def mean(name: str) -> Array:
@@ -198,15 +198,15 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
     """Count the relevant papers of the gold standard that the model would have kept.
 
-    All papers count as relevant except those that the table codes as irrelevant, if it has a column of that name.
+    A paper counts as relevant unless the gold table has a column for relevance that codes the paper as irrelevant.
 
     Returns
     -------
     dict
         Empty if no relevant paper could be scored. Otherwise, the number of papers by decision, and the rank of each
         paper among the irrelevant coded records: rank 1 is above all of these records, and ties count against the
-        paper. The scores of the coded records are out of fold,
-        so they come from models that were trained on slightly less data.
+        paper. The scores of the coded records are out of fold, so they come from models that were trained on
+        slightly less data.
     """
     documents = System("coded records", coded.documents)
     irrelevant = np.array(
@@ -270,9 +270,9 @@ def coded_agreement(
 
 
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
-    """List the codes of a gold standard that are confidently contradicted by a model that was not trained on them.
+    """List the codes of a gold standard that a model, which was not trained on them, confidently contradicts.
 
-    People should check them; no code is changed. Papers without text are omitted.
+    People should check these codes; no code is changed. Papers without text are omitted.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -282,7 +282,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Arrange the codes of all people: the first coder (or all coders in the table), then the second coder."""
+    """Return the codes of all people: the first coder (or all coders in the table), then the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}
@@ -306,7 +306,7 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Find the record to which a second coder's codes belong, by its key and number of sentences."""
+    """Return the record to which a second coder's codes belong; raise an error if its sentences differ."""
     same_key = [row for row in records if row.key == second.key]
     sentences = len(second.sentence_labels or ())
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
@@ -314,7 +314,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
         return found[0]
     place = f"second coder: record '{second.key}'"
     if not same_key:
-        raise MechtagError(f"{place} is not among the coded records; correct its key, or add the record")
+        raise MechtagError(f"{place} is not among the coded records; correct this key, or add the record")
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
@@ -329,7 +329,10 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
 def _sentence_pair(
     codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compare two coders by sentence; the bootstrap draws whole records, because sentences of a record are similar."""
+    """Compute the agreement of two coders on the labels of sentences.
+
+    The bootstrap draws whole records, because the sentences of a record are similar.
+    """
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:
         one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))

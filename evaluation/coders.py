@@ -1,4 +1,4 @@
-"""Compare people and the model as coders of the same records, and list the codes to resolve first."""
+"""Compare people and the model as coders of the same records, and list the codes that people should resolve first."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Coders:
     model : bool
         Whether the last coder is the model.
     records, keys
-        Id of each record (its key if the id is unknown), and key of each record, if it has one.
+        Id of each record (or its key, if the id is unknown), and the key of each record that has one.
     labels
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
@@ -53,11 +53,11 @@ class Coders:
 
     @property
     def people(self) -> int:
-        """Number of coders who are people; people come first in ``names``."""
+        """Return the number of coders who are people; people come first in ``names``."""
         return len(self.names) - self.model
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return the codes of the records that ``rows`` selects."""
+        """Return all coders, but only the records that ``rows`` selects."""
         return Coders(
             names=self.names,
             model=self.model,
@@ -69,7 +69,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return the codes of records coded by two or more people, or of all records if there are none."""
+        """Return all coders, but only the records that two or more people coded, or all records if there are none."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self
@@ -78,7 +78,7 @@ class Coders:
 def coders_of(
     codings: Iterable[Coding], labels: Sequence[str], place: str, ids: Mapping[str, str] | None = None
 ) -> Coders:
-    """Arrange the codings of any number of people in an array.
+    """Convert the codings of any number of people to arrays.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _number(value: int | None) -> float:
 
 
 def with_model(coders: Coders, system: System) -> Coders:
-    """Return the codes with the model added as one more coder of all records.
+    """Add the model as one more coder of all records, and return the result.
 
     Raises
     ------
@@ -167,7 +167,7 @@ CONTRADICTED = "the model confidently contradicts"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Return the model's confidence that a code is wrong, for codes that are likely errors.
+    """Return the model's confidence that a code is wrong for each code that is a likely error, and 0 for all others.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted if
     the out-of-fold probability of the opposite code is at least the mean of this probability over the items
@@ -212,7 +212,7 @@ def disagreement(codes: Array) -> Array:
 
 
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
-    """List the codes to resolve, most urgent first.
+    """List the codes that people should resolve, the most urgent first.
 
     The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the
     model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Among
@@ -273,7 +273,8 @@ def cells_of(first: Array, second: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (4, ...): 1 in the item's cell, else 0. Cells: both yes, only the first yes, only the second yes, both no.
+        Shape (4, ...): 1 in the item's cell, otherwise 0. The cells are: both yes, only the first yes, only the second
+        yes, both no.
     """
     pairs = ((1, 1), (1, 0), (0, 1), (0, 0))
     return np.stack([((first == one) & (second == two)).astype(float) for one, two in pairs])
@@ -345,7 +346,10 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Yield the pairs of coders who judged at least one common item, with the kind of pair; people come first."""
+    """Yield the pairs of coders who judged at least one item in common, as two indices and the kind of pair.
+
+    Pairs of people come first.
+    """
     found = [
         (one, two, "human-model" if two >= coders.people else "human-human")
         for one, two in combinations(range(len(coders.names)), 2)

@@ -1,4 +1,4 @@
-"""Evaluate files of predictions and codings; write ``metrics.json`` and the tables next to it."""
+"""Evaluate files of predictions and codings, and write ``metrics.json`` and the tables that belong to it."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def evaluate_files(
     variations
         Folder of prediction files for the coded records, named after the variation of the records' texts.
     check
-        Function that compares the gold papers with the training papers of the model, or refuses them; it is called
-        with the gold standard and the ids of the models that made the predictions.
+        Function that compares the gold papers with the training papers of the model, and may raise an error. It is
+        called with the gold standard and the ids of the models that made the predictions.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def agreement_of_files(
     predictions: Path | None = None,
     records: Path | None = None,
 ) -> Agreement:
-    """Compare the coders of a table of codings with one another and with the model.
+    """Compute the agreement of the coders in a table of codings with one another and with the model.
 
     Parameters
     ----------

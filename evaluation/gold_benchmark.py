@@ -32,9 +32,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text of a paper that was available to the system.
+    """Return the kind of text that was available for a paper, such as abstract or title only.
 
-    A synopsis supplied with the record counts as a synopsis until it is replaced by a fetched or exported abstract.
+    If the record was supplied with a synopsis, the kind is synopsis until a fetched or exported abstract replaces it.
     """
     if record is None:
         return "none"
@@ -47,7 +47,7 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Count the gold standard papers by the kind of text available."""
+    """Return the number of gold standard papers with each kind of text."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}
@@ -58,7 +58,7 @@ def _list(keys: Sequence[str]) -> str:
 
 
 def describe_gold(gold: GoldStandard, labels: Sequence[str]) -> dict[str, Any]:
-    """Describe the known faults of the gold standard, which are not corrected.
+    """Describe the known faults of the gold standard; they are not corrected.
 
     Returns
     -------
@@ -124,12 +124,12 @@ def evaluate(
     label_keys
         Keys of the labels, without relevance, in codebook order.
     systems
-        Predictions for the gold papers, by name of the system. ``transfer`` and ``leave_one_out`` are the
-        predictions of the model under the two protocols; every other name is a baseline.
+        Predictions for the gold papers, keyed by the name of the system. ``transfer`` and ``leave_one_out`` are the
+        predictions of the model under the two protocols; every other name is that of a baseline.
     generator
         Random generator for all resamples; the same state yields the same results.
     variations
-        Predictions for the coded records, by variation of the records' texts.
+        Predictions for the coded records, keyed by the variation of the records' texts.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Measure invariance: how much decisions change when the texts of papers are slightly reworded."""
+"""Measure invariance, that is, how little decisions change when the texts of papers are varied slightly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def invariance_section(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compare the decisions for reworded papers with those for the original papers.
+    """Compare the decisions for papers with varied texts with the decisions for the original papers.
 
     Parameters
     ----------

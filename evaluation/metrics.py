@@ -1,7 +1,7 @@
 """Compute metrics of agreement between a system and people, for many resamples at once.
 
 Every function takes the judgements and a stack of resamples, and returns one value per resample. The value
-of a metric is computed from the one resample in which each paper counts once, so values, intervals and p-values
+of a metric is computed from the single resample in which each paper counts once, so values, intervals and p-values
 come from the same code. Items that were not judged (NaN) are excluded and never count as no. An undefined
 metric, such as the precision of a label that was never suggested, is NaN; `UNDEFINED` lists the reasons.
 """
@@ -97,17 +97,17 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper that has the label, else 0; shape (resamples, papers, labels)."""
+        """Return the weight of each paper that has a label, and 0 for all others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each paper that does not have the label, else 0; shape (resamples, papers, labels)."""
+        """Return the weight of each paper without a label, and 0 for all others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
 def as_it_is(truth: Array) -> Resamples:
-    """Return the original sample, in which each paper counts once."""
+    """Return the original sample of papers as the only resample, in which each paper counts once."""
     return Resamples(np.ones((1, len(truth))), truth[None])
 
 
@@ -160,7 +160,7 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     -------
     dict
         ``precision``, ``recall``, ``f1``, ``specificity``, ``kappa``, ``mcc``, ``roc_auc``,
-        ``average_precision``, ``brier``; each has shape (resamples, labels).
+        ``average_precision`` and ``brier``; each has shape (resamples, labels).
     """
     tp, fp, fn, tn = confusion(judged, samples)
     positive, negative = samples.positive, samples.negative
@@ -183,7 +183,7 @@ def label_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
-    """Average a metric over the chosen labels; the mean is NaN if the metric is undefined for one of them.
+    """Average a metric over the chosen labels; the mean is NaN if the metric is undefined for any of these labels.
 
     The labels are fixed beforehand, so that all resamples average over the same labels.
 
@@ -283,11 +283,10 @@ def pooled_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
     Returns
     -------
     dict
-        Metrics by name, each of shape (resamples,).
-        ``across_auc``, ``macro_f1`` and ``macro_average_precision`` are means
-        over the labels for which the metric is defined in the whole sample; ``micro_f1``,
-        ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` treat each combination of
-        paper and label as one item; ``subset_accuracy`` is the proportion of papers with every label right;
+        Metrics by name, each of shape (resamples,). ``across_auc``, ``macro_f1`` and
+        ``macro_average_precision`` are means over the labels for which the metric is defined in the whole sample.
+        ``micro_f1``, ``kappa``, ``alpha``, ``hamming_loss`` and ``referred`` treat each combination of paper and
+        label as one item. ``subset_accuracy`` is the proportion of papers for which every label is right.
         ``yes_right`` and ``no_right`` are the proportions of yes and no decisions with which people agree,
         excluding decisions that need review.
     """

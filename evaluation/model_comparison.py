@@ -61,7 +61,7 @@ def compare_systems(
     settings: RetrainSettings,
     generator: np.random.Generator,
 ) -> list[Difference]:
-    """Compare two systems on papers on which neither system was trained.
+    """Compute the differences in metrics between two systems, on papers on which neither system was trained.
 
     Parameters
     ----------
@@ -126,10 +126,11 @@ def _number(value: float) -> float | None:
 
 
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
-    """Apply the promotion rule: on no set of papers may a chosen metric decrease by its margin or more.
+    """Decide whether the challenger may replace the champion, by the promotion rule.
 
-    The lower end of the interval of the difference must be above minus the margin. A metric that is undefined on a set
-    is skipped; if no metric is defined on any set, the champion is kept.
+    The challenger may replace the champion if, on every set of papers and for every chosen metric, the lower end of
+    the interval of the difference is above minus the margin of the metric. A metric that is undefined on a set is
+    skipped; if no metric is defined on any set, the champion is kept.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Write the files next to ``metrics.json``: metrics per label, every prediction with its code, plot points."""
+"""Write the tables that accompany ``metrics.json``: metrics per label, predictions with codes, and plot points."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PLOTS = ("roc", "precision_recall", "reliability", "coverage_risk", "learning_c
 
 
 def output_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `write_outputs` writes for a gold table."""
+    """Return the paths of the files that `write_outputs` writes into a folder for a gold table."""
     plots = (folder / f"plots/{name}.csv" for name in _PLOTS)
     return (folder / "per_label.csv", _comparison(folder, gold), *plots)
 
@@ -131,7 +131,10 @@ def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequenc
 
 
 def reliability_points(judged: Judged) -> list[tuple[float, float, int]]:
-    """Return the mean probability, proportion answered yes by people, and number of judgements of equal-sized bins."""
+    """Return the points of a reliability curve, one for each of several bins with equal numbers of judgements.
+
+    A point consists of the mean probability, the proportion that people answered yes, and the number of judgements.
+    """
     seen = ~np.isnan(judged.truth) & ~np.isnan(judged.probability)
     truth, probability = judged.truth[seen], judged.probability[seen]
     order = np.argsort(probability, kind="stable")

@@ -1,4 +1,4 @@
-"""Compute metrics for each set of coded records; sets differ in kind of text and in difficulty.
+"""Compute metrics separately for each set of coded records; sets differ in kind of text and in difficulty.
 
 A set consists of the coded records in one file, or of the records added by 'mechtag retrain'.
 """
@@ -47,13 +47,13 @@ def sets_section(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compute the metrics of each set of coded records; sets are in the order of the records.
+    """Compute the metrics of each set of coded records, in the order in which the sets first occur.
 
     Returns
     -------
     dict
-        By name of the set: ``title``, ``texts``, counts, ``relevance``, ``mechanisms`` on the relevant papers,
-        ``documents`` and ``sentences`` as in `coded_records.coded_section`, ``evidence``, ``second_coder``.
+        For each set, keyed by name: ``title``, ``texts``, counts, ``relevance``, ``mechanisms`` on the relevant papers,
+        ``documents`` and ``sentences`` as in `coded_records.coded_section`, ``evidence`` and ``second_coder``.
     """
     again = [(first_coding(coded.records, codes), codes) for codes in coded.second]
     section = {}
@@ -131,7 +131,7 @@ def _few(rows: Mask, what: str, least: int) -> str | None:
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Compute metrics over all labels on the relevant papers of a set; only relevant papers have coded labels."""
+    """Compute metrics over all labels on the relevant papers of a set, because only these have coded labels."""
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
@@ -156,7 +156,7 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of a set over all its papers and all its sentences; compare `coded_section`."""
+    """Compute metrics over all labels on all papers and on all sentences of a set; see also `coded_section`."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -191,7 +191,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Return the proportion of papers or sentences that have a label, averaged over the judged labels."""
+    """Return the proportion of judged papers (or sentences) that have a label, averaged over the labels."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]
@@ -201,7 +201,7 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute agreement with a second coder on relevance, on the labels of papers, and on the labels of sentences."""
+    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences."""
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)
@@ -222,7 +222,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert metrics to a block of the metrics file; the reason for a missing metric replaces its value."""
+    """Convert estimates of metrics to a block of the metrics file, with the reason for each missing metric."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

@@ -1,4 +1,4 @@
-"""Compute bootstrap intervals over papers, and permutation p-values."""
+"""Compute bootstrap intervals and permutation p-values of metrics by resampling papers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Draws:
     orders
         Permutation, shape (permutations, papers): the paper whose codes each paper receives.
     papers
-        Number of papers in the sample, which is below the number of columns if columns are parts of papers.
+        Number of papers in the sample; it is lower than the number of columns if columns are parts of papers.
     """
 
     weights: Array
@@ -89,7 +89,9 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Return the proportion of resamples to cut off on each side, which is below 2.5% because papers are few.
+    """Return the proportion of resamples to cut off on each side of a 95% interval.
+
+    The proportion is below 2.5%, because the number of papers is small.
 
     Percentile intervals are too short by the factor sqrt((n - 1) / n) and by the ratio of normal to Student's t
     quantiles. Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1) uses more extreme percentiles to
@@ -124,14 +126,13 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 
 
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Return a bias-corrected interval of a metric between 0 and 1 whose bootstrap is biased upwards.
+    """Return a bias-corrected interval of a metric between 0 and 1, for metrics whose resamples are biased upwards.
 
-    The bias is how far the mean of the resamples exceeds the metric of the sample. The interval is centred on the
-    metric minus this bias and extends to either side by Student's t times the standard deviation of the resamples, all
-    on the logit scale. Average
-    precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its duplicate, so every
-    resample has a better ranking than the sample, which itself has a better ranking than a large sample would
-    have. Parameters and return values are those of `interval`, plus the ``value`` of the metric.
+    The bias is the mean of the resamples minus the metric of the sample. The interval is centred on the metric minus
+    this bias, and extends to either side by Student's t times the standard deviation of the resamples, all on the
+    logit scale. Average precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its
+    duplicate, so every resample has a better ranking than the sample, and the sample has a better ranking than a large
+    sample would have. Parameters and return values are those of `interval`, plus the ``value`` of the metric.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:
@@ -144,7 +145,7 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
 
 
 def _logit(share: Array) -> Array:
-    """Return log odds; 0 and 1, whose log odds are infinite, count as 0.001 and 0.999."""
+    """Convert proportions to log odds; 0 and 1, whose log odds are infinite, are replaced by 0.001 and 0.999."""
     return np.asarray(logit(np.clip(share, 0.001, 0.999)))
 
 
@@ -166,9 +167,10 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def permutation_p(value: float | None, null: Array) -> float | None:
-    """Return the p-value (1 + b) / (1 + n), where b of n permutations are at least as good as the sample.
+    """Return the permutation p-value of a metric, (1 + b) / (1 + n), where b of n permutations reach its value.
 
-    The test is one-sided: higher is better. See Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
+    The test is one-sided, because higher values are better. See Phipson and Smyth (2010),
+    doi:10.2202/1544-6115.1585.
     """
     null = null[~np.isnan(null)]
     if value is None or not len(null):
@@ -268,7 +270,10 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
 
 
 def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
-    """Count the papers that contribute to each metric: those for which it is defined when they are the only one."""
+    """Count the papers that contribute to each metric.
+
+    A paper contributes if the metric is defined for a sample that consists of this paper only.
+    """
     counts: dict[str, Array] = {}
     for start in range(0, papers, _PAPERS_AT_ONCE):
         alone = figures(np.eye(min(_PAPERS_AT_ONCE, papers - start), papers, start))
@@ -278,7 +283,7 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
-    """Replace an interval without width, which would claim that the value is exact."""
+    """Replace an interval without width, which would wrongly suggest that the value is exact."""
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found
     widened = of_papers(found, papers) if name in _PROPORTIONS else found

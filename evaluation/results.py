@@ -1,4 +1,4 @@
-"""The results of an evaluation: models of the content of ``metrics.json``, and the display names of metrics.
+"""Define the content of ``metrics.json`` as models, and the display names of metrics.
 
 Each metric is a field of a block; the type of the field includes the display names (`Words`) of the metric.
 Fields that are not set are not written: for example, a metric without a permutation test has no ``p_value``.
@@ -38,7 +38,7 @@ class Words:
     column
         Column heading for the metric.
     narrow, full
-        Names for narrow tables, and for places with more room; by default, the same as ``column``.
+        Names for narrow tables, and for places with more room; by default, both are the same as ``column``.
     """
 
     column: str
@@ -51,7 +51,7 @@ class Words:
 
 
 def describe_texts(texts: Mapping[str, int]) -> str:
-    """Return a note if metrics are based on synopses or invented texts; ``""`` if they are not or this is unknown.
+    """Return a note if metrics are based on synopses or invented texts, otherwise ``""``.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def describe_texts(texts: Mapping[str, int]) -> str:
 
 
 def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int:
-    """Return the number of decimal places at which the two ends of an interval are printed differently.
+    """Return the number of decimal places that are needed to print the two ends of an interval differently.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int
 
 
 class Block(BaseModel):
-    """A part of the metrics file."""
+    """A part of the metrics file; the base class of all other parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     @classmethod
     def words(cls) -> dict[str, Words]:
-        """Return the display names of the block's metrics by name of the metric, in file order."""
+        """Return the display names of the block's metrics, keyed by the name of the metric, in file order."""
         return {
             name: words
             for name, field in cls.model_fields.items()
@@ -99,14 +99,14 @@ class Block(BaseModel):
         }
 
     def figure(self, name: str) -> Figure:
-        """Return the metric with this field name."""
+        """Return the metric in the field ``name``."""
         found = getattr(self, name)
         if not isinstance(found, Figure):
             raise TypeError(f"{type(self).__name__}.{name} is not a figure")
         return found
 
     def content(self) -> dict[str, Any]:
-        """Return the block in the format of the metrics file."""
+        """Return the content of the block in the format of the metrics file."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -173,7 +173,7 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Return a sentence on the number of papers that were read as synopses; ``""`` if there are none."""
+        """Return a sentence on the number of papers that were read as synopses, or ``""`` if there are none."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only
@@ -201,7 +201,7 @@ class Pooled(Block):
 
 
 class Confusion(Block):
-    """Number of decisions by human code."""
+    """Numbers of decisions on a label, by human code."""
 
     tp: int
     fp: int
@@ -309,7 +309,7 @@ class EvidenceFigures(Block):
 
 
 class Decisions(Block):
-    """Number of records with each decision on relevance."""
+    """Numbers of records with each decision on relevance."""
 
     yes: int
     refer: int
@@ -317,7 +317,7 @@ class Decisions(Block):
 
 
 class SetDecisions(Block):
-    """Number of relevance decisions by human code."""
+    """Numbers of decisions on relevance in a set of records, by human code."""
 
     relevant: Decisions
     irrelevant: Decisions
@@ -509,7 +509,7 @@ class CoderGroup(Block):
 
 
 class OpenCode(Block):
-    """A code that people should check: coders disagree, or the model doubts it."""
+    """A code that people should check, because coders disagree on it or the model doubts it."""
 
     record_id: str
     key: str | None
@@ -595,21 +595,21 @@ class TrainingCheck(Block):
 
     @property
     def used(self) -> list[TrainingPaper]:
-        """Papers that were or may have been used in training."""
+        """Return the papers that were or may have been used in training."""
         return [paper for paper in self.papers if paper.different is None]
 
     @property
     def is_clean(self) -> bool:
-        """Whether the papers were compared and none was used in training."""
+        """Return whether the papers were compared and none of them was used in training."""
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:
-        """Return sentences that state whether papers were used in training, and which.
+        """Return sentences that state whether papers of the gold standard were used in training, and name such papers.
 
         Parameters
         ----------
         measured
-            Number of papers that accuracy is measured on.
+            Number of papers on which accuracy is measured.
         """
         if self.unchecked is not None:
             return f"Whether any of these papers was used in training could not be checked: {self.unchecked}."
@@ -671,7 +671,7 @@ class Results(Block):
 
     @property
     def protocols(self) -> dict[str, SystemFigures]:
-        """Metrics of the protocols that were run, by name of the protocol."""
+        """Return the metrics of each protocol that was run, keyed by the name of the protocol."""
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}
 
@@ -681,12 +681,12 @@ class Results(Block):
 
     @property
     def sets(self) -> dict[str, RecordSet]:
-        """Metrics of the sets of coded records, by name of the set."""
+        """Return the metrics of the sets of coded records, keyed by the name of the set."""
         return self.coded_records.sets if self.coded_records else {}
 
     @property
     def texts(self) -> dict[str, int]:
-        """Number of coded records by kind of text."""
+        """Return the number of coded records of each kind of text."""
         return self.coded_records.texts if self.coded_records else {}
 
     def headline(self) -> dict[str, float | None]:
@@ -713,7 +713,7 @@ class Results(Block):
         return found
 
     def figures(self) -> dict[str, float]:
-        """Return the values of all metrics except those of single labels, by dotted path in the file."""
+        """Return the values of all metrics except those of single labels, keyed by their dotted path in the file."""
         return dict(_figures(self, ""))
 
 
@@ -725,7 +725,7 @@ _CODED_HEADLINE = ("across_auc", "within_auc", "macro_average_precision")
 
 
 def words_of(name: str) -> str:
-    """Convert a field name to words."""
+    """Convert the name of a field to words, for display."""
     return name.replace("_", " ")
 
 

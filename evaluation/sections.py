@@ -1,4 +1,4 @@
-"""Compute sections of ``metrics.json``: metrics with intervals, selective prediction, evidence ranking."""
+"""Compute sections of ``metrics.json``: metrics with intervals, selective prediction, and the ranking of evidence."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ _STEPS = 10
 
 
 def confidence(judged: Judged) -> Array:
-    """Return the distance of each probability from its threshold, as a proportion of the distance to 0 or 1.
+    """Return the confidence of each decision: the distance of its probability from the threshold.
+
+    The distance is a proportion of the distance between the threshold and 0 (below) or 1 (above).
 
     Returns
     -------
     ndarray, shape (papers, labels)
-        0 at the threshold, 1 at certainty; NaN if the system has no probability or threshold.
+        0 at the threshold, and 1 at certainty; NaN if the system has no probability or threshold.
     """
     room = np.where(judged.decided, 1 - judged.threshold, judged.threshold)
     distance = np.abs(judged.probability - judged.threshold)
@@ -35,7 +37,7 @@ def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
     """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
 
     The most confident judgements come first. Judgements with equal confidence stay together, so a step
-    can be larger. Geifman and El-Yaniv (2017) use this curve to choose which decisions to leave to a classifier.
+    can be larger. Geifman and El-Yaniv (2017) use this curve to choose the decisions that a classifier makes alone.
 
     Returns
     -------
@@ -63,7 +65,11 @@ _DECIMALS = 6
 
 
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
-    """Compute the section on all labels: ``papers``, ``pooled`` by metric, undefined metrics, dropped resamples."""
+    """Compute the section of the metrics file on all labels together.
+
+    It contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the numbers of
+    dropped resamples.
+    """
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
     figures["subset_accuracy"] = of_papers(figures["subset_accuracy"], judged_papers)
@@ -71,7 +77,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the section on single labels: counts of each label, and metrics if enough papers have the label."""
+    """Compute the section on single labels: counts of each label, and its metrics if enough papers have the label."""
     figures = estimates(label_figures, judged, draws)
     tp, fp, fn, tn = (count[0] for count in confusion(judged, as_it_is(judged.truth)))
     section = {}
@@ -104,7 +110,10 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Convert the interval of the proportion tp / (tp + fp + fn), with which F1 increases, to the interval of F1."""
+    """Replace the interval of F1 by one from the Wilson interval of the proportion tp / (tp + fp + fn).
+
+    This is possible because F1 increases with the proportion.
+    """
     if found.value is None:
         return found
     share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
@@ -159,7 +168,8 @@ class EvidenceRanking:
     paper, label : ndarray of int, shape (pairs,)
         Index of the paper and of the label of each entry.
     precision_at_1, average_precision : ndarray, shape (pairs,)
-        If several sentences tie for the top rank, the proportion that is right counts.
+        Precision of the top rank, and average precision. If several sentences tie for the top rank, the proportion of
+        these sentences that is right counts.
     chance : ndarray, shape (pairs,)
         Proportion of the paper's sentences that have the label. This is the expected precision at 1 of a random
         order, and approximately its expected average precision.
@@ -201,7 +211,10 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
 
 
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
-    """Compute precision at 1 and average precision, averaged over papers and labels, with bootstrap intervals."""
+    """Compute precision at 1 and average precision of the ranking of evidence, with bootstrap intervals.
+
+    Both metrics are averaged over papers and labels.
+    """
     evidence = rank_evidence(truth, score, owner)
 
     def means(weights: Array) -> dict[str, Array]:

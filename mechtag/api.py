@@ -160,7 +160,7 @@ def read(*sources: StrPath) -> Records:
     Raises
     ------
     MechtagError
-        A file cannot be read.
+        If a file cannot be read.
     """
     from mechtag.pipeline.reading.ingest import ingest
 
@@ -169,7 +169,9 @@ def read(*sources: StrPath) -> Records:
 
 
 def dedupe(records: Iterable[Record]) -> Records:
-    """Return one record per paper: its most complete record, with gaps filled from its other records.
+    """Merge the records of each paper, and return one record per paper.
+
+    This is the most complete record, with missing fields filled from the other records.
 
     Pairs of records that a person should decide on are not merged.
     """
@@ -282,7 +284,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, folder: StrPath | None = None) -> Self:
-        """Load a trained model from a folder; by default, the project's model or the one that comes with mechtag.
+        """Load a trained model from a folder; by default, the project's model or the model that comes with mechtag.
 
         Raises
         ------
@@ -363,11 +365,14 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return probabilities, shape (n_texts, n_outputs); label probabilities are multiplied by that of relevance."""
+        """Return the probabilities of relevance and of the labels for each text, shape (n_texts, n_outputs).
+
+        The probabilities of labels are multiplied by the probability of relevance.
+        """
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return an array, shape (n_texts, n_outputs): 1 where a probability reaches the label's threshold, else 0."""
+        """Return 1 for each output whose probability reaches its threshold, otherwise 0; shape (n_texts, n_outputs)."""
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
 
@@ -392,7 +397,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Predictions(predictions)
 
     def __sklearn_tags__(self) -> Any:
-        """Return the scikit-learn tags: text input, multi-label output."""
+        """Return the tags by which scikit-learn recognises text input and multi-label output."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
@@ -416,7 +421,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _documents(texts: Any) -> list[Document]:
-    """Convert texts, records or a table to the tagger's documents."""
+    """Convert texts, records or a table to documents that the tagger can score."""
     from mechtag.pipeline.tagging.predict import documents_of
     from mechtag.pipeline.text.cleaning import clean_record
     from mechtag.pipeline.text.sentences import split

@@ -75,57 +75,60 @@ class Project:
 
     @cached_property
     def codebook(self) -> Codebook:
-        """Codebook named in the settings. Raises `MechtagError` if the codebook cannot be read."""
+        """Return the codebook that the settings name; raise `MechtagError` if it cannot be read."""
         return load_codebook(self.settings.codebook)
 
     @property
     def own_model(self) -> Path:
-        """Folder of the project's own model, which may not exist yet."""
+        """Return the folder of the project's own model, which may not exist yet."""
         return self.root / "models/trained"
 
     @property
     def model(self) -> Path:
-        """Folder of the model to tag with: the project's own, or the shipped model if it has the same codebook."""
+        """Return the folder of the model to use for tagging.
+
+        This is the project's own model or, if there is none and the codebook is the same, the shipped model.
+        """
         if not (self.own_model / "config.json").exists() and self.codebook.sha256 == shipped_codebook().sha256:
             return SHIPPED / "model"
         return self.own_model
 
     @property
     def uses_shipped_model(self) -> bool:
-        """Whether tagging uses the model that comes with mechtag."""
+        """Return whether tagging uses the model that comes with mechtag."""
         return self.model == SHIPPED / "model"
 
     @property
     def kept_models(self) -> Path:
-        """Folder of copies of the models that are or were in use."""
+        """Return the folder with copies of the models that are or were in use."""
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder with copies of the models that are or were in use in the model folder ``model``."""
+        """Return the folder with copies of the models that are or were in the model folder ``model``."""
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
     def out_of_fold(self) -> Path:
-        """Folder of the out-of-fold predictions from training."""
+        """Return the folder of the out-of-fold predictions from training."""
         return self.root / "data/work/train"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of checkpoints, from which interrupted fine-tuning resumes; it may be deleted at any time."""
+        """Return the folder of checkpoints, from which interrupted fine-tuning resumes; it may be deleted anytime."""
         return self.root / "data/work/checkpoints"
 
     @property
     def work(self) -> Path:
-        """Folder of intermediate files."""
+        """Return the folder of intermediate files."""
         return self.root / "data/work"
 
     @property
     def reports(self) -> Path:
-        """Folder of reports and figures."""
+        """Return the folder of reports and figures."""
         return self.root / "reports"
 
     def with_annotations(self, records: Path) -> Project:
-        """Return the project with ``records`` instead of the coded records named in its settings."""
+        """Return a copy of the project that uses ``records`` instead of the coded records named in its settings."""
         train = self.settings.train.model_copy(update={"records": ProjectPath(str(records))})
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
@@ -145,7 +148,7 @@ def shipped_codebook() -> Codebook:
 
 
 def find_project(start: StrPath = ".") -> Path | None:
-    """Return the nearest folder that is a project, from ``start`` upwards, or ``None`` if there is none."""
+    """Return the nearest folder that is a project: ``start`` or a folder above it; ``None`` if there is none."""
     start = Path(start)
     here = start.resolve()
     for folder in (here, *here.parents):
@@ -156,9 +159,9 @@ def find_project(start: StrPath = ".") -> Path | None:
 
 
 def open_project(folder: StrPath | None = None) -> Project:
-    """Open the project in ``folder``; by default, the nearest project, or the shipped codebook and model.
+    """Open the project in a folder or, by default, the nearest project in the working directory or above it.
 
-    The search for the nearest project goes from the working directory upwards.
+    If there is no project, a project with the shipped codebook and model is returned.
 
     Raises
     ------

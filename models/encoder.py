@@ -1,4 +1,4 @@
-"""Encode texts as vectors: a transformer with mean pooling and unit-length output."""
+"""Encode texts as vectors of unit length, with a transformer and mean pooling."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Serialise changed weights as safetensors; the mapping may be empty."""
+    """Return the weights that training changed as the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Deserialise changed weights from the bytes that `pack_tuned` returns; errors name the source ``place``.
+    """Return the weights in the bytes that `pack_tuned` returned; ``place`` is the source of the bytes, for messages.
 
     Raises
     ------
     MechtagError
-        The bytes are not safetensors.
+        If the bytes are not safetensors.
     """
     try:
         arrays: Arrays = load(data)
@@ -73,7 +73,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     Raises
     ------
     MechtagError
-        The model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
+        If the model has no parameter of a given name, one of two factors is missing, or a shape does not fit.
     """
     import torch
 
@@ -120,7 +120,7 @@ class Encoder(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of elements of each vector."""
+        """Return the number of elements of each vector."""
         ...
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -159,7 +159,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     Raises
     ------
     MechtagError
-        The model cannot be found or downloaded, has no ``model.safetensors``, or its
+        If the model cannot be found or downloaded, has no ``model.safetensors``, or its
         weights do not have the expected hash.
     """
     if name.startswith(PACKAGE_PREFIX):
@@ -236,7 +236,7 @@ class TransformerEncoder:
     Raises
     ------
     MechtagError
-        The folder has no vocabulary, or its weights are damaged or incomplete.
+        If the folder has no vocabulary, or its weights are damaged or incomplete.
     """
 
     def __init__(self, source: EncoderSource, *, max_tokens: int = 256, batch_tokens: int = 4096) -> None:
@@ -277,7 +277,7 @@ class TransformerEncoder:
 
     @property
     def size(self) -> int:
-        """Number of elements of each vector."""
+        """Return the number of elements of each vector."""
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
@@ -288,7 +288,7 @@ class TransformerEncoder:
         return other
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text; see `Encoder.encode`."""
+        """Encode texts, and return one vector per text; see `Encoder.encode`."""
         if not texts:
             return np.zeros((0, self.size), dtype=np.float32)
         with self._torch.inference_mode():

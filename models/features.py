@@ -1,4 +1,4 @@
-"""Features of texts: the TF-IDF weights of their words, and their position relative to the codebook's definitions."""
+"""Compute the features of texts: TF-IDF weights of words, and vectors relative to the codebook's definitions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Words:
 
 
 def fit_words(texts: Sequence[str]) -> Words:
-    """Return the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
+    """Fit a vocabulary: the terms that occur in at least two texts, in alphabetical order, with their IDF weights."""
     vectorizer = TfidfVectorizer(min_df=_MIN_SENTENCES, **COUNTING)
     try:
         vectorizer.fit(texts)

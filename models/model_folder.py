@@ -1,4 +1,4 @@
-"""Load models from a folder with ``config.json``, ``model.safetensors`` and ``encoder.safetensors``; no pickles."""
+"""Load and replace model folders, which contain ``config.json``, ``model.safetensors`` and ``encoder.safetensors``."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Model:
     Attributes
     ----------
     choice
-        The runtime of the tagger's encoder, and the reason for it.
+        The runtime of the tagger's encoder, and the reason for choosing it.
     reference
         Function that returns the same encoder in torch; it is loaded on the first call.
     """
@@ -146,7 +146,7 @@ def load_model(
     Parameters
     ----------
     codebook
-        The codebook in use; ``None`` to use the codebook of the model.
+        The codebook in use; by default, the codebook of the model is used.
     runtime
         Runtime of the encoder; ``auto`` selects the fastest runtime on this machine that agrees with
         ``torch``, see `runtimes.choice`. Exports are stored in the model folder.
@@ -158,7 +158,7 @@ def load_model(
     Raises
     ------
     MechtagError
-        The folder does not contain a model, or the model has a different format version, was trained
+        If the folder does not contain a model, or the model has a different format version, was trained
         for a different codebook, or was altered; the encoder or the changed weights are missing or have
         a different hash; or the runtime is unknown or does not work on this machine.
     """
@@ -249,7 +249,7 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
 
 
 def swap_in(folder: Path) -> None:
-    """Replace a model folder by the complete one at `new_folder`; on failure, keep or restore it."""
+    """Replace a model folder by the complete folder at `new_folder`; if this fails, keep or restore the old folder."""
     new, old = new_folder(folder), _old_folder(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -273,12 +273,12 @@ def _old_folder(folder: Path) -> Path:
 
 
 def swap_interrupted(folder: Path) -> bool:
-    """Return whether `swap_in` was stopped after it moved the old folder away, so that no model is in place."""
+    """Return whether `swap_in` was interrupted after it moved the old folder away, so that there is no model folder."""
     return not folder.exists() and _old_folder(folder).is_dir()
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete a swap that was interrupted, and return whether there was one."""
+    """Complete a replacement of a model folder that was interrupted; return whether there was one."""
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.
@@ -336,7 +336,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array holds something other than numbers, or the terms are not text."""
+    """Raise `MechtagError` if an array contains values other than finite numbers, or the terms are not text."""
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.
         check = np.isnan if name in ("calibration.low", "calibration.high") else lambda values: ~np.isfinite(values)

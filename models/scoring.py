@@ -112,7 +112,7 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
 
 def mean(values: Array, lengths: Sequence[int] | NDArray[np.int64]) -> Array:
-    """Return the mean over each document's units, shape (n_documents, n_columns); for parameters, see `pool_scores`."""
+    """Return the mean of values over the units of each document, shape (n_documents, n_columns); see `pool_scores`."""
     if len(lengths) == 0:
         return np.zeros((0, values.shape[1]))
     counts = np.asarray(lengths)
@@ -152,7 +152,7 @@ class Calibration:
         return chances
 
     def decide(self, chances: Array) -> tuple[Decision, ...]:
-        """Return the decisions for one document, on relevance and on each label; an unscored label is a no.
+        """Return the decisions for one document, on relevance and on each label; a label without a score is a no.
 
         If relevance is a no, every label is a no too, because a label implies that the document is relevant.
         """
@@ -199,7 +199,10 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 
 
 def decide(probability: float, low: float, high: float) -> Decision:
-    """Return ``yes`` for a probability of at least ``high``, ``no`` below ``low``, else ``refer`` (needs review)."""
+    """Return ``yes`` for a probability of at least ``high``, ``no`` below ``low``, and otherwise ``refer``.
+
+    The decision ``refer`` means that a person must review the label.
+    """
     if probability >= high:
         return "yes"
     return "refer" if probability >= low else "no"

@@ -46,7 +46,7 @@ class RoleModel:
     intercept: Array
 
     def log_odds(self, texts: Sequence[str]) -> Array:
-        """Return the log odds of each role (columns in the order of `ROLES`) against the others, shape (n_texts, 3)."""
+        """Return the log odds of each role against all other roles, shape (n_texts, 3), in the order of `ROLES`."""
         if not texts:
             return np.zeros((0, len(ROLES)))
         logs = log_softmax(self.words.features(texts) @ self.weights.T + self.intercept, axis=1)
@@ -96,8 +96,8 @@ class PartRoles:
 def read_roles(texts: Sequence[str]) -> PartRoles:
     """Classify the role of each sentence part by its words.
 
-    Printed headings are ignored, although most journals' abstracts have them: a paper must score the same
-    whether or not its journal prints headings, and headings did not improve accuracy on the coded records.
+    Printed headings are ignored, so that a paper has the same scores whether or not its journal prints headings.
+    Using headings did not improve accuracy on the coded records.
     """
     odds = role_model().log_odds(texts)
     return PartRoles(odds[:, _METHODS] > METHODS_SURE, np.clip(odds[:, _RESULTS], -_BOUND, _BOUND))

@@ -1,4 +1,4 @@
-"""The tagger: score relevance of whole texts and labels of sentences, calibrate the scores and decide."""
+"""Tag documents: score the relevance of whole texts and the labels of sentences, calibrate the scores, and decide."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Document:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Return the title, then the sentences: the units that are scored and pooled."""
+        """Return the units of the document, which are scored and pooled: the title, followed by the sentences."""
         return (self.title, *self.sentences)
 
 
@@ -82,7 +82,7 @@ class Units:
         return np.diff(ends, prepend=0)
 
     def whole_texts(self) -> list[str]:
-        """Join the title and content of each document into one text; include methods if only the title is content."""
+        """Join the title and content of each document into one text; if only the title is content, include methods."""
         wholes = []
         end = 0
         for length in self.parts_of_documents:
@@ -249,8 +249,9 @@ class Tagger:
     score_all: bool = True
 
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
-        """Tag documents: score sentences, pool and calibrate the scores, decide; repeated sentences are scored once.
+        """Tag documents: score their sentences, pool and calibrate the scores, and decide.
 
+        Sentences that occur several times are scored once.
         Pass many documents per call, so that the encoder's batches are full; one or two thousand are enough.
 
         Returns
@@ -305,7 +306,10 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Score the units of ``likely`` documents; score repeated parts once, and skip parts that are not content."""
+        """Return the scores of the units of the ``likely`` documents.
+
+        Repeated parts are scored once, and parts that are not content are not scored.
+        """
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))
         owner = [

@@ -82,12 +82,12 @@ def _respell(text: str, table: Mapping[str, str]) -> str:
 
 
 def to_american(text: str) -> str:
-    """Return a text with British spellings replaced by American ones; all else is unchanged."""
+    """Return a text with British spellings replaced by American spellings, and otherwise unchanged."""
     return _respell(text, spellings())
 
 
 def to_british(text: str) -> str:
-    """Return a text with American spellings replaced by British ones (``-ise``); all else is unchanged."""
+    """Return a text with American spellings replaced by British spellings (``-ise``), and otherwise unchanged."""
     return _respell(text, _reversed())
 
 

@@ -1,4 +1,4 @@
-"""Predict with naive baselines that a model must beat, and with the leave-one-paper-out protocol.
+"""Compute the predictions of naive baselines, and of the model under the leave-one-paper-out protocol.
 
 The baselines and the protocol need training, so they run here and write prediction files. `evaluation`
 scores these files with the same code as the predictions of the model.
@@ -44,7 +44,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """Data that all baselines share; the corpus contains the coded documents, followed by the gold papers."""
+    """The data that all baselines use; the corpus contains the coded documents, followed by the gold papers."""
 
     settings: Settings
     codebook: Codebook
@@ -57,7 +57,7 @@ class Bench:
 
     @property
     def documents(self) -> list[CodedDocument]:
-        """Return the documents in the order of the corpus: the coded documents, then the gold papers."""
+        """Return all documents in the order of the corpus: the coded documents, followed by the gold papers."""
         return [*self.coded, *self.gold]
 
     @property
@@ -67,7 +67,7 @@ class Bench:
 
     @property
     def fold(self) -> NDArray[np.int64]:
-        """Return the fold of each coded document; training uses the same folds."""
+        """Return the fold of each coded document; the folds are the same as in training."""
         corpus, coded = self.corpus, slice(self.n_coded)
         added = sum(document.added for document in self.coded)
         folds, seed = self.settings.train.folds, self.settings.seed
@@ -95,7 +95,7 @@ def prepare(
     Raises
     ------
     MechtagError
-        A gold paper is also a coded record, which the model is trained on, or no gold
+        If a gold paper is also a coded record, which the model is trained on, or no gold
         paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
@@ -131,7 +131,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 
 
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
-    """Predict each gold paper with a model trained on the coded records and all other gold papers.
+    """Return predictions for each gold paper from a model trained on the coded records and all other gold papers.
 
     Gold papers are coded as a whole, so the model is trained on them as whole papers. Probability
     curves and thresholds are fitted on the coded records alone, so no gold paper influences them.
@@ -157,13 +157,13 @@ def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[
 
 
 def all_positive(bench: Bench) -> list[Prediction]:
-    """Predict every label for every paper."""
+    """Return predictions in which every gold paper has every label."""
     ones = np.ones((len(bench.gold), len(bench.codebook.keys)))
     return _rows(bench, ones, ones, np.full(ones.shape[1], HALF), "all_positive")
 
 
 def prevalence(bench: Bench) -> list[Prediction]:
-    """Predict each label with its prevalence among relevant coded papers."""
+    """Return predictions in which the probability of a label is its prevalence among the relevant coded papers."""
     targets, relevant = _relevant_targets(bench)
     shares = np.nanmean(targets[relevant], axis=0)
     table = np.tile(shares, (len(bench.gold), 1))
@@ -171,26 +171,29 @@ def prevalence(bench: Bench) -> list[Prediction]:
 
 
 def text_length(bench: Bench) -> list[Prediction]:
-    """Score each paper by its number of words; the score is the same for all labels."""
+    """Return predictions in which the score of a gold paper, for all labels, is its number of words."""
     words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
     return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Score each paper by the mean cosine of its units with a query; the score is the same for all labels."""
+    """Return predictions in which the score of a paper, for all labels, is its units' mean cosine with a query."""
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Score each paper for each label by the mean cosine of its units with the label's definition."""
+    """Return predictions in which the score of a label is the mean cosine of a paper's units with its definition."""
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
     return _calibrated(bench, _means(bench, cosines), "definition_cosine")
 
 
 def tfidf(bench: Bench) -> list[Prediction]:
-    """Predict with a classifier trained on the same sentences as the model, but on words instead of vectors."""
+    """Return predictions from classifiers that use words (TF-IDF) instead of vectors.
+
+    They are trained on the same sentences as the model.
+    """
     corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds
     # The gold papers are an additional fold, which is never trained on.
@@ -213,7 +216,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
-    """Predict each gold paper with classifiers trained only on the words and codes of the other gold papers."""
+    """Return predictions for each gold paper from classifiers on words, trained only on the other gold papers."""
     texts = [" ".join(coded.document.units) for coded in bench.gold]
     targets = bench.corpus.document_targets[bench.n_coded :, 1:]
     chances = np.full(targets.shape, HALF)
@@ -232,7 +235,7 @@ def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
 
 
 def relevance_svm(bench: Bench) -> list[Prediction]:
-    """Predict the relevance of the coded records out of fold, with a linear SVM on TF-IDF features."""
+    """Return out-of-fold predictions of the relevance of coded records from a linear SVM on TF-IDF features."""
     texts = [" ".join(coded.document.units) for coded in bench.coded]
     relevant = bench.corpus.document_targets[: bench.n_coded, 0]
     fold = bench.fold
@@ -314,13 +317,13 @@ def _rows(bench: Bench, scores: Array, chances: Array, thresholds: Array, name: 
 
 
 def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, list[Prediction]]:
-    """Run the leave-one-out protocol and all baselines.
+    """Run the leave-one-paper-out protocol and all baselines, and return their predictions.
 
     Returns
     -------
     dict
-        Predictions by the name of the baseline in the metrics file. The query cosine is omitted if the settings
-        name no query, and the SVM for relevance is omitted if all coded records are relevant.
+        Predictions, keyed by the name of the baseline in the metrics file. The query cosine is omitted if the
+        settings do not contain a query, and the SVM for relevance is omitted if all coded records are relevant.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

@@ -30,8 +30,8 @@ def fit_calibration(
 
     The threshold for relevance keeps the proportion ``relevance_recall`` of the relevant records, or all of them if
     no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where irrelevant
-    records count as negative.
-    Labels with too few positives or negatives share one curve and one threshold, fitted on all labels together.
+    records count as negative. Labels with too few positives or negatives share one curve and one threshold, which
+    are fitted on all labels together.
 
     `refer_band` sets the bounds between which a record needs review:
 
@@ -109,9 +109,10 @@ def definitions_calibration(n_labels: int) -> Calibration:
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return one mask per set that selects its relevant and hard records, or one mask that selects all records.
+    """Return masks of the records on which decisions are judged.
 
-    Decisions are judged on the selected records.
+    There is one mask for each set with enough relevant and hard records, which selects these records; if there is no
+    such set, a single mask selects all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -122,13 +123,11 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the bounds of the probability band that is referred for review.
+    """Return the lower and upper bound of the probabilities that need review.
 
-    Decisions outside the band reach the target precision.
-
-    A bound is accepted if the lower confidence limit of the precision (Clopper and Pearson 1934,
-    one-sided, certainty ``CERTAINTY``) reaches ``precision``. The observed precision would be too
-    optimistic, because the bound is selected on the same data.
+    Decisions outside these bounds reach the target precision. A bound is accepted if the lower confidence limit
+    of the precision (Clopper and Pearson 1934, one-sided, certainty ``CERTAINTY``) reaches ``precision``. The
+    observed precision would be too optimistic, because the bound is selected on the same data.
 
     Returns
     -------
@@ -150,11 +149,11 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 
 
 def safe_no(chances: Array, share: float) -> float:
-    """Return the highest probability below which a "no" loses at most the proportion ``share`` of the positives.
+    """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    This holds with confidence ``CERTAINTY``, by the Clopper-Pearson limit as in `refer_band`. With ``share`` at 5%,
-    1 of 100 or 6 of 220 positives may be lost; at 2%, 1 of 220. If there are too few positives to be certain, none may
-    be lost.
+    The limit on the loss holds with confidence ``CERTAINTY``, by the Clopper-Pearson limit as in `refer_band`. With a
+    ``share`` of 5%, 1 of 100 or 6 of 220 positives may be lost; with 2%, 1 of 220. If there are too few positives to
+    be certain, none may be lost.
 
     Parameters
     ----------
@@ -175,7 +174,7 @@ def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
 
 
 def f1_threshold(chances: Array, targets: Array) -> float:
-    """Return the threshold with the highest F1; it lies midway between two neighbouring probabilities.
+    """Return the threshold with the highest F1, which lies midway between two neighbouring probabilities.
 
     If several thresholds have the same F1, the highest is returned. If there are no positives, 0.5 is returned.
     """

@@ -117,7 +117,7 @@ class Corpus:
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     def rows_by_document(self) -> list[Index]:
-        """Return, for each document, the rows of its texts."""
+        """Return an array of the rows of its texts for each document."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
@@ -153,8 +153,8 @@ class Corpus:
     def whole_targets(self) -> Array:
         """Return the codes of whole papers that are used for training, shape (n_documents, 1 + n_labels).
 
-        A label is NaN if sentences of the paper were coded for it, because sentence codes are more precise. The
-        exception is a label carried only by sentences with several parts, because the targets of these are NaN.
+        The code of a label is NaN if sentences of the paper were coded, because sentence codes are more precise. The
+        exception is a label that only sentences with several parts have, because the targets of these parts are NaN.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)

@@ -81,7 +81,7 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
 def held_out_scores(
     corpus: Corpus, trainer: Trainer, fold: Index, documents: Mask, settings: TrainSettings, seed: int
 ) -> HeldOut:
-    """Score each fold with heads trained on the other folds; the parameters are those of `fit_folds`."""
+    """Score the documents of each fold with heads trained on the other folds; for parameters, see `fit_folds`."""
     return score_folds(corpus, fold, fit_folds(corpus, trainer, fold, documents, settings, seed))
 
 
@@ -102,7 +102,7 @@ def fit_folds(
 
 
 def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Heads]]) -> HeldOut:
-    """Score the documents of each fold with the encoder and heads that `fit_folds` yielded for it."""
+    """Score the documents of each fold with the encoder and heads that `fit_folds` yielded for this fold."""
     scores = np.full(corpus.unit_targets.shape, np.nan)
     relevance = np.full(corpus.n_documents, np.nan)
     for held_out, (encoded, heads) in enumerate(fitted):
@@ -161,13 +161,13 @@ def assign_folds(
     source: Index | None = None,
     hard: Mask | None = None,
 ) -> Index:
-    """Return the fold of each document; relevant, irrelevant and hard documents are spread evenly over the folds.
+    """Assign each document to a fold; relevant, irrelevant and hard documents are spread evenly over the folds.
 
     Each source (a file of coded records) is split separately, so that its papers keep their folds when
     other files are added. Models trained before and after the addition can then be compared on the same
-    folds. The papers of a source that is too small to split go to the folds with the fewest papers of
-    their kind. Documents added by retraining are assigned in rotation after all others, so that they do
-    not move the others to different folds.
+    folds. The papers of a source that is too small to split are assigned to the folds with the fewest
+    papers of their kind. Documents added by retraining are assigned in rotation after all other
+    documents, so that they do not move other documents to different folds.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
     A paper whose sentences were coded is also used as a whole, because the final aim is a correct
-    score for the paper, and training on single sentences does not pursue that aim.
+    score for the paper, and training on single sentences alone does not pursue this aim.
 
     Attributes
     ----------
@@ -355,12 +355,12 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
 
 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Score texts of the corpus with fitted heads, and return an array of shape (n_rows, 1 + n_labels)."""
+    """Return the scores of the texts in the selected rows of a corpus, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     return heads.score_parts(corpus.definitions, corpus.vectors[rows], corpus.reports[rows], texts)
 
 
 def score_wholes(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Score the relevance of documents of the corpus with fitted heads, and return an array of shape (n_rows,)."""
+    """Return the relevance scores of the selected documents of a corpus, shape (n_rows,)."""
     texts = [text for text, wanted in zip(corpus.whole_texts, rows, strict=True) if wanted]
     return heads.score_wholes(corpus.wholes[rows], texts)

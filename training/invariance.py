@@ -33,18 +33,18 @@ def tag_varied(
     work
         See `trainers.make_trainer`.
     on_progress
-        Called with the number 1 after each fold.
+        Called with 1 after each fold.
 
     Returns
     -------
     dict
-        Predictions, without evidence, by the name of the variation. The predictions for the unchanged papers are
-        under ``AS_IT_IS``. A variation includes only the papers that it changes.
+        Predictions without evidence, keyed by the name of the variation. The predictions for the unchanged papers
+        have the key ``AS_IT_IS``. A variation includes only the papers that it changes.
 
     Raises
     ------
     MechtagError
-        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
     for records, tagger in fold_taggers(settings, codebook, work=work):
@@ -74,9 +74,9 @@ def fold_taggers(
 
 
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
-    """Return the predictions for each variation and for the unchanged records; see `tag_varied`.
+    """Return the predictions of a tagger for the records of a fold, unchanged and in each variation.
 
-    All variations are tagged together, so that shared sentences are encoded once.
+    All variations are tagged together, so that sentences that they share are encoded once. See `tag_varied`.
     """
     whole = _cleaned(records)
     sentences = list(split(whole, settings.sentences))
@@ -94,5 +94,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean records like those read from exports, which removes notices and keyword lists."""
+    """Clean records in the same way as records from exports, which removes notices and keyword lists."""
     return [clean_record(record) for record in records]

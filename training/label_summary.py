@@ -1,4 +1,4 @@
-"""Count the codes of each label, and check on out-of-fold scores whether training improved its ranking."""
+"""Count the codes of each label, and check on out-of-fold scores whether training improved the ranking of records."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Numbers of codes for a label, and how well its out-of-fold scores rank records.
+    """Numbers of codes for a label, and the quality of the ranking of records by its out-of-fold scores.
 
     Attributes
     ----------
     records
-        Number of records on which the label could be judged: all records for relevance, else the relevant ones.
+        Number of records on which the label could be judged: all records for relevance, and relevant records for
+        every other label.
     auc, definition_auc
         ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
         ``None`` if no record is a yes or none is a no. Relevance is not compared with its definition.
     chance_p, definition_p
-        One-sided p-values for an AUC that is not above chance (Mann and Whitney 1947), and not above that of the
-        definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+        One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that
+        it is not above that of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
     """
 
     key: str
@@ -45,14 +46,14 @@ class LabelSummary:
     definition_p: float | None = None
 
     def row(self) -> tuple[str, ...]:
-        """Return the cells of a table whose header is `HEADER`."""
+        """Return the summary as the cells of a table row; `HEADER` contains the column names."""
         auc = "-" if self.auc is None else f"{self.auc:.2f}"
         return self.key, *map(str, (self.records, self.yes, self.no, self.not_judged)), auc
 
     def warnings(self) -> list[str]:
-        """Return sentences on what training did not demonstrably achieve for the label."""
+        """Return warnings if training did not demonstrably improve the ranking by this label."""
         if self.yes and not self.no:
-            return [f"{self.key}: no record is coded no, so how well the model ranks records could not be measured"]
+            return [f"{self.key}: no record is coded no, so the ranking of records by the model could not be measured"]
         found = []
         if self.chance_p is not None and self.chance_p > _LEVEL:
             found.append(
@@ -72,12 +73,12 @@ HEADER = ("label", "records", "yes", "no", "not judged", "out-of-fold ROC AUC")
 
 
 def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
-    """Return the lines of a table of the labels, in aligned columns, with a sentence on what the columns mean."""
+    """Return the lines of a text table of the labels, with aligned columns and an explanation of the columns."""
     rows = [HEADER, *(summary.row() for summary in summaries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return [
         "Codes that the model was trained on. Labels are counted on relevant records. The ROC AUC is that of models "
-        "that had not seen the record: 0.50 is chance, 1.00 is perfect, - is not measurable.",
+        "that had not seen the record: 0.50 is chance, 1.00 is perfect, and - means that it cannot be measured.",
         *(
             "  ".join(
                 [row[0].ljust(widths[0]), *(cell.rjust(widths[place]) for place, cell in enumerate(row) if place)]
@@ -104,7 +105,7 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
 
 
 def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:
-    """Summarise relevance and each label, in the order of ``codebook.all_keys``.
+    """Return a summary of the codes of relevance and of each label, in the order of ``codebook.all_keys``.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[
 
 
 class _Ranking:
-    """Ranking of records with and without a label by a score, and its comparison with other rankings."""
+    """A ranking of records by a score, which should place records with a label above records without it."""
 
     def __init__(self, score: Array, carried: Mask) -> None:
         self._with, self._without = score[carried], score[~carried]
@@ -150,7 +151,10 @@ class _Ranking:
         return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
 
     def better_than(self, other: _Ranking) -> float:
-        """Return the one-sided p-value of a difference in AUC, paired by record; 0.5 if nothing differs."""
+        """Return the one-sided p-value of a test for a higher AUC of this ranking than of ``other``, paired by record.
+
+        If the two rankings do not differ, the p-value is 0.5.
+        """
         differences = [one - two for one, two in zip(self._places, other._places, strict=True)]
         variance = sum(float(each.var(ddof=1)) / len(each) for each in differences if len(each) > 1)
         gain = self.value - other.value

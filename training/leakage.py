@@ -115,7 +115,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
     Raises
     ------
     MechtagError
-        The file is damaged or belongs to a different model.
+        If the file is damaged or belongs to a different model.
     """
     path = folder / PAPERS
     if not path.is_file():
@@ -129,7 +129,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("its parts have different lengths")
+            raise ValueError("the arrays in it have different lengths")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(

@@ -1,4 +1,4 @@
-"""Compute predictions for the learning curve with models trained on subsets of the coded papers."""
+"""Compute predictions for the learning curve, from models trained on subsets of the coded papers."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def learning_curve(
     settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
 ) -> dict[int, list[Prediction]]:
-    """Tag all coded papers out of fold, with models trained on subsets of the other folds of increasing size.
+    """Tag all coded papers out of fold, with models trained on increasingly large subsets of the other folds.
 
-    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each is contained
-    in the next. The folds are those of training. Calibration and thresholds are fitted on the same subset as the
-    model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings name
-    a trainer that would do so, because fine-tuning would take hours.
+    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each subset is
+    contained in the next. The folds are those of training. Calibration and thresholds are fitted on the same subset
+    as the model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings
+    name a trainer that would do so, because fine-tuning would take hours.
 
     Parameters
     ----------
     on_progress
-        Called with the number 1 after each of ``SHARES``.
+        Called with 1 after each of ``SHARES``.
 
     Returns
     -------
     dict
-        Predictions by the number of papers that the models were trained on (the mean over folds, rounded).
+        Predictions, keyed by the number of papers on which the models were trained (the mean over folds, rounded).
         Subsets with too few annotations to train on are omitted.
 
     Raises
     ------
     MechtagError
-        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)

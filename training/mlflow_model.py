@@ -79,10 +79,10 @@ def signature(labels: Sequence[str]) -> ModelSignature:
 
 
 class ServedTagger(PythonModel):
-    """A model folder wrapped in the interface that MLflow expects of a model."""
+    """A model folder with the interface that MLflow expects of a model."""
 
     def load_context(self, context: Any) -> None:
-        """Load the model folder that was logged as an artifact."""
+        """Load the model folder that was logged as an artifact of the MLflow model."""
         self._model = load_model(Path(context.artifacts[MODEL]))
         self._sentences = SentenceSettings.model_validate(context.model_config["sentences"])
         self._tag = TagSettings.model_validate(context.model_config["tag"])
@@ -106,7 +106,7 @@ class ServedTagger(PythonModel):
         Raises
         ------
         MlflowException
-            A record has no title, or a value is not text. In both cases, a server responds with status 400.
+            If a record has no title, or a value is not text. In both cases, a server responds with status 400.
         """
         try:
             records = list(_records(model_input))
@@ -129,7 +129,7 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield, for each row of the input, its id in the input and the record with a unique id."""
+    """Yield the id of each input row (or ``None``), and a record with a unique id for the row."""
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
         record_id, title, abstract = (

@@ -47,15 +47,15 @@ def log_run(
     metrics: Mapping[str, float],
     losses: Sequence[float] = (),
 ) -> str:
-    """Log a finished training run and write its id into the model folder.
+    """Log a finished training run to MLflow, and write its run id into the model folder.
 
     See `tracking_store` for the store. The id is written to a separate file, because it differs between runs, whereas
-    the model must not.
+    the files of the model must be the same in every run.
 
     Parameters
     ----------
     settings
-        Settings to log; each is named ``block.key``.
+        Settings to log; each is logged as ``block.key``.
     metrics
         Out-of-fold metrics by name.
     losses
@@ -69,7 +69,7 @@ def log_run(
     Raises
     ------
     MechtagError
-        The store does not respond, or refuses the request.
+        If the store does not respond, or refuses the request.
     """
     import mlflow
 
@@ -99,7 +99,7 @@ def _slug(name: str) -> str:
 
 
 def _describe(config: ModelConfig) -> str:
-    """Return a sentence that describes a run to people who browse the store."""
+    """Return a sentence that describes a training run, for people who browse the MLflow store."""
     files = ", ".join(sorted(config.data))
     return (
         f"Model {config.model_id} for the codebook {config.codebook.name} ({len(config.codebook.keys)} labels), "
@@ -116,7 +116,7 @@ def tracking_store(settings: Settings) -> Iterator[None]:
     Raises
     ------
     MechtagError
-        The store does not respond.
+        If the store does not respond.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -145,7 +145,10 @@ def tracking_store(settings: Settings) -> Iterator[None]:
 
 
 def _relocate(root: Path) -> None:
-    """Update the artifact paths in the store of a project that was moved, because MLflow stores absolute paths."""
+    """Update the artifact paths in the MLflow store of a project that was moved.
+
+    This is necessary because MLflow stores absolute paths.
+    """
     path = root / _STORE
     if not path.is_file():
         return
@@ -214,7 +217,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
 
 
 def requirements(config: ModelConfig) -> list[str]:
-    """Return the packages that a served model needs, pinned to the installed versions."""
+    """Return the packages that a served model requires, pinned to the installed versions."""
     from mechtag.training.mlflow_model import PACKAGES
 
     encoder = config.encoder.name
@@ -225,7 +228,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Remove the bundled code from the start of the import path, where MLflow puts it to test the model."""
+    """Restore the import path after this context, because MLflow adds the bundled code to test the model."""
     before = list(sys.path)
     try:
         yield
@@ -242,7 +245,7 @@ def log_evaluation(
 ) -> str:
     """Add an evaluation to the MLflow run of a model, with its values as metrics and its files as artifacts.
 
-    If the store has no run of the model, for example because it came from a DVC remote, a run is created.
+    If the store has no run of the model, for example because the model came from a DVC remote, a run is created.
 
     Parameters
     ----------
@@ -264,7 +267,7 @@ def log_evaluation(
     Raises
     ------
     MechtagError
-        The folder is not a model, or the store does not respond.
+        If the folder is not a model, or the store does not respond.
     """
     import mlflow
 
@@ -284,7 +287,10 @@ def log_evaluation(
 
 
 def find_run(config: ModelConfig, folder: Path) -> str | None:
-    """Return the id of the run that logged a model: the one its folder names, or the newest; ``None`` without a run."""
+    """Return the id of the MLflow run that logged a model, or ``None`` if there is no such run.
+
+    This is the run that is recorded in the model folder or, if it is missing, the newest run of the model.
+    """
     import mlflow
 
     path = folder / RUN_FILE
@@ -310,7 +316,10 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Report errors of MLflow instead of raising them, so that no trained model is lost if a store or network fails."""
+    """Report MLflow errors that occur in this context instead of raising them.
+
+    A trained model is thus not lost if the store or the network fails.
+    """
     try:
         yield
     except Exception as error:
@@ -322,19 +331,19 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Register the model in a folder as a new version, unless it has a version, and point the aliases to its version.
+    """Register a model in MLflow's registry, unless it is registered, and point aliases to its version.
 
     Parameters
     ----------
     settings
-        Settings to log the model with if the store has no run of it.
+        Settings with which to log the model if the store has no run of the model.
     tags
         Tags to set on the version, in addition to ``model_id`` and ``codebook_sha256``.
 
     Raises
     ------
     MechtagError
-        The store does not respond, or refuses the request.
+        If the store does not respond, or refuses the request.
     """
     import mlflow
     from mlflow import MlflowClient
@@ -354,7 +363,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Delete an alias from the registry if it exists. Raises the same errors as `register`."""
+    """Delete an alias from MLflow's registry if it exists; raises the same errors as `register`."""
     from mlflow import MlflowClient
 
     with tracking_store(settings):

@@ -1,4 +1,4 @@
-"""Fit a logistic regression to sentences coded individually and papers coded as a whole."""
+"""Fit a logistic regression to sentences that were coded individually and papers that were coded as a whole."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Bags:
-    """Papers that were coded as a whole. Multiple-instance learning calls them bags of units.
+    """Papers that were coded as a whole, which multiple-instance learning calls bags of units.
 
     Attributes
     ----------

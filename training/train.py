@@ -1,4 +1,4 @@
-"""Train a model on annotation files, and write the model folder and out-of-fold predictions."""
+"""Train a model on annotation files, compute its out-of-fold predictions, and write the model folder."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def train(
     Raises
     ------
     MechtagError
-        An annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     refuse_without_negatives(corpus, codebook)
@@ -127,7 +127,7 @@ def train(
 def read_material(
     settings: Settings, codebook: Codebook, version: str | None = None
 ) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
-    """Read the annotation files and encode their texts. Raises the same errors as `train`.
+    """Read the annotation files and encode their texts; raises the same errors as `train`.
 
     Returns
     -------
@@ -143,21 +143,23 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder named in the settings. Raises the same errors as `encoder.locate_encoder`."""
+    """Load the encoder that the settings name; raises the same errors as `encoder.locate_encoder`."""
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Replace the model folder as a whole, so that it is never absent for long nor half of another model.
+    """Replace the model folder as a whole by a trained model.
+
+    The folder is thus never missing for long, and never contains files of two models.
 
     A model card in the folder describes an earlier model and is deleted; 'mechtag methods' writes a new one.
 
     Raises
     ------
     MechtagError
-        The folder contains files that are not part of a model.
+        If the folder contains files that are not part of a model.
     """
     folder = Path(folder).absolute()
     check_replaceable(folder)

@@ -1,4 +1,4 @@
-"""Render the accuracy table for the terminal and as Markdown, from the results alone."""
+"""Render the accuracy table for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of a block's metrics for wide columns."""
+    """Return the headings for wide columns of the named metrics of a block, keyed by metric."""
     words = block.words()
     return {name: words[name].column for name in names}
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the headings of a block's metrics for narrow columns."""
+    """Return the headings for narrow columns of the named metrics of a block, keyed by metric."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -94,7 +94,7 @@ _OVER_ALL = _narrow(Pooled, "macro_average_precision", "across_auc", "within_auc
 
 
 def all_sets(sets: Mapping[str, RecordSet]) -> list[list[str]]:
-    """Return the table rows of the sets of coded records; each set has a row for records and a row for sentences."""
+    """Return the rows of a table of all sets of coded records; each set has a row for records and one for sentences."""
     rows = []
     for own in sets.values():
         figures = [cell(own.documents.figure(name)) for name in _OVER_ALL]
@@ -275,14 +275,14 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
 
 
 def _explained(section: Section) -> Section:
-    """Return the section with a line that explains dashes, if its table has any."""
+    """Return a section of the table with an added line that explains dashes, if its table has any."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences that state what the models of a protocol were trained on."""
+    """Return sentences that state on which data the models of a protocol were trained."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."
@@ -390,7 +390,7 @@ def _invariance(variations: Mapping[str, Variation]) -> Section:
 
 
 def agreement_sections(agreement: Agreement, names: Mapping[str, str] | None = None) -> list[Section]:
-    """Return the sections on agreement between coders and on the codes to resolve first.
+    """Return the sections of a table on agreement between coders, and on the codes that people should resolve first.
 
     Parameters
     ----------
@@ -483,7 +483,10 @@ def _faults(gold: GoldStandard) -> Section:
 
 
 def terminal(sections: Sequence[Section]) -> Group:
-    """Render sections for a terminal, without relying on colour; a table that is too wide is split by columns."""
+    """Render sections of a table for a terminal, without relying on colour.
+
+    A table that is too wide is split into several tables, which have different columns.
+    """
     parts: list[RenderableType] = []
     for section in sections:
         parts += [Text(f"\n{section.title}", style="bold"), *(Text(line) for line in section.lines)]
@@ -494,13 +497,13 @@ def terminal(sections: Sequence[Section]) -> Group:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A table that is as wide as the terminal at most: below it, further tables have the columns that do not fit."""
+    """A table that is split by columns into several tables, one below the other, if it is wider than the terminal."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the tables."""
+        """Yield the tables that fit into the width of the terminal."""
         for columns in self._parts(options.max_width):
             table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
             for position in (0, *columns):
@@ -512,9 +515,10 @@ class _Fitted:
             yield table
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Return the columns of each table without the first column, which names the rows and is in all of them.
+        """Distribute the columns over tables that are at most ``width`` wide, and return the column numbers of each.
 
-        The columns are distributed evenly if they fit like this.
+        The first column names the rows; it is in all tables and is not listed. The columns are distributed evenly over
+        the tables if they fit that way.
         """
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
@@ -530,7 +534,7 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return the number of characters that a column needs so that only texts and headings are wrapped."""
+        """Return the width of a column, in characters, at which only long texts and headings are wrapped."""
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:

@@ -33,7 +33,7 @@ class Charts:
     panels
         Caption and drawing of each panel; a single panel has no caption.
     rows
-        Rows of the table, as displayed under ``header``.
+        Rows of the table with the column names ``header``.
     missing
         Reason why charts are missing; ``""`` if no chart is missing.
     """
@@ -54,14 +54,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw the charts from the plot points in a folder; return them by name of the points file.
+    """Draw the charts from the plot points in a folder, and return them keyed by the name of the file of points.
 
     Parameters
     ----------
     names, protocols
         Display name of each label and protocol.
     frame
-        Size of each chart; a wide chart has the names of lines next to the lines.
+        Size of each chart; in a wide chart, the name of each line is written next to the line.
     """
 
     def points(name: str) -> list[dict[str, str]]:
@@ -111,7 +111,7 @@ def draw_charts(
 
 
 def chart_files(folder: Path, results: Results) -> dict[str, str]:
-    """Return the charts of the report as SVG text by file name; charts per label become one file per label."""
+    """Return the charts of the report as SVG, keyed by file name; charts with panels have one file per panel."""
     names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     return {
@@ -254,13 +254,13 @@ def _points(rows: Iterable[Row], x: str, y: str) -> Points:
 
 
 def _describe(lines: Iterable[ChartLine]) -> str:
-    """List the points of lines, for people who cannot see the chart."""
+    """Return a text that lists the points of the lines in a chart, for people who cannot see the chart."""
     listed = (f"{line.name}: {', '.join(f'{y:.2f} at {x:.2f}' for x, y in line.points)}" for line in lines)
     return "; ".join(listed) + "."
 
 
 def _corners(points: Points) -> Points:
-    """Return only the corners of a line; omit points on the straight line between their neighbours."""
+    """Return the points of a line without those that lie on the straight line between their neighbours."""
     kept = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points[1:]):
         x0, y0 = kept[-1]

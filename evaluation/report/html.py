@@ -58,7 +58,7 @@ _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
 
 
 class Numbers:
-    """Formats numbers from the metrics file as HTML, and marks each with its path in the file.
+    """Formats numbers from the metrics file as HTML, and marks each number with its path in the file.
 
     A path consists of the keys from the top of the file, joined by ``/``. A missing number is
     written as a dash.
@@ -87,7 +87,7 @@ class Numbers:
         return self._mark("+".join(paths), "count", None if None in found else count(sum(found)))
 
     def total(self, path: str) -> str:
-        """Format the number of items at a path."""
+        """Format the number of items in the list or mapping at a path."""
         return count(len(self.get(path) or ()))
 
     def number(self, path: str, decimals: int = 2) -> Markup:
@@ -103,7 +103,7 @@ class Numbers:
         return self._mark(path, kind, percent(found, decimals))
 
     def between(self, path: str) -> Markup:
-        """Format the interval of a metric in words, as percentages; return ``""`` if it has none."""
+        """Format the interval of the metric at a path as percentages in words; return ``""`` if it has no interval."""
         found = self.get(path)
         if found is None or found.ci_low is None or found.ci_low == found.ci_high:
             return Markup()
@@ -112,7 +112,7 @@ class Numbers:
         return Markup(" (between {} and {})").format(*ends)
 
     def figure(self, path: str) -> Markup:
-        """Format a metric with its interval and p-value below it; format a plain number without them."""
+        """Format the metric at a path, with its interval and p-value on the lines below, or a plain number."""
         found = self.get(path)
         if not isinstance(found, Figure):
             return self.number(path)
@@ -183,7 +183,7 @@ def read_comparison(path: Path) -> list[MatrixPaper]:
 
 @dataclass(frozen=True)
 class Sources:
-    """Files that the report uses in addition to the metrics file; paths that are ``None`` or missing are skipped.
+    """Files that the report uses in addition to the metrics file; files that are ``None`` or missing are skipped.
 
     Attributes
     ----------
@@ -206,7 +206,7 @@ class Sources:
     mlflow_run: Path | None = None
 
     def files(self, metrics: Path) -> list[Path]:
-        """List the files that exist."""
+        """Return the paths of the metrics file and of all source files that exist."""
         beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
         model = [self.model / name for name in _MODEL_FILES] if self.model else []
         return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]
@@ -276,7 +276,7 @@ def _existing(path: Path | None) -> Path | None:
 
 
 def _coded_labels(results: Results) -> set[str]:
-    """Return the keys of all labels that coders were compared on."""
+    """Return the keys of all labels on which coders were compared."""
     found = results.agreement
     if not found:
         return set()
@@ -285,9 +285,10 @@ def _coded_labels(results: Results) -> set[str]:
 
 
 def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
-    """Return for each file its path, its MD5 hash, as in ``dvc.lock``, and its size.
+    """Return the path, the MD5 hash (as in ``dvc.lock``) and the size of each file.
 
-    Paths start at the folder that contains all files, so that a published report does not show where it lay.
+    Paths are relative to the innermost folder that contains all files, so that a published report does not reveal the
+    author's folders.
     """
     shared = os.path.commonpath([path.absolute().parent for path in paths])
     contents = [(path.absolute().relative_to(shared).as_posix(), path.read_bytes()) for path in paths]
@@ -295,10 +296,10 @@ def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
 
 
 def render_markdown(text: str) -> Markup:
-    """Render the text for the paper, which is Markdown, as HTML below a heading of the second level.
+    """Convert the text for the paper from Markdown to HTML, with headings below the second level.
 
-    The title of the text is left out, because the section of the report has its own. HTML in the text is shown as
-    text, images are not shown, and tables lie in regions that scroll.
+    The title of the text is omitted, because the section of the report has a title. HTML in the text is escaped,
+    images are not displayed, and each table is in a region that can be scrolled.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = markdown.parse(text)
@@ -322,7 +323,7 @@ def render_markdown(text: str) -> Markup:
 
 
 class _Renderer(RendererHTML):
-    """Renders Markdown with each table in a labelled region."""
+    """Renders Markdown as HTML in which each table is in a labelled region that can be scrolled."""
 
     def table_open(self, tokens: Sequence[Token], place: int, options: OptionsDict, env: EnvType) -> str:
         label = f"Text for the paper, table {tokens[place].meta['number']}"

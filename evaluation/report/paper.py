@@ -1,4 +1,4 @@
-"""Write the text for the paper and the model card from the files of a run."""
+"""Write the methods text for the authors' paper, and the model card, from the files of a run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     Returns
     -------
     dict
-        Markdown by name of the text. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
+        Markdown, keyed by the name of the text. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021,
         doi:10.1136/bmj.n71) and the RAISE recommendations (https://osf.io/fwaud); square
         brackets mark what the authors must fill in. ``model_card`` is in the format of Hugging Face (Mitchell
         et al. 2019, doi:10.1145/3287560.3287596).
@@ -98,7 +98,7 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     Raises
     ------
     MechtagError
-        If one of the files names a different model; files that name no model are accepted.
+        If one of the files names a different model; files that do not name a model are accepted.
     """
     others = {"metrics": results.transfer.model_id if results.transfer else None}
     if summary is not None:
@@ -132,17 +132,17 @@ def _environment() -> Environment:
 
 
 def plain(text: str) -> str:
-    """Escape a text from data, so that Markdown shows it as it is."""
+    """Escape a text, so that Markdown displays it unchanged."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
 def be(count: int, one: str = "was", many: str = "were") -> str:
-    """Return the form of a verb that fits a number."""
+    """Return ``one`` if a count is 1, otherwise ``many``; by default, the forms of the verb 'to be'."""
     return one if count == 1 else many
 
 
 def cell(text: str) -> str:
-    """Escape a text from data for a cell of a Markdown table."""
+    """Escape a text for a cell of a Markdown table."""
     return plain(text).replace("|", "\\|")
 
 
@@ -217,10 +217,10 @@ def _sources(summary: Mapping[str, Any]) -> str:
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
-    """Return the YAML metadata of the model card; see the documentation of model cards on the Hugging Face hub.
+    """Return the YAML metadata of the model card, in the format of the Hugging Face hub.
 
-    An index of models would show its results as an evaluation, so they are left out unless it was checked that no paper
-    was used in training.
+    The metrics are included only if it was verified that no gold paper was used in training (``is_clean``), because
+    indexes of models display them as an evaluation.
     """
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"

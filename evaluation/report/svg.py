@@ -1,4 +1,4 @@
-"""Draw SVG line charts that are readable without colour: each line has its own dash pattern, marker and name.
+"""Draw SVG line charts that are readable without colour, because each line has its own dash pattern, marker and name.
 
 Colours are in attributes, so that a chart works as a separate file; a page that embeds
 it may restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
@@ -41,7 +41,7 @@ class ChartLine:
     Attributes
     ----------
     bars
-        Interval (low, high) of each point, if available.
+        Interval (low, high) of each point, drawn as a vertical bar; empty if there are no intervals.
     markers
         Whether to mark each point; curves of many points have no markers.
     reference
@@ -74,17 +74,17 @@ PANEL = Frame(350, 300, 72, 12, 14, 52)
 
 
 def share_axis(name: str) -> Axis:
-    """Return an axis from 0 to 1 with the given name."""
+    """Return an axis for proportions, from 0 to 1, with the given name."""
     return Axis(name, 0, 1, [(mark / 4, f"{mark / 4:g}") for mark in range(5)])
 
 
 def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
-    """Draw a line chart with equal distances between x values, which are treated as categories.
+    """Draw a line chart as SVG; the x values are treated as categories with equal distances.
 
     Parameters
     ----------
     lines
-        Points (x, y) of each line by its name.
+        Points (x, y) of each line, keyed by the name of the line.
     title, description
         Text for screen readers.
     """
@@ -157,7 +157,7 @@ def draw_chart(lines: Sequence[ChartLine], x: Axis, y: Axis, frame: Frame, *, ti
 
 
 def swatches(lines: Sequence[ChartLine]) -> list[str]:
-    """Draw a small sample of each line for a legend; screen readers skip the samples."""
+    """Return a small SVG drawing of each line for a legend; screen readers skip the drawings."""
     attributes = {"class": "swatch", "viewBox": "0 0 64 16", "width": 64, "height": 16, "aria-hidden": "true"}
     return [
         "".join([opening("svg", attributes), *style.sample(line.markers, 2, 8), "</svg>"])
@@ -206,7 +206,7 @@ def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Shift the vertical positions of names down, in order, until they do not overlap."""
+    """Shift the vertical positions of line names down until the names do not overlap; return the new positions."""
     placed = list(wanted)
     lowest = float("-inf")
     for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):

@@ -1,4 +1,4 @@
-"""Words and number formats that the report, the accuracy table and the text for the paper have in common."""
+"""Define the words and number formats that the report, the accuracy table and the text for the paper share."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def count(value: int | None) -> str:
 
 
 def interval(found: Figure, decimals: int = 2) -> str:
-    """Format the interval of a metric; return ``""`` if it has none, or one without width."""
+    """Format the interval of a metric; return ``""`` if the metric has no interval or the interval has no width."""
     if found.ci_low is None or found.ci_low == found.ci_high:
         return ""
     decimals = interval_decimals(found, decimals)
@@ -75,7 +75,7 @@ def figure(found: Figure) -> str:
 
 
 def p_value(value: float) -> str:
-    """Format a p-value."""
+    """Format a p-value as in scientific papers."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
@@ -85,7 +85,7 @@ def sentence_case(text: str) -> str:
 
 
 def naive_method(name: str) -> tuple[str, str]:
-    """Return the short name of a naive method, and what it does."""
+    """Return the short name of a naive method, and a description of the method."""
     if name in _NAIVE:
         return _NAIVE[name]
     if name.endswith("_cosine"):
@@ -95,12 +95,12 @@ def naive_method(name: str) -> tuple[str, str]:
 
 
 def variation(name: str) -> str:
-    """Return what was changed in a paper, given the name of the variation."""
+    """Return a description of the change that a variation makes to a paper's text."""
     return VARIATIONS.get(name, words_of(name))
 
 
 def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
-    """Return the display names of the relevance rule and of the labels, by key.
+    """Return the display names of the relevance rule and of the labels, keyed by label.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ def label_names(codebook: Mapping[str, Any]) -> dict[str, str]:
 
 
 def for_readers(results: Results, names: Mapping[str, str]) -> Results:
-    """Return the results as readers outside the project may see them: coders by role, labels by name.
+    """Return the results in a form for readers outside the project: coders by role, and labels by display name.
 
-    Metrics and their places are the same as in ``results``.
+    The metrics and their paths remain the same as in ``results``.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def for_readers(results: Results, names: Mapping[str, str]) -> Results:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return the role of each coder by name, people in the order in which the results list them."""
+    """Return the role of each coder, such as 'coder', keyed by the coder's name."""
     agreement = results.agreement
     named = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
@@ -167,7 +167,7 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Return the description of a fault with the name of the label that it begins with, instead of its key."""
+    """Replace the label key at the start of the description of a fault by the display name of the label."""
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))

@@ -1,4 +1,4 @@
-"""Register all commands, and handle errors."""
+"""Register all commands of the command line, and handle errors."""
 
 from __future__ import annotations
 

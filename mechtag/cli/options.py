@@ -1,4 +1,4 @@
-"""Arguments, options, messages and progress bars that several commands share."""
+"""Define the arguments, options, messages and progress bars that several commands share."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ Model = Annotated[
 
 
 def open_project(folder: Path | None) -> Project:
-    """Open the project that a command works on; print a note if no project is found and the defaults are used."""
+    """Open the project on which a command works; print a note if there is no project and the defaults are used."""
     from mechtag import project
 
     found = project.open_project(folder)
@@ -68,7 +68,7 @@ def open_project(folder: Path | None) -> Project:
 
 
 def say(message: str) -> None:
-    """Print a message to standard error, which keeps it out of pipes."""
+    """Print a message to standard error, so that it is not mixed with results on standard output."""
     typer.echo(printable(message), err=True)
 
 
@@ -78,7 +78,7 @@ def show(message: str) -> None:
 
 
 class Terminal(Reporter):
-    """Reporter that prints notes, and shows progress bars on a terminal."""
+    """A reporter that prints notes and shows progress bars on a terminal."""
 
     def note(self, message: str) -> None:
         """Print a note to standard error."""
@@ -91,7 +91,7 @@ class Terminal(Reporter):
 
 @contextmanager
 def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and time left if the output is a terminal; in a pipe, show nothing.
+    """Show a progress bar with rate and remaining time if the output is a terminal; otherwise, show nothing.
 
     Parameters
     ----------

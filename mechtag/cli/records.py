@@ -152,7 +152,7 @@ def prisma(
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(
-            "no counts were given; pass the summary.json written by 'tag', --elsewhere COUNTS.yaml, or both"
+            "there are no counts to draw; pass the summary.json written by 'tag', --elsewhere COUNTS.yaml, or both"
         )
     check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)

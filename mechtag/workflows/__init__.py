@@ -1,1 +1,1 @@
-"""Workflows that perform users' tasks. The command line, the Python API and the review page call them."""
+"""Perform users' tasks; the command line, the Python API and the review page call these workflows."""

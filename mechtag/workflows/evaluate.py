@@ -21,7 +21,7 @@ def compare_coders(
     records: Path | None = None,
     output: Path | None = None,
 ) -> Agreement:
-    """Compare coders with each other and with a model. If ``output`` is given, also write the result as JSON."""
+    """Compute the agreement of coders with each other and with a model; also write it as JSON if ``output`` is set."""
     from mechtag.evaluation.evaluate import agreement_of_files
 
     if output is not None:
@@ -42,7 +42,7 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> Results:
-    """Write the accuracy table to outputs whose name ends in ``.md``, and the HTML report to all other outputs.
+    """Write the accuracy table (to outputs whose name ends in ``.md``) or the HTML report (to all other outputs).
 
     Parameters
     ----------

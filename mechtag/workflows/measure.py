@@ -31,7 +31,9 @@ def evaluate(
     model: Path | None = None,
     allow_training_papers: bool = False,
 ) -> str:
-    """Compute all metrics, and write them to ``output`` and tables next to it; see `evaluate.evaluate_files`.
+    """Evaluate predictions on a gold standard; write the metrics to ``output``, and tables next to it.
+
+    See `evaluate.evaluate_files` for the parameters that are not described here.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def evaluate(
 
 
 def _training_check(project: Project, table: Path, model: Path, allow: bool) -> Check:
-    """Return the function that compares gold papers with the papers that the model in a folder was trained on."""
+    """Return a function that compares gold papers with the papers on which the model in a folder was trained."""
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper
     from mechtag.models.model_folder import read_config

@@ -1,4 +1,4 @@
-"""Retrain on new annotations, and replace the model in use only if the new one is not worse."""
+"""Retrain on new annotations, and replace the model in use only if the new model is not worse."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Retraining:
         leave_out_leaks: bool = False,
         onto: str | None = None,
     ) -> list[str]:
-        """Add codings as a new version, train a challenger, and promote it if it is not worse.
+        """Add codings as a new version of the annotations, train a challenger, and promote it if it is not worse.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Retraining:
             return [f"{self._paths.model}: model {former} is active again, with {annotations}"]
 
     def history(self) -> list[str]:
-        """Return lines of text that list the versions of the annotations, and the dated decisions."""
+        """Return lines of text that list the versions of the annotations and the dated decisions on models."""
         # No lock is needed: reading is allowed while a retraining is running.
         with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]
@@ -150,7 +150,10 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models and the annotations, which several models may share, so that only one retraining runs."""
+        """Lock the models and the annotations in this context, so that only one retraining runs at a time.
+
+        The annotations are locked separately, because several models may share them.
+        """
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(
@@ -223,7 +226,7 @@ class Retraining:
         return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
-        """Train the challenger, compare it with the champion, report, and promote it if it is not worse."""
+        """Train a challenger, compare it with the champion, promote it if it is not worse, and describe the outcome."""
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
         # Read these first, so that errors in them show before training, which takes long.

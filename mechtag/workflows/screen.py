@@ -91,7 +91,7 @@ def simulate(
     Parameters
     ----------
     source, labels
-        The records of the review, and the decision on each.
+        The records of the review, and a table of the decisions on the records.
     output
         Folder to write to.
     runs, batch

@@ -45,7 +45,7 @@ def describe(project: Project) -> list[str]:
 
 
 def _search_files(project: Project) -> list[Path]:
-    """Return the export files of all literature searches named in the settings."""
+    """Return the paths of the search exports of all literature searches that the settings name."""
     found = []
     for source in map(Path, project.settings.sources.values()):
         found += [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]

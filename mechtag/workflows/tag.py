@@ -28,13 +28,13 @@ class Tagged:
     Attributes
     ----------
     inputs
-        Files and records that were read, and the number of records excluded for each reason.
+        Counts of the files and records that were read, and of the records that were excluded for each reason.
     summary
         Content of ``summary.json``.
     output
         Folder of the results.
     chunks
-        Folder of the prediction files if the results are in an object store, where the files are not joined.
+        Folder of the prediction files if the results are in an object store, in which these files are not joined.
     """
 
     inputs: Inputs

@@ -57,7 +57,9 @@ def train(
 def run_baselines(
     project: Project, records: Path, sentences: Path, output: Path, *, reporter: Reporter = SILENT
 ) -> list[str]:
-    """Predict the gold papers with the leave-one-paper-out protocol and the baselines, and return their names.
+    """Predict the gold papers with the leave-one-paper-out protocol and all baselines.
+
+    Returns the names of the protocol and the baselines.
 
     Parameters
     ----------
@@ -79,7 +81,7 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records with models trained on subsets of them, and return the subset sizes in papers."""
+    """Tag the coded records with models trained on subsets of these records; return the sizes of the subsets."""
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
 
@@ -91,7 +93,10 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag original and rewritten coded records with models not trained on them; return the variations' names."""
+    """Tag the coded records and rewritten versions of them with models that were not trained on these records.
+
+    Returns the names of the variations.
+    """
     from mechtag.training.invariance import tag_varied
 
     with reporter.progress("variations", project.settings.train.folds) as advance:

@@ -51,7 +51,7 @@ def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list
     terms
         The model's words and word pairs.
     known
-        Texts of the codebook, which are returned first and unchanged.
+        Texts of the codebook, which come first in the result and are unchanged.
     """
     order = np.random.default_rng(seed).permutation(len(terms))[: _MADE_UP * _TERMS]
     rows = (order[start : start + _TERMS] for start in range(0, len(order), _TERMS))
@@ -139,12 +139,12 @@ class Runtimes:
         return self._load()
 
     def encoder(self, runtime: Runtime) -> Encoder:
-        """Return the encoder in a runtime other than ``auto``.
+        """Return the encoder in a given runtime, which must not be ``auto``.
 
         Raises
         ------
         MechtagError
-            The runtime is unknown, a library is not installed, the processor does not support the
+            If the runtime is unknown, a library is not installed, the processor does not support the
             precision, or the encoder cannot be exported.
         """
         if runtime == "torch":
@@ -173,7 +173,7 @@ class Runtimes:
             return self.encoder("fp32")
 
     def choose(self, tagger: MakeTagger, texts: Sequence[str]) -> Choice:
-        """Choose the fastest of the runtimes that agree with torch on documents made from these texts.
+        """Choose the fastest of the runtimes that agree with torch on documents made from ``texts``.
 
         The choice is cached for this model, machine and number of threads.
 
@@ -239,7 +239,10 @@ def _kept(path: Path, key: str) -> Choice | None:
 
 
 def _seconds(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Return the shorter of two encoding times; tagging is not timed, because made-up texts are often near a bound."""
+    """Encode texts twice, and return the shorter time in seconds.
+
+    Tagging is not timed, because artificial texts are often near a decision bound and would be encoded again.
+    """
     times = []
     for _ in range(2):
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The encoder in OpenVINO: exported from the torch model, cached in one file, and run on the CPU."""
+"""Export the encoder from torch to OpenVINO, cache it in one file, and run it on the CPU."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def import_openvino() -> Any:
     Raises
     ------
     MechtagError
-        OpenVINO is not installed.
+        If OpenVINO is not installed.
     """
     if "openvino" not in sys.modules:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -74,7 +74,7 @@ def available_threads(threads: int) -> int:
 
 
 def machine(threads: int) -> str:
-    """Describe everything except the model that affects the speed and results of a runtime."""
+    """Return a text that identifies everything except the model that affects the speed and results of a runtime."""
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
@@ -87,7 +87,7 @@ def compile_graph(graph: Any, precision: Precision, threads: int) -> Any:
     Raises
     ------
     MechtagError
-        The processor does not support the precision.
+        If the processor does not support the precision.
     """
     core = import_openvino().Core()
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -138,7 +138,7 @@ class OpenVinoEncoder:
 
     @property
     def size(self) -> int:
-        """Number of elements of each vector."""
+        """Return the number of elements of each vector."""
         return self._exported.size
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -159,7 +159,7 @@ class OpenVinoEncoder:
         return vectors
 
     def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
-        """Submit texts in batches; wait only while all streams are busy."""
+        """Submit texts to OpenVINO in batches; wait only while all streams are busy."""
         tokens = self.tokens(texts)
         for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
             ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
@@ -250,7 +250,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Raises
     ------
     MechtagError
-        OpenVINO or nncf is not installed, or the encoder cannot be exported.
+        If OpenVINO or nncf is not installed, or the encoder cannot be exported.
     """
     from tokenizers import Tokenizer
 
@@ -366,7 +366,7 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
 
 
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
-    """Return the export cached at ``path``; if there is none, create and cache it and delete outdated exports.
+    """Return the export cached at ``path``; if there is none, create it, cache it, and delete outdated exports.
 
     Parameters
     ----------
@@ -376,7 +376,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     Raises
     ------
     MechtagError
-        The export cannot be written, or ``make`` raised the error.
+        If the export cannot be written, or ``make`` raised the error.
     """
     try:
         return _read(path)

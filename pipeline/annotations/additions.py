@@ -1,4 +1,4 @@
-"""Match new codings to records, add them to earlier ones, and find codings of outdated definitions."""
+"""Match new codings to records, add them to earlier codings, and find codings made under outdated definitions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ABSENT = "the label was not in the codebook at the time"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings, which use the record ids of this project, and the records that the project did not have before."""
+    """New codings with record ids of this project, and those coded records that the project did not have before."""
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]
@@ -37,7 +37,7 @@ class SetAside(Row):
 
 
 class Stale(Row):
-    """A code assigned under a definition of its label that differs from the current one."""
+    """A code whose label had a different definition when the code was assigned."""
 
     record_id: str
     key: str
@@ -51,7 +51,7 @@ class Stale(Row):
 def match_codings(
     codings: Sequence[Coding], records: Sequence[Record], known: Sequence[Record], settings: DedupeSettings, place: str
 ) -> Incoming:
-    """Match each coding to its record, using the deduplication rules to recognise records that are already known.
+    """Match new codings to their records; recognise known records by the deduplication rules.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def match_codings(
     ------
     MechtagError
         If a coding refers to a record that is neither in ``records`` nor in ``known``, or if
-        a coder refers to one record by two names and codes the same label yes under one and no under the other.
+        a coder refers to one record by two names and codes the same label yes under one name and no under the other.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -99,7 +99,7 @@ def match_codings(
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return a key that identifies a record as it was read; deduplication may change the record id."""
+    """Return a key that identifies a record by its content, because deduplication may change the record id."""
     return record.source_file, record.source_index, record.title, record.abstract
 
 
@@ -111,7 +111,9 @@ def extend_additions(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to earlier ones; a new code replaces the same coder's earlier code for that label and basis.
+    """Add new codings to earlier codings and return the result.
+
+    A new code replaces an earlier code by the same coder for the same record, label and basis.
 
     Codings without a codebook version, or with the current one, count as coded under the current definitions.
 
@@ -120,14 +122,15 @@ def extend_additions(
     base_definitions
         Definitions of the labels when ``base`` was coded.
     refused
-        Records that must not be used for training, by id, with the reason; may include records added earlier.
+        Reason why each of these records must not be used for training, keyed by record id; records that were
+        added earlier may be among them.
 
     Returns
     -------
     additions
         The earlier and new codings, without those of records that were set aside.
     set_aside
-        Records that are refused, or on whose relevance coders disagree.
+        Records that are in ``refused``, or on whose relevance coders disagree.
     counts
         Number of codings that are ``new``, ``corrected``, ``known`` and ``set_aside``.
     """
@@ -161,7 +164,7 @@ def extend_additions(
 
 
 def _spot(row: Coding) -> tuple[str, ...]:
-    """Return the key that identifies a code; it includes the basis, because abstract and full text may differ."""
+    """Return the record id, coder, label and basis of a coding, which together identify its code."""
     return row.record_id or "", row.coder, row.label, row.basis
 
 
@@ -176,7 +179,10 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Return why the relevance of a record is disputed, by record id; coding any label yes implies relevant."""
+    """Return a message for each record on whose relevance coders disagree, keyed by record id.
+
+    A coder who coded any label as yes is counted as having coded the record as relevant.
+    """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
     for record in base:
@@ -193,7 +199,7 @@ def _disputed(
         both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]
         opinions = {coder: 1 for coder in carried[name]} | said[name]
         if both:
-            reasons[name] = f"{both[0]} codes it as not relevant, but also as {carried[name][both[0]]}"
+            reasons[name] = f"{both[0]} codes the record as not relevant, but also as {carried[name][both[0]]}"
         elif len(set(opinions.values())) > 1:
             parts = ", ".join(f"{coder} {value}" for coder, value in opinions.items())
             reasons[name] = f"coders disagree on relevance ({parts})"
@@ -201,9 +207,9 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """List the codes assigned under a definition of their label that differs from the codebook's.
+    """Return the codes whose label had a different definition when they were assigned than it has in the codebook.
 
-    If the same coder later replaced a code of ``base``, only the later code is checked.
+    If a coder later changed one of their codes in ``base``, only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

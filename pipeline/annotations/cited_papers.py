@@ -1,4 +1,4 @@
-"""The details by which a table or file identifies a paper, and how they are read from its columns."""
+"""Extract the details that identify a paper (such as its DOI or title) from a table row or a JSON object."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LONGEST = 500
 
 
 class CitedPaper(NamedTuple):
-    """The details by which a source identifies a paper.
+    """The details, such as DOI and title, by which a table or file identifies a paper.
 
     Attributes
     ----------
     names
-        Names of the paper; each may be a record id, or a key in the reviewers' own list.
+        Identifiers of the paper; each may be a record id, or a key in the reviewers' own list.
     doi, pmid, authors, year
         Values in the same form as in `records.Record`.
     text
@@ -48,12 +48,12 @@ class CitedPaper(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """Return a text or number as text on one line, and any other value as ``""``."""
+    """Return a string or number as text on one line; for any other value, return ``""``."""
     return " ".join(str(value).split()) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def texts(value: Any) -> list[str]:
-    """Return the texts in a JSON list, or a single text as a list; for any other value, return an empty list."""
+    """Return the strings in a JSON list, or a single string as a list; for any other value, return an empty list."""
     values = value if isinstance(value, list) else [value]
     return [text for item in values if (text := text_of(item))]
 
@@ -64,7 +64,7 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
     Parameters
     ----------
     cleaned
-        Fields as cleaned by a reader of records; by default, they are cleaned like columns of a table.
+        The fields after cleaning by a reader of records; by default, they are cleaned like columns of a table.
     text
         Text that was shown to the coder.
     """
@@ -91,5 +91,5 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
 
 
 def _plain(value: Any) -> str:
-    """Return the text of a field; names in a list are joined with semicolons, as `columns.clean` expects."""
+    """Return the value of a field as text; join the items of a list with semicolons, as `columns.clean` expects."""
     return "; ".join(texts(value)) if isinstance(value, list) else text_of(value)

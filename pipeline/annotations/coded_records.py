@@ -1,4 +1,4 @@
-"""Read coded records from a file or folder; also read a second coder's codes, and exemplars.
+"""Read coded records, a second coder's codes, and exemplars from JSON Lines files.
 
 Labels are always an argument, in codebook order; they are never taken from the data.
 """
@@ -31,8 +31,8 @@ _LINES = "*.jsonl"
 class About(Strict):
     """Description of one file of coded records.
 
-    ``title`` is the name of the file in reports. ``texts`` is ``synopses`` (published abstracts, reworded),
-    ``invented`` or ``published`` (abstracts as published).
+    ``title`` is the name by which reports refer to the file. ``texts`` is ``synopses`` (published abstracts,
+    reworded), ``invented``, or ``published`` (abstracts as published).
     """
 
     title: str = Field(min_length=1)
@@ -44,7 +44,7 @@ class _Abouts(RootModel[dict[str, About]]):
 
 
 def files_of(path: StrPath, what: str) -> list[Path]:
-    """List the files at a path: the file itself or, for a folder, its ``*.jsonl`` files in alphabetical order.
+    """Return the path itself if it is a file, or the ``*.jsonl`` files of a folder in alphabetical order.
 
     Parameters
     ----------
@@ -72,15 +72,15 @@ def files_of(path: StrPath, what: str) -> list[Path]:
             f"{path}: the name {ADDED}.jsonl is reserved for records that 'mechtag retrain' adds; rename the file"
         )
     if not found:
-        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}")
+        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}; check the path")
     return found
 
 
 def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
-    """Return the title and kind of text of each file, keyed by file name without extension, in the order of `files_of`.
+    """Return the title and kind of text of each file of coded records, keyed by file name without extension.
 
-    ``about.yaml`` in the same folder states the titles and kinds. For a file that ``about.yaml`` does not
-    describe, the title is the file name and the kind of text is ``unknown``.
+    The files are in the order of `files_of`. ``about.yaml`` in the same folder states the titles and kinds. For
+    a file that ``about.yaml`` does not describe, the title is the file name and the kind of text is ``unknown``.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     known: dict[str, About] = {}
     if about.is_file():
         expected = "file descriptions must be a mapping of file name to {title: ..., texts: ...}"
-        known = read_yaml(about, _Abouts, missing="no such file", expected=expected, empty={}).root
+        known = read_yaml(about, _Abouts, missing="no such file; check the path", expected=expected, empty={}).root
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
@@ -133,14 +133,14 @@ class Codes(Row):
 
 
 class CodedRecord(Codes):
-    """A coded record with its text, split into the sentences that were coded.
+    """A coded record with its codes and its text, split into the sentences that were coded.
 
     Attributes
     ----------
     record
         The record; its abstract consists of the sentences joined by single spaces.
     sentences
-        Sentences with offsets into that abstract; as many as in ``sentence_labels``, unless it is ``None``.
+        Sentences with offsets into the abstract; one per item of ``sentence_labels``, unless that is ``None``.
     not_judged
         Labels without a usable code, because nobody judged them or because coders disagree.
     recoded
@@ -166,7 +166,7 @@ class CodedRecord(Codes):
         return None if label in self.not_judged else int(label in self.labels)
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
-        """Convert the codes to one `Coding` per label: relevance first, then ``label_keys`` in the order given."""
+        """Return one `Coding` for relevance, followed by one for each label in the order of ``label_keys``."""
         return [
             Coding(
                 record_id=self.record.record_id,
@@ -182,7 +182,7 @@ class CodedRecord(Codes):
 
 
 class Exemplar(Row):
-    """An invented sentence and the labels it exemplifies, in codebook order; a negative example has no labels."""
+    """An invented sentence and the labels that it exemplifies; a negative example has no labels."""
 
     id: str
     text: str
@@ -240,17 +240,17 @@ LineT = TypeVar("LineT", bound=Row)
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read a whole UTF-8 text file; on failure, raise a `MechtagError` that states what was expected (``what``)."""
+    """Return the content of a UTF-8 text file; if it cannot be read, raise a `MechtagError` that mentions ``what``."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; expected {what}") from None
+        raise MechtagError(f"{path}: no such file; expected {what}; check the path") from None
     except (UnicodeDecodeError, OSError) as error:
-        raise MechtagError(f"{path}: not readable as UTF-8 text: {error}") from None
+        raise MechtagError(f"{path}: the file is not readable as UTF-8 text: {error}; save it as UTF-8") from None
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Yield the line number and the validated object of each line of a JSON Lines file; raise on an invalid line."""
+    """Yield the number of each line of a JSON Lines file and the line as a ``model``; raise if a line is invalid."""
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -272,7 +272,9 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
     for label in labels:
         if label not in label_keys:
-            raise MechtagError(f"{place}: the codebook has no label {label!r}; its labels are {', '.join(label_keys)}")
+            raise MechtagError(
+                f"{place}: the codebook has no label {label!r}; use one of its labels: {', '.join(label_keys)}"
+            )
     return tuple(key for key in label_keys if key in labels)
 
 
@@ -307,7 +309,7 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add a name to ``seen``; raise `MechtagError` if it occurred before, on an earlier line or in an earlier file."""
+    """Add the name of a paper to ``seen``; raise `MechtagError` if an earlier line or file has the same name."""
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
@@ -318,7 +320,7 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Return the codes of each sentence, or ``None`` if no sentence was coded."""
+    """Return the labels of each sentence in a line, or ``None`` if only the whole record was coded."""
     codes = [sentence.mechanisms for sentence in line.sentences]
     if all(names is None for names in codes):
         return None
@@ -368,9 +370,9 @@ def _coded_record(line: _CodedLine, codes: Mapping[str, Any], path: Path, number
 
 
 def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
-    """Read coded records (JSON lines with ``sentences: [{text, mechanisms}]``).
+    """Read coded records from JSON Lines files; each line has ``sentences: [{text, mechanisms}]``.
 
-    If only the record as a whole was coded, its sentences have no ``mechanisms``. The ``section`` of a
+    If a record was coded only as a whole, its sentences have no ``mechanisms``. The ``section`` of a
     sentence is the heading printed above the sentence.
 
     Parameters
@@ -401,7 +403,7 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
 
 
 def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
-    """Read another coder's codes (JSON lines with ``sentences: [[label, ...], ...]`` and no text).
+    """Read a second coder's codes from JSON Lines files; each line has ``sentences: [[label, ...], ...]`` and no text.
 
     ``sentences`` is omitted if only the record was coded.
 
@@ -417,7 +419,10 @@ def read_codes(path: StrPath, label_keys: Sequence[str]) -> list[Codes]:
 
 
 def read_exemplars(path: StrPath, label_keys: Sequence[str]) -> list[Exemplar]:
-    """Read exemplars (JSON lines with ``id``, ``text``, ``mechanisms``); raises the same errors as `read_coded`."""
+    """Read exemplars from a JSON Lines file; each line has ``id``, ``text`` and ``mechanisms``.
+
+    Raises the same errors as `read_coded`.
+    """
     path = Path(path)
     exemplars, seen = [], dict[str, tuple[Path, int]]()
     for number, line in json_lines(path, _ExemplarLine, "exemplars, one JSON object per line"):

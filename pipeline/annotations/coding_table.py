@@ -1,4 +1,4 @@
-"""Read training annotations: either coded records with text, or a table of codings and a table of records."""
+"""Read training annotations, which are either coded records with text, or a table of codings and a table of records."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def read_annotations(
 
 
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
-    """Read ``train.records``: JSON lines (file or folder), or a table of codings whose texts are in ``train.texts``.
+    """Read the coded records in ``train.records``, without the codings that were added later.
+
+    ``train.records`` is either a JSON Lines file or a folder of such files, or a table of codings; the records of
+    a table of codings are read from ``train.texts``.
 
     Raises
     ------
@@ -81,19 +84,20 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
 
 
 def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> list[Coding]:
-    """Read a table of codings: CSV or XLSX with one row per record, coder and label.
+    """Read a table of codings (CSV or XLSX), which has one row per record, coder and label.
 
-    The columns are one or several that identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid``,
-    ``title``), ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``;
-    ``evidence``, ``date`` and ``codebook_version`` are optional. A row that repeats an earlier one is ignored.
+    At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
+    The columns ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``
+    are required; ``evidence``, ``date`` and ``codebook_version`` are optional. A repeated row is ignored.
 
     Parameters
     ----------
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Where records are looked up, in this order. A coding whose record is found has its record id. All other codings
-        remain as they are in the table, with the first identifier as key if they have neither record id nor key.
+        Finders of records, which are tried in this order. If the record of a coding is found, the coding receives the
+        id of the record. All other codings remain as they are in the table; if a coding has neither record id nor
+        key, its first identifier becomes its key.
 
     Raises
     ------
@@ -105,10 +109,10 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
-            f"{path}: the table contains no codings; expected a header and one row per record, coder and label"
+            f"{path}: the table contains no codings; add one row per record, coder and label below the header"
         )
     if "value" not in table.names:
-        raise MechtagError(f"{path}: the column 'value' is missing; columns found: {', '.join(table.names)}")
+        raise MechtagError(f"{path}: the column 'value' is missing; add it (columns found: {', '.join(table.names)})")
     described = describing(table.names) - Coding.model_fields.keys()
     codings, seen = [], dict[tuple[str | None, ...], tuple[str, int | None]]()
     for row in table.rows:
@@ -119,7 +123,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
         except ValidationError as error:
             raise MechtagError(describe_validation(place, error)) from None
         if coding.label not in all_keys:
-            raise MechtagError(f"{place}: the codebook has no key {coding.label!r}; its keys are {', '.join(all_keys)}")
+            raise MechtagError(
+                f"{place}: the codebook has no label {coding.label!r}; use one of its keys: {', '.join(all_keys)}"
+            )
         if not name_of(row):
             raise MechtagError(f"{place}: nothing identifies the record; fill in one of {', '.join(IDENTIFIERS)}")
         coding = _with_record(coding, row, finders)
@@ -152,7 +158,7 @@ def coded_from(
     settings: SentenceSettings,
     place: str,
 ) -> list[CodedRecord]:
-    """Combine codings and records into coded records without sentence codes.
+    """Combine codings and records into coded records whose sentences have no codes of their own.
 
     A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
     abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
@@ -220,10 +226,10 @@ def add_codings(
     relevance_key: str,
     settings: Settings,
 ) -> list[CodedRecord]:
-    """Merge later codings into earlier ones; return the records of ``base`` first, then newly added records.
+    """Merge later codings into the coded records of ``base``; return these records first, then newly added records.
 
     For the same coder and basis, the later code replaces the earlier one. A label
-     on which coders disagree counts as not judged.
+    on which coders disagree counts as not judged.
 
     Raises
     ------
@@ -262,7 +268,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
-    """Return whether anyone coded a record as relevant, or nobody judged its relevance."""
+    """Return whether a record counts as relevant: someone coded it as relevant, or nobody judged its relevance."""
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
         who = coding.coder, coding.basis
@@ -279,7 +285,10 @@ def _agreed(codings: Sequence[Coding], label: str) -> int | None:
 
 
 def data_hashes(settings: Settings, version: str | None = None) -> dict[str, str]:
-    """Return the SHA-256 of each file that training reads, by name; for ``version``, see `read_annotations`."""
+    """Return the SHA-256 of each file of annotations that training reads, keyed by the name of the file.
+
+    For ``version``, see `read_annotations`.
+    """
     chosen = settings.train
     texts = chosen.texts if is_table(chosen.records) else ""
     files = {Path(name).name: Path(name) for name in (chosen.exemplars, texts) if name}

@@ -1,4 +1,4 @@
-"""Read a gold standard: the coding matrix printed in a review, and notes on that matrix.
+"""Read a gold standard, which consists of a coding matrix as printed in a review and optional notes on the matrix.
 
 Labels are always an argument, in codebook order; they are never taken from the data.
 """
@@ -38,7 +38,7 @@ class Matrix:
     path
         File from which the matrix was read, for error messages.
     keys, papers
-        Identifier and citation of each paper (the identifier again if the table has no column ``paper``).
+        Identifier and citation of each paper; without a column ``paper``, the identifier serves as the citation.
     columns
         Names of the columns of codes, in file order.
     rows
@@ -52,7 +52,7 @@ class Matrix:
     rows: tuple[TableRow, ...]
 
     def values(self, column: str) -> tuple[Value, ...]:
-        """Return the codes in a column: 1 (yes), 0 (no) or ``None`` (not judged); see `tables.read_tick`.
+        """Return the code of each paper in a column: 1 (yes), 0 (no) or ``None`` (not judged); see `tables.read_tick`.
 
         Raises
         ------
@@ -61,7 +61,9 @@ class Matrix:
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
-            raise MechtagError(f"{self.path}: column '{column}' is missing; columns of codes found: {found}")
+            raise MechtagError(
+                f"{self.path}: the column '{column}' is missing; add it (columns of codes found: {found})"
+            )
         return tuple(row.tick(column) for row in self.rows)
 
     def codings(self, label_keys: Sequence[str], coder: str, basis: Basis) -> list[Coding]:
@@ -84,12 +86,12 @@ class GoldNotes(Row):
     printed_counts
         Number of papers with each label, if the publication states it.
     expected_empty
-        Columns that apply to no paper according to the publication, each with the place where it says so.
+        Columns in which, according to the publication, no paper has a yes; each with the place of this statement.
     not_in_training
-        Papers that resemble a training paper, by key, each with the finding of the people who compared the two papers
-        and found that they are different. 'mechtag evaluate' then does not refuse these papers.
+        Papers that resemble a training paper but, as people verified, are different papers; keyed by the key of the
+        paper, with an explanation. 'mechtag evaluate' does not refuse these papers.
     notes
-        Other information needed to interpret the metrics, one sentence each.
+        Further information that readers need to interpret the metrics, as single sentences.
     """
 
     source: str
@@ -100,7 +102,7 @@ class GoldNotes(Row):
 
 
 def load_matrix(path: StrPath) -> Matrix:
-    """Read a coding matrix: CSV or XLSX with a column that identifies the paper, and one column per code.
+    """Read a coding matrix (CSV or XLSX), which has a column that identifies the paper, and one column per code.
 
     The paper may be identified in any of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and ``title``;
     its citation may be in a column ``paper``.
@@ -108,8 +110,8 @@ def load_matrix(path: StrPath) -> Matrix:
     Raises
     ------
     MechtagError
-        For the same reasons as in `tables.read_table`; also if there is no such column or no row, if two rows have the
-        same identifier or a row has none, or if a column of codes has no name.
+        For the same reasons as in `tables.read_table`; also if no column identifies the papers, if there is no row, if
+        two rows have the same identifier, if a row has no identifier, or if a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):
@@ -139,7 +141,7 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read notes on a table from the YAML file of the same name next to it; return ``None`` if there is no such file.
+    """Read the notes on a gold table from ``NAME.yaml`` next to it; return ``None`` if there is no such file.
 
     Raises
     ------
@@ -149,7 +151,9 @@ def read_gold_notes(table: str | Path) -> GoldNotes | None:
     path = Path(table).with_suffix(".yaml")
     if not path.exists():
         return None
-    return read_yaml(path, GoldNotes, missing="no such file", expected="notes on a gold standard must be a mapping")
+    return read_yaml(
+        path, GoldNotes, missing="no such file; check the path", expected="notes on a gold standard must be a mapping"
+    )
 
 
 @dataclass(frozen=True)
@@ -174,14 +178,16 @@ class GoldStandard:
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
-        """Return the codes of the papers in `evaluated` as an array (papers, labels); NaN means not judged."""
+        """Return the codes of the papers that can be evaluated as an array (papers, labels); NaN means not judged."""
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T
         return np.asarray(codes[rows])
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Match each paper to its record; see `record_finder.Finder`.
+    """Match each paper of a coding matrix to its record, and return both as a gold standard.
+
+    See `record_finder.Finder` for how records are found.
 
     Raises
     ------
@@ -197,7 +203,7 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
             first, second = own.candidates[:2]
             raise MechtagError(
                 f"{row.place}: '{key}' matches two records: record {first.source_index} of {first.source_file} and "
-                f"record {second.source_index} of {second.source_file}; each paper must match one record"
+                f"record {second.source_index} of {second.source_file}; remove one of the two records"
             )
         if own.record is None:
             continue

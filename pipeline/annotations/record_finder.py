@@ -43,7 +43,7 @@ class Found(NamedTuple):
     candidates
         The most similar records, the best match first, if the record was not found.
     several
-        Whether several records have the identifier, so that it is unknown which of the candidates is meant.
+        Whether several records have the identifier, so that each of the candidates may be the paper's record.
     """
 
     record: Record | None
@@ -54,7 +54,7 @@ class Found(NamedTuple):
 
 
 def cited_in(row: TableRow) -> CitedPaper:
-    """Return the details by which a table row identifies its paper."""
+    """Return the details, such as DOI and title, by which a table row identifies its paper."""
     return paper_of(list(row.cells.items()))
 
 
@@ -67,19 +67,19 @@ def name_of(row: TableRow) -> str:
 
 
 def identifying(names: Sequence[str]) -> set[str]:
-    """Return the columns of a table that identify its papers."""
+    """Return those columns of a table that identify papers, such as the DOI or a key."""
     known = {name for name, (attribute, _) in attributes(names).items() if attribute in IDENTIFIERS}
     return known | {name for name in names if fold(name) in NAMES}
 
 
 def describing(names: Sequence[str]) -> set[str]:
-    """Return the columns of a table that identify its papers or describe them further, so they contain no codes."""
+    """Return those columns of a table that identify or describe papers and therefore contain no codes."""
     known = {name for name, (attribute, _) in attributes(names).items() if attribute in _DESCRIBING}
     return known | identifying(names)
 
 
 class Finder:
-    """Finds a paper's record by record id, DOI, PubMed id, key, title with authors and year, or the text coders saw.
+    """Finds a paper's record by record id, DOI, PubMed id, key, title with authors and year, or text shown to coders.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ class Finder:
         return self._compared[record.record_id]
 
     def find(self, paper: CitedPaper) -> Found:
-        """Find the record of a paper, unless the record contradicts the paper's other details."""
+        """Find the record of a paper by its identifiers; ignore records that contradict the paper's other details."""
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
         return self._cache[paper]
@@ -142,7 +142,7 @@ class Finder:
         for name in filter(None, (*paper.names, paper.doi, paper.pmid, paper.title)):
             if record_id := self._given.get(normalise_title(name)):
                 record = next(iter(self._ids.get(record_id, ())), None)
-                return Found(record, "map file", () if record else (f"map file: {record_id} is not in the records",))
+                return Found(record, "map file", () if record else (f"map file: there is no record {record_id}",))
         seen = _seen(paper)
         # Some lists identify papers by title, and some tasks show only the title.
         long = [name for name in (*paper.names, paper.text) if name.count(" ") >= _LONG_NAME and len(name) <= _TITLE]
@@ -163,7 +163,7 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield each identifier of the paper, most reliable first, with the records that have this identifier."""
+        """Yield each identifier of a paper with the records that have it, starting with the most reliable one."""
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -179,7 +179,7 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Find records with the same (or else a similar) title whose authors and year do not contradict the paper's."""
+        """Return records with a paper's title, or else a similar title, and without contradicting authors or year."""
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
             return same
@@ -190,7 +190,7 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether authors and years agree; if both are unknown, whether the title identifies a work."""
+        """Return whether authors and year agree or, if both are unknown, whether the title alone identifies a work."""
         other = self._fields(record)
         if seen.notice != other.notice:
             return False
@@ -203,7 +203,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the details of the entry and of the record belong to different papers."""
+        """Return whether the details of a cited paper and a record belong to different papers."""
         other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -267,7 +267,7 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only part of a record's title and abstract; ``None`` if it does not occur in them.
+    """Return whether a text is only a part of a record's title and abstract; ``None`` if they do not contain it.
 
     A "no" for part of the text says nothing about the whole paper.
     """

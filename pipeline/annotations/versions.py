@@ -1,4 +1,4 @@
-"""Store the annotations added by retraining as versions; all versions are kept, and one is in use.
+"""Store the annotations that retraining adds as versions; all versions are kept, and at most one is in use.
 
 The folder has one subfolder per version, which contains all codings added so far (``codings.jsonl``), their records
 (``records.parquet``) and the label definitions (``definitions.json``). ``in_use.json`` names the version that training
@@ -28,12 +28,12 @@ from mechtag.pipeline.annotations.coded_records import json_lines
 
 
 def track_with_dvc(path: Path) -> str:
-    """Track a file or folder with DVC and return its DVC hash; ``""`` if the project is not a DVC repository.
+    """Track a file or folder with DVC, and return its DVC hash; return ``""`` if the project does not use DVC.
 
     Raises
     ------
     MechtagError
-        If DVC fails. Files that were already written are kept; tracking them can be retried.
+        If DVC fails. Files that were already written are kept, so the command can be repeated.
     """
     if not any((parent / ".dvc").is_dir() for parent in path.resolve().parents):
         return ""
@@ -69,8 +69,8 @@ class Additions:
     records
         Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
     definitions
-        Label definitions (see `mechtag.core.codebook.Codebook.definitions`) by ``codebook_version`` of the codings;
-        the key ``BASE`` is for ``train.records``.
+        Label definitions (see `mechtag.core.codebook.Codebook.definitions`), keyed by the ``codebook_version`` of the
+        codings; those of ``train.records`` have the key ``BASE``.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -79,14 +79,16 @@ class Additions:
 
     @property
     def digest(self) -> str:
-        """Return a hash of the content."""
+        """Return a hash of the codings, records and definitions."""
         rows = [row.model_dump(mode="json") for row in (*self.codings, *self.records)]
         text = json.dumps([rows, self.definitions], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def read_additions(folder: StrPath, name: str | None = None) -> Additions:
-    """Read a version of the additions, by default the one in use; return empty additions if no version is in use.
+    """Read a version of the added annotations, by default the version in use.
+
+    If no version is in use, the result is empty.
 
     Raises
     ------
@@ -112,7 +114,10 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
 
 
 def write_additions(folder: str | Path, additions: Additions) -> str:
-    """Write additions atomically as a new version and return its name; return the existing version if one is equal."""
+    """Write added annotations atomically as a new version, and return its name.
+
+    If a version with the same content exists, its name is returned and nothing is written.
+    """
     folder = Path(folder)
     names = list_versions(folder)
     for name in names:
@@ -158,13 +163,16 @@ def use_version(folder: str | Path, name: str) -> None:
 
 
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
-    """Return the paths of a version's files, by default the one in use, keyed by name as in a model's configuration."""
+    """Return the paths of the files of a version, by default the version in use.
+
+    They are keyed by the names that the configuration of a model uses.
+    """
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
 
 
 def read_history(folder: StrPath) -> list[dict[str, Any]]:
-    """Read the past decisions on whether a challenger replaced the model in use, oldest first."""
+    """Return the history of model changes, oldest first: promotions, rejected challengers and rollbacks."""
     path = Path(folder) / HISTORY
     if not path.is_file():
         return []
@@ -174,13 +182,13 @@ def read_history(folder: StrPath) -> list[dict[str, Any]]:
             rows.append(dict(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
             raise MechtagError(
-                f"{path}: line {number}: not a JSON object; restore the file from version control"
+                f"{path}: line {number}: the line is not a JSON object; restore the file from version control"
             ) from None
     return rows
 
 
 def append_history(folder: str | Path, row: Mapping[str, Any]) -> None:
-    """Append a decision to the history, unless it is already the last one."""
+    """Append a row to the history of model changes, unless it equals the last row."""
     rows = read_history(folder)
     if not rows or rows[-1] != row:
         text = "".join(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n" for each in (*rows, row))

@@ -1,4 +1,4 @@
-"""Cluster records that describe the same paper: choose the pairs to compare, and merge clusters consistently."""
+"""Cluster records that describe the same paper: choose the pairs to compare, and merge matching records."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield arrays of shape (n, 2): pairs of positions with the same key, at most ``window`` steps apart."""
+    """Yield pairs of positions that have the same key, as arrays of shape (n, 2).
+
+    Among the positions with the same key, those at most ``window`` places apart are paired.
+    """
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
     order = np.argsort(hashes, kind="stable")
@@ -55,7 +58,7 @@ def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.
 
 
 def candidates(items: Sequence[ComparableFields], positions: Sequence[int], window: int) -> Iterator[Pair]:
-    """Yield the pairs of positions to compare, in order and without repetition.
+    """Yield the pairs of records to compare, as pairs of positions, in order and without repetition.
 
     Parameters
     ----------
@@ -64,7 +67,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum number of later records that a record is paired with for each blocking key.
+        Maximum number of subsequent records with the same blocking key that a record is paired with.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -79,7 +82,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """Two positions and the comparison of their records, which a person should check if they were not merged."""
+    """The positions of two similar records, and their comparison; a person should check pairs that were not merged."""
 
     left: int
     right: int
@@ -89,8 +92,8 @@ class Doubt(NamedTuple):
 class Clusters:
     """A union-find structure that does not join two clusters if their members are known to differ.
 
-    Without this restriction, an incomplete record that agrees with two papers of the same title would
-    join the two papers.
+    Without this restriction, an incomplete record that agrees with two different papers of the same title would
+    join these papers.
 
     Parameters
     ----------
@@ -111,14 +114,14 @@ class Clusters:
         self.links: dict[int, list[Comparison]] = defaultdict(list)
 
     def find(self, position: int) -> int:
-        """Return the cluster of a record, identified by one of its members."""
+        """Return the cluster of a record, which is identified by the position of one of its members."""
         while self._parent[position] != position:
             self._parent[position] = self._parent[self._parent[position]]
             position = self._parent[position]
         return position
 
     def decide(self, left: int, right: int, same: bool) -> bool:
-        """Apply a person's decision, overriding the rules; return ``False`` if it contradicts an earlier decision."""
+        """Merge or separate two records as a person decided; return ``False`` on conflict with an earlier decision."""
         one, other = sorted((self.find(left), self.find(right)))
         if same:
             if self.kept_apart(one, other):
@@ -133,7 +136,7 @@ class Clusters:
         return True
 
     def join(self, left: int, right: int, comparison: Comparison) -> bool:
-        """Merge two records' clusters unless the clusters are known to differ; return whether they are one now."""
+        """Merge the clusters of two records unless they are known to differ; return whether they are the same now."""
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
@@ -142,11 +145,11 @@ class Clusters:
         return True
 
     def kept_apart(self, left: int, right: int) -> bool:
-        """Return whether a person decided that the clusters of two records are different papers."""
+        """Return whether, according to a person's decisions, two records belong to different papers."""
         return self.find(right) in self._apart.get(self.find(left), ())
 
     def apart_from(self, cluster: int) -> frozenset[int]:
-        """Return the clusters that, according to a person's decisions, are not the same paper as this cluster."""
+        """Return the clusters that, according to people's decisions, are different papers than the given cluster."""
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
@@ -202,7 +205,7 @@ def cluster(
     Returns
     -------
     clusters
-        Clusters with the comparisons that link each.
+        The clusters, and the comparisons that link the members of each cluster.
     doubts
         Pairs that were not merged but should be checked by a person, the most likely duplicates first; at
         most one per pair of clusters.
@@ -247,7 +250,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubts that no merge or decision has resolved, only the most confident one per pair of clusters."""
+    """Yield the doubts that no merge or decision has resolved, but only the first one for each pair of clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

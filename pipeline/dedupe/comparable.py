@@ -101,22 +101,22 @@ class ComparableFields(NamedTuple):
     Attributes
     ----------
     title, compact
-        Normalised title with spaces, and without spaces so that hyphens make no difference.
+        Normalised title, with and without spaces; without spaces, hyphens make no difference.
     numbers
         All digits and Roman numerals of the title, because part 1 is not part 2.
     notice
-        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is not
-        the paper with this title but such a publication about it, else ``""``.
+        ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is such a
+        publication about the paper with this title and not the paper itself; otherwise ``""``.
     stock
-        Whether journals use this title for many items, such as 'Editorial'.
+        Whether the title is one that journals use for many items, such as 'Editorial'.
     recurring
-        Whether journals may do so: the title is stock or has fewer than four words.
+        Whether journals may use the title for many items: it is stock or has fewer than four words.
     telling
         Whether the title is long enough to identify a single work.
     authors, names
         Family names and full names of the authors, in order.
     prefix
-        Letters before the number of the first page, as in S12 or e1001.
+        Letters before the number of the first page, such as the S of S12 or the e of e1001.
     supplement
         Whether the record is marked as a meeting abstract or is from a supplement, where most items are
         meeting abstracts.
@@ -154,7 +154,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """Return the first number in a volume field; ``None`` if it is a year or part of a value like '63 (Suppl 1)'."""
+    """Return the number of a volume, such as 63 for '63 (Suppl 1)'; return ``None`` for a year or an issue."""
     if not value or (")" in value and "(" not in value):
         return None
     match = _VOLUME.match(value.split("(")[0])
@@ -162,7 +162,7 @@ def _volume(value: str) -> str | None:
 
 
 def _journal(value: str) -> tuple[str, ...]:
-    """Return the words of a journal's name, without the subtitle, the place and the meeting that Embase appends."""
+    """Return the words of a journal's name, without a subtitle, place or meeting appended by Embase."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
     name = _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value
@@ -188,12 +188,12 @@ def _notice(title: str, record: Record) -> str:
 
 
 def _last_page(first: str, last: str | None) -> str | None:
-    """Return the last page of a range with all its digits: 129 for the range '123-9'."""
+    """Return the last page of a page range in full, such as 129 for the range '123-9'."""
     return first[: -len(last)] + last if last and len(last) < len(first) else last
 
 
 def comparable_fields(record: Record) -> ComparableFields:
-    """Return the fields of a record in a form in which they can be compared across databases."""
+    """Normalise the fields of a record so that they can be compared with records from different databases."""
     text = record.title[:_TITLE]
     if "&" in text:
         text = html.unescape(text).replace("&", " and ")

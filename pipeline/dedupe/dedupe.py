@@ -23,13 +23,13 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Return a sort key for completeness: number of filled fields, length of the abstract, number of authors."""
+    """Return a sort key for the completeness of a record: its number of filled fields, abstract length, and authors."""
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Fill the missing fields of the first member of a group from the other members.
+    """Return the first member of a group with its missing fields filled from the other members, and the filled fields.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return the content of a record, without its source, as a sort key that places similar titles together."""
+    """Return a sort key from the content of a record without its source; similar titles are next to each other."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -68,8 +68,8 @@ def _content(record: Record) -> tuple[object, ...]:
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
     """Combine records with the papers of an earlier run.
 
-    If the record of an earlier paper was read again, it replaces the paper. The record lacks the fields
-    that the earlier run filled in, so that groups can be split again. `_as_before` restores these fields.
+    If a record of an earlier paper was read again, the record replaces the paper. It lacks the fields that the
+    earlier run filled in, so that groups can be split again; `_as_before` restores these fields.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Return decisions with the positions of their records, and the places of decisions about unknown records."""
+    """Look up the records of decisions; return the decisions with positions of records, and those without a record."""
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
     places: dict[Reference, int] = {}
@@ -120,12 +120,12 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the members' record id that is based on the best kind of identifier."""
+    """Return the record id of the group member whose id is based on the best kind of identifier."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return unique ids for new papers.
+    """Return a unique record id for each new paper, keyed like ``papers``.
 
     Different papers may share an identifier, as abstracts from one meeting do. The ids of such
     papers get a suffix that depends on the content of the paper, but not on the order of the input.
@@ -167,7 +167,7 @@ def dedupe(
     records
         Records from any number of sources, as returned by ``ingest``.
     settings
-        Settings for deduplication.
+        Limits that the rules of deduplication use.
     existing
         Unique records from an earlier run. They keep their ids and are not merged with each other
         unless a decision says so.
@@ -239,13 +239,16 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore fields that an earlier run filled from records that are missing now, but not from records split off."""
+    """Restore the fields of an existing paper that an earlier run filled in from records that are missing now.
+
+    Fields from records that are now split off from the paper are not restored.
+    """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
     return kept.model_copy(update=values) if values else kept
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the confidence of the weakest link in a group, and the reasons for all links."""
+    """Return the lowest confidence among the links in a group, and the reasons for all links as text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

@@ -1,9 +1,9 @@
 """Weigh the evidence that two records describe one paper: every field that agrees or differs has a weight.
 
-The weights follow Fellegi and Sunter: about the binary logarithm of how much more often two records of one paper agree
-(or differ) in a field than two records of different papers that look alike. `benchmarks.dedupe_weights` measures these
-logarithms on the labelled and the generated sets. The weights are fixed and rounded, so the result for two records
-does not depend on the other records, and a sum can be checked by hand.
+The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio: how often two records
+of one paper agree (or differ) in a field, divided by how often two records of similar but different papers do.
+`benchmarks.dedupe_weights` measures these logarithms on the labelled and the generated sets. The weights are fixed and
+rounded, so the result for two records does not depend on the other records, and a sum can be checked by hand.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ _IDENTIFIER = {True: 8, None: 0, False: -8}
 
 
 def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether title and authors identify a single paper, and not a regular column by one author."""
+    """Return whether both records have a title and authors that can only belong to a single paper.
+
+    A single author is not enough, because journals have regular columns by one author.
+    """
     return left.telling and right.telling and min(len(left.authors), len(right.authors)) > 1
 
 
 def everybody(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two or more authors are known, and the same in both records."""
+    """Return whether two records have the same authors, and more than one author."""
     return len(left.authors) > 1 and left.authors == right.authors
 
 
@@ -64,14 +67,14 @@ def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement
 
 
 def _far(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the first pages are so far apart that none is a slip for the other."""
+    """Return whether the first pages of two records are too far apart to differ by a typing error."""
     return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
 
 
 def weigh(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: bool | None, year_gap: int
 ) -> int:
-    """Return the sum of the weights of all fields.
+    """Return the weight of the evidence that two records describe one paper, summed over all fields.
 
     Parameters
     ----------

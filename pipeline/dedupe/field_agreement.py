@@ -1,4 +1,4 @@
-"""Compare two records field by field, and describe where they agree."""
+"""Compare two records field by field."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ABSTRACT = 400
 
 
 class FieldAgreement(NamedTuple):
-    """Whether each field agrees in two records: ``True``, ``False``, or ``None`` if unknown.
+    """Whether two records agree in each field: ``True``, ``False``, or ``None`` if unknown.
 
     ``title`` is the result of `compare_titles`; ``years`` is the difference between the years.
     """
@@ -54,11 +54,11 @@ class FieldAgreement(NamedTuple):
 
     @property
     def contradicted(self) -> int:
-        """Return how many of the fields journal, volume, issue and page differ."""
+        """Return the number of fields, among journal, volume, issue and page, that differ between the records."""
         return (self.journal, self.volume, self.issue, self.page).count(False)
 
     def describe(self) -> str:
-        """Return a description, for the person who decides, of the fields that agree and those that differ."""
+        """Describe the fields in which two records agree and differ, for the person who decides on the pair."""
         fields = {name: getattr(self, name) for name in ("authors", "journal", "volume", "issue", "page")}
         fields["year"] = None if self.years is None else not self.years
         alike = ", ".join(name for name, agrees in fields.items() if agrees)
@@ -68,7 +68,7 @@ class FieldAgreement(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Return whether both records are on the same page of the same volume."""
+        """Return whether both records have the same first page and volume, and no different journal or issue."""
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 
 
@@ -78,14 +78,14 @@ def agree(left: str | None, right: str | None) -> bool | None:
 
 
 def compare_titles(left: ComparableFields, right: ComparableFields, similarity: float) -> str:
-    """Return in what way two titles agree.
+    """Compare two titles, and return the kind of agreement.
 
     Returns
     -------
     str
-        ``same``, ``alike`` (another spelling), ``near`` (another word), ``cut`` (one is truncated within a word),
-        ``shorter`` (one lacks the subtitle), ``led`` (one starts with a running title or the number of an
-        abstract) or ``""`` (no agreement).
+        ``same``, ``alike`` (the spelling differs), ``near`` (one word differs), ``cut`` (one title is truncated within
+        a word), ``shorter`` (one title lacks the subtitle), ``led`` (one title starts with a running title or the
+        number of an abstract) or ``""`` (no agreement).
     """
     if left.compact == right.compact:
         return "same"
@@ -108,9 +108,10 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 
 
 def _slip(one: str, other: str) -> bool:
-    """Return whether one word lacks a letter other than the first or has two exchanged: 'toleance', 'sutdy'.
+    """Return whether one word is a typing error for the other, such as 'toleance' or 'sutdy'.
 
-    But 'typical' is not a slip for 'atypical'.
+    A letter is missing or two letters are swapped, but the first letter is correct: 'typical' is not a typing error
+    for 'atypical'.
     """
     if min(len(one), len(other)) < 5 or one[0] != other[0]:
         return False
@@ -118,12 +119,12 @@ def _slip(one: str, other: str) -> bool:
 
 
 def _spelling(one: str, other: str) -> bool:
-    """Return whether two words start alike and are similar overall: 'labour' and 'labor'."""
+    """Return whether two words have the same beginning and are similar overall, such as 'labour' and 'labor'."""
     return min(len(one), len(other)) > 4 and one[:4] == other[:4] and fuzz.ratio(one, other) >= 80
 
 
 def spelt_alike(left: str, right: str) -> bool:
-    """Return whether titles differ only in spelling, as in 'labour' and 'labor', but not as in 'men' and 'women'."""
+    """Return whether two titles differ at most in spelling ('labour', 'labor') and not in a word ('men', 'women')."""
     words, others = ([word for word in title.split() if word not in _SMALL_WORDS] for title in (left, right))
     return len(words) == len(others) and all(
         one == other or _slip(one, other) or _spelling(one, other) for one, other in zip(words, others, strict=True)
@@ -135,7 +136,7 @@ def _words(names: tuple[str, ...]) -> set[str]:
 
 
 def _clash(one: str, other: str) -> bool:
-    """Return whether names that share a word belong to different people: 'Wang, Li' and 'Wang, Hong' do."""
+    """Return whether two names that share a word belong to different people, such as 'Wang, Li' and 'Wang, Hong'."""
     words, others = (set(normalise_title(name).split()) for name in (one, other))
     return bool(words - others and others - words) and not (
         {word[0] for word in words - others} & {word[0] for word in others - words}
@@ -143,7 +144,11 @@ def _clash(one: str, other: str) -> bool:
 
 
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the first authors may be the same person, or half of the shorter list is in the longer list."""
+    """Return whether the authors of two records agree, or ``None`` if this is not known.
+
+    They agree if the first authors may be the same person, or if the longer list contains at least half of the
+    shorter list.
+    """
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
@@ -161,7 +166,7 @@ def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """Return whether one word abbreviates the other: 'natl' has the first and other letters of 'national' in order."""
+    """Return whether the first word abbreviates the second, as 'natl' abbreviates 'national'."""
     if len(short) > len(long):
         short, long = long, short
     letters = iter(long)
@@ -190,14 +195,17 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two issues agree; ``None`` for supplements, whose names vary too much to be compared."""
+    """Return whether two issue fields agree; return ``None`` for supplements, whose names vary too much."""
     if left is None or right is None or left == right:
         return agree(left, right)
     return False if left.isdigit() and right.isdigit() else None
 
 
 def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether first pages agree; ``None`` for different numberings, such as 969 in print and a1754 online."""
+    """Return whether the first pages of two records agree.
+
+    ``None`` means that the pages are unknown or use different numberings, such as 969 in print and a1754 online.
+    """
     if left.page is None or right.page is None:
         return None
     if left.page == right.page:
@@ -209,7 +217,10 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have the same page range, which only papers on page 1 can share by chance."""
+    """Return whether both records have the same page range, and more than one page.
+
+    Ranges that start on page 1 do not count, because different papers can share them by chance.
+    """
     pages = left.page, left.last_page
     return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
 
@@ -218,14 +229,14 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 
 
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts have similar beginnings, and neither is so short that it may be a stock phrase."""
+    """Return whether two abstracts have similar beginnings, and are too long to be a stock phrase."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     return fuzz.ratio(_folded(left.abstract[:_ABSTRACT]), _folded(right.abstract[:_ABSTRACT])) >= 90
 
 
 def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two abstracts differ altogether, so that neither is a part or another version of the other."""
+    """Return whether two abstracts differ so much that neither can be a part or a different version of the other."""
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
     one, other = (_folded(item.abstract[:_ABSTRACT]) for item in (left, right))
@@ -239,7 +250,7 @@ def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def same_extent(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether both records have the same number of pages, and at least three."""
+    """Return whether both records have the same number of pages, which must be at least three."""
     if None in (left.page, left.last_page, right.page, right.last_page):
         return False
     one, other = (int(item.last_page or 0) - int(item.page or 0) for item in (left, right))
@@ -250,17 +261,20 @@ _OTHER_WORKS = frozenset(("preprint", "thesis", "dataset"))
 
 
 def other_works(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether one record is a preprint, thesis or data set and the other is not."""
+    """Return whether two records have different publication types and one is a preprint, thesis or data set."""
     return left.kind != right.kind and not _OTHER_WORKS.isdisjoint((left.kind, right.kind))
 
 
 def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the publication types differ; an unknown type differs from preprint, thesis and dataset only."""
+    """Return whether the publication types of two records differ.
+
+    An unknown type differs from preprint, thesis and data set, but not from any other type.
+    """
     return (left.kind != right.kind and None not in (left.kind, right.kind)) or other_works(left, right)
 
 
 def compare_fields(left: ComparableFields, right: ComparableFields, title: str) -> FieldAgreement:
-    """Compare all fields except the title; ``title`` is the result of `compare_titles`."""
+    """Compare all fields of two records except the title; ``title`` is the result of `compare_titles`."""
     page = _pages(left, right)
     if page and left.page == "1" and title != "same":
         # Many journals number each article from page 1.

@@ -1,4 +1,4 @@
-"""Results of deduplication, and people's decisions about them."""
+"""Classes for the results of deduplication, and for people's decisions on whether records are duplicates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mechtag.core.records import Record, normalise_title
 
 
 class Reference(NamedTuple):
-    """The fields that identify a record in a file of decisions: source file, number, and the title as a check."""
+    """The fields that identify a record in a file of decisions: source file, number, and title (as a check)."""
 
     file: str
     number: str
@@ -19,7 +19,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision on whether two records describe the same paper; ``place`` is its file and row."""
+    """A person's decision on whether two records describe the same paper; ``place`` is the file and row it is in."""
 
     left: Reference
     right: Reference
@@ -28,12 +28,12 @@ class Decision:
 
 
 def refer(record: Record) -> Reference:
-    """Return the reference that identifies a record in files of decisions."""
+    """Return the `Reference` that identifies a record in files of decisions."""
     return Reference(restore(record.source_file.strip()), str(record.source_index), normalise_title(record.title))
 
 
 class Filled(NamedTuple):
-    """A field that the kept record lacked, and the record that supplied its value."""
+    """A field that was missing in the kept record, and the record from which its value was taken."""
 
     field: str
     giver: Record
@@ -67,7 +67,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Uncertain:
-    """Two records that were not merged but that a person should check; each has the id of its paper."""
+    """Two records that were not merged but that a person should check, and the record ids of their papers."""
 
     left: Record
     right: Record
@@ -104,5 +104,5 @@ class Deduped:
 
     @property
     def duplicates(self) -> int:
-        """Return how many records were removed as duplicates."""
+        """Return the number of records that were removed as duplicates."""
         return self.read - len(self.unique)

@@ -1,4 +1,4 @@
-"""Write tables of the duplicates that the rules found, and read the decisions of the people who check them.
+"""Write tables of duplicates and uncertain pairs, and read the decisions of the people who check these tables.
 
 ``groups.csv`` lists the records that were merged into one paper; ``uncertain.csv`` lists uncertain pairs that were not
 merged. In both tables, a person can write ``same`` or ``different`` in the column ``decision`` and pass the file
@@ -41,7 +41,7 @@ def _cell(record: Record, name: str) -> object:
 
 
 def write_groups(path: str | Path, deduped: Deduped) -> None:
-    """Write one row per group member (CSV), the least certain groups first.
+    """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
     The kept record comes first in its group. The column ``gave`` lists the fields that the kept record
     lacked and that were taken from the record in this row.
@@ -60,7 +60,7 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
 
 
 def write_uncertain(path: str | Path, deduped: Deduped) -> None:
-    """Write one row per uncertain pair (CSV), with both records side by side, the most likely duplicates first."""
+    """Write ``uncertain.csv``, which has one row per uncertain pair; the most likely duplicates come first."""
     rows = (
         (
             *(number, "", pair.confidence, pair.reason),
@@ -106,7 +106,10 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Yield decisions about each member and the kept record of its group; members without a decision stay in it."""
+    """Yield the decisions in ``groups.csv``: for each member, whether it is the same paper as the group's kept record.
+
+    Members without a decision stay in their group.
+    """
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
     for row in rows:

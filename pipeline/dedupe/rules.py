@@ -36,9 +36,9 @@ _VERSION = re.compile(r"(?:\.pub\d+|/?v\d+|(?<=\d{4})\.\d)$")
 class Comparison(NamedTuple):
     """The result of comparing a pair of records.
 
-    ``same`` is ``None`` if the evidence does not suffice; such a pair is not merged. ``confidence``
-    is higher if more fields agree; it is not a probability. Pairs that are not merged
-    have a ``reason`` if a person should check them.
+    ``same`` is ``None`` if the evidence is insufficient; such a pair is not merged. ``confidence``
+    increases with the number of fields that agree; it is not a probability. A pair that is not merged
+    has a ``reason`` if a person should check it.
     """
 
     same: bool | None
@@ -53,7 +53,7 @@ UNSURE = Comparison(None)
 
 
 def _printed_twice(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether a journal printed a paper twice, in two volumes, with the same text and number of pages.
+    """Return whether two records are reprints: the same text and number of pages in two volumes of one journal.
 
     Within one volume, the second record could be a reply that repeats the abstract. Supplements are excluded,
     because research groups present the same abstract year after year.
@@ -72,7 +72,10 @@ def _printed_twice(left: ComparableFields, right: ComparableFields, found: Field
 
 
 def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two records are different versions of one work, which reviewers treat as separate works."""
+    """Return whether two records are versions of one work, such as two versions of a preprint or a Cochrane review.
+
+    Reviewers treat versions as separate works.
+    """
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
     # Cochrane reviews keep their number and title in all updates.
@@ -129,7 +132,10 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
-    """Merge a pair if the evidence suffices and nothing speaks for two similar works by the same people."""
+    """Decide on a pair of records by the total weight of the evidence.
+
+    A pair is merged if the weight suffices and nothing suggests two similar works by the same people.
+    """
     reason = found.describe()
     similar = _similar_work(left, right, found)
     if total >= ENOUGH and not similar:
@@ -143,7 +149,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return what speaks for two works by the same people under one title; ``""`` if nothing does."""
+    """Return why two records may be two similar works by the same people, or ``""`` if nothing suggests it."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -168,9 +174,9 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether titles that are nearly the same have different numbers, such as those of a part or a year.
+    """Return whether two similar titles have different numbers, such as the number of a part or a year.
 
-    If all else agrees, the number is a footnote mark or a typing error.
+    If all other fields agree, the result is ``False``: a number is then a footnote mark or a typing error.
     """
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
@@ -183,7 +189,10 @@ def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgr
 def _other_title(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: str, settings: DedupeSettings
 ) -> Comparison:
-    """Decide by all fields except the title, because a translated title differs entirely from the original."""
+    """Decide on a pair of records with different titles by all other fields.
+
+    They may be one paper, because a translated title differs entirely from the original.
+    """
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.
         return DIFFERENT

@@ -48,7 +48,7 @@ def export(
         Records without duplicates.
     predictions
         At most one prediction per record and label. If a record has no prediction for a label, the
-        output is empty there.
+        corresponding cells are empty.
     labels
         Key and name of every label in codebook order, relevance first.
 

@@ -15,7 +15,7 @@ from mechtag.pipeline.export.review_rows import header, ranking
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write tagged records as a CSV table (UTF-8 with byte order mark), in reading order.
+    """Yield a function that adds a tagged record to a CSV table (UTF-8 with byte order mark) in reading order.
 
     The columns are those of `review_rows.header`. The parameters are those of `export.Exporter`.
     """

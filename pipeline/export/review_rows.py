@@ -1,4 +1,4 @@
-"""The rows and columns of the tables that reviewers work in: ``tagged.csv`` and ``review.xlsx`` have the same."""
+"""Define the rows and columns of the tables that reviewers fill in, ``tagged.csv`` and ``review.xlsx``."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _REFERS_BACK = re.compile(
 
 
 class Column(NamedTuple):
-    """A column that describes the paper or is filled in by a reviewer.
+    """A column of the table for reviewers that describes the paper or that reviewers fill in.
 
     Attributes
     ----------
     width
         Width in a spreadsheet, in characters.
     meaning
-        Explanation for reviewers.
+        Explanation of the column for reviewers.
     """
 
     name: str
@@ -74,7 +74,7 @@ LAST = (
 
 
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the name by which the columns of each label begin, by the label's key; no two names are alike."""
+    """Return the prefix of the names of each label's columns, keyed by label; all prefixes are different."""
     shown = [excel_cell(name)[:_NAME] for _, name in labels]
     alike = [name.casefold() for name in shown]
     return {
@@ -84,7 +84,10 @@ def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def header(labels: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the names of all columns; the first label is relevance, which reviewers code in ``decision``."""
+    """Return the names of all columns of the table for reviewers.
+
+    The first label must be relevance, which has no column to fill in because reviewers code it in ``decision``.
+    """
     names = column_names(labels)
     own = [
         f"{names[key]}{part}"
@@ -95,7 +98,7 @@ def header(labels: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def excel_cell(text: str) -> str:
-    """Return text on one line; if it is too long for an Excel cell, truncate it and add a note."""
+    """Return a text on one line; if it is too long for an Excel cell, truncate it and append a note."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that `neutralise` may put before a formula
     units = text.encode("utf-16-le", errors="replace")
@@ -105,9 +108,9 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(record: Record, prediction: Prediction) -> str:
-    """Return the evidence for a yes or for a review in quotation marks, the strongest sentence first.
+    """Return the evidence sentences of a prediction in quotation marks, the strongest first; ``""`` for a no.
 
-    The sentence before is added in square brackets if the evidence cannot be understood without it.
+    If a sentence cannot be understood without the preceding sentence, that sentence is added in square brackets.
     """
     if prediction.decision == "no":
         return ""
@@ -131,7 +134,7 @@ def _abstract_note(abstract: str) -> str:
 def _cells(
     record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]
 ) -> Iterator[str | float | None]:
-    """Yield the cells of a row after its rank, in the order of `header`."""
+    """Yield the cells of a record's row except the rank, in the order of `header`."""
     yield None
     yield excel_cell("; ".join(record.authors))
     yield record.year
@@ -160,7 +163,7 @@ def _cells(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Yield a function that adds a record, and one that then yields all rows in reading order.
+    """Yield a function that adds a record, and a function that then yields the rows of all records in reading order.
 
     Rows are sorted by the probability of relevance in descending order, then by ``record_id``; records without a
     probability come last. They are sorted in temporary files in ``folder``.

@@ -40,7 +40,7 @@ _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
-    """What the workbook explains about a label: its definition, and the bounds between its decisions."""
+    """Information on a label that the workbook explains: its definition, and the bounds between its decisions."""
 
     definition: str
     low: float
@@ -48,7 +48,7 @@ class LabelGuide(NamedTuple):
 
 
 def guide_to(codebook: Codebook, low: Sequence[float], high: Sequence[float]) -> dict[str, LabelGuide]:
-    """Return the guide to each label by its key; the bounds are those of a model, relevance first."""
+    """Return the definition and bounds of each label, keyed by label; ``low`` and ``high`` begin with relevance."""
     return {
         entry.key: LabelGuide(entry.definition, float(below), float(above))
         for entry, below, above in zip(codebook.entries, low, high, strict=True)
@@ -56,7 +56,7 @@ def guide_to(codebook: Codebook, low: Sequence[float], high: Sequence[float]) ->
 
 
 def too_long(records: int) -> str:
-    """Return a note if a sheet cannot hold a row for each record, and otherwise ``""``."""
+    """Return a note if the records do not fit into a sheet of a workbook, otherwise ``""``."""
     if records < MOST_ROWS:
         return ""
     return (
@@ -69,7 +69,9 @@ def too_long(records: int) -> str:
 def writing(
     labels: Sequence[tuple[str, str]], path: Path, guide: Mapping[str, LabelGuide] | None = None
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write tagged records as a workbook: a sheet to review in, in reading order, and a sheet that explains it.
+    """Yield a function that adds a tagged record to a workbook.
+
+    The workbook has a sheet for reviewing, in reading order, and a sheet with explanations.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ def _write(
 
 
 class _Undated(zipfile.ZipFile):
-    """A zip archive whose bytes depend on the content of its members alone."""
+    """A zip archive without timestamps, so that equal content yields equal bytes."""
 
     def writestr(self, zinfo_or_arcname: Any, data: Any, *_: Any, **__: Any) -> None:
         super().writestr(self._member(zinfo_or_arcname), data)
@@ -118,7 +120,7 @@ class _Undated(zipfile.ZipFile):
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a new cell for text or numbers; one cell can be written many times with different values."""
+    """Return a reusable cell with the given style, whose value is set before each time that it is written."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
@@ -133,7 +135,7 @@ def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
 
 
 def _set(cell: Any, value: Any) -> Any:
-    """Set the value of a cell; text is always text, whatever it looks like."""
+    """Set the value of a cell and return the cell; text is never converted to a formula, number or date."""
     if isinstance(value, str):
         cell.value = _ESCAPE.sub("_x005F_", _ILLEGAL.sub("", _utf8(neutralise(value))))
         cell.data_type = "s"
@@ -148,7 +150,10 @@ def _utf8(text: str) -> str:
 
 
 def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -> None:
-    """Write a row that is high enough for its texts; not all programs adapt the height of rows to wrapped texts."""
+    """Append a row to a sheet, with a height that fits its wrapped texts.
+
+    The height is set because not all programs adapt it to wrapped texts.
+    """
     longest = max(
         (
             math.ceil(len(cell.value) / (_PER_WIDTH * width))
@@ -163,12 +168,12 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
 
 
 def _is_own(name: str) -> bool:
-    """Return whether reviewers fill in a column."""
+    """Return whether a column is one that reviewers fill in."""
     return name in (DECISION, NOTES) or name.endswith(OWN_CODE)
 
 
 def _review(sheet: Any, names: Sequence[str], rows: Iterator[list[Any]]) -> int:
-    """Write the sheet to review in; return the number of papers that did not fit into it."""
+    """Write the sheet for reviewing; return the number of papers that did not fit into the sheet."""
     from openpyxl.utils import get_column_letter
     from openpyxl.worksheet.datavalidation import DataValidation
     from openpyxl.worksheet.filters import AutoFilter
@@ -333,5 +338,5 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound, or the word for a bound that no probability can reach."""
+    """Return a bound of the decisions as a number, or as the word ``never`` if no probability can reach it."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

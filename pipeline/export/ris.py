@@ -62,7 +62,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether ``raw`` holds RIS fields: it has TY, or two-letter tags not of Web of Science."""
+    """Return whether the ``raw`` fields of a record are RIS fields and not those of another tagged format."""
     tags = [tag for tag, _ in record.raw]
     if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
         return False
@@ -70,7 +70,7 @@ def _from_ris(record: Record) -> bool:
 
 
 def _as_ris(tag: str, value: str) -> tuple[str, str]:
-    """Return a field with a tag that every reader of RIS knows; a tag of more than two letters becomes a note."""
+    """Return the tag and value of a field for RIS; a field whose tag has more than two letters becomes a note."""
     if len(tag) == 2:
         return tag, value
     known = LONG_TAGS.get(tag, "")
@@ -87,7 +87,7 @@ def _type(record: Record) -> str:
 
 
 def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields of a record that was read from a different format."""
+    """Yield the RIS fields of a record that was read from a format other than RIS."""
     start, _, end = (record.pages or "").replace("–", "-").partition("-")
     yield "TY", _type(record)
     yield "TI", _one_line(record.title)
@@ -112,7 +112,10 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield the DOI and abstract if they are not in the fields but come from a duplicate or another source."""
+    """Yield RIS fields for the DOI and abstract of a record if its own fields lack them.
+
+    The DOI and abstract may have been taken from a duplicate.
+    """
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
     if record.abstract and not any(tag in _ABSTRACTS for tag, _ in fields):
@@ -120,7 +123,10 @@ def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple
 
 
 def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield the labels not decided ``no`` as keywords, then their evidence as notes, the strongest first."""
+    """Yield the RIS fields that mechtag adds: keywords for the labels, and notes with their evidence.
+
+    Labels decided ``no`` are omitted.
+    """
     tagged = [
         (key, name, prediction)
         for key, name in labels
@@ -137,7 +143,7 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
 
 
 def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
-    """Return whether an earlier run of mechtag wrote this field, so that new tags replace it."""
+    """Return whether an earlier run of mechtag added this RIS field for one of the labels."""
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
@@ -146,7 +152,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Return one RIS field; keep line ends unless the next line could be read as a field."""
+    """Format one RIS field; join lines of its value if a reader could mistake a line for a new field."""
     value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
@@ -173,12 +179,12 @@ def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequen
 def writing(
     labels: Sequence[tuple[str, str]], path: Path
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Write tagged records as RIS (UTF-8), in input order.
+    """Yield a function that adds a tagged record to a RIS file (UTF-8); records are in input order.
 
     A record that was read from RIS keeps all its fields, and receives a DOI and an abstract from a
     duplicate if it had none. Other records are written from the attributes of `Record`.
-    The added fields are ``KW  - mechtag:KEY`` for each label decided ``yes``,
-    ``KW  - mechtag:KEY?`` for ``refer``, and ``N1`` for their evidence; they replace the fields
+    For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
+    ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
     that an earlier run added for the same labels. The parameters are those of `export.Exporter`.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".

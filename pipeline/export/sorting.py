@@ -1,4 +1,4 @@
-"""Sort rows on disk if they do not fit into memory."""
+"""Sort rows with temporary files on disk, so that they do not have to fit into memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sorter:
         self._written = 0
 
     def add(self, row: Row) -> None:
-        """Add one row to the rows to sort."""
+        """Add a row to be sorted."""
         self._rows.append(row)
         if len(self._rows) >= _RUN:
             self._write_rows()

@@ -25,7 +25,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def clean_name(value: object) -> str:
-    """Return a name on one line, without invisible characters and characters that XML forbids."""
+    """Return a name, such as that of a database, on one line and without invisible or (in XML) illegal characters."""
     text = " ".join(str(value).split())
     kept = (char for char in text if char in _JOINERS or unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).replace("\ufffe", "").replace("\uffff", "").split())
@@ -40,7 +40,7 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Parse a count, ``None`` (not known), or the names of files whose counts are in the summary."""
+    """Parse the value of a source in a user's file: a count, ``None`` (not known), or the names of ingested files."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -82,7 +82,7 @@ OtherSources = Annotated[dict[str, Known | None], BeforeValidator(_named)]
 
 
 class Identification(Strict):
-    """Counts of records before screening, as in the block ``prisma`` of ``summary.json``.
+    """Counts of records before screening; the content of the block ``prisma`` in ``summary.json``.
 
     Attributes
     ----------
@@ -121,11 +121,11 @@ class Identification(Strict):
 
     @property
     def identified(self) -> int | None:
-        """Return the number of records read, or ``None`` if not known."""
+        """Return the number of records identified in all sources, or ``None`` if not known."""
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield lines of text that state the counts."""
+        """Yield the counts as lines of text."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:
@@ -170,7 +170,7 @@ class _Studies(Strict):
 
 
 class Elsewhere(Strict):
-    """Counts that mechtag cannot know, read from a user's file; docs/prisma.md describes every key."""
+    """Counts from a user's file that mechtag cannot know; docs/prisma.md describes every key."""
 
     title: str = ""
     databases: Sources | None = None
@@ -186,7 +186,7 @@ class Elsewhere(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_blocks(cls, data: Any) -> Any:
-        """Drop keys without a value, which occur in a template that was not completely filled in."""
+        """Remove keys without a value, which occur in a template that was not completely filled in."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -232,14 +232,14 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     return read_yaml(
         path,
         Elsewhere,
-        missing="no such file; expected a file of counts as described in docs/prisma.md",
+        missing="no such file; expected a file of counts as described in docs/prisma.md; check the path",
         expected="expected a mapping such as 'screening: ...'",
         loader=_Loader,
     )
 
 
 def read_identification(path: str | Path) -> Identification:
-    """Read the block ``prisma`` from a ``summary.json``.
+    """Read the counts before screening from the block ``prisma`` of a ``summary.json``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Draw a PRISMA 2020 flow diagram as SVG, and write its counts as a table.
 
-There are two layouts: the wide layout has panels side by side, as in the template; the narrow layout has panels below
-one another, for small screens.
+There are two layouts. The wide layout has the panels side by side, as in the PRISMA template. The narrow layout, for
+small screens, has the panels below one another.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """A rectangle with lines of text (indent, text); ``row_top`` and ``y`` are set when all heights are known."""
+    """A rectangle in the diagram, with lines of text as pairs (indent, text).
+
+    ``row_top`` and ``y`` are set when the heights of all rectangles are known.
+    """
 
     lines: Sequence[tuple[float, str]]
     x: float
@@ -100,7 +103,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Return the left edge of the main or side boxes in a panel."""
+        """Return the x coordinate of the left edge of the main boxes, or of the side boxes, in a panel."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -124,7 +127,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set ``y`` of every shape, and add a rail along the rows of each stage; return the lowest edge."""
+        """Set the vertical positions of shapes and stage rails; return the y coordinate of the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -145,7 +148,7 @@ class _Layout:
         return bottom
 
     def arrows(self) -> Iterator[list[_Point]]:
-        """Yield the corners of each line from one box to the next; each line ends in an arrowhead."""
+        """Yield each arrow between two boxes as a list of the points where its line starts, turns and ends."""
         main: dict[Panel, list[_Shape]] = {}
         for (panel, step, side), shape in self.shapes.items():
             if side:
@@ -176,7 +179,7 @@ class _Layout:
         return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
 
     def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
-        """Return a line that goes down, then sideways in the gap above the row of ``end``."""
+        """Return the points of a line that goes down, then sideways in the gap above the row of ``end``."""
         x = start.centre[0]
         return [(x, start.bottom), *self._enter(x, end)]
 
@@ -185,7 +188,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return a line that goes down in a lane to the left of the panels between ``start`` and ``end``."""
+        """Return the points of a line that passes the panels between ``start`` and ``end`` in a lane on the left."""
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 
@@ -274,7 +277,7 @@ def draw_diagram(flow: Flow, narrow: bool = False) -> str:
 
 
 def counts_path(path: Path) -> Path:
-    """Return the path of the table of counts that belongs to a diagram."""
+    """Return the path of the table of counts that is written with the diagram at ``path``."""
     return path.with_name(f"{path.stem}_counts.csv")
 
 

@@ -1,4 +1,4 @@
-"""Combine and complete the counts of a review, and fill the boxes of the PRISMA 2020 template."""
+"""Combine and complete the counts of a review, and fill in the boxes of the PRISMA 2020 template."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Flow:
     Attributes
     ----------
     counts
-        Counts by the path of their key in the user's file of counts, such as ``reports.sought``; ``None``
-        if not known. Sources have the keys ``databases.NAME``, ``registers.NAME`` and
-        ``other_methods.sources.NAME``. The following totals are not in the file:
+        Counts (``None`` if not known), keyed by the path of their key in the user's file of counts, such as
+        ``reports.sought``. Sources have the keys ``databases.NAME``, ``registers.NAME`` and
+        ``other_methods.sources.NAME``. The following totals are not in the user's file:
         ``identified``, ``databases``, ``registers``, ``other_methods.identified``,
         ``total.studies`` and ``total.reports``.
     reasons
-        Number of reports excluded for each reason, under the key ``reports``, ``other_methods.reports`` or
-        ``reports_together``.
+        Number of reports excluded for each reason; the reasons are grouped under the keys ``reports``,
+        ``other_methods.reports`` and ``reports_together``.
     without_abstract
         Number of screened records without an abstract, or ``None`` if not known.
     """
@@ -52,7 +52,7 @@ class Flow:
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Remove the wanted files from ``files``, and return the sum of their counts."""
+    """Remove the wanted files from ``files``, and return the sum of the counts of the removed files."""
     total = 0
     for file in wanted:
         if file not in files:
@@ -65,7 +65,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records by source; a file in the summary that no source mentions is its own database."""
+    """Return the counts of identified records by source; a file that no source mentions counts as a database."""
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -85,7 +85,7 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that are known without deriving them from other counts."""
+    """Return the counts of records that mechtag or the user stated, without derived counts."""
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
     removed = elsewhere.removed_before_screening
@@ -113,7 +113,7 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the user's counts of reports and studies by key, and the counts of reports by reason for exclusion."""
+    """Return the user's counts of reports and studies, and the counts of excluded reports by reason."""
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
     blocks = {"reports": elsewhere.reports, "reports_together": elsewhere.reports_together}
@@ -134,7 +134,7 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the totals and their parts that must add up in a flow diagram."""
+    """Return the sums that must hold in a flow diagram, each as a total and the counts that add up to it."""
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
@@ -182,7 +182,7 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Derive the unknown counts that follow from a sum; return whether there were any."""
+    """Derive unknown counts from a total and its parts; return whether any count could be derived."""
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]
@@ -273,7 +273,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A count (``None`` if not known) and its description; a line of ``level`` 1 is part of the line above it."""
+    """A count (``None`` if not known) and its description; a line of ``level`` 1 is indented as part of a total."""
 
     text: str
     n: int | None
@@ -282,7 +282,7 @@ class FlowLine:
 
 @dataclass(frozen=True)
 class Box:
-    """The position and text of a box in the diagram; ``side`` boxes contain records that are removed from the flow."""
+    """The position and text of a box in the diagram; ``side`` boxes contain records that leave the flow."""
 
     panel: Panel
     step: str
@@ -292,7 +292,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the heading of each panel that has a heading."""
+    """Return the heading of each panel of the diagram that has one."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"
@@ -348,7 +348,7 @@ def _other_methods(flow: Flow) -> Iterator[Box]:
 
 
 def boxes(flow: Flow) -> list[Box]:
-    """Return the boxes of the diagram with their text, panel by panel and step by step."""
+    """Return the boxes of the diagram with their text, ordered by panel and step."""
     counts = flow.counts
 
     def studies(panel: Panel, step: str, key: str, first: str, second: str) -> Box:
@@ -387,7 +387,7 @@ HEADER = ("panel", "stage", "item", "n")
 
 
 def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
-    """Return the rows of a table of all counts: panel, stage, item, and the number or ``not known``."""
+    """Return all counts as rows of a table with the columns panel, stage, item, and number (or ``not known``)."""
     found = []
     for box in boxes(flow):
         above = ""
@@ -402,7 +402,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text below the heading of their panel (``""`` if the panel has no heading)."""
+    """Yield the counts as lines of text; the lines of each panel follow its heading, or ``""`` if it has none."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

@@ -1,4 +1,4 @@
-"""Read files in zip and gzip archives in memory, without unpacking them to disk.
+"""Read the files in zip and gzip archives in memory, without unpacking the archives to disk.
 
 Archives are untrusted input: sizes are limited before and during reading, and the names of
 members are used only in messages.
@@ -42,7 +42,9 @@ def _archive(path: Path) -> Iterator[None]:
             "give mechtag the unpacked files"
         ) from None
     except OSError as error:
-        raise MechtagError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise MechtagError(
+            f"{path}: the file cannot be read: {error.strerror or error}; check its path and permissions"
+        ) from None
 
 
 def _refuse_bomb(path: Path, size: int, packed: int) -> None:
@@ -54,7 +56,10 @@ def _refuse_bomb(path: Path, size: int, packed: int) -> None:
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Limit the size of a member while it is unpacked, because the size stated in the archive may be false."""
+    """Return a stream of an archive member's content that raises an error as soon as the member becomes too large.
+
+    The size that the archive states may be false.
+    """
     size = 0
 
     def on_read(count: int) -> None:
@@ -66,7 +71,7 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
-    """Return whether a zip file is an office document, which is read as one file and not as an archive."""
+    """Return whether a zip file is an office document (such as XLSX), which must be read as one file."""
     return not {"[Content_Types].xml", "mimetype"}.isdisjoint(archive.namelist())
 
 
@@ -76,13 +81,13 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
     Yields
     ------
     tuple of str and Source
-        The member's name, or ``""`` for the file itself and for the file in a gzip archive,
-        and its content. An unreadable member raises an error only when it is read.
+        Name and content of a member; the name is ``""`` for the file itself and for the file in a gzip
+        archive. An unreadable member raises an error only when it is read.
 
     Raises
     ------
     MechtagError
-        The archive is damaged or empty, or its members are too many or too large.
+        If the archive is damaged or empty, or if it has too many or too large members.
     """
     if source.start.startswith(_GZIP):
         packed = source.path.stat().st_size
@@ -139,7 +144,7 @@ def refuse_nested(member: Source) -> None:
     Raises
     ------
     MechtagError
-        The member is a gzip file, or a zip file that is not an office document.
+        If the member is a gzip file, or a zip file that is not an office document.
     """
     packed = member.start.startswith(_GZIP)
     if member.start.startswith(_ZIP):
@@ -156,7 +161,7 @@ def _hidden(name: str) -> bool:
 
 
 def _shown(name: str) -> str:
-    """Return a member's name without ``..`` and other path steps and without control characters."""
+    """Return an archive member's name as shown in messages, without ``..``, other path steps and control characters."""
     parts = name.replace("\\", "/").split("/")
     kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
     return "/".join(kept) or "unnamed"

@@ -1,4 +1,4 @@
-"""Split lists of authors that a tag or a cell holds into names."""
+"""Split lists of authors, as found in the fields of search exports, into names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ET_AL = re.compile(r"[,;]?\s{1,5}(?:et\.? al|and others)\.?$", re.I)
 
 
 def as_list(cell: str) -> list[str] | None:
-    """Return the items of a Python list, as pandas writes one to CSV."""
+    """Return the items of a list in Python syntax, as pandas writes it to CSV; ``None`` if the cell is not a list."""
     if not (cell.startswith("[") and cell.endswith("]") and len(cell) < _LONGEST_LIST):
         return None
     try:
@@ -37,9 +37,9 @@ def as_list(cell: str) -> list[str] | None:
 
 
 def split_authors(cell: str) -> list[str]:
-    """Return the names in a cell, with any separator.
+    """Split a table cell with a list of authors into names, whatever separator the list uses.
 
-    ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names, ``Smith, Jane`` is one.
+    ``Smith J, Doe AB`` and ``Smith, J., Doe, A.B.`` are two names each, and ``Smith, Jane`` is one name.
     """
     if (items := as_list(cell)) is not None:
         return items
@@ -60,9 +60,10 @@ def split_authors(cell: str) -> list[str]:
 
 
 def family_first(name: str) -> str:
-    """Turn 'Jan van der Berg Jr' to 'van der Berg, Jan, Jr'; groups and single names stay as they are.
+    """Put the family name of an author first: 'Jan van der Berg Jr' becomes 'van der Berg, Jan, Jr'.
 
-    The family name begins at the first word in lower case, else it is the last word, as in BibTeX.
+    As in BibTeX, the family name begins at the first word in lower case; if there is none, it is the last word.
+    Names of groups and names of a single word are returned unchanged.
     """
     words = name.split()
     suffix = [words.pop()] if len(words) > 2 and _SUFFIX.fullmatch(words[-1]) else []
@@ -75,10 +76,10 @@ def family_first(name: str) -> str:
 
 
 def split_list(text: str) -> list[str]:
-    """Return the names in a text that should hold one but may list several; keep a text that may be one name.
+    """Split a field for one author into names if it certainly contains several names.
 
-    ``Smith, J., Doe, A.B., and Berg, C.`` are three names; ``King, Martin L., Jr.`` and ``Centers for Disease
-    Control and Prevention`` are one each.
+    ``Smith, J., Doe, A.B., and Berg, C.`` is split into three names; ``King, Martin L., Jr.`` and ``Centers for
+    Disease Control and Prevention`` are one name each and are not split.
     """
     if not ("," in text or "and" in text or "&" in text or _BREAK.search(text)) or len(text) > _LONGEST_LIST:
         return [text]
@@ -106,7 +107,7 @@ def _split_part(text: str) -> list[str]:
 
 
 def _comma_parts(text: str) -> list[str]:
-    """Split at commas; 'Jr.' stays with the name before it."""
+    """Split a list of names at its commas, but do not separate a suffix such as 'Jr.' from its name."""
     parts: list[str] = []
     for part in filter(None, map(str.strip, text.split(","))):
         if parts and _SUFFIX.fullmatch(part):
@@ -117,7 +118,7 @@ def _comma_parts(text: str) -> list[str]:
 
 
 def _with_initials(parts: Sequence[str]) -> list[str]:
-    """Return the names that parts of a list form if each has initials, else nothing."""
+    """Combine the parts of a list of authors into names with initials; return an empty list if this is not possible."""
     if len(parts) < 2:
         return []
     if all(map(_ends_in_initials, parts)) or all(map(_INITIALS_AND_NAME.fullmatch, parts)):
@@ -127,7 +128,7 @@ def _with_initials(parts: Sequence[str]) -> list[str]:
 
 
 def _ends_in_initials(name: str) -> bool:
-    """Return whether a text is a family name and initials, not initials alone ('T. A.')."""
+    """Return whether a text consists of a family name and initials, and not only of initials such as 'T. A.'."""
     return bool(_NAME_AND_INITIALS.fullmatch(name)) and not _INITIALS.fullmatch(name)
 
 

@@ -1,4 +1,4 @@
-"""Build a record from the cleaned fields of an entry, or state why it is rejected."""
+"""Build a record from the fields of an entry, or reject the entry and state the reason."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class _Cleaner(Protocol[_T]):
 
 
 class _Once(Generic[_T]):
-    """A cache of cleaned values, because journals, years and names recur."""
+    """A cache of cleaned values, which saves time because values such as journals, years and names recur."""
 
     def __init__(self, clean: _Cleaner[_T]) -> None:
         self._clean = clean
         self._known: dict[str | None, _T] = {}
 
     def each(self, values: Sequence[Any], notes: list[str] | None = None) -> list[_T]:
-        """Clean values one by one."""
+        """Return the cleaned form of each value."""
         known = self._known
         try:
             return [known[value] for value in values]
@@ -74,9 +74,10 @@ class _Once(Generic[_T]):
 
 
 def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
-    """Return the first plausible year of publication, also within a date without separators, or ``None``.
+    """Return the first plausible year of publication in a value, or ``None`` if there is none.
 
-    A year of two digits is read only where it can be neither a day nor a month.
+    The year may be part of a date without separators. A year of two digits counts only if it cannot be a day or a
+    month.
     """
     text = clean_text(value)[:_LONGEST_IDENTIFIER]
     years = [int(digits) for digits in _YEAR.findall(text)]
@@ -88,7 +89,10 @@ def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
 
 
 def clean_author(value: Any, notes: list[str] | None = None) -> str:
-    """Return ``Family, Given`` if a comma or trailing initials separate the two; else the cleaned name."""
+    """Clean the name of an author; return ``Family, Given`` if the family name can be recognised.
+
+    A comma after the family name or initials at the end of the name make it recognisable.
+    """
     name = clean_value(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
     if not comma and len(name) < _LONGEST_NAME and (initials := _INITIALS.fullmatch(name)):
@@ -101,13 +105,13 @@ def clean_author(value: Any, notes: list[str] | None = None) -> str:
 
 
 def clean_authors(value: Any, notes: list[str] | None = None) -> tuple[str, ...]:
-    """Return the cleaned names in a value, which may list several."""
+    """Return the cleaned names of authors in a value, which may list several authors."""
     text = clean_value(value, notes)
     return tuple(filter(None, map(clean_author, split_list(text)))) if text else ()
 
 
 def clean_pages(value: Any, notes: list[str] | None = None) -> str | None:
-    """Return cleaned pages without a first or last page that is missing, as in 'NA-NA'."""
+    """Clean a page range, and remove placeholders for missing pages: '12-NA' becomes '12', and 'NA-NA' ``None``."""
     text = clean_value(value, notes)
     if "-" not in text:
         return text or None
@@ -131,9 +135,9 @@ def _list(value: Any) -> Sequence[Any]:
 
 
 def build(form: Format, entry: Entry, file: str, notes: list[str] | None = None) -> Record | Rejected:
-    """Map the fields of an entry that are not missing, and return its record as `construct` does.
+    """Build the record of an entry in a given format, or return a `Rejected` with the reason.
 
-    An error in one entry must not stop the reading of the others, so an entry that cannot be mapped is rejected.
+    An entry whose fields cannot be interpreted is rejected, so that it does not stop the reading of other entries.
     """
     try:
         fields = [(name, value) for name, value in entry.fields if not (type(value) is str and is_missing(value))]
@@ -146,18 +150,18 @@ def build(form: Format, entry: Entry, file: str, notes: list[str] | None = None)
 
 
 def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[str] | None = None) -> Record | Rejected:
-    """Return the record of an entry, or a `Rejected` with the reason.
+    """Build the record of an entry from its cleaned fields, or return a `Rejected` with the reason.
 
     Parameters
     ----------
     entry
-        Entry as read; its fields become ``raw``.
+        Entry as read; its fields become the attribute ``raw`` of the record.
     cleaned
-        Result of `Format.clean` for those fields.
+        Result of `Format.clean` for the fields of the entry.
     file
-        Name of the file in records and messages.
+        Name of the file, as recorded in records and shown in messages.
     notes
-        Receives notes on defects that were mended in the texts.
+        List to which notes on corrected defects of the texts are added.
     """
     raw = tuple(entry.fields)
     get = cleaned.get
@@ -167,7 +171,10 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     if not reason and not title:
         reason = "no title"
     elif len(title) + len(abstract) > LONGEST_ENTRY:
-        reason = f"title and abstract have {len(title) + len(abstract):,} characters, more than {LONGEST_ENTRY:,}"
+        reason = (
+            f"title and abstract have {len(title) + len(abstract):,} characters, but a record may have at most "
+            f"{LONGEST_ENTRY:,}; check whether line ends are missing in the file"
+        )
         raw = (("title", title[:_LONGEST_IDENTIFIER]),)
     if reason:
         return Rejected(file=file, record=entry.number, line=entry.line, reason=reason, raw=raw)

@@ -1,4 +1,4 @@
-"""Column names of databases and screening tools, for tables in any file format."""
+"""Recognise the column names that databases and screening tools use in tables of any file format."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the attribute in a column, and the column's rank among those for this attribute."""
+    """Return the record attribute that a column contains, and the column's rank among columns for this attribute."""
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
     if known := _ATTRIBUTES.get(_folded(column)):
@@ -169,7 +169,10 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
 
 
 class _Plan(NamedTuple):
-    """Columns of each attribute, the preferred one last; of keywords; and whether given names come first."""
+    """How the columns of a table map to the attributes of a record.
+
+    The columns of an attribute are in ascending order of preference.
+    """
 
     places: list[tuple[int, str]]
     keyword_places: list[int]
@@ -180,7 +183,7 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Return the plan for a row's columns; cached, because the same cells are filled in many rows."""
+    """Return the plan for the columns of a row; cached, because many rows have the same filled columns."""
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
@@ -200,29 +203,32 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the known columns: the attribute in each, and its rank among the columns for this attribute."""
+    """Return the attribute of each known column and the column's rank for this attribute, keyed by column name."""
     columns = list(columns)
     tagged = "TI" in columns
     return {column: known for column in columns if (known := _attribute(column, tagged))}
 
 
 def require_titles(source: Source, names: Sequence[str]) -> None:
-    """Refuse a table without a column of titles.
+    """Raise an error if a table has no column of titles.
 
     Raises
     ------
     MechtagError
-        If there is none; the message lists the columns that were found.
+        If no column is known to contain titles; the message lists the columns that were found.
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(
-            f"{source.path}: no column with titles; found the columns {', '.join(filter(str.strip, names))}. "
-            f"Name the column one of: {', '.join(COLUMNS['title'])}"
+            f"{source.path}: no column contains titles; found the columns {', '.join(filter(str.strip, names))}. "
+            f"Rename the column of titles to one of: {', '.join(COLUMNS['title'])}"
         )
 
 
 def from_inverted(index: Any) -> str | None:
-    """Return the text of an inverted index (the positions of each word), which OpenAlex has instead of an abstract."""
+    """Convert an inverted index, which maps each word to its positions, to text; ``None`` if it is not valid.
+
+    OpenAlex provides abstracts only in this form.
+    """
     if isinstance(index, str):
         try:
             index = json.loads(index)
@@ -241,9 +247,9 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note on a table without columns of abstracts, authors or years, with the columns that were not read.
+    """Return a note that a table lacks abstracts, authors or years, with a list of the columns that were not read.
 
-    ``""`` if all three were found, or every column was read.
+    The result is ``""`` if the table has all three, or if all its columns were read.
     """
     known = attributes(names)
     found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}
@@ -261,9 +267,10 @@ def unread(names: Sequence[str]) -> str:
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
-    """Return the index of the header: the first non-empty row, or one below it with titles and more known names.
+    """Return the index of the row that is the header of a table.
 
-    Search histories and headings may precede a header.
+    This is the first non-empty row, unless a row below it has a column of titles and more known column names,
+    because search histories and headings may precede a header.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):
@@ -279,7 +286,10 @@ def _cell(text: str) -> str:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map columns to attributes of a record; of several columns for an attribute, the first in `COLUMNS` wins."""
+    """Map the columns of a table row to attributes of a record.
+
+    If several columns contain the same attribute, the one that comes first in `COLUMNS` is used.
+    """
     places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}
     keywords = [word for index in keyword_places for word in _split_keywords(_cell(fields[index][1]))]

@@ -1,4 +1,4 @@
-"""Read search exports into records, and count everything that was read."""
+"""Read search exports into records, and count the entries that were kept and rejected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Note:
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """Counts of kept and rejected entries of one file."""
+    """Counts of kept and rejected entries in one source file."""
 
     file: str
     format: str
@@ -56,15 +56,15 @@ class SourceCounts:
 
     @property
     def read(self) -> int:
-        """Return the number of entries read: those kept and those rejected."""
+        """Return the number of entries that were read, which is the sum of kept and rejected entries."""
         return self.kept + self.rejected
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """Records and rejected entries, in file order.
+    """The result of reading search exports: records, rejected entries, notes and counts, in file order.
 
-    ``unread`` lists the files in folders and archives that could not be read, with the reason.
+    ``unread`` lists the files in folders and archives that could not be read, with the reasons.
     """
 
     records: tuple[Record, ...]
@@ -74,7 +74,7 @@ class Ingested:
     unread: tuple[Note, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts for ``ingest.json`` and ``summary.json``, where read = kept + rejected."""
+        """Return the counts for ``ingest.json`` and ``summary.json``; in these counts, read = kept + rejected."""
         cut = sum(is_cut(record.abstract) for record in self.records)
         return _summary(len(self.records), len(self.rejected), cut, self.sources, self.notes, self.unread)
 
@@ -94,33 +94,33 @@ def _summary(
 
 
 def cut_note(abstracts: int) -> str:
-    """Return a message on how many abstracts end in mid-sentence, or ``""`` if none does."""
+    """Return a message about abstracts that end in mid-sentence, or ``""`` if their number is 0."""
     if abstracts == 1:
         return "1 abstract ends in mid-sentence: the export truncated it"
     return f"{abstracts} abstracts end in mid-sentence: the export truncated them" if abstracts else ""
 
 
 class Reading:
-    """Search exports that are read record by record, so that they need not all be in memory.
+    """Reads search exports record by record, so that the records need not be in memory all at once.
 
     Parameters
     ----------
     sources
-        As in `ingest`.
+        Paths of search exports; see `ingest`.
 
     Attributes
     ----------
     size
         Total size of the files in bytes.
     rejected, notes, counts, unread
-        As in `Ingested`; complete once all records have been read.
+        See `Ingested`; complete once all records have been read.
     abstracts_cut
         Number of abstracts that end in mid-sentence; complete once all records have been read.
 
     Raises
     ------
     MechtagError
-        A source is missing, is neither a file nor a folder, or is given twice.
+        If a source is missing, is neither a file nor a folder, or is listed twice.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
@@ -138,11 +138,11 @@ class Reading:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Return the notes, file by file; equal notes on several records are one note."""
+        """Return the notes file by file; equal notes on several records are combined into one note."""
         return tuple(self._notes.values())
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts, as `Ingested.summary` does; complete once all records have been read."""
+        """Return the same counts as `Ingested.summary`; they are complete once all records have been read."""
         kept = sum(source.kept for source in self.counts)
         return _summary(kept, len(self.rejected), self.abstracts_cut, self.counts, self.notes, self.unread)
 
@@ -155,7 +155,9 @@ class Reading:
         try:
             found = sorted(path for path in source.iterdir() if not path.name.startswith("."))
         except OSError as error:
-            raise MechtagError(f"{source}: cannot be read: {error.strerror}") from None
+            raise MechtagError(
+                f"{source}: the folder cannot be read: {error.strerror}; check its permissions"
+            ) from None
         if not found:
             raise MechtagError(
                 f"{source}: the folder contains no files; put search exports into it, or name a different folder"
@@ -167,7 +169,7 @@ class Reading:
                 yield path
 
     def records(self, on_progress: Callable[[int], None] = lambda _: None) -> Iterator[Record]:
-        """Yield the records of all files, in order.
+        """Yield the records of all files, in the order of the sources.
 
         Parameters
         ----------
@@ -177,7 +179,7 @@ class Reading:
         Raises
         ------
         MechtagError
-            As in `ingest`.
+            For the same reasons as in `ingest`.
         """
         for argument, paths in self._groups:
             read, unread = len(self.counts), len(self.unread)
@@ -193,11 +195,11 @@ class Reading:
                 meter.finish()
             if len(self.counts) == read:
                 first = (self.unread[unread:] or self.unread)[0]
-                raise MechtagError(f"{argument}: no file in it could be read; the first: {first}")
+                raise MechtagError(f"{argument}: none of its files could be read; the first fault is: {first}")
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Record a fault in ``unread`` and continue, if the file is one of several in a folder or archive."""
+        """Suppress an error in this context, and add it to ``unread``, if the file is one of several (``spare``)."""
         try:
             yield
         except MechtagError as error:
@@ -240,7 +242,7 @@ _NOT_READ = "not read: "
 
 
 class _Meter:
-    """Reports progress, up to the size of a file."""
+    """Reports the progress of reading a file, in bytes up to the size of the file."""
 
     def __init__(self, size: int, on_progress: Callable[[int], None]) -> None:
         self._left, self._on_progress = size, on_progress
@@ -254,24 +256,30 @@ class _Meter:
         self(self._left)
 
 
-_FOLDER = "a folder within a folder; pass it to read its files"
+_FOLDER = "this is a folder within a folder; to read its files, pass this folder too"
 
 
 def _fault(path: Path) -> str:
-    """Return why a path is not a readable file, or ``""`` if it is one."""
+    """Return the reason why a path cannot be read as a file, or ``""`` if it can be read."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return f"a link to {path.readlink()}, which does not exist" if path.is_symlink() else "no such file or folder"
+        return (
+            f"this is a link to {path.readlink()}, which does not exist"
+            if path.is_symlink()
+            else "no such file or folder; check the path"
+        )
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"this path cannot be read: {error.strerror}"
     if stat.S_ISDIR(mode):
         return _FOLDER
-    return "" if stat.S_ISREG(mode) else "a pipe, socket or device; save its content to a file and pass the file"
+    if stat.S_ISREG(mode):
+        return ""
+    return "this is a pipe, socket or device; save its content to a file and pass the file"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return file names, preceded by as many folders as distinguish equal names."""
+    """Return the names of files, preceded by as many folders as are needed to distinguish equal names."""
     names = [path.name for path in paths]
     depth = 1
     while len(set(names)) < len(names):
@@ -291,17 +299,17 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     ----------
     sources
         Files, folders, or zip and gzip archives. The files in a folder or an archive
-        are read in order of their names; an unreadable one is listed in ``unread``
-        and does not stop the others. Hidden files are skipped.
+        are read in the order of their names; an unreadable file is listed in ``unread``
+        and does not prevent the others from being read. Hidden files are skipped.
     on_progress
         Called with the number of bytes read since the last call; the numbers add up to the size of the files.
 
     Raises
     ------
     MechtagError
-        A source is missing, is neither a file nor a folder, or is given twice. A file is
-        empty, binary, damaged, too large or of an unknown format, or is a table without a
-        column of titles; for a folder or an archive, only if this is true of all its files.
+        If a source is missing, is neither a file nor a folder, or is listed twice. Also if a
+        file is empty, binary, damaged, too large or of an unknown format, or is a table without
+        a column of titles; for a folder or an archive, only if this is true of all its files.
     """
     reading = Reading(sources)
     # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.
@@ -319,17 +327,19 @@ _NAMED = 5
 
 
 def read_sources(paths: Sequence[Path], on_note: Callable[[str], None]) -> list[Record]:
-    """Read records, those of Parquet tables first; these keep their ids.
+    """Read records from Parquet tables and search exports.
+
+    The records of Parquet tables come first, and they keep their ids.
 
     Parameters
     ----------
     on_note
-        Called where an export holds entries that cannot be read: how many, and which.
+        Called with a message if an export contains entries that cannot be read.
 
     Raises
     ------
     MechtagError
-        As `parquet.read_records` and `ingest.ingest`.
+        For the same reasons as in `parquet.read_records` and `ingest.ingest`.
     """
     tables = [path for path in paths if path.suffix == ".parquet"]
     exports = [path for path in paths if path.suffix != ".parquet"]
@@ -343,12 +353,12 @@ def read_sources(paths: Sequence[Path], on_note: Callable[[str], None]) -> list[
 
 
 def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
-    """Read the records of one file, none of which may be the same paper as another; see `read_sources`.
+    """Read the records of one file, which must be records of different papers; see `read_sources`.
 
     Raises
     ------
     MechtagError
-        As `read_sources`; also if there are no records, or two records of one paper.
+        For the same reasons as in `read_sources`; also if there are no records, or two records of one paper.
     """
     records = read_sources([path], on_note)
     first: dict[str, Record] = {}
@@ -365,7 +375,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
 
 
 def lost_entries(ingested: Ingested) -> str:
-    """Count and name the entries and files that could not be read; ``""`` where all were."""
+    """Return a message that counts and lists unreadable entries and files, or ``""`` if there are none."""
     lost = [Note(one.file, one.reason, one.record, one.line) for one in ingested.rejected] + list(ingested.unread)
     if not lost:
         return ""

@@ -1,4 +1,4 @@
-"""Notice files that were joined from exports in different formats."""
+"""Recognise files that were joined from exports in different formats."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _FIRST = frozenset("TP%@<R\ufeff \t")
 
 
 def other_format(source: Source, form: Format) -> str:
-    """Return a note if lines of a text file start records in a format other than the file's, else ``""``.
+    """Return a note if a text file also contains records in a format other than its own, otherwise ``""``.
 
-    PubMed ids before the TY line of a RIS record do not count.
+    A PubMed id before the TY line of a RIS record does not count as a record of a different format.
     """
     if form.name not in _STARTS and form.name != delimited.FORMAT.name:
         return ""

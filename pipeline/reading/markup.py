@@ -1,7 +1,7 @@
 """Parse XML exports record by record, so that a broken record does not affect the others.
 
-Each record is parsed on its own with defusedxml. Nothing before or around it, such as a declaration of
-entities, is ever parsed: no entity can expand or fetch anything, and a file that declares one is refused.
+Each record is parsed separately with defusedxml. The text before and around it, such as a declaration of
+entities, is never parsed, so no entity can expand or fetch anything; a file that declares an entity is refused.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _FORBIDDEN = re.compile(
 
 
 def refuse_entities(source: Source) -> None:
-    """Raise an error if a file declares entities, which exports never do but attacks on XML parsers need.
+    """Raise an error if an XML file declares entities; exports never declare any, but attacks on XML parsers do.
 
     Raises
     ------
     MechtagError
-        The file declares an entity; the message has the line.
+        If the file declares an entity; the message states the line.
     """
     if declared := re.search(r"<!ENTITY\b", source.text):
         line = source.text.count("\n", 0, declared.start()) + 1
@@ -47,7 +47,7 @@ def refuse_entities(source: Source) -> None:
 
 
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
-    """Yield one entry per element with one of these names; its children become the fields.
+    """Yield one entry per XML element with one of the given names; the children of the element become the fields.
 
     The value of a child is its text if it contains any text, inline markup included. Otherwise it is a mapping
     from attribute names (prefixed with ``@``) to values and from child names to lists of values. An element with
@@ -59,12 +59,12 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         if whole:
             yield _entry(number, line, text)
         else:
-            fault = "the record is truncated: its element is opened but never closed"
+            fault = "the record is truncated, because its element is opened but never closed; export it again"
             yield Entry(number, line, [("xml", text)], fault=fault)
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, bool]]:
-    """Yield the line and the text of each element, and whether it is closed."""
+    """Yield the line number and the text of each element that a tag opens, and whether the element is closed."""
     line, counted = 1, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
@@ -89,18 +89,18 @@ def _entry(number: int, line: int, text: str) -> Entry:
         record = fromstring(mended)
         fields = [(child.tag, as_json(child)) for child in record]
     except (ParseError, RecursionError) as error:
-        return Entry(number, line, [("xml", text)], fault=f"not readable as XML: {error}")
+        return Entry(number, line, [("xml", text)], fault=f"the record is not readable as XML: {error}")
     notes = ("characters that XML does not allow were removed",) if removed else ()
     return Entry(number, line, fields, notes=notes)
 
 
 def as_json(element: Element, depth: int = 1) -> Any:
-    """Convert an element to text or a mapping; see `read_records`.
+    """Convert an XML element to text or a mapping; see `read_records`.
 
     Raises
     ------
     ParseError
-        Elements are nested more deeply than JSON parsers accept.
+        If elements are nested more deeply than JSON parsers accept.
     """
     if depth > _DEEPEST:
         raise ParseError(f"elements are nested deeper than {_DEEPEST} levels")
@@ -116,7 +116,7 @@ def as_json(element: Element, depth: int = 1) -> Any:
 
 
 def _inline_text(element: Element) -> str:
-    """Return the text of an element, in which numbers that are raised keep the tag <sup>: 10<sup>6</sup> is not 106."""
+    """Return the text of an XML element; superscript numbers keep the tag <sup>, because 10<sup>6</sup> is not 106."""
     parts = [element.text or ""]
     for child in element:
         raised = child.tag == "sup" or "superscript" in child.get("face", "")
@@ -130,7 +130,7 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def every(node: Any, *path: str) -> list[Any]:
-    """Return the values at the end of a path of names, in order; ``node`` may be the fields of an entry."""
+    """Return all values at a path of element names below a node, in order; the node may be the fields of an entry."""
     if isinstance(node, Sequence) and not isinstance(node, str):
         nodes = [value for name, value in node if name == path[0]]
     else:
@@ -139,15 +139,15 @@ def every(node: Any, *path: str) -> list[Any]:
 
 
 def text_of(value: Any) -> str:
-    """Return the text of a value, without its attributes."""
+    """Return the text of a converted XML element, without its attributes."""
     return str(value.get("#", "")) if isinstance(value, dict) else value if isinstance(value, str) else ""
 
 
 def texts(node: Any, *path: str) -> list[str]:
-    """Return the non-empty texts at the end of a path of names."""
+    """Return all non-empty texts at a path of element names below a node."""
     return [text for value in every(node, *path) if (text := text_of(value))]
 
 
 def text(node: Any, *path: str) -> str:
-    """Return the first non-empty text at the end of a path of names, or ``""``."""
+    """Return the first non-empty text at a path of element names below a node, or ``""``."""
     return next(iter(texts(node, *path)), "")

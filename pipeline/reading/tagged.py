@@ -1,4 +1,4 @@
-"""Shared parts of readers of tagged formats: one tag and value per line, long values over several lines."""
+"""Classes and functions shared by the readers of tagged formats, which have a tag and its value on each line."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ from mechtag.core.source import Source
 
 _SHOWN = 1000
 _LOST_START = (
-    "no start line; it was separated from the record above at an empty line, because it has a title of its own"
+    "the record has no start line; it was separated from the preceding record at an empty line, because it has its "
+    "own title"
 )
-_TWO_TITLES = "two titles; it may be two records, the second without a start line"
+_TWO_TITLES = "the record has two titles; it may be two records, the second of which has no start line"
 
 
 class Entry(NamedTuple):
-    """One record as it is in a file.
+    """One record of a search export, as it was read from the file.
 
     Attributes
     ----------
     number, line
-        Of the record in the file and of its first line, from 1.
+        Number of the record in the file, and of its first line; both start at 1.
     fields
-        Names and values in file order; a repeated field is a repeated pair. Values are
-        whatever JSON can hold.
+        Pairs of field name and value in file order; a repeated field is a repeated pair. A value can be
+        any JSON value.
     fault
-        Why the entry cannot be read at all, or ``""``.
+        Reason why the entry cannot be read, or ``""``.
     notes
-        What was odd about it, though it was read.
+        Irregularities of the entry that did not prevent it from being read.
     """
 
     number: int
@@ -41,29 +42,29 @@ class Entry(NamedTuple):
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Refuse an entry of more than `LONGEST_ENTRY` characters; the first ones of its text ``start`` are kept."""
+    """Return a faulty entry in place of one that is longer than `LONGEST_ENTRY` and starts with the text ``start``."""
     fault = (
-        f"longer than {LONGEST_ENTRY:,} characters, as no record is; the file may be damaged or lack line ends: "
-        "export it again"
+        f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
+        "damaged or lack line ends; export it again"
     )
     return Entry(number, line, [("start", start[:_SHOWN])], fault=fault)
 
 
 @dataclass(frozen=True)
 class Format:
-    r"""How one file format is recognised, read, and mapped to the record contract.
+    r"""A file format of search exports: how it is recognised, read, and mapped to attributes of a record.
 
     Attributes
     ----------
     recognise
-        Whether a file is of this format, by its content.
+        Returns whether a file is of this format, judging by its content.
     read
-        Cut the file into entries without judging them.
+        Yields the entries of a file, without checking them.
     clean
-        Map the fields of an entry to attributes of `records.Record`; lists for
-        ``authors`` and ``keywords``, text or ``None`` for the others. Markup, entities and
-        spaces are cleaned after it. Line ends in ``abstract`` that only wrap the text may
-        stay; a blank line (``\n\n``) is a paragraph, and a heading on its own line is kept so.
+        Maps the fields of an entry to attributes of `records.Record`: lists for
+        ``authors`` and ``keywords``, and text or ``None`` for the others. Markup, entities and
+        spaces are cleaned afterwards. The abstract may contain line ends that only wrap the text; a
+        blank line (``\n\n``) separates paragraphs, and a heading on its own line stays there.
     """
 
     name: str
@@ -73,7 +74,7 @@ class Format:
 
 
 class Draft:
-    """A record being read; continuation lines of its last field are collected until the field is complete."""
+    """A record of a tagged format while it is being read line by line."""
 
     __slots__ = ("_continued", "_fields", "_gaps", "_length", "_lines", "ended", "line", "notes")
 
@@ -86,7 +87,7 @@ class Draft:
         self._gaps: list[tuple[int, int]] = []
 
     def add(self, tag: str, value: str) -> None:
-        """Start a field."""
+        """Start a new field with a tag and the first line of its value."""
         if self._continued:
             if "" in self._continued:
                 self._gaps.append((len(self._fields), self.line + self._lines))
@@ -97,14 +98,14 @@ class Draft:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the last field; an empty line between two lines of text separates paragraphs."""
+        """Add a line to the value of the last field; an empty line between two lines of text separates paragraphs."""
         self._lines += 1
         self._length += len(line)
         if self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
 
     def tags(self) -> set[str]:
-        """Return the tags of the fields."""
+        """Return the tags of the fields that were added so far."""
         return {tag for tag, _ in self._fields}
 
     def _join(self) -> None:
@@ -113,7 +114,7 @@ class Draft:
         self._continued.clear()
 
     def absorb(self, other: Draft) -> None:
-        """Add the fields of the part that follows, which belongs to the same record."""
+        """Add the fields of ``other``, the next part of the same record."""
         for tag, value in other._finished():
             self.add(tag, value)
         self.ended = self.ended or other.ended
@@ -124,10 +125,10 @@ class Draft:
         return self._fields
 
     def entries(self, titles: Collection[str]) -> Iterator[Entry]:
-        """Yield the finished record; values keep their line ends.
+        """Yield the finished record, or two or more records if the line that starts a record is missing.
 
-        Where a tag of ``titles`` recurs with a different value after an empty line, the line that starts the next
-        record is lost: the draft is cut at the empty line.
+        If a tag in ``titles`` recurs with a different value after an empty line, the draft is split at the empty line.
+        Values keep their line ends.
         """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:
@@ -152,14 +153,14 @@ class Draft:
 
 
 def numbered(drafts: Iterable[Draft], titles: Collection[str]) -> Iterator[Entry]:
-    """Yield the records of drafts, numbered from 1; see `Draft.entries`."""
+    """Yield the finished records of all drafts, numbered from 1; see `Draft.entries`."""
     entries = (entry for draft in drafts for entry in draft.entries(titles))
     for number, entry in enumerate(entries, start=1):
         yield entry._replace(number=number)
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
-    """Return the non-empty values of each tag, in order."""
+    """Return the non-empty values of the fields in file order, keyed by tag."""
     values: dict[str, list[str]] = defaultdict(list)
     for tag, value in fields:
         if value:
@@ -168,7 +169,7 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """Return the first value of the first tag that has one, or ``None``."""
+    """Return the first value of the first of the tags that has a value, or ``None`` if no tag has one."""
     for tag in tags:
         if tag in values:
             return values[tag][0]
@@ -176,7 +177,7 @@ def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
 
 
 def lines_of(values: Sequence[str]) -> list[str]:
-    """Split values that list several items, separated by semicolons or lines."""
+    """Split values that list several items at semicolons and line ends, and return all items."""
     if not values:
         return []
     joined = "\n".join(values)
@@ -184,7 +185,7 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Return the page range from first and last page; some programs write the range to one of the two."""
+    """Combine first and last page into a page range; either field may already contain the whole range."""
     if start and end and "-" in start + end:
         if start.endswith(f"-{end}"):
             return start

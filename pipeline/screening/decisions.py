@@ -35,11 +35,11 @@ class Judgements(Row):
     path
         Path of the file that the decisions were read from, shown in error messages.
     values
-        Decisions by identifier of the record, in the order of the file; ``None`` if not judged.
+        Decisions, keyed by the identifier of the record, in the order of the file; ``None`` if not judged.
     papers
-        Everything that identifies the record, by the same identifier.
+        The details that identify each record, keyed by the same identifier.
     notes
-        Notes from the column ``notes``, by the same identifier.
+        Notes from the column ``notes``, keyed by the same identifier.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Judgements(Row):
     notes: dict[str, str] = Field(default_factory=dict)
 
     def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
-        """Return the note on each record that has one, by record id. Raises the same errors as `labels`."""
+        """Return the note on each record that has a note, keyed by record id; raises the same errors as `labels`."""
         rows = self._rows(records)
         return {records[rows[name]].record_id: note for name, note in self.notes.items() if name in rows}
 
@@ -67,16 +67,16 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the rows of the judged records in the order of judgement; raise the same errors as `labels`."""
+        """Return the indices of the judged records in the order of judgement; raises the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers in the file that match no record; raise the same errors as `labels`."""
+        """Return the identifiers in the file of decisions that match no record; raises the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield the row of each judged record and the decision on it, in the order of judgement."""
+        """Yield the index of each judged record and the decision on the record, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:
@@ -158,7 +158,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
         if note := row.cells.get(NOTES, ""):
             notes[name] = note if notes.get(name, note) == note else f"{notes[name]}; {note}"
     if not values:
-        raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; expected one row per judged record")
+        raise MechtagError(f"{path} contains no decisions on '{relevance_key}'; add one row per judged record")
     return Judgements(path=str(path), values=values, papers=papers, notes=notes)
 
 
@@ -167,13 +167,13 @@ def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
         if name in row.cells:
             return name
     found = ", ".join(row.cells)[:200] or "none"
-    raise MechtagError(f"{row.place}: no column {what}; expected one of {', '.join(allowed)}; found: {found}")
+    raise MechtagError(f"{row.place}: no column {what}; add one of {', '.join(allowed)} (columns found: {found})")
 
 
 def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
     expected = "decisions on records, as CSV, XLSX or JSON lines"
     if not path.is_file():
-        raise MechtagError(f"{path}: no such file; expected {expected}")
+        raise MechtagError(f"{path}: no such file; expected {expected}; check the path")
     source, *others = (source for _, source in unpack(Source(path)))
     if others:
         raise MechtagError(f"{path} is an archive of {len(others) + 1} files; expected {expected}")
@@ -193,6 +193,6 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         except (ValueError, RecursionError) as error:
             raise MechtagError(f"{place} is not valid JSON: {error}; expected one object per line") from None
         if not isinstance(row, dict):
-            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}")
+            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}; correct the line")
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}
         yield TableRow(number, place, cells)

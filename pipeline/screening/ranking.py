@@ -36,12 +36,15 @@ _HEADER = ("rank", "record_id", "decision", "title", "abstract", "authors", "yea
 
 
 class Target(Row):
-    """Target for stopping. It must be fixed before the review begins, because changing it later voids the guarantee.
+    """The target for stopping: rule, recall and confidence.
+
+    It must be fixed before the review begins, because changing it later voids the guarantee.
 
     Attributes
     ----------
     rule
-        ``sample`` for the stopping rule in `screening.stopping`; ``ranked`` for its test that uses ranked reading only.
+        ``sample`` for the stopping rule in `screening.stopping` that reads a random sample; ``ranked`` for the rule
+        that uses ranked reading only.
     """
 
     rule: Rule = "sample"
@@ -84,9 +87,9 @@ class Ranking:
     verdict
         Verdict of the stopping rule; ``None`` until the rule has enough data.
     sampling
-        Whether ``unread`` is in the order of the random sample.
+        Whether ``unread`` is in the order of the random sample, and not in that of the ranking.
     notes
-        Reviewers' notes by record id.
+        Reviewers' notes, keyed by record id.
     """
 
     records: Sequence[Record]
@@ -100,7 +103,7 @@ class Ranking:
 
 
 def course_path(output: Path) -> Path:
-    """Return the path of the state file next to a table; raise `MechtagError` unless the table's name ends in .csv."""
+    """Return the path of the state file next to a ranking table; raise `MechtagError` unless the table is CSV."""
     if output.suffix != ".csv":
         raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
     return output.with_suffix(".json")
@@ -194,7 +197,10 @@ def rank(
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
-    """Return the rows of judged records: first the records in ``course``, in its order, then new ones in file order."""
+    """Return the indices of judged records in the order in which they were read.
+
+    The records in ``course`` come first, in its order, followed by newly judged records in file order.
+    """
     if judgements is None:
         return np.array([], dtype=np.int64)
     judged = {records[row].record_id: int(row) for row in judgements.order(records)}
@@ -219,7 +225,10 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Apply the stopping rule to the sample up to its first unread record, because only this part is random."""
+    """Return the verdict of the stopping rule on the random sample up to its first unread record.
+
+    Only this part is a random sample, because later records may have been read out of order.
+    """
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))
     prefix = int(gaps[0]) if len(gaps) else len(drawn)
@@ -232,8 +241,8 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
 def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the ranking as a CSV table, and a ``.json`` file with the state and the verdict next to it.
 
-    Unread records come first, in reading order; judged records follow, in the order they were read.
-    Reviewers fill in the table and pass it to the next call. The table has a column of notes if there are any.
+    Unread records come first, in reading order; judged records follow, in the order in which they were read.
+    Reviewers fill in the table and pass it to the next call. If there are notes, the table has a column for them.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]

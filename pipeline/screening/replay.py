@@ -20,7 +20,7 @@ _HEADER = ("run", "place", "record_id", "relevant", "known_before", "recall")
 
 
 def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[list[Record], Labels]:
-    """Return the records that have a decision, and their labels; a replay can read only these records.
+    """Return the records that have a decision, and their labels (1 or 0); only these records can be replayed.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return how often each stopping rule reached the target recall, and its mean recall and work saved."""
+    """Return how often each stopping rule reached the target recall, its mean recall, and its mean work saved."""
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
         stops = [run.stops[rule] for run in replays]

@@ -1,4 +1,4 @@
-"""Prepare the records found by a literature search for ranking, and rank them; cache text vectors on disk."""
+"""Rank the records found by a literature search; the vectors of their texts are cached on disk."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MIN_DF = 2
 class Ranker:
     """A ranker that adds the standardised scores of two linear classifiers, one on words and one on vectors.
 
-    Create one ranker per set of records. After each new label, only the two classifiers are fitted again.
+    Create one ranker per set of records. After each new label, only the two classifiers have to be fitted again.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Ranker:
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
-        """Score every record with classifiers fitted to the labels so far.
+        """Fit the classifiers to the labels so far, and return a score for every record.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ def _centred(vectors: Vectors) -> Array:
 
 
 def _weights(targets: Array) -> Array:
-    """Return the weights of examples.
+    """Return the weights with which the classifiers are fitted to relevant and irrelevant examples.
 
     The total weight of irrelevant examples is a fixed fraction of the total weight of relevant examples.
     """
@@ -143,7 +143,10 @@ def _digest(text: str) -> bytes:
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
-    """Return the cached vectors; the result is empty if the file is missing, damaged or from a different encoder."""
+    """Return the cached vectors, keyed by a hash of the text.
+
+    The result is empty if the file is missing, damaged or from a different encoder.
+    """
     try:
         # Open the file here, because numpy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -170,14 +173,15 @@ def encode_cached(
     path: Path | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Return the vectors of texts; vectors in the file ``path`` are reused, and new ones are added to it.
+    """Return the vectors of texts; reuse vectors in the file ``path``, and add new vectors to the file.
 
     Parameters
     ----------
     load_encoder
         Function that loads the encoder; called only if there is something to encode.
     encoder_id
-        Id of the encoder's weights and all else that affects a vector; vectors with a different id are discarded.
+        Identifier of the encoder's weights and everything else that affects a vector; vectors with a different
+        identifier are discarded.
     texts
         Texts to encode, at least one.
     path
@@ -230,11 +234,11 @@ class Search:
 
     @cached_property
     def ranker(self) -> Ranker:
-        """Ranker that learns from decisions; see `Ranker`."""
+        """Return the `Ranker` of these records, which learns from decisions."""
         return Ranker(self.texts, self.vectors)
 
     def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
-        """Score records for any decisions so far: of both kinds, of one kind, or none.
+        """Return a score for every record, whatever decisions there are so far: both kinds, one kind, or none.
 
         Parameters
         ----------
@@ -261,7 +265,7 @@ def load_search(
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Search:
-    """Prepare records for ranking: encode their texts, with the file ``cache`` as in `encode_cached`.
+    """Prepare records for ranking by encoding their texts; vectors are cached in the file ``cache``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Replay the screening of a finished review, to measure the reading order and when reading would stop."""
+"""Replay the screening of a finished review, to measure its reading order and the effect of stopping rules."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mechtag.pipeline.screening.stopping import (
 
 @dataclass(frozen=True)
 class Figures:
-    """Metrics of one reading order. Proportions are from 0 to 1.
+    """Metrics of one reading order; all are proportions from 0 to 1.
 
     Attributes
     ----------
@@ -63,7 +63,9 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Return the normalised area between the best recall curve and this one, like ``asreview.metrics.loss``.
+    """Return the loss of a reading order: the normalised area between its recall curve and the best possible one.
+
+    It is the same as ``asreview.metrics.loss``.
 
     Let N be the number of records, R the number of relevant records, and c the sum, over all positions in
     the order, of the relevant records found so far. Then c = R (N - (R - 1) / 2) for the best order and
@@ -76,7 +78,9 @@ def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
 
 
 def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> float:
-    """Return work saved over sampling: proportion of records unread when ``recall`` is reached, less ``1 - recall``.
+    """Return the work saved over sampling (WSS) of a reading order at a given recall.
+
+    This is the proportion of records that are unread when the recall is reached, minus ``1 - recall``.
 
     The metric was introduced by Cohen et al. (2006), doi:10.1197/jamia.M1929. The recall is reached at the
     first record at which the proportion of relevant records found is at least ``recall``.
@@ -88,7 +92,7 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Return the extra relevant records found (ERF) after reading the proportion ``share`` of the records.
+    """Return the extra relevant records found (ERF) of a reading order after the proportion ``share`` of the records.
 
     ERF is defined as in ASReview insights: the number found in random order grows linearly from 0 at the
     first record to all at the last, and is rounded to whole records.
@@ -100,7 +104,7 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
 
 
 def _place(records: int, share: float) -> int:
-    """Return the number of whole records in a proportion of all records."""
+    """Return the number of whole records in the proportion ``share`` of all records."""
     return math.floor(share * records + 1e-9)
 
 
@@ -156,7 +160,7 @@ class Scorer(Protocol):
 
 
 def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
-    """Draw one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
+    """Draw the rows of one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
 
     Raises
     ------
@@ -180,7 +184,7 @@ def reading_order(
     batch: int = 1,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Order:
-    """Return the order in which a reviewer who follows the ranker reads, retraining it after each batch.
+    """Return the order in which a reviewer who follows a ranker reads; the ranker is retrained after each batch.
 
     Parameters
     ----------
@@ -229,7 +233,7 @@ class Stopped:
     read
         Number of records read when reading stopped, including those known beforehand.
     recall
-        Proportion of the relevant records found by then.
+        Proportion of the relevant records that were found when reading stopped.
     work_saved
         Proportion of the records left unread.
     """
@@ -251,7 +255,7 @@ def stop_by_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> Stopped:
-    """Replay the rule `stopping.judge_sample`: read by rank, then a random sample until the rule says stop.
+    """Replay the rule `stopping.judge_sample`: read by rank, then read a random sample until the rule says stop.
 
     Parameters
     ----------

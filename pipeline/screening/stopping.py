@@ -1,10 +1,10 @@
 """Decide with stated confidence whether enough of the relevant records have been found to stop reading.
 
-The rule: read by rank until relevant records become rare (`sample_due`), then read a random sample of
+The rule is to read by rank until relevant records become rare (`sample_due`), and then to read a random sample of
 the unread records, in an order drawn once. The sample yields an upper bound on the relevant records that
 were unread when it was drawn. Reading may stop when the relevant records found are at least the target
-proportion of the largest number that the bound allows. The bound holds at all looks simultaneously, so it may be
-checked after each record.
+proportion of the largest number of relevant records that the bound allows. The bound holds at all looks
+simultaneously, so it may be checked after each record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return how many records were screened by rank before the random sample became due; ``None`` if it is not due.
+    """Return the number of records that were read by rank before the random sample became due; ``None`` if not due.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.drawn <= self.population:
-            raise ValueError(f"impossible sample: {self.found} relevant of {self.drawn} drawn from {self.population}")
+            raise ValueError(
+                f"a sample of {self.drawn} from {self.population} records cannot contain {self.found} relevant records"
+            )
 
 
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
@@ -125,8 +127,8 @@ class StoppingVerdict:
     missed_at_most
         Upper bound on the number of relevant records among the unread records.
     recall_at_least
-        Lower bound on recall: relevant records found as a proportion of the largest number that may exist; ``None``
-        if none can exist.
+        Lower bound on recall: the relevant records found as a proportion of the largest possible number of relevant
+        records; ``None`` if this number is 0.
     still_to_read
         Number of records to read until ``stop`` is true, if none of them is relevant.
     """
@@ -149,7 +151,7 @@ def judge_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> StoppingVerdict:
-    """Apply the stopping rule to a random sample.
+    """Return the verdict of the stopping rule on a random sample of unread records.
 
     Parameters
     ----------
@@ -158,7 +160,7 @@ def judge_sample(
     found_before
         Number of relevant records found before the sample was drawn.
     found_since
-        Number of relevant records found since, in the sample or elsewhere.
+        Number of relevant records found since the sample was drawn, in the sample or elsewhere.
     bound
         Upper bound on the relevant records in the population; use `bound_of_one_look` if the sample size
         was fixed beforehand and the sample is examined only at its end.
@@ -166,7 +168,7 @@ def judge_sample(
     Raises
     ------
     MechtagError
-        ``recall`` or ``confidence`` is not between 0 and 1.
+        If ``recall`` or ``confidence`` is not between 0 and 1.
     """
     check_shares(recall, confidence)
     found = found_before + found_since
@@ -179,7 +181,7 @@ def judge_sample(
 
 
 def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confidence: float) -> StoppingVerdict:
-    """Decide from ranked reading only whether to stop, assuming that the ranking is no worse than chance.
+    """Return a verdict on stopping from ranked reading only, assuming that the ranking is not worse than chance.
 
     This is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4.
     The last records read are treated as a random sample of all records that were unread before them. This is
@@ -197,7 +199,7 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
     Raises
     ------
     MechtagError
-        ``recall`` or ``confidence`` is not between 0 and 1.
+        If ``recall`` or ``confidence`` is not between 0 and 1.
     """
     check_shares(recall, confidence)
     unread = total - len(labels)
@@ -210,12 +212,12 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
 
 
 def too_many(found: int, recall: float) -> int:
-    """Return the smallest number of missed records with which ``found`` relevant records miss the target recall."""
+    """Return the smallest number of missed relevant records at which ``found`` found records miss the target recall."""
     return math.floor(found / recall - found + 1e-9) + 1
 
 
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
-    """Return the smallest p-value of the hypothesis that ``missed`` records are unread, over all windows."""
+    """Return the smallest p-value, over all windows, of the hypothesis that ``missed`` relevant records are unread."""
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.
     # Among windows with the same number of relevant records, the longest has the smallest p-value, so only windows
@@ -227,7 +229,10 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 
 
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
-    """Return the verdict, where ``missed(n)`` bounds the missed records after ``n`` further irrelevant records."""
+    """Return the verdict that follows from ``missed``.
+
+    ``missed(n)`` is an upper bound on the missed relevant records after ``n`` further irrelevant records.
+    """
 
     def enough(more: int) -> bool:
         # Multiply rather than divide, because the number of relevant records may be 0.

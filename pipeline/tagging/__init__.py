@@ -1,1 +1,1 @@
-"""Tag the records of a batch of any size."""
+"""Tag batches of records of any size."""

@@ -1,4 +1,4 @@
-"""Store a tagging run in chunks, so that it can be interrupted and resumed."""
+"""Store the results of a tagging run in chunks, so that the run can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Identity(Strict):
     Attributes
     ----------
     input
-        SHA-256 of each source, by the name that the user specified; for a source in an object store, its
-        size and modification time.
+        SHA-256 of each source, or its size and modification time if it is in an object store; keyed by the name
+        that the user specified.
     model_id, codebook
         Id of the model, and SHA-256 hash of the codebook.
     settings
@@ -50,7 +50,7 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a description of each difference between the started run (``self``) and the run to resume (``now``)."""
+        """Yield a message for each difference between the run that was started (``self``) and the current request."""
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),
@@ -72,8 +72,8 @@ class RunManifest(Strict):
     """Content of ``manifest.json``, which does not change during a run.
 
     Chunk ``n`` contains the records from ``n * chunk_records`` up to but not including
-    ``(n + 1) * chunk_records``, counted from 0. ``intake`` contains counts of the input
-    (`inputs.Inputs`) for the summary.
+    ``(n + 1) * chunk_records``, counted from 0. ``intake`` contains counts that describe the input
+    (`inputs.Inputs`), for the summary.
     """
 
     format_version: int = FORMAT_VERSION
@@ -88,7 +88,7 @@ class RunManifest(Strict):
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Return the range of records in a chunk: the number of the first one, and the number after the last one."""
+        """Return the range of records in a chunk: the number of its first record, and of the first record after it."""
         start = number * self.chunk_records
         return start, min(start + self.chunk_records, self.records)
 
@@ -101,13 +101,13 @@ class Chunk(Strict):
     part
         Number of the chunk, starting at 0.
     start, stop
-        Range of records in the chunk: the number of the first one, and the number after the last one.
+        Range of records in the chunk: the number of its first record, and of the first record after it.
     rows, sha256
-        Number of predictions in the chunk, and hash of their file.
+        Number of predictions in the chunk, and SHA-256 of the file that contains them.
     decisions
-        Number of records by label and decision; ``not_scored`` counts those decided ``no`` without scoring.
+        Number of records by label and decision; ``not_scored`` counts the records decided ``no`` without scoring.
     unlike
-        Number of records that are not clearly irrelevant but are unlike the training texts.
+        Number of records that may be relevant but are unlike the training texts.
     """
 
     part: int
@@ -123,15 +123,15 @@ class ChunkStore:
     """The chunks of a run, stored in a folder.
 
     A chunk consists of two files: ``predictions-00000.parquet``, and ``predictions-00000.json`` (`Chunk`),
-    which is written last. A chunk is unfinished if the second file is missing or has a different SHA-256.
-    Therefore, chunks can be written on several machines without coordination.
+    which is written last. A chunk is unfinished if its JSON file is missing, or if the SHA-256 in it is not that of
+    the Parquet file. Therefore, several machines can write chunks without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:
         self.folder = folder
 
     def begun(self) -> RunManifest | None:
-        """Return the manifest of the run in this folder, or ``None`` if the folder contains no run.
+        """Return the manifest of the unfinished run in this folder, or ``None`` if there is no such run.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class ChunkStore:
             ) from None
 
     def begin(self, manifest: RunManifest) -> None:
-        """Delete the files of any earlier run in this folder, and start a new run."""
+        """Delete the files of any earlier run in this folder, and write the manifest of a new run."""
         self.delete()
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
@@ -173,7 +173,7 @@ class ChunkStore:
                 self.folder.local.rmdir()
 
     def write(self, manifest: RunManifest, number: int, predictions: Iterable[Prediction], unlike: int) -> Chunk:
-        """Write a finished chunk and return its description; for ``unlike``, see `Chunk`."""
+        """Write the predictions of a finished chunk and return its description; for ``unlike``, see `Chunk`."""
         rows = list(predictions)
         data = pack_predictions(rows)
         decisions: dict[str, Counter[str]] = {}
@@ -191,11 +191,11 @@ class ChunkStore:
         return chunk
 
     def written(self) -> int:
-        """Return the number of written chunks, without checking their content."""
+        """Return the number of chunks that were written, without checking their content."""
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
     def finished(self, manifest: RunManifest) -> dict[int, Chunk]:
-        """Return the descriptions of finished chunks by number; all other chunks must be processed."""
+        """Return the descriptions of the finished chunks, keyed by the number of the chunk."""
         names = self.folder.names()
 
         def whole(number: int) -> Chunk | None:
@@ -214,7 +214,7 @@ class ChunkStore:
             return {chunk.part: chunk for chunk in pool.map(whole, range(manifest.chunks)) if chunk}
 
     def read(self, chunk: Chunk) -> bytes:
-        """Return the predictions file of a chunk, after checking that it was not changed.
+        """Return the content of a chunk's predictions file, after checking its SHA-256.
 
         Raises
         ------
@@ -251,7 +251,9 @@ def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Create a folder and lock it while the context lasts; ignore a lock left by a process that died.
+    """Create a folder, and lock it until the context ends.
+
+    A lock that was left by a process that died is ignored.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Read the records for a tagging run from search exports or a table, and report what was left out."""
+"""Read the records for a tagging run from search exports or from a table of records."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Inputs(Strict):
     Attributes
     ----------
     records, without_abstract, abstracts_cut
-        Number of records to tag (one per paper), how many of them have no abstract, and how many have an
-        abstract that ends in mid-sentence.
+        Number of records to tag (one per paper), of records without an abstract, and of records whose abstract
+        ends in mid-sentence.
     sources
-        Counts of records by source file; ``None`` if not known.
+        Counts of records for each source file; ``None`` if not known.
     notes, unread
-        Notes on defects in the sources, and files that could not be read.
+        Notes on defects in the source files, and notes on files that could not be read.
     """
 
     records: int
@@ -58,7 +58,7 @@ class Inputs(Strict):
 
     @property
     def identification(self) -> Identification:
-        """Return the counts before screening, as reported under PRISMA 2020."""
+        """Return the counts of records before screening that PRISMA 2020 requires."""
         if self.sources is None:
             return Identification(screened=self.records, without_abstract=self.without_abstract)
         return Identification(
@@ -79,7 +79,7 @@ class Inputs(Strict):
         decisions
             Number of records by label and decision; see `chunks.Chunk`.
         unlike
-            Number of records that are not clearly irrelevant but are unlike the training texts.
+            Number of records that may be relevant but are unlike the training texts.
         """
         found, sources = self.identification, self.sources
         return {
@@ -111,12 +111,13 @@ class Inputs(Strict):
         if unlike > MOSTLY * likely:
             yield (
                 f"{unlike} of the {likely} records that may be relevant are unlike the texts that the model was "
-                "trained on; its probabilities and decisions may be unreliable for them: code some of them, and retrain"
+                "trained on. The model's probabilities and decisions may be unreliable for these records; code some of "
+                "them, and retrain"
             )
 
 
 def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | None:
-    """Return the path of the table if the only source is a table of records, or ``None`` for search exports.
+    """Return the path of the source if it is a table of records, or ``None`` if the sources are search exports.
 
     Raises
     ------
@@ -140,7 +141,10 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
 
 
 def fingerprints(sources: Sequence[str], table: StoragePath | None, sentences: Path | None) -> dict[str, str]:
-    """Return a fingerprint of each source, keyed by the name of the source; see `StoragePath.fingerprint`."""
+    """Return a fingerprint of each source's content, keyed by the name of the source.
+
+    See `StoragePath.fingerprint`.
+    """
     if table:
         found = {table.name: table.fingerprint()}
         return found | ({str(sentences): locate(sentences).sha256()} if sentences else {})
@@ -152,7 +156,7 @@ def _files(source: Path) -> Iterable[Path]:
 
 
 def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> Inputs:
-    """Read search exports, remove duplicates, and write the records, duplicate groups and rejected entries.
+    """Read search exports, remove duplicates, and write the unique records, duplicate groups and rejected entries.
 
     Raises
     ------
@@ -173,7 +177,7 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records in a table, and the missing and truncated abstracts after cleaning.
+    """Count the records in a table, and their missing and truncated abstracts; count abstracts after cleaning.
 
     Raises
     ------
@@ -229,7 +233,7 @@ def _number(record_id: str) -> int:
 
 
 def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> None:
-    """Raise an error if a record is repeated; the check needs eight bytes of memory per record."""
+    """Raise an error if a table contains a record more than once; the check needs eight bytes of memory per record."""
     ordered = np.sort(np.asarray(ids, dtype=np.int64))
     repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not repeated:
@@ -243,7 +247,10 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts by source file from the ``ingest.json`` next to a table of records, if this file exists."""
+    """Return the counts by source file from the ``ingest.json`` next to a table of records, and notes about them.
+
+    The counts are ``None`` if the file is missing or describes different records.
+    """
     path = table.with_name("ingest.json")
     if not path.is_file():
         return None, ()
@@ -254,13 +261,15 @@ def _sources_beside(
             f"{describe_validation(f'{path}: sources', error)}\nRun 'mechtag ingest' again, or delete this file"
         ) from None
     if files - {source.file for source in sources} or sum(source.kept for source in sources) < records:
-        text = f"describes other records than {table.name}; the number of records identified is not known"
+        text = (
+            f"the file does not describe the records in {table.name}, so the number of records identified is not known"
+        )
         return None, (Note(str(path), text),)
     return sources, ()
 
 
 class GivenSentences:
-    """Reads precomputed sentences, which must be in the same order as their records."""
+    """Reads sentences that were split earlier, and which must be in the same order as their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -270,12 +279,12 @@ class GivenSentences:
         self._next = next(self._groups, None)
 
     def of(self, records: Iterable[Record]) -> list[Sentence]:
-        """Return the sentences of the next records; each call continues where the previous call stopped.
+        """Return the sentences of ``records``, which must follow the records of the previous call.
 
         Raises
         ------
         MechtagError
-            If a sentence is not in the abstract of its record.
+            If a sentence does not occur in the abstract of its record.
         """
         found: list[Sentence] = []
         for record in records:
@@ -289,7 +298,7 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Check that all sentences were used; raises the same error as `of`."""
+        """Check that no sentence is left after the last record; raises the same error as `of`."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 

@@ -1,4 +1,4 @@
-"""Predict the labels of records from their titles and the sentences of their abstracts."""
+"""Predict relevance and labels of records from their titles and the sentences of their abstracts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLEARLY_STRONGER = 2.0
 
 
 def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
-    """Combine the title of a record and the sentences of its abstract into a document."""
+    """Return the document to score: the title of a record and the sentences of its abstract."""
     roles = tuple(role_of(sentence.section) for sentence in sentences)
     return Document(title, tuple(sentence.text for sentence in sentences), roles if any(roles) else ())
 
@@ -28,7 +28,7 @@ def document_of(title: str, sentences: Sequence[Sentence]) -> Document:
 def documents_of(
     records: Sequence[Record], sentences: Iterable[Sentence]
 ) -> list[tuple[Document, tuple[Sentence, ...]]]:
-    """Return the documents of all records (see `document_of`) and their sentences, in the order of ``records``."""
+    """Return the document (see `document_of`) and the sentences of each record, in the order of ``records``."""
     by_record = {
         record_id: tuple(group) for record_id, group in groupby(sentences, key=lambda sentence: sentence.record_id)
     }
@@ -47,7 +47,7 @@ def tag_records(
     records
         Records from any source, with unique ids.
     evidence_sentences
-        Number of evidence sentences per label.
+        Maximum number of evidence sentences per label.
 
     Returns
     -------
@@ -69,14 +69,16 @@ def predict(
     evidence_sentences: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Prediction]:
-    """Tag records that are already clean; `tag_records` also cleans them.
+    """Tag records that were already cleaned and split into sentences.
+
+    `tag_records` also cleans and splits the records.
 
     Parameters
     ----------
     sentences
         Sentences of all records; the sentences of each record are consecutive and in order.
     evidence_sentences
-        Number of evidence sentences per label.
+        Maximum number of evidence sentences per label.
     on_progress
         Called with the number of records processed since the last call.
 
@@ -106,13 +108,16 @@ def prediction_rows(
     scored: Sequence[Scored],
     evidence_sentences: int,
 ) -> Iterator[Prediction]:
-    """Yield the predictions for records; ``sentences`` and ``scored`` have one item per record."""
+    """Yield one prediction per record and label from the scores of the records.
+
+    ``sentences`` and ``scored`` have one item per record.
+    """
     for record, own, result in zip(records, sentences, scored, strict=True):
         yield from _rows(tagger, model_id, record, own, result, evidence_sentences)
 
 
 def _printed_elsewhere(section: str) -> float:
-    """Return the log odds to subtract from evidence in a section, which are 0 unless it is background or methods."""
+    """Return the penalty, in log odds, for evidence from a section: 0 except for background and methods."""
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
 

@@ -19,7 +19,7 @@ _ITEM, _END, _ERROR = range(3)
 
 @contextmanager
 def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
-    """Start a process in which an iterator computes its next item while the current item is used.
+    """Start a process that computes the next item of an iterator while the main process uses the current item.
 
     A thread would not help, because its Python code would block the encoder. The process computes at most
     one item in advance; it ends when the context ends or when the main process is killed.
@@ -27,15 +27,15 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
     Parameters
     ----------
     what
-        What the process does, in the third person ("splits sentences"), for error messages.
+        Task of the process as a verb phrase, such as "splits sentences", for error messages.
     prepare, *arguments
-        A module-level function and its arguments, which is called first in the new process to load what is needed.
+        A module-level function, and its arguments. The new process calls the function first, to load what it needs.
 
     Yields
     ------
     Runner
         Function that runs an iterator in the new process. The iteration raises `MechtagError` if the process
-        was killed, and raises any error from ``prepare`` or from the function that is run.
+        was killed, and re-raises any error of ``prepare`` or of the iterator.
     """
     # Spawn instead of fork, because a forked process inherits locks but not the threads that would release them.
     context = multiprocessing.get_context("spawn")
@@ -59,13 +59,13 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
 
 
 def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Run an iterator in the current process; this is a `Runner` without prefetching."""
+    """Return the iterator ``make(*arguments)``, which runs in the current process; a `Runner` without prefetching."""
     return make(*arguments)
 
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in new processes, because Ctrl-C reaches all processes but only the main process should react."""
+    """Start processes in this context with SIGINT blocked, so that only the main process reacts to Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -103,7 +103,7 @@ def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple
 def _messages(
     connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the messages to send to the main process: the items, or the error that computing them raised."""
+    """Yield the messages for the main process: each computed item, or the error that was raised."""
     try:
         prepare(*arguments)
         while True:

@@ -56,14 +56,17 @@ class Worker:
         return ChunkScorer(self._job, self._load(), self._settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        """Process chunk ``item``; return its `Chunk` or the error in ``made``, because Ray wraps raised errors."""
+        """Process the chunk whose number is in ``row["item"]``; return its `Chunk` or an error, pickled, as ``made``.
+
+        Errors are returned and not raised, because Ray would wrap them.
+        """
         try:
             return {"made": pickle.dumps(self._make(int(row["item"])))}
         except (MechtagError, OSError) as error:
             return {"made": pickle.dumps(error)}
 
     def _make(self, number: int) -> Chunk:
-        """Process one chunk; repeating it yields the same result."""
+        """Process one chunk and return its description; repeated processing yields the same result."""
         import ray
 
         job = self._job
@@ -85,7 +88,9 @@ def run_ray(
     workers: int | None = None,
     on_progress: Progress = lambda _: None,
 ) -> None:
-    """Process the missing chunks on the Ray cluster at ``RAY_ADDRESS``, or on this machine if it is not set.
+    """Process the unfinished chunks of a run on the Ray cluster at ``RAY_ADDRESS``.
+
+    If ``RAY_ADDRESS`` is not set, the workers run on this machine.
 
     If a worker dies, a different worker processes its chunk again. All workers must have access to the
     records, the chunks and the model.
@@ -176,7 +181,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Discard standard error output, to which Ray writes its log level on every start."""
+    """Discard standard error output in this context, because Ray writes its log level to it on every start."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

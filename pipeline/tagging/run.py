@@ -33,7 +33,7 @@ class ChunkScorer:
         self._job, self._model, self._settings = job, model, settings
 
     def score(self, given: ChunkInput) -> tuple[list[tuple[Sentence, ...]], list[Scored]]:
-        """Return the sentences of each record in a chunk, and the tagger's output for each record."""
+        """Return the sentences and the scores of each record in a chunk."""
         pairs = documents_of(given.records, given.sentences)
         return [own for _, own in pairs], self._model.tagger.tag([document for document, _ in pairs])
 
@@ -52,17 +52,17 @@ def run_local(
     on_progress: Progress = lambda _: None,
     run: Runner = directly,
 ) -> None:
-    """Process the missing chunks of a tagging run on this machine.
+    """Process the unfinished chunks of a tagging run on this machine.
 
-    While a chunk is scored, a thread writes the previous chunk; if ``run`` is from `prefetch.prefetch`, a process
-    splits the next chunk into sentences.
+    While a chunk is scored, a thread writes the previous chunk. If ``run`` is from `prefetch.prefetch`, a separate
+    process splits the next chunk into sentences at the same time.
 
     Parameters
     ----------
     on_progress
         Called with the number of records processed since the last call.
     run
-        Runs the function that splits records into sentences.
+        Function that runs the iterator which reads chunks and splits their records into sentences.
     """
     scorer = ChunkScorer(job, model, settings)
 
@@ -87,7 +87,7 @@ def run_local(
 def finish(
     job: Job, codebook: Codebook, calibration: Calibration, on_progress: Progress = lambda _: None
 ) -> dict[str, Any]:
-    """Write the result tables and then ``summary.json``; return the content of ``summary.json``.
+    """Write the result tables of a tagging run and then ``summary.json``; return the content of ``summary.json``.
 
     On this machine, the chunks are joined into one table and deleted; in an object store, the chunks
     themselves are the result.
@@ -95,7 +95,7 @@ def finish(
     Parameters
     ----------
     calibration
-        Calibration of the model, whose bounds the workbook explains.
+        Calibration of the model; the workbook explains its bounds.
     on_progress
         Called with the number of records written since the last call.
     """

@@ -32,14 +32,16 @@ SENTENCE_SPANS = "mechtag_sentences"
     default_config={"model": "models/trained", "evidence_sentences": TagSettings().evidence_sentences},
 )
 def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -> MechtagComponent:
-    """Create the component from its settings; spaCy saves only these settings, not the model.
+    """Create the spaCy component from its settings.
+
+    When a pipeline is saved, spaCy saves only these settings, not the model.
 
     Parameters
     ----------
     model
         Path of the model folder, absolute or relative to the working directory.
     evidence_sentences
-        Number of evidence sentences per label.
+        Maximum number of evidence sentences per label.
 
     Raises
     ------
@@ -77,12 +79,12 @@ class MechtagComponent:
                 kind.set_extension(extension, default=default)
 
     def __call__(self, doc: Doc) -> Doc:
-        """Tag one document."""
+        """Tag a document and return it."""
         self._tag([doc])
         return doc
 
     def pipe(self, stream: Iterable[Doc], *, batch_size: int = 256) -> Iterator[Doc]:
-        """Tag a stream of documents in batches of ``batch_size``."""
+        """Tag documents in batches of ``batch_size``, and yield them in the same order."""
         stream = iter(stream)
         while docs := list(islice(stream, batch_size)):
             self._tag(docs)
@@ -142,7 +144,7 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences of an abstract as found by the pipeline or, if it found none, by `split`.
+    """Yield the sentences of a document: those that the pipeline found or, if there are none, those from `split`.
 
     The text of a `Doc` cannot be cleaned, because offsets refer to it. Keywords and notices at its ends, which
     cleaning would remove, are skipped instead.
@@ -162,7 +164,7 @@ def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
 
 
 def _own(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences that the pipeline found, without surrounding spaces."""
+    """Yield the sentences that the spaCy pipeline found, without surrounding spaces."""
     found = ((sent.start_char, sent.text) for sent in doc.sents if not sent.text.isspace())
     for number, (offset, text) in enumerate(found):
         start = offset + len(text) - len(text.lstrip())

@@ -43,7 +43,7 @@ _START_OVER = "or delete that folder to start over"
 
 
 class ChunkInput(NamedTuple):
-    """The records of one chunk, and their sentences."""
+    """The number, records and sentences of one chunk."""
 
     number: int
     records: list[Record]
@@ -52,7 +52,7 @@ class ChunkInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """A tagging run: the records to tag, and the places where predictions are written.
+    """A tagging run that was started or resumed: its input, its output folder, and its progress.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Job:
     output
         Folder for the results.
     finished
-        Finished chunks by number; the code that finishes a chunk must add it here.
+        Finished chunks, keyed by number; whoever finishes a chunk must add it.
     """
 
     records: StoragePath
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def inputs(self) -> Inputs:
-        """Return the counts of the input, which were made before tagging started."""
+        """Return the counts that describe the input; they are computed before tagging starts."""
         return Inputs.model_validate(self.manifest.intake)
 
     @property
@@ -85,7 +85,7 @@ class Job:
 
     @property
     def done(self) -> int:
-        """Return the number of records whose predictions were written."""
+        """Return the number of records in finished chunks."""
         return sum(chunk.stop - chunk.start for chunk in self.finished.values())
 
 
@@ -103,7 +103,7 @@ class Request:
     sentences
         Table of precomputed sentences, or ``None``.
     runtime
-        Runtime of the encoder; it is recorded because runtimes differ slightly in their scores.
+        Runtime of the encoder, which is recorded because scores differ slightly between runtimes.
     """
 
     sources: Sequence[str]
@@ -114,7 +114,7 @@ class Request:
     runtime: str = "torch"
 
     def identity(self, table: StoragePath | None) -> Identity:
-        """Return everything that the predictions of this run depend on."""
+        """Return the sources, model, codebook and settings that the predictions of this run depend on."""
         blocks = ("sentences", "tag") if table else ("dedupe", "sentences", "tag")
         values = {block: getattr(self.settings, block).model_dump() for block in blocks}
         return Identity(
@@ -131,7 +131,7 @@ class Request:
 def check_folder(sources: Sequence[str], output: str, sentences: Path | None = None) -> None:
     """Raise `MechtagError` if a new run would overwrite one of its sources or a person's decisions.
 
-    An unfinished run in the folder has passed this check, and does not write those files again.
+    The check is omitted if the folder contains an unfinished run, which passed it when it was started.
     """
     folder = None if is_remote(output) else locate(output).local
     if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
@@ -230,7 +230,10 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
 
 
 def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
-    """Check that precomputed sentences belong to the records in a table; clean these records first if ``clean``."""
+    """Raise an error unless all precomputed sentences belong to records in a table.
+
+    If ``clean`` is set, the sentences belong to the cleaned abstracts.
+    """
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:
         for start in range(0, records.count, 1000):
@@ -246,7 +249,10 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield each chunk's records and sentences in ascending order; split the records unless ``sentences`` is passed."""
+    """Yield the records and sentences of each chunk in ``chunks``, in ascending order.
+
+    Unless ``sentences`` is passed, the abstracts are split into sentences.
+    """
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:
             for number in chunks:

@@ -1,4 +1,4 @@
-"""Access files and folders through one interface, whether on this machine or in an object store."""
+"""Access files and folders on this machine and in object stores through one interface."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class StoragePath:
             return bool(self.files.get_file_info(self.path).type != fs.FileType.NotFound)
 
     def names(self) -> set[str]:
-        """Return the names of the files in this folder; return no names if the folder does not exist."""
+        """Return the names of the files in this folder, or an empty set if the folder does not exist."""
         with self._naming_this_path():
             found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
 
     def open(self) -> Any:
-        """Open the file so that pyarrow can read any part of it."""
+        """Open the file for random access by pyarrow."""
         with self._naming_this_path():
             return self.files.open_input_file(self.path)
 
@@ -88,7 +88,7 @@ class StoragePath:
                 file.write(data)
 
     def sha256(self) -> str:
-        """Return the SHA-256 of the file."""
+        """Return the SHA-256 of the file's content."""
         digest = hashlib.sha256()
         with self._naming_this_path(), self.files.open_input_stream(self.path, compression=None) as file:
             while block := file.read(_BLOCK):
@@ -96,7 +96,7 @@ class StoragePath:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a fingerprint of the content: its hash or, in an object store, its size and modification time."""
+        """Return a fingerprint of the file: its SHA-256 or, in an object store, its size and modification time."""
         if self.local:
             return self.sha256()
         with self._naming_this_path():
@@ -105,11 +105,11 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Convert errors from the file system to errors that state this path."""
+        """Convert errors that the file system raises in this context to `MechtagError` with this path."""
         try:
             yield
         except FileNotFoundError:
-            raise MechtagError(f"{self}: no such file") from None
+            raise MechtagError(f"{self}: no such file; check the path") from None
         except (pa.ArrowException, OSError) as error:
             if self.local:
                 raise
@@ -117,7 +117,7 @@ class StoragePath:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether the text is the URI of a file that is not on this machine."""
+    """Return whether a text is the URI of a file in an object store, and not a path on this machine."""
     return "://" in text and not text.startswith("file://")
 
 

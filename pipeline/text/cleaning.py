@@ -93,7 +93,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
-    """Correct mojibake; return the text, and whether it is a single line that needs no further cleaning."""
+    """Correct mojibake in a text; return the text, and whether it is one line that needs no further cleaning."""
     # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):
@@ -190,7 +190,7 @@ def clean_value(value: Any, notes: list[str] | None = None) -> str:
 
 
 def _settled(text: str, clean: Callable[[str], str]) -> str:
-    """Clean repeatedly until nothing changes, so that cleaning is idempotent."""
+    """Apply ``clean`` to a text until the text no longer changes, so that cleaning is idempotent."""
     for _ in range(_ROUNDS):
         cleaned = clean(text)
         if cleaned == text:
@@ -221,7 +221,7 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Keep line ends at blank lines and headings; join all other lines, which are assumed to be wrapped."""
+    """Join the wrapped lines of a text; keep line ends only at blank lines and headings."""
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))
     parts: list[str] = []
@@ -277,7 +277,7 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
 
 
 def join_keywords(first: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """Return the first keywords followed by those of the others that are new; the comparison ignores case."""
+    """Return the keywords in ``first``, followed by those in ``others`` that are not in ``first``, ignoring case."""
     found = dict.fromkeys(first)
     known = {keyword.casefold() for keyword in found}
     for keyword in others:

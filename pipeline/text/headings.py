@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Heading(NamedTuple):
-    """A heading: ``abstract[start:end]`` includes its punctuation; ``name`` is its text in lower case."""
+    """A heading in an abstract: ``abstract[start:end]`` with punctuation, and its ``name`` in lower case."""
 
     start: int
     end: int
@@ -48,7 +48,10 @@ _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2}
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Return a pattern for listed words, each followed by ``end``; ``words`` quantifies the words after the first."""
+    """Return a regular expression for a phrase of heading words, each followed by the pattern ``end``.
+
+    The quantifier ``words`` limits the number of words after the first.
+    """
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
 
@@ -150,7 +153,7 @@ def _name(text: str) -> str:
 
 
 def heading_name(printed: str) -> str:
-    """Convert a printed heading to a name as in `find_headings`: in lower case, without surrounding punctuation.
+    """Convert a printed heading to its name, which is in lower case and without surrounding punctuation.
 
     Parameters
     ----------
@@ -161,7 +164,7 @@ def heading_name(printed: str) -> str:
 
 
 def _reads_as_heading(phrase: str) -> bool:
-    """Return whether several words form a single heading: "Key Findings", but not "Results Patients"."""
+    """Return whether words form a single heading, as "Key Findings" does and "Results Patients" does not."""
     if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
         return False
     return phrase.isupper() or all(
@@ -171,7 +174,10 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether words in capitals are a heading, not part of a text in capitals, judging by the next words."""
+    """Return whether words in capitals are a heading and not part of a text that is all in capitals.
+
+    The words after them decide: a text in capitals continues in capitals.
+    """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -182,7 +188,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield the start, end, phrase and kind of each possible heading without a colon or dash."""
+    """Yield the start, end, phrase and kind of each possible heading that has no colon or dash after it."""
     after = 0
     for opening in _OPENING.finditer(text):
         # One heading may follow another: "MAIN RESULTS Design A trial".
@@ -197,9 +203,9 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return the kind of a possible heading: ``label``, ``bare`` or ``guess``, or ``""`` if it is not a heading.
+    """Return the kind of a possible heading, or ``""`` if it is not a heading.
 
-    The first kind is the most certain, and the last is the least certain.
+    The kinds, in descending order of certainty, are ``label``, ``bare`` and ``guess``.
     """
     phrase = match["phrase"]
     if match.re is _QUESTION:

@@ -105,7 +105,7 @@ def _notice_start(window: str, whole: bool) -> int:
 
 
 def _signed(end: str) -> bool:
-    """Return whether the end of an abstract shows a sign of a notice; this check is faster than the patterns."""
+    """Return whether the end of an abstract may contain a notice; this check is faster than matching the patterns."""
     return (
         "©" in end
         or "opyright" in end

@@ -303,7 +303,7 @@ class Content(NamedTuple):
 
 
 def _items(text: str) -> list[str]:
-    """Split a keyword list at line ends and at the first kind of separator that occurs in the list."""
+    """Split a keyword list into items at line ends and at the first kind of separator that occurs in the list."""
     for separator in (";；", "•·▪●|", ",，、"):
         if any(char in text for char in separator):
             return re.split(f"[{separator}\n]", text)
@@ -311,7 +311,7 @@ def _items(text: str) -> list[str]:
 
 
 def keywords_of(text: str) -> tuple[str, ...] | None:
-    """Return the keywords in a list, or ``None`` if the text is not a list of short items."""
+    """Return the keywords in a text, or ``None`` if the text is not a list of short items."""
     text = text.strip().rstrip(".;,")
     if len(text) > _REACH or _STOP.search(text) or _SAYS.search(text):
         return None
@@ -325,7 +325,7 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a label is in a place where a keyword list may start: after a sentence or on its own line."""
+    """Return whether a label such as 'Keywords:' starts a line or follows a sentence, as before a keyword list."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole

@@ -69,7 +69,10 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 
 def _ends(earlier: str, word: str, following: str) -> bool:
-    """Return whether a sentence ends after ``word``, given the words before and after it, all with punctuation."""
+    """Return whether a sentence ends after ``word``; ``earlier`` and ``following`` are the adjacent words.
+
+    All words include their punctuation.
+    """
     tail = word[-40:]  # enough for every rule, and bounds the search in a text without spaces
     match = _END.search(tail)
     if not match:
@@ -179,10 +182,10 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 
 def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Yield the headings in an abstract, and the parts at its ends that cleaning would remove, as starts of sections.
+    """Yield the starts of sections in an abstract: headings, and parts at its ends that cleaning would remove.
 
-    Each item consists of the offset where the text before it ends, the offset where the text below it starts,
-    and the heading or part.
+    Each item consists of the offset where the preceding text ends, the offset where the text of the section
+    starts, and the heading or part.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -201,7 +204,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield each passage between headings and line ends: the heading or part above it, its offset, and its text."""
+    """Yield the passages between headings and line ends, each with its section's heading or part, and its offset."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
@@ -218,8 +221,8 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
 
     If a sentence is nothing but a note, its section is the kind of note (`sections.note_of`), whatever heading is
     above it. The heading of a note applies only to the first sentence below it, and later sentences belong to a
-    note only if their own words show it, because exports may print
-    "Trial registration: ..." in the middle of an abstract.
+    note only if their own words show it, because exports may print "Trial registration: ..." in the middle of an
+    abstract.
 
     Parameters
     ----------

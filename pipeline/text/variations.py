@@ -1,4 +1,4 @@
-"""Vary the text of records in ways that must not change their tags.
+"""Vary the text of records in ways that should not change the predicted labels.
 
 Each function takes a record, its sentences and a random number generator, and returns the record with a changed text,
 or the same record if there is nothing to change. The rest of the text remains identical. All inserted
@@ -238,7 +238,7 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def _parts(left: str, right: str) -> bool:
-    """Return whether a sentence can be split: both parts are long enough, and the first has balanced brackets."""
+    """Return whether a sentence can be split into these parts, which must be long and have balanced brackets."""
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 
@@ -254,7 +254,7 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return the four headings to insert, each keyed by the number of the sentence that follows it."""
+    """Return the four headings to insert into an abstract, keyed by the number of the sentence after the heading."""
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)

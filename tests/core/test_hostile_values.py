@@ -37,7 +37,7 @@ def test_deeply_nested_json(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"line 1: not valid JSON|line 1 is not valid JSON"):
         read_judgements(path, "relevant")
     (tmp_path / HISTORY).write_text(path.read_text())
-    with pytest.raises(MechtagError, match="line 1: not a JSON object"):
+    with pytest.raises(MechtagError, match="line 1: the line is not a JSON object"):
         read_history(tmp_path)
 
 
@@ -87,7 +87,7 @@ _NO_TEXT = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\
 def test_parquet_values_that_python_cannot_hold(tmp_path: Path, column: Any) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"title": ["a"], "notes": column}), path)
-    with pytest.raises(MechtagError, match=r"a\.parquet: not readable as parquet"):
+    with pytest.raises(MechtagError, match=r"a\.parquet: the file is not readable as parquet"):
         ingest([path])
 
 

@@ -65,9 +65,9 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
     path = written(tmp_path, "name,value,note\nann,1\n")
     (row,) = read_table(path, "codes", needed=("name", "value", "absent")).rows
     assert row.cells == {"name": "ann", "value": "1", "note": ""}
-    with pytest.raises(MechtagError, match=r"codes\.csv: line 2: the row has 2 cells, the header has 3"):
+    with pytest.raises(MechtagError, match=r"codes\.csv: line 2: the row has 2 cells, but the header has 3"):
         read_table(path, "codes")
-    with pytest.raises(MechtagError, match=r"codes\.csv: line 2: the row has 2 cells, the header has 3"):
+    with pytest.raises(MechtagError, match=r"codes\.csv: line 2: the row has 2 cells, but the header has 3"):
         read_table(path, "codes", needed=("note",))
 
 
@@ -77,12 +77,12 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
         ("", r"codes\.csv: the file is empty"),
         (
             "name,note\nann,1\nbob,a,b\n",
-            r"codes\.csv: line 3: the row has 3 cells, the header has 2; a cell with ',' needs",
+            r"codes\.csv: line 3: the row has 3 cells, but the header has 2; enclose cells that contain ','",
         ),
-        ('name,note\nann,"1\nbob,2\n', r"codes\.csv: line 2: a quote is opened but never closed"),
+        ('name,note\nann,"1\nbob,2\n', r"codes\.csv: line 2: a quotation mark is opened but never closed"),
         ("name,note,name\nann,1,2\n", r"codes\.csv: two columns are named 'name'"),
         (b"%PDF-1.7 \n", "a binary file, not text .* save tables as CSV or XLSX"),
-        (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, the header has 1"),
+        (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, but the header has 1"),
         (
             workbook({"A": [["name"]], "B": [["name"]]}),
             r"2 sheets of the workbook contain a table \(A, B\); expected one sheet with codes",

@@ -165,7 +165,7 @@ def test_sentences_of_other_records_are_refused(trained: tuple[Path, Path], tagg
     [
         ("empty.ris", b"", "empty.ris: the file is empty"),
         ("picture.ris", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20, "picture.ris: this is a binary file"),
-        ("prose.txt", b"just some words\n", "prose.txt: unknown format"),
+        ("prose.txt", b"just some words\n", "prose.txt: this file is in an unknown format"),
         ("table.csv", b"author,year\nRoe,2020\n", "table.csv"),
     ],
 )

@@ -46,7 +46,7 @@ class State:
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Return a hash of the corpus (except its vectors) and of the other circumstances that affect the result."""
+    """Return a hash of the corpus (except its vectors) and of all other circumstances that affect the result."""
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):
@@ -55,7 +55,7 @@ def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
 
 
 class Checkpoints:
-    """Checkpoints of a fine-tuning run in a folder. If ``folder`` is ``None``, nothing is saved."""
+    """Saves and loads the checkpoints of a fine-tuning run in a folder; if ``folder`` is ``None``, nothing is saved."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -72,11 +72,11 @@ class Checkpoints:
             (self._folder / EPOCH).unlink(missing_ok=True)
 
     def epoch(self) -> State | None:
-        """Return the state of the last epoch, or ``None`` if none is saved; raise `MechtagError` if it is damaged."""
+        """Return the state that was saved after the last epoch, or ``None``; raise `MechtagError` if it is damaged."""
         return _read(self._folder / EPOCH) if self._folder else None
 
     def finished(self) -> State | None:
-        """Return the final state, or ``None`` if none is saved; raise `MechtagError` if it is damaged."""
+        """Return the state that was saved at the end of the run, or ``None``; raise `MechtagError` if it is damaged."""
         return _read(self._folder / FINISHED) if self._folder else None
 
 
@@ -250,7 +250,10 @@ class _Run:
         return bool(losses) and len(losses) - 1 - int(np.argmin(losses)) >= self._settings.patience
 
     def _epoch(self, epoch: int) -> None:
-        """Run one epoch. Random numbers depend only on seed and epoch, so that a run can resume after any epoch."""
+        """Run one epoch.
+
+        Random numbers depend only on the seed and the epoch, so that a run can resume after any epoch.
+        """
         generator = np.random.default_rng([self._seed, epoch])
         lengths = [len(ids) for ids in self._data.tokens]
         items = self._objective.items(self._data, generator)
@@ -274,9 +277,10 @@ class _Run:
         return self._objective.loss(data, batch, vectors, definitions)
 
     def _definition_vectors(self, generator: np.random.Generator | None) -> Tensor:
-        """Encode one text per label.
+        """Encode one text per label, and return the vectors.
 
-        The text is drawn from the label's definition and rules or, if no random generator is given, is its definition.
+        The text is drawn at random from the label's definition and rules; without a random generator, it is the
+        definition.
         """
         chosen = [own[generator.integers(len(own)) if generator else 0] for own in self._definitions]
         return self._encoder.embed(chosen, self._settings.batch_tokens)
@@ -325,7 +329,7 @@ class _Run:
 
 
 def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Mask:
-    """Draw papers for validation, with the same proportion of relevant as of irrelevant papers."""
+    """Draw papers for validation: the same proportion of the relevant papers and of the irrelevant papers."""
     held_out = np.zeros(corpus.n_documents, dtype=bool)
     for kind in (0, 1):
         rows = generator.permutation(np.flatnonzero(corpus.document_targets[:, 0] == kind))
@@ -334,7 +338,10 @@ def hold_out(corpus: Corpus, share: float, generator: np.random.Generator) -> Ma
 
 
 def rate_share(progress: float) -> float:
-    """Return the factor of the peak learning rate, which rises linearly for the first tenth and then falls to zero."""
+    """Return the learning rate at a given progress as a proportion of the peak learning rate.
+
+    The learning rate rises linearly for the first tenth of the run and then falls to zero.
+    """
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
@@ -364,7 +371,7 @@ def _learns(name: str) -> bool:
 
 
 def _groups(trained: Mapping[str, nn.Parameter], rate: float) -> Iterator[dict[str, Any]]:
-    """Yield groups of parameters for the optimiser; lower layers have lower learning rates."""
+    """Yield groups of parameters with their learning rates for the optimiser; lower layers have lower rates."""
     layers = {name: int(found[1]) for name in trained if (found := _LAYER.search(name))}
     top = max(layers.values(), default=0)
     for layer in range(top + 1):
@@ -379,7 +386,7 @@ def _low_precision(device: torch.device) -> torch.autocast:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device supports bfloat16 natively, because emulation would be slower than float32."""
+    """Return whether a device supports bfloat16 natively; if not, emulation would be slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older versions of torch lack this function.
@@ -389,7 +396,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch, and restore its random state afterwards."""
+    """Seed torch in this context, and restore its random state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

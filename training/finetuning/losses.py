@@ -49,7 +49,7 @@ class TuningCorpus:
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items that were judged for at least one label: single units, and papers coded only as a whole."""
+        """Return the items with a judged label: individually coded units, and papers that were coded as a whole."""
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
@@ -85,7 +85,7 @@ def prepare_corpus(corpus: Corpus, encoder: TransformerEncoder) -> TuningCorpus:
 def cut_batches(
     items: Sequence[Index], lengths: Sequence[int], budget: int, generator: np.random.Generator
 ) -> Iterator[list[Index]]:
-    """Group items, in order, into batches of about ``budget`` tokens.
+    """Yield batches of items, in order, of about ``budget`` tokens each.
 
     If an item is longer than the budget, only a random selection of its units is used, with at least one unit.
 
@@ -150,7 +150,10 @@ class Objective(Protocol):
 
 
 def pool_tensor(scores: Tensor, lengths: Sequence[int]) -> Tensor:
-    """Pool scores by paper, with gradients: relevance by the mean, labels as in `training.multiple_instance`."""
+    """Pool the scores of each paper's units, with gradients.
+
+    Relevance is pooled by the mean, and labels are pooled as in `training.multiple_instance`.
+    """
     parts = nn.utils.rnn.pad_sequence(list(torch.split(scores, list(lengths))), batch_first=True)
     counts = torch.tensor(lengths, device=scores.device)[:, None]
     there = torch.arange(parts.shape[1], device=scores.device) < counts
@@ -168,7 +171,10 @@ def judged_loss(scores: Tensor, targets: Tensor, positive_weight: Tensor) -> Ten
 
 
 def positive_weights(targets: Tensor) -> Tensor:
-    """Return the number of negatives per positive in each column, between 1 and ``MAX_POSITIVE_WEIGHT``."""
+    """Return the weight of positives in each column, which is the number of negatives per positive.
+
+    Weights are limited to the range from 1 to ``MAX_POSITIVE_WEIGHT``.
+    """
     positives, negatives = (targets == 1).sum(0), (targets == 0).sum(0)
     return (negatives / positives.clamp(min=1)).clamp(1.0, MAX_POSITIVE_WEIGHT)
 
@@ -197,7 +203,7 @@ class SentenceAndPaperLoss:
         return [self.weights, self.intercept, self.paper_intercept, self.likeness]
 
     def start(self, corpus: Corpus, data: TuningCorpus, definitions: Tensor) -> None:
-        """Fit the heads first, so that random heads do not distort the encoder (Kumar et al. 2022, LP-FT)."""
+        """Fit the heads first, because random heads would distort the encoder (Kumar et al. 2022, LP-FT)."""
         self.sentence_weight = positive_weights(data.unit_targets)
         self.paper_weight = positive_weights(data.whole_targets)
         vectors = torch.from_numpy(corpus.vectors).to(self.weights.device)
@@ -237,7 +243,9 @@ class SentenceAndPaperLoss:
 
 
 class ContrastiveLoss:
-    """Contrastive loss: attract texts that share a label, repel the rest, as in SetFit (Tunstall et al. 2022).
+    """Contrastive loss, which attracts texts that share a label and repels all others, as in SetFit.
+
+    See Tunstall et al. (2022) for SetFit.
 
     The texts are coded sentences, exemplars, papers coded only as a whole (the mean of
     their units), and one definition or rule of each label. Pairs for which it is unknown
@@ -256,7 +264,7 @@ class ContrastiveLoss:
         """Do nothing, because there are no heads."""
 
     def items(self, data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-        """Return all positive items (with at least one label), and at most as many negative items, drawn at random."""
+        """Return all items with at least one label, and at most the same number of randomly drawn other items."""
         items = data.judged_items
         if not items:
             return []
@@ -274,7 +282,7 @@ class ContrastiveLoss:
 
 
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss of all positive pairs of a batch.
+    """Return the mean contrastive loss of all pairs of texts in a batch that share a label.
 
     Parameters
     ----------

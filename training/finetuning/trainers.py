@@ -1,4 +1,4 @@
-"""Define the trainers; each produces an encoder, and the heads are fitted on the encoder's vectors.
+"""Define the trainers, each of which produces an encoder; the heads are then fitted on the encoder's vectors.
 
 ``frozen`` leaves the encoder unchanged. ``full`` fine-tunes its weights on the codes of
 sentences and papers, and ``lora`` trains low-rank changes to the weights on the same codes. ``contrastive``
@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoder, with the codebook definitions and the corpus that it encoded.
+    """The result of a trainer: an encoder, with the codebook definitions and the corpus that it encoded.
 
     See `loop.Tuned` for ``tuned`` and ``losses``, which are empty if the encoder was not fine-tuned.
     """
@@ -66,7 +66,7 @@ class FrozenTrainer:
     definitions: Definitions
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Return the corpus unchanged; see `Trainer.encode`."""
+        """Return the encoder and the corpus unchanged; see `Trainer.encode`."""
         return Encoded(self.encoder, self.definitions, corpus)
 
 
@@ -82,7 +82,7 @@ class TuningTrainer:
     on_progress: Progress
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
-        """Fine-tune on the selected documents, and encode the whole corpus again; see `Trainer.encode`."""
+        """Fine-tune the encoder on the selected documents, and encode the whole corpus again; see `Trainer.encode`."""
         from mechtag.training.finetuning.loop import tune
 
         tuned = tune(
@@ -109,7 +109,7 @@ def make_trainer(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Trainer:
-    """Return the trainer named in the settings.
+    """Return the trainer that the settings select.
 
     Parameters
     ----------

@@ -100,10 +100,10 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return the active model's predictions for coded records, each from a model not trained on that record.
+    """Return predictions of the active model for coded records, without predictions for its own training records.
 
-    For records that the active model was trained on, these are its out-of-fold predictions. It tags the
-    other records like any new record.
+    For records that the active model was trained on, the out-of-fold predictions are returned. The active model tags
+    all other records like new records.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def champion_predictions(
     Raises
     ------
     MechtagError
-        ``out_of_fold`` contains the out-of-fold predictions from a different model.
+        If ``out_of_fold`` contains the out-of-fold predictions of a different model.
     """
     path = out_of_fold / DOCUMENTS
     documents = read_predictions(path)

@@ -41,8 +41,8 @@ class Change:
     ----------
     probabilities
         Probability from the old model, followed by the probabilities after its sentence scores, its calibration and
-        its probability of relevance are replaced, in turn, by those of the new model. The last is the probability
-        from the new model.
+        its probability of relevance are replaced, in turn, by those of the new model. The last value is the
+        probability from the new model.
     cause
         One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
     why
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """Scores that one model assigns to documents, and the contributions that they consist of.
+    """The scores that one model assigns to documents, split into the contributions of words and definitions.
 
     Columns are relevance, followed by the labels in codebook order.
 
@@ -72,8 +72,8 @@ class _Dissected:
     words : csr_matrix, shape (n_parts, n_terms)
     scores : ndarray, shape (n_documents, 1 + n_labels)
     part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        Score of each part (minus infinity if the part is not content), and how much its words and its similarity to
-        the definition contribute to the score.
+        Score of each part (minus infinity if the part is not content), and the contributions of its words and of its
+        similarity to the definition to the score.
     """
 
     tagger: Tagger
@@ -160,12 +160,18 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label as the old model's steps are replaced one by one, shape (n_documents, 4)."""
+    """Return the probabilities of a label while the steps of the old model are replaced one by one.
+
+    The result has the shape (n_documents, 4).
+    """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the conditional probability of a label, scored by one model and calibrated by the other."""
+        """Return the probability of a label, given relevance, from one model's scores and one model's calibration.
+
+        ``scored`` and ``calibrated`` are 0 for the old model and 1 for the new model.
+        """
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]
         chance: Array = expit(calibration.slope[column] * scores + calibration.intercept[column])
@@ -179,7 +185,7 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Decide on a label like `Calibration.decide`, where ``relevant`` is the probability of relevance."""
+    """Return the decision of a tagger on a label, as in `Calibration.decide`; ``relevant`` is P(relevance)."""
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
         return "no"
@@ -187,7 +193,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step that changed the logarithm of the probability most in the direction of the overall change."""
+    """Return the step that contributed most to the change of a probability, measured by its logarithm."""
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -212,7 +218,7 @@ def _explain(
     if cause == "relevance":
         return f"the probability of relevance changed, which moves the probability from {moved}"
     if cause == "calibration":
-        return f"the same sentence scores now yield another probability, which moves from {moved}"
+        return f"the same sentence scores now yield a different probability, which moves from {moved}"
     if _column(before.tagger, key) == 0:
         return f"its text as a whole is scored differently, which moves the probability from {moved}"
     sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
@@ -220,7 +226,7 @@ def _explain(
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe the sentence that contributed most to the change of a score, and the reasons for its contribution.
+    """Describe the sentence of a document that contributed most to the change of a score, with the reasons.
 
     The contribution of a sentence to the change of a pooled score is its own change times its
     weight in the pooling, averaged over both models.
@@ -247,7 +253,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return how much each term contributes to the score of a part."""
+    """Return the contribution of each term to the score of a part, keyed by term."""
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {
@@ -262,7 +268,7 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 
 
 class _Neighbours:
-    """The newly coded records, searched for the one that is most similar to a given record."""
+    """Finds the newly coded record that is most similar to a given record."""
 
     def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
         self._learnt = learned
@@ -274,7 +280,7 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe the new code of the record, or of the nearest new record whose code agrees with the change."""
+        """Describe the newly coded record that explains a change: the record itself or the most similar record."""
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
@@ -302,7 +308,7 @@ _HEADER = (
 )
 _CAUSES = {
     "sentences": "sentences are scored differently (because of the new annotations or a new definition)",
-    "calibration": "the same sentence scores yield another probability",
+    "calibration": "the same sentence scores yield a different probability",
     "relevance": "the probability of relevance changed",
     BOUNDS: "the bounds between yes, review and no changed",
 }
@@ -354,6 +360,6 @@ def _cells(change: Change) -> list[object]:
 
 
 def _plain(text: str) -> str:
-    """Return text on one line, with characters that are special in Markdown or HTML escaped."""
+    """Return a text on one line, with special characters of Markdown and HTML escaped."""
     kept = " ".join(text.split())
     return "".join(f"\\{char}" if char in "\\`*_[]<>|" else char for char in kept)

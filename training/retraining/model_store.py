@@ -38,7 +38,7 @@ class ModelPaths:
     model, out_of_fold
         Model folder and out-of-fold predictions of the active model.
     kept
-        Folder with one folder per current or former active model, named by model id.
+        Folder that contains one folder per active or formerly active model, named after the model id.
     added
         Folder of the added annotations; see `annotations.versions`.
     """
@@ -50,13 +50,13 @@ class ModelPaths:
 
 
 def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:
-    """Keep a copy of a model, and return its id.
+    """Copy a model into the folder of kept models, and return the id of the model.
 
     Parameters
     ----------
     note
-        ``former`` is the id of the previous model, or empty; ``version`` is that of the annotations; and
-        ``tags`` are set in the registry.
+        Information on the model: ``former`` is the id of the previous model, or empty; ``version`` is the version of
+        the annotations; and ``tags`` are set in the registry.
     """
     model_id = read_config(model).model_id
     folder = paths.kept / model_id
@@ -80,7 +80,7 @@ def keep_champion(paths: ModelPaths) -> None:
 
 
 def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Mapping[str, str]) -> None:
-    """Keep a copy of a challenger that is to replace the active model.
+    """Keep a copy of a challenger that will replace the active model.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     Raises
     ------
     MechtagError
-        The model was not kept.
+        If the model was not kept.
     """
     path = paths.kept / model_id / NOTE
     if not is_kept(paths, model_id):
@@ -116,7 +116,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
 
 
 def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> None:
-    """Make a kept model the active one, with its out-of-fold predictions and version of the annotations.
+    """Make a kept model the active model, and restore its out-of-fold predictions and version of the annotations.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     Raises
     ------
     MechtagError
-        The model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
+        If the model was not kept or was altered, or its annotations are missing. In these cases, nothing is changed.
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
@@ -154,12 +154,12 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
 
 
 def interrupted(paths: ModelPaths) -> bool:
-    """Return whether an installation, or the swap of a newly trained model, was interrupted."""
+    """Return whether the installation of a model, or the replacement of a model folder, was interrupted."""
     return (paths.kept / _JOURNAL).is_file() or swap_interrupted(paths.model)
 
 
 def recover(paths: ModelPaths) -> str:
-    """Complete an interrupted installation, and return the id of the model, or ``""`` if there was none."""
+    """Complete an interrupted installation; return the id of the model, or ``""`` if nothing was interrupted."""
     if not (paths.kept / _JOURNAL).is_file():
         # 'mechtag train' keeps no journal, because the model is all that it replaces.
         return read_config(paths.model).model_id if finish_swap(paths.model) else ""
@@ -174,7 +174,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     Raises
     ------
     MechtagError
-        The former model is unknown or was not kept.
+        If the former model is unknown or was not kept.
     """
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(
@@ -186,7 +186,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` by a copy of ``source``; on failure, keep or restore ``folder``."""
+    """Replace ``folder`` by a copy of ``source``; if this fails, keep or restore ``folder``."""
     shutil.rmtree(new_folder(folder), ignore_errors=True)
     shutil.copytree(source, new_folder(folder))
     swap_in(folder)

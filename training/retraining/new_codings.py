@@ -69,7 +69,7 @@ def add_annotations(
     leave_out_leaks: bool,
     on_note: Callable[[str], None],
 ) -> Addition:
-    """Read new codings and combine them with the earlier annotations. Nothing is written.
+    """Read new codings and combine them with the earlier annotations, without writing anything.
 
     Parameters
     ----------
@@ -80,8 +80,8 @@ def add_annotations(
     base_definitions
         Definitions of the labels when the active model was trained. Used only if no annotations have been added yet.
     onto
-        Version of the annotations to add to; empty to start from none. By default, the version of the last
-        retraining or rollback.
+        Version of the annotations to which the codings are added; if it is empty, only the new codings are used. By
+        default, the version of the last retraining or rollback.
     leave_out_leaks
         Whether to set aside records that may be test papers instead of raising an error.
     on_note
@@ -90,7 +90,7 @@ def add_annotations(
     Raises
     ------
     MechtagError
-        A table is invalid or refers to unknown records, or a record may be a test paper.
+        If a table is invalid or refers to unknown records, or a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)
@@ -128,7 +128,7 @@ def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write ``set_aside.csv`` and ``stale.csv`` for an addition. The tables are written even if they have no rows."""
+    """Write ``set_aside.csv`` and ``stale.csv`` for an addition, even if these tables have no rows."""
     for name, rows, kind in (("set_aside", addition.set_aside, SetAside), ("stale", addition.stale, Stale)):
         _write(folder / f"{name}.csv", kind, rows)
 

@@ -13,7 +13,7 @@ from mechtag.pipeline.export.review_rows import excel_cell
 
 
 class Judgement(NamedTuple):
-    """A code that was matched to a record and a label, and its place in the source.
+    """A code from a reviewer's file, with the record and label to which it was matched, and its place in the file.
 
     ``text`` is the text shown to the coder, or empty if the coder saw the whole abstract.
     """
@@ -96,7 +96,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Change each no to "not judged" if the coder saw several texts from the record, because it refers to one only."""
+    """Change each no that refers to only one of several texts from a record to "not judged"."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -110,14 +110,17 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge rows with the same code into one row, with the evidence from all rows and the latest date."""
+    """Merge repetitions of a code into one, with the evidence from all of them and the latest date."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     return rows[0]._replace(evidence=excel_cell(" […] ".join(evidence)), date=dates)
 
 
 def _refuse_irrelevant(own: dict[str, Judgement], codebook: Codebook, conflicts: list[Conflict]) -> int:
-    """If a coder coded a paper as not relevant but also assigned labels, remove these codes; return their number."""
+    """Remove a coder's codes of a paper if the coder assigned labels but coded the paper as not relevant.
+
+    Adds the codes to ``conflicts`` and returns how many were removed.
+    """
     decision = own.get(codebook.relevance.key)
     ticked = [own[key] for key in codebook.keys if key in own and own[key].value == 1]
     if decision is None or decision.value != 0 or not ticked:

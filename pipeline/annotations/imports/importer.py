@@ -1,4 +1,4 @@
-"""Import codings from reviewers' files: read, match to records, check, write and report."""
+"""Import codings from reviewers' files: read them, match them to records, resolve conflicts, and report the outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mechtag.pipeline.reading.archives import refuse_nested, unpack
 
 
 class CoderNote(NamedTuple):
-    """A coder's notes on a paper, and the place of the entry; ``record`` is ``None`` if no record matches."""
+    """A coder's notes on a paper, and their place in the file; ``record`` is ``None`` if no record matches."""
 
     record: Record | None
     title: str
@@ -35,7 +35,7 @@ class CoderNote(NamedTuple):
 
 
 class Unmatched(NamedTuple):
-    """An entry whose paper matches no record, or more than one."""
+    """An entry in a file of codings whose paper matches no record or several records."""
 
     place: str
     item: Item
@@ -51,7 +51,7 @@ class Imported:
     codings
         Codings, ordered by record, coder, basis and label (in codebook order).
     unmatched
-        Entries that match no record, or more than one.
+        Entries whose paper matches no record or several records.
     conflicts
         Duplicate and contradictory codes by the same coder.
     disagreements
@@ -63,10 +63,10 @@ class Imported:
     coder_notes
         Notes that coders took on papers.
     never_no
-        Labels that are coded yes, but never no, so that a model cannot learn when to answer no.
+        Labels that have at least one yes but no "no", so that a model cannot learn when to answer no.
     entries, codes
-        Numbers of entries and codes by outcome, which add up: entries read = matched + without codes +
-        unmatched + rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
+        Numbers of entries and codes by outcome. They add up: entries read = matched + without codes + unmatched +
+        rejected; codes read + unticked = written + doubled + contradicting + unmatched + passed over.
     found_by
         Number of matched entries, by kind of identifier.
     files
@@ -112,7 +112,7 @@ def read_codings_from(
     unticked: Unticked | None = None,
     mapped: MapFile | None = None,
 ) -> Imported:
-    """Read reviewers' codings in any known format and convert them to the coding contract.
+    """Read reviewers' codings in any known format, and match them to records and labels.
 
     Parameters
     ----------
@@ -149,9 +149,9 @@ def read_codings_from(
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield each file at a path and its name for messages; in a folder, skip hidden files and note subfolders."""
+    """Yield the name and content of each file at a path; skip hidden files, and add a note on each subfolder."""
     if not path.exists():
-        raise MechtagError(f"{path}: no such file or folder")
+        raise MechtagError(f"{path}: no such file or folder; check the path")
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
     for file in files:
         if not file.is_file():
@@ -181,7 +181,7 @@ class _Run:
     nobody: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file; a ``spare`` file, one of several in a folder or archive, may have none."""
+        """Read the codings in a file; only a ``spare`` file, one of several in a folder or archive, may have none."""
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
@@ -190,7 +190,7 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return each content of a file that has codings, with its format; note the sheets that have none."""
+        """Return the parts of a file that contain codings, each with its format; note the sheets without codings."""
         found, faults = [], []
         try:
             for content in load(source):
@@ -238,7 +238,10 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield each code with the key of its label; note unknown labels, and skip labels that are mapped to null."""
+        """Yield the key of the label and the code for each code of an entry.
+
+        Unknown labels are recorded, and labels that the user mapped to null are skipped.
+        """
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
             if meaning is None:
@@ -249,7 +252,7 @@ class _Run:
                 yield meaning.key, code._replace(value=value)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Return a "no" for each label that a coder left unticked, if the user specified that unticked means no."""
+        """Return a "no" for each label that a coder left unticked, provided that the user specified this meaning."""
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook
@@ -325,7 +328,11 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Note whose codes are recorded under the name that the user gave, because two people may become one."""
+        """Add a note on the use of the coder name that the user specified.
+
+        The note lists the files whose codes are recorded under this name, because the files of two people may be among
+        them, or states that the name is not used.
+        """
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:
@@ -370,14 +377,14 @@ _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 
 
 def imported_files(path: Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `write_imported` writes: the table of codings, and those next to it."""
+    """Return the paths of all files that `write_imported` writes when the table of codings is written to ``path``."""
     return (path, *map(path.with_name, _NEXT_TO_IT))
 
 
 def write_imported(path: Path, imported: Imported) -> None:
     """Write the codings to ``path``, and write everything that did not become a coding to files in the same folder.
 
-    `coding_table.read_codings` can read the codings. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
+    `coding_table.read_codings` can read this table. ``unmatched.csv``, ``conflicts.csv``, ``disagreements.csv``,
     ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so that no file
     from an earlier run remains.
     """
@@ -442,7 +449,7 @@ def _coder_note(row: CoderNote) -> Sequence[object]:
 
 
 def describe_import(imported: Imported) -> Iterator[str]:
-    """Yield lines that report how many entries and codes were read, and what became of them."""
+    """Yield the lines of a report on an import: how many entries and codes were read, and with what outcome."""
     for file, form in imported.files:
         yield f"{file}: {form}"
     counts = imported.entries

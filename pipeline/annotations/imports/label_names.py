@@ -31,9 +31,9 @@ _DECISIONS: Mapping[str, Literal[0, 1] | None] = {
 
 
 class Meaning(NamedTuple):
-    """Meaning of a ticked name: ``key`` applies (1), does not apply (0) or is not judged (``None``).
+    """The label (``key``) that a name in a file refers to, and the code (``value``) that ticking the name expresses.
 
-    If ``key`` is ``None``, the name is ignored.
+    A ``value`` of 1 means yes, 0 means no, and ``None`` means not judged. If ``key`` is ``None``, the name is ignored.
     """
 
     key: str | None
@@ -41,7 +41,7 @@ class Meaning(NamedTuple):
 
 
 def _keys_as_text(value: Any) -> Any:
-    """Convert the keys of a mapping to text; YAML reads coders and labels that are numbered as numbers."""
+    """Convert the keys of a mapping to strings, because YAML reads names such as 1 or 2 as numbers."""
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -51,12 +51,12 @@ class MapFile(Strict):
     Attributes
     ----------
     labels
-        Key of the codebook for each label name; ``not KEY`` if the name means that the label does not apply;
-        ``null`` if the name is to be ignored.
+        Label key for each name in the files: ``KEY`` of the codebook, ``not KEY`` if the name means that the label
+        does not apply, or ``null`` if the name is to be ignored.
     coders
-        Name to use for each coder, by the name in the files.
+        Name under which to record each coder, keyed by the coder's name in the files.
     papers
-        Record id of each paper, by its name, DOI or title in the files.
+        Record id of each paper, keyed by the paper's name, DOI or title in the files.
     """
 
     labels: Annotated[dict[str, str | None], BeforeValidator(_keys_as_text)] = Field(default_factory=dict)
@@ -65,7 +65,7 @@ class MapFile(Strict):
 
 
 def read_map(path: str | Path) -> MapFile:
-    """Read a map file (YAML).
+    """Read a user's map file (YAML), which maps names in reviewers' files to labels, coders and records.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Look up label names in the map file, then in the keys and names of the codebook, then among words for relevance.
+    """Looks up label names in the map file, then in the codebook, and then among common words for relevance.
 
     Raises
     ------
@@ -117,13 +117,13 @@ class LabelMap:
         return known
 
     def find(self, name: str | None) -> Meaning | None:
-        """Return the meaning of a name, or ``None`` if the name is unknown; no name (``None``) stands for relevance."""
+        """Return the meaning of a label name, or ``None`` if it is unknown; the name ``None`` means relevance."""
         if name is None:
             return Meaning(self.codebook.relevance.key)
         return self._known.get(_folded(name))
 
     def split(self, cell: str) -> list[str]:
-        """Split a cell into label names at semicolons and commas, but not within known names that contain commas."""
+        """Split a table cell into label names at semicolons and commas; keep known names that contain commas whole."""
         if len(cell) > _LONGEST_LIST:
             return [cell]
         names = []
@@ -138,17 +138,17 @@ class LabelMap:
         return [name for name in names if name]
 
     def refuse_unknown(self, unknown: Mapping[str, list[str]]) -> None:
-        """Raise an error if there are any unknown names.
+        """Raise an error that lists the unknown label names, if there are any.
 
         Parameters
         ----------
         unknown
-            Places where each unknown name was found.
+            Places where each unknown name was found, keyed by name.
 
         Raises
         ------
         MechtagError
-            If there are any; the message suggests similar labels and shows an example of a map file.
+            If ``unknown`` is not empty; the message suggests similar labels and shows an example of a map file.
         """
         if not unknown:
             return

@@ -45,53 +45,57 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.M | re.I), description)
     for pattern, description in (
         (r"<CitaviExchangeData\b", "a Citavi project; in Citavi, choose File, Export, RIS"),
-        (r"<mods\b|<modsCollection\b|<mods:", f"MODS, a library's catalogue format; {_RIS}"),
+        (r"<mods\b|<modsCollection\b|<mods:", f"a MODS file, the format of library catalogues; {_RIS}"),
         (r"^cff-version:", "a CITATION.cff file, which cites one piece of software and is not a search export"),
         (r"nep\.repec\.org|^NEP: New Economics Papers", f"a RePEc newsletter, which is not an export; {_RIS}"),
         (
             r"^Accession Number\n[ \t]+\S",
-            "Ovid text without the record numbers ('<1>') that begin its records; export again from Ovid",
+            "text from Ovid without the record numbers ('<1>') at the start of records; export it from Ovid again",
         ),
         (
             r"\A\s*1[.:] [^\n]+\n(?:[^\n]*\n){0,60}?[^\n]*\bPMID: ?\d",
-            "PubMed's format 'Summary' or 'Abstract', which does not mark its fields; in PubMed, choose Save and the "
-            "format PubMed",
+            "text in PubMed's format 'Summary' or 'Abstract', in which fields are not marked; in PubMed, choose Save "
+            "and the format PubMed",
         ),
-        (r"^Record #\d+ of \d+", "the Cochrane Library's plain text; export RIS (EndNote), with abstracts"),
-        (r"^_{20,}[ \t]*\n(?:[^\n]*\n){0,20}?Title: ", "ProQuest's text; in ProQuest, choose Save, RIS"),
+        (r"^Record #\d+ of \d+", "plain text from the Cochrane Library; export RIS (EndNote), with abstracts"),
+        (r"^_{20,}[ \t]*\n(?:[^\n]*\n){0,20}?Title: ", "plain text from ProQuest; in ProQuest, choose Save, RIS"),
         (
             r"\A\s*\d{4,9}(?:\s+\d{4,9})*\s*\Z",
             "a list of numbers such as PubMed ids; export the records: in PubMed, choose Save and the format PubMed",
         ),
         (
             r"\A\s*(?:[^\s1]*10\.\d{4,9}/\S+(?:\s+|\Z))+\Z",
-            "a list of DOIs; import them into a reference manager and export RIS",
+            "a list of DOIs; import the DOIs into a reference manager and export RIS",
         ),
         (r"<rdf:RDF\b", "an RDF file; in Zotero, choose Export, RIS or CSL JSON"),
-        (r"<refworks\b|<rw:", "RefWorks XML; in RefWorks, choose Export, RIS"),
+        (r"<refworks\b|<rw:", "an XML file from RefWorks; in RefWorks, choose Export, RIS"),
         (
             r"<!DOCTYPE article\b|<article\b[^>]*\b(?:article-type|xmlns:xlink)=|<TEI\b",
             f"the full text of an article; {_RIS}",
         ),
         (r"<feed\b|<rss\b", f"a news feed (Atom or RSS); {_RIS}"),
-        (r"<crossref_result\b|<doi_records?\b|<doi_batch\b", f"Crossref's XML; {_RIS}"),
+        (r"<crossref_result\b|<doi_records?\b|<doi_batch\b", f"an XML file from Crossref; {_RIS}"),
         (r"\A\{\\rtf", "a Word document (RTF), not an export; export RIS instead"),
         (
             r"\A\s*<\?xml|\A\s*<[A-Za-z]",
-            "XML of an unknown kind (that of EndNote, PubMed, Europe PMC, ICTRP and ClinicalTrials.gov is read); "
-            "export RIS",
+            "an XML file of an unknown kind (known are EndNote, PubMed, Europe PMC, ICTRP and ClinicalTrials.gov); "
+            "export RIS instead",
         ),
     )
 )
 
 
 def describe(source: Source) -> str:
-    """Describe a file that no reader recognises: its known format with advice, or else how it starts."""
+    """Describe a file that no reader recognises, for an error message.
+
+    If the file is of a known but unsupported kind, the description says what to export instead; otherwise it
+    quotes the start of the file.
+    """
     head = source.head
     for pattern, description in _KNOWN:
         if pattern.search(head):
             return description
-    return f"unknown format; it starts with {head.strip()[:60]!r}"
+    return f"in an unknown format; it starts with {head.strip()[:60]!r}"
 
 
 # Tried in this order: binary formats first and tables last, because almost any text could pass as a table.
@@ -113,20 +117,21 @@ _QUOTING = re.compile(r"[\s\ufeff]*(?:[{\[]|<[?!A-Za-z])")
 
 
 def find_format(source: Source) -> Format:
-    """Return the format of a file, recognised by its content and not by its name.
+    """Return the format of a search export, which is recognised by the file's content and not by its name.
 
-    If several formats are recognised, the one that is recognised first in the file counts, because a cell or an
-    abstract may hold text that looks like the start of another format.
+    If the content matches several formats, the format that matches the earliest lines is returned, because a
+    later cell or abstract may contain text that looks like the start of a different format.
 
     Raises
     ------
     MechtagError
-        The file is empty or binary, or its format is unknown.
+        If the file is empty or binary, or its format is unknown.
     """
     first = next((known for known in FORMATS if known.recognise(source)), None)
     if first is None:
         raise MechtagError(
-            f"{source.path}: {describe(source)}. Known formats: {', '.join(known.name for known in FORMATS)}"
+            f"{source.path}: this file is {describe(source)}. Known formats: "
+            f"{', '.join(known.name for known in FORMATS)}"
         )
     if first in (xlsx.FORMAT, parquet.FORMAT, delimited.FORMAT) or _QUOTING.match(source.head):
         return first
@@ -137,7 +142,7 @@ def find_format(source: Source) -> Format:
 
 
 def _earliest(source: Source, formats: Sequence[Format]) -> Format:
-    """Return the format that fewest lines are enough to recognise."""
+    """Return the format that can be recognised from the smallest number of lines at the start of a file."""
     lines = source.head.split("\n")
     low, high = 1, len(lines)
     while low < high:

@@ -1,4 +1,4 @@
-"""Reader of BibTeX and BibLaTeX.
+"""Read BibTeX and BibLaTeX files.
 
 bibtexparser splits a file into entries and fields, continues after a broken entry, and parses names;
 pylatexenc, one of its dependencies, converts LaTeX to text. The higher layers of bibtexparser are not
@@ -47,7 +47,7 @@ _FIELD = re.compile(
 )
 # The same within a value in braces or quotes, where text may look like a field.
 _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,20}}[{{\"]", re.I)
-_DAMAGED = "a brace or a comma is missing or surplus; the fields were separated at their names"
+_DAMAGED = "a brace or comma is missing or superfluous, so the fields were separated at their names"
 # Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
 # A formula by pandoc's rule, under which '$50 and $60' is not one; '$<$0.5' is one, though a number follows.
@@ -72,22 +72,24 @@ _LONGEST_LATEX = 100_000
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line opens an entry that has a key or a field."""
+    """Return whether a file contains the start of a BibTeX entry that has a key or a field."""
     return bool(_ENTRY.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record, with its type as the field ``ENTRYTYPE`` and its key as ``ID``; skip comments.
+    """Yield the entries of a BibTeX file, with the type of each as the field ``ENTRYTYPE`` and its key as ``ID``.
 
     Raises
     ------
     MechtagError
-        bibtexparser cannot parse the file.
+        If bibtexparser cannot parse the file.
     """
     try:
         blocks = Splitter(_NO_KEY.sub(r"\1,", source.text)).split().blocks
     except ParserStateException as error:
-        raise MechtagError(f"{source.path}: not readable as BibTeX: {error.message}") from None
+        raise MechtagError(
+            f"{source.path}: the file is not readable as BibTeX: {error.message}; export it again"
+        ) from None
     strings = {month: month for month in _MONTHS}
     for block in blocks:
         if isinstance(block, model.String):
@@ -120,14 +122,14 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _swallows(value: str) -> bool:
-    """Return whether a value holds a further field, because a brace or a comma before that is missing."""
+    """Return whether a value also contains the next field, because a brace or comma between the two is missing."""
     if "=" not in value:
         return False
     return bool((_INNER_FIELD if _is_delimited(value) else _FIELD).search(value))
 
 
 def _by_name(text: str) -> list[tuple[str, str]]:
-    """Return the fields of a damaged entry; each value ends where the name of the next field stands."""
+    """Return the fields of a damaged entry, in which each value is assumed to end where the next field name starts."""
     found = list(_FIELD.finditer(text))
     ends = [*(field.start() for field in found[1:]), len(text)]
     return [
@@ -136,7 +138,7 @@ def _by_name(text: str) -> list[tuple[str, str]]:
 
 
 def _mended(value: str) -> str:
-    """Remove the brace of the entry from the end of a value, and one that lacks its other half."""
+    """Remove unmatched braces from a value, such as the closing brace of the entry."""
     value = value.rstrip(" \t\n,;")
     surplus = value.count("}") - value.count("{")
     while surplus > 0 and value.endswith("}"):
@@ -145,20 +147,18 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block, or the fault that makes it unreadable; neither for strings and comments."""
+    """Return the entry in a block, or the reason why it is unreadable; for strings and comments, return neither."""
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""
     if isinstance(block, model.ParsingFailedBlock):
-        return (
-            None,
-            f"not readable as BibTeX: {' '.join(str(getattr(block.error, 'abort_reason', block.error)).split())}",
-        )
+        reason = " ".join(str(getattr(block.error, "abort_reason", block.error)).split())
+        return None, f"the entry is not readable as BibTeX: {reason}"
     return (block, "") if isinstance(block, model.Entry) else (None, "")
 
 
 def _joined(value: str, strings: Mapping[str, str]) -> str:
-    """Return the plain value of pieces joined by ``#``: text in braces or quotes, numbers or abbreviations."""
+    """Return the plain text of a BibTeX value, which consists of texts, numbers or abbreviations joined by ``#``."""
     pieces, depth, quoted, start = [], 0, False, 0
     for index, sign in enumerate(value):
         escaped = index > 0 and value[index - 1] == "\\"
@@ -218,7 +218,7 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
 
 @cache
 def _converter() -> tuple[LatexNodes2Text, LatexContextDb]:
-    """Return a converter, and the macros whose arguments it must know, those of `_MACROS` included."""
+    """Return a converter from LaTeX to text, and the LaTeX macros whose arguments it knows, including `_MACROS`."""
     parsed, written = get_parsed_macros(), get_written_macros()
     parsed.add_context_category(
         "references",
@@ -247,7 +247,7 @@ def _writer(form: Callable[..., str]) -> Callable[..., str]:
 
 
 def plain(value: str) -> str:
-    """Convert LaTeX to text, with superscripts as the tag <sup>; leave other text unchanged."""
+    """Convert LaTeX to text, with superscripts in <sup> tags; return text without LaTeX unchanged."""
     value = _FORMULA.sub(lambda found: f"{{{_levelled(found[1] or found[2])}}}", value)
     if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
@@ -269,7 +269,7 @@ _ACCENTS["="] = "asciimacron"
 
 
 def _levelled(formula: str) -> str:
-    """Write subscripts of a formula on the line, and superscripts as the tag <sup>."""
+    """Replace subscripts in a LaTeX formula by plain text, and superscripts by <sup> tags."""
     formula = _LOWERED.sub(lambda found: f"{{{found[1] or found[2]}}}", formula)
 
     def raised(found: re.Match[str]) -> str:
@@ -280,7 +280,7 @@ def _levelled(formula: str) -> str:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map fields of BibTeX and BibLaTeX to attributes of a record."""
+    """Map the fields of a BibTeX or BibLaTeX entry to attributes of a record."""
     values: dict[str, str] = {}
     for name, value in fields:
         if value.strip():
@@ -311,7 +311,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _address(value: str) -> str:
-    """Remove LaTeX escapes from an address; a tilde stays a tilde."""
+    """Remove LaTeX escapes from a URL; an escaped tilde becomes a tilde."""
     value = re.sub(r"\\~\{\}|\{?\\textasciitilde(?:\{\})?\}?", "~", value)
     return re.sub(r"\\([_%&#])", r"\1", re.sub(r"\\url\{([^{}]*)\}", r"\1", value)).strip("{} ")
 
@@ -321,7 +321,7 @@ def _keywords(text: str) -> list[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield names as 'Family, Given, Suffix', parsed by BibTeX's rules in whatever order they are written."""
+    """Yield the names in a BibTeX name list as 'Family, Given, Suffix', whatever order they are written in."""
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):

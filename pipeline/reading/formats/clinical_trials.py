@@ -1,6 +1,7 @@
-"""Readers of registrations from ClinicalTrials.gov: JSON of its API, and the XML of its former site.
+"""Read registrations from ClinicalTrials.gov: JSON from its API, and XML from its former site.
 
-Its CSV is read as a table. A registration has no authors; its year is that of the first posting.
+The site's CSV files are read as tables (see `delimited`). A registration has no authors; its year is that of the
+first posting.
 """
 
 from __future__ import annotations

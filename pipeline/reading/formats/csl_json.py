@@ -1,4 +1,4 @@
-"""Reader of JSON documents: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain names.
+"""Read JSON documents: CSL-JSON (Zotero, Mendeley, Paperpile, Crossref), or a list of objects with plain field names.
 
 Items are parsed one by one, so that a truncated file loses only its last item.
 CSL variables: https://docs.citationstyles.org/en/stable/specification.html#appendix-iv-variables
@@ -37,12 +37,12 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file starts with a list of objects, also within an object, or with a multi-line object."""
+    """Return whether a file starts with a multi-line JSON object, or with a list of objects, even inside an object."""
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per object; see `read_items`."""
+    """Yield one entry per JSON object; see `read_items`."""
     names: dict[str, None] = {}
     for entry in read_items(source):
         if not entry.fault:
@@ -54,7 +54,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def read_items(source: Source) -> Iterator[Entry]:
-    """Yield one entry per object; a broken object ends where the next one starts with the same first name."""
+    """Yield one entry per JSON object in a list.
+
+    A broken object is assumed to end where the next object starts with the same first name.
+    """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
     place = opened.end() if opened else 0
@@ -75,19 +78,20 @@ def read_items(source: Source) -> Iterator[Entry]:
             broken += 1
             end = _next_item(text, place) if broken < _MOST_BROKEN else len(text)
             follows = "" if end < len(text) else ", and neither is the rest of the file"
-            fault = f"not readable as JSON{follows}: {_TOO_DEEP if isinstance(error, RecursionError) else error}"
+            reason = _TOO_DEEP if isinstance(error, RecursionError) else error
+            fault = f"the record is not readable as JSON{follows}: {reason}"
             yield Entry(number, line, [("json", text[place:end])], fault=fault)
             place = end
             continue
         if isinstance(item, dict):
             yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
         else:
-            yield Entry(number, line, [("json", item)], fault="not a JSON object")
+            yield Entry(number, line, [("json", item)], fault="the record is not a JSON object")
         place = end
 
 
 def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
-    """Replace each unpaired surrogate in an object by a question mark."""
+    """Replace each unpaired surrogate in a JSON object by a question mark."""
     if _SURROGATE.search(text):
         item = dict(json.loads(json.dumps(item, ensure_ascii=False).encode("utf-8", errors="replace")))
     return item
@@ -108,14 +112,17 @@ def _refuse_deep(item: Any) -> None:
 
 
 def _next_item(text: str, place: int) -> int:
-    """Return where the item after a broken one starts, or the end; nested objects start with other names."""
+    """Return the position where the item after a broken item starts, or the end of the text.
+
+    Items are recognised by their first name, because nested objects start with different names.
+    """
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
     return begins.end() if begins else len(text)
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map CSL variables to attributes of a record; treat other names as column names of a table."""
+    """Map CSL variables to attributes of a record; treat all other names as column names of a table."""
     item = dict(fields)
     plain = columns.clean([(name, text) for name, value in fields if (text := _text(value))])
     authors = item.get("author", item.get("authors"))
@@ -131,7 +138,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return a value as one text; join lists, in which Crossref puts titles."""
+    """Return the value of a CSL variable as text; join the items of lists, which Crossref uses for titles."""
     if isinstance(value, list):
         return "; ".join(filter(None, map(_text, value)))
     return "" if value is None or isinstance(value, dict | bool) else str(value)
@@ -147,7 +154,7 @@ def _name(author: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    """Return the year of a CSL date, whose parts are numbers or texts."""
+    """Return the year of a CSL date as text; the parts of the date may be numbers or strings."""
     if not isinstance(value, dict):
         return _text(value)
     parts = value.get("date-parts")

@@ -1,4 +1,4 @@
-"""CSV and TSV tables of records."""
+"""Read CSV and TSV tables of records."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ _LONGEST_HEADING = 100
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
-    """Return last line, column names and delimiter of the header: the row with most known names, then most columns."""
+    """Return the last line, the column names and the delimiter of a table's header.
+
+    The delimiter is the one that yields the most known column names or, if tied, the most columns.
+    """
     return find_dialect(source, find_header, attributes)
 
 
 def has_titles(source: Source) -> bool:
-    """Return whether the header has a column of titles and at least one other known column."""
+    """Return whether the header of a table has a column of titles and at least one other known column."""
     known = attributes(header(source)[1])
     return len(known) > 1 and any(attribute == "title" for attribute, _ in known.values())
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line has a known column name, or the first line is a header of short names."""
+    """Return whether a file has a line with a known column name, or starts with a header of short names."""
     _, names, delimiter = header(source)
     if attributes(names):
         return True
@@ -41,12 +44,12 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one record per row; empty cells are omitted.
+    """Yield one entry per row of a table, without empty cells.
 
     Raises
     ------
     MechtagError
-        If there is no column of titles.
+        If the table has no column of titles.
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
@@ -63,9 +66,12 @@ def read(source: Source) -> Iterator[Entry]:
         headings: Sequence[str] = names
         if len(row) != width:
             if not fault and any(row[width:]):
-                fault = f"the row has {len(row)} cells, the header has {width}; a cell with {delimiter!r} needs quotes"
+                fault = (
+                    f"the row has {len(row)} cells, but the header has {width}; enclose cells that contain "
+                    f"{delimiter!r} in quotation marks"
+                )
             elif not fault and len(row) < width:
-                notes = (f"the row has {len(row)} cells, the header has {width}",)
+                notes = (f"the row has {len(row)} cells, but the header has {width}",)
             headings = names + [f"column {index}" for index in range(width + 1, len(row) + 1)]
         fields = [pair for pair in zip(headings, row, strict=False) if pair[1] and not pair[1].isspace()]
         if sum(map(len, row)) > LONGEST_ENTRY:

@@ -1,4 +1,4 @@
-"""Reader of the JSON of Dimensions' API: publications (https://docs.dimensions.ai/dsl/datasource-publications.html)."""
+"""Read publications in JSON from Dimensions' API (https://docs.dimensions.ai/dsl/datasource-publications.html)."""
 
 from __future__ import annotations
 

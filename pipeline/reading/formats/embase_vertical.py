@@ -1,4 +1,4 @@
-"""Reader of Embase's vertical CSV: one field per row, records one below the other.
+"""Read Embase's vertical CSV, which has one field per row and one record below the other.
 
     "TITLE","Sharing the lead"
     "AUTHOR NAMES","Marchetti L.","O'Neill P.J."
@@ -23,12 +23,15 @@ _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether lines start with field names in capitals and the row TITLE contains a title."""
+    """Return whether the lines of a file start with field names in capitals, and the row TITLE contains a title."""
     return bool(_TITLE.search(source.head) and _OTHER.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield a record whenever a field name recurs; skip the search strategy above the first title."""
+    """Yield one entry per record; skip the search strategy above the first title.
+
+    A new record starts where a field name recurs.
+    """
     title = _TITLE.search(source.head)
     if title is None:
         return
@@ -60,7 +63,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map field names, which are the same as in Embase's tables, to attributes of a record."""
+    """Map Embase's fields to attributes of a record; the field names are the same as in Embase's tables."""
     return columns.clean([(name, "; ".join(value) if isinstance(value, list) else value) for name, value in fields])
 
 

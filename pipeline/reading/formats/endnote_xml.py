@@ -1,4 +1,4 @@
-"""Reader of EndNote XML, which Bookends, Mendeley, Zotero and others also write."""
+"""Read EndNote XML, which Bookends, Mendeley, Zotero and other programs also write."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PMID = re.compile(r"(?:ncbi\.nlm\.nih\.gov/(?:m/)?(?:pubmed/)?|\bPMID:?\s*)(\d{
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file opens a record with elements that EndNote uses."""
+    """Return whether a file contains a record element with child elements that EndNote uses."""
     return bool(_RECORD.search(source.head) and _TELLTALE.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per <record>."""
+    """Yield one entry per <record> element."""
     return read_records(source, "record")
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map elements to attributes of a record."""
+    """Map the child elements of a <record> to attributes of a record."""
     kinds = every(fields, "ref-type")
     kind = kinds[0].get("@name") if kinds and isinstance(kinds[0], dict) else text(fields, "ref-type")
     journals = ("titles", "secondary-title"), ("periodical", "full-title"), ("alt-periodical", "full-title")
@@ -52,7 +52,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _pmid(fields: Sequence[tuple[str, Any]], urls: Sequence[str]) -> str | None:
-    """Return the accession number if it is from PubMed or MEDLINE, else the number in a link to PubMed."""
+    """Return the PubMed id of an entry, from its accession number in PubMed or MEDLINE or from a link to PubMed."""
     database = f"{text(fields, 'remote-database-name')} {text(fields, 'remote-database-provider')}".lower()
     number = text(fields, "accession-num")
     if any(name in database for name in ("medline", "pubmed", "nlm")) and number.isdecimal():

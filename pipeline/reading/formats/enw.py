@@ -1,4 +1,4 @@
-"""Reader of EndNote's import format (.enw), originally of the program 'refer': lines such as '%A name'.
+"""Read EndNote's import format (.enw), which has lines such as '%A name' and was first used by the program 'refer'.
 
 No library on PyPI reads this format.
 """
@@ -17,12 +17,12 @@ _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file starts with a tag, or a line states the type of a record."""
+    """Return whether a file starts with a tag of this format, or contains a line with the type of a record."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records at each %0 (type); keep a record without it up to an empty line, with a note."""
+    """Yield one entry per record; a record starts at %0 (its type) or, with a note, after an empty line."""
     return numbered(_drafts(source), ("%T",))
 
 
@@ -49,7 +49,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record."""
+    """Map the tags of a record (such as %A) to attributes."""
     values = by_tag(fields)
     return {
         "title": first(values, "%T"),

@@ -1,4 +1,4 @@
-"""Readers of Europe PMC's search results in JSON and XML (https://europepmc.org/RestfulWebService)."""
+"""Read Europe PMC's search results in JSON and XML (https://europepmc.org/RestfulWebService)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Return an element as JSON has it: without attributes, and with a list only where an element recurs."""
+    """Convert an XML element to the form of Europe PMC's JSON: without attributes, and with lists only for repeats."""
     if isinstance(value, list):
         found = [_unwrapped(one) for one in value]
         return found[0] if len(found) == 1 else found

@@ -1,6 +1,7 @@
-"""Reader of the WHO's registry platform (ICTRP): XML with one element per trial.
+"""Read XML from the WHO's registry platform (ICTRP), which has one element per trial.
 
-Its CSV is read as a table. A registration has neither authors nor an abstract; its year is that of the registration.
+The platform's CSV files are read as tables (see `delimited`). A registration has neither authors nor an abstract; its
+year is that of the registration.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ _START = re.compile(r"<Trials_downloaded_from_ICTRP\b|<Trial>\s*(?:<[^<>]+>\s*)?
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file opens a list of trials, or a trial with its number."""
+    """Return whether a file contains the start of a list of trials, or of a trial with its number."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per trial."""
+    """Yield one entry per trial element."""
     source.notes.append("registrations of ICTRP have no authors and no abstracts")
     return markup.read_records(source, "Trial", "trial")
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map elements to attributes of a record; the public title is preferred to the scientific one."""
+    """Map the elements of a trial to attributes of a record; prefer the public title to the scientific title."""
     values = [(name.lower(), value) for name, value in fields]
     return {
         "title": markup.text(values, "public_title") or markup.text(values, "scientific_title"),

@@ -1,4 +1,4 @@
-"""Shared parts of readers of the JSON that bibliographic services return."""
+"""Functions that the readers of JSON from bibliographic services share."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ _PMID = re.compile(r"(\d{1,9})/?\s*$")
 
 
 def json_format(name: str, sign: str, map_item: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Format:
-    """Return the format of a service: JSON documents or JSON Lines in which a pattern occurs.
+    """Return the `Format` of a service's files, which are JSON documents or JSON Lines that contain a pattern.
 
     Parameters
     ----------
     sign
         Pattern that only files of this service contain.
     map_item
-        Map an object to attributes of a record. What it does not find is taken from fields with plain names.
+        Function that maps a JSON object to attributes of a record. Attributes that it does not return are taken from
+        fields with plain names.
     """
     pattern = re.compile(sign)
 
     def recognise(source: Source) -> bool:
-        """Return whether the file is JSON of this service."""
+        """Return whether a file is JSON and contains the pattern that is typical of the service."""
         known = csl_json.recognise(source) or jsonl.recognise(source)
         return known and bool(pattern.search(source.head))
 
     def read(source: Source) -> Iterator[Entry]:
-        """Yield one entry per object."""
+        """Yield one entry per JSON object."""
         return csl_json.read_items(source) if csl_json.recognise(source) else jsonl.read(source)
 
     def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-        """Map an object to attributes of a record."""
+        """Map the fields of a JSON object to attributes of a record."""
         return {**csl_json.clean(fields), **{name: value for name, value in map_item(dict(fields)).items() if value}}
 
     return Format(name, recognise, read, clean)
 
 
 def at(item: Any, *path: str) -> Any:
-    """Return the value at the end of a path of names, or ``None``."""
+    """Return the value at a path of names in nested JSON objects, or ``None`` if there is none."""
     for name in path:
         item = item.get(name) if isinstance(item, dict) else None
     return item
 
 
 def text(item: Any, *path: str) -> str:
-    """Return the text at the end of a path of names; the texts of a list are joined by semicolons."""
+    """Return the text at a path of names in nested JSON objects; the texts of a list are joined by semicolons."""
     value = at(item, *path)
     if isinstance(value, list):
         return "; ".join(filter(None, map(text, value)))
@@ -58,19 +59,19 @@ def text(item: Any, *path: str) -> str:
 
 
 def many(item: Any, *path: str) -> list[Any]:
-    """Return the list at the end of a path of names; a single value is a list of one."""
+    """Return the list at a path of names in nested JSON objects; a single value is returned as a list of one item."""
     value = at(item, *path)
     return value if isinstance(value, list) else [] if value in (None, "") else [value]
 
 
 def person(author: Any, family: str, given: str) -> str:
-    """Return 'Family, Given' from two fields of an author, or the name if the author has no family name."""
+    """Return 'Family, Given' from two fields of an author, or the author's full name if there is no family name."""
     if last := text(author, family):
         return ", ".join(filter(None, (last, text(author, given))))
     return family_first(text(author, "name") or text(author, "collective_name") or text(author))
 
 
 def pmid_of(value: str) -> str | None:
-    """Return the digits at the end of a PubMed id or address."""
+    """Return the PubMed id at the end of a text, such as a URL."""
     found = _PMID.search(value)
     return found[1] if found else None

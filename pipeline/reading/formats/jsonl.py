@@ -1,4 +1,4 @@
-"""Reader of JSON Lines: one object per line.
+"""Read JSON Lines files, which have one JSON object per line.
 
 Names in an object may be attributes of a record, CSL-JSON fields, or table columns.
 """
@@ -25,7 +25,7 @@ _NAMES = frozenset((*Record.model_fields, "synopsis"))
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the first line opens a JSON object."""
+    """Return whether the first line of a file starts a JSON object."""
     return bool(_OBJECT.match(source.head))
 
 
@@ -56,7 +56,8 @@ def read(source: Source) -> Iterator[Entry]:
         try:
             fields = list(_parse(line).items())
         except (ValueError, RecursionError) as error:
-            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=f"not a JSON object: {error}")
+            fault = f"the line is not a JSON object: {error}"
+            yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
             continue
         yield Entry(number, line_number, fields)
 
@@ -66,7 +67,10 @@ def _list(value: Any) -> list[Any]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map names to attributes of a record; ``synopsis`` stands in for an abstract that may not be shared."""
+    """Map the fields of a JSON object to attributes of a record.
+
+    If there is no abstract, for example because it may not be shared, ``synopsis`` is used instead.
+    """
     item = dict(fields)
     if not item.keys() <= _NAMES:
         cleaned = csl_json.clean(fields)

@@ -1,4 +1,4 @@
-"""Reader of Lens.org's JSON of scholarly works (https://docs.api.lens.org/response-scholar.html)."""
+"""Read scholarly works in Lens.org's JSON (https://docs.api.lens.org/response-scholar.html)."""
 
 from __future__ import annotations
 

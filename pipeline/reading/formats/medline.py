@@ -1,4 +1,4 @@
-"""Reader of PubMed's tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
+"""Read PubMed's tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
 
 Bio.Medline is not used: it reports neither line numbers nor the order of tags, drops everything
 before the first PubMed id, and requires all of Biopython. Tests compare with it.
@@ -28,14 +28,14 @@ _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line starts a record with its PubMed id, or a record of ERIC."""
+    """Return whether a file has a line that starts a record with its PubMed id, or that starts a record of ERIC."""
     found = _START.search(source.head)
     # RIS may have the PubMed id in front of TY.
     return bool(found) and not _RIS.match(source.head, found.end() if found else 0)
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records at each PubMed id, and at other identifiers after an empty line."""
+    """Yield one entry per record; a record starts at a PubMed id, or at a different identifier after an empty line."""
     return numbered(_drafts(source), ("TI",))
 
 
@@ -66,7 +66,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; prefer full names to initials."""
+    """Map the tags of a MEDLINE record to attributes; prefer full names of authors to initials."""
     values = by_tag(fields)
     titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
     # The DOI at the end of the source line is ignored, because it may belong to a comment on the article.
@@ -95,7 +95,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
-    """Return the authors' full names, including groups, and names that have initials only."""
+    """Return the authors in file order: full names and groups, and names with initials that have no full name."""
     names: list[str] = []
     full = False
     for tag, value in fields:

@@ -1,4 +1,4 @@
-"""Reader of OpenAlex's JSON: works, whose abstracts are inverted indexes (https://docs.openalex.org/api-entities/works)."""
+"""Read works in OpenAlex's JSON (https://docs.openalex.org/api-entities/works); abstracts are inverted indexes."""
 
 from __future__ import annotations
 

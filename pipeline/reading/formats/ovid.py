@@ -1,4 +1,4 @@
-"""Reader of Ovid's labelled text (.cgi, .txt): '<1>', full field names, and values indented by two spaces.
+"""Read Ovid's labelled text (.cgi, .txt): records start with '<1>' and have full field names and indented values.
 
 No library reads this format.
 """
@@ -38,12 +38,12 @@ _KEYWORDS = (
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a field name and an indented value follow a record number."""
+    """Return whether a file has a record number that is followed by a field name and an indented value."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records at the record numbers."""
+    """Yield one entry per record; a record starts at a record number."""
     return numbered(_drafts(source), ("Title", "Article Title"))
 
 
@@ -64,7 +64,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map field names to attributes of a record."""
+    """Map the fields of an Ovid record to attributes."""
     values = by_tag([(name.casefold(), value.strip()) for name, value in fields])
     title = " ".join((first(values, "title", "chapter title", "book title") or "").split())
     source = first(values, "source") or ""
@@ -90,22 +90,22 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the last year in the source, or in the status of an article that is not printed yet."""
+    """Return the last year in the source field or, if the article is not printed yet, in its status."""
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 
 
 def last_year(text: str) -> str | None:
-    """Return the last year in a text."""
+    """Return the last year that is mentioned in a text, or ``None``."""
     return next(reversed(_YEAR.findall(text)), None)
 
 
 def without_kind(title: str) -> str:
-    """Remove the kind of article from the end of a title: '[Article]', '[Review] [33 refs]'."""
+    """Remove the kind of article, such as '[Article]' or '[Review] [33 refs]', from the end of a title."""
     return title[:-_LONGEST_KINDS] + _KINDS.sub("", title[-_LONGEST_KINDS:])
 
 
 def split_names(text: str) -> list[str]:
-    """Split a list of names and remove affiliation marks and degrees."""
+    """Split an Ovid list of authors into names, without affiliation marks and degrees."""
     parts = re.split(r";\s\s+|\n", text) if re.search(r";\s\s", text) else re.split(r"[;\n]", text)
     parts = [part[:_LONGEST_NAME] for part in parts if not _ONLY_DEGREE.fullmatch(part)]
     return [_BEHIND_NAME.sub("", part).strip() for part in parts]

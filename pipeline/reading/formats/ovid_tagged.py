@@ -1,4 +1,4 @@
-"""Reader of Ovid's tagged text ('Reprint/Medlars'): '<1. >', two-letter tags and a hyphen.
+"""Read Ovid's tagged text ('Reprint/Medlars'): records start with '<1. >' and have lines with a two-letter tag.
 
 No library on PyPI reads this format.
 """
@@ -23,12 +23,12 @@ _KEYWORDS = ("KW", "KP", "ID", "MH", "SH", "HW")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a tag follows a record number, or a line names Ovid as the vendor."""
+    """Return whether a file has a record number that is followed by a tag, or a line that names Ovid as the vendor."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records at the record numbers, and where VN recurs."""
+    """Yield one entry per record; a record starts at a record number, or where the tag VN recurs."""
     return numbered(_drafts(source), ("TI",))
 
 
@@ -50,7 +50,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; prefer full names to initials."""
+    """Map the tags of an Ovid record to attributes; prefer full names of authors to initials."""
     values = by_tag(fields)
     source = " ".join((first(values, "SO", "BT") or "").split())
     place = ovid.SOURCE.match(source)

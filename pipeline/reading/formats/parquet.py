@@ -1,4 +1,4 @@
-"""Reader of parquet tables: those that `mechtag` writes, and others with the usual column names."""
+"""Read Parquet tables of records, written by mechtag or by other programs that use common column names."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _OWN = frozenset(("record_id", "source_index", "raw"))
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file starts with the signature of parquet."""
+    """Return whether a file starts with the signature of a Parquet file."""
     return source.start.startswith(b"PAR1")
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per row, without empty cells.
+    """Yield one entry per row of a Parquet table, without empty cells.
 
     Raises
     ------
     MechtagError
-        The file is damaged, or no column contains titles.
+        If the file is damaged, or no column contains titles.
     """
     names, rows = read_table(source.path, source.data)
     columns.require_titles(source, names)
@@ -37,9 +37,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    r"""Map columns to attributes of a record; keep lists as lists.
+    r"""Map the columns of a Parquet table to attributes of a record; lists remain lists.
 
-    Line ends in an abstract separate paragraphs in a table written by mechtag; in others they may only wrap lines.
+    In tables written by mechtag, line ends in an abstract separate paragraphs; in other tables, they may only wrap
+    the text.
     """
     if _OWN <= {name for name, _ in fields}:
         fields = [(name, _apart(value) if name == "abstract" else value) for name, value in fields]

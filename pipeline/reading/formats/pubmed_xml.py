@@ -1,4 +1,4 @@
-"""Reader of PubMed XML, https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/: articles and books."""
+"""Read articles and books in PubMed XML, https://dtd.nlm.nih.gov/ncbi/pubmed/doc/out/250101/."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file opens a record or a set of records."""
+    """Return whether a file contains the start of a PubMed record or of a set of such records."""
     return bool(_RECORD.search(source.head))
 
 
@@ -25,7 +25,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map elements to attributes of a record."""
+    """Map the elements of a PubMed article or book to attributes of a record."""
     citation: Any = next(iter(every(fields, "MedlineCitation") + every(fields, "BookDocument")), {})
     article = next(iter(every(citation, "Article")), citation)
     book: Any = next(iter(every(article, "Book")), {})
@@ -56,7 +56,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _abstract(article: Any) -> str:
-    """Return the sections of an abstract with their headings, as PubMed prints them."""
+    """Return the abstract as text, with the headings of its sections as on the PubMed website."""
     sections = []
     for part in every(article, "Abstract", "AbstractText"):
         label = part.get("@Label", "") if isinstance(part, dict) else ""
@@ -65,7 +65,7 @@ def _abstract(article: Any) -> str:
 
 
 def _authors(place: Any) -> list[Any]:
-    """Return the authors of an article or book, without its editors."""
+    """Return the author elements of an article or book, without its editors."""
     lists = (found for found in every(place, "AuthorList") if isinstance(found, dict))
     return [author for found in lists if found.get("@Type") != "editors" for author in every(found, "Author")]
 
@@ -77,7 +77,7 @@ def _name(author: Any) -> str:
 
 
 def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
-    """Return the DOI of the article, not those of its references and comments."""
+    """Return the DOI of the article itself; ignore the DOIs of its references and comments."""
     ids = [(found, "@EIdType") for place in places for found in every(place, "ELocationID")]
     for data in ("PubmedData", "PubmedBookData"):
         ids += [(found, "@IdType") for found in every(fields, data, "ArticleIdList", "ArticleId")]
@@ -86,7 +86,7 @@ def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
 
 
 def _headings(citation: Any) -> list[str]:
-    """Return the MeSH headings in the style of nbib files: 'Kidney Diseases/diagnosis/*therapy'."""
+    """Return the MeSH headings in the style of nbib files, such as 'Kidney Diseases/diagnosis/*therapy'."""
     headings = []
     for heading in every(citation, "MeshHeadingList", "MeshHeading"):
         parts = every(heading, "DescriptorName") + every(heading, "QualifierName")

@@ -1,4 +1,4 @@
-"""Reader of RefWorks' tagged text: two letters, a space and a value; records begin with RT.
+"""Read RefWorks' tagged text, in which a line has two letters, a space and a value, and a record starts with RT.
 
 No library on PyPI reads this format.
 """
@@ -22,12 +22,12 @@ _START = re.compile(r"^\ufeff?RT[ \t]+[A-Z][A-Za-z, /]+$(?=(?:\n.*){0,60}?\n(?:T
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line names the type of a reference, and a title or an author follows."""
+    """Return whether a file has a line with the type of a reference that is followed by a title or an author."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records at RT; keep tags before the first RT, with a note."""
+    """Yield one entry per record; a record starts at RT, and tags before the first RT are kept with a note."""
     return numbered(_drafts(source), ("T1",))
 
 
@@ -51,7 +51,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record."""
+    """Map the tags of a RefWorks record to attributes."""
     values = by_tag(fields)
     source = " ".join([*values.get("DB", ()), *values.get("DS", ()), *values.get("SF", ())]).lower()
     links = [value for tag in ("LK", "UL") for value in values.get(tag, ())]

@@ -1,4 +1,4 @@
-"""Reader of RIS in the dialects of databases and reference managers.
+"""Read RIS files in the dialects of databases and reference managers.
 
 rispy is not used: it drops everything before TY, joins records if ER is missing, and
 reports neither line numbers nor the order of tags. Tests compare with it.
@@ -43,20 +43,21 @@ _MARKED_PMID = re.compile(
 _NO_PAGES = ("No", "Specified", "No Pagination Specified")
 _DIGITS = re.compile(r"\d{4,8}")
 _FOUR_DIGITS = re.compile(r"\d{4}")
-_NO_START, _NO_END = "no TY line at its start", "no ER line at its end; it may be truncated"
+_NO_START = "the record has no TY line at its start"
+_NO_END = "the record has no ER line at its end; it may be truncated"
 _TITLES = frozenset(("TI", "T1", "TITLE"))
 # Types of which C3 holds the title of the proceedings; in other types, databases put anything there.
 _CONFERENCES = ("CONF", "CPAPER")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a line starts a RIS record, or the file starts with a record that lacks its first line."""
+    """Return whether a file has a line that starts a RIS record, or begins with a record without its first line."""
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records; keep records without TY or ER, with a note."""
+    """Yield one entry per record; records without TY or ER are kept with a note."""
     return numbered(_drafts(source), _TITLES)
 
 
@@ -67,7 +68,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def _parts(source: Source) -> Iterator[Draft]:
-    """Cut a file before each TY and after each ER."""
+    """Yield the parts of a RIS file, which is split before each TY and after each ER."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
@@ -102,7 +103,10 @@ def _parts(source: Source) -> Iterator[Draft]:
 
 
 def _records(parts: Iterator[Draft]) -> Iterator[Draft]:
-    """Join the parts of one record: some programs write tags before TY, others after ER."""
+    """Join parts of a RIS file that belong to one record, and yield the records.
+
+    Joining is necessary because some programs write tags before TY or after ER.
+    """
     record: Draft | None = None
     head: Draft | None = None  # tags that neither TY starts nor ER ends
     early = False
@@ -136,7 +140,7 @@ def _titled(draft: Draft) -> bool:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; if several tags hold an attribute, the more specific one wins."""
+    """Map the tags of a RIS record to attributes; if several tags contain one attribute, use the most specific tag."""
     fields = [(LONG_TAGS.get(tag, tag), value) for tag, value in fields]
     values = by_tag(fields)
     title = first(values, "TI", "T1", "CT")
@@ -164,13 +168,16 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
-    """Return the journal, book or proceedings, and else the series."""
+    """Return the title of the journal, book or proceedings or, if there is none, of the series."""
     proceedings = "C3" if first(values, "TY") in _CONFERENCES else ""
     return first(values, "JF", "T2", "JO", "JA", "J1", "J2", book, proceedings, "SO", "T3")
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Return the names of both author tags in file order, once if one tag repeats the list, or part, of the other."""
+    """Return the authors in both author tags in file order.
+
+    If one tag repeats the authors of the other tag, or some of them, each author is returned only once.
+    """
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
         return authors
@@ -180,7 +187,7 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """Return the DOI, which EBSCO writes to L3 and others to M3 or only as a link."""
+    """Return the DOI from DO or another tag; EBSCO writes it to L3, and other programs to M3 or only as a link."""
     for tag in ("DO", "DI", "L3", "M3"):
         for value in values.get(tag, ()):
             if "10." in value:
@@ -190,7 +197,7 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Return a number marked as a PubMed id, or found in the tag where the named database writes it."""
+    """Return the PubMed id: a number that is marked as such, or that the record's database writes to a known tag."""
     if "PMID" in values:
         return values["PMID"][0]
     for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):

@@ -1,4 +1,4 @@
-"""Reader of Semantic Scholar's JSON (https://api.semanticscholar.org/api-docs/graph)."""
+"""Read papers in Semantic Scholar's JSON (https://api.semanticscholar.org/api-docs/graph)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reader of Web of Science's tagged text ('Plain Text File', .isi, .ciw); `columns` reads its tables.
+"""Read Web of Science's tagged text ('Plain Text File', .isi, .ciw); its tables are read by `delimited` and `xlsx`.
 
 No library on PyPI reads this format and keeps line numbers, repeated tags and unknown tags.
 """
@@ -19,12 +19,12 @@ _MEDLINE = re.compile(r"^MEDLINE:(\d+)$")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the file has the two lines that start an export, or a line that starts a record."""
+    """Return whether a file has the two lines that start an export, or a line that starts a record."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Split a file into records, from PT to ER; keep a record without ER, with a note."""
+    """Yield one entry per record, which extends from PT to ER; a record without ER is kept with a note."""
     return numbered(_drafts(source), ("TI",))
 
 
@@ -41,7 +41,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             continue
         if tag in ("ER", "EF", "PT") and draft:
             if tag != "ER":
-                draft.notes.append("no ER line at its end; it may be truncated")
+                draft.notes.append("the record has no ER line at its end; it may be truncated")
             yield draft
             draft = None
         if tag not in ("ER", "EF"):
@@ -49,12 +49,12 @@ def _drafts(source: Source) -> Iterator[Draft]:
                 draft = Draft(line_number, [] if tag == "PT" else ["no PT line at its start"])
             draft.add(tag, (found[2] or "").strip())
     if draft:
-        draft.notes.append("no ER line at its end; it may be truncated")
+        draft.notes.append("the record has no ER line at its end; it may be truncated")
         yield draft
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map tags to attributes of a record; prefer full names to initials."""
+    """Map the tags of a Web of Science record to attributes; prefer full names of authors to initials."""
     values = by_tag(fields)
     medline = _MEDLINE.match(first(values, "UT") or "")
     return {

@@ -1,4 +1,4 @@
-"""Excel workbooks of records."""
+"""Read Excel workbooks of records."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", 
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Read one record per row, from all visible sheets that have a column with titles; empty cells are omitted.
+    """Yield one entry per row, without empty cells, from all visible sheets that have a column of titles.
 
     Raises
     ------
     MechtagError
-        The workbook is damaged, would unpack to too much, or no sheet has a column with titles.
+        If the workbook is damaged, would be too large when unpacked, or has no sheet with a column of titles.
     """
     sheets = open_sheets(source)
     number = 0

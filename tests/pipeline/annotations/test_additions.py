@@ -163,7 +163,7 @@ def test_what_is_not_settled_about_relevance_is_set_aside() -> None:
     )
     assert {row.record_id: row.reason for row in aside} == {
         "doi:10.1234/10": "coders disagree on relevance (bob 1, ann 0)",
-        "doi:10.1234/11": "ann codes it as not relevant, but also as trust",
+        "doi:10.1234/11": "ann codes the record as not relevant, but also as trust",
         "doi:10.1234/2": "coders disagree on relevance (first 0, ann 1)",
     }
     assert ([row.record_id for row in additions.codings], counts) == (["doi:10.1234/12"], {"set_aside": 5, "new": 1})

@@ -68,7 +68,9 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     book.save(tmp_path / "matrix.xlsx")
     imported = import_from(tmp_path / "matrix.xlsx")
     assert brief(imported) == ["lind-2020 ann trust=1", "lind-2020 bob sharing_power=0"]
-    assert imported.notes[0].endswith("matrix.xlsx, sheet 'remarks': found a header but no codings")
+    assert imported.notes[0].endswith(
+        "matrix.xlsx, sheet 'remarks': found a header but no codings; add codings, or omit this file"
+    )
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def deep_tree(depth: int) -> str:
         (
             "a.jsonl",
             '{"key": "lind-2020", "la\n',
-            "no row could be read; the first fault is on line 1: not a JSON object",
+            "no row could be read; the first fault is on line 1: the line is not a JSON object",
         ),
         ("a.csv", "key,trust\n", "found a header but no codings"),
         ("a.json", deep_tree(60), "codes are nested more than 50 levels deep"),
@@ -152,7 +154,7 @@ def test_basis_is_never_guessed() -> None:
         (
             "a.csv",
             "key,label,value\nlind-2020,trust,1\nlind-2020,trust,1,more\n",
-            "the row has 4 cells, the header has 3",
+            "the row has 4 cells, but the header has 3",
         ),
         ("a.csv", "key,trust\nlind-2020,often\n", "column trust: 'often' is not allowed here"),
         ("a.csv", "key,asreview_label\nlind-2020,5\n", "column asreview_label: '5' is not allowed here"),

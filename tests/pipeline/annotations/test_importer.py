@@ -98,7 +98,7 @@ def test_users_may_say_which_paper_is_meant(tmp_path: Path) -> None:
     said = MapFile(papers={"paper nine": lind, "paper ten": "doi:10.1/none"})
     imported = contract(tmp_path, "Paper nine,a,trust,1,abstract", "paper ten,a,trust,1,abstract", mapped=said)
     assert brief(imported) == ["lind-2020 a trust=1"]
-    assert imported.unmatched[0].found.tried == ("map file: doi:10.1/none is not in the records",)
+    assert imported.unmatched[0].found.tried == ("map file: there is no record doi:10.1/none",)
 
 
 @pytest.mark.parametrize("name", ["trust", "TRUST", " Building  trust", "building-trust", "Trust."])
@@ -227,7 +227,7 @@ def test_files_of_folders_and_archives(tmp_path: Path) -> None:
     assert "the coder is 'zoe'" in imported.notes[-1]
     assert [note.split(": ", 2)[2][:30] for note in imported.notes[1:-1]] == [
         "this is the log of a Rayyan ex",
-        "found a header but no codings",
+        "found a header but no codings;",
     ]
     (folder / "bare.csv").write_text("key,trust\nlind-2020,1\n", encoding="utf-8")
     with pytest.raises(MechtagError, match=r"bare\.csv: entry 1: the file does not record the coder"):

@@ -359,7 +359,7 @@ def test_ingest_json_of_other_records_is_not_believed(exports: Path, fruit: Code
     write_json(exports / "ingest.json", ingested)
     summary, _ = summarise([table], fruit)
     assert summary["prisma"]["identified_by_source"] is None
-    assert "describes other records than unique.parquet" in summary["notes"][0]
+    assert "does not describe the records in unique.parquet" in summary["notes"][0]
 
 
 def test_damaged_ingest_json_is_told(exports: Path) -> None:

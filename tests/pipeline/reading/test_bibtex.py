@@ -109,7 +109,7 @@ def test_a_stray_brace_or_forgotten_comma_loses_no_field(read: Reader, entry: st
     one, two = found.records
     assert (one.title, one.authors, one.year, one.doi) == ("One of them", ("Oak, Ann",), 2001, "10.5555/a")
     assert (two.title, two.year) == ("Two", 2002)
-    assert notes(found) == ["a brace or a comma is missing or surplus; the fields were separated at their names"]
+    assert notes(found) == ["a brace or comma is missing or superfluous, so the fields were separated at their names"]
 
 
 def test_text_that_looks_like_a_field_stays_text(read: Reader) -> None:

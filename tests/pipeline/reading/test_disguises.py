@@ -65,7 +65,7 @@ def test_a_record_without_start_line_is_separated_at_the_empty_line(tmp_path: Pa
     found = ingest([path])
     assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002)]
     assert [record.source_index for record in found.records] == [1, 2]
-    assert [note.line for note in found.notes if "title of its own" in note.text] == [line]
+    assert [note.line for note in found.notes if "its own title" in note.text] == [line]
 
 
 def test_two_titles_without_an_empty_line_are_noted(tmp_path: Path) -> None:

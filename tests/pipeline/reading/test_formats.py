@@ -82,7 +82,7 @@ def test_web_of_science_without_start_or_end(read: Reader) -> None:
     found = read("FN Someone\nVR 1.0\nPT J\nTI One\nPT J\nTI Two\nER\n\nTI Three\nEF\n")
     assert [record.title for record in found.records] == ["One", "Two", "Three"]
     assert [(note.text, note.record, note.line, note.count) for note in found.notes] == [
-        ("no ER line at its end; it may be truncated", 1, 3, 2),
+        ("the record has no ER line at its end; it may be truncated", 1, 3, 2),
         ("no PT line at its start", 3, 9, 1),
     ]
 
@@ -171,8 +171,11 @@ def test_a_broken_xml_record_costs_no_more_than_itself(read: Reader) -> None:
     assert [record.title for record in found.records] == ["One", "Three & é", "Four end", "Six"]
     assert [item.record for item in found.rejected] == [2, 5, 7]
     assert [item.line for item in found.rejected] == [2, 5, 7]
-    assert found.rejected[0].reason.startswith("not readable as XML: mismatched tag")
-    assert found.rejected[1].reason == "the record is truncated: its element is opened but never closed"
+    assert found.rejected[0].reason.startswith("the record is not readable as XML: mismatched tag")
+    assert (
+        found.rejected[1].reason
+        == "the record is truncated, because its element is opened but never closed; export it again"
+    )
     assert found.rejected[1].raw == (("xml", "<record><titles><title>Five</title></titles>\n"),)
     assert notes(found) == ["characters that XML does not allow were removed"]
 
@@ -300,7 +303,7 @@ def test_bibtex_entries(read: Reader) -> None:
     assert (four.title, four.year, four.doi) == ("Four", 2004, "10.5555/four")
     assert (five.title, five.journal, five.type, five.pages) == ("Five", "In five", "Review", "5-9")
     assert [(number, line) for number, line, _ in rejected(found)] == [(3, 8), (6, 13)]
-    assert all(reason.startswith("not readable as BibTeX: Unexpected") for _, _, reason in rejected(found))
+    assert all(reason.startswith("the entry is not readable as BibTeX: Unexpected") for _, _, reason in rejected(found))
     assert "Three" in str(found.rejected[0].raw)
     assert "2003" in str(found.rejected[0].raw)
 

@@ -125,16 +125,18 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     listening.bind(str(tmp_path / "socket"))
     listening.close()
     for name, message in (
-        ("pipe", "a pipe, socket or device"),
-        ("socket", "a pipe, socket or device"),
-        ("link", "a link to .*nowhere, which does not exist"),
-        ("loop", "cannot be read: Too many levels of symbolic links"),
+        ("pipe", "this is a pipe, socket or device"),
+        ("socket", "this is a pipe, socket or device"),
+        ("link", "this is a link to .*nowhere, which does not exist"),
+        ("loop", "this path cannot be read: Too many levels of symbolic links"),
     ):
         with pytest.raises(MechtagError, match=f"{name}: {message}"):
             ingest([tmp_path / name])
-    with pytest.raises(MechtagError, match="/dev/zero: a pipe, socket or device"):
+    with pytest.raises(MechtagError, match="/dev/zero: this is a pipe, socket or device"):
         ingest(["/dev/zero"])
-    with pytest.raises(MechtagError, match=r"no file in it could be read; the first: .*/link: not read: a link to"):
+    with pytest.raises(
+        MechtagError, match=r"none of its files could be read; the first fault is: .*/link: not read: this is a link to"
+    ):
         ingest([tmp_path])
     (tmp_path / "good.ris").write_bytes(RIS)
     (tmp_path / "sub").mkdir()
@@ -147,14 +149,15 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 def test_files_without_permission(tmp_path: Path) -> None:
     (tmp_path / "a.ris").write_bytes(RIS)
     (tmp_path / "a.ris").chmod(0)
-    with pytest.raises(MechtagError, match=r"a\.ris: cannot be read: Permission denied"):
+    with pytest.raises(MechtagError, match=r"a\.ris: the file cannot be read: Permission denied"):
         ingest([tmp_path / "a.ris"])
 
 
 def test_a_bad_file_stops_the_run_unless_it_came_with_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7\n")
     with pytest.raises(
-        MechtagError, match=r"no file in it could be read; the first: a\.pdf: not read: this is a binary file"
+        MechtagError,
+        match=r"none of its files could be read; the first fault is: a\.pdf: not read: this is a binary file",
     ):
         ingest([tmp_path])
     (tmp_path / "b.ris").write_bytes(RIS)
@@ -191,7 +194,7 @@ def test_a_line_that_never_ends_costs_its_record_only(read: Reader, monkeypatch:
         found = read(content)
         assert [record.title for record in found.records] == ["One"]
         (rejected,) = found.rejected
-        assert rejected.reason.startswith(("longer than ", "title and abstract have 300,000 characters"))
+        assert rejected.reason.startswith(("the entry has more than ", "title and abstract have 300,000 characters"))
         assert rejected.record == 1
         assert len(str(rejected.raw)) < 2000
 
@@ -228,7 +231,10 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypa
         found = read(b'title,year\nOne,1\n"Two,2\n' + b"Three,3\n" * count + b"Four,4,x\n")
         assert len(found.records) == count + 1
         assert [(item.record, item.line) for item in found.rejected] == [(2, 3), (count + 3, count + 4)]
-        assert found.rejected[0].reason == "a quote is opened but never closed"
+        assert (
+            found.rejected[0].reason
+            == "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
+        )
 
 
 def test_files_larger_than_memory_allows(read: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +287,7 @@ def test_deep_xml_is_rejected(tmp_path: Path, read: Reader) -> None:
     found = read(f"<records>{deep}</records>")
     assert only(found).title == "40"
     assert [item.reason for item in found.rejected] == [
-        "not readable as XML: elements are nested deeper than 50 levels"
+        "the record is not readable as XML: elements are nested deeper than 50 levels"
     ] * 2
     write_records(tmp_path / "records.parquet", found.records)
     assert read_records(tmp_path / "records.parquet") == list(found.records)

@@ -17,7 +17,9 @@ def test_jsonl_rejects_broken_lines_only(read: Reader) -> None:
     found = read("\n".join(lines))
     assert [(record.title, record.source_index) for record in found.records] == [("One", 1), ("Three", 7)]
     assert [(item.record, item.line) for item in found.rejected] == [(2, 3), (3, 4), (4, 5), (5, 6), (6, 7)]
-    assert [item.reason.split(":")[0] for item in found.rejected] == ["not a JSON object"] * 3 + ["no title"] * 2
+    assert [item.reason.split(":")[0] for item in found.rejected] == ["the line is not a JSON object"] * 3 + [
+        "no title"
+    ] * 2
     assert found.rejected[0].raw == (("line", '{"title": "Two'),)
 
 
@@ -88,9 +90,9 @@ def test_json_that_is_cut_short_loses_its_last_item_only(read: Reader) -> None:
     found = read('[\n {"title": "One"},\n\n 5, {"title": ["Two", "more"]},\n {"title": "Thr')
     assert [record.title for record in found.records] == ["One", "Two; more"]
     assert [(item.record, item.line) for item in found.rejected] == [(2, 4), (4, 5)]
-    assert found.rejected[0].reason == "not a JSON object"
+    assert found.rejected[0].reason == "the record is not a JSON object"
     assert found.rejected[1].reason.startswith(
-        "not readable as JSON, and neither is the rest of the file: Unterminated string"
+        "the record is not readable as JSON, and neither is the rest of the file: Unterminated string"
     )
 
 
@@ -117,7 +119,7 @@ def test_a_broken_json_item_costs_no_more_than_itself(read: Reader, indent: int 
     found = read(text.replace('"title": "c"', '"title": "c\n\twrapped"'))
     assert [record.title for record in found.records] == ["a", "c wrapped", "d"]
     ((number, _, reason),) = rejected(found)
-    assert (number, reason[:29]) == (2, "not readable as JSON: Expecti")
+    assert (number, reason[:43]) == (2, "the record is not readable as JSON: Expecti")
 
 
 def test_json_lists_that_were_put_together(read: Reader) -> None:
@@ -133,12 +135,12 @@ def test_json_as_deep_as_python_reads_it_is_rejected(read: Reader, depth: int) -
     found = read(f'[{{"title": {deep}}}, {{"title": "Two", "author": {deep}}}, {{"title": "Three"}}]')
     assert [record.title for record in found.records] == ["Three"]
     assert [(number, reason) for number, _, reason in rejected(found)] == [
-        (1, "not readable as JSON: nested too deeply"),
-        (2, "not readable as JSON: nested too deeply"),
+        (1, "the record is not readable as JSON: nested too deeply"),
+        (2, "the record is not readable as JSON: nested too deeply"),
     ]
 
 
 def test_deep_json_is_rejected(read: Reader) -> None:
     found = read('[{"title": "One"}, {"title": ' + "[" * 100_000)
     assert only(found).title == "One"
-    assert found.rejected[0].reason.startswith("not readable as JSON")
+    assert found.rejected[0].reason.startswith("the record is not readable as JSON")

@@ -21,7 +21,10 @@ def test_records_may_start_before_ty(read: Reader) -> None:
 def test_two_records_are_not_joined_though_one_lacks_its_start(read: Reader) -> None:
     found = read("TI  - One\nPY  - 2001\nTY  - JOUR\nTI  - Two\nER  - \nTI  - Three\nTY  - JOUR\nTI  - Four\nER  - \n")
     assert [record.title for record in found.records] == ["One", "Two", "Three", "Four"]
-    assert notes(found) == ["no TY line at its start", "no ER line at its end; it may be truncated"]
+    assert notes(found) == [
+        "the record has no TY line at its start",
+        "the record has no ER line at its end; it may be truncated",
+    ]
     assert [note.count for note in found.notes] == [2, 2]
 
 

@@ -241,15 +241,18 @@ def test_a_name_in_another_language_means_one_thing() -> None:
             "1. J Care. 2017 Sep;12(3):45.\n\nLeading.\n\nLee A(1).\n\nPMID: 123 [Indexed]\n",
             "PubMed's format 'Summary'",
         ),
-        ("Record #1 of 2\nID: CN-1\nTI: Leading\n", "Cochrane Library's plain text; export RIS"),
-        (f"{'_' * 60}\n\nTitle: Leading\n", "ProQuest's text"),
+        ("Record #1 of 2\nID: CN-1\nTI: Leading\n", "plain text from the Cochrane Library; export RIS"),
+        (f"{'_' * 60}\n\nTitle: Leading\n", "plain text from ProQuest"),
         ("31415926\n31415927\n", "a list of numbers such as PubMed ids"),
         ("10.5555/a.1\nhttps://doi.org/10.5555/a.2\n", "a list of DOIs"),
         ("<rdf:RDF xmlns:rdf='x'></rdf:RDF>", "an RDF file; in Zotero, choose Export, RIS"),
         ("<?xml version='1.0'?><article xmlns:xlink='x'><front/></article>", "full text of an article"),
         ("<?xml version='1.0'?><feed xmlns='x'><entry/></feed>", "a news feed"),
-        ("<?xml version='1.0'?><refworks><reference/></refworks>", "RefWorks XML; in RefWorks, choose Export, RIS"),
-        ("<?xml version='1.0'?><other/>", "XML of an unknown kind"),
+        (
+            "<?xml version='1.0'?><refworks><reference/></refworks>",
+            "an XML file from RefWorks; in RefWorks, choose Export, RIS",
+        ),
+        ("<?xml version='1.0'?><other/>", "an XML file of an unknown kind"),
     ],
 )
 def test_a_refusal_names_the_file_and_what_to_export(read: Reader, text: str, message: str) -> None:

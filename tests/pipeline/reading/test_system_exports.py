@@ -113,29 +113,30 @@ def test_ris_joins_continued_lines_and_leaves_out_headings(read: Reader) -> None
         (
             "TY  - JOUR\nTI  - One\n\nTY  - JOUR\nTI  - Two\nER  - \n",
             ["One", "Two"],
-            ["export.txt: record 1, line 1: no ER line at its end; it may be truncated"],
+            ["export.txt: record 1, line 1: the record has no ER line at its end; it may be truncated"],
         ),
         (
             "TY  - JOUR\nTI  - One\nER  - \n\nTY  - JOUR\nTI  - Two",
             ["One", "Two"],
-            ["export.txt: record 2, line 5: no ER line at its end; it may be truncated"],
+            ["export.txt: record 2, line 5: the record has no ER line at its end; it may be truncated"],
         ),
         (
             "JF  - Care\nTI  - One\nER  - \n",
             ["One"],
-            ["export.txt: record 1, line 1: no TY line at its start"],
+            ["export.txt: record 1, line 1: the record has no TY line at its start"],
         ),
         (
             "TY  - JOUR\nTI  - One\nER  - \nTI  - Two\nAU  - B, C\nER  - \nTY  - JOUR\nTI  - Three\nER  - \n",
             ["One", "Two", "Three"],
-            ["export.txt: record 2, line 4: no TY line at its start"],
+            ["export.txt: record 2, line 4: the record has no TY line at its start"],
         ),
         (
             "TY  - JOUR\nTI  - One\nER  - \nTI  - Two\nAU  - B, C\nTY  - JOUR\nTI  - Three\nER  - \nT1  - Four\n",
             ["One", "Two", "Three", "Four"],
             [
-                "export.txt: record 2, line 4: no TY line at its start (and in 1 more records)",
-                "export.txt: record 2, line 4: no ER line at its end; it may be truncated (and in 1 more records)",
+                "export.txt: record 2, line 4: the record has no TY line at its start (and in 1 more records)",
+                "export.txt: record 2, line 4: the record has no ER line at its end; it may be truncated "
+                "(and in 1 more records)",
             ],
         ),
         ("TY  - JOUR\nTI  - One\nER  - \nNL  - after the end\nTY  - JOUR\nTI  - Two\nER  - \n", ["One", "Two"], []),

@@ -31,7 +31,8 @@ def test_table_with_any_delimiter(read: Reader, delimiter: str) -> None:
 
 def test_table_without_titles_is_refused(read: Reader) -> None:
     message = (
-        r"export\.txt: no column with titles; found the columns Abstract, Year, Notes\. Name the column one of: title"
+        r"export\.txt: no column contains titles; found the columns Abstract, Year, Notes\. Rename the column of "
+        "titles to one of: title"
     )
     with pytest.raises(MechtagError, match=message):
         read("Abstract,Year,,Notes\nText,2010,,x\n")
@@ -51,12 +52,12 @@ def test_table_rows_that_do_not_fit(read: Reader) -> None:
     )
     assert [record.title for record in found.records] == ["One", "Three", 'Four "quoted" title', "Five", "Seven"]
     assert [(item.record, item.line, item.reason.split(";")[0].split(":")[0]) for item in found.rejected] == [
-        (2, 3, "the row has 4 cells, the header has 3"),
-        (6, 8, "a quote is opened but never closed"),
+        (2, 3, "the row has 4 cells, but the header has 3"),
+        (6, 8, "a quotation mark is opened but never closed"),
     ]
     assert found.rejected[0].raw[-1] == ("column 4", "2002")
     assert "Six,text,2006" in str(found.rejected[1].raw)
-    assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, the header has 3"]
+    assert list(map(str, found.notes)) == ["export.txt: record 3, line 5: the row has 2 cells, but the header has 3"]
 
 
 def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Reader) -> None:
@@ -71,7 +72,7 @@ def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Re
         '"Seven","of, two,\nlines",2007\n'
     )
     assert [record.title for record in found.records] == ["Two", "Three, in two", "Five", "Six", "Seven"]
-    unclosed = "a quote is opened but never closed"
+    unclosed = "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
     assert rejected(found) == [(1, 2, unclosed), (4, 5, unclosed)]
 
 
@@ -246,7 +247,7 @@ def test_excel_line_ends_of_windows(read: Reader) -> None:
 
 
 def test_excel_without_titles_is_refused(read: Reader) -> None:
-    with pytest.raises(MechtagError, match=r"no column with titles; found the columns Abstract, Year\."):
+    with pytest.raises(MechtagError, match=r"no column contains titles; found the columns Abstract, Year\."):
         read(workbook({"one": [["Abstract", "Year"], ["x", 2001]]}))
 
 
@@ -308,9 +309,9 @@ def test_parquet_of_records_and_of_any_table(tmp_path: Path) -> None:
 
 
 def test_damaged_parquet_is_refused(read: Reader) -> None:
-    with pytest.raises(MechtagError, match=r"export\.txt: not readable as parquet"):
+    with pytest.raises(MechtagError, match=r"export\.txt: the file is not readable as parquet"):
         read(b"PAR1" + bytes(100) + b"PAR1")
     file = io.BytesIO()
     pq.write_table(pa.table({"abstract": ["x"]}), file)
-    with pytest.raises(MechtagError, match="no column with titles; found the columns abstract"):
+    with pytest.raises(MechtagError, match="no column contains titles; found the columns abstract"):
         read(file.getvalue())

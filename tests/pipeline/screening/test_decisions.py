@@ -101,9 +101,9 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
             "line 4: the decision on 'text:1' is 0 here, but 1 at .*line 2",
         ),
-        ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, the header has 2"),
-        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, the header has 2"),
-        ('record_id,decision\n"text:1,1\n', "line 2: a quote is opened but never closed"),
+        ("record_id,decision\ntext:1,1,0\n", "line 2: the row has 3 cells, but the header has 2"),
+        ("record_id,decision\ntext:1\n", "line 2: the row has 1 cells, but the header has 2"),
+        ('record_id,decision\n"text:1,1\n', "line 2: a quotation mark is opened but never closed"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:

@@ -29,7 +29,7 @@ FORMATS: tuple[CodingFormat, ...] = (
 
 
 def find_format(content: Content) -> CodingFormat:
-    """Return the reader for a file, chosen by the content of the file and not by its name.
+    """Return the format of a file of codings, which is recognised by the file's content and not by its name.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def find_format(content: Content) -> CodingFormat:
         If the file contains no readable entries, or its format is not known.
     """
     if not content.entries:
-        raise MechtagError(f"{content.path}: found a header but no codings")
+        raise MechtagError(f"{content.path}: found a header but no codings; add codings, or omit this file")
     if all(entry.fault for entry in content.entries):
         first = content.entries[0]
         raise MechtagError(

@@ -30,7 +30,7 @@ _NOTED = {"ASReview_relevant": "1", "ASReview_irrelevant": "0", "ASReview_not_se
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file has columns or notes that ASReview writes."""
+    """Return whether a file has columns or notes that are typical of ASReview."""
     if content.kind == "table":
         return any(fold(name).startswith("asreview_") for name in content.names)
     return any(note in _NOTED for entry in content.entries for note in notes_of(entry))
@@ -75,7 +75,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Return the notes of a RIS export as table cells."""
+    """Return the notes of a RIS record that contain ASReview's columns, as table cells keyed by column name."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")
@@ -88,7 +88,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the name of a tag, without its group if only the name without the group is a label."""
+    """Return the label name in the name of a tag column: the tag with its group if this is a label, else without it."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

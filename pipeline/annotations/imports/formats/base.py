@@ -1,4 +1,4 @@
-"""Data types and functions that the readers of codings share: file content, cited papers, codes and entries."""
+"""Data types and functions that the readers of codings share."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Content:
     names
         Columns of the table, or keys of the first object or record.
     clean
-        Function that maps fields to attributes of a record.
+        Function that converts the fields of an entry to attributes of a record.
     notes
         Irregularities in the file, and parts of it that were not read.
     """
@@ -62,7 +62,7 @@ class Content:
     notes: list[str] = field(default_factory=list)
 
     def note_unread(self, read: Collection[str]) -> None:
-        """Add a note on the columns that are not in ``read`` and are not known to describe papers."""
+        """Add a note that lists ignored columns: those that are not in ``read`` and do not describe papers."""
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
@@ -70,7 +70,7 @@ class Content:
 
 
 def load(source: Source) -> list[Content]:
-    """Read the content of a file, which may be in an archive; a workbook has one content per visible sheet.
+    """Read a file of codings, which may be in an archive; return one `Content`, or one per visible sheet of a workbook.
 
     Raises
     ------
@@ -93,7 +93,10 @@ def load(source: Source) -> list[Content]:
 
 
 def _begins_table(source: Source) -> bool:
-    """Return whether the first line is the header of a table, because cells below it may resemble a record format."""
+    """Return whether the first line of a file is the header of a table of codings.
+
+    This is checked first because the cells of such a table may resemble a record format.
+    """
     cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
     return len(cells) > 1 and bool(known)
@@ -111,7 +114,8 @@ def _document(source: Source) -> Entry:
     try:
         data = json.loads(source.text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:
-        raise MechtagError(f"{source.path}: not readable as JSON: {error or 'it is nested too deeply'}") from None
+        reason = error or "it is nested too deeply"
+        raise MechtagError(f"{source.path}: the file is not readable as JSON: {reason}; export it again") from None
     return Entry(1, 1, list(data.items()))
 
 
@@ -130,7 +134,7 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
     entries = []
     for number, (line, row, fault) in enumerate(rows, start=1):
         if not fault and len(row) != len(names):
-            fault = f"the row has {len(row)} cells, the header has {len(names)}"
+            fault = f"the row has {len(row)} cells, but the header has {len(names)}"
         fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)
@@ -151,7 +155,7 @@ class Code(NamedTuple):
     value
         1 (ticked), 0 (explicitly unticked) or ``None`` (not judged).
     coder, basis
-        Coder, and what the coder read; empty or ``None`` if the source does not record it.
+        Coder (or ``""``), and what the coder read (or ``None``), if the source records them.
     """
 
     label: str | None
@@ -164,14 +168,14 @@ class Code(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One entry in a source, such as a row, an answered task or a coded reference.
+    """One entry in a file of codings, such as a row, an answered task or a coded reference, with its codes.
 
     Attributes
     ----------
     number, line
         Number of the entry, and its line in the file; both start at 1.
     finished
-        Coders who went through all labels, so that a label without a code means that they left it unticked.
+        Coders who went through all labels, so that they left each label without a code unticked on purpose.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
@@ -192,7 +196,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """Information that the files may lack and that the user provides."""
+    """Information that the user provides because files of codings may lack it."""
 
     labels: LabelMap
     coder: str = ""
@@ -202,7 +206,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class CodingFormat:
-    """A format of codings: its name, and functions that recognise and read it.
+    """A file format of codings: its name, a function that recognises it, and a function that reads it.
 
     `recognise` inspects column names and the first entry; `read` yields the items in file order.
     """
@@ -213,7 +217,7 @@ class CodingFormat:
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in a JSON list; for any other value, return an empty list."""
+    """Return the JSON objects in a list; for any other value, return an empty list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
@@ -224,7 +228,7 @@ def date_of(value: Any) -> str:
 
 
 def faulty(entry: Entry) -> Item:
-    """Convert an entry that could not be read to an item that states the reason."""
+    """Convert an unreadable entry to an item without codes, whose ``fault`` states why it could not be read."""
     return Item(entry.number, entry.line, fault=entry.fault)
 
 
@@ -233,7 +237,7 @@ _NOTES = ("notes", "note", "n1", "annote")
 
 
 def paper_of_entry(entry: Entry, content: Content) -> CitedPaper:
-    """Extract the details that identify the paper of an entry, which is a record or a table row."""
+    """Extract the details that identify a paper (such as DOI and title) from a record or table row."""
     fields = [pair for pair in entry.fields if pair[1]]
     return paper_of(fields, content.clean(fields))
 
@@ -244,5 +248,5 @@ def cells_of(entry: Entry) -> Mapping[str, str]:
 
 
 def notes_of(entry: Entry) -> list[str]:
-    """Return all notes of a record or row."""
+    """Return the values of all fields for notes in a record or table row."""
     return [value for name, value in entry.fields if fold(name) in _NOTES and isinstance(value, str)]

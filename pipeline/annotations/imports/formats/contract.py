@@ -1,4 +1,4 @@
-"""Read mechtag's own format: one row per paper, coder and label, as CSV, XLSX or JSON lines."""
+"""Read mechtag's own format of codings: CSV, XLSX or JSON lines with one row per paper, coder and label."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _item(entry: Entry) -> Item:
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the value of a code, and the reason if it is invalid."""
+    """Return the value of a cell as a code and ``""``, or ``None`` and the reason why the value is invalid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

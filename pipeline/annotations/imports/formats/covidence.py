@@ -1,6 +1,6 @@
 """Read exports of Covidence: lists of studies with tags, and tables of extracted data.
 
-No column states whether a list contains included or excluded studies, so decisions on relevance are not read.
+Decisions on relevance are not read, because no column states whether the studies were included or excluded.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from mechtag.pipeline.annotations.imports.formats.base import (
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file is a table with a column of Covidence numbers."""
+    """Return whether a file is a table with Covidence's column of study numbers."""
     return content.kind == "table" and "covidence" in map(fold, content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Read the tags in a list, or the answers in an extraction form; raises the same errors as `matrix.read`."""
+    """Yield one item per row, with the tags of a study or the answers in an extraction form.
+
+    Raises the same errors as `matrix.read`.
+    """
     if "tags" not in map(fold, content.names):
         yield from matrix.read(content, asked)
         return

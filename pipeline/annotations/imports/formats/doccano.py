@@ -20,7 +20,7 @@ _NOBODY = ("all", "unknown")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file consists of objects with a text and labels, and without a value."""
+    """Return whether a file consists of objects with a text and labels but, unlike mechtag's own format, no value."""
     names = set(content.names)
     return (
         content.kind == "objects"

@@ -30,12 +30,12 @@ class Node(NamedTuple):
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file is a report of EPPI-Reviewer: one object with references."""
+    """Return whether a file is a report of EPPI-Reviewer, which is a single JSON object with references."""
     return content.kind == "objects" and "References" in content.names
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per reference; ticks are its codes, and text entered or highlighted for a code is evidence.
+    """Yield one item per reference; its ticks are codes, and text that was entered or highlighted is evidence.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Return the codes below a node of the tree, keyed by id."""
+    """Return all codes in the tree below a node, keyed by the id of the code."""
     if len(above) > _DEEPEST:
         raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
     found: dict[int, Node] = {}
@@ -75,13 +75,13 @@ def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> di
 
 
 def _number(node: dict[str, Any]) -> int:
-    """Return the id of an attribute, or 0 if it has none."""
+    """Return the id of a node of the tree, or 0 if it has none."""
     number = node.get("AttributeId")
     return number if isinstance(number, int) else 0
 
 
 def _name(node: Node, asked: Asked) -> str:
-    """Return the label name to look up for a code: the whole path if the user mapped it, otherwise the code's own name.
+    """Return the name under which to look up a code: its whole path if the user mapped the path, otherwise its name.
 
     If the user ignores a code set or a branch of it, all codes in it are ignored.
     """

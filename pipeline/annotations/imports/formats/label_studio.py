@@ -75,7 +75,7 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels in an annotation result, each with the text that was marked."""
+    """Return the labels in one result of an annotation, each with the text that was marked or ``""``."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
@@ -94,7 +94,7 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Read an object in the JSON_MIN format, in which ``id`` separates the data from the results."""
+    """Convert an object in the JSON_MIN format, in which data come before ``id`` and results after it, to an item."""
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}

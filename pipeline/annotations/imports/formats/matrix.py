@@ -1,4 +1,4 @@
-"""Read a matrix of papers by codes (CSV or XLSX), as printed in reviews; extraction forms have the same layout.
+"""Read a matrix (CSV or XLSX) with one row per paper and one column per code; extraction forms have this layout too.
 
 A column contains either ticks for the label in its header, or names of labels chosen from a list.
 """
@@ -28,7 +28,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per row, which is a paper or one coder's form for a paper.
+    """Yield one item per row; a row describes a paper, or contains one coder's extraction form for a paper.
 
     Raises
     ------
@@ -40,7 +40,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     if not ticks and not lists:
         raise MechtagError(
             f"{content.path}: no column is named after a label of the codebook or contains names of labels; "
-            f"columns found: {', '.join(content.names)[:500]}"
+            f"rename the columns of codes, or map their names with --map (columns found: "
+            f"{', '.join(content.names)[:500]})"
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS))
     content.note_unread({*ticks, *lists, *named})
@@ -49,10 +50,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the names of the columns that contain ticks, and of the columns that contain label names.
+    """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column that contains only ticks counts as a column of codes, whatever its name. A name that is not in
-    the codebook is not ignored, but causes an error later.
+    A column that contains only ticks counts as a column of codes, whatever its name. If its name is not in
+    the codebook, the column is not ignored, but causes an error later.
 
     Raises
     ------
@@ -75,12 +76,12 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
             lists.append(name)
     doubled = [name for name, count in Counter([*ticks, *lists]).items() if count > 1]
     if doubled:
-        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; each name must be unique")
+        raise MechtagError(f"{content.path}: column {doubled[0]!r} occurs more than once; rename one of the columns")
     return ticks, lists
 
 
 def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
-    """Return whether at least half of the cells name a label, so that the column contains codes and not comments."""
+    """Return whether a column contains label names and not comments: at least half of its cells name a label."""
     naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
     return bool(naming) and 2 * len(naming) >= len(cells)
 
@@ -92,7 +93,7 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Return the codes in a row, and the faults in its cells; raises the same errors as `read`."""
+    """Return the codes in a row, and a message for each faulty cell; raises the same errors as `read`."""
     cells = dict(entry.fields)
     codes, faults = [], []
     for name in ticks:

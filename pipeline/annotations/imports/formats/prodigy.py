@@ -89,13 +89,13 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
 
 
 def _option(option: Mapping[str, Any], asked: Asked) -> str:
-    """Return the name of an option: its id or, if that is not a label, the text that was shown."""
+    """Return the label name of an answer option: its id if that is a label, otherwise the text that was shown."""
     name, shown = text_of(option.get("id")), text_of(option.get("text"))
     return shown if shown and not asked.labels.find(name) else name
 
 
 def _date(task: Mapping[str, Any]) -> str:
-    """Return the date of an answer, which Prodigy stores in seconds since 1970."""
+    """Return the date of an answer in ISO 8601; Prodigy stores it in seconds since 1970."""
     seconds = task.get("_timestamp")
     if isinstance(seconds, int | float) and 0 < seconds < _LAST_SECOND:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()

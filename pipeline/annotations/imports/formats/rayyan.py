@@ -83,7 +83,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the columns of an extraction form: those that contain ticks, and those that contain label names."""
+    """Return the names of an extraction form's columns that contain ticks, and of those that contain label names."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)
@@ -93,7 +93,7 @@ def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 
 
 def _sections(entry: Entry) -> dict[str, str]:
-    """Return Rayyan's sections in the notes, keyed by heading; ignore notes that were in the record before."""
+    """Return the sections that Rayyan added to a record's notes, keyed by heading."""
     sections = {}
     for note in notes_of(entry):
         marks = list(_SECTION.finditer(note))

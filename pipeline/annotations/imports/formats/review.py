@@ -1,4 +1,4 @@
-"""Read the tables that mechtag writes for reviewers: ``review.xlsx``, ``tagged.csv`` and ``ranking.csv``, filled in."""
+"""Read the tables that reviewers filled in: ``review.xlsx``, ``tagged.csv`` and ``ranking.csv``."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PAPER = ("record_id", "title", "doi", "pmid")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file has the columns of a table that mechtag ranked."""
+    """Return whether a file has the columns of a ranked table that mechtag wrote."""
     return content.kind == "table" and {"rank", "record_id", DECISION, "title"} <= set(content.names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per row, with the reviewer's decision and codes; an empty cell means not judged.
 
-    The suggestions of mechtag are not read.
+    The columns with mechtag's suggestions are not read.
     """
     labels = [(entry.key, entry.name) for entry in asked.labels.codebook.entries]
     keys = {f"{name}{OWN_CODE}": key for key, name in column_names(labels).items()}
