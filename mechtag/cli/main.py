@@ -10,6 +10,7 @@ import typer
 import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings
+from mechtag.cli.encoders import encoder
 from mechtag.cli.options import say
 from mechtag.cli.project import init, status
 from mechtag.cli.records import dedupe, ingest, prisma, sentences
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(encoder, name="encoder")
 
 
 def _print_version(wanted: bool) -> None:
