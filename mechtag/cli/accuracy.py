@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import Model, ProjectFolder, open_project, say
+from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say
 
 Metrics = Annotated[
     Path | None,
@@ -78,6 +78,7 @@ def evaluate(
         variations=varied,
         model=model,
         allow_training_papers=allow_training_papers,
+        reporter=Terminal(),
     )
     say(trained_on)
     say(f"{output}: metrics written, with tables next to it")
