@@ -31,7 +31,8 @@ class RelevanceHead:
         could be learned, in which case every score is the intercept.
     intercept : float
     familiar : float
-        5th percentile of the cosine similarity between a training text and its nearest neighbour in the training texts.
+        5th percentile, over the training texts, of the cosine similarity to the nearest support vector; for a text
+        that is a support vector itself, to the nearest other one.
     """
 
     vectors: NDArray[np.float16]
