@@ -185,7 +185,7 @@ def writing(
     duplicate if it had none. Other records are written from the attributes of `Record`.
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
     ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
-    that an earlier run added for the same labels. The parameters are those of `export.Exporter`.
+    that an earlier run added for the same labels. The labels are keys and names, relevance first.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
