@@ -9,8 +9,8 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 run: .venv/run.stamp
 	.dvc/repro
-	$(BIN)/mechtag report
 	$(BIN)/mechtag track
+	$(BIN)/mechtag report
 	@echo
 	@echo "Tagged search results: data/work/update/tagged/review.xlsx (tagged.csv: the same as CSV; tagged.ris: for reference managers)"
 	@echo "Accuracy report:       reports/report.html (open it in a browser; it needs no network)"
