@@ -120,7 +120,8 @@ def test_the_summary_fits_one_screen(metrics: dict) -> None:
     # A screen of 24 lines also shows where the files lie.
     assert len(lines) <= 24 - len(LABELS) - 5
     for label, own in metrics["transfer"]["labels"].items():
-        values = [f"{own[name]['value']:.2f}" for name in ("precision", "recall", "f1", "kappa")]
+        shown = [own[name]["value"] for name in ("precision", "recall", "f1", "kappa")]
+        values = ["too few" if own.get("note") else f"{value:.2f}" for value in shown]
         row = f"{words_of(label)} {own['support']}/{own['papers']} {' '.join(values)}".replace("-", "−")
         assert row in lines
     pooled = metrics["transfer"]["pooled"]
