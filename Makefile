@@ -5,18 +5,12 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# Nothing leaves the machine: no usage statistics of any library.
-export DVC_NO_ANALYTICS := 1
-export HF_HUB_DISABLE_TELEMETRY := 1
-export MLFLOW_DISABLE_TELEMETRY := true
-export DO_NOT_TRACK := 1
-
 .PHONY: run wheel test check lint types clean
 
 run: .venv/run.stamp
 	.dvc/repro
-	$(BIN)/mechtag report
 	$(BIN)/mechtag track
+	$(BIN)/mechtag report
 	@echo
 	@echo "Tagged search results: data/work/update/tagged/review.xlsx (tagged.csv: the same as CSV; tagged.ris: for reference managers)"
 	@echo "Accuracy report:       reports/report.html (open it in a browser; it needs no network)"

@@ -235,6 +235,10 @@ def _nan_to_none(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
+#: First characters of the id of a model that was made from the definitions of the codebook alone.
+DEFINITIONS_ALONE = "definitions-"
+
+
 class Prediction(Row):
     """The prediction of a model, baseline or rule for one label of one record.
 

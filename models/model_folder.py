@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save
 
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import DEFINITIONS_ALONE
 from mechtag.models.encoder import Arrays, Encoder, TransformerEncoder, locate_encoder, unpack_tuned
 from mechtag.models.features import Definitions, Words, definition_texts
 from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
@@ -80,6 +81,11 @@ class ModelConfig(BaseModel):
     data: dict[str, str]
     versions: dict[str, str]
 
+    @property
+    def from_definitions(self) -> bool:
+        """Return whether the model was made from the definitions of the codebook alone, without coded records."""
+        return not self.data
+
 
 @dataclass(frozen=True)
 class Model:
@@ -130,7 +136,8 @@ def pack(tagger: Tagger) -> bytes:
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
     """Return the configuration with the id computed from its content and the weights."""
     text = config.model_dump_json(exclude={"model_id"})
-    return config.model_copy(update={"model_id": hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
+    prefix = DEFINITIONS_ALONE if config.from_definitions else ""
+    return config.model_copy(update={"model_id": prefix + hashlib.sha256(text.encode() + weights).hexdigest()[:16]})
 
 
 def load_model(

@@ -85,3 +85,11 @@ def test_make_runs_the_pipeline_in_this_way() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "\t.dvc/repro\n" in makefile
     assert "/dvc repro" not in makefile
+
+
+def test_make_run_ends_with_the_accuracy_table_and_where_the_files_lie() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nrun:")[2].partition("\n\n")[0].splitlines()
+    commands = [line.strip() for line in recipe[1:]]
+    last = [command for command in commands if not command.startswith("@echo")][-1]
+    assert last == "$(BIN)/mechtag report"
+    assert commands.index(last) < min(place for place, command in enumerate(commands) if command.startswith("@echo"))

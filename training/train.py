@@ -39,7 +39,7 @@ from mechtag.models.tagger import Tagger
 from mechtag.pipeline.annotations.coded_records import CodedRecord, read_exemplars
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus, coded_documents
-from mechtag.training.finetuning.trainers import Progress, make_trainer
+from mechtag.training.finetuning.trainers import FrozenTrainer, Progress, Trainer, make_trainer
 from mechtag.training.heads import Fitted, cross_calibrate, fit
 from mechtag.training.label_summary import LabelSummary, refuse_without_negatives, summarise_labels
 from mechtag.training.leakage import KnownPapers, describe_papers
@@ -107,10 +107,39 @@ def train(
     coded, encoder, definitions, corpus = read_material(settings, codebook, version)
     refuse_without_negatives(corpus, codebook)
     trainer = make_trainer(encoder, codebook, definitions, settings.train, work=work, on_progress=on_progress)
+    return _trained(settings, codebook, coded, encoder, corpus, trainer, data_hashes(settings, version))
+
+
+def define(settings: Settings, codebook: Codebook) -> Trained:
+    """Make a model from the definitions of a codebook alone, without annotations.
+
+    Its relevance head and label heads score similarity to the definitions and rules of the codebook. Every decision
+    needs review, because nothing shows how often a yes or a no would be right.
+
+    Raises
+    ------
+    MechtagError
+        If the encoder is missing.
+    """
+    encoder = load_encoder(settings)
+    definitions = embed_codebook(codebook, encoder)
+    corpus = build_corpus((), (), codebook.keys, encoder, definitions)
+    return _trained(settings, codebook, [], encoder, corpus, FrozenTrainer(encoder, definitions), {})
+
+
+def _trained(
+    settings: Settings,
+    codebook: Codebook,
+    coded: list[CodedRecord],
+    encoder: TransformerEncoder,
+    corpus: Corpus,
+    trainer: Trainer,
+    data: dict[str, str],
+) -> Trained:
     fitted = fit(corpus, trainer, settings.train, settings.seed, added=sum(record.added for record in coded))
     encoded = fitted.encoded
     tagger = Tagger(codebook, encoded.encoder, encoded.definitions, fitted.heads, fitted.calibration)
-    config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned), version)
+    config = _config(settings, codebook, tagger, encoder.source.sha256, pack_tuned(encoded.tuned), data)
     return Trained(
         tagger=tagger,
         tuned=encoded.tuned,
@@ -192,7 +221,7 @@ def _config(
     tagger: Tagger,
     encoder_sha256: str,
     tuned: bytes,
-    version: str | None,
+    data: dict[str, str],
 ) -> ModelConfig:
     config = ModelConfig(
         format_version=FORMAT_VERSION,
@@ -209,7 +238,7 @@ def _config(
         ),
         seed=settings.seed,
         settings=settings.train.model_dump(mode="json"),
-        data=data_hashes(settings, version),
+        data=data,
         versions={library: installed(library) for library in ("mechtag", *LIBRARIES)},
     )
     return with_model_id(config, pack(tagger))
@@ -289,7 +318,7 @@ def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, fl
         if targets[rows, column].any():
             precisions.append(average_precision_score(targets[rows, column], units[rows, column]))
     figures = {}
-    if not corpus.document_targets[:, 0].all():
+    if len(np.unique(corpus.document_targets[:, 0])) == 2:
         figures["relevance_roc_auc"] = float(roc_auc_score(corpus.document_targets[:, 0], relevance))
     if precisions:
         figures["sentence_average_precision"] = float(np.mean(precisions))

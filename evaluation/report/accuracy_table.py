@@ -194,6 +194,7 @@ _RANKING = _columns(Pooled, "across_auc", "within_auc")
 _DECISIONS = _columns(Pooled, "macro_f1", "micro_f1", "kappa", "alpha")
 _REFERRED = Pooled.words()["referred"].column
 _LABEL = _columns(LabelFigures, "precision", "recall", "f1", "kappa", "roc_auc")
+_SHORT = _columns(LabelFigures, "precision", "recall", "f1", "kappa")
 _AGREEMENT = _narrow(PairAgreement, "agreement", "cohen_kappa", "pabak", "gwet_ac1")
 _TOGETHER = _narrow(CoderGroup, *CoderGroup.words())
 _RELEVANCE = _columns(LabelFigures, "roc_auc", "average_precision")
@@ -272,6 +273,33 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
     if results.gold_standard:
         sections.append(_faults(results.gold_standard))
     return [_explained(section) for section in sections]
+
+
+def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
+    """Return a table of the most important figures of the first protocol, without intervals, that fits one screen."""
+    results = for_readers(results, names or {})
+    if not results.protocols:
+        return Section("In short", _NO_GOLD)
+    protocol, system = next(iter(results.protocols.items()))
+    rows = [
+        [
+            _named(label, names or {}),
+            f"{own.support}/{own.papers}",
+            *("too few" if own.note else number(own.figure(name).value) for name in _SHORT),
+        ]
+        for label, own in system.labels.items()
+    ]
+    pooled = {"f1": system.pooled.macro_f1, "kappa": system.pooled.kappa}
+    total = [number(pooled[name].value) if name in pooled else "" for name in _SHORT]
+    return Section(
+        f"In short: agreement with human coding on each label, {_PROTOCOLS[protocol]}",
+        [
+            "All labels: mean of F1, and kappa over all codes. Intervals, p-values and all other tables are above and "
+            "in the reports."
+        ],
+        ["label", "ticked", *_SHORT.values()],
+        [*rows, ["All labels", "", *total]],
+    )
 
 
 def _explained(section: Section) -> Section:

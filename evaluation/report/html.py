@@ -55,6 +55,7 @@ from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of a model folder, with the names used in `models.model_folder`.
 _MODEL_FILES = ("config.json", "model.safetensors", "encoder.safetensors")
+_RUN_FILE = "mlflow_run.json"
 
 
 class Numbers:
@@ -264,6 +265,7 @@ def write_report(output: Path, metrics: Path, sources: Sources, *, codebook: Map
             flow_rows=table_rows(flow) if flow else (),
             model=read_json(config) if config else None,
             mlflow=read_json(run) if run else None,
+            is_logged=_existing(sources.model and sources.model / _RUN_FILE) is not None,
             methods=render_markdown(methods.read_text(encoding="utf-8")) if methods else None,
             files=_fingerprints(sources.files(metrics)),
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import Model, ProjectFolder, open_project, say
+from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say
 
 Metrics = Annotated[
     Path | None,
@@ -78,6 +78,7 @@ def evaluate(
         variations=varied,
         model=model,
         allow_training_papers=allow_training_papers,
+        reporter=Terminal(),
     )
     say(trained_on)
     say(f"{output}: metrics written, with tables next to it")
@@ -161,7 +162,7 @@ def report(
     """
     from rich.console import Console
 
-    from mechtag.evaluation.report.accuracy_table import accuracy_sections, terminal
+    from mechtag.evaluation.report.accuracy_table import accuracy_sections, summary_section, terminal
     from mechtag.workflows.evaluate import report as write_reports
 
     if wrong := [str(path) for path in outputs or () if path.suffix.lower() not in (".html", ".md")]:
@@ -175,7 +176,9 @@ def report(
         summary=summary,
         mlflow_run=mlflow_run,
     )
-    Console().print(terminal(accuracy_sections(results, opened.codebook.names)))
+    names = opened.codebook.names
+    # The summary comes last, so that it is on the screen when the command ends.
+    Console().print(terminal([*accuracy_sections(results, names), summary_section(results, names)]))
     for output in outputs or ():
         say(f"{output}: written")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings
+from mechtag.cli.encoders import encoder
 from mechtag.cli.options import say
 from mechtag.cli.project import init, status
 from mechtag.cli.records import dedupe, ingest, prisma, sentences
@@ -19,8 +19,6 @@ from mechtag.cli.screening import rank, simulate
 from mechtag.cli.tagging import export, tag
 from mechtag.cli.training import baselines, curve, train, variations
 
-# Libraries send no usage statistics, unless the user has set these variables differently.
-NO_TELEMETRY = {"HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
 # In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
     *(init, status, tag, ingest, dedupe, sentences, export, rank, simulate, prisma),
@@ -36,6 +34,7 @@ app = typer.Typer(
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(encoder, name="encoder")
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,8 +56,6 @@ def main() -> None:
     """Run the command line. If the user can fix an error, print one message and exit with status 1."""
     from mechtag.core.errors import MechtagError
 
-    for name, value in NO_TELEMETRY.items():
-        os.environ.setdefault(name, value)
     try:
         app()
     except MechtagError as error:

@@ -18,6 +18,9 @@ class StoppingRule(StrEnum):
     ranked = "ranked"
 
 
+_KEPT = "Default: that of the last call; at first,"
+
+
 def rank(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="Records without duplicates, as a parquet table or a search export.")
@@ -35,11 +38,20 @@ def rank(
     model: Annotated[
         Path | None, typer.Option("--model", help="Model folder to rank with until you find a relevant record.")
     ] = None,
-    recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
-    confidence: Annotated[float, typer.Option("--confidence", help="Confidence that this proportion is found.")] = 0.95,
+    recall: Annotated[
+        float | None,
+        typer.Option("--recall", help=f"Proportion of the relevant records to find. {_KEPT} 0.95.", show_default=False),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence", help=f"Confidence that this proportion is found. {_KEPT} 0.95.", show_default=False
+        ),
+    ] = None,
     rule: Annotated[
-        StoppingRule, typer.Option("--rule", help="Stopping rule; see docs/ranking.md.")
-    ] = StoppingRule.sample,
+        StoppingRule | None,
+        typer.Option("--rule", help=f"Stopping rule; see docs/ranking.md. {_KEPT} sample.", show_default=False),
+    ] = None,
     project: ProjectFolder = None,
 ) -> None:
     """Rank records by relevance, learn from your decisions, and report when you may stop reading.
@@ -59,7 +71,7 @@ def rank(
         model=model,
         recall=recall,
         confidence=confidence,
-        rule=rule.value,
+        rule=rule.value if rule else None,
         reporter=Terminal(),
     )
     for line in lines:

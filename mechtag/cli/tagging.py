@@ -114,11 +114,12 @@ def export(
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_predictions, read_records
     from mechtag.pipeline.export import export as write_export
+    from mechtag.pipeline.export.review_workbook import guide_to
 
     codebook = open_project(project).codebook
     records = records or predictions.with_name("records.parquet")
     check_outputs([output], (predictions, records))
     tagged = read_records(records)
     labels = [(entry.key, entry.name) for entry in codebook.entries]
-    write_export(to, output, tagged, read_predictions(predictions), labels)
+    write_export(to, output, tagged, read_predictions(predictions), labels, guide_to(codebook))
     say(f"{output}: {len(tagged)} records")

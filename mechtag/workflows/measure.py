@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from mechtag.evaluation.evaluate import Check
@@ -30,6 +31,7 @@ def evaluate(
     variations: Path | None = None,
     model: Path | None = None,
     allow_training_papers: bool = False,
+    reporter: Reporter = SILENT,
 ) -> str:
     """Evaluate predictions on a gold standard; write the metrics to ``output``, and tables next to it.
 
@@ -62,13 +64,17 @@ def evaluate(
         out_of_fold=out_of_fold,
         curve=curve,
         variations=variations,
-        check=_training_check(project, gold, model or project.model, allow_training_papers),
+        check=_training_check(project, gold, model or project.model, allow_training_papers, reporter),
     )
     return Results.read(output).describe_training()
 
 
-def _training_check(project: Project, table: Path, model: Path, allow: bool) -> Check:
-    """Return a function that compares gold papers with the papers on which the model in a folder was trained."""
+def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
+    """Return a function that compares gold papers with the papers on which the model in a folder was trained.
+
+    The reason why papers could not be compared is published, so it contains neither paths nor error messages; the
+    reporter receives those.
+    """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper
     from mechtag.models.model_folder import read_config
@@ -81,15 +87,16 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool) -> 
             if set(made_by) != {config.model_id}:
                 names = ", ".join(sorted(made_by)) or "no model"
                 return TrainingCheck(
-                    unchecked=f"the predictions were made by {names}, but {model} contains model {config.model_id}"
+                    unchecked=f"the predictions were made by {names}, but the model folder contains {config.model_id}"
                 )
             known = read_training_papers(model, config.model_id)
         except MechtagError as error:
-            return TrainingCheck(unchecked=str(error))
+            reporter.note(f"note: {error}")
+            return TrainingCheck(unchecked="the model folder could not be read")
         if known is None:
             return TrainingCheck(
-                unchecked=f"the model folder {model} was written by an earlier version of mechtag, which did not keep "
-                "a list of the training papers"
+                unchecked="the model folder was written by an earlier version of mechtag, which did not keep a list of "
+                "the training papers"
             )
         encoder = {"name": config.encoder.name, "revision": config.encoder.revision, "sha256": config.encoder.sha256}
         settings = project.settings.model_copy(update={"encoder": project.settings.encoder.model_copy(update=encoder)})

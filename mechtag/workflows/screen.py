@@ -8,6 +8,7 @@ from pathlib import Path
 from mechtag.core.outputs import check_outputs, same_file
 from mechtag.core.records import Record
 from mechtag.pipeline.reading.ingest import read_unique
+from mechtag.pipeline.screening import ranking
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import load_search
 from mechtag.project import Project
@@ -21,9 +22,9 @@ def rank(
     labels: Path | None = None,
     *,
     model: Path | None = None,
-    recall: float = 0.95,
-    confidence: float = 0.95,
-    rule: str = "sample",
+    recall: float | None = None,
+    confidence: float | None = None,
+    rule: str | None = None,
     reporter: Reporter = SILENT,
 ) -> list[str]:
     """Rank records by relevance, and decide whether reading may stop.
@@ -39,28 +40,31 @@ def rank(
     model
         Model folder to rank with until a relevant record is known.
     recall, confidence, rule
-        Target for stopping; see `screening.ranking.Target`.
+        Target for stopping; see `screening.ranking.Target`. By default, the target of the last call, and in the first
+        call that of `Target`.
 
     Returns
     -------
     list of str
         Sentences that describe the progress and whether reading may stop.
     """
-    from mechtag.pipeline.screening import ranking
     from mechtag.pipeline.screening.search import cold_scores
 
     settings, codebook = project.settings, project.codebook
-    target = ranking.Target(rule=rule, recall=recall, confidence=confidence)
     state, cache = ranking.course_path(output), output.with_suffix(".vectors.npz")
     # The usual table of decisions is the output of the last call.
     others = [labels] if labels and not same_file(labels, output) else []
     check_outputs((output, state, cache), (source, *others, model), decided=output)
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
     course = ranking.read_course(state)
+    chosen = {"rule": rule, "recall": recall, "confidence": confidence}
+    begun = (course.target or ranking.Target()).model_dump()
+    given = {name: value for name, value in chosen.items() if value is not None}
+    target = ranking.Target.model_validate(begun | given)
     if course.target not in (None, target):
         reporter.note(
-            f"note: this review began with the target {course.target}; changing the target voids the guarantee, so "
-            "use the first target"
+            f"note: this review began with the target {course.target} and continues with {target}. The confidence "
+            "holds only for a target that is fixed before reading begins; to keep it, rank again with the first target"
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)

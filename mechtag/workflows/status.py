@@ -66,10 +66,16 @@ def _tagged(project: Project) -> str:
         return f"unreadable ({newest})"
 
 
+def has_codes(project: Project) -> bool:
+    """Return whether the project has a file of human codes."""
+    settings = project.settings.train
+    return Path(settings.records).exists() or bool(version_in_use(settings.added))
+
+
 def _codes(project: Project) -> tuple[str, bool]:
     """Return a description of the human codes, and whether there are any codes to train on."""
     settings, codebook = project.settings, project.codebook
-    if not Path(settings.train.records).exists() and not version_in_use(settings.train.added):
+    if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", False
     try:
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
@@ -91,12 +97,14 @@ def _model(project: Project) -> ModelConfig | None:
 def _describe_model(project: Project, model: ModelConfig | None) -> str:
     if model is None:
         return "none yet"
+    if model.from_definitions:
+        return f"{model.model_id}, from the definitions of the codebook alone"
     return model.model_id + (" (comes with mechtag)" if project.uses_shipped_model else "")
 
 
 def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
     """Yield the reasons why the model is out of date."""
-    if model is None or project.uses_shipped_model:
+    if model is None or project.uses_shipped_model or model.from_definitions:
         return
     if model.codebook_sha256 != project.codebook.sha256:
         yield "the codebook has changed since the model was trained"
@@ -108,27 +116,16 @@ def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
         yield "the training settings have changed since the model was trained"
 
 
-_DEDUPE = "mechtag dedupe data/records.parquet"
-
-
 def _next(
     project: Project, files: list[Path], tagged: str, coded: bool, model: ModelConfig | None, stale: list[str]
 ) -> str:
     raw = next((str(source) for source in project.settings.sources.values()), "data/raw")
     if not files:
         return f"put search exports into {raw}"
-    if coded and model is None:
+    if coded and (model is None or model.from_definitions):
         return "train a model: mechtag train"
     if coded and stale:
         return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
-    texts = project.settings.train.texts
-    if model is None and texts and not Path(texts).exists():
-        return f"read the exports: mechtag ingest {raw} -o data/records.parquet && {_DEDUPE} -o {texts}"
-    if model is None:
-        return (
-            f"code some records, import the codes with 'mechtag codings FILE --records {texts or 'RECORDS'} -o "
-            f"{project.settings.train.records}', then train: mechtag train"
-        )
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
     if not coded or project.uses_shipped_model:

@@ -1,34 +1,61 @@
-"""Export tagged records; each format has its own module.
-
-To add a format, write a module with a ``writing`` function and list the function in `EXPORTERS`.
-"""
+"""Export tagged records; each format has its own module."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction, Record
 from mechtag.pipeline.export import csv_table, review_workbook, ris
+from mechtag.pipeline.export.review_rows import ranking
+from mechtag.pipeline.export.review_workbook import LabelGuide
 
 #: Function that adds a record and its predictions (by label) to the output.
 Add: TypeAlias = Callable[[Record, Mapping[str, Prediction]], None]
-#: Function that takes the key and name of every label, relevance first, and the output path. Its context yields a
-#: function that adds one record at a time, because the records may not all fit into memory. The complete file is in
-#: place when the context ends.
-Exporter: TypeAlias = Callable[[Sequence[tuple[str, str]], Path], AbstractContextManager[Add]]
 
-EXPORTERS: Mapping[str, Exporter] = {
-    "csv": csv_table.writing,
-    "ris": ris.writing,
-    "xlsx": review_workbook.writing,
-}
-#: Names of the files that `tag` writes.
+#: Formats, and the names of the files that `tag` writes.
 NAMES = {"csv": "tagged.csv", "ris": "tagged.ris", "xlsx": "review.xlsx"}
+
+
+@contextmanager
+def writing(
+    paths: Mapping[str, Path], labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide]
+) -> Iterator[Add]:
+    """Yield a function that adds one record to files of several formats; the records may not all fit into memory.
+
+    The complete files are in place when the context ends. CSV and XLSX have the same rows, sorted once.
+
+    Parameters
+    ----------
+    paths
+        Files to write, by format.
+    labels
+        Key and name of every label, relevance first.
+    guide
+        What the workbook explains about each label.
+    """
+    with ExitStack() as stack:
+        adds: list[Add] = []
+        if path := paths.get("ris"):
+            adds.append(stack.enter_context(ris.writing(labels, path)))
+        tables = [paths[form] for form in ("csv", "xlsx") if form in paths]
+        if tables:
+            add_row, ranked = stack.enter_context(ranking(labels, tables[0].parent))
+            adds.append(add_row)
+
+        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+            for add_to_one in adds:
+                add_to_one(record, predictions)
+
+        yield add
+        if path := paths.get("csv"):
+            csv_table.write(path, labels, ranked())
+        if path := paths.get("xlsx"):
+            review_workbook.write(path, labels, ranked(), guide)
 
 
 def export(
@@ -37,13 +64,14 @@ def export(
     records: Sequence[Record],
     predictions: Iterable[Prediction],
     labels: Sequence[tuple[str, str]],
+    guide: Mapping[str, LabelGuide] | None = None,
 ) -> None:
     """Write tagged records atomically, in a format that other programs can read.
 
     Parameters
     ----------
     to
-        Name of the format, which is a key of `EXPORTERS`.
+        Name of the format, which is a key of `NAMES`.
     records
         Records without duplicates.
     predictions
@@ -51,6 +79,8 @@ def export(
         corresponding cells are empty.
     labels
         Key and name of every label in codebook order, relevance first.
+    guide
+        What a workbook explains about each label.
 
     Raises
     ------
@@ -58,8 +88,8 @@ def export(
         If the format is unknown, a record or a prediction is repeated, or a prediction refers to
         an unknown record or label.
     """
-    if to not in EXPORTERS:
-        raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(EXPORTERS)}")
+    if to not in NAMES:
+        raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(NAMES)}")
     known = Counter(record.record_id for record in records)
     if twice := [record_id for record_id, count in known.items() if count > 1]:
         raise MechtagError(
@@ -83,6 +113,6 @@ def export(
                 f"{place}: this prediction appears more than once; use the predictions of a single model"
             )
         by_record[prediction.record_id][prediction.label] = prediction
-    with EXPORTERS[to](labels, Path(path)) as add:
+    with writing({to: Path(path)}, labels, guide or {}) as add:
         for record in records:
             add(record, by_record[record.record_id])

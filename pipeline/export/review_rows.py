@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mechtag.core.records import Evidence, Prediction, Record
+from mechtag.core.records import DEFINITIONS_ALONE, Evidence, Prediction, Record
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
@@ -69,6 +69,11 @@ FIRST = (
 LAST = (
     Column("doi", 20, "Digital object identifier."),
     Column("pmid", 11, "PubMed identifier."),
+    Column(
+        "model",
+        20,
+        f"Model that made the suggestions. '{DEFINITIONS_ALONE}...' means: from the definitions of the codebook alone.",
+    ),
     Column("record_id", 22, "Identifier by which mechtag finds the paper again. Do not change it."),
 )
 
@@ -156,6 +161,7 @@ def _cells(
             yield None
     yield excel_cell(record.doi or "")
     yield excel_cell(record.pmid or "")
+    yield next((prediction.model_id for prediction in predictions.values()), "")
     yield excel_cell(record.record_id)
 
 

@@ -8,8 +8,7 @@ import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any, NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.files import neutralise, replacing
-from mechtag.core.records import Prediction, Record
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
-from mechtag.pipeline.export.review_rows import FIRST, LAST, NOT_SCORED, column_names, header, ranking
+from mechtag.pipeline.export.review_rows import FIRST, LAST, NOT_SCORED, column_names, header
+from mechtag.pipeline.export.sorting import Row
 
 _REVIEW = "Review"
 # What a file says about its origin must not differ between two runs.
@@ -40,18 +39,24 @@ _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
-    """Information on a label that the workbook explains: its definition, and the bounds between its decisions."""
+    """Information on a label that the workbook explains: its definition, and the bounds of its decisions."""
 
     definition: str
-    low: float
-    high: float
+    bounds: tuple[float, float] | None
 
 
-def guide_to(codebook: Codebook, low: Sequence[float], high: Sequence[float]) -> dict[str, LabelGuide]:
-    """Return the definition and bounds of each label, keyed by label; ``low`` and ``high`` begin with relevance."""
+def guide_to(codebook: Codebook, bounds: Sequence[tuple[float, float]] | None = None) -> dict[str, LabelGuide]:
+    """Return the definition and bounds of each label, keyed by label.
+
+    Parameters
+    ----------
+    bounds
+        Lower and upper bound of each label of a model, relevance first; ``None`` if the model is not known.
+    """
+    known: Iterable[tuple[float, float] | None] = bounds or [None] * len(codebook.entries)
     return {
-        entry.key: LabelGuide(entry.definition, float(below), float(above))
-        for entry, below, above in zip(codebook.entries, low, high, strict=True)
+        entry.key: LabelGuide(entry.definition, of_label)
+        for entry, of_label in zip(codebook.entries, known, strict=True)
     }
 
 
@@ -65,29 +70,16 @@ def too_long(records: int) -> str:
     )
 
 
-@contextmanager
-def writing(
-    labels: Sequence[tuple[str, str]], path: Path, guide: Mapping[str, LabelGuide] | None = None
-) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
-    """Yield a function that adds a tagged record to a workbook.
-
-    The workbook has a sheet for reviewing, in reading order, and a sheet with explanations.
+def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], guide: Mapping[str, LabelGuide]) -> None:
+    """Write tagged records as a workbook: with a sheet for reviewing and a sheet with explanations.
 
     Parameters
     ----------
-    labels, path
-        See `export.Exporter`.
+    labels, rows
+        Key and name of each label, and the rows that `review_rows.ranking` yields.
     guide
-        Definition and bounds of each label, by key; without it, the workbook does not state them.
+        Definition and bounds of each label, by key.
     """
-    with ranking(labels, path.parent) as (add, ranked):
-        yield add
-        _write(path, labels, ranked(), guide or {})
-
-
-def _write(
-    path: Path, labels: Sequence[tuple[str, str]], rows: Iterator[list[Any]], guide: Mapping[str, LabelGuide]
-) -> None:
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
 
@@ -172,7 +164,7 @@ def _is_own(name: str) -> bool:
     return name in (DECISION, NOTES) or name.endswith(OWN_CODE)
 
 
-def _review(sheet: Any, names: Sequence[str], rows: Iterator[list[Any]]) -> int:
+def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
     """Write the sheet for reviewing; return the number of papers that did not fit into the sheet."""
     from openpyxl.utils import get_column_letter
     from openpyxl.worksheet.datavalidation import DataValidation
@@ -304,21 +296,12 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
         ),
         (NOT_SCORED, "The paper is clearly not relevant, so its sentences were not scored. It counts as a no."),
     )
+    # Where the model is not known, as in an export, nothing is said about its bounds.
+    has_bounds = any(own.bounds for own in guide.values())
     section(
-        "Labels and their bounds",
-        ("Label", "Definition", "no below", "yes from", "key"),
-        *(
-            (
-                names[key],
-                *(
-                    (guide[key].definition, _bound(guide[key].low), _bound(guide[key].high))
-                    if key in guide
-                    else ("", "not known", "not known")
-                ),
-                key,
-            )
-            for key, _ in labels
-        ),
+        "Labels and their bounds" if has_bounds else "Labels",
+        ("Label", "Definition", *(("no below", "yes from") if has_bounds else (None, None)), "key"),
+        *((names[key], *_explained(guide.get(key)), key) for key, _ in labels),
     )
     notes = [
         ("Note", "Meaning"),
@@ -335,6 +318,13 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
             )
         )
     section("Notes", *notes)
+
+
+def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
+    """Return the definition of a label, and the bounds below which it is a no and from which it is a yes."""
+    if own is None or own.bounds is None:
+        return (own and own.definition, None, None)
+    return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))
 
 
 def _bound(value: float) -> float | str:

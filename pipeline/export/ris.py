@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mechtag.core.files import replacing
-from mechtag.core.records import Prediction, Record, normalise_doi
+from mechtag.core.records import DEFINITIONS_ALONE, Prediction, Record, normalise_doi
 from mechtag.pipeline.reading.formats.ris import LONG_TAGS
 from mechtag.pipeline.text.cleaning import is_missing
 
+_DEFINITIONS = "mechtag: suggestions from the definitions of the codebook alone; probabilities are rough"
 _NOT_SCORED = "mechtag: labels not scored, relevance is a clear no"
 _TAG = re.compile(r"[A-Z][A-Z0-9]{1,9}")
 _ABSTRACTS = ("AB", "N2")
@@ -134,6 +135,8 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
     ]
     if any(prediction.score is None for prediction in predictions.values()):
         yield "N1", _NOT_SCORED
+    if any(prediction.model_id.startswith(DEFINITIONS_ALONE) for prediction in predictions.values()):
+        yield "N1", _DEFINITIONS
     for key, _, prediction in tagged:
         yield "KW", f"mechtag:{key}" + ("?" if prediction.decision == "refer" else "")
     for _, name, prediction in tagged:
@@ -185,7 +188,7 @@ def writing(
     duplicate if it had none. Other records are written from the attributes of `Record`.
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added, and for each label decided
     ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
-    that an earlier run added for the same labels. The parameters are those of `export.Exporter`.
+    that an earlier run added for the same labels. The labels are keys and names, relevance first.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:

@@ -18,7 +18,7 @@ from mechtag.core.codebook import Codebook, Strict, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_jsonl
 from mechtag.core.parquet import RecordTable, iterate_records, iterate_sentences, write_records
-from mechtag.core.records import Record, Sentence
+from mechtag.core.records import DEFINITIONS_ALONE, Record, Sentence
 from mechtag.core.settings import Settings
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Deduped
@@ -33,6 +33,10 @@ _PARQUET = ".parquet"
 RECORDS = "records.parquet"
 # Above this proportion of unlike records, a search as a whole counts as unlike the training texts.
 MOSTLY = 0.5
+FROM_DEFINITIONS = (
+    "The suggestions come from the definitions of the codebook alone, because no record has been coded yet. The order "
+    "of the papers and of the sentences is useful, but the probabilities are rough, and every decision needs review"
+)
 
 
 class Inputs(Strict):
@@ -93,7 +97,11 @@ class Inputs(Strict):
             "without_abstract": found.without_abstract,
             "abstracts_cut": self.abstracts_cut,
             "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
-            "notes": [*self.notes, *self._unlike_note(decisions.get(codebook.relevance.key, {}), unlike)],
+            "notes": [
+                *([FROM_DEFINITIONS] if model_id.startswith(DEFINITIONS_ALONE) else []),
+                *self.notes,
+                *self._unlike_note(decisions.get(codebook.relevance.key, {}), unlike),
+            ],
             "unlike": unlike,
             "prisma": found.model_dump(mode="json"),
             "decisions": {

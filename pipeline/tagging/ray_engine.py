@@ -23,7 +23,6 @@ from mechtag.pipeline.tagging.start import Job, read_chunks
 # Maximum number of attempts at a chunk whose worker dies.
 _TRIES = 5
 _ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     # By default, workers on this machine run at a lower priority than everything else.
     "RAY_worker_niceness": "0",
     # Suppress the warning that arguments of actors may be lost; this process keeps those of Ray Data's actors.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +16,7 @@ from mechtag.core.settings import Settings
 from mechtag.models.model_folder import Model
 from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
-from mechtag.pipeline.export import EXPORTERS, NAMES, Exporter, review_workbook
+from mechtag.pipeline.export import NAMES, review_workbook, writing
 from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
@@ -109,16 +108,14 @@ def finish(
         with ExitStack() as stack:
             table = stack.enter_context(RecordTable(job.records.open(), str(job.records)))
             join = stack.enter_context(joining_predictions(folder / PREDICTIONS))
-            guide = review_workbook.guide_to(codebook, calibration.low.tolist(), calibration.high.tolist())
-            exporters: dict[str, Exporter] = {**EXPORTERS, "xlsx": partial(review_workbook.writing, guide=guide)}
-            exports = [
-                stack.enter_context(writing(labels, folder / NAMES[form])) for form, writing in exporters.items()
-            ]
+            bounds = list(zip(calibration.low.tolist(), calibration.high.tolist(), strict=True))
+            guide = review_workbook.guide_to(codebook, bounds)
+            paths = {form: folder / name for form, name in NAMES.items()}
+            add = stack.enter_context(writing(paths, labels, guide))
             for chunk in chunks:
                 predictions = _by_record(join(job.chunks.read(chunk)))
                 for record in table.read(chunk.start, chunk.stop):
-                    for add in exports:
-                        add(record, predictions[record.record_id])
+                    add(record, predictions[record.record_id])
                 on_progress(chunk.stop - chunk.start)
         write_json(folder / SUMMARY, summary)
         job.chunks.delete()

@@ -147,8 +147,17 @@ def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> 
     status, said, message = call(*words, "--rule", "ranked", "--recall", "0.7", "--confidence", "0.7")
     assert status == 0
     assert "this review began with the target rule sample, recall 0.95, confidence 0.95" in message
+    assert "and continues with rule ranked, recall 0.7, confidence 0.7" in message
     assert "by rank is relevant, you may stop then" in said or "you may stop." in said
     assert course(output)["sample"] is None
+
+
+def test_a_target_need_not_be_repeated(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    assert call(*words, "--recall", "0.7")[0] == 0
+    status, _, message = call(*words)
+    assert (status, "this review began" in message) == (0, False)
+    assert course(output)["target"] == {"rule": "sample", "recall": 0.7, "confidence": 0.95}
 
 
 def test_another_rule_is_wrong_usage(begun: tuple[Path, tuple[object, ...]]) -> None:

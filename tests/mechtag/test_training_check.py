@@ -136,6 +136,37 @@ def test_an_older_model_folder_cannot_be_checked(project: Path, tmp_path: Path) 
     assert "model-index" not in texts["card"]
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", b"{"),
+        ("config.json", b'{"format_version": 4}'),
+        ("config.json", None),
+        ("papers.safetensors", b"damaged"),
+    ],
+    ids=["not JSON", "other fields", "missing", "damaged list"],
+)
+def test_a_damaged_model_folder_leaves_no_paths_and_errors_in_published_text(
+    project: Path, tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    write_gold(project, 4)
+    model = tmp_path / "model"
+    shutil.copytree(project / "models/trained", model)
+    if content is None:
+        (model / file).unlink()
+    else:
+        (model / file).write_bytes(content)
+    status, message = evaluate(project, tmp_path, "--model", model)
+    assert status == 0, message
+    assert f"note: {model}" in message
+    published = f"{UNCHECKED}the model folder could not be read."
+    assert message.count(published) == 1
+    stored = (tmp_path / "metrics.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "metrics.json")["training_check"] == {"unchecked": "the model folder could not be read"}
+    assert str(tmp_path) not in stored
+    assert "pydantic" not in stored
+
+
 def test_metrics_without_a_check_are_not_said_to_be_checked(project: Path, tmp_path: Path) -> None:
     write_gold(project, 4)
     assert evaluate(project, tmp_path)[0] == 0

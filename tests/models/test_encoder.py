@@ -111,26 +111,6 @@ def test_folder_without_weights_is_refused(tmp_path: Path) -> None:
         locate_encoder(str(tmp_path))
 
 
-def test_hub_id_that_cannot_be_had_is_told() -> None:
-    with pytest.raises(
-        MechtagError, match="this is not a folder on this machine and cannot be downloaded from the Hugging Face hub"
-    ):
-        locate_encoder("mechtag-nobody/no-such-model")
-
-
-def test_hub_id_is_read_from_the_cache(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that was downloaded before loads by its hub id with the network off."""
-    commit = "a" * 40
-    repository = tmp_path / "models--someone--tiny"
-    (repository / "snapshots").mkdir(parents=True)
-    (repository / "snapshots" / commit).symlink_to(tiny_model, target_is_directory=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commit, encoding="utf-8")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    source = locate_encoder("someone/tiny")
-    assert source.sha256 == locate_encoder(str(tiny_model)).sha256
-
-
 def test_batches_hold_every_row_once_within_the_budget() -> None:
     lengths = [5, 1, 9, 3, 3, 40, 2]
     found = list(batches(lengths, 12))

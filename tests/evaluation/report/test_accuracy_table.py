@@ -10,8 +10,13 @@ import pytest
 from rich.console import Console
 
 from mechtag.evaluation.gold_benchmark import evaluate
-from mechtag.evaluation.report.accuracy_table import accuracy_markdown, accuracy_sections, terminal
-from mechtag.evaluation.results import Coverage, Results, describe_texts
+from mechtag.evaluation.report.accuracy_table import (
+    accuracy_markdown,
+    accuracy_sections,
+    summary_section,
+    terminal,
+)
+from mechtag.evaluation.results import Coverage, Results, describe_texts, words_of
 from tests.support.gold import LABELS, SET_SETTINGS, random_sets
 
 
@@ -106,6 +111,22 @@ def test_the_tables_fit_a_terminal(metrics: dict) -> None:
             # No cell is cut: each line of each cell of a figure is shown whole, on one line.
             for line in (line for row in section.rows for cell in row[1:] for line in cell.splitlines()):
                 assert len(line) > 22 or line in text
+
+
+def test_the_summary_fits_one_screen(metrics: dict) -> None:
+    console = Console(width=80, no_color=True, record=True, file=io.StringIO())
+    console.print(terminal([summary_section(Results.model_validate(metrics))]))
+    lines = [" ".join(line.split()).casefold() for line in console.export_text().splitlines()]
+    # A screen of 24 lines also shows where the files lie.
+    assert len(lines) <= 24 - len(LABELS) - 5
+    for label, own in metrics["transfer"]["labels"].items():
+        shown = [own[name]["value"] for name in ("precision", "recall", "f1", "kappa")]
+        values = ["too few" if own.get("note") else f"{value:.2f}" for value in shown]
+        row = f"{words_of(label)} {own['support']}/{own['papers']} {' '.join(values)}".replace("-", "−")
+        assert row in lines
+    pooled = metrics["transfer"]["pooled"]
+    mean = f"{pooled['macro_f1']['value']:.2f} {pooled['kappa']['value']:.2f}".replace("-", "−")
+    assert any(line.endswith(mean) for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import re
+import shutil
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -266,6 +267,12 @@ def test_report_is_the_same_twice_and_names_a_run_only_where_asked(finished: Pat
     assert write(finished) == text
     assert "run-of-today" not in text
     assert "run-of-today" in write(finished, "--mlflow-run", finished / "model/mlflow_run.json")
+
+
+def test_report_names_no_run_if_none_was_logged(finished: Path, text: str, tmp_path: Path) -> None:
+    assert "MLflow" in text
+    model = shutil.copytree(finished / "model", tmp_path / "model", ignore=shutil.ignore_patterns("mlflow_run.json"))
+    assert "MLflow" not in write(finished, "--model", model)
 
 
 def test_what_one_coder_and_an_unchecked_gold_standard_allow_to_be_said(page: Page) -> None:

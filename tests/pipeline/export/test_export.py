@@ -14,7 +14,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.core.tables import read_table as read_sheet
-from mechtag.pipeline.export import EXPORTERS, export
+from mechtag.pipeline.export import NAMES, export
 from mechtag.pipeline.export import ris as ris_export
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import ris
@@ -258,7 +258,7 @@ def test_ris_has_one_line_end_and_one_end_a_record(tmp_path: Path) -> None:
     assert (tmp_path / "a.ris").read_bytes() == expected
 
 
-@pytest.mark.parametrize("to", sorted(EXPORTERS))
+@pytest.mark.parametrize("to", sorted(NAMES))
 def test_half_a_character_does_not_stop_the_export(to: str, tmp_path: Path) -> None:
     title = "a\ud800b" + "x" * 33_000
     export(to, tmp_path / "out", [Record(record_id="text:1", title=title)], [], LABELS)
@@ -361,7 +361,7 @@ def test_table_does_not_cut_what_fits(tmp_path: Path) -> None:
     assert read_table(tmp_path / "a.csv")[0]["title"] == "x" * 32_766
 
 
-@pytest.mark.parametrize("to", sorted(EXPORTERS))
+@pytest.mark.parametrize("to", sorted(NAMES))
 def test_no_records_give_a_file_without_rows(to: str, tmp_path: Path) -> None:
     path = tmp_path / "empty"
     export(to, path, [], [], LABELS)

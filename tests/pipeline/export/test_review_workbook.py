@@ -3,6 +3,8 @@
 import csv
 import json
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from mechtag.core.parquet import write_records
 from mechtag.core.records import Evidence, Prediction, Record
 from mechtag.core.tables import read_table
 from mechtag.core.workbook import EXPLANATION
-from mechtag.pipeline.export import export, review_workbook
+from mechtag.pipeline.export import export, review_rows, review_workbook, sorting, writing
 from mechtag.pipeline.screening.decisions import read_judgements
 from mechtag.pipeline.screening.ranking import Course, Ranking, refuse_loss, write_ranking
 from tests.support.command import call
@@ -97,14 +99,45 @@ def test_the_sheet_has_what_a_reviewer_works_with(path: Path) -> None:
 
 
 def test_the_workbook_explains_bounds_and_needs_review(tmp_path: Path) -> None:
-    guide = review_workbook.guide_to(BOOK, [0.25] * len(LABELS), [0.75] * (len(LABELS) - 1) + [float("inf")])
-    with review_workbook.writing(LABELS, tmp_path / "a.xlsx", guide):
-        pass
+    bounds = [(0.25, 0.75)] * (len(LABELS) - 1) + [(0.25, float("inf"))]
+    export("xlsx", tmp_path / "a.xlsx", [], [], LABELS, review_workbook.guide_to(BOOK, bounds))
     rows = list(openpyxl.load_workbook(tmp_path / "a.xlsx")[EXPLANATION].iter_rows(values_only=True))
     found = {row[0]: row[1:] for row in rows if row[0]}
     assert found[NAME][1:] == (0.25, 0.75, KEY)
     assert found[LABELS[-1][1]][2] == "never"
     assert "neither a yes nor a no would be right often enough" in str(found["needs review"][0])
+
+
+def test_without_a_model_the_workbook_says_nothing_of_bounds(tmp_path: Path) -> None:
+    export("xlsx", tmp_path / "a.xlsx", [], [], LABELS, review_workbook.guide_to(BOOK))
+    rows = list(openpyxl.load_workbook(tmp_path / "a.xlsx")[EXPLANATION].iter_rows(values_only=True))
+    found = {row[0]: row[1:] for row in rows if row[0]}
+    assert found[NAME] == (next(entry.definition for entry in BOOK.entries if entry.key == KEY), None, None, KEY)
+    assert "Labels" in found
+    assert not {"no below", "not known"} & {str(cell) for row in rows for cell in row}
+
+
+def test_both_tables_are_sorted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sorters = []
+
+    @contextmanager
+    def counted(folder: Path) -> Iterator[sorting.Sorter]:
+        with sorting.sorting(folder) as sorter:
+            sorters.append(sorter)
+            yield sorter
+
+    monkeypatch.setattr(review_rows, "sorting", counted)
+    paths = {"csv": tmp_path / "a.csv", "xlsx": tmp_path / "a.xlsx"}
+    by_record: dict[str, dict[str, Prediction]] = {record.record_id: {} for record in RECORDS}
+    for prediction in predictions():
+        by_record[prediction.record_id][prediction.label] = prediction
+    with writing(paths, LABELS, {}) as add:
+        for record in RECORDS:
+            add(record, by_record[record.record_id])
+    assert len(sorters) == 1
+    orders = [[row.cells["record_id"] for row in read_table(path, "a table").rows] for path in paths.values()]
+    assert orders[0] == orders[1]
+    assert len(orders[0]) == len(RECORDS)
 
 
 def test_two_runs_write_the_same_bytes_at_any_time(path: Path, tmp_path: Path) -> None:

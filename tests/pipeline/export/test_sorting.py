@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mechtag.core.records import Prediction, Record
-from mechtag.pipeline.export import EXPORTERS, sorting
+from mechtag.pipeline.export import NAMES, sorting, writing
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 200])
@@ -40,7 +40,7 @@ def test_nothing_is_left_of_a_sorting_that_failed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("form", EXPORTERS)
+@pytest.mark.parametrize("form", NAMES)
 def test_exporters_need_no_more_memory_for_more_records(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -48,7 +48,7 @@ def test_exporters_need_no_more_memory_for_more_records(
 
     def peak(count: int) -> int:
         tracemalloc.start()
-        with EXPORTERS[form]([("relevant", "Relevant")], tmp_path / form) as add:
+        with writing({form: tmp_path / form}, [("relevant", "Relevant")], {}) as add:
             for number in range(count):
                 record = Record(record_id=f"text:{number}", title=f"{number} {'word ' * 1000}", abstract="A. " * 1000)
                 prediction = Prediction(

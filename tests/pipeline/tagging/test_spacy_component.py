@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from mechtag.models.tagger import Document, Tagger
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.text.sentences import split
+from tests.support.entry_points import declare_plugins
 from tests.support.paths import ROOT, UPDATE
 
 TEXT = "Managers of both services agreed on one aim. They met each month and decided together.The nurses led."
@@ -59,12 +59,7 @@ def tagger(model: Path) -> Tagger:
 
 @pytest.mark.slow
 def test_add_pipe_needs_no_import(model: Path, tmp_path: Path) -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
-    (name, target) = next(iter(declared["spacy_factories"].items()))
-    installed = tmp_path / "mechtag_spacy-1.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: mechtag_spacy\nVersion: 1\n", encoding="utf-8")
-    (installed / "entry_points.txt").write_text(f"[spacy_factories]\n{name} = {target}\n", encoding="utf-8")
+    declare_plugins(tmp_path)
     code = (
         "import spacy; nlp = spacy.blank('en');"
         f"nlp.add_pipe('mechtag', config={{'model': {str(model)!r}}}); print(sorted(nlp({TEXT!r}).cats)[-1])"

@@ -1,0 +1,37 @@
+"""Switch off the usage statistics of the libraries that mechtag uses."""
+
+from __future__ import annotations
+
+import os
+
+# DVC has its own settings in `.dvc/config`, and OpenVINO reads no variable: see `models/runtimes/openvino_encoder.py`.
+_SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def disable_telemetry() -> None:
+    """Set the environment variables that switch off usage statistics, unless the user has set them differently."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+class MlflowPlugin:
+    """A run context provider of MLflow that adds no tags.
+
+    MLflow reads its telemetry setting from the environment only. Because it loads this plugin while it is being
+    imported, it imports mechtag, which calls `disable_telemetry`. The setting thus also holds for commands such as
+    ``mlflow ui``, wherever mechtag is installed.
+    """
+
+    def in_context(self) -> bool:
+        """Return whether this provider has tags for a run."""
+        return False
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags for a run."""
+        return {}

@@ -1,0 +1,66 @@
+"""Processes whose network access is recorded."""
+
+import os
+from pathlib import Path
+
+from tests.support.entry_points import declare_plugins
+from tests.support.paths import ROOT
+
+# Python runs this module at the start of each process, those that a process starts included.
+_WATCH = """
+import ipaddress, os, sys
+
+LOG, HERE = {log!r}, os.path.dirname(os.path.abspath(__file__))
+
+def write(*words):
+    with open(LOG, "a", encoding="utf-8") as file:
+        file.write(" ".join([*map(str, words), *sys.argv]) + "\\n")
+
+def is_local(host):
+    try:
+        return ipaddress.ip_address(host).is_loopback or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return host == "localhost"
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else None
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0]
+    elif event in ("subprocess.Popen", "os.exec", "os.posix_spawn"):
+        environment = arguments[-1]
+        if environment is not None and HERE not in str(environment):
+            write("unwatched", arguments[1])
+        return
+    else:
+        return
+    host = host.decode() if isinstance(host, bytes) else host
+    if host and not is_local(host):
+        write(event, host)
+
+sys.addaudithook(watch)
+"""
+
+
+class Watch:
+    """An environment for processes that records every address outside this machine that they contact or look up.
+
+    A process that is started without the watch is recorded as well. The environment has none of the variables of this
+    process that switch off telemetry or mark a test.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        modules, home = folder / "watch", folder / "home"
+        modules.mkdir()
+        home.mkdir()
+        self._log = folder / "contacted.txt"
+        (modules / "sitecustomize.py").write_text(_WATCH.format(log=str(self._log)), encoding="utf-8")
+        declare_plugins(modules)
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT") if name in os.environ}
+        paths = os.pathsep.join(map(str, (modules, ROOT)))
+        self.environment = {**kept, "HOME": str(home), "PYTHONPATH": paths}
+
+    @property
+    def contacted(self) -> list[str]:
+        """One line per address or process that is started without the watch, with the command that did it."""
+        return self._log.read_text(encoding="utf-8").splitlines() if self._log.is_file() else []
