@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.temporary import temporary_folder
 
 # Types that are accepted as a path.
 StrPath = str | os.PathLike[str]
@@ -22,24 +22,16 @@ StrPath = str | os.PathLike[str]
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; the file written there replaces ``path`` when the context ends.
+    """Yield the path of a temporary file, which must be written and replaces ``path`` if the block succeeds.
 
-    On an error, ``path`` is left unchanged and the temporary file is removed.
+    On an error, ``path`` is left unchanged and the temporary file is deleted. If the process is killed, the next run
+    that writes to the same folder deletes the temporary file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
+    with temporary_folder(path.parent) as folder:
+        part = folder / path.name
         yield part
-        # mkstemp creates private files; the finished file gets the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
