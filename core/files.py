@@ -18,6 +18,9 @@ from mechtag.core.temporary import temporary_folder
 
 # Types that are accepted as a path.
 StrPath = str | os.PathLike[str]
+# A file name that is not UTF-8 contains surrogates, which UTF-8 cannot encode. They are written as \udce4, which JSON
+# reads back as the same name.
+_ESCAPED = "backslashreplace"
 
 
 @contextmanager
@@ -37,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
     """Write a text file atomically, with line endings unchanged."""
     with replacing(path) as part:
-        part.write_bytes(text.encode(encoding))
+        part.write_bytes(text.encode(encoding, errors=_ESCAPED))
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
@@ -48,7 +51,7 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
     """Return a mapping as the bytes that `write_json` writes."""
-    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=_ESCAPED)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -76,7 +79,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
     """Write a JSON Lines file with one object per line, atomically."""
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors=_ESCAPED, newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
 
