@@ -2,7 +2,7 @@
 
 import pytest
 
-from mechtag.core.delimited import rows
+from mechtag.core.delimited import _UNCLOSED, rows
 
 
 def read(text: str, width: int) -> list[tuple[int, list[str], str]]:
@@ -14,7 +14,7 @@ def test_a_quote_that_is_closed_in_a_later_row_swallows_no_row(width: int) -> No
     rest = ",x" * (width - 2)
     found = read(f'"one,1{rest}\ntwo,2{rest}\n"three",3{rest}\n', width)
     assert [line for line, _, _ in found] == [1, 2, 3]
-    assert found[0][2] == "a quote is opened but never closed"
+    assert found[0][2] == _UNCLOSED
     assert [row[0] for _, row, fault in found if not fault] == ["two", "three"]
 
 
