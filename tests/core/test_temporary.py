@@ -12,7 +12,7 @@ import pytest
 
 from mechtag.core.files import replacing, write_text
 from mechtag.core.temporary import temporary_folder
-from mechtag.pipeline.export import EXPORTERS
+from mechtag.pipeline.export import writing
 from tests.support.paths import ROOT
 
 _WRITING = """
@@ -27,12 +27,12 @@ _EXPORTING = """
 import sys
 from pathlib import Path
 from mechtag.core.records import Record
-from mechtag.pipeline.export import EXPORTERS, sorting
+from mechtag.pipeline.export import sorting, writing
 sorting._RUN = 2
 def stop(number):
     print("ready", flush=True)
     sys.stdin.readline()
-with EXPORTERS["xlsx"]([("relevant", "Relevant")], Path(sys.argv[1])) as add:
+with writing({"xlsx": Path(sys.argv[1])}, [("relevant", "Relevant")], {}) as add:
     for number in range(8):
         add(Record(record_id=f"text:{number}", title=f"Title {number}"), {})
     from openpyxl.writer.excel import ExcelWriter
@@ -75,7 +75,7 @@ def test_an_export_that_was_killed_leaves_nothing_behind(tmp_path: Path) -> None
     with _other_process(_EXPORTING, path, temporary) as process:
         _kill(process)
     assert list(path.parent.iterdir())
-    with EXPORTERS["xlsx"]([("relevant", "Relevant")], path):
+    with writing({"xlsx": path}, [("relevant", "Relevant")], {}):
         pass
     assert list(path.parent.iterdir()) == [path]
     assert list(temporary.iterdir()) == []
