@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -15,37 +14,33 @@ from typing import Any
 from pydantic import BaseModel
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.temporary import temporary_folder
 
 # Types that are accepted as a path.
 StrPath = str | os.PathLike[str]
+# A file name that is not UTF-8 contains surrogates, which UTF-8 cannot encode. They are written as \udce4, which JSON
+# reads back as the same name.
+_ESCAPED = "backslashreplace"
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; the file written there replaces ``path`` when the context ends.
+    """Yield the path of a temporary file, which must be written and replaces ``path`` if the block succeeds.
 
-    On an error, ``path`` is left unchanged and the temporary file is removed.
+    On an error, ``path`` is left unchanged and the temporary file is deleted. If the process is killed, the next run
+    that writes to the same folder deletes the temporary file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
+    with temporary_folder(path.parent) as folder:
+        part = folder / path.name
         yield part
-        # mkstemp creates private files; the finished file gets the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str, encoding: str = "utf-8") -> None:
     """Write a text file atomically, with line endings unchanged."""
     with replacing(path) as part:
-        part.write_bytes(text.encode(encoding))
+        part.write_bytes(text.encode(encoding, errors=_ESCAPED))
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
@@ -56,7 +51,7 @@ def write_json(path: str | Path, data: Mapping[str, Any]) -> None:
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
     """Return a mapping as the bytes that `write_json` writes."""
-    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors=_ESCAPED)
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -84,7 +79,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
     """Write a JSON Lines file with one object per line, atomically."""
-    with replacing(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors=_ESCAPED, newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
 

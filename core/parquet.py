@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,8 +91,8 @@ RowT = TypeVar("RowT", bound=BaseModel)
 
 
 def _write(path: str | Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    with replacing(path) as part:
-        write_rows(part, rows, schema)
+    with replacing(path) as part, part.open("wb") as file:
+        write_rows(file, rows, schema)
 
 
 def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -118,7 +119,9 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
     """
     with _reading(name):
         try:
-            file = pq.ParquetFile(source)
+            # pyarrow encodes paths as UTF-8, which names of files need not be.
+            is_path = isinstance(source, (str, os.PathLike))
+            file = pq.ParquetFile(pa.OSFile(os.fsencode(source)) if is_path else source)
         except FileNotFoundError:
             raise MechtagError(f"{name}: no such file; expected a parquet table of {what}; check the path") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
@@ -323,7 +326,11 @@ def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
 @contextmanager
 def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
     """Yield a function that appends a packed table of predictions to ``path`` and returns the predictions."""
-    with replacing(path) as part, pq.ParquetWriter(part, PREDICTIONS, compression="zstd") as writer:
+    with (
+        replacing(path) as part,
+        part.open("wb") as file,
+        pq.ParquetWriter(file, PREDICTIONS, compression="zstd") as writer,
+    ):
 
         def add(data: bytes) -> list[Prediction]:
             table = pq.read_table(io.BytesIO(data), schema=PREDICTIONS)

@@ -2,140 +2,18 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import chain
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from mechtag.core.encodings import Part, decode, find_encoding, find_parts, first_bytes, lines_before
 from mechtag.core.errors import MechtagError
-
-# UTF-32 comes first, because its little-endian byte order mark begins with that of UTF-16.
-_MARKS = (
-    *((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
-    *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
-)
-_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_HIGH = re.compile(rb"[\x80-\xff]")
-# Patterns that no Western text has: an accented capital after a small letter ('cafŽ'), a symbol inside a
-# word ('S‡nchez'), an undefined byte. Apostrophes and dashes may occur inside words.
-_ODD = re.compile(r"(?<=[a-z])[À-ÖØ-ÞŒŠŽŸ](?![A-Z])|(?<=[A-Za-z])[‡†‰ˆ˜‹›¸¨¯´¬±µ¶∑∏π∫Ω√∂∆˙˚˝˛ˇ](?=[a-z])|\ufffd")
-_FEWEST_ODD, _TIMES = 2, 10
-_FEWEST_NULS = 8
-
-
-class Encoding(NamedTuple):
-    """Encoding of a file, and how to decode it.
-
-    Attributes
-    ----------
-    name, errors
-        Arguments of `bytes.decode`.
-    mark
-        Length of the byte order mark, which is not part of the text.
-    note
-        Note for the user; ``""`` if there is none.
-    """
-
-    name: str
-    errors: str = "strict"
-    mark: int = 0
-    note: str = ""
-
-
-def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
-    """Detect the encoding of a file.
-
-    A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
-    that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
-    it is read as Windows-1252 (which includes Latin-1), unless words would then have capitals and symbols in the
-    middle but would not have them in MacRoman.
-
-    Parameters
-    ----------
-    start
-        The first 64 KB, or the whole file if it is smaller.
-    chunks
-        The whole file in pieces, which are read only as far as needed.
-    """
-    for mark, name in _MARKS:
-        if start.startswith(mark):
-            # Exports that were concatenated from several files are damaged only in places.
-            errors = "mechtag-cp1252" if name == "utf-8" else "replace"
-            bad = _first_bad_line(chunks) if name == "utf-8" else None
-            note = f"the file is not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
-            return Encoding(name, errors, len(mark), note)
-    if name := _utf16(start):
-        return Encoding(
-            name, "replace", 0, f"there is no byte order mark; read as {name.upper()}, because every other byte is NUL"
-        )
-    bad = _first_bad_line(chunks)
-    return _eight_bit(*bad) if bad else Encoding("utf-8")
-
-
-_AS_CP1252 = "invalid bytes were read as Windows-1252"
-
-
-def _utf16(start: bytes) -> str:
-    """Detect UTF-16 without a byte order mark by its NUL bytes; return its name, or ``""`` for other encodings."""
-    even, odd = start[::2].count(0), start[1::2].count(0)
-    if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
-        return ""
-    name = "utf-16-le" if odd > even else "utf-16-be"
-    try:
-        text = codecs.getincrementaldecoder(name)().decode(start)
-    except UnicodeDecodeError:
-        return ""
-    return "" if re.search(r"[\x01-\x08\x0e-\x1f]", text) else name
-
-
-def _first_bad_line(chunks: Iterable[bytes]) -> tuple[int, bytes] | None:
-    """Return the line of the first byte that is not UTF-8, and the bytes around it; ``None`` if all are UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
-    pending = b""
-    feed = iter(chunks)
-    for chunk in feed:
-        try:
-            decoder.decode(chunk)
-        except UnicodeDecodeError as error:
-            # The position in ``error`` starts at bytes kept back by the decoder, which contain no line end.
-            return line + error.object[: error.start].count(b"\n"), pending + chunk + next(feed, b"")
-        line += chunk.count(b"\n")
-        pending = decoder.getstate()[0]
-    return (line, pending) if pending else None
-
-
-def _eight_bit(line: int, sample: bytes) -> Encoding:
-    multibyte = len(_MULTIBYTE.findall(sample))
-    single = len(_HIGH.findall(_MULTIBYTE.sub(b"", sample)))
-    if multibyte * _TIMES > single:
-        return Encoding("utf-8", "mechtag-cp1252", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
-    windows, mac = (
-        _ODD.findall(sample.decode(name, errors="replace").replace("\xad", "")) for name in ("cp1252", "mac_roman")
-    )
-    if len(windows) >= _FEWEST_ODD and len(mac) * _TIMES <= len(windows):
-        return Encoding(
-            *("mac_roman", "strict", 0),
-            f"the file is not UTF-8 and was read as MacRoman, because in Windows-1252 {len(windows)} words would have "
-            "capitals or symbols in the middle; if names look wrong, export the file again as UTF-8",
-        )
-    return Encoding("cp1252", "replace", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
-
-
-def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
-
-
-codecs.register_error("mechtag-cp1252", _as_cp1252)
-
 
 # Control characters that do not occur in text; tab, line ends, form feed and DOS end-of-file are harmless.
 _BINARY = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
@@ -187,9 +65,9 @@ def readable(path: Path) -> Iterator[None]:
 
 
 class Survey(NamedTuple):
-    """Results of one pass over a file: its encoding, unpacked size in bytes, and number of stray NULs."""
+    """Results of one pass over a file: its parts by encoding, unpacked size in bytes, and number of NULs."""
 
-    encoding: Encoding
+    parts: tuple[Part, ...]
     size: int
     nuls: int
 
@@ -286,22 +164,32 @@ class Source:
 
         chunks = surveyed()
         encoding = find_encoding(self.start, chunks)
-        self._refuse_foreign(encoding)
+        self._refuse_foreign(find_parts([self.start], encoding))
         for _ in chunks:  # the encoding may be known before the end
             pass
         if blank:
             raise MechtagError(f"{self.path}: the file is empty; save or export it again")
-        nuls = 0 if encoding.name.startswith(("utf-16", "utf-32")) else nuls
-        if encoding.note:
-            self.notes.append(encoding.note)
-        if nuls:
+        # Without NULs, no part is UTF-16.
+        parts = find_parts(self._chunks(), encoding) if nuls else (Part(0, encoding),)
+        if len(parts) > 1 and parts[0].is_narrow:
+            # The bytes of the next part say nothing about the first.
+            end = parts[1].start
+            parts = (Part(0, find_encoding(self.start[:end], first_bytes(self._chunks(), end))), *parts[1:])
+        self.notes.extend(part.encoding.note for part in parts[:1] if part.encoding.note)
+        for before, part in pairwise(parts):
+            self.notes.append(
+                f"the text changes from {before.encoding.name.upper()} to {part.encoding.name.upper()} at line "
+                f"{lines_before(part, self._chunks(), parts) + 1}; if the file was joined from several exports, read "
+                "each export by itself"
+            )
+        if nuls and all(part.is_narrow for part in parts):
             self.notes.append(
                 f"{nuls} NUL bytes were ignored, because they do not occur in text; the file may be damaged"
             )
-        return Survey(encoding, size, nuls)
+        return Survey(parts, size, nuls)
 
-    def _refuse_foreign(self, encoding: Encoding) -> None:
-        head = self.start[encoding.mark :].decode(encoding.name, errors="replace")
+    def _refuse_foreign(self, parts: Sequence[Part]) -> None:
+        head = "".join(decode([self.start], parts, cut=True))
         if self.start.startswith(b"%PDF") or len(_BINARY.findall(head)) > max(_FEW, _SHARE_OF_BINARY * len(head)):
             raise MechtagError(
                 f"{self.path}: this is a binary file, not text (it starts with {self.start[:8]!r}); "
@@ -315,17 +203,16 @@ class Source:
 
     def _decoded(self) -> Iterator[str]:
         """Yield the text of the file in pieces, with line feeds as line ends."""
-        encoding, size, nuls = self.survey
+        parts, size, nuls = self.survey
         share = 1 if self.packed is None else self.packed / size
-        decoder = io.IncrementalNewlineDecoder(
-            codecs.getincrementaldecoder(encoding.name)(encoding.errors), translate=True
-        )
-        mark = encoding.mark
-        for chunk in chain(self._chunks(), [b""]):
-            self.on_read(round(len(chunk) * share))
-            text = decoder.decode(chunk[mark:], final=not chunk)
+
+        def watched() -> Iterator[bytes]:
+            for chunk in self._chunks():
+                self.on_read(round(len(chunk) * share))
+                yield chunk
+
+        for text in decode(watched(), parts):
             yield text.replace("\0", "") if nuls else text
-            mark = 0
 
     def lines(self) -> Iterator[str]:
         r"""Yield the lines of the file one by one, each ending in ``\n`` except perhaps the last.
@@ -362,10 +249,7 @@ class Source:
     @cached_property
     def head(self) -> str:
         """Return the first 64 KB of the file as text, to recognise its format; raises the same errors as `survey`."""
-        encoding = self.survey.encoding
-        decoder = codecs.getincrementaldecoder(encoding.name)(encoding.errors)
-        head = decoder.decode(self.start[encoding.mark :])
-        return head.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+        return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
         """Return a source for the same file whose ``head`` is the given text."""

@@ -19,19 +19,6 @@ _FAST = 0.02
 _GROWTH = 8
 
 
-# Their time grows with the square of a text that no one else writes; their callers pass single fields.
-_SQUARE = frozenset(
-    (
-        *("pipeline.annotations.imports.formats.matrix.NUMBERED[0]", "pipeline.dedupe.comparable._BRACKETED[0]"),
-        *("pipeline.dedupe.comparable._PAGE[0]", "pipeline.dedupe.comparable._VOLUME[0]"),
-        *("pipeline.reading.build_record._INITIALS[0]", "pipeline.reading.columns._PUBMED_CITATION[0]"),
-        "pipeline.reading.formats.ovid._KINDS[0]",
-        *("pipeline.reading.formats.ovid._BEHIND_NAME[0]", "pipeline.reading.formats.ovid.SOURCE[0]"),
-        *("pipeline.text.headings._BARE[0]", "pipeline.reading.columns._TAG_LAST[0]"),
-    )
-)
-
-
 def patterns() -> dict[str, tuple["re.Pattern[Any]", bool]]:
     """Return each pattern of the project by its place, and whether it is tried at the start of a text only."""
     found: dict[str, tuple[re.Pattern[Any], bool]] = {}
@@ -100,7 +87,7 @@ def _time(pattern: "re.Pattern[Any]", at_start: bool, text: Any) -> float:
     return time.process_time() - began
 
 
-_ALL = {name: found for name, found in patterns().items() if name not in _SQUARE}
+_ALL = patterns()
 
 
 @pytest.mark.parametrize("name", _ALL)

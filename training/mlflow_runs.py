@@ -9,7 +9,6 @@ import re
 import shutil
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import date
@@ -21,6 +20,7 @@ import mechtag
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import Settings
+from mechtag.core.temporary import temporary_folder
 from mechtag.models.encoder import PACKAGE_PREFIX
 from mechtag.models.model_folder import CONFIG, RUN_FILE, TUNED, WEIGHTS, ModelConfig, read_config
 
@@ -189,8 +189,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     from mechtag.training.mlflow_model import EXAMPLE, MODEL, signature
 
     config = read_config(folder)
-    with tempfile.TemporaryDirectory() as name, _same_import_path():
-        parts = Path(name)
+    with temporary_folder() as parts, _same_import_path():
         # Copy only the files of the model, because other files in the folder are not part of it.
         (parts / "model").mkdir()
         for file in (CONFIG, WEIGHTS, TUNED):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say
+from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say, show_table
 
 Metrics = Annotated[
     Path | None,
@@ -114,14 +114,12 @@ def agreement(
 
     Example: `mechtag agreement codings.csv --predictions out/predictions.parquet -o agreement.json`
     """
-    from rich.console import Console
-
     from mechtag.evaluation.report.accuracy_table import agreement_sections, terminal
     from mechtag.workflows.evaluate import compare_coders
 
     opened = open_project(project)
     found = compare_coders(opened, codings, predictions, records, output)
-    Console().print(terminal(agreement_sections(found, opened.codebook.names)))
+    show_table(terminal(agreement_sections(found, opened.codebook.names)))
 
 
 def report(
@@ -160,8 +158,6 @@ def report(
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """
-    from rich.console import Console
-
     from mechtag.evaluation.report.accuracy_table import accuracy_sections, summary_section, terminal
     from mechtag.workflows.evaluate import report as write_reports
 
@@ -178,7 +174,7 @@ def report(
     )
     names = opened.codebook.names
     # The summary comes last, so that it is on the screen when the command ends.
-    Console().print(terminal([*accuracy_sections(results, names), summary_section(results, names)]))
+    show_table(terminal([*accuracy_sections(results, names), summary_section(results, names)]))
     for output in outputs or ():
         say(f"{output}: written")
 

@@ -11,7 +11,7 @@ import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
 from mechtag.cli.annotations import codings
 from mechtag.cli.encoders import encoder
-from mechtag.cli.options import say
+from mechtag.cli.options import Commands, printable_warnings, say
 from mechtag.cli.project import init, status
 from mechtag.cli.records import dedupe, ingest, prisma, sentences
 from mechtag.cli.retraining import retrain
@@ -26,6 +26,7 @@ COMMANDS = (
 )
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,7 +58,8 @@ def main() -> None:
     from mechtag.core.errors import MechtagError
 
     try:
-        app()
+        with printable_warnings():
+            app()
     except MechtagError as error:
         say(f"mechtag: {error}")
         sys.exit(1)

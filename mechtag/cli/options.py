@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from mechtag.core.printable import printable
 from mechtag.workflows.reporter import Reporter
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
     from mechtag.project import Project
 
 
@@ -77,6 +84,62 @@ def show(message: str) -> None:
     typer.echo(printable(message))
 
 
+def show_table(table: RenderableType) -> None:
+    """Print what rich renders, such as a table, to standard output."""
+    from rich.console import Console
+
+    Console().print(_Printable(table))
+
+
+class _Printable:
+    """A renderable whose texts contain no characters that control the terminal."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._content, options):
+            yield segment._replace(text=printable(segment.text))
+
+
+@contextmanager
+def _printable_errors() -> Iterator[None]:
+    """Escape what controls a terminal in errors about wrong usage, which typer prints."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):  # an error of typer
+            message = printable(error.format_message())
+            error.format_message = lambda: message
+        raise
+
+
+class Commands(TyperGroup):
+    """Group of commands whose errors about wrong usage do not control the terminal."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse the options of the group; see `typer.core.TyperGroup`."""
+        with _printable_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the options of a command and run it; see `typer.core.TyperGroup`."""
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def printable_warnings() -> Iterator[None]:
+    """Escape what controls a terminal in warnings and in errors of the program itself, which Python prints."""
+    form = warnings.formatwarning
+    warnings.formatwarning = lambda *args, **kwargs: printable(form(*args, **kwargs))
+    sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))
+    try:
+        yield
+    finally:
+        warnings.formatwarning = form
+
+
 class Terminal(Reporter):
     """A reporter that prints notes and shows progress bars on a terminal."""
 
@@ -122,10 +185,10 @@ def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) ->
 
     console = Console(stderr=True)
     counts = (DownloadColumn(), TransferSpeedColumn()) if of_bytes else (MofNCompleteColumn(), RateColumn())
-    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), *counts, TimeRemainingColumn())
     # Average the rate over minutes, because records may arrive a thousand at a time.
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True, speed_estimate_period=300
     ) as bar:
-        task = bar.add_task(what, total=total, completed=done)
+        task = bar.add_task(printable(what), total=total, completed=done)
         yield lambda done: bar.advance(task, done)

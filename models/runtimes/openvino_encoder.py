@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from safetensors.numpy import save
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
+from mechtag.core.temporary import temporary_folder
 from mechtag.models.encoder import Vectors
 
 if TYPE_CHECKING:
@@ -265,8 +265,8 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     if calibration:
         tokens = [encoding.ids for encoding in tokenizer.encode_batch(list(calibration))]
         graph = _quantise(graph, tokens)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.xml"
+    with temporary_folder() as folder:
+        path = folder / "graph.xml"
         openvino.save_model(graph, path, compress_to_fp16=False)
         return Exported(
             graph=path.read_bytes(),

@@ -12,7 +12,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, read_json, write_json, write_jsonl, write_text
 from mechtag.core.parquet import read_records, write_records
 from mechtag.core.records import Coding, Record
+from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.annotations.coded_records import json_lines
 
 
@@ -124,9 +124,8 @@ def write_additions(folder: str | Path, additions: Additions) -> str:
         if name.endswith(f"-{additions.digest}"):
             return name
     name = f"{1 + max((_number(name) for name in names), default=0)}-{additions.digest}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
-        made = Path(part) / name
+    with temporary_folder(folder) as part:
+        made = part / name
         made.mkdir()
         write_jsonl(made / CODINGS, additions.codings)
         write_records(made / RECORDS, additions.records)

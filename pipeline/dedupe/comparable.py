@@ -19,8 +19,8 @@ _ANNOTATION = re.compile(
 )
 # Ovid ends a title with language, type and number of references: '... [Review] [33 refs]'.
 # But '[Part 2]', '[second part]' and '[II]' distinguish papers.
-_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?:\d{1,4} ref[^\[\]]{0,10}|(?:article )?[^\[\]\d]{1,20})"
-_BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*)*{_BRACKET}\]?[\s.]*$", re.I)
+_BRACKET = r"\[(?![^\[\]]*\b(?:parts?|phase|[ivx]+)\b)(?>\d{1,4} ref[^\[\]]{0,10}|(?:article )?[^\[\]\d]{1,20})"
+_BRACKETED = re.compile(rf"(?<=.)(?:{_BRACKET}\][\s.]*){{0,9}}{_BRACKET}\]?[\s.]*$", re.I)
 # Separator before a final word that states the type of a paper.
 _SET_OFF = r"(?:[:.(\[]|\s[-\u2013\u2014])\s*"
 # Start of a title, behind the number of an abstract or of a section.
@@ -64,8 +64,11 @@ _SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les o
 _NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed", "no author"))
 # Placeholders that programs write for unknown values.
 _NOTHING = frozenset(("unknown", "na", "nan", "n a", "none", "null", "not available", "missing"))
-_PAGE = re.compile(r"([A-Za-z]*)[\s.-]*0*(\d+)(?:\s*[-\u2010-\u2015]+\s*[A-Za-z]*0*(\d+))?")
-_VOLUME = re.compile(r"\D{0,6}0*(\d+)")
+_PAGE = re.compile(
+    r"([A-Za-z]{0,40})[\s.-]{0,40}0{0,40}(\d{1,40})"
+    r"(?:\s{0,40}[-\u2010-\u2015]{1,40}\s{0,40}[A-Za-z]{0,40}0{0,40}(\d{1,40}))?"
+)
+_VOLUME = re.compile(r"\D{0,6}0{0,40}(\d+)")
 _SUPPLEMENT = re.compile(r"supp|abstract", re.I)
 _PREPRINT_DOI = re.compile(
     r"10\.(?:48550|21203|2139|31234|31219|31222|31235|20944|36227|26434|22541|1101/(?:\d{6}|20\d\d\.))"

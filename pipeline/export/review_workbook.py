@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.files import neutralise, replacing
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
+from mechtag.core.temporary import temporary_folder
 from mechtag.core.workbook import EXPLANATION, MOST_ROWS
 from mechtag.pipeline.export.review_rows import FIRST, LAST, NOT_SCORED, column_names, header
 from mechtag.pipeline.export.sorting import Row
@@ -83,14 +84,34 @@ def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], gu
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
 
-    # Rows go to a temporary file one by one.
     book = Workbook(write_only=True)
     book.properties.creator, book.properties.title = "mechtag", "Papers to review"
     book.properties.created = book.properties.modified = _DATE
-    left = _review(book.create_sheet(_REVIEW), header(labels), rows)
-    _explanation(book.create_sheet(EXPLANATION), labels, guide, left)
-    with replacing(path) as part, _Undated(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        ExcelWriter(book, archive).write_data()
+    with temporary_folder(path.parent) as folder:
+        left = _review(_sheet(book, _REVIEW, folder), header(labels), rows)
+        _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left)
+        with replacing(path) as part, _Undated(part, "w", zipfile.ZIP_DEFLATED) as archive:
+            ExcelWriter(book, archive).write_data()
+
+
+def _sheet(book: Any, name: str, folder: Path) -> Any:
+    """Add a sheet whose rows are written one by one to a file in ``folder``.
+
+    openpyxl would write them to a file that stays in the system's folder for temporary files if the process is killed.
+    """
+    from openpyxl.worksheet import _writer
+
+    sheet = book.create_sheet(name)
+
+    def start() -> None:
+        if sheet._writer is None:
+            path = str(folder / name)
+            _writer.ALL_TEMP_FILES.append(path)  # openpyxl deletes the files in this list
+            sheet._writer = _writer.WorksheetWriter(sheet, path)
+            sheet._writer.write_top()
+
+    sheet._get_writer = start
+    return sheet
 
 
 class _Undated(zipfile.ZipFile):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import json
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from mechtag.core.temporary import temporary_folder
 
 #: A row of JSON values; rows are sorted by comparing these lists.
 Row: TypeAlias = list[Any]
@@ -71,6 +72,5 @@ def _read(path: Path) -> Iterator[Row]:
 @contextmanager
 def sorting(folder: Path) -> Iterator[Sorter]:
     """Yield a `Sorter` whose temporary files are in ``folder`` and are deleted when the context ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".sorting.", ignore_cleanup_errors=True) as files:
-        yield Sorter(Path(files))
+    with temporary_folder(folder) as files:
+        yield Sorter(files)

@@ -37,7 +37,7 @@ _SHORT = re.compile(
 )
 _CENTURY = 30
 # 'Wilson L.N.' and 'Wilson LN', but not 'Lauren Wilson'.
-_INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3})*)")
+_INITIALS = re.compile(r"(.*?\S)\s+((?:[A-Z]\.?-?){1,4}(?:\s(?:[A-Z]\.?-?){1,3}){0,9})")
 _LONGEST_CACHED, _MOST_CACHED = 200, 1 << 15
 _OTHERS = ("journal", "volume", "issue", "type", "language", "url")
 

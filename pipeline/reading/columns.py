@@ -134,7 +134,9 @@ _EMBASE_SOURCE = re.compile(
     r"(?P<journal>.+?) \((?P<year>\d{4})\) (?P<volume>\w+)(?::(?P<issue>[^ ()]+))?(?: \((?P<pages>[^()]+)\))?"
 )
 # PubMed: 'J Care. 2017 Sep;12(3):45-58. doi: 10.1000/1. Epub 2017 Aug 1.'
-_PUBMED_CITATION = re.compile(r"\d{4}[^;.]*;(?P<volume>[^(:;.]+)(?:\((?P<issue>[^()]+)\))?(?::(?P<pages>[^.;]+))?\.")
+_PUBMED_CITATION = re.compile(
+    r"\d{4}[^;.]{0,50};(?P<volume>[^(:;.]{1,50})(?:\((?P<issue>[^()]{1,50})\))?(?::(?P<pages>[^.;]{1,100}))?\."
+)
 _LONGEST_CITATION = 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
@@ -157,11 +159,14 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     if known := _ATTRIBUTES.get(_folded(column)):
         return known
     # 'TI - TITLE' and 'TITLE (TI)': by the name or, where we do not know it, by the tag.
-    if len(column) > _LONGEST_TAGGED or not (found := _TAG_FIRST.fullmatch(column) or _TAG_LAST.fullmatch(column)):
+    if len(column) > _LONGEST_TAGGED:
         return None
-    tag, name = found[1], found[2]
-    if found.re is _TAG_LAST:
+    if found := _TAG_FIRST.fullmatch(column):
+        tag, name = found[1], found[2]
+    elif found := _TAG_LAST.fullmatch(column):
         tag, name = found[2] or found[3], found[1]
+    else:
+        return None
     if known := _ATTRIBUTES.get(_folded(name)):
         return known
     attribute = {**_OTHER_TAGS, **TAGS}.get(tag)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mechtag.core.source import Source
+from mechtag.pipeline.reading.columns import attributes
 from mechtag.pipeline.reading.formats import bibtex, delimited, enw, medline, ovid, ovid_tagged, refworks, ris, wos
 from mechtag.pipeline.reading.tagged import Format
 
@@ -21,6 +22,8 @@ _STARTS = {
 }
 _START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in _STARTS.values()) + ")")
 _FIRST = frozenset("TP%@<R\ufeff \t")
+# Fewest known column names, one of them the title's, in the header of a table.
+_FEWEST_COLUMNS, _LONGEST_HEADER = 4, 2000
 
 
 def other_format(source: Source, form: Format) -> str:
@@ -33,11 +36,12 @@ def other_format(source: Source, form: Format) -> str:
     names = tuple(_STARTS)
     pending = ""
     for number, line in enumerate(source.lines(), start=1):
-        if line[:1] not in _FIRST or not (found := _START.fullmatch(line)):
+        found = _START.fullmatch(line) if line[:1] in _FIRST else None
+        if not found and not (form.name in _STARTS and _begins_table(line)):
             if pending and not line.strip():
                 return pending
             continue
-        name = names[(found.lastindex or 1) - 1]
+        name = names[(found.lastindex or 1) - 1] if found else delimited.FORMAT.name
         if name == form.name:
             pending = ""
             continue
@@ -49,3 +53,15 @@ def other_format(source: Source, form: Format) -> str:
             return text
         pending = pending or text
     return pending
+
+
+def _begins_table(line: str) -> bool:
+    """Return whether a line is the header of a table: known column names, and hardly any others."""
+    for delimiter in ("\t", ",", ";"):
+        if line.count(delimiter) < _FEWEST_COLUMNS - 1 or len(line) > _LONGEST_HEADER:
+            continue
+        cells = [cell.strip('"\ufeff \n') for cell in line.split(delimiter)]
+        known = attributes(cells)
+        if len(known) >= max(_FEWEST_COLUMNS, len(cells) / 2) and "title" in (name for name, _ in known.values()):
+            return True
+    return False

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings
+from mechtag.core.temporary import temporary_folder
 from mechtag.models.model_folder import Model
 from mechtag.pipeline.tagging.chunks import Chunk
 from mechtag.pipeline.tagging.run import ChunkScorer, Progress
@@ -156,9 +156,9 @@ def _connected(workers: int | None) -> Iterator[Any]:
     context.max_consecutive_actor_init_deaths = _TRIES
     # Do not use $TMPDIR, whose path may be long, because socket paths are limited to about a hundred characters.
     near = os.environ.get("RAY_TMPDIR") or ("/tmp" if os.path.isdir("/tmp") else None)
-    with TemporaryDirectory(prefix="mechtag-", dir=near, ignore_cleanup_errors=True) as folder:
+    with temporary_folder(near) as folder:
         # This machine may have more workers than cores; a cluster knows its own cores.
-        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": folder}
+        own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": str(folder)}
         try:
             with _silent():
                 ray.init(

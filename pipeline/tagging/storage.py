@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,31 +49,38 @@ class StoragePath:
         """Return the path as a local `Path`, or ``None`` if it is in an object store."""
         return Path(self.path) if isinstance(self.files, fs.LocalFileSystem) else None
 
+    @property
+    def _native(self) -> str | bytes:
+        """Return the path as pyarrow needs it, which encodes text as UTF-8, though names of files need not be."""
+        return os.fsencode(self.path) if self.local else self.path
+
     def exists(self) -> bool:
         """Return whether the file or folder exists."""
         with self._naming_this_path():
-            return bool(self.files.get_file_info(self.path).type != fs.FileType.NotFound)
+            return bool(self.files.get_file_info(self._native).type != fs.FileType.NotFound)
 
     def names(self) -> set[str]:
         """Return the names of the files in this folder, or an empty set if the folder does not exist."""
         with self._naming_this_path():
+            if self.local:
+                return {path.name for path in self.local.glob("*") if path.is_file()}
             found = self.files.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
         return {info.base_name for info in found if info.type == fs.FileType.File}
 
     def open(self) -> Any:
         """Open the file for random access by pyarrow."""
         with self._naming_this_path():
-            return self.files.open_input_file(self.path)
+            return self.files.open_input_file(self._native)
 
     def delete(self) -> None:
         """Delete the file if it exists."""
         if self.exists():
             with self._naming_this_path():
-                self.files.delete_file(self.path)
+                self.files.delete_file(self._native)
 
     def read(self) -> bytes:
         """Return the content of the file."""
-        with self._naming_this_path(), self.files.open_input_stream(self.path, compression=None) as file:
+        with self._naming_this_path(), self.files.open_input_stream(self._native, compression=None) as file:
             data: bytes = file.read()
         return data
 
@@ -90,7 +98,7 @@ class StoragePath:
     def sha256(self) -> str:
         """Return the SHA-256 of the file's content."""
         digest = hashlib.sha256()
-        with self._naming_this_path(), self.files.open_input_stream(self.path, compression=None) as file:
+        with self._naming_this_path(), self.files.open_input_stream(self._native, compression=None) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
@@ -100,7 +108,7 @@ class StoragePath:
         if self.local:
             return self.sha256()
         with self._naming_this_path():
-            info = self.files.get_file_info(self.path)
+            info = self.files.get_file_info(self._native)
         return f"{info.size} bytes of {info.mtime}"
 
     @contextmanager

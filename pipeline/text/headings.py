@@ -80,7 +80,7 @@ _LABELLED = re.compile(
 _OPENING = re.compile(r"(?:\A|[.!?…)\]”\"’'。！？;:\n–—-])\s{0,20}+(?=[A-Z])")
 # Text after a heading without punctuation, as in "Methods We asked" or, if an export lost the line
 # break, "MethodsWe asked": a capital, a number, or a word such as "mHealth".
-_NEXT = r"(?P<gap>\s{0,3}) (?= (?-i: (?P<next> [A-Z][A-Za-z]* | \d+ | [a-z][A-Z] | \([1ai]\) ) ) )"
+_NEXT = r"(?P<gap>\s{0,3}) (?= (?-i: (?P<next> [A-Z][A-Za-z]{0,40} | \d{1,40} | [a-z][A-Z] | \([1ai]\) ) ) )"
 # Headings of one word, and common headings of several words.
 _BARE = re.compile(
     rf"""
@@ -88,7 +88,7 @@ _BARE = re.compile(
       | introduction | context | importance
       | (?:study\s)?(?:objectives?|design|population|participants|subjects|selection) | aims? | purpose | rationale
       | settings? | (?:patients|materials?|subjects)\sand\smethods? | patients | interventions? | exposures?
-      | (?:(?:main|primary|secondary)\s)*outcome\smeasures? | main\soutcomes?(?:\sand\smeasures)? | measurements?
+      | (?:(?:main|primary|secondary)\s){0, 4}outcome\smeasures? | main\soutcomes?(?:\sand\smeasures)? | measurements?
       | (?:review\s)?methods?(?:\sand\s(?:results|findings|analysis))? | methodology | (?:main\s|key\s)?results?
       | data\s(?:sources?|extraction|synthesis|collection) | (?:main\s|key\s)?findings | interpretation
       | (?:results\sand\s)?discussion | conclusions?(?:\sand\srelevance)? | limitations? | implications

@@ -15,6 +15,7 @@ from typing import Any
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, replacing, write_json
+from mechtag.core.temporary import temporary_folder
 from mechtag.models.model_folder import finish_swap, load_model, new_folder, read_config, swap_in, swap_interrupted
 from mechtag.pipeline.annotations.versions import (
     append_history,
@@ -61,11 +62,10 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
     model_id = read_config(model).model_id
     folder = paths.kept / model_id
     if not folder.is_dir():
-        part = paths.kept / f".{model_id}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(model, part / MODEL)
-        shutil.copytree(out_of_fold, part / OUT_OF_FOLD)
-        part.rename(folder)
+        with temporary_folder(paths.kept) as parts:
+            shutil.copytree(model, parts / model_id / MODEL)
+            shutil.copytree(out_of_fold, parts / model_id / OUT_OF_FOLD)
+            (parts / model_id).rename(folder)
     write_json(folder / NOTE, {"model_id": model_id, **note})
     return model_id
 

@@ -15,19 +15,21 @@ from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first,
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
 # '... fractures.[Article]', '... care. [Review] [33 refs]'; a title entirely in brackets is a translation.
-_KINDS = re.compile(r"(?<=[.?!\]])\s*(?:\[[^\[\]]{1,40}\](?:\s*\.)?\s*)+$")
+_KINDS = re.compile(r"(?<=[.?!\]])\s{0,9}(?:\[[^\[\]]{1,40}\](?:\s{0,9}\.)?\s{0,9}){1,9}$")
 # Affiliation marks and academic degrees after a name.
 _DEGREE = (
     r"(?:MD|M\.D\.|PhD|Ph\.D\.|RN|FAAN|MSc|MSN|MPH|MBBS|MBA|MHS|MHA|MEd|MA|MS|BA|BS|BSc|BSN|DPhil|ScD|DrPH|EdD|DNP|PharmD"
     r"|PsyD|DO|DDS|DMD|DVM|JD|FRCP|FRCS|FACS|FACP|FRCPC|FRCSC|MRCP|PT|DPT|OTR|CNM|CRNA|NP|PA-C)"
 )
-_BEHIND_NAME = re.compile(rf"(?:[\s,]+{_DEGREE}(?![A-Za-z])|[\s,]*[\d*+\u2020\u2021\u00a7]|\s*\[[^\[\]]*\])+\s*$")
+_BEHIND_NAME = re.compile(
+    rf"(?:[\s,]{{1,9}}{_DEGREE}(?![A-Za-z])|[\s,]{{0,9}}[\d*+\u2020\u2021\u00a7]|\s{{0,9}}\[[^\[\]]{{0,300}}\]){{1,50}}\s{{0,9}}$"
+)
 _LONGEST_NAME, _LONGEST_KINDS = 300, 500
 _ONLY_DEGREE = re.compile(rf"\s*{_DEGREE}[\s\d*+]*")
 # 'Ecology.   8(6):1048-1064, September 2015.', 'J Care. 12(3):45-58, 2017 Sep.', 'J Care. Vol 28(2) May 2015, 103-106.'
 SOURCE = re.compile(
-    r"(?P<journal>\S.*?)\.(?:\s+(?:Vol\.?\s*)?(?P<volume>\w+)(?:\((?P<issue>[^()]+)\))?(?:\s*:\s*(?P<pages>[^,;.\s]+)"
-    r"|\s[^,]*\d{4}, (?P<late>[\w-]+))?[,;.\s]|\s*$)"
+    r"(?P<journal>\S.*?)\.(?:\s+(?:Vol\.?\s*)?(?P<volume>\w{1,50})(?:\((?P<issue>[^()]{1,100})\))?"
+    r"(?:\s*:\s*(?P<pages>[^,;.\s]{1,100})|\s[^,]{0,100}\d{4}, (?P<late>[\w-]{1,100}))?[,;.\s]|\s*$)"
 )
 
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")

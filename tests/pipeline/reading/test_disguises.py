@@ -93,6 +93,8 @@ _CSV = "title,year\nOne,2001\n"
         (_RIS + "\nPMID- 8\nTI  - Two\n", 5),
         (_RIS + "@article{two,\n title={Two}}\n", 4),
         (_WOS + "RT Journal Article\nT1 Two\n", 4),
+        (_RIS + "\n\ufeffTitle,Authors,Year,DOI,Link\nTwo,Lee,2001,10.1/2,-\n", 5),
+        (_RIS + "PT\tAU\tTI\tSO\tPY\tZ9\nJ\tLee\tTwo\tJ Care\t2001\t3\n", 4),
     ],
 )
 def test_a_file_joined_from_two_formats_is_noted(tmp_path: Path, text: str, line: int) -> None:

@@ -113,3 +113,59 @@ def test_where_the_first_odd_byte_stands_does_not_change_what_is_read(
     found = read(tmp_path, (plain + RIS * 3).encode(encoding))
     assert [record.title for record in found.records[1:]] == ["Führung – “à deux” in São Paulo’s café"] * 3
     assert TOLD[encoding] in found.notes[0].text
+
+
+JOINED = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-16-be with a mark", "cp1252"]
+
+
+def encoded(text: str, encoding: str) -> bytes:
+    if encoding == "utf-16-be with a mark":
+        return b"\xfe\xff" + text.encode("utf-16-be")
+    return text.encode(encoding)
+
+
+@pytest.mark.parametrize("before", [0, 65_400, 131_000])
+@pytest.mark.parametrize("second", JOINED)
+@pytest.mark.parametrize("first", JOINED)
+def test_files_of_two_encodings_that_were_joined_are_read(tmp_path: Path, first: str, second: str, before: int) -> None:
+    long = RIS.replace("ER", f"AB  - {'word ' * (before // 10)}\nER")
+    found = read(tmp_path, encoded(long, first) + encoded(RIS * 2, second))
+    assert {(record.title, record.authors) for record in found.records} == {
+        ("Führung – “à deux” in São Paulo’s café", ("Müller, Zoë", "Sánchez, Íñigo", "Åkesson, François"))
+    }
+    assert len(found.records) == 3
+    wide = [name.startswith("utf-16") for name in (first, second)]
+    line = long.count("\n") + 1
+    changed = [note.text for note in found.notes if f" at line {line}; if the file was joined from " in note.text]
+    assert len(changed) == (wide[0] != wide[1] or (all(wide) and ("-be" in first) != ("-be" in second)))
+
+
+_JOINED_RIS = b"1. \nTY  - JOUR\nT1  - Two\nER  -\n"
+
+
+def test_a_table_joined_to_another_format_in_another_encoding(tmp_path: Path) -> None:
+    """The lines of the second export are rejected one by one, and counted."""
+    found = read(tmp_path, "AU\tTI\tAB\nLee\tA title\tIts text.\n".encode("utf-16") + _JOINED_RIS)
+    assert [(record.title, record.abstract) for record in found.records] == [("A title", "Its text.")]
+    assert [row.raw[0][1] for row in found.rejected] == ["1. ", "TY  - JOUR", "T1  - Two", "ER  -"]
+    assert found.summary()["read"] == 5
+    notes = [note.text for note in found.notes]
+    assert sum(note.startswith("the text changes from UTF-16-LE to UTF-8 at line 3; ") for note in notes) == 1
+    assert sum(note.startswith("line 4 starts a record in a different format, RIS;") for note in notes) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "このような上での、ことについて《のは》しているところの上のものであるということになっていたからである。",
+        "関於上述研究的領導不同方法與結果的系統性回顧與分析，以及其在護理上的應用與不足之處的探討。",
+        "Систематический обзор руководства в больницах: что известно и что нет?",
+        "의료기관의리더십에관한체계적문헌고찰과메타분석을통해서본간호사의이직의도",
+    ],
+)
+def test_text_in_other_scripts_is_not_taken_for_another_encoding(tmp_path: Path, text: str, encoding: str) -> None:
+    title = "".join(text * 30)
+    found = read(tmp_path, f"\ufeffTY  - JOUR\nTI  - {title}\nAB  - {text}\nER  - \n".encode(encoding))
+    assert [record.title for record in found.records] == [title]
+    assert not found.notes

@@ -174,7 +174,7 @@ def test_a_full_disk_keeps_what_is_finished(
     assert status == 1
     written = 7 if name.endswith(("ris", "summary.json")) else 4
     assert f"no space left on the disk. {written} of 7 chunks are done; continue with --resume" in message
-    assert not list(tmp_path.rglob("*.part"))
+    assert not list(tmp_path.rglob(".mechtag-*"))
     status, _, message = call(*words, "--resume")
     assert status == 0, message
     assert "resuming: " in message

@@ -87,7 +87,8 @@ def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
 
 
 def _label(name: str) -> str:
-    return NUMBERED.sub("", name, count=1) if NUMBERED.match(name) else name
+    number = NUMBERED.match(name)
+    return name[number.end() :] if number else name
 
 
 def row_codes(

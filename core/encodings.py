@@ -1,0 +1,291 @@
+"""Detect the encoding of a file, or of each part of a file that was joined from several, and decode it."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+# UTF-32 comes first, because its little-endian byte order mark begins with that of UTF-16.
+_MARKS = (
+    *((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be")),
+    *((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")),
+)
+_MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+_HIGH = re.compile(rb"[\x80-\xff]")
+# Patterns that no Western text has: an accented capital after a small letter ('cafŽ'), a symbol inside a
+# word ('S‡nchez'), an undefined byte. Apostrophes and dashes may occur inside words.
+_ODD = re.compile(r"(?<=[a-z])[À-ÖØ-ÞŒŠŽŸ](?![A-Z])|(?<=[A-Za-z])[‡†‰ˆ˜‹›¸¨¯´¬±µ¶∑∏π∫Ω√∂∆˙˚˝˛ˇ](?=[a-z])|\ufffd")
+_FEWEST_ODD, _TIMES = 2, 10
+_FEWEST_NULS = 8
+# Number of pieces of a file, after its first odd byte, by which the encoding is judged.
+_MOST_EXAMINED = 256
+
+
+class Encoding(NamedTuple):
+    """Encoding of a file, and how to decode it.
+
+    Attributes
+    ----------
+    name, errors
+        Arguments of `bytes.decode`.
+    mark
+        Length of the byte order mark, which is not part of the text.
+    note
+        Note for the user; ``""`` if there is none.
+    """
+
+    name: str
+    errors: str = "strict"
+    mark: int = 0
+    note: str = ""
+
+
+def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
+    """Detect the encoding of a file.
+
+    A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
+    that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
+    it is read as Windows-1252 (which includes Latin-1), unless this would put capitals and symbols into the
+    middle of words and MacRoman would not.
+
+    Parameters
+    ----------
+    start
+        The first 64 KB, or the whole file if it is smaller.
+    chunks
+        The whole file in pieces, which are read only as far as needed.
+    """
+    for mark, name in _MARKS:
+        if start.startswith(mark):
+            # Exports that were concatenated from several files are damaged only in places.
+            errors = "mechtag-cp1252" if name == "utf-8" else "replace"
+            bad = _first_bad_line(iter(chunks)) if name == "utf-8" else None
+            note = f"the file is not UTF-8 from line {bad[0]} on; {_AS_CP1252}" if bad else ""
+            return Encoding(name, errors, len(mark), note)
+    if name := _utf16(start):
+        return Encoding(
+            name, "replace", 0, f"there is no byte order mark; read as {name.upper()}, because every other byte is NUL"
+        )
+    feed = iter(chunks)
+    bad = _first_bad_line(feed)
+    # A part of a file that was joined from several may be UTF-8.
+    return _eight_bit(*bad, islice(feed, _MOST_EXAMINED)) if bad else Encoding("utf-8")
+
+
+_AS_CP1252 = "invalid bytes were read as Windows-1252"
+
+
+def _utf16(start: bytes) -> str:
+    """Detect UTF-16 without a byte order mark by its NULs; return the variant, or ``""`` if it is not UTF-16."""
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
+        return ""
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(start)
+    except UnicodeDecodeError:
+        return ""
+    return "" if re.search(r"[\x01-\x08\x0e-\x1f]", text) else name
+
+
+def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
+    """Find the first byte that is not UTF-8, or return ``None`` if there is none.
+
+    Returns
+    -------
+    line, sample, multibyte
+        The line of the byte, the bytes around it, and the number of bytes before it that continue a character.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line, multibyte = 1, 0
+    pending = b""
+    for chunk in feed:
+        try:
+            multibyte += len(chunk) - len(decoder.decode(chunk))
+        except UnicodeDecodeError as error:
+            # The position in ``error`` starts at bytes kept back by the decoder, which contain no line end.
+            return line + error.object[: error.start].count(b"\n"), pending + chunk + next(feed, b""), multibyte
+        line += chunk.count(b"\n")
+        pending = decoder.getstate()[0]
+    return (line, pending, multibyte) if pending else None
+
+
+def _eight_bit(line: int, sample: bytes, multibyte: int, rest: Iterable[bytes]) -> Encoding:
+    single = 0
+    for chunk in chain([sample], rest):
+        others, count = _MULTIBYTE.subn(b"", chunk)
+        multibyte += count
+        single += len(_HIGH.findall(others))
+    if multibyte * _TIMES > single:
+        return Encoding("utf-8", "mechtag-cp1252", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
+    windows, mac = (
+        _ODD.findall(sample.decode(name, errors="replace").replace("\xad", "")) for name in ("cp1252", "mac_roman")
+    )
+    if len(windows) >= _FEWEST_ODD and len(mac) * _TIMES <= len(windows):
+        return Encoding(
+            *("mac_roman", "strict", 0),
+            f"the file is not UTF-8 and was read as MacRoman, because in Windows-1252 {len(windows)} words would have "
+            "capitals or symbols in the middle; if names look wrong, export the file again as UTF-8",
+        )
+    return Encoding("cp1252", "replace", 0, f"the file is not UTF-8 from line {line} on; {_AS_CP1252}")
+
+
+def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", errors="replace"), error.end
+
+
+codecs.register_error("mechtag-cp1252", _as_cp1252)
+
+
+class Part(NamedTuple):
+    """A part of a file, from the byte ``start`` (which may begin a byte order mark) up to the next part."""
+
+    start: int
+    encoding: Encoding
+
+    @property
+    def is_narrow(self) -> bool:
+        """Return whether the characters have 8 bits or, in UTF-8, a multiple of them, but no NULs."""
+        return not self.encoding.name.startswith(("utf-16", "utf-32"))
+
+
+# Latin characters in UTF-16: so many of them, or fewer after a byte order mark, are no accident.
+_LATIN = rb"[\t\n\r -~]"
+_WIDE = {
+    "utf-16-le": re.compile(rb"\xff\xfe(?:%b\x00){4,}|(?:%b\x00){16,}" % (_LATIN, _LATIN)),
+    "utf-16-be": re.compile(rb"\xfe\xff(?:\x00%b){4,}|(?:\x00%b){16,}" % (_LATIN, _LATIN)),
+}
+# Text of 8 bits within UTF-16, where each Latin letter, space and line end contains a NUL.
+_NARROW = re.compile(rb"[^\x00]{24,}")
+# Bytes at the end of a piece that are examined again with the next piece, and bytes of a part by which it is judged.
+_OVERLAP, _SAMPLE = 2048, 1024
+# A file with more parts is made to do harm, as each takes time to find.
+_MOST_PARTS = 1000
+_FEWEST_LETTERS, _MOST_INVALID = 0.55, 0.2
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
+
+
+def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
+    """Find the parts of a file that change between UTF-16 and an encoding of 8 bits.
+
+    Programs that join files, such as ``cat``, copy their bytes unchanged.
+
+    Parameters
+    ----------
+    chunks
+        The file in pieces.
+    encoding
+        Encoding of the first part, unless the first part turns out to be in another one.
+    """
+    parts = [Part(0, encoding)]
+    if encoding.name.startswith("utf-32"):
+        return tuple(parts)
+    data, offset = b"", 0
+    for chunk in chunks:
+        data += chunk
+        place = max(parts[-1].start - offset, 0)
+        while len(parts) < _MOST_PARTS and (found := _next_part(data, offset, place, parts[-1])):
+            if found.start == parts[-1].start:
+                parts.pop()
+            parts.append(found)
+            place = found.start - offset
+        done = max(len(data) - _OVERLAP, 0)
+        data, offset = data[done:], offset + done
+    return tuple(parts)
+
+
+def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
+    """Return the first part in ``data`` that begins after ``place`` and differs in encoding from the given one."""
+    found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
+    if not part.is_narrow:
+        found.append(_next_narrow(data, offset, place, part))
+    return min(filter(None, found), key=lambda next_part: next_part.start, default=None)
+
+
+def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> Part | None:
+    for found in _WIDE[name].finditer(data, place):
+        start, mark = found.start(), 2 * found[0].startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        # Within UTF-16, the bytes of which characters consist look like those of the other order from one byte on.
+        if not part.is_narrow and (offset + start - part.start) % 2:
+            continue
+        # After text of 8 bits, its last line end and the first NUL of 'utf-16-be' look like a character.
+        if part.is_narrow and name == "utf-16-le" and found[0].startswith((b"\n", b"\r")):
+            continue
+        return Part(offset + start, Encoding(name, "replace", mark))
+    return None
+
+
+def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | None:
+    for found in _NARROW.finditer(data, place):
+        # A character of UTF-16 has two bytes.
+        start = found.start() + (offset + found.start() - part.start) % 2
+        if _is_narrow(data[start : min(found.end(), start + _SAMPLE)]):
+            mark = next((len(mark) for mark, _ in _MARKS if data.startswith(mark, start)), 0)
+            return Part(offset + start, Encoding("utf-8", "mechtag-cp1252", mark))
+    return None
+
+
+def _is_narrow(sample: bytes) -> bool:
+    """Return whether bytes are text of 8 bits in lines of words, not characters of UTF-16 such as Japanese."""
+    text = sample.decode("utf-8", errors="mechtag-cp1252")
+    letters = sum(char.isalpha() or char == " " for char in text)
+    return (
+        ("\n" in text or "\r" in text)
+        and not _CONTROL.search(text)
+        and letters >= _FEWEST_LETTERS * len(text)
+        and sample.decode("utf-8", errors="replace").count("\ufffd") <= _MOST_INVALID * len(sample)
+    )
+
+
+def decode(chunks: Iterable[bytes], parts: Sequence[Part], *, cut: bool = False) -> Iterator[str]:
+    r"""Yield the text of a file in pieces, with ``\n`` as line ends and without byte order marks.
+
+    Parameters
+    ----------
+    chunks
+        The file in pieces.
+    parts
+        Parts of the file; see `find_parts`.
+    cut
+        Whether the file continues after ``chunks``, which may end within a character.
+    """
+    waiting = list(reversed(parts))
+    decoder, text_start, offset = _decoder(parts[0].encoding), 0, 0
+    for chunk in chunks:
+        place = 0
+        while place < len(chunk):
+            if waiting and offset + place == waiting[-1].start:
+                yield decoder.decode(b"", final=True)
+                start, encoding = waiting.pop()
+                decoder, text_start = _decoder(encoding), start + encoding.mark
+            end = min(len(chunk), waiting[-1].start - offset) if waiting else len(chunk)
+            yield decoder.decode(chunk[max(place, min(text_start - offset, end)) : end])
+            place = end
+        offset += len(chunk)
+    if not cut:
+        yield decoder.decode(b"", final=True)
+
+
+def _decoder(encoding: Encoding) -> io.IncrementalNewlineDecoder:
+    return io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding.name)(encoding.errors), translate=True)
+
+
+def lines_before(part: Part, chunks: Iterable[bytes], parts: Sequence[Part]) -> int:
+    """Return the number of line ends in a file before one of its parts."""
+    before = [other for other in parts if other.start < part.start]
+    return sum(text.count("\n") for text in decode(first_bytes(chunks, part.start), before))
+
+
+def first_bytes(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Yield the first ``size`` bytes of a file in pieces."""
+    for chunk in chunks:
+        yield chunk[:size]
+        if size <= len(chunk):
+            return
+        size -= len(chunk)
