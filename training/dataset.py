@@ -251,7 +251,7 @@ def build_corpus(
     exemplary = [part for parts in made_up for part in parts]
     texts, whole_texts = (*units.parts, *exemplary), tuple(units.whole_texts())
     n_parts = np.append(units.n_parts, [len(parts) for parts in made_up]).astype(np.int64)
-    targets = np.asarray(table["targets"], dtype=np.float64)
+    targets = np.asarray(table["targets"], dtype=np.float64).reshape(-1, 1 + len(label_keys))
     targets[(n_parts > 1)[:, None] & (targets == 1)] = np.nan
     vectors, wholes = encoder.encode(texts), encoder.encode(whole_texts)
     document_targets = np.full((len(documents), 1 + len(label_keys)), np.nan)
@@ -273,7 +273,7 @@ def build_corpus(
         document=np.repeat(np.asarray(table["document"], dtype=np.int64), n_parts),
         document_targets=document_targets,
         source=np.unique([coded.source for coded in documents], return_inverse=True)[1],
-        hard=np.array([not coded.relevant and coded.hard is True for coded in documents]),
+        hard=np.array([not coded.relevant and coded.hard is True for coded in documents], dtype=bool),
     )
 
 

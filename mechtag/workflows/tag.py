@@ -139,7 +139,6 @@ def tag(
 def _model_of(project: Project, reporter: Reporter) -> Path:
     """Return the folder of the project's model; if no record is coded yet, make one from the definitions alone."""
     from mechtag.models.model_folder import read_config, swap_interrupted
-    from mechtag.pipeline.tagging.inputs import FROM_DEFINITIONS
     from mechtag.workflows.status import has_codes
 
     own = project.own_model
@@ -158,6 +157,5 @@ def _model_of(project: Project, reporter: Reporter) -> Path:
         return own  # reading it says what to do
     from mechtag.training.train import define, save_model
 
-    reporter.note(f"note: {FROM_DEFINITIONS[0].lower()}{FROM_DEFINITIONS[1:]}")
     save_model(define(project.settings, project.codebook), own)
     return own
