@@ -13,9 +13,11 @@ from mechtag.pipeline.reading.columns import above, attributes, clean, find_head
 from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _LONGEST_HEADING = 100
+# A name that is a number, or in which a quoted cell begins, is a cell of the first row.
+_VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
 _JOINED = (
-    f"a name in the header has more than {_LONGEST_HEADING} characters; if the line end between the header and the "
-    "first row is missing, that row was not read"
+    "the header contains what looks like cells of a row; if the line end between the header and the first row is "
+    "missing, that row was not read"
 )
 
 
@@ -59,8 +61,10 @@ def read(source: Source) -> Iterator[Entry]:
     start, names, delimiter = header(source)
     require_titles(source, names)
     lines = source.head.split("\n")[: start - sum(name.count("\n") for name in names)]
-    long = any(len(name) > _LONGEST_HEADING for name in names)
-    source.notes += filter(None, (unread(names), above(csv.reader(lines, delimiter=delimiter), names), _JOINED * long))
+    joined = any(len(name) > _LONGEST_HEADING or _VALUE.search(name) for name in names)
+    source.notes += filter(
+        None, (unread(names), above(csv.reader(lines, delimiter=delimiter), names), _JOINED * joined)
+    )
     width = len(names)
     number = 0
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width):

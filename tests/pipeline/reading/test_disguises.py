@@ -201,7 +201,8 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
     assert not any("above" in note.text for note in ingest([path]).notes)
 
 
-def test_header_that_is_joined_with_a_row_is_noted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", [f"One,{'Teams were asked. ' * 9},x", "One,,2001", '"One","",x'])
+def test_header_that_is_joined_with_a_row_is_noted(tmp_path: Path, row: str) -> None:
     path = tmp_path / "a.csv"
-    path.write_text(f"title,abstract,yearOne,{'Teams were asked. ' * 9},2001\nTwo,Text.,2002,,\n")
-    assert any("more than 100 characters" in note.text for note in ingest([path]).notes)
+    path.write_text(f"title,abstract,year{row}\nTwo,Text.,2002,,\n")
+    assert any("looks like cells of a row" in note.text for note in ingest([path]).notes)
