@@ -55,7 +55,7 @@ COMMAND = "python -m benchmarks.mutations"
 FIXTURES = ROOT / "tests/fixtures"
 # Processor time that reading a damaged file may take, and time after which the reading process is ended.
 LIMIT, _PATIENCE = 5.0, 60.0
-_LARGEST, _SHORT, _SHOWN = 300_000, 12, 100
+_LARGEST, _SHORT, _SHOWN, _EVERY = 300_000, 12, 100, 20
 _PACKED = (b"PK", b"\x1f\x8b", b"PAR1")
 
 
@@ -492,7 +492,9 @@ def reading(path: Path, base: Base) -> str:
     unique = dedupe(found.records, DedupeSettings()).unique
     labels = [("relevant", "Relevant"), ("a", "A")]
     for name in EXPORTERS:
-        export(name, path.with_name(NAMES[name]), unique, [], labels)
+        # A workbook takes ten times as long as all the rest.
+        if name != "xlsx" or path.stat().st_size % _EVERY == 0:
+            export(name, path.with_name(NAMES[name]), unique, [], labels)
     return lost(path, base, found)
 
 
