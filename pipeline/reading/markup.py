@@ -62,8 +62,8 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         source.notes.append("not read: text before the first element or after the last one")
 
 
-_NOT_CLOSED = "the record is truncated: its element is opened but never closed"
-_NOT_OPENED = "the start of the record is missing: its element is closed but never opened"
+_NOT_CLOSED = "the record is truncated, because its element is opened but never closed; export it again"
+_NOT_OPENED = "the start of the record is missing, because its element is closed but never opened; export it again"
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
