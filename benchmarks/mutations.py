@@ -47,7 +47,7 @@ from mechtag.pipeline.annotations.imports.label_names import read_map
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Uncertain
 from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
-from mechtag.pipeline.export import EXPORTERS, NAMES, export
+from mechtag.pipeline.export import NAMES, export
 from mechtag.pipeline.reading.ingest import Ingested, ingest
 from mechtag.pipeline.screening.decisions import read_judgements
 
@@ -210,7 +210,7 @@ def others() -> tuple[Base, ...]:
         pairs = [Uncertain(papers[n], papers[n + 1], 0.5, "alike") for n in (0, 2)]
         write_uncertain(here / "uncertain.csv", replace(deduped, uncertain=tuple(pairs)))
         write_records(here / "read.parquet", records)
-        for name in EXPORTERS:
+        for name in NAMES:
             export(name, here / NAMES[name], records, [], labels)
         for name, read in (("groups.csv", decide), ("uncertain.csv", decide)):
             filled = (here / name).read_text(encoding="utf-8-sig").replace(",,no,", ",different,no,", 1)
@@ -491,7 +491,7 @@ def reading(path: Path, base: Base) -> str:
     json.dumps(found.summary(), ensure_ascii=False).encode()
     unique = dedupe(found.records, DedupeSettings()).unique
     labels = [("relevant", "Relevant"), ("a", "A")]
-    for name in EXPORTERS:
+    for name in NAMES:
         # A workbook takes ten times as long as all the rest.
         if name != "xlsx" or path.stat().st_size % _EVERY == 0:
             export(name, path.with_name(NAMES[name]), unique, [], labels)
