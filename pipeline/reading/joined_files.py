@@ -40,7 +40,7 @@ _START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in 
 _FIRST = frozenset("TP%@<R[{\ufeff \t")
 # Lines that open a JSON document that is spread over lines, and those that follow them.
 _OPENING, _INNER = frozenset(("[", "{", "[{", "[ {")), re.compile(r'\s*(?:\{|"[^"\n]{1,60}"\s*+:)')
-_TITLE = re.compile(r"t[ií]t(?:le|el|re|[ou]lo)", re.I)
+_TITLE = re.compile(r"t[ií]t(?:le|el|re|[ou]lo)|\bTI\b", re.I)
 _FEWEST_NAMES, _LONGEST_HEADER = 3, 5000
 
 
