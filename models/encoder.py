@@ -91,9 +91,8 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             found = tuple(array.shape)
             if target != name:
                 factors = [arrays.get(target + ending, np.zeros((0, 0), np.float32)) for ending in (HIGH, LOW)]
-                found = (factors[0].shape[0], factors[1].shape[-1])
-                if factors[0].shape[-1] != factors[1].shape[0]:
-                    found = ()
+                fits = factors[0].ndim == factors[1].ndim == 2 and factors[0].shape[1] == factors[1].shape[0]
+                found = (factors[0].shape[0], factors[1].shape[1]) if fits else ()
             expected = tuple(parameters[target].shape)
             if found != expected:
                 raise MechtagError(
@@ -103,8 +102,9 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
             if target == name:
                 parameters[target].copy_(torch.from_numpy(array.copy()))
             else:
-                high, low = (torch.from_numpy(factor.copy()) for factor in factors)
-                parameters[target].add_((high @ low).to(parameters[target].device))
+                weights = parameters[target]
+                high, low = (torch.from_numpy(factor.copy()).to(weights) for factor in factors)
+                weights.add_(high @ low)
 
 
 Vectors = NDArray[np.float32]

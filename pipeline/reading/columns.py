@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 from mechtag.pipeline.reading.author_lists import as_list, family_first, split_authors
 from mechtag.pipeline.reading.tagged import page_range
 
@@ -141,6 +142,7 @@ _LONGEST_CITATION = 1000
 # Columns of Lens and OpenAlex, which put given names first.
 _GIVEN_FIRST = frozenset(("author s", "authorships author display name", "authorships raw author name"))
 # What a reviewer misses most if a column's name is not known, and how many unknown columns a note lists.
+_FEWEST_CELLS = 3
 _WANTED, _MOST_LISTED = ("abstract", "authors", "year"), 20
 # The rank of a column that only its tag identifies, and the longest name in which a tag is looked for.
 _LAST, _LONGEST_TAGGED = 1000, 100
@@ -269,6 +271,13 @@ def unread(names: Sequence[str]) -> str:
     wanted = " or ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
     more = f" and {len(rest) - _MOST_LISTED} more" if len(rest) > _MOST_LISTED else ""
     return f"no column with {wanted} was found; columns that were not read: {', '.join(rest[:_MOST_LISTED])}{more}"
+
+
+def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
+    """Return a note on the rows above the header that have at least half as many cells as it; ``""`` if none has."""
+    wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
+    count = sum(sum(map(bool, row)) >= wide for row in rows)
+    return f"not read, because above the header: {counted(count, 'row')}; move the header to the top" if count else ""
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:

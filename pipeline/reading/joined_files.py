@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.columns import attributes
-from mechtag.pipeline.reading.formats import bibtex, delimited, enw, medline, ovid, ovid_tagged, refworks, ris, wos
+from mechtag.pipeline.reading.formats import (
+    bibtex,
+    delimited,
+    enw,
+    medline,
+    ovid,
+    ovid_tagged,
+    parquet,
+    refworks,
+    ris,
+    wos,
+    xlsx,
+)
 from mechtag.pipeline.reading.tagged import Format
 
-# The line that starts a record in each format; stricter than the readers, because abstracts hold anything.
+_JSON, _XML = "JSON", "XML"
+# The line that starts a record or a file in each format; stricter than the readers, because abstracts hold anything.
 _STARTS = {
-    ris.FORMAT.name: r"TY {2}- ?[A-Z]{3,}\s*",
-    medline.FORMAT.name: r"PMID- ?\d+\s*",
-    wos.FORMAT.name: r"PT [A-Z]\s*",
+    ris.FORMAT.name: r"TY {2}- ?[A-Z]{3,}",
+    medline.FORMAT.name: r"PMID- ?\d+",
+    wos.FORMAT.name: r"PT [A-Z]",
     enw.FORMAT.name: r"%0 [A-Z][\w ]+",
-    bibtex.FORMAT.name: r"@[A-Za-z]+\{[^\s,{}=]+,\s*",
-    ovid.FORMAT.name: r"<\d+>\s*",
-    ovid_tagged.FORMAT.name: r"<\d+\. ?>\s*",
-    refworks.FORMAT.name: r"RT [A-Z][A-Za-z]+(?: [A-Za-z]+)?\s*",
+    bibtex.FORMAT.name: r"@[A-Za-z]+\{[^\s,{}=]+,(?:\s*+[A-Za-z-]+\s*+=.*)?",
+    ovid.FORMAT.name: r"<\d+>",
+    ovid_tagged.FORMAT.name: r"<\d+\. ?>",
+    refworks.FORMAT.name: r"RT [A-Z][A-Za-z]+(?: [A-Za-z]+)?",
+    _JSON: r'(?:\[\s*+)?\{\s*+"[^"\n]{1,60}"\s*+:.*',
+    _XML: r"<(?:\?xml|xml|records|PubmedArticleSet|search_results|Trials_downloaded_from_ICTRP|responseWrapper)\b.*",
 }
 _START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in _STARTS.values()) + ")")
-_FIRST = frozenset("TP%@<R\ufeff \t")
-# Fewest known column names, one of them the title's, in the header of a table.
-_FEWEST_COLUMNS, _LONGEST_HEADER = 4, 2000
+_FIRST = frozenset("TP%@<R[{\ufeff \t")
+# Lines that open a JSON document that is spread over lines, and those that follow them.
+_OPENING, _INNER = frozenset(("[", "{", "[{", "[ {")), re.compile(r'\s*(?:\{|"[^"\n]{1,60}"\s*+:)')
+_TITLE = re.compile(r"t[ií]t(?:le|el|re|[ou]lo)|\bTI\b", re.I)
+_FEWEST_NAMES, _LONGEST_HEADER = 3, 5000
 
 
 def other_format(source: Source, form: Format) -> str:
@@ -31,22 +49,29 @@ def other_format(source: Source, form: Format) -> str:
 
     A PubMed id before the TY line of a RIS record does not count as a record of a different format.
     """
-    if form.name not in _STARTS and form.name != delimited.FORMAT.name:
+    if form in (xlsx.FORMAT, parquet.FORMAT):
         return ""
+    own = next((kind for kind in (_JSON, _XML) if kind in form.name), form.name)
     names = tuple(_STARTS)
-    pending = ""
+    pending = before = ""
     for number, line in enumerate(source.lines(), start=1):
-        found = _START.fullmatch(line) if line[:1] in _FIRST else None
-        if not found and not (form.name in _STARTS and _begins_table(line)):
+        name, start = "", number
+        if line[:1] in _FIRST and (found := _START.fullmatch(line.rstrip())):
+            name = names[(found.lastindex or 1) - 1]
+        elif before[:1] in "[{" and before.strip() in _OPENING and _INNER.match(line):
+            name, start = _JSON, number - 1
+        elif own != delimited.FORMAT.name and _is_header(before, line):
+            name, start = delimited.FORMAT.name, number - 1
+        before = line
+        if not name:
             if pending and not line.strip():
                 return pending
             continue
-        name = names[(found.lastindex or 1) - 1] if found else delimited.FORMAT.name
-        if name == form.name:
+        if name == own:
             pending = ""
             continue
         text = (
-            f"line {number} starts a record in a different format, {name}; if the file was joined from several "
+            f"line {start} starts a record in a different format, {name}; if the file was joined from several "
             "exports, read each export by itself"
         )
         if name != medline.FORMAT.name or form is not ris.FORMAT:
@@ -55,13 +80,14 @@ def other_format(source: Source, form: Format) -> str:
     return pending
 
 
-def _begins_table(line: str) -> bool:
-    """Return whether a line is the header of a table: known column names, and hardly any others."""
-    for delimiter in ("\t", ",", ";"):
-        if line.count(delimiter) < _FEWEST_COLUMNS - 1 or len(line) > _LONGEST_HEADER:
-            continue
-        cells = [cell.strip('"\ufeff \n') for cell in line.split(delimiter)]
-        known = attributes(cells)
-        if len(known) >= max(_FEWEST_COLUMNS, len(cells) / 2) and "title" in (name for name, _ in known.values()):
-            return True
+def _is_header(line: str, following: str) -> bool:
+    """Return whether a line is the header of a table, and a row follows."""
+    if len(line) > _LONGEST_HEADER or not _TITLE.search(line):
+        return False
+    for delimiter in ",;\t|":
+        count = line.count(delimiter)
+        if count >= _FEWEST_NAMES - 1 and delimiter in following:
+            known = attributes(next(csv.reader([line.lstrip("\ufeff")], delimiter=delimiter), []))
+            if len(known) >= _FEWEST_NAMES and any(attribute == "title" for attribute, _ in known.values()):
+                return True
     return False

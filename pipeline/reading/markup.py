@@ -55,31 +55,40 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """
     refuse_entities(source)
     tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?/?>")
-    for number, (line, text, whole) in enumerate(_cut(source.text, tag), start=1):
-        if whole:
-            yield _entry(number, line, text)
-        else:
-            fault = "the record is truncated, because its element is opened but never closed; export it again"
-            yield Entry(number, line, [("xml", text)], fault=fault)
+    for number, (line, text, fault) in enumerate(_cut(source.text, tag), start=1):
+        yield Entry(number, line, [("xml", text)], fault=fault) if fault else _entry(number, line, text)
+    before, after = source.text.partition("<")[0], source.text.rpartition(">")[2]
+    if before.strip("\ufeff \n\t") or after.strip("\ufeff \n\t\x1a"):
+        source.notes.append("not read: text before the first element or after the last one")
 
 
-def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, bool]]:
-    """Yield the line number and the text of each element that a tag opens, and whether the element is closed."""
-    line, counted = 1, 0
+_NOT_CLOSED = "the record is truncated, because its element is opened but never closed; export it again"
+_NOT_OPENED = "the start of the record is missing, because its element is closed but never opened; export it again"
+
+
+def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number and the text of each element, and why it is not complete, or ``""``."""
+    line, counted, end = 1, 0, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
         closes = found is not None and (found[1] != "" or found[0].endswith("/>"))
         starts = found is not None and found[1] == ""
         if opened is not None and (starts or found is None):
             line, counted = line + text.count("\n", counted, opened), opened
-            yield line, text[opened : found.start() if found else None], False
+            end = found.start() if found else len(text)
+            yield line, text[opened:end], _NOT_CLOSED
             opened = None
         if starts and found:
             opened = found.start()
         if closes and found and opened is not None:
             line, counted = line + text.count("\n", counted, opened), opened
-            yield line, text[opened : found.end()], True
+            end = found.end()
+            yield line, text[opened:end], ""
             opened = None
+        elif closes and found:
+            line, counted, start = line + text.count("\n", counted, end), end, end
+            end = found.end()
+            yield line, text[start:end], _NOT_OPENED
 
 
 def _entry(number: int, line: int, text: str) -> Entry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Any, NamedTuple
 
 from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.source import Source
+from mechtag.core.words import counted
 
-_SHOWN = 1000
+_SHOWN, _SHOWN_OUTSIDE = 1000, 60
 _LOST_START = (
     "the record has no start line; it was separated from the preceding record at an empty line, because it has its "
     "own title"
@@ -39,6 +41,32 @@ class Entry(NamedTuple):
     fields: Sequence[tuple[str, Any]]
     fault: str = ""
     notes: tuple[str, ...] = ()
+
+
+# Lines that databases print above and between records: numbers, rules, searches.
+_ROUTINE = re.compile(
+    r"[\W\d_]*\Z|\s*(?:\d{1,3}\.?\s+\S|(?:Provider|Database|Content|Search Strategy|Link to [^:\n]{1,60}):|Record #\d)",
+    re.I,
+)
+
+
+class Outside:
+    """Collects the lines of a file that are outside of all records, and notes those that are not routine."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._count, self._first = source, 0, ""
+
+    def add(self, number: int, line: str) -> None:
+        """Add a line that belongs to no record."""
+        if not _ROUTINE.match(line):
+            self._count += 1
+            self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
+
+    def note(self) -> None:
+        """Add a note to the source if there were any such lines."""
+        if self._count:
+            lines = counted(self._count, "line")
+            self._source.notes.append(f"not read, because outside of records: {lines}, the first at {self._first}")
 
 
 def overlong(number: int, line: int, start: str) -> Entry:

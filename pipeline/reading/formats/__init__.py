@@ -114,6 +114,7 @@ FORMATS: tuple[Format, ...] = (
 
 # JSON and XML quote what could look like the start of another format.
 _QUOTING = re.compile(r"[\s\ufeff]*(?:[{\[]|<[?!A-Za-z])")
+_QUOTED = ("JSON", "JSONL", "XML")
 
 
 def find_format(source: Source) -> Format:
@@ -133,8 +134,10 @@ def find_format(source: Source) -> Format:
             f"{source.path}: this file is {describe(source)}. Known formats: "
             f"{', '.join(known.name for known in FORMATS)}"
         )
-    if first in (xlsx.FORMAT, parquet.FORMAT, delimited.FORMAT) or _QUOTING.match(source.head):
+    if first in (xlsx.FORMAT, parquet.FORMAT, delimited.FORMAT):
         return first
+    if _QUOTING.match(source.head):
+        return next((known for known in FORMATS if known.name.endswith(_QUOTED) and known.recognise(source)), first)
     others = [known for known in FORMATS[FORMATS.index(first) :] if known.recognise(source)]
     if not delimited.has_titles(source):
         others = [known for known in others if known is not delimited.FORMAT]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterator, Sequence
 
 from mechtag.core.delimited import LONGEST_ENTRY, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles, unread
+from mechtag.pipeline.reading.columns import above, attributes, clean, find_header, require_titles, unread
 from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _LONGEST_HEADING = 100
+# A name that is a number, or in which a quoted cell begins, is a cell of the first row.
+_VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
+_JOINED = (
+    "the header contains what looks like cells of a row; if the line end between the header and the first row is "
+    "missing, that row was not read"
+)
 
 
 def header(source: Source) -> tuple[int, list[str], str]:
@@ -53,8 +60,11 @@ def read(source: Source) -> Iterator[Entry]:
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
-    if note := unread(names):
-        source.notes.append(note)
+    lines = source.head.split("\n")[: start - sum(name.count("\n") for name in names)]
+    joined = any(len(name) > _LONGEST_HEADING or _VALUE.search(name) for name in names)
+    source.notes += filter(
+        None, (unread(names), above(csv.reader(lines, delimiter=delimiter), names), _JOINED * joined)
+    )
     width = len(names)
     number = 0
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, lines_of, numbered
 
 _TAG = re.compile(r"\ufeff?%([0-9A-Z@!#$&*()+^<>=\[~?])(?:[ \t]+(.*)|$)")
 _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
@@ -28,12 +28,15 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     after_gap = typed = False
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
             if draft:
                 draft.continue_with(line)
+            else:
+                outside.add(line_number, line)
             after_gap = after_gap or not line
             continue
         if draft is None or (found[1] == "0" if typed else after_gap):
@@ -46,6 +49,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         after_gap = False
     if draft:
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

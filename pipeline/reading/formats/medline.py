@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
 # Up to four letters, padded with spaces, and a hyphen; continuation lines are indented by six spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,3}) {0,2}-(?!-) ?(.*)")
@@ -41,6 +41,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     after_gap = True
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if not line.strip():
@@ -60,9 +61,12 @@ def _drafts(source: Source) -> Iterator[Draft]:
             if not line.startswith(" "):
                 draft.notes.append(f"line {line_number} has no tag; it was read as part of the field above")
             draft.continue_with(line)
+        else:
+            outside.add(line_number, line)
         after_gap = False
     if draft:
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

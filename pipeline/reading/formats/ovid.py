@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
 _NUMBER = re.compile(r"\ufeff?<\d+>\.?\s*$")
 _START = re.compile(r"^\ufeff?<\d+>\.?[ \t]*\n(?:[ \t]*\n)*[A-Z][A-Za-z ,/&()-]{1,60}\n[ \t]+\S", re.M)
@@ -33,6 +33,8 @@ SOURCE = re.compile(
 )
 
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
+# Field names that start a record whose number is damaged.
+_OPENING = frozenset(("Accession Number", "Unique Identifier", "Title", "Article Title", "Author", "Authors"))
 _KEYWORDS = (
     *("author keywords", "keywords", "keyword heading", "key concepts"),
     *("mesh subject headings", "subject headings", "subject heading"),
@@ -51,6 +53,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         if _NUMBER.match(line):
             if draft:
@@ -59,10 +62,14 @@ def _drafts(source: Source) -> Iterator[Draft]:
             draft.continue_with(line)
         elif draft and (not line or line[:1].isspace()):
             draft.continue_with(line)
-        elif draft:
+        elif draft or line.strip() in _OPENING:
+            draft = draft or Draft(line_number, ["no record number at its start"])
             draft.add(line.strip(), "")
+        else:
+            outside.add(line_number, line)
     if draft:
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

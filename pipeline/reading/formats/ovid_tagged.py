@@ -11,7 +11,7 @@ from typing import Any
 
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.formats import ovid
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, numbered
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, numbered
 
 _NUMBER = re.compile(r"\ufeff?\s*<\d+\. ?>\s*")
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9]{1,2}) {1,3}-(?: (.*)|$)")
@@ -34,6 +34,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         numbered = not found and _NUMBER.fullmatch(line)
@@ -45,8 +46,11 @@ def _drafts(source: Source) -> Iterator[Draft]:
             draft.add(found[1], (found[2] or "").strip())
         elif draft:
             draft.continue_with(line)
+        else:
+            outside.add(line_number, line)
     if draft:
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

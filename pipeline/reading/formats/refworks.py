@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, lines_of, numbered, page_range
 
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?:[ \t]+(.*)|$)")
 # All that RefWorks documents, so that a line of an abstract that begins 'WE asked' stays a part of it.
@@ -33,12 +33,15 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         tag = found[1] if found and found[1] in _TAGS else ""
         if not found or not tag:
             if draft:
                 draft.continue_with(line)
+            else:
+                outside.add(line_number, line)
             continue
         if tag == "RT" or draft is None:
             if draft:
@@ -48,6 +51,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         draft.add(tag, (found[2] or "").strip())
     if draft:
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

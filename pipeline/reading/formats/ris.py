@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, lines_of, numbered, page_range
 
 # Tags of more than two letters that some programs write, and the RIS tags for them.
 LONG_TAGS = {
@@ -73,6 +73,7 @@ def _parts(source: Source) -> Iterator[Draft]:
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
     draft: Draft | None = None
+    outside = Outside(source)
     for line_number, line in enumerate(source.lines(), start=1):
         # Fast path for nearly all lines; the pattern takes three times as long.
         tag = known.get(line[:2]) if line[2:5] == "  -" else None
@@ -86,6 +87,8 @@ def _parts(source: Source) -> Iterator[Draft]:
             # Databases print numbers and headings between records.
             if draft:
                 draft.continue_with(line)
+            else:
+                outside.add(line_number, line)
             continue
         if tag == "ER":
             if draft:
@@ -100,6 +103,7 @@ def _parts(source: Source) -> Iterator[Draft]:
         draft.add(tag, value)
     if draft:
         yield draft
+    outside.note()
 
 
 def _records(parts: Iterator[Draft]) -> Iterator[Draft]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Draft, Entry, Format, by_tag, first, lines_of, numbered, page_range
+from mechtag.pipeline.reading.tagged import Draft, Entry, Format, Outside, by_tag, first, lines_of, numbered, page_range
 
 # Two letters and a space; continuation lines are indented by three spaces.
 _TAG = re.compile(r"\ufeff?([A-Z][A-Z0-9])(?: (.*)|$)")
@@ -30,11 +30,14 @@ def read(source: Source) -> Iterator[Entry]:
 
 def _drafts(source: Source) -> Iterator[Draft]:
     draft: Draft | None = None
+    outside = Outside(source)
     for line_number, line in enumerate(map(str.rstrip, source.lines()), start=1):
         found = _TAG.match(line)
         if not found:
             if draft:
                 draft.continue_with(line)
+            else:
+                outside.add(line_number, line)
             continue
         tag = found[1]
         if tag in ("FN", "VR", "EF") and draft is None:
@@ -51,6 +54,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
     if draft:
         draft.notes.append("the record has no ER line at its end; it may be truncated")
         yield draft
+    outside.note()
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from mechtag.core.source import Source
 from mechtag.core.workbook import open_sheets, recognise, rows
-from mechtag.pipeline.reading.columns import attributes, clean, find_header, require_titles, unread
+from mechtag.pipeline.reading.columns import above, attributes, clean, find_header, require_titles, unread
 from mechtag.pipeline.reading.tagged import Entry, Format
 
 _PREAMBLE = 30
@@ -34,7 +34,7 @@ def read(source: Source) -> Iterator[Entry]:
             found = found or names
             without.append(title)
             continue
-        if note := unread(names):
+        for note in filter(None, (unread(names), above(head[:header], names))):
             source.notes.append(f"sheet {title!r}: {note}" if len(sheets) > 1 else note)
         for line, cells in enumerate(rows(source, sheet), start=1):
             if line > header + 1 and any(cells) and cells != names:

@@ -108,3 +108,101 @@ def test_a_pubmed_id_before_the_type_is_part_of_ris(tmp_path: Path) -> None:
     path = tmp_path / "a.ris"
     path.write_text("TY  - JOUR\nTI  - One\nER  - \n\nPMID- 8\nTY  - JOUR\nTI  - Two\nER  - \n")
     assert not any("different format" in note.text for note in ingest([path]).notes)
+
+
+_JSON = '[\n {\n  "id": 1,\n  "title": "Two"\n }\n]\n'
+_XML = "<Trials_downloaded_from_ICTRP><Trial><Public_title>Two</Public_title></Trial></Trials_downloaded_from_ICTRP>\n"
+_ENW = "%0 Book\n%T Two\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (_RIS + _JSON, 4),
+        (_RIS + '{"title": "Two"}\n', 4),
+        (_RIS + _XML, 4),
+        (_RIS + "title,abstract,year\nTwo,Text.,2002\n", 4),
+        (_RIS + "Titel;Autor(en);Jahr\nTwo;Oak;2002\n", 4),
+        (_BIBTEX + _ENW, 2),
+        (_BIBTEX + _JSON, 2),
+        (_JSON + _RIS, 7),
+        (_JSON + _BIBTEX, 7),
+        (_XML + _RIS, 2),
+    ],
+)
+def test_every_pair_of_formats_in_one_file_is_noted(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "joined.txt"
+    path.write_text(text)
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two" if text.startswith((_JSON, _XML)) else "Inner"]
+    assert any(note.text.startswith(f"line {line} starts a record in a different format") for note in found.notes)
+
+
+@pytest.mark.parametrize("text", ["We searched title, abstract,\nand doi, and year.", "title, year, doi,\nnothing."])
+def test_text_that_lists_names_is_not_a_table(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.ris"
+    path.write_text(f"TY  - JOUR\nTI  - One\nAB  - {text}\nER  - \n")
+    assert not ingest([path]).notes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A lost title\nAU  - Oak\n" + _RIS,
+        _RIS + "A lost title\n",
+        "A lost title\n" + _NBIB,
+        "A lost title\n" + _WOS,
+        _WOS + "A lost title\n",
+        "A lost title\n" + _ENW,
+        "A lost title\nRT Book\nT1 Two\n",
+        "A lost title\n<1. >\nTI  - Two\nAB  - x\n",
+        "A lost title\n<1>\nTitle\n  Two\n",
+        "A lost title\n" + _XML,
+        _XML + "A lost title\n",
+    ],
+)
+def test_text_outside_of_records_is_noted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    notes = [note.text for note in ingest([path]).notes]
+    assert any(note.startswith("not read") for note in notes)
+    # What databases print between records is not a part of any.
+    path.write_text(text.replace("A lost title", "Database: Ovid\n1    trust.ti. (2)\n2.\n-----\nRecord #1 of 2", 1))
+    if not text.startswith(("<", "A lost title\n<T")):
+        assert not any(note.text.startswith("not read") for note in ingest([path]).notes)
+
+
+def test_record_of_ovid_whose_number_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.cgi"
+    path.write_text("Search Strategy:\n1    trust.ti. (2)\n\n**<1>\nTitle\n  One\nYear\n  2001\n\n<2>\nTitle\n  Two\n")
+    found = ingest([path])
+    assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", None)]
+    assert any("no record number" in note.text for note in found.notes)
+
+
+def test_element_whose_start_is_missing_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(_XML.replace("<Trial>", "<Tr>\nial>") + _XML)
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two"]
+    assert [(item.record, item.line) for item in found.rejected] == [(1, 1)]
+    assert found.rejected[0].reason.startswith("the start of the record is missing")
+
+
+def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('One,"Text, short.",2001,x\nTwo,,2002,x\ntitle,abstract,year,note\nThree,Text.,2003,x\n')
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Three"]
+    assert [note.text for note in found.notes if "above" in note.text] == [
+        "not read, because above the header: 2 rows; move the header to the top"
+    ]
+    path.write_text("Search query,trust\n,,,\ntitle,abstract,year,note\nThree,Text.,2003,x\n")
+    assert not any("above" in note.text for note in ingest([path]).notes)
+
+
+@pytest.mark.parametrize("row", [f"One,{'Teams were asked. ' * 9},x", "One,,2001", '"One","",x'])
+def test_header_that_is_joined_with_a_row_is_noted(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"title,abstract,year{row}\nTwo,Text.,2002,,\n")
+    assert any("looks like cells of a row" in note.text for note in ingest([path]).notes)

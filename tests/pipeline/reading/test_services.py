@@ -9,40 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.sets import BENCH
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import normalise_doi, normalise_pmid
 from mechtag.pipeline.reading.build_record import clean_year
 from mechtag.pipeline.reading.columns import COLUMNS, FOREIGN, attributes, from_inverted
 from mechtag.pipeline.reading.ingest import ingest
 from tests.support.exports import EXPORTS, Reader, notes, only
-
-CASES = BENCH.parent / "cases"
-# Dates, identifiers and formats; the other cases are about other readers.
-NUMBERS = ("18", "19", "20", "21", "22", "26", "27", "34", "36", "37")
-
-
-@pytest.mark.skipif(not CASES.is_dir(), reason=f"needs the cases in {CASES}")
-@pytest.mark.parametrize("number", NUMBERS)
-def test_cases_of_users(number: str) -> None:
-    """Each case has the right values next to it."""
-    (path,) = (path for path in CASES.glob(f"{number}-*") if ".expected" not in path.name)
-    expected = json.loads(path.with_name(f"{path.stem}.expected.json").read_text(encoding="utf-8"))["expected"]
-    found = ingest([path])
-    assert (len(found.records), len(found.rejected)) == (expected["n"], expected["rejected"])
-    for record, wanted in zip(found.records, expected["records"], strict=True):
-        for name, value in wanted.items():
-            actual = getattr(record, re.sub("^n_|_(has|not|in)$", "", name))
-            if name == "n_authors":
-                assert len(actual) == value
-            elif name.endswith("_has"):
-                assert all(part in actual for part in value)
-            elif name.endswith("_not"):
-                assert not any(part in actual for part in value)
-            elif name.endswith("_in"):
-                assert actual in value
-            else:
-                assert (list(actual) if isinstance(actual, tuple) else actual) == value, name
 
 
 @pytest.mark.parametrize(

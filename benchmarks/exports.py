@@ -1,0 +1,221 @@
+"""Read every file below a folder as a user would, and compare the number of records with an independent count.
+
+``python -m benchmarks.exports FOLDER`` prints a line per file: the records found by the independent count, those
+read (kept and rejected), those rejected, the notes, and seconds. The exit status is 1 if reading a file fails with
+anything but a message for users, if the counts of a file do not add up, or if they differ from the independent count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow.parquet as pq
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.printable import printable_name
+from mechtag.pipeline.reading.ingest import Ingested, ingest
+
+COMMAND = "python -m benchmarks.exports"
+# The line or element that starts a record, for each format by the name that mechtag calls it.
+_PATTERNS = {
+    "RIS": r"^[ \t\ufeff]*TY[ \t]*-",
+    "PubMed/MEDLINE (nbib)": r"^\ufeff?PMID ?-|^\ufeff?OWN  ?- ERIC|\A\s*PMCR? ?-",
+    "Web of Science (tagged)": r"^\ufeff?PT [A-Z]\s*$",
+    "Ovid (labelled)": r"^\ufeff?<\d+>",
+    "Ovid (tagged)": r"^\ufeff?<\d+\. ?>",
+    "EndNote import (enw)": r"^\ufeff?%0",
+    "RefWorks (tagged)": r"^\ufeff?RT ",
+    "BibTeX": r"^[ \t\ufeff]*@(?!(?:string|comment|preamble)\b)[A-Za-z]+\s*[{(]",
+    "PubMed XML": r"<Pubmed(?:Book)?Article[\s>]",
+    "EndNote XML": r"<record[\s>]",
+    "Europe PMC XML": r"<result[\s>]",
+    "ICTRP XML": r"<Trial[\s>]",
+    "ClinicalTrials.gov XML": r"<clinical_study[\s>]",
+}
+STARTS = {name: re.compile(pattern, re.M | re.I) for name, pattern in _PATTERNS.items()}
+_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# How notes name a record without the line that starts one, and a file in two formats, of which one is counted.
+_NO_START = re.compile(r"no (?:start|TY|PT|%0|RT) line|no start line|has no tag|different format")
+_LONGEST_NAME, _PREAMBLE, _SHOWN = 60, 20, 150
+
+
+def count(data: bytes, form: str) -> int | None:
+    """Return the number of records in a file without any of mechtag's readers, or ``None`` if it cannot be told.
+
+    Lines and elements that start a record are counted in text, rows in tables, and objects in JSON.
+
+    Parameters
+    ----------
+    form
+        Name of the file's format.
+    """
+    if data.startswith(b"\x1f\x8b"):
+        return count(gzip.decompress(data), form)
+    if form == "Parquet":
+        return int(pq.ParquetFile(io.BytesIO(data)).metadata.num_rows)
+    if form == "XLSX":
+        return _rows_of_workbook(data)
+    if data.startswith(b"PK\x03\x04"):
+        return None
+    text = decoded(data)
+    if form in STARTS:
+        return len(STARTS[form].findall(text))
+    if form == "JSONL":
+        return sum(not line.isspace() for line in text.split("\n") if line)
+    if "JSON" in form:
+        return _objects(text)
+    return _rows(text) if form == "CSV or TSV" else None
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a file, in Windows-1252 where it is not Unicode."""
+    name = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(name)
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+
+
+def _objects(text: str) -> int | None:
+    """Return the length of the list of records, which may be wrapped in objects."""
+    try:
+        document = json.loads(text.lstrip("\ufeff"))
+    except ValueError:
+        return None
+    if isinstance(document, list):
+        return len(document)
+    return 1 if "title" in document else max(_lengths(document), default=1)
+
+
+def _lengths(document: Mapping[str, Any]) -> Iterator[int]:
+    """Yield the length of each list of objects within nested objects."""
+    for value in document.values():
+        if isinstance(value, dict):
+            yield from _lengths(value)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield len(value)
+
+
+def _rows(text: str) -> int:
+    """Return the number of rows below the header, with the delimiter that makes most rows as wide as the header."""
+    csv.field_size_limit(sys.maxsize)
+    found = []
+    for delimiter in ",;\t|":
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+        width, index = _header(rows)
+        alike = sum(len(row) == len(rows[index]) for row in rows) if width > 1 else 0
+        found.append((alike, sum(any(map(str.strip, row)) and row != rows[index] for row in rows[index + 1 :])))
+    return max(found)[1]
+
+
+def _header(rows: list[list[str]]) -> tuple[int, int]:
+    """Return the number of names in the header, and its index: the first row with most cells that may be names."""
+    filled = [sum(map(bool, row)) if all(len(cell) <= _LONGEST_NAME for cell in row) else 0 for row in rows[:_PREAMBLE]]
+    return max(filled), filled.index(max(filled))
+
+
+def _rows_of_workbook(data: bytes) -> int:
+    book = openpyxl.load_workbook(io.BytesIO(data), read_only=True)
+    total = 0
+    for sheet in book.worksheets:
+        rows = [["" if cell is None else str(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+        if sheet.sheet_state == "visible" and rows:
+            total += sum(map(any, rows[_header(rows)[1] + 1 :]))
+    return total
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: why it was refused, or the counts of its records.
+
+    Attributes
+    ----------
+    found
+        Number of records by the independent count; ``None`` if they cannot be counted.
+    fault
+        What is wrong: a traceback, or counts that do not add up; ``""`` if nothing is.
+    """
+
+    path: Path
+    found: int | None = None
+    read: int = 0
+    rejected: int = 0
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    refused: str = ""
+    fault: str = ""
+
+
+def read(path: Path) -> Outcome:
+    """Read a file and compare the counts."""
+    started = time.perf_counter()
+    try:
+        ingested = ingest([path])
+    except MechtagError as error:
+        reason = str(error).removeprefix(f"{path}: ").split(". Known formats:")[0]
+        return Outcome(path, seconds=time.perf_counter() - started, refused=reason)
+    except Exception:
+        return Outcome(path, seconds=time.perf_counter() - started, fault=traceback.format_exc())
+    seconds = time.perf_counter() - started
+    (form, *others) = {source.format for source in ingested.sources} or {""}
+    found = None if others else count(path.read_bytes(), form)
+    notes = tuple(map(str, (*ingested.notes, *ingested.unread)))
+    total = len(ingested.records) + len(ingested.rejected)
+    fault = unaccounted(ingested)
+    if not fault and found is not None and found != total and not (found < total and _without_start(ingested)):
+        fault = f"{found} records were counted, {total} were read"
+    return Outcome(path, found, total, len(ingested.rejected), notes, seconds, fault=fault)
+
+
+def _without_start(ingested: Ingested) -> bool:
+    """Return whether notes state that the start of a record is missing, so that fewer starts are found."""
+    return any(_NO_START.search(note.text) for note in ingested.notes)
+
+
+def unaccounted(ingested: Ingested) -> str:
+    """Return which records of which file are neither kept nor rejected exactly once; ``""`` if all are."""
+    for source in ingested.sources:
+        numbers = [record.source_index for record in ingested.records if record.source_file == source.file]
+        numbers += [item.record or 0 for item in ingested.rejected if item.file == source.file]
+        if sorted(numbers) != list(range(1, source.read + 1)):
+            return f"{source.file}: the numbers of its records are not 1 to {source.read}"
+    total = sum(source.read for source in ingested.sources)
+    read = len(ingested.records) + len(ingested.rejected)
+    return "" if total == read else f"{total} records in the counts of the files, {read} records"
+
+
+def main() -> None:
+    """Read the files and print the outcomes."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    outcomes = [read(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+    sys.stdout.write("found\tread\trejected\tnotes\tseconds\tfile\n")
+    for one in outcomes:
+        counts = ("", "", "") if one.refused else ("" if one.found is None else one.found, one.read, one.rejected)
+        reason = one.fault or (f"refused: {one.refused[:_SHOWN]}" if one.refused else "")
+        name = printable_name(str(one.path.relative_to(folder)))
+        cells = (*counts, len(one.notes), f"{one.seconds:.2f}", name, " ".join(reason.split()))
+        sys.stdout.write("\t".join(map(str, cells)).rstrip() + "\n")
+    wrong = sum(bool(one.fault) for one in outcomes)
+    refused = sum(bool(one.refused) for one in outcomes)
+    sys.stdout.write(f"{len(outcomes)} files, {refused} refused with a message, {wrong} at fault\n")
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()
