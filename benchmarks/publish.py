@@ -27,7 +27,7 @@ def result(
     system: str,
     metric: str,
     value: float,
-    interval: tuple[float, float] | None = None,
+    interval: tuple[float | None, float | None] | None = None,
     runs: int = 1,
 ) -> dict[str, Any]:
     """Return one result in the form that all benchmarks use."""
