@@ -299,8 +299,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         made._set_outputs(relevance=True)
         return made
 
-    def fit(self, X: Sequence[Any], y: Any) -> Self:
-        """Train a model on coded texts.
+    def fit(self, X: Sequence[Any] = (), y: Any = None) -> Self:
+        """Train a model on coded texts; without texts, the model scores by the definitions of the codebook alone.
 
         Parameters
         ----------
@@ -314,7 +314,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MechtagError
-            If there are too few texts to train on, or the codebook or encoder cannot be read.
+            If the codebook or encoder cannot be read.
         ValueError
             If the shapes do not match.
         """
@@ -326,8 +326,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         codebook = self._read_codebook()
         documents = _documents(X)
-        targets = np.asarray(y, dtype=float)
         n_labels = len(codebook.keys)
+        targets = np.zeros((0, 1 + n_labels)) if y is None else np.asarray(y, dtype=float)
         if targets.ndim != 2 or len(targets) != len(documents) or targets.shape[1] not in (n_labels, 1 + n_labels):
             raise ValueError(
                 f"y has shape {targets.shape}; expected ({len(documents)}, {n_labels}) for the labels of the codebook, "
