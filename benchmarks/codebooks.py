@@ -48,10 +48,10 @@ BEHIND = "difference from the better of definitions and TF-IDF"
 TEXT = """## From no coded paper to many, with several codebooks
 
 {counts} *n* is the number of coded relevant papers; as many irrelevant papers are coded where a set has any.
-40% of the papers are held out, and all figures are for them: *across* is the mean ROC AUC of labels over relevant papers,
-*within* that of the labels of a paper, both explained in [metrics.md](metrics.md), and *average precision* the mean over
-labels. No exemplars are used. Figures are means over three draws of the papers, with 95% intervals bootstrapped over
-held-out papers.
+40% of the papers are held out, and all figures are for them: *across* is the mean ROC AUC of labels over relevant
+papers, *within* that of the labels of a paper, both explained in [metrics.md](metrics.md), and *average precision* the
+mean over labels. No exemplars are used. Figures are means over three draws of the papers, with 95% intervals
+bootstrapped over held-out papers.
 
 Systems: *definitions alone* is mechtag without codes; *definition cosine* the mean cosine of sentences with the label's
 definition; *TF-IDF + linear SVM* and *whole-text vector + logistic regression* learn from whole papers; *mechtag*

@@ -311,12 +311,12 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders over all items; return a note instead if too few items were coded yes.
+    """Compute the agreement of two coders over all items, or the reason if too few items were coded yes.
 
     Parameters
     ----------
     cells
-        Shape (4, records): number of items of each record in each cell of `cells_of`.
+        Shape (4, records): number of items of each record in each of the four cells that `cells_of` returns.
     """
     counts = cells.sum(axis=1)
     found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)

@@ -123,9 +123,9 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
     others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
     if others != set(made_by):
         raise MechtagError(
-            f"{folder}: the out-of-fold predictions belong to model {', '.join(sorted(others))}, but the predictions "
-            f"were made by model {', '.join(sorted(made_by))}; tag the gold papers again with the model in use, or "
-            "name the out-of-fold predictions of the model that made the predictions (--out-of-fold)"
+            f"{folder}: these out-of-fold predictions are by model {', '.join(sorted(others))}, but the gold papers "
+            f"were tagged by model {', '.join(sorted(made_by))}; tag the gold papers again with the model in use, or "
+            "name the out-of-fold predictions of the model that tagged them (--out-of-fold)"
         )
 
 

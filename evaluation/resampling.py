@@ -131,8 +131,12 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
     The bias is the mean of the resamples minus the metric of the sample. The interval is centred on the metric minus
     this bias, and extends to either side by Student's t times the standard deviation of the resamples, all on the
     logit scale. Average precision needs this correction (see `BIASED`): a paper drawn twice ranks next to its
-    duplicate, so every resample has a better ranking than the sample, and the sample has a better ranking than a large
-    sample would have. Parameters and return values are those of `interval`, plus the ``value`` of the metric.
+    duplicate, so a resample ranks better than the sample. The sample in turn ranks better than a large sample would.
+
+    Parameters
+    ----------
+    value
+        The metric of the sample; for the other parameters and the result, see `interval`.
     """
     low, high, dropped = interval(resampled, papers)
     if low is None or low == high:

@@ -87,7 +87,8 @@ class Project:
     def model(self) -> Path:
         """Return the folder of the model to use for tagging.
 
-        This is the project's own model or, if there is none and the codebook is the same, the shipped model.
+        This is the project's own model; or, if there is none and the project uses the shipped codebook, the shipped
+        model.
         """
         if not (self.own_model / "config.json").exists() and self.codebook.sha256 == shipped_codebook().sha256:
             return SHIPPED / "model"

@@ -98,9 +98,10 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
             found.append(f"{key} ({counted(int((corpus.document_targets[:, column] == 1).sum()), 'record')})")
     if found:
         raise MechtagError(
-            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
-            "cannot learn from this when to answer no. If the coders went through all labels, import their codes again "
-            "with 'mechtag codings --unticked no'; otherwise, code relevant records without these labels with 0"
+            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. From "
+            "such codes, a model cannot learn when to answer no. If the coders went through all labels, import their "
+            "codes again with 'mechtag codings --unticked no'; otherwise, enter 0 for these labels in relevant records that "
+            "do not have them"
         )
 
 

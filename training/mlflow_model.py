@@ -129,7 +129,7 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield the id of each input row (or ``None``), and a record with a unique id for the row."""
+    """For each input row, yield its own id (``None`` if it has none) and a record whose id is unique in the table."""
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):
         record_id, title, abstract = (

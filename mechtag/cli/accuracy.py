@@ -81,7 +81,7 @@ def evaluate(
         reporter=Terminal(),
     )
     say(trained_on)
-    say(f"{output}: metrics written, with tables next to it")
+    say(f"{output}: metrics written; the tables are in the same folder")
 
 
 def agreement(

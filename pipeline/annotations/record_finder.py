@@ -267,9 +267,9 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text is only a part of a record's title and abstract; ``None`` if they do not contain it.
+    """Return whether a text is only an excerpt of a record's title and abstract; ``None`` if it does not occur there.
 
-    A "no" for part of the text says nothing about the whole paper.
+    A "no" that is based on an excerpt says nothing about the whole paper.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

@@ -112,7 +112,8 @@ def run_ray(
     """
     if job.sentences:
         raise MechtagError(
-            "--sentences cannot be used with --engine ray, because workers split records themselves; omit --sentences"
+            "--sentences cannot be used with --engine ray, because the Ray workers split the records into sentences "
+            "themselves; omit --sentences"
         )
     if not job.todo:
         return

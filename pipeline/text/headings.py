@@ -220,7 +220,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield the start, end, phrase and kind of each possible heading, with or without punctuation."""
+    """Yield the start, end, phrase and kind of each possible heading, whether or not punctuation follows it."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):

@@ -160,9 +160,9 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label while the steps of the old model are replaced one by one.
+    """Return the probabilities of a label as the steps of the old model are replaced, one by one, by those of the new.
 
-    The result has the shape (n_documents, 4).
+    The result has the shape (n_documents, 4): before any replacement, and after each of the three.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
