@@ -151,7 +151,7 @@ def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
 
 
 def _fit_and_score(corpus: Corpus, ground: Ground, learnt: Mask) -> Array:
-    own = corpus.texts_of(learnt, exemplars=False)
+    own = corpus.texts_of(learnt, exemplars=True)
     words = fit_words([text for text, use in zip(corpus.texts, own, strict=True) if use])
     head = fit_relevance(corpus, learnt, ground.settings.train, words)
     return head.score(corpus.wholes, words.features(corpus.whole_texts))
