@@ -151,7 +151,7 @@ def of_machine_with_methods(ground: Ground, learnt: Mask) -> Array:
 
 
 def _fit_and_score(corpus: Corpus, ground: Ground, learnt: Mask) -> Array:
-    own = np.append(learnt, False)[corpus.document]  # exemplars are the last row
+    own = corpus.texts_of(learnt, exemplars=True)
     words = fit_words([text for text, use in zip(corpus.texts, own, strict=True) if use])
     head = fit_relevance(corpus, learnt, ground.settings.train, words)
     return head.score(corpus.wholes, words.features(corpus.whole_texts))
@@ -268,7 +268,7 @@ def half_coded(ground: Ground, seed: int, *, whole: bool) -> Corpus:
     corpus = ground.corpus
     hidden = np.random.default_rng(seed).random(corpus.n_documents) < 0.5
     texts, documents = corpus.unit_targets.copy(), corpus.document_targets.copy()
-    texts[(corpus.document != NO_DOCUMENT) & hidden[corpus.document]] = np.nan
+    texts[corpus.texts_of(hidden, exemplars=False)] = np.nan
     if not whole:
         documents[hidden, 1:] = np.nan
     return replace(corpus, unit_targets=texts, document_targets=documents)

@@ -220,7 +220,10 @@ def _terms(arrays: dict[str, NDArray[Any]]) -> tuple[str, ...]:
     if "words.terms" not in arrays:
         return ()
     # A damaged file must not expand without end.
-    text = zlib.decompressobj().decompress(arrays["words.terms"].tobytes(), _MOST_TEXT)
+    stream = zlib.decompressobj()
+    text = stream.decompress(arrays["words.terms"].tobytes(), _MOST_TEXT)
+    if not stream.eof:
+        raise zlib.error("the text is cut off or too long")
     return tuple(filter(None, text.decode().split("\n")))
 
 

@@ -31,7 +31,7 @@ def fit_calibration(
     The threshold for relevance keeps the proportion ``relevance_recall`` of the relevant records, or all of them if
     no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where irrelevant
     records count as negative. Labels with too few positives or negatives share one curve and one threshold, which
-    are fitted on all labels together.
+    are fitted on all labels together. If no label was judged, the labels have the curve of `definitions_calibration`.
 
     `refer_band` sets the bounds between which a record needs review:
 
@@ -57,7 +57,9 @@ def fit_calibration(
     slope, intercept, threshold = np.zeros(n_columns), np.zeros(n_columns), np.full(n_columns, 0.5)
     judged = ~np.isnan(targets)
     enough = [_enough(targets[judged[:, column], column], settings.min_positives) for column in range(n_columns)]
-    shared = fit_curve(scores[:, 1:][judged[:, 1:]], targets[:, 1:][judged[:, 1:]])
+    shared = _DEFINITIONS_CURVE
+    if judged[:, 1:].any():
+        shared = fit_curve(scores[:, 1:][judged[:, 1:]], targets[:, 1:][judged[:, 1:]])
     for column in range(n_columns):
         rows = judged[:, column]
         fitted = column == 0 or enough[column]

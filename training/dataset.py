@@ -121,6 +121,17 @@ class Corpus:
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
+    def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
+        """Return whether each text belongs to one of the selected documents; ``exemplars`` is the value for exemplars.
+
+        Parameters
+        ----------
+        documents : ndarray of bool, shape (n_documents,)
+        """
+        # ``NO_DOCUMENT`` is the index of the last element.
+        selected: Mask = np.append(documents, exemplars)[self.document]
+        return selected
+
     def without(self, document: int) -> Corpus:
         """Return the corpus without one document."""
         return self.keep(np.arange(self.n_documents) != document)
@@ -132,8 +143,7 @@ class Corpus:
         ----------
         documents : ndarray of bool, shape (n_documents,)
         """
-        exemplar = self.document == NO_DOCUMENT
-        kept = np.where(exemplar, exemplars, documents[self.document])
+        kept = self.texts_of(documents, exemplars=exemplars)
         return Corpus(
             texts=tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep),
             vectors=self.vectors[kept],
@@ -144,7 +154,7 @@ class Corpus:
             whole_texts=tuple(text for text, keep in zip(self.whole_texts, documents, strict=True) if keep),
             wholes=self.wholes[documents],
             unit_targets=self.unit_targets[kept],
-            document=np.where(exemplar, NO_DOCUMENT, (np.cumsum(documents) - 1)[self.document])[kept],
+            document=np.append(np.cumsum(documents) - 1, NO_DOCUMENT)[self.document][kept],
             document_targets=self.document_targets[documents],
             source=self.source[documents],
             hard=self.hard[documents],

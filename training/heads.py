@@ -220,7 +220,7 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     """
     n_labels = corpus.unit_targets.shape[1] - 1
     weights, intercept = corpus.definitions.label_weights(), np.zeros(n_labels)
-    usable = (corpus.document == NO_DOCUMENT) | documents[corpus.document]
+    usable = corpus.texts_of(documents, exemplars=True)
     words = fit_words([text for text, use in zip(corpus.texts, usable, strict=True) if use])
     counts, features = words.features(corpus.texts), corpus.features
     word_weights = np.zeros((n_labels, len(words.terms)))
@@ -341,8 +341,7 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
     whole_targets = corpus.document_targets[:, column]
     wholes = documents & ~np.isnan(whole_targets)
     # Units are in document order, and therefore so are the rows of content.
-    content = corpus.counts & (corpus.document != NO_DOCUMENT)
-    whole_units = np.flatnonzero(content & wholes[corpus.document])
+    whole_units = np.flatnonzero(corpus.counts & corpus.texts_of(wholes, exemplars=False))
     targets = corpus.unit_targets[units, column]
     return LabelExamples(
         units=np.flatnonzero(units),

@@ -88,15 +88,26 @@ def label_table(summaries: Sequence[LabelSummary]) -> list[str]:
     ]
 
 
+# A label coded yes in fewer records may lack a no by chance, and is then scored by its definition.
+_MANY = 5
+
+
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
-    """Raise `MechtagError` if a label was coded "yes" at least once but never "no", for any record or sentence."""
+    """Raise `MechtagError` if labels were coded "yes" but never "no", which suggests that only ticks were recorded.
+
+    A code may be that of a record or of a sentence. The labels are accepted if each of them is a yes in fewer than
+    five records and another label has a no.
+    """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
-    found = []
-    for column, key in enumerate(codebook.keys, start=1):
-        codes = np.concatenate([corpus.document_targets[:, column], units[:, column]])
-        if (codes == 1).any() and not (codes == 0).any():
-            found.append(f"{key} ({counted(int((corpus.document_targets[:, column] == 1).sum()), 'record')})")
-    if found:
+    codes = np.concatenate([corpus.document_targets, units])[:, 1:]
+    never_no = (codes == 1).any(axis=0) & ~(codes == 0).any(axis=0)
+    records = (corpus.document_targets[:, 1:] == 1).sum(axis=0)
+    if (never_no & (records >= _MANY)).any() or (never_no.any() and not (codes == 0).any()):
+        found = [
+            f"{key} ({counted(int(count), 'record')})"
+            for key, count, concerned in zip(codebook.keys, records, never_no, strict=True)
+            if concerned
+        ]
         raise MechtagError(
             f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. From "
             "such codes, a model cannot learn when to answer no. If the coders went through all labels, import their "

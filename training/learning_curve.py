@@ -8,7 +8,6 @@ import numpy as np
 
 from mechtag.core.arrays import Index, Mask
 from mechtag.core.codebook import Codebook
-from mechtag.core.errors import MechtagError
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings
 from mechtag.training.dataset import Corpus
@@ -38,7 +37,6 @@ def learning_curve(
     -------
     dict
         Predictions, keyed by the number of papers on which the models were trained (the mean over folds, rounded).
-        Subsets with too few annotations to train on are omitted.
 
     Raises
     ------
@@ -54,20 +52,16 @@ def learning_curve(
     curve = {}
     for share, part in parts(corpus, fold, settings.seed).items():
         papers = round(float(np.mean([(part & (fold != held_out)).sum() for held_out in np.unique(fold)])))
-        try:
-            curve[papers] = _tag(
-                corpus,
-                FrozenTrainer(encoder, definitions),
-                fold,
-                part,
-                settings,
-                codebook,
-                record_ids,
-                f"learning-{share}",
-            )
-        except MechtagError:
-            if share == max(SHARES):
-                raise
+        curve[papers] = _tag(
+            corpus,
+            FrozenTrainer(encoder, definitions),
+            fold,
+            part,
+            settings,
+            codebook,
+            record_ids,
+            f"learning-{share}",
+        )
         on_progress(1)
     return curve
 

@@ -1,5 +1,6 @@
 """Values that Python cannot hold, and files that are nested or repeated without end, are refused with a message."""
 
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mechtag.core.files import read_json
 from mechtag.core.parquet import RECORDS, RecordTable, read_records
 from mechtag.core.settings import load_settings
 from mechtag.models.encoder import pack_tuned, unpack_tuned
-from mechtag.models.model_folder import _check_values
+from mechtag.models.model_folder import _MOST_TEXT, _check_values
 from mechtag.pipeline.annotations.coded_records import CodedRecord, json_lines
 from mechtag.pipeline.annotations.versions import HISTORY, read_history
 from mechtag.pipeline.reading.ingest import ingest
@@ -120,14 +121,39 @@ def test_fields_of_a_record_that_are_not_pairs(tmp_path: Path, raw: str) -> None
     [
         ({"heads.weights": np.array([[np.nan]])}, "'heads.weights' contains values that are not finite"),
         ({"heads.weights": np.array([[True]])}, "'heads.weights' contains values that are not finite"),
-        ({"words.terms": np.array([255], np.uint8), "words.idf": np.ones(1)}, "does not contain one term per weight"),
-        ({"words.terms": np.array([97], np.uint8), "words.idf": np.ones(2)}, "does not contain one term per weight"),
-        ({"definitions.label": np.array([7]), "heads.intercept": np.ones(2)}, "refers to labels that do not exist"),
     ],
 )
 def test_weights_of_a_model(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(MechtagError, match=message):
         _check_values(tmp_path, arrays)
+
+
+_TERMS = zlib.compress(b"apple\npear")
+
+
+@pytest.mark.parametrize(
+    ("stored", "weights"),
+    [
+        (b"apple\npear", 2),  # not compressed
+        (_TERMS[:-1], 2),  # cut off, even if all terms can be read
+        (_TERMS[:8], 0),
+        (_TERMS[:-1] + b"x", 2),  # the checksum is wrong
+        (zlib.compress(b"\xff"), 1),
+        (_TERMS, 1),
+        (_TERMS, 3),
+        (b"", 0),
+        # One term that takes more than all the terms of any model.
+        (zlib.compress(b"a" * (_MOST_TEXT + 1)), 1),
+    ],
+)
+def test_terms_of_a_model(tmp_path: Path, stored: bytes, weights: int) -> None:
+    def check(own: bytes, idf: int) -> None:
+        _check_values(tmp_path, {"words.terms": np.frombuffer(own, np.uint8), "words.idf": np.ones(idf)})
+
+    check(_TERMS, 2)
+    check(zlib.compress(b""), 0)
+    with pytest.raises(MechtagError, match=r"'words.terms' does not contain one term per weight; the file is damaged"):
+        check(stored, weights)
 
 
 def test_weights_of_a_tuned_encoder() -> None:

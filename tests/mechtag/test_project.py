@@ -105,9 +105,13 @@ def test_status_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyP
     shutil.copy(UPDATE, "data/raw")
     lines = describe(open_project())
     assert "Records:   1 search file" in lines
-    assert "read the exports: mechtag ingest data/raw -o data/records.parquet && mechtag dedupe data" in lines[-1]
-    assert call("ingest", "data/raw", "-o", "data/unique.parquet")[0] == 0
-    assert "code some records" in describe(open_project())[-1]
+    # Without codes and a model, the definitions of the codebook tag the first search.
+    assert lines[-1] == "Next:      tag the search: mechtag tag data/raw -o data/tagged"
+    Path("data/tagged").mkdir()
+    Path("data/tagged/summary.json").write_text(json.dumps({"unique": 3}))
+    assert describe(open_project())[-1] == (
+        "Next:      review data/tagged/review.xlsx; import codes with 'mechtag codings' (data/annotated/codings.csv)"
+    )
     Path("data/annotated/codings.csv").write_text("nonsense\n")
     assert any(line.startswith("Codes:     cannot be read: ") for line in describe(open_project()))
     status, said, _ = call("status")

@@ -22,7 +22,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Record
 from mechtag.models.encoder import TransformerEncoder
-from mechtag.models.features import N_CUES, Words, embed_codebook
+from mechtag.models.features import Words, embed_codebook
 from mechtag.models.model_folder import FORMAT_VERSION, EncoderConfig, Model, ModelConfig
 from mechtag.models.runtimes.choice import Choice
 from mechtag.models.scoring import Calibration, RelevanceHead
@@ -60,9 +60,15 @@ def toy_model(
     rng = np.random.default_rng(5)
     labels, encoder = len(codebook.keys), WordEncoder()
     heads = Heads(
-        relevance=RelevanceHead(encoder.encode(WORDS).astype(np.float16), 9 * rng.normal(size=len(WORDS)), 0, familiar),
-        weights=rng.normal(size=(labels, encoder.size)),
-        cue_weights=rng.normal(size=(labels, N_CUES)),
+        relevance=RelevanceHead(
+            direction=np.zeros(encoder.size),
+            vectors=encoder.encode(WORDS).astype(np.float16),
+            weights=9 * rng.normal(size=len(WORDS)),
+            word_weights=np.zeros(0),
+            intercept=0.0,
+            familiar=familiar,
+        ),
+        weights=rng.normal(size=(labels, encoder.size + 1)),
         words=Words((), np.zeros(0)),
         word_weights=np.zeros((labels, 0)),
         intercept=np.zeros(labels),

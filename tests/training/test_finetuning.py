@@ -187,7 +187,7 @@ def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarr
     """Mean average precision of apple and pear over the sentences of papers not learnt from, by vectors alone."""
     heads = fit_heads(corpus, learnt, TrainSettings())
     silent = replace(heads, word_weights=np.zeros_like(heads.word_weights))
-    scores = silent.score_parts(corpus.vectors, corpus.cues, heads.words.features(corpus.texts))
+    scores = silent.score_parts(corpus.definitions, corpus.vectors, corpus.reports, corpus.texts)
     rows = (corpus.document != NO_DOCUMENT) & ~learnt[corpus.document]
     return float(
         np.mean([average_precision_score(fruit_truth[rows, column], scores[rows, column]) for column in (1, 2)])
@@ -218,9 +218,10 @@ def test_label_without_examples_is_near_its_definition(
     name: str, corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
 ) -> None:
     encoded = trainer(name).encode(corpus, np.ones(corpus.n_documents, bool), 1)
-    likenesses = encoded.definitions.likenesses(encoded.encoder.encode(["plum damson", "stone study"]))
+    vectors = encoded.encoder.encode(["plum damson", "stone study"])
+    scores = encoded.definitions.features(vectors, np.zeros(2)) @ encoded.definitions.label_weights().T
     plum = fruit.keys.index("plum")
-    assert likenesses[0, plum, 0] > likenesses[1, plum, 0]
+    assert scores[0, plum] > scores[1, plum]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.models.features import Definitions
+from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import Corpus, build_corpus
 from mechtag.training.label_summary import (
     LabelSummary,
@@ -50,6 +51,58 @@ def test_labels_without_a_no_are_refused(
     with pytest.raises(MechtagError, match=named) as error:
         refuse_without_negatives(corpus_of(fruit, fruit_definitions, **codes), fruit)
     assert "mechtag codings --unticked no" in str(error.value)
+
+
+def few(yes: int, other: int | None = None) -> list[int | None]:
+    """Codes of the thirty relevant papers: yes for so many, and another code for the others."""
+    return [1] * yes + [other] * (30 - yes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "named"),
+    [
+        # Rare labels may lack a no by chance, if the coders do record a no for another label.
+        ({"plum": few(1)}, None),
+        ({"plum": few(4)}, None),
+        ({"plum": few(4), "pear": few(2)}, None),
+        ({"plum": few(5)}, r"1 of 3 labels are coded yes, but never no: plum \(5 records\)"),
+        # All labels without a no are named, even if one of them is the cause.
+        ({"plum": few(4), "pear": few(5)}, r"2 of 3 labels .*: pear \(5 records\), plum \(4 records\)"),
+        # Coders who never record a no did not leave it out by chance, however few records they coded.
+        (
+            {"apple": few(1), "pear": few(2), "plum": [None]},
+            r"2 of 3 labels .*: apple \(1 record\), pear \(2 records\)\. A",
+        ),
+        ({"apple": few(1), "pear": few(1), "plum": few(1)}, "3 of 3 labels"),
+        # A no makes up for any number of yes.
+        ({"plum": few(29, 0)}, None),
+    ],
+)
+def test_rare_labels_without_a_no_are_refused_only_if_no_label_has_one(
+    codes: dict[str, list[int | None]], named: str | None, fruit: Codebook, fruit_definitions: Definitions
+) -> None:
+    corpus = corpus_of(fruit, fruit_definitions, **codes)
+    if named is None:
+        refuse_without_negatives(corpus, fruit)
+        return
+    with pytest.raises(MechtagError, match=named):
+        refuse_without_negatives(corpus, fruit)
+
+
+def test_exemplars_are_no_codes_of_coders(fruit: Codebook, fruit_definitions: Definitions) -> None:
+    """An exemplar of one label is an example of what another is not, but nobody recorded a no."""
+    exemplar = Exemplar(id="e", text="pear perry", labels=("pear",))
+    documents = [
+        replace(document, codes={"apple": 1, "pear": None, "plum": None}, sentence_labels=None)
+        for document in fruit_documents(3)[1:]
+    ]
+    corpus = build_corpus(documents, [exemplar], fruit.keys, WordEncoder(), fruit_definitions)
+    with pytest.raises(MechtagError, match=r"1 of 3 labels are coded yes, but never no: apple \(2 records\)"):
+        refuse_without_negatives(corpus, fruit)
+
+
+def test_nothing_is_refused_where_nothing_is_coded(fruit: Codebook, fruit_definitions: Definitions) -> None:
+    refuse_without_negatives(build_corpus([], [], fruit.keys, WordEncoder(), fruit_definitions), fruit)
 
 
 def test_labels_with_a_no_anywhere_or_no_codes_are_not_refused(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from mechtag.models.scoring import pool_scores
@@ -22,12 +23,68 @@ def units(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return features, (features[:, 0] + 0.5 * generator.normal(size=count) > 0.5).astype(float)
 
 
-def test_without_papers_it_is_scikit_learns() -> None:
+def no_papers(kind: Callable[[np.ndarray], Any] = np.asarray) -> Bags:
+    return Bags(kind(np.zeros((0, 5))), np.zeros(0, dtype=int), np.zeros(0))
+
+
+def scikit_learns(features: np.ndarray, targets: np.ndarray, prior: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the weights and the intercept of scikit-learn's logistic regression towards a prior.
+
+    Regularising the difference from the prior is the same as a regression whose scores are offset by those of the
+    prior. Scikit-learn knows no offset, so the offset is a column, whose weight is held at 1 by two observations that
+    outweigh all others: with a score of 1, their targets are 1 in the proportion ``expit(1)``.
+    """
+    # A column that is so large that its weight is hardly regularised is an intercept.
+    large, count = 1000.0, len(features)
+    rows = np.column_stack([features, np.full(count, large), features @ prior])
+    held = np.zeros((2, rows.shape[1]))
+    held[:, -1] = 1
+    weights = np.append(np.ones(count), 1e6 * np.array([expit(1), expit(-1)]))
+    model = LogisticRegression(C=STRENGTH, fit_intercept=False, solver="newton-cholesky", tol=1e-10)
+    model.fit(np.vstack([rows, held]), np.append(targets, [1, 0]), sample_weight=weights)
+    found = model.coef_[0]
+    assert found[-1] == pytest.approx(1, abs=1e-4)
+    return found[:-2] + prior, float(large * found[-2])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_matrix])
+def test_without_papers_it_is_scikit_learns(kind: Callable[[np.ndarray], Any]) -> None:
     features, targets = units(60, 1)
-    weights, intercept = fit_units(features, targets, STRENGTH)
-    oracle = LogisticRegression(C=STRENGTH).fit(features, targets)
-    np.testing.assert_array_equal(weights, oracle.coef_[0])
-    assert intercept == oracle.intercept_[0]
+    weights, intercept = fit_units(kind(features), targets, STRENGTH, no_papers(kind))
+    oracle = LogisticRegression(C=STRENGTH, tol=1e-8).fit(features, targets)
+    np.testing.assert_allclose(weights, oracle.coef_[0], atol=2e-3)
+    assert intercept == pytest.approx(oracle.intercept_[0], abs=2e-3)
+
+
+def test_weights_are_drawn_towards_the_prior_as_scikit_learns_with_an_offset() -> None:
+    features, targets = units(60, 1)
+    prior = np.array([-2.0, 1.0, 0.0, 3.0, 0.5])
+    weights, intercept = fit_units(features, targets, STRENGTH, no_papers(), prior)
+    expected, shift = scikit_learns(features, targets, prior)
+    np.testing.assert_allclose(weights, expected, atol=3e-3)
+    assert intercept == pytest.approx(shift, abs=3e-3)
+    without, _ = fit_units(features, targets, STRENGTH, no_papers())
+    np.testing.assert_allclose(without, scikit_learns(features, targets, np.zeros(5))[0], atol=3e-3)
+    assert abs(without - weights).max() > 0.1
+    np.testing.assert_array_equal(prior, [-2.0, 1.0, 0.0, 3.0, 0.5])
+
+
+def test_papers_of_one_sentence_alone_are_drawn_towards_the_prior_too() -> None:
+    """With papers alone, the intercept is that of papers, and the weight of a paper is like a larger ``C``."""
+    features, targets = units(60, 1)
+    prior = np.array([-2.0, 1.0, 0.0, 3.0, 0.5])
+    bags = Bags(features, np.ones(60, dtype=int), targets)
+    found = fit_units(features[:0], targets[:0], STRENGTH / WHOLE_WEIGHT, bags, prior)
+    expected = scikit_learns(features, targets, prior)
+    np.testing.assert_allclose(found[0], expected[0], atol=3e-3)
+    assert found[1] == pytest.approx(expected[1], abs=3e-3)
+
+
+def test_a_weak_fit_keeps_the_prior() -> None:
+    features, targets = units(60, 1)
+    prior = np.array([-2.0, 1.0, 0.0, 3.0, 0.5])
+    weights, _ = fit_units(features, targets, 1e-9, no_papers(), prior)
+    np.testing.assert_allclose(weights, prior, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_matrix])

@@ -1,4 +1,4 @@
-"""The relevance head, against scikit-learn's support vector machine and cosines one by one."""
+"""The relevance head, against scikit-learn's support vector machine, logistic regression, and cosines one by one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
-from mechtag.core.codebook import Codebook
 from mechtag.core.settings import TrainSettings
 from mechtag.models.encoder import Vectors
-from mechtag.models.features import Definitions
-from mechtag.models.scoring import GAMMA, RelevanceHead, no_relevance
-from mechtag.training.dataset import Corpus, build_corpus
-from mechtag.training.heads import fit_relevance
-from tests.support.toy import WordEncoder, fruit_documents
+from mechtag.models.features import RELEVANCE_WEIGHT, Words, fit_words
+from mechtag.models.scoring import GAMMA, RelevanceHead
+from mechtag.training.dataset import Corpus
+from mechtag.training.heads import FADES, fit_relevance
 
 SETTINGS = TrainSettings(relevance_regularisation=2.0)
 
@@ -38,62 +39,136 @@ TARGETS = np.repeat([1.0, 0.0], [80, 120])
 OTHERS = np.vstack([near(0, 30, 5), near(1, 30, 6), unit_vectors(30, 384, 7)])
 
 
+SUBJECT = unit_vectors(1, 384, 8)[0].astype(float)
+NO_WORDS = Words((), np.zeros(0))
+
+
+def nothing(texts: Vectors) -> csr_matrix:
+    """The word features of texts if no word is known."""
+    return NO_WORDS.features([""] * len(texts))
+
+
 @pytest.fixture
 def corpus(fruit_corpus: Corpus) -> Corpus:
     """The fruit corpus with texts of the size that encoders give."""
     documents = np.full((200, fruit_corpus.document_targets.shape[1]), np.nan)
     documents[:, 0] = TARGETS
-    return replace(fruit_corpus, wholes=TRAINING, document_targets=documents)
+    definitions = replace(fruit_corpus.definitions, relevance=SUBJECT)
+    whole_texts = tuple(
+        f"study {number % 7} of {'fruit' if target else 'stone'}s and {'cider' if number % 3 else 'walls'}"
+        for number, target in enumerate(TARGETS)
+    )
+    return replace(
+        fruit_corpus, wholes=TRAINING, whole_texts=whole_texts, document_targets=documents, definitions=definitions
+    )
 
 
-def test_scores_are_those_of_scikit_learns_machine(corpus: Corpus) -> None:
-    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS)
+def share(papers: int) -> float:
+    """The weight of the definitions: full without papers, and half at ``FADES`` papers."""
+    return 1 / (1 + papers / FADES)
+
+
+def by_definitions(texts: Vectors, papers: int) -> np.ndarray:
+    return share(papers) * RELEVANCE_WEIGHT * (texts.astype(float) @ SUBJECT - 1)
+
+
+def test_scores_are_those_of_scikit_learns_machine_and_of_the_definitions(corpus: Corpus) -> None:
+    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     rounded = TRAINING.astype(np.float16).astype(float)
     oracle = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(rounded, TARGETS)
+    # Without words, a logistic regression is the log odds of the papers.
+    log_odds = np.log(80 / 120)
+    expected = oracle.decision_function(OTHERS) + by_definitions(OTHERS, 200) + log_odds
     # The head takes all vectors to have unit length, which rounding spoils a little.
-    np.testing.assert_allclose(head.score(OTHERS), oracle.decision_function(OTHERS), atol=0.005)
+    np.testing.assert_allclose(head.score(OTHERS, nothing(OTHERS)), expected, atol=0.005)
     assert head.vectors.dtype == np.float16
     np.testing.assert_array_equal(head.vectors, rounded[oracle.support_])
-    assert roc_auc_score(TARGETS, head.score(TRAINING)) > 0.95
+    assert roc_auc_score(TARGETS, head.score(TRAINING, nothing(TRAINING))) > 0.95
+
+
+def test_words_are_scored_by_scikit_learns_logistic_regression(corpus: Corpus) -> None:
+    words = fit_words(corpus.whole_texts)
+    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, words)
+    silent = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
+    counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit_transform(corpus.whole_texts)
+    # Two weights that say the same are hard to tell apart, so the scores are compared.
+    oracle = LogisticRegression(C=SETTINGS.word_regularisation, tol=1e-8, max_iter=5000).fit(counts, TARGETS)
+    found = head.score(TRAINING, words.features(corpus.whole_texts)) - silent.score(TRAINING, nothing(TRAINING))
+    np.testing.assert_allclose(found + np.log(80 / 120), oracle.decision_function(counts), atol=0.02)
+    assert abs(oracle.decision_function(counts)).max() > 1
+    # As stored, in half precision.
+    np.testing.assert_array_equal(head.word_weights, head.word_weights.astype(np.float16))
+
+
+@pytest.mark.parametrize("papers", [2, 20, 100])
+def test_definitions_fade_as_more_papers_are_coded(corpus: Corpus, papers: int) -> None:
+    learnt = np.zeros(200, bool)
+    learnt[: papers // 2] = learnt[-(papers // 2) :] = True
+    head = fit_relevance(corpus, learnt, SETTINGS, NO_WORDS)
+    assert share(FADES) == 0.5
+    np.testing.assert_allclose(head.direction, share(papers) * RELEVANCE_WEIGHT * SUBJECT)
+    machine = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(
+        TRAINING[learnt].astype(np.float16).astype(float), TARGETS[learnt]
+    )
+    # The log odds of as many papers of each kind are even.
+    shift = machine.intercept_[0] - share(papers) * RELEVANCE_WEIGHT
+    assert head.intercept == pytest.approx(shift, abs=1e-4)
 
 
 def test_half_precision_hardly_matters(corpus: Corpus) -> None:
     exact = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(TRAINING.astype(float), TARGETS)
-    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS)
-    difference = abs(head.score(OTHERS) - exact.decision_function(OTHERS.astype(float)))
+    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
+    expected = exact.decision_function(OTHERS.astype(float)) + by_definitions(OTHERS, 200) + np.log(80 / 120)
+    difference = abs(head.score(OTHERS, nothing(OTHERS)) - expected)
     assert 0 < difference.max() < 0.005
     # Unrounded, the head is the machine itself.
     support = exact.support_vectors_
-    head = RelevanceHead(support, exact.dual_coef_[0], float(exact.intercept_[0]))  # type: ignore[arg-type]
-    np.testing.assert_allclose(head.score(OTHERS), exact.decision_function(OTHERS.astype(float)), atol=1e-6)
+    head = RelevanceHead(np.zeros(384), support, exact.dual_coef_[0], np.zeros(0), float(exact.intercept_[0]))  # type: ignore[arg-type]
+    expected = exact.decision_function(OTHERS.astype(float))
+    np.testing.assert_allclose(head.score(OTHERS, nothing(OTHERS)), expected, atol=1e-6)
 
 
 def test_score_by_hand() -> None:
-    head = RelevanceHead(np.eye(2, dtype=np.float16), np.array([2.0, -1.0]), 0.5)
+    head = RelevanceHead(
+        direction=np.array([0.0, 0.25, 3.0]),
+        vectors=np.eye(2, 3, dtype=np.float16),
+        weights=np.array([2.0, -1.0]),
+        word_weights=np.array([10.0, -20.0]),
+        intercept=0.5,
+    )
     # Squared distances are 0 and 2, 2 and 2, 4 and 2.
-    texts = np.array([[1, 0], [0, 0], [-1, 0]], dtype=np.float32)
-    texts = np.hstack([texts, [[0], [1], [0]]]).astype(np.float32)
-    head = replace(head, vectors=np.eye(2, 3, dtype=np.float16))
+    texts = np.array([[1, 0, 0], [0, 0, 1], [-1, 0, 0]], dtype=np.float32)
+    words = csr_matrix([[0.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
     expected = [
         2 - np.exp(-2 * GAMMA) + 0.5,
-        np.exp(-2 * GAMMA) + 0.5,
-        2 * np.exp(-4 * GAMMA) - np.exp(-2 * GAMMA) + 0.5,
+        np.exp(-2 * GAMMA) + 0.5 + 3 + 10,
+        2 * np.exp(-4 * GAMMA) - np.exp(-2 * GAMMA) + 0.5 + 6 - 16,
     ]
-    np.testing.assert_allclose(head.score(texts), expected)
+    np.testing.assert_allclose(head.score(texts, words), expected)
 
 
 def test_only_documents_that_may_be_learnt_from_have_a_say(corpus: Corpus) -> None:
     learnt = np.arange(200) % 3 > 0
-    other = replace(corpus, wholes=np.where(learnt[:, None], corpus.wholes, unit_vectors(200, 384, 9)))
+    words = fit_words(corpus.whole_texts)
+    whole_texts = tuple(
+        text if own else f"wall {text} cider" for text, own in zip(corpus.whole_texts, learnt, strict=True)
+    )
+    other = replace(
+        corpus,
+        wholes=np.where(learnt[:, None], corpus.wholes, unit_vectors(200, 384, 9)),
+        whole_texts=whole_texts,
+    )
     turned = other.document_targets.copy()
     turned[~learnt, 0] = 1 - turned[~learnt, 0]
-    one, two = (fit_relevance(each, learnt, SETTINGS) for each in (corpus, replace(other, document_targets=turned)))
-    np.testing.assert_array_equal(one.score(OTHERS), two.score(OTHERS))
-    assert one.familiar == two.familiar
+    one, two = (
+        fit_relevance(each, learnt, SETTINGS, words) for each in (corpus, replace(other, document_targets=turned))
+    )
+    for first, second in zip(vars(one).values(), vars(two).values(), strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_familiar_is_what_nineteen_in_twenty_training_texts_reach(corpus: Corpus) -> None:
-    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS)
+    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     rounded = TRAINING.astype(np.float16).astype(float)
     support = SVC(C=2.0, kernel="rbf", gamma=GAMMA).fit(rounded, TARGETS).support_
     nearest = [max(rounded[row] @ rounded[other] for other in support if other != row) for row in range(200)]
@@ -102,7 +177,7 @@ def test_familiar_is_what_nineteen_in_twenty_training_texts_reach(corpus: Corpus
 
 
 def test_texts_on_another_subject_are_unlike(corpus: Corpus) -> None:
-    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS)
+    head = fit_relevance(corpus, np.ones(200, bool), SETTINGS, NO_WORDS)
     by_hand = [
         max(text.astype(float) @ known.astype(float) for known in head.vectors) < head.familiar for text in OTHERS
     ]
@@ -111,19 +186,24 @@ def test_texts_on_another_subject_are_unlike(corpus: Corpus) -> None:
     assert head.is_unlike(OTHERS)[:60].mean() < 0.2
     # A text that it learnt from is never unlike, and where no bound is known, none is.
     assert not head.is_unlike(head.vectors.astype(np.float32)).any()
-    assert not RelevanceHead(head.vectors, head.weights, head.intercept).is_unlike(OTHERS).any()
+    assert not replace(head, familiar=-1.0).is_unlike(OTHERS).any()
 
 
-def test_without_irrelevant_documents_every_text_has_the_same_score(
-    corpus: Corpus, fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
-) -> None:
-    documents = [document for document in fruit_documents(8) if document.relevant]
-    relevant = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
-    for head, texts in (
-        (no_relevance(384), OTHERS),
-        (fit_relevance(relevant, np.ones(len(documents), bool), SETTINGS), relevant.wholes),
-        (fit_relevance(corpus, TARGETS == 1, SETTINGS), OTHERS),
-    ):
-        assert head.vectors.shape == (0, texts.shape[1])
-        assert head.score(texts).tolist() == [0.0] * len(texts)
-        assert head.is_unlike(texts).tolist() == [False] * len(texts)
+@pytest.mark.parametrize("kind", ["nothing", "one relevant", "one irrelevant", "relevant", "irrelevant"])
+def test_papers_of_one_kind_leave_relevance_to_the_definitions(corpus: Corpus, kind: str) -> None:
+    """However many papers of one kind are coded, the definitions keep their full weight."""
+    learnt = {
+        "nothing": np.zeros(200, bool),
+        "one relevant": np.arange(200) == 0,
+        "one irrelevant": np.arange(200) == 199,
+        "relevant": TARGETS == 1,
+        "irrelevant": TARGETS == 0,
+    }[kind]
+    words = fit_words(corpus.whole_texts)
+    head = fit_relevance(corpus, learnt, SETTINGS, words)
+    assert head.vectors.shape == (0, 384)
+    assert head.word_weights.tolist() == [0.0] * len(words.terms)
+    found = head.score(OTHERS, words.features(["study 1 of fruits"] * len(OTHERS)))
+    np.testing.assert_allclose(found, corpus.definitions.score_relevance(OTHERS))
+    np.testing.assert_allclose(found, by_definitions(OTHERS, 0))
+    assert head.is_unlike(OTHERS).tolist() == [False] * len(OTHERS)

@@ -2,21 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
-from scipy.stats import beta
+from scipy.stats import bernoulli, beta, norm
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
 from mechtag.core.codebook import Codebook
-from mechtag.core.errors import MechtagError
 from mechtag.core.settings import TrainSettings
-from mechtag.models.features import Definitions, fit_words
+from mechtag.models.features import RELEVANCE_WEIGHT, Definitions, fit_words
 from mechtag.models.scoring import SHARPNESS
-from mechtag.models.tagger import Document, Tagger
+from mechtag.models.tagger import Document, Heads, Tagger
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.calibration import (
     MIN_HARD,
+    definitions_calibration,
     f1_threshold,
     fit_calibration,
     fit_curve,
@@ -26,7 +27,7 @@ from mechtag.training.calibration import (
 )
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, unit_table
 from mechtag.training.finetuning.trainers import FrozenTrainer
-from mechtag.training.heads import assign_folds, fit, fit_heads, score_texts
+from mechtag.training.heads import assign_folds, fit, fit_heads, freedom, score_texts, score_wholes
 from mechtag.training.multiple_instance import Bags, fit_units
 from tests.support.toy import WordEncoder, fruit_documents
 
@@ -68,44 +69,76 @@ def test_labels_that_nobody_judged_do_not_move_the_heads(
     before = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
     after = fit_heads(larger, np.ones(larger.n_documents, bool), SETTINGS)
     np.testing.assert_allclose(after.weights, before.weights, atol=1e-6)
-    some = fruit_corpus.wholes
-    assert not np.allclose(after.relevance.score(some), before.relevance.score(some), atol=1e-3)
+    everything = np.ones(fruit_corpus.n_documents, bool)
+    one, other = (score_wholes(fruit_corpus, heads, everything) for heads in (after, before))
+    assert not np.allclose(one, other, atol=1e-3)
 
 
-def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(fruit_corpus: Corpus) -> None:
+def test_score_is_the_sum_of_two_of_scikit_learns_logistic_regressions(
+    fruit_corpus: Corpus, fruit_definitions: Definitions
+) -> None:
     of_papers = fruit_corpus.document_targets.copy()
     of_papers[:, 1:] = np.nan  # Sentences alone are learnt from.
-    fruit_corpus = replace(fruit_corpus, document_targets=of_papers)
+    # The prior is nothing, which scikit-learn draws weights towards.
+    silent = replace(fruit_definitions, labels=np.zeros_like(fruit_definitions.labels))
+    fruit_corpus = replace(fruit_corpus, document_targets=of_papers, definitions=silent)
     heads = fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), SETTINGS)
     rows = ~np.isnan(fruit_corpus.unit_targets[:, 1])
     targets = fruit_corpus.unit_targets[rows, 1]
-    features = np.hstack([fruit_corpus.vectors[rows], fruit_corpus.cues[rows, 0]])
+    features = fruit_corpus.features[rows]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit(fruit_corpus.texts)
     counts = vectorizer.transform([text for text, use in zip(fruit_corpus.texts, rows, strict=True) if use])
-    by_vectors = LogisticRegression(C=SETTINGS.regularisation, max_iter=2000).fit(features, targets)
-    by_words = LogisticRegression(C=SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
+    share = freedom(1)  # the exemplar
+    by_vectors = LogisticRegression(C=share * SETTINGS.regularisation, max_iter=2000).fit(features, targets)
+    by_words = LogisticRegression(C=share * SETTINGS.word_regularisation, max_iter=2000).fit(counts, targets)
     expected = by_vectors.decision_function(features) + by_words.decision_function(counts)
     found = score_texts(fruit_corpus, heads, rows)
     np.testing.assert_allclose(found[:, 1], expected, atol=5e-3)  # Word weights have half precision.
-    np.testing.assert_array_equal(found[:, 0], heads.relevance.score(fruit_corpus.vectors[rows]))
+    words = heads.words.features([text for text, use in zip(fruit_corpus.texts, rows, strict=True) if use])
+    np.testing.assert_array_equal(found[:, 0], heads.relevance.score(fruit_corpus.vectors[rows], words))
 
 
-def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Corpus) -> None:
-    kept = np.arange(fruit_corpus.n_documents) % 5 > 0
+@pytest.mark.parametrize("papers", [40, 6])
+def test_papers_whose_sentences_were_coded_teach_as_a_whole_too(fruit_corpus: Corpus, papers: int) -> None:
+    kept = (np.arange(fruit_corpus.n_documents) % 5 > 0) & (np.arange(fruit_corpus.n_documents) < papers)
     heads = fit_heads(fruit_corpus, kept, SETTINGS)
-    features = np.hstack([fruit_corpus.vectors, fruit_corpus.cues[:, 0]])
+    features = fruit_corpus.features
     coded = [
         row
         for row, document in enumerate(fruit_corpus.document)
         if not np.isnan(fruit_corpus.unit_targets[row, 1]) and (document == NO_DOCUMENT or kept[document])
     ]
     judged = [row for row in np.flatnonzero(kept) if fruit_corpus.document_targets[row, 0] == 1]
-    papers = [fruit_corpus.rows_by_document()[row] for row in judged]
+    documents = [fruit_corpus.rows_by_document()[row] for row in judged]
     wholes = Bags(
-        features[np.concatenate(papers)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
+        features[np.concatenate(documents)], fruit_corpus.lengths[judged], fruit_corpus.document_targets[judged, 1]
     )
-    expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], SETTINGS.regularisation, wholes)
-    np.testing.assert_allclose(np.append(heads.weights[0], heads.cue_weights[0]), expected, atol=1e-6)
+    # Each paper judged and the exemplar let the weights move away from those of the definition.
+    strength = SETTINGS.regularisation * freedom(len(judged) + 1)
+    prior = fruit_corpus.definitions.label_weights()[0]
+    expected, _ = fit_units(features[coded], fruit_corpus.unit_targets[coded, 1], strength, wholes, prior)
+    np.testing.assert_allclose(heads.weights[0], expected, atol=1e-6)
+    # Words have nothing to be drawn towards.
+    terms = heads.words.features(fruit_corpus.texts)
+    wholes = Bags(terms[np.concatenate(documents)], wholes.lengths, wholes.targets)
+    strength = SETTINGS.word_regularisation * freedom(len(judged) + 1)
+    expected, _ = fit_units(terms[coded], fruit_corpus.unit_targets[coded, 1], strength, wholes)
+    np.testing.assert_allclose(heads.word_weights[0], expected, atol=2e-3)
+
+
+def test_freedom_rises_with_the_square_root_of_the_papers() -> None:
+    assert [freedom(papers) for papers in (0, 1, 25, 64, 100, 101, 10_000)] == [0, 0.1, 0.5, 0.8, 1, 1, 1]
+
+
+def test_weights_move_away_from_the_definitions_as_more_papers_are_coded(fruit_corpus: Corpus) -> None:
+    prior = fruit_corpus.definitions.label_weights()
+    far = []
+    for papers in (0, 2, 4, 8, 20, 40):
+        heads = fit_heads(fruit_corpus, np.arange(fruit_corpus.n_documents) < papers, SETTINGS)
+        far.append(float(np.linalg.norm(heads.weights[0] - prior[0])))
+    assert far[0] == 0
+    assert far == sorted(far)
+    assert far[-1] < np.linalg.norm(prior[0])
 
 
 def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> None:
@@ -113,14 +146,13 @@ def test_methods_of_papers_teach_nothing_as_content(fruit_corpus: Corpus) -> Non
     counts = fruit_corpus.counts.copy()
     counts[[rows[-1] for rows in fruit_corpus.rows_by_document()]] = False
     whole = replace(fruit_corpus, counts=counts, unit_targets=np.full_like(fruit_corpus.unit_targets, np.nan))
-    vectors, likenesses = fruit_corpus.vectors.copy(), fruit_corpus.likenesses.copy()
-    vectors[~counts], likenesses[~counts] = vectors[~counts][::-1], 9.0
+    vectors, reports = fruit_corpus.vectors.copy(), fruit_corpus.reports.copy()
+    vectors[~counts], reports[~counts] = vectors[~counts][::-1], 9.0
     everything = np.ones(fruit_corpus.n_documents, bool)
     one, other = (
-        fit_heads(corpus, everything, SETTINGS)
-        for corpus in (whole, replace(whole, vectors=vectors, likenesses=likenesses))
+        fit_heads(corpus, everything, SETTINGS) for corpus in (whole, replace(whole, vectors=vectors, reports=reports))
     )
-    for name in ("weights", "cue_weights", "word_weights", "intercept"):
+    for name in ("weights", "word_weights", "intercept"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     counted = fit_heads(replace(whole, counts=np.ones_like(counts)), everything, SETTINGS)
     assert not np.allclose(counted.weights, one.weights, atol=1e-3)
@@ -137,7 +169,7 @@ def test_out_of_fold_scores_have_not_seen_their_document(fruit_corpus: Corpus, f
     assert fruit_corpus.counts.all()
     np.testing.assert_allclose(fitted.held_out.units[rows], found)
     assert np.isnan(fitted.held_out.units[fruit_corpus.document == NO_DOCUMENT]).all()
-    relevance = heads.relevance.score(fruit_corpus.wholes[held_out])
+    relevance = score_wholes(fruit_corpus, heads, held_out)
     np.testing.assert_allclose(fitted.held_out.documents[held_out, 0], relevance)
     labels = [
         logsumexp(SHARPNESS * own, axis=0) / SHARPNESS
@@ -220,13 +252,90 @@ def test_label_without_examples_is_scored_by_its_definition(
 ) -> None:
     fitted = fit(fruit_corpus, frozen, SETTINGS, seed=1)
     plum = fruit.keys.index("plum")
-    assert not fitted.heads.weights[plum].any()
-    assert not fitted.heads.word_weights[plum].any()
-    assert fitted.heads.cue_weights[plum].any()
+    assert_scored_by_definition(fitted.heads, plum, fruit_definitions)
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     documents = [replace(fruit_documents(1)[0].document, sentences=(text,)) for text in ("plum jam", "slate roof")]
     jam, roof = tagger.tag(documents)
     assert jam.scores[1 + plum] > roof.scores[1 + plum]
+
+
+def assert_scored_by_definition(heads: Heads, label: int, definitions: Definitions) -> None:
+    np.testing.assert_array_equal(heads.weights[label], definitions.label_weights()[label])
+    assert not heads.word_weights[label].any()
+    assert heads.intercept[label] == 0
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_label_with_codes_of_one_kind_is_scored_by_its_definition(
+    code: int, fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
+) -> None:
+    """As many codes as one likes, if they are all yes or all no, do not teach a label; other labels are learnt."""
+    documents = [
+        replace(document, codes={**document.codes, "pear": code}, sentence_labels=None)
+        for document in fruit_documents()
+    ]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    heads = fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+    assert_scored_by_definition(heads, fruit.keys.index("pear"), fruit_definitions)
+    assert not np.allclose(heads.weights[0], fruit_definitions.label_weights()[0], atol=0.1)
+    assert heads.word_weights[0].any()
+    # One code of the other kind, even for a sentence or an exemplar, is enough to learn from.
+    exemplar = Exemplar(id="e", text="pear perry", labels=("apple",) if code else ("pear",))
+    taught = build_corpus(documents, [exemplar], fruit.keys, word_encoder, fruit_definitions)
+    heads = fit_heads(taught, np.ones(corpus.n_documents, bool), SETTINGS)
+    assert (heads.weights[1] != fruit_definitions.label_weights()[1]).any()
+    assert heads.word_weights[1].any()
+
+
+def only_kind(relevant: bool, count: int) -> list[CodedDocument]:
+    return [document for document in fruit_documents() if document.relevant == relevant][:count]
+
+
+FEW = {
+    "nothing": [],
+    "one relevant": only_kind(relevant=True, count=1),
+    "one irrelevant": only_kind(relevant=False, count=1),
+    "two relevant": only_kind(relevant=True, count=2),
+    "two irrelevant": only_kind(relevant=False, count=2),
+    "one of each": only_kind(relevant=True, count=1) + only_kind(relevant=False, count=1),
+}
+
+
+@pytest.mark.parametrize("exemplars", [0, 1])
+@pytest.mark.parametrize("few", FEW)
+def test_a_model_can_be_fitted_to_a_few_records(
+    few: str,
+    exemplars: int,
+    fruit: Codebook,
+    word_encoder: WordEncoder,
+    fruit_definitions: Definitions,
+    frozen: FrozenTrainer,
+) -> None:
+    examples = [Exemplar(id="e1", text="apple cider again", labels=("apple",))][:exemplars]
+    corpus = build_corpus(FEW[few], examples, fruit.keys, word_encoder, fruit_definitions)
+    assert corpus.document_targets.shape == (len(FEW[few]), 4)
+    assert corpus.keep(np.ones(len(FEW[few]), bool)).document.tolist() == corpus.document.tolist()
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    assert fitted.held_out.documents.shape == corpus.document_targets.shape
+    # A document is not scored by what it taught: if it is the only one, it is scored by the definitions.
+    if len(FEW[few]) == 1 and not exemplars:
+        by_definitions = (
+            fruit_definitions.features(corpus.vectors, corpus.reports) @ fruit_definitions.label_weights().T
+        )
+        pooled = logsumexp(SHARPNESS * by_definitions, axis=0) / SHARPNESS
+        relevance = fruit_definitions.score_relevance(corpus.wholes)
+        np.testing.assert_allclose(fitted.held_out.documents, [[*relevance, *pooled]])
+    # Nothing is decided without people.
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    for scored in tagger.tag([document.document for document in fruit_documents(12)]):
+        assert scored.decisions == ("refer",) * 4
+        assert np.isfinite(scored.probabilities).all()
+    if few != "one of each":
+        np.testing.assert_array_equal(fitted.heads.relevance.direction, RELEVANCE_WEIGHT * fruit_definitions.relevance)
+        assert not len(fitted.heads.relevance.weights)
+    if not FEW[few]:
+        assert_scored_by_definition(fitted.heads, 1, fruit_definitions)
+        np.testing.assert_array_equal(fitted.calibration.slope, definitions_calibration(3).slope)
 
 
 def test_same_seed_same_heads_other_seed_other_folds(fruit_corpus: Corpus, frozen: FrozenTrainer) -> None:
@@ -244,30 +353,48 @@ def test_folds_share_out_both_kinds() -> None:
     assert np.bincount(fold).tolist() == [5, 5, 5, 5]
 
 
-def test_too_few_records_for_the_folds_are_told() -> None:
-    with pytest.raises(MechtagError, match="relevant or irrelevant, has only 3"):
-        assign_folds(np.array([1.0] * 3 + [0.0] * 9), 4, seed=0)
+@pytest.mark.parametrize(("relevant", "irrelevant"), [(0, 0), (1, 0), (0, 1), (1, 1), (3, 9), (2, 0)])
+def test_records_that_do_not_fill_the_folds_are_spread_over_them(relevant: int, irrelevant: int) -> None:
+    kinds = np.repeat([1.0, 0.0], [relevant, irrelevant])
+    fold = assign_folds(kinds, 4, seed=0)
+    assert fold.shape == kinds.shape
+    for kind, count in ((1, relevant), (0, irrelevant)):
+        counts = np.bincount(fold[kinds == kind], minlength=4)
+        assert counts.max() - counts.min() <= 1
+        assert (counts.sum(), len(counts)) == (count, 4)
 
 
-def test_records_of_which_none_is_relevant_are_refused(
-    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
-) -> None:
-    documents = [document for document in fruit_documents(8) if not document.relevant]
-    with pytest.raises(MechtagError, match="none of the 2 coded records is relevant"):
-        build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
-
-
-def test_where_all_records_are_relevant_relevance_is_left_out(
+def test_where_all_records_are_relevant_the_definitions_score_relevance(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
 ) -> None:
     documents = [document for document in fruit_documents(60) if document.relevant]
     corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
     fitted = fit(corpus, frozen, SETTINGS, seed=1)
-    assert not len(fitted.heads.relevance.weights)
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     scored = tagger.tag([fruit_documents(4)[1].document, fruit_documents(4)[2].document])
-    assert [result.probabilities[0] for result in scored] == pytest.approx([46 / 47, 46 / 47])
+    texts = word_encoder.encode([corpus.whole_texts[0], corpus.whole_texts[1]])
+    np.testing.assert_allclose([each.scores[0] for each in scored], fruit_definitions.score_relevance(texts))
+    # All records are relevant, so nothing says that any text is not, and none may be left out.
+    assert min(each.probabilities[0] for each in scored) > 0.9
+    assert (fitted.calibration.threshold[0], fitted.calibration.low[0]) == (0, 0)
     assert scored[0].probabilities[1] > 0.5 > scored[1].probabilities[1]
+
+
+def test_where_no_record_is_relevant_labels_are_scored_and_calibrated_by_definitions(
+    fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions, frozen: FrozenTrainer
+) -> None:
+    documents = [document for document in fruit_documents(60) if not document.relevant]
+    corpus = build_corpus(documents, [], fruit.keys, word_encoder, fruit_definitions)
+    fitted = fit(corpus, frozen, SETTINGS, seed=1)
+    for label in range(3):
+        assert_scored_by_definition(fitted.heads, label, fruit_definitions)
+    # Nobody judged a label, so nothing is known of its curve but what other codebooks show.
+    expected = definitions_calibration(3)
+    np.testing.assert_array_equal(fitted.calibration.slope[1:], expected.slope[1:])
+    np.testing.assert_array_equal(fitted.calibration.intercept[1:], expected.intercept[1:])
+    tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
+    scored = tagger.tag([document.document for document in documents])
+    assert max(each.probabilities[0] for each in scored) < 0.5
 
 
 def test_papers_coded_only_as_a_whole_teach_their_labels(
@@ -309,20 +436,15 @@ def test_papers_coded_as_a_whole_have_an_intercept_of_their_own(
     assert means[1] < means[0] + 1
 
 
-def test_no_examples_at_all_are_refused(fruit_corpus: Corpus) -> None:
-    settings = TrainSettings(folds=4, min_positives=500)
-    with pytest.raises(MechtagError, match="no label has both negative examples and at least 500 positive"):
-        fit_heads(fruit_corpus, np.ones(fruit_corpus.n_documents, bool), settings)
-
-
-def test_a_label_that_all_examples_carry_is_not_learnt(
+def test_a_label_that_all_examples_carry_is_scored_by_its_definition(
     fruit: Codebook, word_encoder: WordEncoder, fruit_definitions: Definitions
 ) -> None:
     uncoded = [replace(document, codes={}, sentence_labels=None) for document in fruit_documents(8)]
     exemplars = [Exemplar(id=f"e{row}", text=f"apple cider {row}", labels=("apple",)) for row in range(9)]
     corpus = build_corpus(uncoded, exemplars, fruit.keys, word_encoder, fruit_definitions)
-    with pytest.raises(MechtagError, match="no label has both negative examples"):
-        fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+    heads = fit_heads(corpus, np.ones(corpus.n_documents, bool), SETTINGS)
+    for label in range(3):
+        assert_scored_by_definition(heads, label, fruit_definitions)
 
 
 def test_without_takes_one_document_out(fruit_corpus: Corpus) -> None:
@@ -365,13 +487,83 @@ def test_recall_threshold_keeps_the_share_asked_for(recall: float, kept: int) ->
     assert threshold not in chances or recall == 1.0
 
 
+def lost(slope: float, level: float, scores: np.ndarray, targets: np.ndarray) -> float:
+    """What is minimised, from the densities of scipy: the codes, the slope about 1, the mean score about even odds."""
+    chances = expit(slope * (scores - (scores.mean() if len(scores) else 0)) + level)
+    codes = bernoulli.logpmf(targets.astype(int), chances).sum()
+    return float(-codes - norm.logpdf(slope, 1, 1) - norm.logpdf(level, 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("scores", "targets"),
+    [
+        ([], []),
+        ([2.0], [1]),
+        ([-4.0], [0]),
+        ([2.0, 5.0], [1, 1]),
+        ([2.0, 5.0, 9.0], [0, 0, 0]),
+        ([2.0, 5.0], [0, 1]),
+        ([2.0, 5.0], [1, 0]),
+        ([3.0, 3.0, 3.0], [1, 0, 1]),
+        (list(range(10)), [0, 1, 0, 0, 1, 0, 1, 1, 0, 1]),
+        (list(range(0, 200, 20)), [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_curve_is_the_most_probable_of_all(scores: list[float], targets: list[int]) -> None:
+    """By brute force: no curve on a fine grid, and none that scipy finds without gradients, is more probable."""
+    own, codes = np.array(scores, dtype=float), np.array(targets, dtype=float)
+    slope, intercept = fit_curve(own, codes)
+    level = intercept + slope * (own.mean() if len(own) else 0)
+    assert slope >= 0
+    best = lost(slope, level, own, codes)
+    oracle = minimize(
+        lambda point: lost(point[0], point[1], own, codes),
+        [0.5, 0.5],
+        method="Nelder-Mead",
+        bounds=[(0, None), (None, None)],
+        options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 2000},
+    )
+    assert best == pytest.approx(oracle.fun, abs=1e-6)
+    assert (slope, level) == pytest.approx(tuple(oracle.x), abs=5e-3)
+    grid = [lost(x, y, own, codes) for x in np.linspace(0, 3, 21) for y in np.linspace(-6, 6, 21)]
+    assert best <= min(grid) + 1e-6
+
+
+def test_curve_with_few_codes_stays_near_what_is_expected_and_with_many_is_free() -> None:
+    assert fit_curve(np.zeros(0), np.zeros(0)) == pytest.approx((1, 0))
+    # One record is 'yes' with a probability above one half, however low its score.
+    slope, intercept = fit_curve(np.array([-20.0]), np.array([1.0]))
+    assert slope == pytest.approx(1)
+    assert 0.5 < expit(slope * -20 + intercept) < 0.95
+    generator = np.random.default_rng(3)
+    scores = generator.normal(2, 3, 4000)
+    targets = (generator.random(4000) < expit(0.4 * scores - 1.5)).astype(float)
+    oracle = LogisticRegression(C=1e6).fit(scores[:, None], targets)
+    found = fit_curve(scores, targets)
+    assert found == pytest.approx((float(oracle.coef_[0, 0]), float(oracle.intercept_[0])), abs=0.01)
+
+
 def test_curve_never_turns_the_order_round() -> None:
     scores = np.arange(10.0)
     slope, intercept = fit_curve(scores, (scores < 5).astype(float))
     assert slope == 0
-    assert intercept == pytest.approx(0.0)
+    assert intercept == pytest.approx(0.0, abs=1e-4)
     slope, _ = fit_curve(scores, (scores > 5).astype(float))
     assert slope > 0
+
+
+def test_calibration_of_no_records_leaves_every_decision_to_people() -> None:
+    found = fit_calibration(np.zeros((0, 3)), np.zeros((0, 3)), SETTINGS, np.zeros(0, bool), np.zeros(0, int))
+    expected = definitions_calibration(2)
+    for one, other in zip(vars(found).values(), vars(expected).values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The score for relevance is its log odds.
+    assert found.relevance(np.array([0.0, np.log(3)])).tolist() == pytest.approx([0.5, 0.75])
+    for chances in ([0.0, 0, 0], [1.0, 1, 1], [0.5, 0.1, 0.9]):
+        assert found.decide(np.array(chances)) == ("refer",) * 3
+    # Higher scores are more probable, and a part that is not like the definition at all is improbable.
+    assert (found.slope > 0).all()
+    assert (expit(found.intercept[1:]) < 0.1).all()
 
 
 def test_label_with_too_few_positives_shares_the_curve_of_all() -> None:
