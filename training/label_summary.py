@@ -109,9 +109,9 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
             if concerned
         ]
         raise MechtagError(
-            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. From "
-            "such codes, a model cannot learn when to answer no. If the coders went through all labels, import their "
-            "codes again with 'mechtag codings --unticked no'; otherwise, enter 0 for these labels in relevant records that "
+            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. From such "
+            "codes, a model cannot learn when to answer no. If the coders went through all labels, import their codes "
+            "again with 'mechtag codings --unticked no'; otherwise, enter 0 for these labels in relevant records that "
             "do not have them"
         )
 
