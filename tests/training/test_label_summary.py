@@ -71,7 +71,7 @@ def few(yes: int, other: int | None = None) -> list[int | None]:
         # Coders who never record a no did not leave it out by chance, however few records they coded.
         (
             {"apple": few(1), "pear": few(2), "plum": [None]},
-            r"2 of 3 labels .*: apple \(1 record\), pear \(2 records\)\. A",
+            r"2 of 3 labels .*: apple \(1 record\), pear \(2 records\)",
         ),
         ({"apple": few(1), "pear": few(1), "plum": few(1)}, "3 of 3 labels"),
         # A no makes up for any number of yes.
