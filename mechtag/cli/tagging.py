@@ -63,14 +63,15 @@ def tag(
 
     Example: `mechtag tag search_update.ris -o out/`
     """
+    from mechtag.workflows.define import usable_model
     from mechtag.workflows.tag import tag as tag_sources
 
-    opened = open_project(project)
+    opened, terminal = open_project(project), Terminal()
     done = tag_sources(
         opened,
         sources,
         output,
-        model=model,
+        model=model or usable_model(opened, terminal),
         sentences=sentence_table,
         runtime=runtime.value if runtime else None,
         threads=threads,
@@ -78,7 +79,7 @@ def tag(
         resume=resume,
         engine=engine.value,
         workers=workers,
-        reporter=Terminal(),
+        reporter=terminal,
     )
     inputs, summary = done.inputs, done.summary
     for line in inputs.identification.lines():

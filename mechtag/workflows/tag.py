@@ -85,6 +85,7 @@ def tag(
         a different run.
     """
     codebook = project.codebook
+    model = model or project.model
     tagging = project.settings.tag.chosen(runtime, threads, score_all)
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
@@ -106,7 +107,6 @@ def tag(
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
 
         check_folder(sources, output, sentences)
-        model = model or _model_of(project, reporter)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )
@@ -134,28 +134,3 @@ def tag(
         with reporter.progress("writing tables", job.manifest.records) as advance:
             summary = finish(job, codebook, loaded.tagger.calibration, advance)
     return Tagged(inputs, summary, job.output, job.chunks.folder)
-
-
-def _model_of(project: Project, reporter: Reporter) -> Path:
-    """Return the folder of the project's model; if no record is coded yet, make one from the definitions alone."""
-    from mechtag.models.model_folder import read_config, swap_interrupted
-    from mechtag.workflows.status import has_codes
-
-    own = project.own_model
-    if project.is_shipped or project.uses_shipped_model:
-        return project.model
-    if (own / "config.json").exists():
-        config = read_config(own)
-        if not config.from_definitions:
-            return own
-        if has_codes(project):
-            reporter.note("note: records have been coded, but no model has been trained on them: run 'mechtag train'")
-        is_current = config.codebook_sha256 == project.codebook.sha256
-        if is_current and config.encoder.name == project.settings.encoder.name:
-            return own
-    elif swap_interrupted(own) or has_codes(project):
-        return own  # reading it says what to do
-    from mechtag.training.train import define, save_model
-
-    save_model(define(project.settings, project.codebook), own)
-    return own

@@ -98,8 +98,8 @@ class Inputs(Strict):
             "abstracts_cut": self.abstracts_cut,
             "sources": None if sources is None else [asdict(source) | {"read": source.read} for source in sources],
             "notes": [
-                *([FROM_DEFINITIONS] if model_id.startswith(DEFINITIONS_ALONE) else []),
                 *self.notes,
+                *([FROM_DEFINITIONS] if model_id.startswith(DEFINITIONS_ALONE) else []),
                 *self._unlike_note(decisions.get(codebook.relevance.key, {}), unlike),
             ],
             "unlike": unlike,

@@ -1,0 +1,37 @@
+"""Make the model of a project from the definitions of its codebook alone, while no record is coded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+from mechtag.workflows.status import has_codes
+
+
+def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
+    """Return the folder of the model to tag with; if no record is coded, make one from the definitions alone.
+
+    A model from the definitions is made again if the codebook or the encoder in the settings has changed. If records
+    are coded but no model is trained, the returned folder does not contain a model, and loading it says what to do.
+    """
+    from mechtag.models.model_folder import read_config, swap_interrupted
+
+    own = project.own_model
+    if project.is_shipped or project.uses_shipped_model:
+        return project.model
+    if (own / "config.json").exists():
+        config = read_config(own)
+        if not config.from_definitions:
+            return own
+        if has_codes(project):
+            reporter.note("note: records have been coded, but no model has been trained on them: run 'mechtag train'")
+        is_current = config.codebook_sha256 == project.codebook.sha256
+        if is_current and config.encoder.name == project.settings.encoder.name:
+            return own
+    elif swap_interrupted(own) or has_codes(project):
+        return own
+    from mechtag.training.train import define, save_model
+
+    save_model(define(project.settings, project.codebook), own)
+    return own
