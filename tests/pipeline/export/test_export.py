@@ -316,7 +316,7 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
         *("Relevant: probability", "Relevant: decision", "Relevant: evidence"),
         *(f"Building trust: {part}" for part in ("probability", "decision", "evidence", "your code")),
         *(f"Sharing power: {part}" for part in ("probability", "decision", "evidence", "your code")),
-        *("doi", "pmid", "record_id"),
+        *("doi", "pmid", "model", "record_id"),
     ]
     assert list(rows[2].values())[:13] == [
         *("3", "", "Berg, Ada; Li, Bo", "2020", "Low", "", "none", "", "Care", ""),
@@ -326,14 +326,14 @@ def test_table_is_sorted_and_complete(tmp_path: Path) -> None:
     assert rows[0]["abstract"] == "Nurses met. They shared the lead"
     assert (rows[0]["Sharing power: probability"], rows[0]["Sharing power: decision"]) == ("", "yes")
     assert rows[3]["pmid"] == "7"
-    assert set(list(rows[3].values())[10:-3]) == {""}
+    assert set(list(rows[3].values())[10:-4]) == {""}
 
 
 def test_table_says_which_labels_were_not_scored(tmp_path: Path) -> None:
     records = [Record(record_id=f"text:{name}", title=name) for name in "ab"]
     scored = [predict("text:b", key, "no", 0.0001) for key, _ in LABELS]
     export("csv", tmp_path / "tagged.csv", records, [*scored, *unscored("text:a")], LABELS)
-    first, second = (list(row.values())[10:-3] for row in read_table(tmp_path / "tagged.csv"))
+    first, second = (list(row.values())[10:-4] for row in read_table(tmp_path / "tagged.csv"))
     # A no that was scored stays a no, and rows run by relevance, which is always scored.
     assert first == ["0.0125", "no", "", "", "not scored", "", "", "", "not scored", "", ""]
     assert second == ["0.0001", "no", "", "0.0001", "no", "", "", "0.0001", "no", "", ""]

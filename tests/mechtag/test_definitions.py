@@ -1,0 +1,85 @@
+"""A new review starts without codes: the tagger ranks by the definitions, and says so in every output."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+
+from mechtag.core.records import DEFINITIONS_ALONE
+from mechtag.models.model_folder import read_config
+from mechtag.project import create_project, open_project
+from mechtag.workflows.define import usable_model
+from tests.support.command import call
+
+_CODEBOOK = """\
+name: gardens
+relevance: {definition: People take part in a community garden.}
+labels:
+  - {key: social, name: Meeting people, definition: Gardeners make friends and meet their neighbours.}
+  - {key: food, name: Growing food, definition: Gardeners harvest vegetables and eat more of them.}
+"""
+_PAPERS = (
+    ("Friends on the plot", "Members of the garden made friends. They met neighbours whom they had not known."),
+    ("Harvest on the plot", "Members of the garden grew vegetables. Households ate more beans and lettuce."),
+    ("Alloy fatigue", "Nickel alloys were loaded until cracks grew. Temperature changed the rate of growth."),
+)
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Path:
+    """A project with a codebook of its own and a search, but no codes."""
+    (tmp_path / "book.yaml").write_text(_CODEBOOK, encoding="utf-8")
+    root = create_project(tmp_path / "review", tmp_path / "book.yaml").root
+    entries = (f"TY  - JOUR\nTI  - {title}\nAB  - {abstract}\nER  - \n" for title, abstract in _PAPERS)
+    (root / "data/raw/search.ris").write_text("\n".join(entries), encoding="utf-8")
+    return root
+
+
+def test_papers_are_ranked_by_the_definitions_and_every_output_says_so(review: Path) -> None:
+    status, output, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
+    assert status == 0, message
+    assert "definitions of the codebook alone" in message
+    with (review / "out/tagged.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["title"] == "Alloy fatigue"
+    first = max(rows, key=lambda row: float(row["Meeting people: probability"]))
+    assert first["title"] == "Friends on the plot"
+    assert "friends" in first["Meeting people: evidence"].split("”")[0]
+    assert max(rows, key=lambda row: float(row["Growing food: probability"]))["title"] == "Harvest on the plot"
+    assert {row["Relevant: decision"] for row in rows} == {"refer"}
+    assert all(row["model"].startswith(DEFINITIONS_ALONE) for row in rows)
+    summary = json.loads((review / "out/summary.json").read_text(encoding="utf-8"))
+    assert "definitions of the codebook alone" in summary["notes"][-1]
+    assert (review / "out/tagged.ris").read_text(encoding="utf-8").count("definitions of the codebook alone") == 3
+    sheet = load_workbook(review / "out/review.xlsx")["Review"]
+    names = [cell.value for cell in sheet[1]]
+    assert str(sheet.cell(2, 1 + names.index("model")).value).startswith(DEFINITIONS_ALONE)
+
+
+def test_the_model_is_made_again_if_the_codebook_changes(review: Path) -> None:
+    model = usable_model(open_project(review))
+    first = read_config(model)
+    assert first.from_definitions
+    assert read_config(usable_model(open_project(review))).model_id == first.model_id
+    book = review / "codebook.yaml"
+    book.write_text(book.read_text(encoding="utf-8").replace("make friends", "make many friends"), encoding="utf-8")
+    assert read_config(usable_model(open_project(review))).model_id != first.model_id
+
+
+def test_codes_that_no_model_has_learned_from_are_reported(review: Path) -> None:
+    usable_model(open_project(review))
+    (review / "data/annotated/codings.csv").write_text("record_id,coder,label,value\n", encoding="utf-8")
+    status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
+    assert status == 0
+    assert "records have been coded, but no model has been trained on them" in message
+
+
+def test_codes_without_a_model_are_not_passed_over(review: Path) -> None:
+    (review / "data/annotated/codings.csv").write_text("record_id,coder,label,value\n", encoding="utf-8")
+    status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
+    assert status == 1
+    assert "run 'mechtag train' first" in message
