@@ -40,7 +40,7 @@ def review(tmp_path: Path) -> Path:
 
 
 def test_papers_are_ranked_by_the_definitions_and_every_output_says_so(review: Path) -> None:
-    status, output, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
+    status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
     assert status == 0, message
     assert "definitions of the codebook alone" in message
     with (review / "out/tagged.csv").open(encoding="utf-8-sig", newline="") as file:
