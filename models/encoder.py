@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 import copy
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,8 +267,7 @@ class TransformerEncoder:
                 "the encoder again"
             )
         self.model.eval().requires_grad_(False).to(_device())
-        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
-        self.max_tokens = min(max_tokens, limit)
+        self.max_tokens = min(max_tokens, _token_limit(self.model))
         self._batch_tokens = batch_tokens
 
     @property
@@ -310,6 +310,15 @@ class TransformerEncoder:
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         return self._torch.nn.functional.normalize(pooled, dim=1)
+
+
+def _token_limit(model: Any) -> int:
+    """Return the maximum number of tokens of a text that a model accepts."""
+    limit = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
+    # RoBERTa and MPNet count positions from the one after that of padding, so they have fewer than the settings say.
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    return limit if padding is None else limit - padding - 1
 
 
 def _device() -> torch.device:
