@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mechtag.core.errors import MechtagError
-from mechtag.models.hub import WEIGHTS, cached_folder, offline
+from mechtag.core.settings import ENCODERS
+from mechtag.models.hub import WEIGHTS, cached_folder, find_cached, offline
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 import copy
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,6 +114,8 @@ Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
 _ADAPTER = "adapter_config.json"
+# The encoder that 'mechtag encoder get accurate' downloads.
+ACCURATE = ENCODERS["accurate"][0]
 # Vocabulary files; without one, transformers builds a tokenizer with an empty vocabulary.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
@@ -168,6 +172,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
         folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
     elif Path(name).is_dir():
         folder = Path(name)
+    elif name == ACCURATE and (revision == "main" or sha256.lower() == ENCODERS["accurate"][1]):
+        folder = _accurate_folder(revision)
     else:
         folder = cached_folder(name, revision)
     weights = folder / WEIGHTS
@@ -185,6 +191,35 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
             "install the encoder again, or change encoder.sha256 in params.yaml"
         )
     return EncoderSource(name, folder, found)
+
+
+def downloaded_folder() -> Path:
+    """Return the folder in which 'mechtag encoder get accurate' keeps the encoder; it may not exist.
+
+    It is in the user's cache folder, or in the folder named by the environment variable ``MECHTAG_CACHE``.
+    """
+    from platformdirs import user_cache_path
+
+    cache = os.environ.get("MECHTAG_CACHE") or user_cache_path("mechtag", appauthor=False)
+    return Path(cache) / "encoders" / Path(ACCURATE).name
+
+
+def _accurate_folder(revision: str) -> Path:
+    """Return the folder of the encoder ``accurate``, from wherever it was downloaded."""
+    if (folder := downloaded_folder()).is_dir():
+        return folder
+    if (cached := find_cached(ACCURATE, revision)) is not None:
+        return cached
+    raise MechtagError(
+        f"encoder {describe_encoder(ACCURATE)}: this encoder is not on this machine; run 'mechtag encoder get "
+        "accurate', which shows the size and downloads it"
+    )
+
+
+def describe_encoder(name: str) -> str:
+    """Return the name of an encoder for messages, with its short name if it has one."""
+    short = next((short for short, (full, _) in ENCODERS.items() if full == name), None)
+    return f"{short} ({name.removeprefix(PACKAGE_PREFIX)})" if short else name
 
 
 def _package_folder(package: str) -> Path:
