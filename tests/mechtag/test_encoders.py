@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shutil
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
+from mechtag.api import Tagger
+from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import ENCODERS, EncoderSettings
+from mechtag.core.settings import ENCODERS, EncoderSettings, load_settings
 from mechtag.models.encoder import ACCURATE, TransformerEncoder, downloaded_folder, locate_encoder
+from mechtag.models.model_folder import encoder_difference, read_config
 from mechtag.project import create_project
+from mechtag.training.train import save_model, train
 from mechtag.workflows import encoders
 from mechtag.workflows.encoders import Part, get_named
 from mechtag.workflows.reporter import Reporter
 from tests.support.command import call
-from tests.support.toy import tiny_mpnet
+from tests.support.toy import fruit_project, tiny_bert, tiny_mpnet
 
 FAST, FAST_SHA256 = ENCODERS["fast"]
 
@@ -216,3 +222,94 @@ def test_fast_is_what_is_installed_with_mechtag() -> None:
 
 def test_a_new_project_names_its_encoder(tmp_path: Path) -> None:
     assert create_project(tmp_path / "review").settings.encoder.sha256 == FAST_SHA256
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
+    """A project on fruit with a trained model, whose settings name the encoder of the model."""
+    folder = tmp_path_factory.mktemp("fruit")
+    settings = fruit_project(folder, fruit)
+    save_model(train(settings, fruit), folder / "models/trained")
+    (folder / "a.jsonl").write_text('{"title": "An apple", "abstract": "The pear."}\n', encoding="utf-8")
+    write(folder, settings.encoder.name)
+    return folder
+
+
+def write(folder: Path, encoder: str, **more: str) -> EncoderSettings:
+    params = {
+        "codebook": "codebook.yaml",
+        "sources": {"search": "a.jsonl"},
+        "encoder": {"name": encoder, **more},
+        "train": {"records": "coded.jsonl", "exemplars": "", "added": "added", "folds": 2},
+    }
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return load_settings(folder / "params.yaml").encoder
+
+
+def test_the_same_encoder_is_not_mentioned(project: Path, tmp_path: Path) -> None:
+    own = read_config(project / "models/trained").encoder
+    copied = shutil.copytree(own.name, tmp_path / "copy")
+    for settings in (
+        write(project, own.name),
+        write(project, str(copied)),
+        write(project, "someone/else", sha256=own.sha256.upper()),
+    ):
+        assert encoder_difference(own, settings, project) == ""
+
+
+def test_another_encoder_is_mentioned(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = read_config(project / "models/trained").encoder
+    trained = rf"the model in {project} was trained with {own.name} with SHA-256 {own.sha256[:12]}"
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        (tmp_path / "other").mkdir()
+        tiny_bert(tmp_path / "other", ["leaders"])
+        for settings, named in (
+            (write(project, "other"), "other"),
+            (write(project, "someone/else"), "someone/else"),
+            (write(project, own.name, sha256="0" * 64), f"{own.name} with SHA-256 0000"),
+            (write(project, "accurate"), rf"accurate \({ACCURATE}\) with SHA-256 78c0197b6159"),
+            (write(project, "fast"), rf"fast \({FAST.removeprefix('package:')}\)"),
+        ):
+            assert re.match(
+                rf"the encoder in the settings is {named}.*, but {trained}$", encoder_difference(own, settings, project)
+            )
+
+
+def test_commands_that_use_a_model_mention_the_other_encoder(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MECHTAG_CACHE", str(tmp_path / "cache"))
+    write(project, "accurate")
+    named = f"the encoder in the settings is accurate ({ACCURATE})"
+    status, _, message = call("tag", project / "a.jsonl", "-o", tmp_path / "out", "--project", project)
+    assert status == 0, message
+    assert [line.startswith(f"note: {named}") for line in message.splitlines()].count(True) == 1
+    assert "'mechtag train' trains a model" in message
+    status, shown, _ = call("status", "--project", project)
+    assert status == 0
+    assert f"Outdated:  {named}" in shown
+    assert "Next:      train again" in shown
+    monkeypatch.chdir(project)
+    with pytest.warns(UserWarning, match=rf"^{re.escape(named)}.* and uses it$"):
+        Tagger.load()
+
+    write(project, str(tiny_bert(tmp_path, ["apple"])))
+    model = project / "models/trained"
+    status, _, message = call(
+        *("rank", project / "a.jsonl", "-o", tmp_path / "ranking.csv", "--model", model, "--project", project)
+    )
+    assert status == 0, message
+    assert [line.startswith("note: the encoder in the settings is") for line in message.splitlines()].count(True) == 1
+
+
+@pytest.mark.parametrize("command", [("train",), ("rank", "a.jsonl", "-o", "ranking.csv")], ids=["train", "rank"])
+def test_an_encoder_that_is_not_here_names_the_command(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MECHTAG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(project)
+    write(project, "accurate")
+    status, _, message = call(*command)
+    assert (status, "run 'mechtag encoder get accurate', which shows the size" in message) == (1, True), message
