@@ -3,6 +3,7 @@
 ``python -m benchmarks.throughput`` needs the public screening sets (``MECHTAG_BENCH``) and a
 trained model. Each run is a separate process, and its results are saved in
 ``data/work/benchmarks/throughput``, so that an interrupted benchmark can resume. ``--fresh`` discards saved results.
+``--encoders`` compares the encoders that have a short name instead, without the other parts of tagging.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.parquet import read_records, read_sentences, write_predictions, write_records
 from mechtag.core.records import Record, Sentence
-from mechtag.core.settings import SentenceSettings
+from mechtag.core.settings import ENCODERS, EncoderSettings, SentenceSettings, Settings
+from mechtag.models.encoder import TransformerEncoder, Vectors
+from mechtag.models.features import definition_texts
 from mechtag.models.model_folder import Model, load_model
-from mechtag.models.runtimes.choice import RUNTIMES, Runtime, measure_agreement
+from mechtag.models.runtimes.choice import RUNTIMES, Runtime, Runtimes, made_up_texts, measure_agreement
 from mechtag.models.tagger import Document, Scored
 from mechtag.pipeline.tagging.predict import documents_of, predict
 from mechtag.pipeline.text.sentences import split
+from mechtag.training.train import load_encoder
 
 COMMAND = "python -m benchmarks.throughput"
 WORK = ROOT / "data/work/benchmarks/throughput"
@@ -43,10 +47,12 @@ _RECORDS, _REPEATS, _CHUNK = 2000, 5, 1000
 _SHARE = {"torch": 4, "fp32": 4}
 # Number of randomly drawn sentences that are encoded on their own.
 _ALONE, _SEED = 4000, 2021
+_ENCODER_RECORDS, _ENCODER_REPEATS = 100, 1
 PLAIN = "plain way"
 _MECHTAG: tuple[Runtime, ...] = tuple(name for name in RUNTIMES if name != "auto")
 SYSTEMS = (PLAIN, *_MECHTAG)
 _TEXT = (ROOT / "benchmarks/throughput.md").read_text(encoding="utf-8")
+_ENCODERS_TEXT = (ROOT / "benchmarks/encoders.md").read_text(encoding="utf-8")
 
 
 def abstracts(count: int) -> list[Record]:
@@ -121,8 +127,7 @@ def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
     seconds = time.perf_counter() - begun
     memory = peak_memory()
 
-    sentences = list(split(records, SentenceSettings()))
-    units = list(dict.fromkeys([record.title for record in records] + [sentence.text for sentence in sentences]))
+    units = _units(records)
     units = [units[place] for place in np.random.default_rng(_SEED).permutation(len(units))[:_ALONE]]
     begun = time.perf_counter()
     model.tagger.encoder.encode(units)
@@ -139,6 +144,73 @@ def tag_with(runtime: Runtime, source: Path, target: Path) -> dict[str, float]:
         "work": encoder_work(reference, lengths),
         "peak": matrix_peak(runtime),
     }
+
+
+def _units(records: Sequence[Record]) -> list[str]:
+    """Return the distinct titles and sentences of records."""
+    sentences = split(records, SentenceSettings())
+    return list(dict.fromkeys([record.title for record in records] + [sentence.text for sentence in sentences]))
+
+
+def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
+    """Encode abstracts with one of the encoders that have a short name, and compare the vectors with those of torch.
+
+    The vectors of ``torch`` are kept, so this runtime must be the first.
+    """
+    texts = _units(abstracts(count))
+    settings = EncoderSettings.model_validate({"name": name})
+
+    def reference() -> TransformerEncoder:
+        return load_encoder(Settings(encoder=settings))
+
+    # As in a model trained with this encoder: its words come from the training texts, not from the encoder.
+    model = _model("torch")
+    calibration = made_up_texts(
+        model.tagger.heads.words.terms, definition_texts(model.config.codebook)[0], model.config.seed
+    )
+    identity = f"{settings.sha256} {settings.max_tokens}"
+    # One thread, whose processor time depends little on what else the machine does.
+    runtimes = Runtimes(WORK / "encoders" / name, identity, reference, calibration, threads=1)
+    encoder = runtimes.encoder(runtime)
+    encoder.encode(texts[:50])
+    begun = time.process_time()
+    vectors = encoder.encode(texts)
+    seconds = time.process_time() - begun
+    kept = WORK / "encoders" / f"{name}-{count}.npy"
+    if runtime == "torch":
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.save(kept, vectors)
+    expected: Vectors = np.load(kept)
+    cosines = np.einsum("ij,ij->i", vectors, expected)
+    tokens = sum(len(ids) for ids in runtimes.reference().tokens(texts))
+    return {
+        **{"records": count, "texts": len(texts), "tokens": tokens, "seconds": seconds},
+        **{"mean cosine": float(cosines.mean()), "lowest cosine": float(cosines.min()), "size": encoder.size},
+    }
+
+
+def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
+    """Return the speed of each encoder in each runtime, and how close its vectors are to those of torch."""
+    found: dict[tuple[str, Runtime], list[dict[str, float]]] = {
+        (name, runtime): [] for name in ENCODERS for runtime in _MECHTAG
+    }
+    for turn in range(repeats):
+        for (name, runtime), runs in found.items():
+            part = f"encoder {name} {runtime}"
+            runs.append(_kept(f"{count}-{name}-{runtime}-{turn}", lambda part=part: _in_process(part, count)))  # type: ignore[misc]
+    results = []
+    for (name, runtime), runs in found.items():
+        seconds = float(np.median([run["seconds"] for run in runs]))
+        figures = {
+            "records/s, one core": count / seconds,
+            "tokens/s, one core": runs[0]["tokens"] / seconds,
+            **{key: runs[0][key] for key in ("mean cosine", "lowest cosine")},
+        }
+        results += [
+            result(f"{count:,} abstracts", f"{name}, {runtime}", key, value, runs=len(runs))
+            for key, value in figures.items()
+        ]
+    return results
 
 
 def _predictions(model: Model, records: Sequence[Record]) -> list[Any]:
@@ -235,6 +307,9 @@ def _part(name: str, count: int) -> dict[str, Any]:
         return agreement(count)
     if name == PLAIN:
         return tag_plainly(source, target)
+    if name.startswith("encoder "):
+        _, encoder, runtime = name.split()
+        return encode_with(encoder, next(one for one in _MECHTAG if one == runtime), count)
     kind, _, runtime = name.partition(" ")
     known = next(one for one in _MECHTAG if one == (runtime or kind))
     return table2(known, WORK / f"table2-{known}") if kind == "table2" else tag_with(known, source, target)
@@ -261,20 +336,36 @@ def _speeds(found: dict[str, list[dict[str, float]]], dataset: str) -> list[dict
     return rows
 
 
+def _show(results: Sequence[dict[str, Any]]) -> None:
+    for row in results:
+        sys.stderr.write("{dataset}: {system}: {metric} {value:.5g}\n".format(**row))
+
+
 def main() -> None:
     """Run the parts that have not been run yet, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=_RECORDS, help="number of records; published only if 2,000")
-    parser.add_argument("--repeats", type=int, default=_REPEATS, help="number of runs; published only if 5")
+    parser.add_argument("--encoders", action="store_true", help="compare encoders instead, without the rest of tagging")
+    parser.add_argument("--records", type=int, help="number of records; published only if 2,000 (encoders: 100)")
+    parser.add_argument("--repeats", type=int, help="number of runs; published only if 5 (encoders: 1)")
     parser.add_argument("--fresh", action="store_true", help="discard earlier runs")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    count, repeats = asked.records, asked.repeats
+    usual = (_ENCODER_RECORDS, _ENCODER_REPEATS) if asked.encoders else (_RECORDS, _REPEATS)
+    count, repeats = asked.records or usual[0], asked.repeats or usual[1]
     if asked.part:
         sys.stdout.write(json.dumps(_part(asked.part, count)))
         return
     if asked.fresh:
         shutil.rmtree(WORK, ignore_errors=True)
+    if asked.encoders:
+        results = compare_encoders(count, repeats)
+        _show(results)
+        if (count, repeats) == usual:
+            command = f"{COMMAND} --encoders"
+            publish(
+                "encoders", command, results, _ENCODERS_TEXT, versions=("openvino", "nncf", "torch", "transformers")
+            )
+        return
     write_records(WORK / f"records-{count}.parquet", abstracts(count))
     for runtime in _MECHTAG:
         _model(runtime)  # exports are created before anything is timed
@@ -294,9 +385,8 @@ def main() -> None:
     for key in starts[0]:
         value = float(np.median([run[key] for run in starts]))
         results.append(result("start-up", f"mechtag, auto taking {taken}", f"{key}, s", value, runs=repeats))
-    for row in results:
-        sys.stderr.write("{dataset}: {system}: {metric} {value:.5g}\n".format(**row))
-    if (count, repeats) == (_RECORDS, _REPEATS):
+    _show(results)
+    if (count, repeats) == usual:
         versions = ("openvino", "nncf", "torch", "sentence-transformers", "spacy", "scikit-learn")
         publish("throughput", COMMAND, results, _TEXT, versions=versions)
 

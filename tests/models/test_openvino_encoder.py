@@ -31,7 +31,7 @@ from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.text.sentences import split
 from tests.support.command import call
 from tests.support.paths import ROOT
-from tests.support.toy import tiny_bert
+from tests.support.toy import tiny_bert, tiny_mpnet
 from tests.support.tuned import model_folder, settings
 
 __all__ = ["model_folder", "settings"]  # fixtures, which pytest finds by their names here
@@ -62,6 +62,15 @@ def test_every_text_gets_the_vector_that_torch_gives_in_its_place(
     assert plain.size == tiny.size
     assert plain.tokens(TEXTS) == tiny.tokens(TEXTS)
     np.testing.assert_allclose(plain.encode(TEXTS), tiny.encode(TEXTS), atol=1e-5)
+
+
+def test_positions_relative_to_each_other_depend_on_the_length_of_the_text(tmp_path: Path) -> None:
+    """MPNet computes them from the length, which must not be that of the texts in the export."""
+    encoder = TransformerEncoder(locate_encoder(str(tiny_mpnet(tmp_path, WORDS, positions=130))))
+    assert encoder.max_tokens == 128
+    other = OpenVinoEncoder(export(encoder), "fp32", threads=1)
+    assert other.tokens(TEXTS) == encoder.tokens(TEXTS)
+    np.testing.assert_allclose(other.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
 
 
 def test_no_texts_give_no_rows(plain: OpenVinoEncoder) -> None:
@@ -316,7 +325,8 @@ def test_the_peak_and_the_work_are_measured_in_operations(
 
 
 def test_tag_says_which_runtime_and_tags_alike(model_folder: Path, settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(json.dumps({"codebook": str(Path(settings.codebook).absolute())}))
+    params = {"codebook": str(Path(settings.codebook).absolute()), "encoder": {"name": settings.encoder.name}}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
     (tmp_path / "one.ris").write_text("TY  - JOUR\nTI  - apple cider\nAB  - pear perry. plum jam.\nER  - \n")
     shared = ("tag", tmp_path / "one.ris", "--model", model_folder, "--project", tmp_path, "-o")
     status, _, said = call(*shared, tmp_path / "fast", "--runtime", "fp32", "--threads", "1")

@@ -21,6 +21,7 @@ from mechtag.cli.main import main
 from mechtag.core.codebook import Codebook
 from mechtag.core.parquet import write_records
 from mechtag.core.records import Record
+from mechtag.core.settings import EncoderSettings
 from mechtag.models.encoder import TransformerEncoder
 from mechtag.models.features import Words, embed_codebook
 from mechtag.models.model_folder import FORMAT_VERSION, EncoderConfig, Model, ModelConfig
@@ -82,7 +83,8 @@ def toy_model(
         model_id=os.environ.get("TOY_MODEL", "toy"),
         codebook=codebook,
         codebook_sha256=codebook.sha256,
-        encoder=EncoderConfig(name="toy", revision="", sha256="", tuned_sha256="", max_tokens=1, batch_tokens=1),
+        # The name in the default settings.
+        encoder=EncoderConfig(**EncoderSettings().model_dump() | {"sha256": "toy", "tuned_sha256": ""}),
         seed=1,
         settings={},
         data={},

@@ -84,6 +84,31 @@ def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int
     return folder
 
 
+def tiny_mpnet(folder: Path, words: Sequence[str], size: int = 16, positions: int = 14) -> Path:
+    """Make a model folder of the architecture of the encoder ``accurate``; see `tiny_bert`."""
+    import torch
+    from transformers import MPNetConfig, MPNetModel, MPNetTokenizerFast
+
+    vocabulary = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *dict.fromkeys(words)]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    MPNetTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    config = MPNetConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=size,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * size,
+        max_position_embeddings=positions,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MPNetModel(config)
+        # As they are after training: the initial ones are near zero.
+        torch.nn.init.normal_(model.encoder.relative_attention_bias.weight)
+        model.save_pretrained(folder)
+    return folder
+
+
 def fruit_project(folder: Path, fruit: Codebook, tuning: TuningSettings | None = None) -> Settings:
     """Write the files of a project on fruit, and give its settings: coded records, codebook, and a tiny encoder."""
     documents = fruit_documents(40)
