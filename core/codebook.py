@@ -133,8 +133,8 @@ def load_codebook(path: StrPath) -> Codebook:
     Raises
     ------
     MechtagError
-        If the file is missing, is not a YAML mapping, or has an unknown or missing key;
-        or a label key is repeated or is a reserved column name.
+        If the file is missing, is not a YAML mapping, or has an unknown or missing key; or
+        if a label key is repeated or is a reserved column name.
     """
     return read_yaml(
         path,
@@ -218,7 +218,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Convert a pydantic error to a message with one line per fault, which states where in the file the fault is."""
+    """Convert a pydantic error to a message in which each line describes one fault and its place in the file."""
     lines = []
     faults = error.errors()
     for fault in faults:

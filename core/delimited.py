@@ -40,8 +40,9 @@ def header(
 ) -> tuple[int, list[str], str]:
     """Find the header of a table, and return the index of its last line, its column names and its delimiter.
 
-    The delimiter is the one that yields the most known names or, if tied, the most columns. A row that is followed
-    by rows of a different length is not a header, but contains a cell that lists names.
+    The delimiter is the one that yields the most known names or, if tied, the most columns. A delimiter
+    that splits most rows below the header into a different number of cells than the header is used only if no other
+    delimiter fits, because it may only separate names that are listed within one cell.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delim
     """Return the cells of a row whose quotation marks within cells are not doubled, as in exports from IEEE Xplore.
 
     ``lines`` appends each line that it yields to ``taken``; lines that do not belong to the row are put back into
-    ``unread``. The list is empty if no reading of the quotes yields as many cells as the header has.
+    ``unread``. The returned list is empty if no reading of the quotes yields as many cells as the header has.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
@@ -139,7 +140,7 @@ def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delim
 
 
 def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
-    """Split a row at its delimiters; the list is empty if a quote is never closed."""
+    """Split a row at its delimiters; return an empty list if a quote is never closed."""
     cells: list[str] = []
     place = 0
     while True:
@@ -158,8 +159,8 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line inside an open quote is the start of a row, so that the quote was never closed.
+    """Return whether a line inside an open quote is the start of a new row.
 
-    A line is the start of a row if it has as many cells as the header.
+    If it is, the quote was never closed. A line is the start of a row if it has as many cells as the header.
     """
     return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width

@@ -49,7 +49,7 @@ def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
 
     A byte order mark determines the encoding. Without one, a NUL in every other byte means UTF-16, and a file
     that is valid UTF-8 throughout is UTF-8. Any other file is in an old 8-bit encoding or a mixture of encodings:
-    it is read as Windows-1252 (which includes Latin-1), unless this would put capitals and symbols into the
+    it is read as Windows-1252 (which includes Latin-1), unless Windows-1252 would put capitals and symbols in the
     middle of words and MacRoman would not.
 
     Parameters
@@ -151,7 +151,7 @@ class Part(NamedTuple):
 
     @property
     def is_narrow(self) -> bool:
-        """Return whether the characters have 8 bits or, in UTF-8, a multiple of them, but no NULs."""
+        """Return whether the encoding is UTF-8 or an 8-bit encoding, in which text contains no NULs."""
         return not self.encoding.name.startswith(("utf-16", "utf-32"))
 
 
@@ -172,16 +172,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Find the parts of a file that change between UTF-16 and an encoding of 8 bits.
+    """Divide a file into parts at each point where the encoding changes to or from UTF-16.
 
-    Programs that join files, such as ``cat``, copy their bytes unchanged.
+    Such files arise because programs that join files, such as ``cat``, copy the bytes of each file unchanged.
 
     Parameters
     ----------
     chunks
         The file in pieces.
     encoding
-        Encoding of the first part, unless the first part turns out to be in another one.
+        Encoding of the first part, unless the first part turns out to have a different encoding.
     """
     parts = [Part(0, encoding)]
     if encoding.name.startswith("utf-32"):
@@ -201,7 +201,7 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the first part in ``data`` that begins after ``place`` and differs in encoding from the given one."""
+    """Return the first part in ``data`` that begins after ``place`` and has a different encoding than ``part``."""
     found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
     if not part.is_narrow:
         found.append(_next_narrow(data, offset, place, part))
@@ -232,7 +232,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 
 def _is_narrow(sample: bytes) -> bool:
-    """Return whether bytes are text of 8 bits in lines of words, not characters of UTF-16 such as Japanese."""
+    """Return whether bytes look like lines of UTF-8 or 8-bit text, and not like UTF-16 text such as Japanese."""
     text = sample.decode("utf-8", errors="mechtag-cp1252")
     letters = sum(char.isalpha() or char == " " for char in text)
     return (
@@ -253,7 +253,7 @@ def decode(chunks: Iterable[bytes], parts: Sequence[Part], *, cut: bool = False)
     parts
         Parts of the file; see `find_parts`.
     cut
-        Whether the file continues after ``chunks``, which may end within a character.
+        Whether the file continues after ``chunks``, so that ``chunks`` may end within a character.
     """
     waiting = list(reversed(parts))
     decoder, text_start, offset = _decoder(parts[0].encoding), 0, 0

@@ -25,7 +25,7 @@ _ESCAPED = "backslashreplace"
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield the path of a temporary file, which must be written and replaces ``path`` if the block succeeds.
+    """Yield the path of a temporary file, which the caller must write and which replaces ``path`` on success.
 
     On an error, ``path`` is left unchanged and the temporary file is deleted. If the process is killed, the next run
     that writes to the same folder deletes the temporary file.

@@ -325,7 +325,7 @@ def pack_predictions(predictions: Iterable[Prediction]) -> bytes:
 
 @contextmanager
 def joining_predictions(path: str | Path) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Yield a function that appends a packed table of predictions to ``path`` and returns the predictions."""
+    """Yield a function that appends a packed table of predictions to ``path`` and returns the table's predictions."""
     with (
         replacing(path) as part,
         part.open("wb") as file,

@@ -177,7 +177,8 @@ def make_record_id(
     doi, pmid
         Normalised identifiers.
     registration
-        Result of `registration_number`: registrations of several trials may share title and year.
+        Result of `registration_number`, which is needed because registrations of different trials may have the same
+        title and year.
 
     Returns
     -------

@@ -90,11 +90,11 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference in years between two records of one paper: a paper may appear online before it is printed.
+        Largest difference in years between two records of one paper, which may appear online before it is printed.
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
-        Number of neighbouring records that a record is compared with for each shared key.
+        Number of neighbouring records, among those that share a key, with which a record is compared.
     """
 
     year_gap: int = Field(default=1, ge=0, le=LARGEST)
@@ -199,7 +199,7 @@ class TrainSettings(Strict):
         that score words, and of the support vector machine for relevance. The first two apply to labels judged for
         at least 100 papers; see `heads.freedom`.
     min_positives
-        Labels with fewer positive or negative papers share one calibration.
+        Labels with fewer positive papers or fewer negative papers than this share one calibration.
     relevance_recall
         Proportion of relevant papers whose out-of-fold probability must reach the relevance threshold.
     relevance_loss
@@ -305,8 +305,8 @@ class RetrainSettings(Strict):
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
         see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
     margins
-        Metrics that must not get worse, each with the largest decrease allowed; the decrease must be smaller with
-        97.5% certainty. Names are ``relevance_auc`` or those of `metrics.pooled_figures`.
+        Largest decrease that is allowed for each metric, keyed by the metric's name: ``relevance_auc`` or a name in
+        `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """

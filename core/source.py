@@ -37,7 +37,7 @@ class Watched(io.RawIOBase):
         self._stream, self._guard, self._on_read = stream, guard, on_read
 
     def readable(self) -> bool:
-        """Return that the stream can be read, which is always true."""
+        """Return ``True``, because the stream can always be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -55,7 +55,7 @@ class Watched(io.RawIOBase):
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Convert errors that occur in this context when ``path`` is read to `MechtagError`."""
+    """Convert each `OSError` in this context to a `MechtagError`, which states that ``path`` cannot be read."""
     try:
         yield
     except OSError as error:
@@ -180,7 +180,7 @@ class Source:
             self.notes.append(
                 f"the text changes from {before.encoding.name.upper()} to {part.encoding.name.upper()} at line "
                 f"{lines_before(part, self._chunks(), parts) + 1}; if the file was joined from several exports, read "
-                "each export by itself"
+                "each export separately"
             )
         if nuls and all(part.is_narrow for part in parts):
             self.notes.append(
@@ -252,7 +252,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a source for the same file whose ``head`` is the given text."""
+        """Return a source for the same file that returns the given text as its `head`."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

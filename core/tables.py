@@ -1,7 +1,8 @@
 """Read tables that people edit: CSV and XLSX files as saved by spreadsheets, including yes/no and numeric cells.
 
-Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16; both
-may end in empty rows. All variants are read in the same way, and every message names the file, the row and the column.
+Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16. A
+file of either kind may end in empty rows. All variants are read in the same way, and every message names the file, the
+row and the column.
 """
 
 from __future__ import annotations
@@ -167,14 +168,14 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     expected
         Description of the expected file, for messages.
     needed
-        Columns that every row of a text file must include; by default, all columns. Excel omits delimiters at
-        the end of rows whose last cells are empty.
+        Columns that every row of a text file must include; by default, all columns. Other columns may be missing at
+        the end of a row, because Excel omits delimiters after the last filled cell.
 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or damaged; it has no header, or two columns of the same name; a row has more
-        cells than the header, or too few; quotes do not match; or several sheets of a workbook are filled.
+        If the file is missing, empty or damaged; if it has no header, or two columns of the same name; if a row has
+        too many or too few cells; if quotes do not match; or if several sheets of a workbook are filled.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():

@@ -81,7 +81,7 @@ def _delete(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file, and return whether this was possible: not on Windows, nor on some network drives."""
+    """Lock a file and return whether this succeeded; it fails on Windows and on some network drives."""
     if sys.platform == "win32":
         return False
     import fcntl

@@ -45,7 +45,7 @@ def pack_tuned(arrays: Arrays) -> bytes:
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Return the weights in the bytes that `pack_tuned` returned; ``place`` is the source of the bytes, for messages.
+    """Return the weights that `pack_tuned` converted to bytes; ``place`` is the source of the bytes, for messages.
 
     Raises
     ------

@@ -74,7 +74,7 @@ _LEAST_PRODUCT = 1e-6
 
 @dataclass(frozen=True)
 class Definitions:
-    """Directions in vector space that stand for a codebook, so that texts can be scored without any coded record.
+    """Directions in vector space that represent a codebook, so that texts can be scored without any coded record.
 
     The vectors of all texts about one subject are alike. What labels have in common is therefore subtracted from
     the vectors of texts and of definitions before they are compared; this improved the ranking by definitions alone
@@ -97,7 +97,7 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features of parts that label heads use: the centred vector, and how certainly it reports results.
+        """Return the features of parts for label heads: centred vectors, and how certainly each part reports results.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Encoders from the Hugging Face hub: found in the cache of this machine, downloaded only on request."""
+"""Find encoders from the Hugging Face hub in this machine's cache, and download them only on request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Download:
-    """What a download consists of.
+    """The files of a planned download, with their source, target and size.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Download:
 
 
 def find_cached(name: str, revision: str) -> Path | None:
-    """Return the folder of an encoder in the hub's cache, or ``None`` if the encoder is not there; no network."""
+    """Return an encoder's folder in the hub's cache, or ``None`` if it is not there; the network is not used."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -68,7 +68,8 @@ def cached_folder(name: str, revision: str) -> Path:
     Raises
     ------
     MechtagError
-        The encoder is not there. It is not downloaded, because the name may come from a model folder of somebody else.
+        If the encoder is not in the cache. It is not downloaded, because its name may come from a model folder that
+        somebody else made.
     """
     if (folder := find_cached(name, revision)) is not None:
         return folder
@@ -86,12 +87,12 @@ def cached_folder(name: str, revision: str) -> Path:
 
 
 def plan_download(name: str, revision: str) -> Download:
-    """Ask the hub what the download of an encoder consists of.
+    """Ask the hub which files an encoder consists of, and how many bytes have to be downloaded.
 
     Raises
     ------
     MechtagError
-        The hub cannot be reached, or has no such model in a safe format.
+        If the hub cannot be reached, or has no such model in a safe format.
     """
     from huggingface_hub import constants, snapshot_download
 
@@ -117,7 +118,7 @@ def download(name: str, revision: str) -> Path:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Refuse all requests to the hub while files are loaded, because the files may name others on the hub."""
+    """Refuse all requests to the hub while files are loaded, because the files may refer to other files on the hub."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -135,6 +136,6 @@ def _reported(name: str) -> Iterator[None]:
     except Exception as error:  # the hub client raises errors of many unrelated classes
         reason = str(error).strip().splitlines() or ["no reason given"]
         raise MechtagError(
-            f"encoder {name}: cannot be downloaded from the Hugging Face hub ({type(error).__name__}: {reason[0]}); "
-            "check the name and the network, and whether HF_HUB_OFFLINE is set"
+            f"encoder {name}: this encoder cannot be downloaded from the Hugging Face hub ({type(error).__name__}: "
+            f"{reason[0]}); check the name and the network, and whether HF_HUB_OFFLINE is set"
         ) from None

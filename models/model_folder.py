@@ -104,7 +104,7 @@ class Model:
     choice
         The runtime of the tagger's encoder, and the reason for choosing it.
     reference
-        Function that returns the same encoder in torch; it is loaded on the first call.
+        Function that returns the same encoder in torch, and loads it on the first call.
     """
 
     tagger: Tagger
@@ -267,7 +267,7 @@ def _tagger(codebook: Codebook, arrays: dict[str, NDArray[Any]], encoder: Encode
 
 
 def swap_in(folder: Path) -> None:
-    """Replace a model folder by the complete folder at `new_folder`; if this fails, keep or restore the old folder."""
+    """Replace a model folder with the one prepared at `new_folder`; if this fails, keep or restore the old folder."""
     new, old = new_folder(folder), _old_folder(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -291,12 +291,12 @@ def _old_folder(folder: Path) -> Path:
 
 
 def swap_interrupted(folder: Path) -> bool:
-    """Return whether `swap_in` was interrupted after it moved the old folder away, so that there is no model folder."""
+    """Return whether the model folder is missing because `swap_in` was interrupted after moving the old folder away."""
     return not folder.exists() and _old_folder(folder).is_dir()
 
 
 def finish_swap(folder: Path) -> bool:
-    """Complete a replacement of a model folder that was interrupted; return whether there was one."""
+    """Complete an interrupted replacement of a model folder; return whether there was such a replacement."""
     if not swap_interrupted(folder):
         return False
     # The new folder was complete before the old one was moved.

@@ -289,7 +289,7 @@ class Tagger:
         ]
 
     def _score_wholes(self, texts: Sequence[str]) -> tuple[Array, Mask]:
-        """Return the relevance score of each text, and whether it is unlike the training texts; score copies once."""
+        """Return each text's score, and whether the text is unlike the training texts; score repeated texts once."""
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         own = [places[text] for text in texts]
         distinct, low = list(places), float(self.calibration.low[0])

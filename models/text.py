@@ -97,7 +97,7 @@ _END = " .;\t\n"
 
 
 def normalise(text: str) -> str:
-    """Return a text in American spelling, which the encoder knows best, without its final full stop."""
+    """Convert a text to American spelling, which the encoder knows best, and remove its final full stop."""
     return to_american(text).rstrip(_END)
 
 

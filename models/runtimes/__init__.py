@@ -1,1 +1,1 @@
-"""Runtimes of the encoder: torch, the reference, and OpenVINO in three precisions."""
+"""Runtimes of the encoder: torch (the reference) and OpenVINO in three precisions."""

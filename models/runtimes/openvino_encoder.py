@@ -175,9 +175,10 @@ class OpenVinoEncoder:
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Group texts into batches of few distinct shapes, the longest texts first.
 
-    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore,
-    lengths are rounded up to one of `_LENGTHS` between two powers of two (80 lengths up to 256 tokens),
-    and each length has one fixed number of rows, or a power of two in the last batch.
+    OpenVINO caches a compiled kernel of several megabytes for each input shape and never frees it. Therefore, each
+    length is rounded up to one of `_LENGTHS` padded lengths between consecutive powers of two (80 padded lengths up
+    to 256 tokens). All batches of one padded length have the same number of rows, except that the number of rows
+    of the last batch is a power of two.
 
     Parameters
     ----------
@@ -376,7 +377,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     Raises
     ------
     MechtagError
-        If the export cannot be written, or ``make`` raised the error.
+        If the export cannot be written. Errors raised by ``make`` are passed on unchanged.
     """
     try:
         return _read(path)

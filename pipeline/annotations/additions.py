@@ -122,8 +122,8 @@ def extend_additions(
     base_definitions
         Definitions of the labels when ``base`` was coded.
     refused
-        Reason why each of these records must not be used for training, keyed by record id; records that were
-        added earlier may be among them.
+        Records that must not be used for training, with the reason for each, keyed by record id. They may include
+        records that were added earlier.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def extend_additions(
     set_aside
         Records that are in ``refused``, or on whose relevance coders disagree.
     counts
-        Number of codings that are ``new``, ``corrected``, ``known`` and ``set_aside``.
+        Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
     stamp = f"{codebook.name}@{codebook.sha256[:12]}"
     rows = {_spot(row): row for row in before.codings}
@@ -207,9 +207,9 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return the codes whose label had a different definition when they were assigned than it has in the codebook.
+    """Return each code whose label had a different definition when the code was assigned than it has in the codebook.
 
-    If a coder later changed one of their codes in ``base``, only the later code is checked.
+    If a coder later changed a code that is in ``base``, only the later code is checked.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

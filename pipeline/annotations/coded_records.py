@@ -250,7 +250,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Yield the number of each line of a JSON Lines file and the line as a ``model``; raise if a line is invalid."""
+    """Yield the number of each line of a JSON Lines file, and an instance of ``model`` parsed from the line."""
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
@@ -309,7 +309,7 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add the name of a paper to ``seen``; raise `MechtagError` if an earlier line or file has the same name."""
+    """Add the name of a paper to ``seen``; raise `MechtagError` if an earlier line of any file has the same name."""
     if name in seen:
         earlier, number = seen[name]
         file = "" if earlier == path else f" of {earlier}"
@@ -320,7 +320,7 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Return the labels of each sentence in a line, or ``None`` if only the whole record was coded."""
+    """Return the labels of each sentence of a record, or ``None`` if only the whole record was coded."""
     codes = [sentence.mechanisms for sentence in line.sentences]
     if all(names is None for names in codes):
         return None

@@ -95,9 +95,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Finders of records, which are tried in this order. If the record of a coding is found, the coding receives the
-        id of the record. All other codings remain as they are in the table; if a coding has neither record id nor
-        key, its first identifier becomes its key.
+        Finders of records, which are tried in the given order. If the record of a coding is found, the coding
+        receives the id of the record. All other codings remain as they are in the table; if a coding has neither
+        record id nor key, its first identifier becomes its key.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def coded_from(
 
     A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
     abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
-    relevance need not be coded where all records are relevant. Coding any label yes implies relevant.
+    relevance need not be coded where all records are relevant. A yes for any label implies a yes for relevance.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def coded_from(
         if found.record is None:
             name = coding.record_id or coding.key
             fault = "belongs to two of the" if found.several else "is coded, but is not among the"
-            remedy = "use the record_id" if found.several else "add the record to that table, or remove its codings"
+            remedy = "use the record_id" if found.several else "add the record to train.texts, or remove its codings"
             raise MechtagError(f"{place}: '{name}' {fault} {len(records)} records in train.texts; {remedy}")
         codes[found.record.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]

@@ -185,7 +185,7 @@ class GoldStandard:
 
 
 def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | None = None) -> GoldStandard:
-    """Match each paper of a coding matrix to its record, and return both as a gold standard.
+    """Match each paper of a coding matrix to its record, and return the matrix and the records as a gold standard.
 
     See `record_finder.Finder` for how records are found.
 

@@ -1,4 +1,4 @@
-"""Find the record of each paper that a table of codings, a gold standard or decisions refers to."""
+"""Find the records of papers that are cited in a table of codings, a gold standard or a file of decisions."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Finder:
             if fitting:
                 tried.append(f"{way} {value!r}: {len(fitting)} records")
                 return Found(None, "", tuple(tried), tuple(fitting[:_CANDIDATES]), several=True)
-            differ = f"belongs to {records[0].record_id}, a different paper" if records else "none"
+            differ = f"belongs to {records[0].record_id}, a different paper" if records else "no record"
             tried.append(f"{way} {value!r}: {differ}")
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 

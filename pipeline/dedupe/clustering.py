@@ -82,7 +82,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """The positions of two similar records, and their comparison; a person should check pairs that were not merged."""
+    """A pair of similar records, as their positions and comparison; if it is not merged, a person should check it."""
 
     left: int
     right: int
@@ -136,7 +136,7 @@ class Clusters:
         return True
 
     def join(self, left: int, right: int, comparison: Comparison) -> bool:
-        """Merge the clusters of two records unless they are known to differ; return whether they are the same now."""
+        """Merge the clusters of two records unless known to differ; return whether they are now in one cluster."""
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
@@ -200,7 +200,8 @@ def cluster(
     known
         Positions of records that an earlier run found to be distinct papers.
     decisions
-        People's decisions: two positions, whether they are the same paper, and the place of the decision in its file.
+        People's decisions: the positions of two records, whether the records describe the same paper, and the place
+        of the decision in its file.
 
     Returns
     -------

@@ -106,7 +106,7 @@ class ComparableFields(NamedTuple):
     title, compact
         Normalised title, with and without spaces; without spaces, hyphens make no difference.
     numbers
-        All digits and Roman numerals of the title, because part 1 is not part 2.
+        All digits and Roman numerals of the title, which distinguish part 1 of a work from part 2.
     notice
         ``correction``, ``reply``, ``protocol`` or ``registration`` (with its number) if the record is such a
         publication about the paper with this title and not the paper itself; otherwise ``""``.

@@ -53,7 +53,7 @@ _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return a sort key from the content of a record without its source; similar titles are next to each other."""
+    """Return a sort key from a record's content, without its source, that puts similar titles next to each other."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -68,8 +68,8 @@ def _content(record: Record) -> tuple[object, ...]:
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
     """Combine records with the papers of an earlier run.
 
-    If a record of an earlier paper was read again, the record replaces the paper. It lacks the fields that the
-    earlier run filled in, so that groups can be split again; `_as_before` restores these fields.
+    If a record of an earlier paper was read again, the record replaces the paper. The record lacks the fields that
+    the earlier run filled in, so that groups can be split again; `_as_before` restores these fields.
 
     Returns
     -------
@@ -98,7 +98,10 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Look up the records of decisions; return the decisions with positions of records, and those without a record."""
+    """Find the positions of the records to which decisions refer.
+
+    Return the decisions with these positions, and the places of decisions whose records are not in the input.
+    """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
     places: dict[Reference, int] = {}

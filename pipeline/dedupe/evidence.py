@@ -67,7 +67,7 @@ def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement
 
 
 def _far(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the first pages of two records are too far apart to differ by a typing error."""
+    """Return whether the first pages of two records are so far apart that a typing error cannot be the reason."""
     return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
 
 

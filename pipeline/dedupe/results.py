@@ -19,7 +19,7 @@ class Reference(NamedTuple):
 
 @dataclass(frozen=True)
 class Decision:
-    """A person's decision on whether two records describe the same paper; ``place`` is the file and row it is in."""
+    """A person's decision on whether two records describe the same paper; ``place`` is its file and row."""
 
     left: Reference
     right: Reference

@@ -1,7 +1,7 @@
 """Decide whether two records describe the same paper.
 
-Some pairs must stay apart however much agrees, such as a paper and its erratum: rules recognise them. Everything else
-is decided by the sum of the weights of all fields (`evidence`).
+Some pairs, such as a paper and its erratum, must stay apart however many of their fields agree; rules recognise these
+pairs. All other pairs are decided by the sum of the weights of all fields (`evidence`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ NAMES = {"csv": "tagged.csv", "ris": "tagged.ris", "xlsx": "review.xlsx"}
 def writing(
     paths: Mapping[str, Path], labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide]
 ) -> Iterator[Add]:
-    """Yield a function that adds one record to files of several formats; the records may not all fit into memory.
+    """Yield a function that adds one record to files of several formats; the records need not fit into memory.
 
     The complete files are in place when the context ends. CSV and XLSX have the same rows, sorted once.
 
@@ -36,7 +36,7 @@ def writing(
     labels
         Key and name of every label, relevance first.
     guide
-        What the workbook explains about each label.
+        Information on each label that the workbook explains, keyed by label.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -80,7 +80,7 @@ def export(
     labels
         Key and name of every label in codebook order, relevance first.
     guide
-        What a workbook explains about each label.
+        Information on each label that a workbook explains, keyed by label.
 
     Raises
     ------

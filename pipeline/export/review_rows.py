@@ -79,7 +79,7 @@ LAST = (
 
 
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return the prefix of the names of each label's columns, keyed by label; all prefixes are different."""
+    """Return, for each label, the prefix of the names of its columns, keyed by label; all prefixes are different."""
     shown = [excel_cell(name)[:_NAME] for _, name in labels]
     alike = [name.casefold() for name in shown]
     return {

@@ -72,7 +72,7 @@ def too_long(records: int) -> str:
 
 
 def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], guide: Mapping[str, LabelGuide]) -> None:
-    """Write tagged records as a workbook: with a sheet for reviewing and a sheet with explanations.
+    """Write tagged records as a workbook, which has a sheet for reviewing and a sheet with explanations.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
         if name == DECISION or name.endswith(OWN_CODE):
             choice = DataValidation(type="list", formula1=f'"{",".join(_CHOICES)}"', allow_blank=True)
             choice.showErrorMessage, choice.errorTitle = True, "Not one of the choices"
-            choice.error = "Choose yes, no or maybe, or leave the cell empty. Comments belong into the column notes."
+            choice.error = "Choose yes, no or maybe, or leave the cell empty. Enter comments in the column notes."
             choice.showInputMessage, choice.promptTitle = True, "Your decision"
             choice.prompt = "yes, no or maybe; leave it empty if you have not decided"
             choice.add(f"{letter}2:{letter}{last}")
@@ -342,7 +342,7 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label, and the bounds below which it is a no and from which it is a yes."""
+    """Return the definition of a label, and the bounds of its decisions: no below the lower, yes from the upper on."""
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))

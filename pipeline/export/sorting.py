@@ -27,7 +27,7 @@ class Sorter:
     Parameters
     ----------
     folder
-        Folder for temporary files, which take as much space as the rows do as JSON.
+        Folder for temporary files, which together are as large as the rows in JSON format.
     """
 
     def __init__(self, folder: Path) -> None:

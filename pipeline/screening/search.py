@@ -37,7 +37,7 @@ _MIN_DF = 2
 class Ranker:
     """A ranker that adds the standardised scores of two linear classifiers, one on words and one on vectors.
 
-    Create one ranker per set of records. After each new label, only the two classifiers have to be fitted again.
+    Create one ranker per search. After each new decision, only the two classifiers have to be fitted again.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class Search:
         return Ranker(self.texts, self.vectors)
 
     def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
-        """Return a score for every record, whatever decisions there are so far: both kinds, one kind, or none.
+        """Return a score for every record, even if no decisions have been made or all decisions are the same.
 
         Parameters
         ----------

@@ -31,7 +31,7 @@ class Figures:
     Attributes
     ----------
     loss
-        Area between the best possible recall curve and this curve, divided by the area between
+        Area between the best possible recall curve and the curve of this order, divided by the area between
         the best and the worst curves: 0 is best, 1 is worst, and random order is about 0.5.
     wss_95, wss_100
         Work saved over sampling at a recall of 95% and 100%; see `work_saved`.
@@ -120,7 +120,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
     Raises
     ------
     MechtagError
-        If there is any label other than 1 and 0, or one of the two does not occur.
+        If any label is neither 1 nor 0, or if no label is 1, or none is 0.
     """
     read = _checked(labels)
     places = np.flatnonzero(read) + 1
@@ -184,7 +184,7 @@ def reading_order(
     batch: int = 1,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Order:
-    """Return the order in which a reviewer who follows a ranker reads; the ranker is retrained after each batch.
+    """Return the reading order of a reviewer who follows a ranker that is retrained after each batch.
 
     Parameters
     ----------

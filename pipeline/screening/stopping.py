@@ -212,7 +212,10 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
 
 
 def too_many(found: int, recall: float) -> int:
-    """Return the smallest number of missed relevant records at which ``found`` found records miss the target recall."""
+    """Return the smallest number of missed relevant records at which recall would be below the target.
+
+    ``found`` is the number of relevant records that were found, and ``recall`` is the target.
+    """
     return math.floor(found / recall - found + 1e-9) + 1
 
 

@@ -181,7 +181,7 @@ class _Run:
     nobody: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file; only a ``spare`` file, one of several in a folder or archive, may have none."""
+        """Read the codings in a file; only a ``spare`` file (one of several files) may contain none."""
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
             for item in form.read(content, self.asked):
@@ -190,7 +190,7 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the parts of a file that contain codings, each with its format; note the sheets without codings."""
+        """Return the tables or sheets of a file that contain codings, with their formats; add a note on all others."""
         found, faults = [], []
         try:
             for content in load(source):
@@ -238,7 +238,7 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield the key of the label and the code for each code of an entry.
+        """Yield each code of an entry, preceded by the key of its label.
 
         Unknown labels are recorded, and labels that the user mapped to null are skipped.
         """

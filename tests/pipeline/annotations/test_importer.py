@@ -83,7 +83,7 @@ def test_a_title_that_journals_print_again_and_again_finds_nothing_by_itself() -
 def test_what_was_tried_and_the_nearest_candidates() -> None:
     finder = Finder(RECORDS, DedupeSettings(), {})
     near = finder.find(CitedPaper(doi="10.5555/none", title=TITLE.replace("after a", "before the")))
-    assert near.tried[0] == "DOI '10.5555/none': none"
+    assert near.tried[0] == "DOI '10.5555/none': no record"
     assert near.candidates[0].title == TITLE
     cited = finder.find(CitedPaper(names=("Brandt (2019)",), authors=("Brandt",), year=2019))
     assert [record.doi for record in cited.candidates] == ["10.5555/jic.2019.0007"]
@@ -262,7 +262,7 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert tables["unmatched.csv"][0] | {"entry": ""} == {
         **dict.fromkeys(("entry", "title", "authors", "year", "doi", "pmid"), ""),
         **{"name": "'@SUM(1)", "codes": "money: 1", "candidate_1": "", "candidate_2": "", "candidate_3": ""},
-        "tried": "record id '@SUM(1)': none; key '@SUM(1)': none",
+        "tried": "record id '@SUM(1)': no record; key '@SUM(1)': no record",
     }
     conflict = tables["conflicts.csv"][0]
     assert (conflict["kind"], conflict["values"], conflict["kept"]) == ("contradicting", "0; 1", "none")

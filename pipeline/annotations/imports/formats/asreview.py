@@ -1,7 +1,7 @@
 """Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
 ASReview writes the column ``asreview_label`` and, since version 2, one column ``asreview_tag_GROUP_TAG``
-per tag; RIS files contain the same as notes. Tables of version 1 with only ``included`` are read as a matrix.
+per tag; RIS files contain the same columns as notes. Tables of version 1 with only ``included`` are read as a matrix.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the label name in the name of a tag column: the tag with its group if this is a label, else without it."""
+    """Return the name of the label in a tag column's name: the longest end that is a label, else ``GROUP_TAG``."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

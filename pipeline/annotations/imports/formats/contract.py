@@ -48,7 +48,7 @@ def _item(entry: Entry) -> Item:
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the value of a cell as a code and ``""``, or ``None`` and the reason why the value is invalid."""
+    """Return the code in a cell and ``""``; if the cell is invalid, return ``None`` and the reason."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

@@ -83,7 +83,7 @@ def _number(node: dict[str, Any]) -> int:
 def _name(node: Node, asked: Asked) -> str:
     """Return the name under which to look up a code: its whole path if the user mapped the path, otherwise its name.
 
-    If the user ignores a code set or a branch of it, all codes in it are ignored.
+    If the user mapped a code set, or a branch of one, to null, all codes in it are ignored.
     """
     paths = [" / ".join(node.path[:end]) for end in range(len(node.path), 0, -1)]
     name = node.path[-1]
