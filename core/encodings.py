@@ -98,7 +98,7 @@ def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
     Returns
     -------
     line, sample, multibyte
-        The line of the byte, the bytes around it, and the number of bytes before it that continue a character.
+        The line of the byte, the bytes around it, and the number of continuation bytes of characters before it.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0

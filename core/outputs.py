@@ -28,7 +28,7 @@ def check_outputs(
     sources
         Files and folders that the command reads; optional sources that the user did not pass are ``None``.
     decided
-        Output that is not checked for decisions, because the command itself keeps them or refuses to lose them.
+        Output that is not checked for decisions, because the command itself keeps them or refuses to overwrite them.
 
     Raises
     ------

@@ -59,8 +59,8 @@ class Units:
     lengths : ndarray, shape (n_documents,)
         Number of units of each document; the first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content: part of a title, or neither methods nor part of a note. In a document without
-        content, all parts that are not notes count; if there are only notes, all parts count. A repeated part
+        Whether a part is content, that is, from a title, or neither methods nor from a note. In a document without
+        content, all parts that are not from notes count; if there are only notes, all parts count. A repeated part
         counts once.
     notes : ndarray of bool, shape (n_parts,)
         Whether a part belongs to a note or is empty.

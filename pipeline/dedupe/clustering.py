@@ -82,7 +82,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """A pair of similar records, as their positions and comparison; if it is not merged, a person should check it."""
+    """A pair of similar records, with their comparison; if the records are not merged, a person should check them."""
 
     left: int
     right: int

@@ -295,8 +295,8 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
         ("LABEL: decision", "Suggestion of mechtag; see the decisions below."),
         (
             "LABEL: evidence",
-            "Sentences that speak most for the label, the strongest first; only where the decision is "
-            "yes or needs review. A sentence in square brackets is the one before, for context.",
+            "Sentences that support the label most, the strongest first; only where the decision is yes or "
+            "needs review. A sentence in square brackets is the preceding sentence, for context.",
         ),
         (f"LABEL{OWN_CODE}", "Your code for the label: yes, no or maybe. Empty and maybe are not a no."),
         *((column.name, column.meaning) for column in LAST),
@@ -342,7 +342,7 @@ def _explanation(sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[s
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label, and the bounds of its decisions: no below the lower, yes from the upper on."""
+    """Return a label's definition, the bound below which its decision is no, and the bound from which it is yes."""
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))

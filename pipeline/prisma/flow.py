@@ -226,7 +226,7 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
         if studies is not None and reports is not None and bool(studies) != bool(reports):
             raise MechtagError(
                 f"the counts do not add up: {name}.studies is {studies}, but {name}.reports is {reports}; each study "
-                "has at least one report, so correct one of the counts"
+                "has at least one report, and each report belongs to a study; correct one of the counts"
             )
     return Flow(
         title=clean_name(elsewhere.title),

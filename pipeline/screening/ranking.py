@@ -279,10 +279,10 @@ def describe_ranking(ranking: Ranking) -> list[str]:
     elif verdict.stop:
         lines.append(f"Stopping ({ranking.course.target}): you may stop. {_bound(verdict)}")
     else:
-        where = "of the random sample, which is now at the top of the table," if ranking.sampling else "by rank"
+        where = "of the random sample (now at the top of the table)" if ranking.sampling else "by rank"
         lines.append(
             f"Stopping ({ranking.course.target}): not yet. {_bound(verdict)} "
-            f"If none of the next {verdict.still_to_read} {where} is relevant, you may stop then."
+            f"If none of the next {verdict.still_to_read} records {where} is relevant, you may stop then."
         )
     return lines
 

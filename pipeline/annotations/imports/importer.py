@@ -53,7 +53,7 @@ class Imported:
     unmatched
         Entries whose paper matches no record or several records.
     conflicts
-        Duplicate and contradictory codes by the same coder.
+        Codes by one coder for one record that contradict each other.
     disagreements
         Labels on which coders disagree; ``codings`` contains the code of every coder.
     rejected
@@ -472,9 +472,9 @@ def describe_import(imported: Imported) -> Iterator[str]:
     yield f"Records coded: {records}; coders: {', '.join(coders) or 'none'}"
     if imported.never_no:
         yield (
-            f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' refuses such codes, "
-            "because a model cannot learn from them when to answer no. If the coders went through all labels, run this "
-            "command again with --unticked no"
+            f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' may refuse these "
+            "labels, because a model cannot learn when to answer no if it sees only yes. If the coders went through "
+            "all labels, run this command again with --unticked no"
         )
     if imported.disagreements:
         yield f"Coders disagree in {len(imported.disagreements)} cases; all codes are kept (see disagreements.csv)"
