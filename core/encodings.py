@@ -1,4 +1,4 @@
-"""Detect the encoding of a file, or of each part of a file that was joined from several, and decode it."""
+"""Detect the encoding of a file, or of each part of a file that was joined from several files, and decode the text."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Divide a file into parts at each point where the encoding changes to or from UTF-16.
+    """Divide a file into parts wherever the encoding changes to or from UTF-16, or between its two byte orders.
 
     Such files arise because programs that join files, such as ``cat``, copy the bytes of each file unchanged.
 

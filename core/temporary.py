@@ -81,7 +81,7 @@ def _delete(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file and return whether this succeeded; it fails on Windows and on some network drives."""
+    """Lock a file and return whether this succeeded; Windows and some network drives do not support such locks."""
     if sys.platform == "win32":
         return False
     import fcntl

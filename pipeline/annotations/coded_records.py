@@ -250,7 +250,7 @@ def read_text(path: Path, what: str) -> str:
 
 
 def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int, LineT]]:
-    """Yield the number of each line of a JSON Lines file, and an instance of ``model`` parsed from the line."""
+    """Yield the number of each line of a JSON Lines file, and the line as an instance of ``model``."""
     found = False
     # Not splitlines: JSON strings may contain U+2028 and other Unicode line separators.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):

@@ -79,7 +79,7 @@ LAST = (
 
 
 def column_names(labels: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return, for each label, the prefix of the names of its columns, keyed by label; all prefixes are different."""
+    """Return a mapping from each label to the prefix of its column names; all prefixes are different."""
     shown = [excel_cell(name)[:_NAME] for _, name in labels]
     alike = [name.casefold() for name in shown]
     return {

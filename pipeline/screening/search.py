@@ -127,7 +127,7 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Standardise scores over unread records (mean 0, standard deviation 1), so that scores can be added."""
+    """Standardise scores over unread records (mean 0, standard deviation 1), so that they can be added to others."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
