@@ -1,4 +1,4 @@
-"""Command that imports codings from other tools."""
+"""Commands that choose the papers to code next, and that import codings from other tools."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ class UntickedMeans(StrEnum):
 
     no = "no"
     not_judged = "not-judged"
+
+
+def next_papers(
+    tagged: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of 'tag'.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV table of the papers to write.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers.")] = 10,
+    project: ProjectFolder = None,
+) -> None:
+    """Choose the papers of a tagged search to code next, so that every label soon has examples.
+
+    Four papers in five probably have the label with the fewest coded papers; one in five is drawn at random. The column
+    `why` of the table states the reason for each. Fill in `decision` and the columns `your code`, and import the table
+    with `mechtag codings`: see docs/annotations.md.
+
+    Example: `mechtag next out/ -n 10 -o next.csv`
+    """
+    from mechtag.workflows.code_next import code_next
+
+    for line in code_next(open_project(project), tagged, output, count):
+        show(line)
+    say(f"{output}: written; enter your decisions in 'decision' and in the columns 'your code'")
 
 
 def codings(

@@ -9,7 +9,7 @@ import typer
 
 import mechtag
 from mechtag.cli.accuracy import agreement, evaluate, methods, report, track
-from mechtag.cli.annotations import codings
+from mechtag.cli.annotations import codings, next_papers
 from mechtag.cli.encoders import encoder
 from mechtag.cli.options import Commands, printable_warnings, say
 from mechtag.cli.project import init, status
@@ -22,7 +22,7 @@ from mechtag.cli.training import baselines, curve, train, variations
 # In the order in which a review uses the commands, which is also their order in the help.
 COMMANDS = (
     *(init, status, tag, ingest, dedupe, sentences, export, rank, simulate, prisma),
-    *(codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
+    *(next_papers, codings, train, retrain, baselines, curve, variations, evaluate, agreement, report, methods, track),
 )
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command("next" if command is next_papers else None)(command)
 app.add_typer(encoder, name="encoder")
 
 

@@ -136,7 +136,7 @@ def _abstract_note(abstract: str) -> str:
     return "cut off" if is_cut(abstract) else ""
 
 
-def _cells(
+def cells_of(
     record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]
 ) -> Iterator[str | float | None]:
     """Yield the cells of a record's row except the rank, in the order of `header`."""
@@ -181,7 +181,7 @@ def ranking(
             prediction = predictions.get(relevance)
             probability = prediction.probability if prediction else None
             order = 1.0 if probability is None else -probability
-            sorter.add([order, record.record_id, list(_cells(record, predictions, labels))])
+            sorter.add([order, record.record_id, list(cells_of(record, predictions, labels))])
 
         def ranked() -> Iterator[list[Any]]:
             return ([rank, *cells] for rank, (_, _, cells) in enumerate(sorter.sorted(), start=1))

@@ -1,0 +1,94 @@
+"""Choose the papers of a tagged search to code next."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.files import write_csv
+from mechtag.core.outputs import check_outputs
+from mechtag.core.parquet import read_predictions, read_records
+from mechtag.core.records import Prediction, Record
+from mechtag.core.words import counted
+from mechtag.pipeline.annotations.cited_papers import CitedPaper
+from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.record_finder import Finder
+from mechtag.pipeline.export.review_rows import cells_of, header
+from mechtag.pipeline.screening.coding_order import choose, explain, papers_of
+from mechtag.project import Project
+from mechtag.workflows.status import has_codes
+
+
+def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> list[str]:
+    """Write a table of the papers of a tagged search to code next, in coding order, with the reason for each.
+
+    The codes so far are those of the project. The table has the columns of ``tagged.csv`` and a column ``why``.
+
+    Parameters
+    ----------
+    tagged
+        Output folder of `tag.tag`.
+    output
+        CSV table to write.
+    count
+        Maximum number of papers.
+
+    Returns
+    -------
+    list of str
+        Sentences that describe the codes so far and the choice.
+
+    Raises
+    ------
+    MechtagError
+        If the folder does not contain predictions for all labels of the codebook, the annotations cannot be read, all
+        papers are coded, or the table would overwrite a file that the command reads or a person's decisions.
+    """
+    codebook, settings = project.codebook, project.settings
+    if output.suffix != ".csv":
+        raise MechtagError(f"{output}: the table is written as CSV, so its name must end in .csv")
+    predictions_file, records_file = tagged / "predictions.parquet", tagged / "records.parquet"
+    check_outputs([output], (predictions_file, records_file))
+    records = read_records(records_file)
+    predictions: dict[str, dict[str, Prediction]] = defaultdict(dict)
+    for prediction in read_predictions(predictions_file):
+        predictions[prediction.record_id][prediction.label] = prediction
+    found = {record.record_id: predictions[record.record_id] for record in records}
+    missing = [key for key in codebook.all_keys if any(key not in own for own in found.values())]
+    if missing:
+        raise MechtagError(
+            f"{predictions_file} lacks predictions for {', '.join(missing)}, so it was written with a different "
+            "codebook or for other records; tag the search again ('mechtag tag')"
+        )
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key) if has_codes(project) else []
+    finder = Finder(records, settings.dedupe)
+    known = {match.record_id for one in coded if (match := finder.find(_cited(one.record)).record)}
+    examples = np.array([sum(one.code(key) == 1 for one in coded) for key in codebook.keys], dtype=np.float64)
+    papers = papers_of(found, known, codebook.all_keys, settings.seed)
+    chosen = choose(papers, examples, count)
+    if not chosen:
+        raise MechtagError(f"{tagged}: all {len(records)} papers of this search are coded; tag a different search")
+    labels = [(entry.key, entry.name) for entry in codebook.entries]
+    names = [entry.name for entry in codebook.labels]
+    rank, *others = header(labels)
+    rows = []
+    for number, choice in enumerate(chosen, start=1):
+        record = records[choice.row]
+        why = explain(choice, papers, examples, names)
+        rows.append([number, why, *cells_of(record, found[record.record_id], labels)])
+    write_csv(output, [rank, "why", *others], rows, bom=True)
+    reasons = Counter(choice.reason for choice in chosen)
+    without = [name for name, number in zip(names, examples, strict=True) if not number]
+    return [
+        f"Coded so far: {counted(len(coded), 'paper')}, {len(known)} of them in this search of {len(records):,}",
+        *([f"No coded paper yet: {', '.join(without)}"] if without else []),
+        f"To code next: {counted(len(chosen), 'paper')} ({reasons['label']} for labels with few examples, "
+        f"{reasons['random']} drawn at random)",
+    ]
+
+
+def _cited(record: Record) -> CitedPaper:
+    return CitedPaper((record.record_id,), record.doi, record.pmid, record.title, record.authors, record.year)

@@ -1,0 +1,136 @@
+"""Choose the papers to code next, so that the tagger learns as much as possible from few codes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from mechtag.core.arrays import Array, Index, Mask
+from mechtag.core.records import Prediction
+from mechtag.core.words import counted
+
+Reason = Literal["label", "random"]
+
+#: Reasons for which papers are chosen in turn: one paper in five is drawn at random.
+TURNS: tuple[Reason, ...] = ("label", "label", "label", "label", "random")
+
+
+class Choice(NamedTuple):
+    """A paper to code, and why it was chosen.
+
+    Attributes
+    ----------
+    row
+        Row of the paper in the arrays of `Papers`.
+    reason
+        ``label`` if the paper probably has the label with the fewest examples; ``random`` if it was drawn at random.
+    label
+        Column of the label with the fewest examples; ``None`` if the paper was drawn at random.
+    """
+
+    row: int
+    reason: Reason
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Papers:
+    """Probabilities of the papers of a search, and which of the papers are coded.
+
+    Attributes
+    ----------
+    relevance : ndarray, shape (n_papers,)
+        Probability that each paper is relevant.
+    labels : ndarray, shape (n_papers, n_labels)
+        Probability that each paper has each label, given that the paper is relevant; 0 for a label that was not
+        scored.
+    coded : ndarray of bool, shape (n_papers,)
+    order : ndarray of int, shape (n_papers,)
+        All rows in random order. It must be the same in each call, so that the papers up to the last random choice
+        are a random sample of the search.
+    """
+
+    relevance: Array
+    labels: Array
+    coded: Mask
+    order: Index
+
+
+def papers_of(
+    predictions: Mapping[str, Mapping[str, Prediction]], coded: Set[str], all_keys: Sequence[str], seed: int
+) -> Papers:
+    """Return the papers of a search in the order of their predictions.
+
+    Parameters
+    ----------
+    predictions
+        Predictions for relevance and for all labels, keyed by record id and label.
+    coded
+        Ids of the coded records.
+    all_keys
+        Key of relevance, then those of the labels.
+    seed
+        Seed of the random order, which depends on nothing else than the record ids.
+    """
+    relevance, *labels = all_keys
+
+    def drawn(record_id: str) -> str:
+        return hashlib.sha256(f"{seed} {record_id}".encode()).hexdigest()
+
+    names, found = list(predictions), list(predictions.values())
+    return Papers(
+        relevance=np.array([own[relevance].probability or 0.0 for own in found]),
+        labels=np.array([[own[key].given_relevant or 0.0 for key in labels] for own in found]),
+        coded=np.array([name in coded for name in names]),
+        order=np.array(sorted(range(len(names)), key=lambda row: drawn(names[row]))),
+    )
+
+
+def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] = TURNS) -> list[Choice]:
+    """Choose up to ``count`` uncoded papers to code next, in the order in which to code them.
+
+    The papers are chosen for these reasons in turn:
+
+    - ``label``: of the label with the fewest examples, the paper that most probably has the label. Each chosen
+      paper counts as an example of its labels in proportion to their probability, so that the next choice is for a
+      different label.
+    - ``random``: the next paper in a fixed random order.
+
+    Parameters
+    ----------
+    examples : ndarray, shape (n_labels,)
+        Number of papers that are coded with each label, in this search or elsewhere.
+    """
+    joint = papers.relevance[:, None] * papers.labels
+    counts, free = examples.astype(np.float64), ~papers.coded
+    chosen: list[Choice] = []
+    for reason in islice(cycle(turns), min(count, int(free.sum()))):
+        if reason == "label":
+            label = int(counts.argmin())
+            choice = Choice(int(np.where(free, joint[:, label], -np.inf).argmax()), reason, label)
+        else:
+            choice = Choice(int(papers.order[free[papers.order]][0]), reason)
+        chosen.append(choice)
+        free[choice.row] = False
+        counts += joint[choice.row]
+    return chosen
+
+
+def explain(choice: Choice, papers: Papers, examples: Array, names: Sequence[str]) -> str:
+    """Return the reason for a choice in words.
+
+    Parameters
+    ----------
+    examples, names
+        Number of coded papers with each label, and the name of each label.
+    """
+    if choice.label is None:
+        return "drawn at random"
+    known = counted(int(examples[choice.label]), "coded paper")
+    chance = papers.relevance[choice.row] * papers.labels[choice.row, choice.label]
+    return f"few examples of {names[choice.label]} ({known}); probability here {chance:.2f}"
