@@ -216,8 +216,7 @@ def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
 
     The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the
     model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Of codes
-    with equal scores, those of papers with more codes to resolve come first. The codes of a paper are thus together,
-    so that each paper is read only once.
+    with equal scores, those of papers with more codes to resolve come first, and those of the same paper are together.
 
     Parameters
     ----------

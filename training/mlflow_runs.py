@@ -227,7 +227,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore the import path after this context, because MLflow adds the bundled code to it to test the model."""
+    """Restore the import path after this context, because MLflow adds the bundled code to the path."""
     before = list(sys.path)
     try:
         yield
