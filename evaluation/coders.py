@@ -38,7 +38,7 @@ class Coders:
         Relevance first, then the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
         1, 0, or NaN where the coder did not judge; if a decision of the model needs review,
-        its probability determines the code.
+        the probability of the label determines the code.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
     """
@@ -87,8 +87,8 @@ def coders_of(
     place
         Source of the codings, for messages.
     ids
-        Record id by key, for codings that have only a key. It may omit keys that occur together with a record id
-        in other codings.
+        Record id of each key, used for codings that have only a key. The mapping may omit keys that occur together
+        with a record id in other codings.
 
     Raises
     ------
@@ -215,8 +215,8 @@ def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
     The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the
-    model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Among
-    equal scores, papers with more codes to resolve come first, so that each paper is read only once.
+    model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Of codes
+    with equal scores, those of papers with more codes to resolve come first, and those of the same paper are together.
 
     Parameters
     ----------

@@ -63,7 +63,8 @@ def evaluate_files(
         are written next to it.
     baselines
         Folder of prediction files of other systems, named after the system. ``leave_one_out`` contains the model's
-        predictions under this protocol; files that begin with ``relevance_`` predict relevance for the coded records.
+        predictions under the leave-one-paper-out protocol; files whose names begin with ``relevance_`` predict
+        relevance for the coded records.
     out_of_fold
         Folder with the out-of-fold predictions for the coded records (``documents.parquet``, ``sentences.parquet``).
     curve
@@ -83,8 +84,8 @@ def evaluate_files(
     Raises
     ------
     MechtagError
-        If a file is missing or invalid, predictions lack a paper or a label, or the out-of-fold predictions are not
-        those of the model that made the predictions.
+        If a file is missing or invalid, predictions lack a paper or a label, or ``out_of_fold`` and ``predictions``
+        were written by different models.
     """
     check_outputs(
         (output, output.with_name("headline.json"), *output_files(output.parent, gold)),
@@ -119,7 +120,7 @@ def evaluate_files(
 
 
 def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Path | None) -> None:
-    """Raise an error if the out-of-fold predictions belong to a different model than the predictions."""
+    """Raise an error if the out-of-fold predictions and the predictions for the gold papers are by different models."""
     others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
     if others != set(made_by):
         raise MechtagError(

@@ -34,7 +34,8 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 def text_basis(record: Record | None) -> TextBasis:
     """Return the kind of text that was available for a paper, such as abstract or title only.
 
-    If the record was supplied with a synopsis, the kind is synopsis until a fetched or exported abstract replaces it.
+    If the record was supplied with a synopsis, the kind is synopsis until a fetched or exported abstract replaces the
+    synopsis.
     """
     if record is None:
         return "none"
@@ -134,12 +135,13 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If the predictions of a protocol or for a record or label are missing, or if predictions contradict each other.
+        If there are no predictions under either protocol, a record or label has no prediction, or predictions
+        contradict each other.
     """
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"there are no predictions of the model: expected one of {', '.join(PROTOCOLS)}, found {found}"
+            f"there are no predictions of the model; found {found}, but expected {' or '.join(PROTOCOLS)}"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

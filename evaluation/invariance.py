@@ -52,7 +52,7 @@ def invariance_section(
     if wrong or AS_IT_IS not in predictions:
         raise MechtagError(
             f"predictions of variations: found {', '.join(wrong) or f'none named {AS_IT_IS}'}; expected {AS_IT_IS} and "
-            f"some of {', '.join(VARIATIONS)}, as written by 'mechtag variations'; run it again"
+            f"some of {', '.join(VARIATIONS)}, as written by 'mechtag variations'; run 'mechtag variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])
     return {

@@ -84,7 +84,10 @@ class System:
 
 
 def decided(row: Prediction) -> bool:
-    """Return whether a label counts as suggested; if it needs review, its probability must reach the threshold."""
+    """Return whether a label counts as suggested: the decision is yes, or it needs review and leans towards yes.
+
+    A decision leans towards yes if its probability reaches the threshold.
+    """
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold
     return row.decision == "yes"

@@ -575,8 +575,8 @@ class Variation(Block):
 class TrainingPaper(Block):
     """A paper of the gold standard that may have been used in training.
 
-    ``reason`` is the training paper that it resembles, and how; ``different`` is the finding of the people who
-    compared the two and found that they are different papers, if the notes on the gold standard contain one.
+    ``reason`` names the training paper that it resembles, and the resemblance. ``different`` is set if people compared
+    the two papers and found that they are different: it quotes this finding from the YAML file of the gold standard.
     """
 
     key: str
@@ -587,7 +587,7 @@ class TrainingPaper(Block):
 class TrainingCheck(Block):
     """Result of comparing the papers of the gold standard with the papers that the model was trained on.
 
-    ``unchecked`` is the reason why they could not be compared.
+    ``unchecked`` is the reason why the papers could not be compared; ``None`` if they were compared.
     """
 
     papers: tuple[TrainingPaper, ...] = ()

@@ -110,9 +110,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of F1 by one from the Wilson interval of the proportion tp / (tp + fp + fn).
+    """Replace the interval of F1 by one that is derived from the Wilson interval of tp / (tp + fp + fn).
 
-    This is possible because F1 increases with the proportion.
+    This is possible because F1 increases with this proportion.
     """
     if found.value is None:
         return found

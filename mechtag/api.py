@@ -172,9 +172,8 @@ def read(*sources: StrPath) -> Records:
 def dedupe(records: Iterable[Record]) -> Records:
     """Merge the records of each paper, and return one record per paper.
 
-    This is the most complete record, with missing fields filled from the other records.
-
-    Pairs of records that a person should decide on are not merged.
+    The record of a paper is the most complete of its records, with missing fields filled from the others. Pairs
+    of records that a person should decide on are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
 
@@ -458,8 +457,8 @@ def rank(
     Parameters
     ----------
     decisions
-        Decisions (1 or 0) by record id, for the records that were read. Without decisions, records are ranked by
-        their similarity to the codebook's definition of relevance.
+        Decisions (1 or 0) by record id, for the records that a person has read. Without decisions, records are ranked
+        by their similarity to the codebook's definition of relevance.
     project
         Project whose codebook and encoder are used; by default, the project that `open_project` returns.
 
@@ -471,7 +470,7 @@ def rank(
     Raises
     ------
     MechtagError
-        If a decision is about a record that is not among the records.
+        If a decision is about a record that is not in ``records``.
     """
     import pandas as pd
 

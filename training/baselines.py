@@ -95,8 +95,8 @@ def prepare(
     Raises
     ------
     MechtagError
-        If a gold paper is also a coded record, which the model is trained on, or no gold
-        paper has a record.
+        If a gold paper is among the coded records, on which the model is trained, or if no
+        gold paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
     exemplars = read_exemplars(settings.train.exemplars, codebook.keys) if settings.train.exemplars else []
@@ -171,19 +171,25 @@ def prevalence(bench: Bench) -> list[Prediction]:
 
 
 def text_length(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a gold paper, for all labels, is its number of words."""
+    """Return predictions in which the score of a gold paper is its number of words, the same for every label."""
     words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
     return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Return predictions in which the score of a paper, for all labels, is its units' mean cosine with a query."""
+    """Return predictions in which the score of a paper is the mean cosine similarity of its units to a query.
+
+    The score is the same for every label.
+    """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a label is the mean cosine of a paper's units with its definition."""
+    """Return predictions in which the score of a label is the similarity of a paper to the label's definition.
+
+    The similarity is the mean cosine of the vectors of the paper's units with the vector of the definition.
+    """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
     return _calibrated(bench, _means(bench, cosines), "definition_cosine")
@@ -216,7 +222,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
-    """Return predictions for each gold paper from classifiers on words, trained only on the other gold papers."""
+    """Return predictions for each gold paper from word-based classifiers trained only on the other gold papers."""
     texts = [" ".join(coded.document.units) for coded in bench.gold]
     targets = bench.corpus.document_targets[bench.n_coded :, 1:]
     chances = np.full(targets.shape, HALF)

@@ -113,8 +113,8 @@ def definitions_calibration(n_labels: int) -> Calibration:
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
     """Return masks of the records on which decisions are judged.
 
-    There is one mask for each set with enough relevant and hard records, which selects these records; if there is no
-    such set, a single mask selects all records.
+    Each set with enough hard records has a mask, which selects the relevant and hard records of the set. If no set
+    has enough, a single mask selects all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -153,7 +153,7 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    The limit on the loss holds with confidence ``CERTAINTY``, by the Clopper-Pearson limit as in `refer_band`. With a
+    The limit on the loss holds with confidence ``CERTAINTY``; it is a Clopper-Pearson limit, as in `refer_band`. With a
     ``share`` of 5%, 1 of 100 or 6 of 220 positives may be lost; with 2%, 1 of 220. If there are too few positives to
     be certain, none may be lost.
 
@@ -214,7 +214,8 @@ def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
     """Fit a non-decreasing logistic curve that converts scores to probabilities (Platt 1999).
 
     The slope is drawn towards 1 and the probability at the mean score towards one half, so a few records suffice, even
-    if all are of one class. A decreasing curve results from noise and would reverse the order of the records.
+    if all are of one class. The slope cannot be negative: a decreasing curve would only reflect noise, and would
+    reverse the order of the records.
 
     Returns
     -------

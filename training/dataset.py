@@ -117,12 +117,12 @@ class Corpus:
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     def rows_by_document(self) -> list[Index]:
-        """Return an array of the rows of its texts for each document."""
+        """Return, for each document, an array of the rows of its texts."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
-        """Return whether each text belongs to one of the selected documents; ``exemplars`` is the value for exemplars.
+        """Return whether each text belongs to a selected document; for exemplars, return ``exemplars``.
 
         Parameters
         ----------
@@ -254,7 +254,7 @@ def build_corpus(
     encoder: Encoder,
     definitions: Definitions,
 ) -> Corpus:
-    """Encode all units of documents and exemplars, and collect their targets; there may be no document."""
+    """Encode all units of documents and exemplars, and collect their targets; ``documents`` may be empty."""
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
     made_up = [clauses(exemplar.text) for exemplar in exemplars]

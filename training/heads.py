@@ -209,9 +209,9 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
     The score of a label is the sum of its two regressions. The weights of the regression on vectors are drawn towards
-    those of the definitions alone (`features.Definitions.label_weights`), the less the more papers were judged
-    (see `freedom`). A label that is not coded both yes and no is scored by its definition. `LabelExamples` describes
-    the training examples of a label.
+    those of the definitions alone (`features.Definitions.label_weights`); the more papers were judged, the weaker
+    this effect (see `freedom`). A label that is not coded both yes and no is scored by its definition.
+    `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------
@@ -244,7 +244,8 @@ ENOUGH = 100
 def freedom(judged: int) -> float:
     """Return the factor by which the regularisation parameter ``C`` of a label is multiplied.
 
-    It rises with the square root of the number of judged papers and exemplars, up to 1 at ``ENOUGH`` of them.
+    The factor increases with the square root of the number of judged papers and exemplars, and reaches its maximum
+    of 1 at ``ENOUGH`` papers and exemplars.
     """
     return float(np.sqrt(min(judged / ENOUGH, 1)))
 
@@ -257,8 +258,8 @@ FADES = 20
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
     """Fit the head for relevance on whole texts: a support vector machine on vectors, a logistic regression on words.
 
-    Both are added to the score by the definitions alone, which is all that is left if the documents are all relevant
-    or all irrelevant.
+    The score of relevance is the sum of the scores of both classifiers and the score by the definitions alone. If the
+    documents are all relevant or all irrelevant, only the score by the definitions is used.
     """
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2
@@ -290,7 +291,10 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, word
 
 
 def _rounded(word_weights: Array) -> Array:
-    """Round to half precision, as stored: this halves the size of a model and changes no score by 0.002 or more."""
+    """Round weights to half precision, in which a model stores them.
+
+    This halves the size of the model and changes every score by less than 0.002.
+    """
     return word_weights.astype(np.float16).astype(np.float64)
 
 
@@ -324,7 +328,7 @@ class LabelExamples:
 
     @property
     def both_kinds(self) -> bool:
-        """Whether both yes and no are among the codes."""
+        """Return whether both yes and no are among the codes."""
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:

@@ -95,8 +95,8 @@ _MANY = 5
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
     """Raise `MechtagError` if labels were coded "yes" but never "no", which suggests that only ticks were recorded.
 
-    A code may be that of a record or of a sentence. The labels are accepted if each of them is a yes in fewer than
-    five records and another label has a no.
+    The codes of records and of sentences both count. Labels that were never coded "no" are accepted if each of them
+    was coded "yes" in fewer than five records, and at least one other label was coded "no".
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]

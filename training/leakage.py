@@ -50,8 +50,8 @@ class Leak:
     reason
         Paper that the record resembles, and the resemblance found.
     certain
-        Whether an identifier is the same or the rules for duplicates are certain; otherwise people may find that the
-        papers are different.
+        Whether it is certain that both are the same paper, because of an identifier or the rules for duplicates. If it
+        is not certain, people may find that the papers are different.
     """
 
     record_id: str
@@ -147,7 +147,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
 
 
 def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: Settings) -> list[Leak]:
-    """Compare papers with other papers, and return those that may be among the others.
+    """Compare ``papers`` with the papers in ``against``, and return the former that may be among the latter.
 
     Each pair is compared in four ways: by identifier (record id, DOI, PubMed id); by the rules for duplicates; by
     study, if both records have the field ``retrain.group_field``; and by wording (see `likeness`). Uncertain
@@ -156,7 +156,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        Kind of the other papers in reasons, such as ``test paper``.
+        Words for a paper in ``against``, such as ``test paper``, for the reasons.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def _rotation(size: int) -> Vectors:
 
 
 def _same_identifiers(record: Record, paper: Record) -> list[str]:
-    """Return the identifiers that two records share, in words."""
+    """Return a description of each identifier that two records share, such as ``same DOI``."""
     pairs = {
         "record id": (record.record_id, paper.record_id),
         "DOI": (record.doi, paper.doi),

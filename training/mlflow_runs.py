@@ -111,7 +111,7 @@ def _describe(config: ModelConfig) -> str:
 def tracking_store(settings: Settings) -> Iterator[None]:
     """Select the MLflow store and the experiment for this project's runs, and create them if necessary.
 
-    The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names another.
+    The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names a different store.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore the import path after this context, because MLflow adds the bundled code to test the model."""
+    """Restore the import path after this context, because MLflow adds the bundled code to the path."""
     before = list(sys.path)
     try:
         yield
@@ -330,7 +330,7 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Register a model in MLflow's registry, unless it is registered, and point aliases to its version.
+    """Register a model in MLflow's registry, unless it is already registered, and point aliases to its version.
 
     Parameters
     ----------

@@ -276,7 +276,7 @@ def accuracy_sections(results: Results, names: Mapping[str, str] | None = None) 
 
 
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
-    """Return a table of the most important figures of the first protocol, without intervals, that fits one screen."""
+    """Return a table that fits one screen: the most important figures of the first protocol, without intervals."""
     results = for_readers(results, names or {})
     if not results.protocols:
         return Section("In short", _NO_GOLD)
@@ -303,7 +303,7 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """Return a section of the table with an added line that explains dashes, if its table has any."""
+    """Return the section; if its table contains dashes, add a line that explains them."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])

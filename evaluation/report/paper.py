@@ -88,7 +88,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Raise an error if the metrics or the tagged search belong to a different model.
+    """Raise an error if the metrics or the tagged search belong to a different model than ``model``.
 
     Parameters
     ----------
@@ -106,8 +106,8 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
-                f"{place}: the file was created with model {model_id}, expected model {model['model_id']}; "
-                "create it again"
+                f"{place}: the file was created with model {model_id}, but the model is {model['model_id']}; "
+                "create the file again"
             )
 
 

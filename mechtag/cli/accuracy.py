@@ -92,7 +92,7 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions from a model not trained on these records. The model is compared like another coder.",
+            help="Predictions from a model not trained on these records. The model is treated as one more coder.",
             show_default=False,
         ),
     ] = None,

@@ -13,7 +13,7 @@ encoder = typer.Typer(no_args_is_help=True, help="Download an encoder, which tur
 
 @encoder.callback()
 def _group() -> None:
-    """Keep `get` a subcommand although it is the only one."""
+    """Make typer treat `get` as a subcommand, although the group has no other commands."""
 
 
 @encoder.command()

@@ -85,7 +85,7 @@ def show(message: str) -> None:
 
 
 def show_table(table: RenderableType) -> None:
-    """Print what rich renders, such as a table, to standard output."""
+    """Print an object that rich can render, such as a table, to standard output."""
     from rich.console import Console
 
     Console().print(_Printable(table))
@@ -104,7 +104,7 @@ class _Printable:
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Escape what controls a terminal in errors about wrong usage, which typer prints."""
+    """Escape characters that control the terminal in the usage errors that typer prints."""
     try:
         yield
     except Exception as error:
@@ -115,7 +115,7 @@ def _printable_errors() -> Iterator[None]:
 
 
 class Commands(TyperGroup):
-    """Group of commands whose errors about wrong usage do not control the terminal."""
+    """Group of commands whose usage errors contain no characters that control the terminal."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Parse the options of the group; see `typer.core.TyperGroup`."""
@@ -130,7 +130,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def printable_warnings() -> Iterator[None]:
-    """Escape what controls a terminal in warnings and in errors of the program itself, which Python prints."""
+    """Escape characters that control the terminal in the warnings and tracebacks that Python prints."""
     form = warnings.formatwarning
     warnings.formatwarning = lambda *args, **kwargs: printable(form(*args, **kwargs))
     sys.excepthook = lambda *error: say("".join(traceback.format_exception(*error)))

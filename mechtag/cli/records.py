@@ -113,7 +113,7 @@ def sentences(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Split abstracts into sentences, and note the section of each. Records are first cleaned as in 'tag'.
+    """Clean records as 'tag' does, and split their abstracts into sentences with section names.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """

@@ -76,8 +76,8 @@ def curve(
 ) -> None:
     """Measure the learning curve: tag the coded records with models trained on subsets of the coded records.
 
-    Each file is named after the number of papers that its models were trained on. 'evaluate --curve' computes the
-    metrics.
+    Each output file is named after the number of papers that its models were trained on. 'evaluate --curve' computes
+    the metrics.
 
     Example: `mechtag curve -o data/work/curve`
     """
@@ -93,7 +93,7 @@ def variations(
 ) -> None:
     """Measure invariance: tag coded records, original and rewritten, with models that were not trained on them.
 
-    One file is written per change to the texts: methods sentences added, headings removed, British spelling.
+    One file is written for each kind of change to the texts, such as added methods sentences or removed headings.
     'evaluate --variations' computes the metrics.
 
     Example: `mechtag variations -o data/work/variations`

@@ -12,7 +12,7 @@ from mechtag.workflows.status import has_codes
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
     """Return the folder of the model to tag with; if no record is coded, make one from the definitions alone.
 
-    A model from the definitions is made again if the codebook or the encoder in the settings has changed. If records
+    A model from the definitions is replaced if the codebook or the encoder in the settings has changed. If records
     are coded but no model is trained, the returned folder does not contain a model, and loading it says what to do.
     """
     from mechtag.models.model_folder import read_config, swap_interrupted

@@ -72,8 +72,8 @@ def evaluate(
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
     """Return a function that compares gold papers with the papers on which the model in a folder was trained.
 
-    The reason why papers could not be compared is published, so it contains neither paths nor error messages; the
-    reporter receives those.
+    The reason why papers could not be compared is published, so it contains neither paths nor error messages; these
+    are passed to the reporter instead.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

@@ -41,8 +41,8 @@ def rank(
     model
         Model folder to rank with until a relevant record is known.
     recall, confidence, rule
-        Target for stopping; see `screening.ranking.Target`. By default, the target of the last call, and in the first
-        call that of `Target`.
+        Target for stopping; see `screening.ranking.Target`. By default, the target of the previous call; in the
+        first call, the defaults of `Target`.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def simulate(
     Parameters
     ----------
     source, labels
-        The records of the review, and a table of the decisions on the records.
+        Records of the review, and table of the decisions on these records.
     output
         Folder to write to.
     runs, batch

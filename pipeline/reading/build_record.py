@@ -91,7 +91,7 @@ def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
 def clean_author(value: Any, notes: list[str] | None = None) -> str:
     """Clean the name of an author; return ``Family, Given`` if the family name can be recognised.
 
-    A comma after the family name or initials at the end of the name make it recognisable.
+    The family name is recognised by a comma after it, or by initials at the end of the whole name.
     """
     name = clean_value(value, notes).strip(" ,;")[:_LONGEST_IDENTIFIER]
     family, comma, given = name.partition(",")
@@ -111,7 +111,10 @@ def clean_authors(value: Any, notes: list[str] | None = None) -> tuple[str, ...]
 
 
 def clean_pages(value: Any, notes: list[str] | None = None) -> str | None:
-    """Clean a page range, and remove placeholders for missing pages: '12-NA' becomes '12', and 'NA-NA' ``None``."""
+    """Clean a page range, and remove placeholders for missing pages: '12-NA' becomes '12'.
+
+    The result is ``None`` if both pages are missing.
+    """
     text = clean_value(value, notes)
     if "-" not in text:
         return text or None

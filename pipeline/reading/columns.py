@@ -190,7 +190,7 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Return the plan for the columns of a row; cached, because many rows have the same filled columns."""
+    """Return how the filled columns of a row map to attributes; cached, because many rows fill the same columns."""
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
@@ -210,7 +210,7 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the attribute of each known column and the column's rank for this attribute, keyed by column name."""
+    """Return the attribute that each known column contains, and the column's rank for it, keyed by column name."""
     columns = list(columns)
     tagged = "TI" in columns
     return {column: known for column in columns if (known := _attribute(column, tagged))}
@@ -274,10 +274,11 @@ def unread(names: Sequence[str]) -> str:
 
 
 def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
-    """Return a note on the rows above the header that have at least half as many cells as it; ``""`` if none has."""
+    """Return a note on rows above the header with at least half as many cells as the header; ``""`` if none."""
     wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
     count = sum(sum(map(bool, row)) >= wide for row in rows)
-    return f"not read, because above the header: {counted(count, 'row')}; move the header to the top" if count else ""
+    verb = "was" if count == 1 else "were"
+    return f"{counted(count, 'row')} above the header {verb} not read; move the header to the top" if count else ""
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:

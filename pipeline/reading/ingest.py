@@ -199,7 +199,11 @@ class Reading:
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Suppress an error in this context, and add it to ``unread``, if the file is one of several (``spare``)."""
+        """Handle an error that is raised while a file is read in this context.
+
+        If the file is one of several in a folder or archive (``spare``), the error is added to ``unread`` and
+        suppressed; otherwise, the error is raised.
+        """
         try:
             yield
         except MechtagError as error:

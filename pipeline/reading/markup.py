@@ -59,7 +59,7 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         yield Entry(number, line, [("xml", text)], fault=fault) if fault else _entry(number, line, text)
     before, after = source.text.partition("<")[0], source.text.rpartition(">")[2]
     if before.strip("\ufeff \n\t") or after.strip("\ufeff \n\t\x1a"):
-        source.notes.append("not read: text before the first element or after the last one")
+        source.notes.append("the text before the first element or after the last one was not read")
 
 
 _NOT_CLOSED = "the record is truncated, because its element is opened but never closed; export it again"
@@ -67,7 +67,7 @@ _NOT_OPENED = "the start of the record is missing, because its element is closed
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number and the text of each element, and why it is not complete, or ``""``."""
+    """Yield each element's line number and text, and the reason why the element is incomplete (``""`` if complete)."""
     line, counted, end = 1, 0, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
@@ -139,7 +139,10 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def every(node: Any, *path: str) -> list[Any]:
-    """Return all values at a path of element names below a node, in order; the node may be the fields of an entry."""
+    """Return all values at a path of element names below a node, in file order.
+
+    The node is a converted element (see `as_json`), or the fields of an entry.
+    """
     if isinstance(node, Sequence) and not isinstance(node, str):
         nodes = [value for name, value in node if name == path[0]]
     else:

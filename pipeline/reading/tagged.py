@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     Attributes
     ----------
     number, line
-        Number of the record in the file, and of its first line; both start at 1.
+        Number of the record, and number of its first line, in the file; both numbers start at 1.
     fields
         Pairs of field name and value in file order; a repeated field is a repeated pair. A value can be
         any JSON value.
@@ -51,7 +51,7 @@ _ROUTINE = re.compile(
 
 
 class Outside:
-    """Collects the lines of a file that are outside of all records, and notes those that are not routine."""
+    """Collects the lines of a file that are outside of all records, and reports those with unexpected content."""
 
     def __init__(self, source: Source) -> None:
         self._source, self._count, self._first = source, 0, ""
@@ -63,10 +63,10 @@ class Outside:
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
 
     def note(self) -> None:
-        """Add a note to the source if there were any such lines."""
+        """Add a note to the source if lines with unexpected content were found outside of all records."""
         if self._count:
-            lines = counted(self._count, "line")
-            self._source.notes.append(f"not read, because outside of records: {lines}, the first at {self._first}")
+            lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"
+            self._source.notes.append(f"{lines} not read; the first is {self._first}")
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
@@ -133,7 +133,7 @@ class Draft:
             self._continued.append(line.strip())
 
     def tags(self) -> set[str]:
-        """Return the tags of the fields that were added so far."""
+        """Return the tags of the fields added so far."""
         return {tag for tag, _ in self._fields}
 
     def _join(self) -> None:
@@ -205,7 +205,7 @@ def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
 
 
 def lines_of(values: Sequence[str]) -> list[str]:
-    """Split values that list several items at semicolons and line ends, and return all items."""
+    """Split each value at semicolons and line ends, and return the items of all values."""
     if not values:
         return []
     joined = "\n".join(values)

@@ -185,7 +185,7 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records in a table, and their missing and truncated abstracts; count abstracts after cleaning.
+    """Count the records in a table, and those whose abstract, after cleaning, is missing or ends in mid-sentence.
 
     Raises
     ------
@@ -277,7 +277,7 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Reads sentences that were split earlier, and which must be in the same order as their records."""
+    """Reads sentences that were split earlier; they must be in the same order as their records."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

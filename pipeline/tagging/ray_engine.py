@@ -55,9 +55,9 @@ class Worker:
         return ChunkScorer(self._job, self._load(), self._settings)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        """Process the chunk whose number is in ``row["item"]``; return its `Chunk` or an error, pickled, as ``made``.
+        """Process the chunk whose number is ``row["item"]``, and return the pickled result under the key ``made``.
 
-        Errors are returned and not raised, because Ray would wrap them.
+        The result is a `Chunk` or an error. Errors are returned and not raised, because Ray would wrap them.
         """
         try:
             return {"made": pickle.dumps(self._make(int(row["item"])))}
@@ -106,9 +106,8 @@ def run_ray(
     Raises
     ------
     MechtagError
-        If Ray is not installed or its cluster cannot be reached; if precomputed sentences are passed, because
-        workers split records themselves; if a chunk repeatedly killed its worker; or for the same reasons as
-        in `run_local`.
+        If Ray is not installed or its cluster cannot be reached; if precomputed sentences are passed, which
+        workers cannot use; if a chunk repeatedly killed its worker; or for the same reasons as in `run_local`.
     """
     if job.sentences:
         raise MechtagError(

@@ -230,9 +230,9 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
 
 
 def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
-    """Raise an error unless all precomputed sentences belong to records in a table.
+    """Raise an error unless all precomputed sentences occur in the abstracts of a table.
 
-    If ``clean`` is set, the sentences belong to the cleaned abstracts.
+    If ``clean`` is set, the abstracts are cleaned before the sentences are looked up.
     """
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:

@@ -51,7 +51,10 @@ class StoragePath:
 
     @property
     def _native(self) -> str | bytes:
-        """Return the path as pyarrow needs it, which encodes text as UTF-8, though names of files need not be."""
+        """Return the path in the form that pyarrow needs.
+
+        Local paths are bytes, because pyarrow would encode text as UTF-8, but file names may have other encodings.
+        """
         return os.fsencode(self.path) if self.local else self.path
 
     def exists(self) -> bool:

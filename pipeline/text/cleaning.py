@@ -137,7 +137,9 @@ def _from_bytes(found: re.Match[str]) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Resolve entities and the escapes of R, and remove tags; separate paragraphs and titles by blank lines.
+    """Resolve entities and escapes written by R, such as ``<U+00E9>``, and remove tags.
+
+    Paragraphs and titles are separated by blank lines.
 
     Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106. A one-letter
     name in angle brackets counts as a tag only if the text contains its closing tag.

@@ -48,9 +48,10 @@ _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2}
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Return a regular expression for a phrase of heading words, each followed by the pattern ``end``.
+    """Return a regular expression for a phrase of heading words.
 
-    The quantifier ``words`` limits the number of words after the first.
+    Each word is followed by the pattern ``end``, and words are joined by the pattern ``join``. The quantifier
+    ``words`` limits the number of words after the first word.
     """
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
@@ -176,7 +177,7 @@ def _reads_as_heading(phrase: str) -> bool:
 def _follows(match: re.Match[str], label: str) -> bool:
     """Return whether words in capitals are a heading and not part of a text that is all in capitals.
 
-    The words after them decide: a text in capitals continues in capitals.
+    The following text decides: if it is not in capitals, the words in capitals are a heading.
     """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
@@ -188,7 +189,7 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield the start, end, phrase and kind of each possible heading that has no colon or dash after it."""
+    """Yield each possible heading without a colon or dash after it, as (start, end, phrase, kind)."""
     after = 0
     for opening in _OPENING.finditer(text):
         # One heading may follow another: "MAIN RESULTS Design A trial".
@@ -220,7 +221,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield the start, end, phrase and kind of each possible heading, whether or not punctuation follows it."""
+    """Yield each possible heading, with or without punctuation after it, as (start, end, phrase, kind)."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):

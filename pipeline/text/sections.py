@@ -2,7 +2,8 @@
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print
 such notes under separate headings or as plain sentences at the end. `is_note` recognises a note by its heading, and
-`note_of` recognises a sentence by its words. The name that `note_of` returns becomes the section of the sentence.
+`note_of` recognises a sentence that is a note by its words. The kind of note that `note_of` returns becomes the
+section of the sentence.
 """
 
 from __future__ import annotations
@@ -325,7 +326,7 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a label such as 'Keywords:' starts a line or follows a sentence, as before a keyword list."""
+    """Return whether a keyword list can start at a label: the label starts a line or follows a sentence."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
         return whole

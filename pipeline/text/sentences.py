@@ -182,10 +182,11 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 
 def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Yield the starts of sections in an abstract: headings, and parts at its ends that cleaning would remove.
+    """Yield the starts of the sections of an abstract.
 
-    Each item consists of the offset where the preceding text ends, the offset where the text of the section
-    starts, and the heading or part.
+    A section starts at a heading, or is a notice or keyword list (`Tail`) that cleaning would remove. Each item
+    consists of the offset where the preceding text ends, the offset where the text of the section starts, and the
+    heading or `Tail`.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -204,7 +205,7 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between headings and line ends, each with its section's heading or part, and its offset."""
+    """Yield the passages between headings and line ends, as (heading or `Tail` of the section, offset, text)."""
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:

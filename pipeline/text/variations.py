@@ -170,7 +170,7 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove sentences on methods, and headings without remaining sentences, unless all sentences are on methods."""
+    """Remove sentences on methods, and headings that have no sentences left; keep the text if all are on methods."""
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
         return record
@@ -238,7 +238,7 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def _parts(left: str, right: str) -> bool:
-    """Return whether a sentence can be split into these parts, which must be long and have balanced brackets."""
+    """Return whether a sentence can be split into ``left`` and ``right``: both must be long, with balanced brackets."""
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 
@@ -254,7 +254,7 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return the four headings to insert into an abstract, keyed by the number of the sentence after the heading."""
+    """Return the four headings to insert into an abstract, keyed by the number of the sentence that follows."""
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)

@@ -121,9 +121,9 @@ def champion_predictions(
     makers = {row.model_id.split(":")[0] for row in documents}
     if makers != {champion.config.model_id}:
         raise MechtagError(
-            f"{path} holds out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the active "
-            f"model is {champion.config.model_id}, so they cannot be compared fairly. Restore the predictions and the "
-            "model from one and the same training run with 'dvc checkout', or train again with 'mechtag train'"
+            f"{path} contains out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the active "
+            f"model is {champion.config.model_id}, so a fair comparison is not possible. Restore the predictions and "
+            "the model from the same training run with 'dvc checkout', or train again with 'mechtag train'"
         )
     learned = {row.record_id for row in documents}
     new = [record for record in coded if record.record.record_id not in learned]

@@ -40,9 +40,9 @@ class Change:
     Attributes
     ----------
     probabilities
-        Probability from the old model, followed by the probabilities after its sentence scores, its calibration and
-        its probability of relevance are replaced, in turn, by those of the new model. The last value is the
-        probability from the new model.
+        Four probabilities: that of the old model, and those after the old model's sentence scores, then its
+        calibration, then its probability of relevance are replaced by those of the new model. The last value is thus
+        the probability of the new model.
     cause
         One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
     why
@@ -72,8 +72,8 @@ class _Dissected:
     words : csr_matrix, shape (n_parts, n_terms)
     scores : ndarray, shape (n_documents, 1 + n_labels)
     part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        Score of each part (minus infinity if the part is not content), and the contributions of its words and of its
-        similarity to the definition to the score.
+        Score of each part (minus infinity if the part is not content); contribution of the words of the part to this
+        score; and contribution of the similarity of the part to the definition.
     """
 
     tagger: Tagger
@@ -162,15 +162,17 @@ def _column(tagger: Tagger, key: str) -> int:
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     """Return the probabilities of a label as the steps of the old model are replaced, one by one, by those of the new.
 
-    The result has the shape (n_documents, 4): before any replacement, and after each of the three.
+    The result has the shape (n_documents, 4). The columns contain the probabilities before any replacement, and after
+    each of the three replacements (see `Change`).
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
 
     def own(scored: int, calibrated: int, key_columns: Sequence[int]) -> Array:
-        """Return the probability of a label, given relevance, from one model's scores and one model's calibration.
+        """Return the probability of a label, given relevance, from the scores and the calibration of chosen models.
 
-        ``scored`` and ``calibrated`` are 0 for the old model and 1 for the new model.
+        ``scored`` selects the model whose scores are used, and ``calibrated`` the model whose calibration is used: 0
+        is the old model, and 1 the new model.
         """
         calibration, column = sides[calibrated].tagger.calibration, key_columns[calibrated]
         scores = sides[scored].scores[:, key_columns[scored]]

@@ -133,7 +133,7 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     found = load_model(folder / MODEL).config.model_id
     if found != model_id:
         raise MechtagError(
-            f"{folder}: the folder contains model {found}, expected model {model_id}; restore the files of model "
+            f"{folder}: the folder contains model {found} instead of model {model_id}; restore the files of model "
             f"{model_id} from a backup, or train again with 'mechtag train'"
         )
     # Read these before any change: if they were found missing later, the model would have no annotations.
@@ -186,7 +186,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` by a copy of ``source``; if this fails, keep or restore ``folder``."""
+    """Replace ``folder`` by a copy of ``source``; if this fails, leave ``folder`` as it was, or restore it."""
     shutil.rmtree(new_folder(folder), ignore_errors=True)
     shutil.copytree(source, new_folder(folder))
     swap_in(folder)

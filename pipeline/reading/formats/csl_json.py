@@ -37,7 +37,7 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file starts with a multi-line JSON object, or with a list of objects, even inside an object."""
+    """Return whether a file starts with a JSON object on several lines, or a list of objects, which may be nested."""
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 
@@ -56,7 +56,7 @@ def read(source: Source) -> Iterator[Entry]:
 def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list.
 
-    A broken object is assumed to end where the next object starts with the same first name.
+    A broken object is assumed to end where the next object that has the same first key begins.
     """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
@@ -114,7 +114,7 @@ def _refuse_deep(item: Any) -> None:
 def _next_item(text: str, place: int) -> int:
     """Return the position where the item after a broken item starts, or the end of the text.
 
-    Items are recognised by their first name, because nested objects start with different names.
+    All items are assumed to have the same first key; objects nested in items have different first keys.
     """
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)

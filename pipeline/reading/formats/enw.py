@@ -22,7 +22,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at %0 (its type) or, with a note, after an empty line."""
+    """Yield one entry per record; a record starts at its type (%0).
+
+    If the type is missing, the record starts after an empty line, and a note reports that the type is missing.
+    """
     return numbered(_drafts(source), ("%T",))
 
 
@@ -43,7 +46,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             if draft:
                 yield draft
             typed = found[1] == "0"
-            notes = [] if typed else ["no %0 line at its start"]
+            notes = [] if typed else ["the record has no %0 line at its start"]
             draft = Draft(line_number, notes)
         draft.add(f"%{found[1]}", (found[2] or "").strip())
         after_gap = False

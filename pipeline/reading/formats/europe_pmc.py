@@ -56,7 +56,10 @@ def _clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Convert an XML element to the form of Europe PMC's JSON: without attributes, and with lists only for repeats."""
+    """Convert an XML element to the form of Europe PMC's JSON.
+
+    Attributes are omitted, and only the values of repeated elements become lists.
+    """
     if isinstance(value, list):
         found = [_unwrapped(one) for one in value]
         return found[0] if len(found) == 1 else found

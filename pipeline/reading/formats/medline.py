@@ -99,7 +99,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
-    """Return the authors in file order: full names and groups, and names with initials that have no full name."""
+    """Return the authors in file order: full names, groups, and short names of authors whose full name is missing."""
     names: list[str] = []
     full = False
     for tag, value in fields:

@@ -27,7 +27,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at RT, and tags before the first RT are kept with a note."""
+    """Yield one entry per record; a record starts at RT.
+
+    Tags before the first RT become a record, and a note reports that its RT line is missing.
+    """
     return numbered(_drafts(source), ("T1",))
 
 
@@ -46,7 +49,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
         if tag == "RT" or draft is None:
             if draft:
                 yield draft
-            notes = [] if tag == "RT" else ["no RT line at its start"]
+            notes = [] if tag == "RT" else ["the record has no RT line at its start"]
             draft = Draft(line_number, notes)
         draft.add(tag, (found[2] or "").strip())
     if draft:

@@ -57,7 +57,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; records without TY or ER are kept with a note."""
+    """Yield one entry per record; records without TY or ER are kept, and a note reports them."""
     return numbered(_drafts(source), _TITLES)
 
 
@@ -107,7 +107,7 @@ def _parts(source: Source) -> Iterator[Draft]:
 
 
 def _records(parts: Iterator[Draft]) -> Iterator[Draft]:
-    """Join parts of a RIS file that belong to one record, and yield the records.
+    """Join the parts of a RIS file that belong to the same record, and yield the records.
 
     Joining is necessary because some programs write tags before TY or after ER.
     """
@@ -191,7 +191,10 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """Return the DOI from DO or another tag; EBSCO writes it to L3, and other programs to M3 or only as a link."""
+    """Return the DOI from DO or, if it is missing there, from other tags.
+
+    EBSCO writes the DOI to L3; other programs write it to M3, or only as part of a link.
+    """
     for tag in ("DO", "DI", "L3", "M3"):
         for value in values.get(tag, ()):
             if "10." in value:
@@ -201,7 +204,10 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Return the PubMed id: a number that is marked as such, or that the record's database writes to a known tag."""
+    """Return the PubMed id of a record.
+
+    This is a number marked as a PubMed id, or the number in the tag to which the record's database writes PubMed ids.
+    """
     if "PMID" in values:
         return values["PMID"][0]
     for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):

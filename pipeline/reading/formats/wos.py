@@ -24,7 +24,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record, which extends from PT to ER; a record without ER is kept with a note."""
+    """Yield one entry per record, which extends from PT to ER; a record without ER is kept, and a note reports it."""
     return numbered(_drafts(source), ("TI",))
 
 
@@ -49,7 +49,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             draft = None
         if tag not in ("ER", "EF"):
             if draft is None:
-                draft = Draft(line_number, [] if tag == "PT" else ["no PT line at its start"])
+                draft = Draft(line_number, [] if tag == "PT" else ["the record has no PT line at its start"])
             draft.add(tag, (found[2] or "").strip())
     if draft:
         draft.notes.append("the record has no ER line at its end; it may be truncated")

@@ -100,7 +100,7 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
         *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
-    assert message == f"{place}: the file was created with model former, expected model abc; create it again"
+    assert message == f"{place}: the file was created with model former, but the model is abc; create the file again"
 
 
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_web_of_science_without_start_or_end(read: Reader) -> None:
     assert [record.title for record in found.records] == ["One", "Two", "Three"]
     assert [(note.text, note.record, note.line, note.count) for note in found.notes] == [
         ("the record has no ER line at its end; it may be truncated", 1, 3, 2),
-        ("no PT line at its start", 3, 9, 1),
+        ("the record has no PT line at its start", 3, 9, 1),
     ]
 
 
@@ -327,4 +327,4 @@ def test_enw_records(read: Reader) -> None:
         *(("One", (), []), ("Two", ("a", "b"), ["First.", "Second."]))
     ]
     assert rejected(found) == [(3, 11, "no title")]
-    assert notes(found) == ["no %0 line at its start"]
+    assert notes(found) == ["the record has no %0 line at its start"]
