@@ -48,17 +48,19 @@ def other_format(source: Source, form: Format) -> str:
         return ""
     own = next((kind for kind in (_JSON, _XML) if kind in form.name), form.name)
     pending = before = ended = ""
+    place = 0
     for number, line in enumerate(source.lines(), start=1):
+        if line.isspace():
+            if pending:
+                return pending
+            continue
         name, start = started_format(line), number
         if not name and before[:1] in "[{" and before.strip() in _OPENING and _INNER.match(line):
-            name, start = _JSON, number - 1
+            name, start = _JSON, place
         elif not name and own != TABLE and _begins_table(before, line, ended):
-            name, start = TABLE, number - 1
-        ended = ended if before.isspace() else before
-        before = line
+            name, start = TABLE, place
+        ended, before, place = before, line, number
         if not name:
-            if pending and not line.strip():
-                return pending
             continue
         if name == own:
             pending = ""
