@@ -11,12 +11,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence, Sized
 from itertools import islice
+from typing import NamedTuple
 
 from mechtag.core.source import Source
 
 #: Maximum number of characters of a record or row; only damaged files have more.
 LONGEST_ENTRY = 10_000_000
-_DELIMITERS = ",\t;|"
+#: Delimiters that separate cells.
+DELIMITERS = ",\t;|"
 # Embase and Dimensions write the search query above the header.
 _PREAMBLE = 30
 # Rows below a possible header whose length is compared with its length.
@@ -28,6 +30,22 @@ _MOST_LINES, _LONGEST_REPAIRED = 10, 1_000_000
 _UNCLOSED = "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
 
 
+class Table(NamedTuple):
+    """A table that follows the previous table in the same file.
+
+    Attributes
+    ----------
+    names, delimiter
+        Column names and delimiter of the table.
+    before
+        Last row of the previous table, if its line end is missing, so that it is on the line of the header.
+    """
+
+    names: list[str]
+    delimiter: str
+    before: str = ""
+
+
 def first_filled(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the first row that is not empty; 0 if all rows are empty."""
     return next((index for index, row in enumerate(rows) if any(map(str.strip, row))), 0)
@@ -37,6 +55,7 @@ def header(
     source: Source,
     find: Callable[[Sequence[Sequence[str]]], int] = first_filled,
     known: Callable[[Sequence[str]], Sized] = lambda _: (),
+    certain: Callable[[Sequence[str]], bool] = lambda _: False,
 ) -> tuple[int, list[str], str]:
     """Find the header of a table, and return the index of its last line, its column names and its delimiter.
 
@@ -50,9 +69,12 @@ def header(
         Function that returns the index of the header among the first rows.
     known
         Function that returns the known column names of a row.
+    certain
+        Function that returns whether a row can only be a header. The first such row is the header, even if the header
+        of a further table below has more names.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
-    delimiters = _DELIMITERS
+    delimiters = DELIMITERS
     if declared := _SEPARATOR.fullmatch(lines[0]):
         lines[0], delimiters = "\n", declared[1]
     found = []
@@ -66,16 +88,32 @@ def header(
         alike = 2 * sum(len(row) == len(rows[index]) for row in below) >= len(below)
         found.append((alike or index == first_filled(rows), (last, rows[index], delimiter)))
     fitting = [header for alike, header in found if alike] or [header for _, header in found]
+    if headers := [header for header in fitting if certain(header[1])]:
+        first = min(last for last, _, _ in headers)
+        fitting = [header for header in headers if header[0] == first]
     return max(fitting, key=lambda header: (len(known(header[1])), len(header[1])))
 
 
-def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> Iterator[tuple[int, list[str], str]]:
+def rows(
+    lines: Iterator[str],
+    start: int,
+    delimiter: str,
+    width: int = 0,
+    next_table: Callable[[int, str, str, int], Table | None] | None = None,
+) -> Iterator[tuple[int, list[str], str]]:
     """Skip ``start`` lines, then yield the line number, cells and fault of each row that is not empty.
 
     A quote that is never closed would swallow the rest of the file; a quote that is closed by a quote in
     a later row would swallow the rows in between. In both cases, only the line of the opening quote is
     reported as faulty, and reading continues with the next line. ``width``, the number of cells of the
     header, distinguishes rows from lines within a cell.
+
+    Parameters
+    ----------
+    next_table
+        Function that is called with the number of each line that begins a row, the line, the delimiter and the width.
+        If the line is the header of a further table, the function returns the table, and the rows below are read with
+        the delimiter and the width of this table.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)
@@ -92,6 +130,19 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
     while True:
         row, fault = None, ""
         taken.clear()
+        glued = False
+        if next_table and (line := unread.popleft() if unread else next(rest, None)) is not None:
+            if not (table := next_table(first, line, delimiter, width)):
+                unread.appendleft(line)
+            elif table.before:
+                # The last row and the header become two lines with one line number.
+                unread.extendleft((line.removeprefix(table.before), f"{table.before}\n"))
+                glued = True
+            else:
+                delimiter, width = table.delimiter, len(table.names)
+                reader = csv.reader(feed(), delimiter=delimiter, strict=True)
+                first += 1
+                continue
         try:
             row = next(reader)
         except StopIteration:
@@ -115,7 +166,7 @@ def rows(lines: Iterator[str], start: int, delimiter: str, width: int = 0) -> It
             row, fault = repaired, ""
         if row and any(map(str.strip, row)):
             yield first, row, fault
-        first += len(taken)
+        first += len(taken) - glued
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
@@ -137,6 +188,11 @@ def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delim
     unread.extendleft(reversed(taken[own:]))
     del taken[own:]
     return []
+
+
+def cells_of(line: str, delimiter: str) -> list[str]:
+    """Return the cells of a line, whatever its quotation marks."""
+    return next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), [])
 
 
 def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
@@ -163,4 +219,4 @@ def _begins_row(line: str, delimiter: str, width: int) -> bool:
 
     If it is, the quote was never closed. A line is the start of a row if it has as many cells as the header.
     """
-    return width > 1 and len(next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), ())) == width
+    return width > 1 and len(cells_of(line, delimiter)) == width

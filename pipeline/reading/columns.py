@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from mechtag.core.delimited import DELIMITERS, Table, cells_of
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
 from mechtag.core.words import counted
@@ -127,6 +128,7 @@ _ATTRIBUTES = {
 # A name in another language that is also an English column name of another attribute keeps the English meaning.
 _ATTRIBUTES |= {name: (attribute, rank) for attribute, names in COLUMNS.items() for rank, name in enumerate(names)}
 _ATTRIBUTES.pop("", None)
+_TITLE_NAMES = ("ti", *(name for name, (attribute, _) in _ATTRIBUTES.items() if attribute == "title"))
 # Some programs write a value as a formula, so that Excel does not change it: ="1234-5678".
 _GUARDED = re.compile(r'="(.*)"', re.S)
 _PUBMED = re.compile(r"^PUBMED\s+", re.I)
@@ -146,6 +148,17 @@ _FEWEST_CELLS = 3
 _WANTED, _MOST_LISTED = ("abstract", "authors", "year"), 20
 # The rank of a column that only its tag identifies, and the longest name in which a tag is looked for.
 _LAST, _LONGEST_TAGGED = 1000, 100
+# Fewest columns of a table of which some names may be unknown, and what such a name looks like.
+_FEWEST_COLUMNS, _MAY_BE_NAME = 4, re.compile(r"\W{0,5}[^\W\d][^.,:;?!\"]{0,59}")
+# What every name of a column of titles contains, for a quick check of lines that are not too long for a header.
+_MENTIONS_TITLE = re.compile(r"[Tt][Ii\u00cd\u00ed][Tt]|[Nn][Aa][Mm][Ee]|TI")
+_LONGEST_HEADER, _LONGEST_NAME, _LONGEST_ABBREVIATED = 2000, 60, 20
+_ANY_DELIMITER = re.compile("[" + re.escape(DELIMITERS) + "]")
+#: Note on a header below the first table; its field is the place.
+FURTHER_TABLE = (
+    "{} is the header of a further table, and the rows below it were read by this header; if the file was joined from "
+    "several exports, check that all their records were read"
+)
 _HAS_YEAR = re.compile(r"\d{4}")
 # SpringerLink writes 'Ann B. LeeBo McDonald': names without anything between them.
 _GLUED = re.compile(
@@ -216,6 +229,50 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
     return {column: known for column in columns if (known := _attribute(column, tagged))}
 
 
+def is_header(row: Sequence[str]) -> bool:
+    """Return whether a row can only be the header of a table: its cells are column names, one of them that of titles.
+
+    In a row with four or more cells, half of the names may be unknown, or more if all cells may be names.
+    """
+    cells = [cell for cell in row if cell.strip()]
+    known = attributes(cells)
+    if all(attribute != "title" for attribute, _ in known.values()):
+        return False
+    if len(cells) == 1:
+        # 'TI - Leadership' is the title of a record.
+        return cells[0].replace(" ", "").isalpha()
+    if len(cells) < _FEWEST_COLUMNS:
+        return len(known) == len(cells)
+    return len(known) >= len(cells) / 2 or (len(known) > 1 and all(map(_MAY_BE_NAME.fullmatch, cells)))
+
+
+def may_be_header(line: str) -> bool:
+    """Return whether a line may contain the header of a table; this is a quick check."""
+    if len(line) > _LONGEST_HEADER or not _mentions_title(line):
+        return False
+    for cell in reversed(_ANY_DELIMITER.split(line)):
+        # The first name may follow the last row of the previous table.
+        end = cell[-_LONGEST_NAME:]
+        if _mentions_title(end) and _folded(end).endswith(_TITLE_NAMES):
+            return True
+        if len(cell) > _LONGEST_NAME or (". " in cell and len(cell) > _LONGEST_ABBREVIATED):
+            return False
+    return False
+
+
+def _mentions_title(text: str) -> bool:
+    return _MENTIONS_TITLE.search(text) is not None
+
+
+def header_of(line: str, delimiters: str = DELIMITERS) -> Table | None:
+    """Return the table of which a line is the header, or ``None``; a single column name is not a header."""
+    if not may_be_header(line):
+        return None
+    headers = (Table(cells_of(line.strip("\ufeff\n"), delimiter), delimiter) for delimiter in delimiters)
+    tables = [table for table in headers if len(table.names) > 1 and is_header(table.names)]
+    return max(tables, key=lambda table: len(table.names), default=None)
+
+
 def require_titles(source: Source, names: Sequence[str]) -> None:
     """Raise an error if a table has no column of titles.
 
@@ -284,11 +341,13 @@ def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the row that is the header of a table.
 
-    This is the first non-empty row, unless a row below it has a column of titles and more known column names,
-    because search histories and headings may precede a header.
+    This is the first non-empty row, unless it contains other text than column names (see `is_header`) and a row below
+    it has a column of titles and more known column names, because search histories and headings may precede a header.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):
+        if is_header(rows[index]):
+            break
         known = attributes(rows[below])
         if len(known) > max(1, len(attributes(rows[index]))) and any(name == "title" for name, _ in known.values()):
             index = below

@@ -2,46 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 import re
 
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.columns import attributes
-from mechtag.pipeline.reading.formats import (
-    bibtex,
-    delimited,
-    enw,
-    medline,
-    ovid,
-    ovid_tagged,
-    parquet,
-    refworks,
-    ris,
-    wos,
-    xlsx,
-)
+from mechtag.pipeline.reading.columns import header_of, is_header
 from mechtag.pipeline.reading.tagged import Format
 
-_JSON, _XML = "JSON", "XML"
+#: Name of the format of tables.
+TABLE = "CSV or TSV"
+_RIS, _MEDLINE, _JSON, _XML = "RIS", "PubMed/MEDLINE (nbib)", "JSON", "XML"
 # The line that starts a record or a file in each format; stricter than the readers, because abstracts hold anything.
 _STARTS = {
-    ris.FORMAT.name: r"TY {2}- ?[A-Z]{3,}",
-    medline.FORMAT.name: r"PMID- ?\d+",
-    wos.FORMAT.name: r"PT [A-Z]",
-    enw.FORMAT.name: r"%0 [A-Z][\w ]+",
-    bibtex.FORMAT.name: r"@[A-Za-z]+\{[^\s,{}=]+,(?:\s*+[A-Za-z-]+\s*+=.*)?",
-    ovid.FORMAT.name: r"<\d+>",
-    ovid_tagged.FORMAT.name: r"<\d+\. ?>",
-    refworks.FORMAT.name: r"RT [A-Z][A-Za-z]+(?: [A-Za-z]+)?",
+    _RIS: r"TY {2}- ?[A-Z]{3,}",
+    _MEDLINE: r"PMID- ?\d+",
+    "Web of Science (tagged)": r"PT [A-Z]",
+    "EndNote import (enw)": r"%0 [A-Z][\w ]+",
+    "BibTeX": r"@[A-Za-z]+\{[^\s,{}=]+,(?:\s*+[A-Za-z-]+\s*+=.*)?",
+    "Ovid (labelled)": r"<\d+>",
+    "Ovid (tagged)": r"<\d+\. ?>",
+    "RefWorks (tagged)": r"RT [A-Z][A-Za-z]+(?: [A-Za-z]+)?",
     _JSON: r'(?:\[\s*+)?\{\s*+"[^"\n]{1,60}"\s*+:.*',
     _XML: r"<(?:\?xml|xml|records|PubmedArticleSet|search_results|Trials_downloaded_from_ICTRP|responseWrapper)\b.*",
 }
+_NAMES = tuple(_STARTS)
 _START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in _STARTS.values()) + ")")
 _FIRST = frozenset("TP%@<R[{\ufeff \t")
 # Lines that open a JSON document that is spread over lines, and those that follow them.
 _OPENING, _INNER = frozenset(("[", "{", "[{", "[ {")), re.compile(r'\s*(?:\{|"[^"\n]{1,60}"\s*+:)')
-_TITLE = re.compile(r"t[ií]t(?:le|el|re|[ou]lo)|\bTI\b", re.I)
-_FEWEST_NAMES, _LONGEST_HEADER = 3, 5000
+# Lines that end a record, after which a single column name is the header of a table.
+_ENDS = re.compile(r"ER(?:\s+-)?\s*|EF\s*|\s*\}\s*")
+
+
+def started_format(line: str) -> str:
+    """Return the name of the format in which a line starts a record, or ``""``."""
+    found = _START.fullmatch(line.rstrip()) if line[:1] in _FIRST else None
+    return _NAMES[(found.lastindex or 1) - 1] if found else ""
 
 
 def other_format(source: Source, form: Format) -> str:
@@ -49,23 +44,23 @@ def other_format(source: Source, form: Format) -> str:
 
     A PubMed id before the TY line of a RIS record does not count as a record of a different format.
     """
-    if form in (xlsx.FORMAT, parquet.FORMAT):
+    if form.name in ("XLSX", "Parquet"):
         return ""
     own = next((kind for kind in (_JSON, _XML) if kind in form.name), form.name)
-    names = tuple(_STARTS)
-    pending = before = ""
+    pending = before = ended = ""
+    place = 0
     for number, line in enumerate(source.lines(), start=1):
-        name, start = "", number
-        if line[:1] in _FIRST and (found := _START.fullmatch(line.rstrip())):
-            name = names[(found.lastindex or 1) - 1]
-        elif before[:1] in "[{" and before.strip() in _OPENING and _INNER.match(line):
-            name, start = _JSON, number - 1
-        elif own != delimited.FORMAT.name and _is_header(before, line):
-            name, start = delimited.FORMAT.name, number - 1
-        before = line
-        if not name:
-            if pending and not line.strip():
+        if line.isspace():
+            if pending:
                 return pending
+            continue
+        name, start = started_format(line), number
+        if not name and before[:1] in "[{" and before.strip() in _OPENING and _INNER.match(line):
+            name, start = _JSON, place
+        elif not name and own != TABLE and _begins_table(before, line, ended):
+            name, start = TABLE, place
+        ended, before, place = before, line, number
+        if not name:
             continue
         if name == own:
             pending = ""
@@ -74,20 +69,18 @@ def other_format(source: Source, form: Format) -> str:
             f"line {start} starts a record in a different format, {name}; if the file was joined from several "
             "exports, read each export by itself"
         )
-        if name != medline.FORMAT.name or form is not ris.FORMAT:
+        if name != _MEDLINE or own != _RIS:
             return text
         pending = pending or text
     return pending
 
 
-def _is_header(line: str, following: str) -> bool:
-    """Return whether a line is the header of a table, and a row follows."""
-    if len(line) > _LONGEST_HEADER or not _TITLE.search(line):
-        return False
-    for delimiter in ",;\t|":
-        count = line.count(delimiter)
-        if count >= _FEWEST_NAMES - 1 and delimiter in following:
-            known = attributes(next(csv.reader([line.lstrip("\ufeff")], delimiter=delimiter), []))
-            if len(known) >= _FEWEST_NAMES and any(attribute == "title" for attribute, _ in known.values()):
-                return True
-    return False
+def _begins_table(line: str, following: str, before: str) -> bool:
+    """Return whether a line is the header of a table, and a row follows.
+
+    A single column name is a header only after the end of a record.
+    """
+    if _ENDS.fullmatch(before) and is_header([line.strip("\ufeff\n")]):
+        return True
+    table = header_of(line)
+    return table is not None and table.delimiter in following

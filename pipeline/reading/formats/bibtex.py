@@ -47,6 +47,11 @@ _FIELD = re.compile(
 )
 # The same within a value in braces or quotes, where text may look like a field.
 _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,20}}[{{\"]", re.I)
+# A line that ends an entry, and lines that are a comment of the author's own.
+_END, _COMMENT = re.compile(r"^[ \t]*\}[ \t]*$", re.M), re.compile(r"^[ \t]*%.*$", re.M)
+_STARTLESS = (
+    "the line that starts the entry (@type{key,) is missing; check the type and that the fields belong together"
+)
 _DAMAGED = "a brace or comma is missing or superfluous, so the fields were separated at their names"
 # Special characters of LaTeX that databases export unescaped.
 _UNESCAPED = re.compile(r"(?<!\\)[%$&#]")
@@ -97,6 +102,11 @@ def read(source: Source) -> Iterator[Entry]:
     number = 0
     for index, block in enumerate(blocks):
         entry, fault = _opened(block)
+        before = blocks[index - 1] if index else None
+        if isinstance(block, model.ImplicitComment) and (before is None or _opened(before) == (None, "")):
+            for line, text in _startless(block)[1]:
+                number += 1
+                yield _without_start(number, line, text, strings)
         if entry is None and not fault:
             continue
         number += 1
@@ -110,15 +120,44 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         fields = [("ENTRYTYPE", entry.entry_type), ("ID", entry.key)]
         after = blocks[index + 1] if index + 1 < len(blocks) else None
-        rest = (after.raw or "") if isinstance(after, model.ImplicitComment) else ""
-        # Lines that start with a per cent sign are a comment of the author's own.
-        lost = not rest.lstrip().startswith("%") and _FIELD.search(rest)
-        if damaged := lost or any(_swallows(field.value) for field in entry.fields):
+        rest, others = _startless(after, entry) if isinstance(after, model.ImplicitComment) else ("", [])
+        if damaged := _FIELD.search(rest) or any(_swallows(field.value) for field in entry.fields):
             found = _by_name((entry.raw or "") + rest)
         else:
             found = [(field.key, field.value) for field in entry.fields]
         fields += [(name, _joined(value, strings)) for name, value in found]
         yield Entry(number, line, fields, notes=(_DAMAGED,) if damaged else ())
+        for line, text in others:
+            number += 1
+            yield _without_start(number, line, text, strings)
+
+
+def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[str, list[tuple[int, str]]]:
+    """Separate the text outside of entries into the rest of the entry above, and entries whose start is missing.
+
+    A second title begins an entry; each of these entries is returned with the number of its first line.
+    """
+    rest = ""
+    found: list[tuple[int, str]] = []
+    titled = entry is None or any(field.key.lower() == "title" for field in entry.fields)
+    line = (comment.start_line or 0) + 1
+    for text in _END.split(_COMMENT.sub("", comment.raw or "")):
+        title = any(
+            (field["line"] or field["any"] or field["bare"]).lower() == "title" for field in _FIELD.finditer(text)
+        )
+        if title and titled:
+            found.append((line + text[: len(text) - len(text.lstrip())].count("\n"), text))
+        elif found:
+            found[-1] = (found[-1][0], found[-1][1] + text)
+        else:
+            rest += text
+        titled = titled or title
+        line += text.count("\n")
+    return rest, found
+
+
+def _without_start(number: int, line: int, text: str, strings: Mapping[str, str]) -> Entry:
+    return Entry(number, line, [(name, _joined(value, strings)) for name, value in _by_name(text)], notes=(_STARTLESS,))
 
 
 def _swallows(value: str) -> bool:

@@ -6,10 +6,22 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from mechtag.core.delimited import LONGEST_ENTRY, rows
+from mechtag.core.delimited import DELIMITERS, LONGEST_ENTRY, Table, cells_of, rows
 from mechtag.core.delimited import header as find_dialect
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.columns import above, attributes, clean, find_header, require_titles, unread
+from mechtag.pipeline.reading.columns import (
+    FURTHER_TABLE,
+    above,
+    attributes,
+    clean,
+    find_header,
+    header_of,
+    is_header,
+    may_be_header,
+    require_titles,
+    unread,
+)
+from mechtag.pipeline.reading.joined_files import TABLE, started_format
 from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
 _LONGEST_HEADING = 100
@@ -26,12 +38,15 @@ def header(source: Source) -> tuple[int, list[str], str]:
 
     The delimiter is the one that yields the most known column names or, if tied, the most columns.
     """
-    return find_dialect(source, find_header, attributes)
+    return find_dialect(source, find_header, attributes, is_header)
 
 
 def has_titles(source: Source) -> bool:
-    """Return whether the header of a table has a column of titles and at least one other known column."""
-    known = attributes(header(source)[1])
+    """Return whether the header of a table has a column of titles and, unless this is its only column, a known one."""
+    names = header(source)[1]
+    known = attributes(names)
+    if len(names) == 1:
+        return is_header(names)
     return len(known) > 1 and any(attribute == "title" for attribute, _ in known.values())
 
 
@@ -51,7 +66,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per row of a table, without empty cells.
+    """Yield one entry per row of a table, or of several tables with different headers, without empty cells.
 
     Raises
     ------
@@ -67,13 +82,31 @@ def read(source: Source) -> Iterator[Entry]:
     )
     width = len(names)
     number = 0
-    for line, row, fault in rows(source.lines(), start + 1, delimiter, width):
+    other = ""
+
+    def switch(line: int, text: str, separator: str, cells: int) -> Table | None:
+        nonlocal names, delimiter, width, other
+        other = other or started_format(text)
+        table = _next_table(text, separator, cells)
+        if table is None or table.before:
+            return table
+        other = ""
+        if table.names == names:
+            return None
+        names, delimiter, width = table.names, table.delimiter, len(table.names)
+        source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names)))
+        return table
+
+    for line, row, fault in rows(source.lines(), start + 1, delimiter, width, switch):
         # Concatenated files repeat the header, often with a byte order mark.
         if row[1:] == names[1:] and row[0].lstrip("\ufeff") == names[0]:
             continue
         number += 1
         notes: tuple[str, ...] = ()
         headings: Sequence[str] = names
+        if width > 1 and len(row) == 1 and is_header(row):
+            fault = "the line is the header of a further table with one column; read each export by itself"
+        fault = fault or (other and f"the line follows the start of a record in a different format, {other}")
         if len(row) != width:
             if not fault and any(row[width:]):
                 fault = (
@@ -90,4 +123,32 @@ def read(source: Source) -> Iterator[Entry]:
             yield Entry(number, line, fields, fault, notes)
 
 
-FORMAT = Format("CSV or TSV", recognise, read, clean)
+def _next_table(line: str, delimiter: str, width: int) -> Table | None:
+    """Return the table whose header is at the end of a line, after the row of a table with the given width, if any."""
+    if not may_be_header(line):
+        return None
+    text = line.rstrip("\n")
+    # The cells of a row may contain lists of names.
+    table = header_of(text, delimiter if len(cells_of(text, delimiter)) == width > 1 else DELIMITERS)
+    if table and len(attributes(table.names)) == len(table.names):
+        return table
+    for each in DELIMITERS:
+        *cells, last = text.split(each)
+        while cells and _is_name(last):
+            last = cells.pop()
+        name = next((place for place in range(1, len(last[:_LONGEST_HEADING])) if _is_name(last, place)), 0)
+        place = len(each.join((*cells, last[:name])))
+        if name and is_header(cells_of(text[place:], each)) and len(cells_of(text[:place], delimiter)) == width:
+            return Table([], each, text[:place])
+    return table
+
+
+def _is_name(cell: str, start: int = 0) -> bool:
+    """Return whether a cell, which may be in quotation marks, is a known column name, from a place within a word on."""
+    name = cell[start:].removeprefix("\ufeff")
+    name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
+    within = start == 0 or not cell[start - 1].isspace()
+    return within and name[:1].isalpha() and '"' not in name and bool(attributes([name]))
+
+
+FORMAT = Format(TABLE, recognise, read, clean)

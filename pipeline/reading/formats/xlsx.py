@@ -7,7 +7,16 @@ from itertools import islice
 
 from mechtag.core.source import Source
 from mechtag.core.workbook import open_sheets, recognise, rows
-from mechtag.pipeline.reading.columns import above, attributes, clean, find_header, require_titles, unread
+from mechtag.pipeline.reading.columns import (
+    FURTHER_TABLE,
+    above,
+    attributes,
+    clean,
+    find_header,
+    is_header,
+    require_titles,
+    unread,
+)
 from mechtag.pipeline.reading.tagged import Entry, Format
 
 _PREAMBLE = 30
@@ -37,6 +46,9 @@ def read(source: Source) -> Iterator[Entry]:
         for note in filter(None, (unread(names), above(head[:header], names))):
             source.notes.append(f"sheet {title!r}: {note}" if len(sheets) > 1 else note)
         for line, cells in enumerate(rows(source, sheet), start=1):
+            if line > header + 1 and cells != names and len(cells) > 1 and is_header(cells):
+                names = cells
+                source.notes.append(FURTHER_TABLE.format(f"row {line}"))
             if line > header + 1 and any(cells) and cells != names:
                 number += 1
                 yield _entry(number, line, names, cells)

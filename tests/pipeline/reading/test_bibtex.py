@@ -132,3 +132,29 @@ def test_what_cannot_be_repaired_is_rejected_whole(read: Reader, entry: str) -> 
     [rejection] = found.rejected
     assert "One" in str(rejection.raw)
     assert len(rejected(found)) == 1
+
+
+_ENTRIES = [
+    f"@article{{k{year},\n  author={{Lee, A}},\n  title = {{{title}}},\n  year={{{year}}}\n}}\n"
+    for title, year in (("One", 2001), ("Two", 2002), ("Three", 2003))
+]
+
+
+@pytest.mark.parametrize("above", ["", "% Encoding: UTF-8\n\n", "@string{x = {y}}\n"])
+@pytest.mark.parametrize("between", ["", "\n", "A remark on title and year.\n"])
+@pytest.mark.parametrize("without", [(0,), (1,), (2,), (0, 1), (1, 2)])
+def test_an_entry_whose_first_line_is_missing_is_separated(
+    read: Reader, above: str, between: str, without: tuple[int, ...]
+) -> None:
+    parts = [text.split("\n", 1)[1] if index in without else text for index, text in enumerate(_ENTRIES)]
+    found = read(above + between.join(parts))
+    assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002), ("Three", 2003)]
+    (note,) = found.notes
+    assert note.text.startswith("the line that starts the entry (@type{key,) is missing")
+    assert (note.record, note.count) == (without[0] + 1, len(without))
+
+
+def test_an_entry_that_is_a_comment_is_not_read(read: Reader) -> None:
+    found = read(_ENTRIES[0] + "%  title = {Two},\n%  year = {2002}\n" + _ENTRIES[2])
+    assert [record.title for record in found.records] == ["One", "Three"]
+    assert not found.notes
