@@ -1,4 +1,7 @@
-"""Compare the reading orders of mechtag and ASReview 3 on finished reviews, from the same known records."""
+"""Compare the reading orders of mechtag and ASReview 3 on finished reviews, from the same known records.
+
+The order of mechtag that starts without known records, from a definition of relevance, is measured as well.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import EncoderSettings
 from mechtag.models.encoder import TransformerEncoder, locate_encoder
-from mechtag.pipeline.screening.search import Ranker, encode_cached
+from mechtag.pipeline.screening.search import Search, encode_cached
 from mechtag.pipeline.screening.simulation import Labels, Order, draw_priors, reading_order, screening_figures
 
 COMMAND = "python -m benchmarks.screening"
@@ -37,13 +40,28 @@ GROUPS = (
     *(("oud_2018",), ("virus",), ("wilson",)),
 )
 REVIEWS = tuple(name for group in GROUPS for name in group)
+# Title of each published review, which serves as the definition of relevance for a start without known records.
+_NUDGING = "Nudging healthcare professionals towards evidence-based medicine: a systematic scoping review"
+DEFINITIONS = {
+    "ace": "Drug class review on angiotensin converting enzyme inhibitors",
+    "jeyaraman_2020": "Does the source of mesenchymal stem cell have an effect in the management of osteoarthritis of "
+    "the knee? Meta-analysis of randomized controlled trials",
+    "menon_2022": "The methodological rigour of systematic reviews in environmental health",
+    "nagtegaal_2019": _NUDGING,
+    "nudging": _NUDGING,
+    "oud_2018": "Specialized psychotherapies for adults with borderline personality disorder: a systematic review and "
+    "meta-analysis",
+    "virus": "Virus metagenomics in farm animals: a systematic review",
+    "wilson": "Comparative effectiveness of common therapies for Wilson disease: a systematic review and meta-analysis "
+    "of controlled studies",
+}
 SEED = 2021
 WORK = ROOT / "data/work/benchmarks/screening"
 _ASREVIEW = "asreview==3.0.8"
 _TEXT = (ROOT / "benchmarks/screening.md").read_text(encoding="utf-8")
-# Records that mechtag reads between two rankings. ASReview ranks after each record, which is an advantage for
-# it but takes several times as long.
-_BATCH = 5
+# Records that each system reads between two rankings, which is the default of `mechtag simulate`. Ranking after each
+# record takes ten times as long.
+_BATCH = 10
 _BOOTSTRAP = 10_000
 _NAMES = {
     "loss": "loss",
@@ -73,8 +91,8 @@ def priors(name: str, run: int) -> Order:
 
 
 @cache
-def ranker(name: str) -> Ranker:
-    """Return a ranker for a review; vectors are computed once and cached."""
+def search(name: str) -> Search:
+    """Return the records of a review, prepared for ranking; vectors are computed once and cached."""
     settings = EncoderSettings()
     source = locate_encoder(settings.name, revision=settings.revision)
 
@@ -86,12 +104,19 @@ def ranker(name: str) -> Ranker:
 
     titles, abstracts, _ = review(name)
     texts = [f"{title}\n{abstract}".strip() for title, abstract in zip(titles, abstracts, strict=True)]
-    vectors = encode_cached(load, f"{source.sha256}/{settings.max_tokens}", texts, WORK / f"{name}.vectors.npz")
-    return Ranker(texts, vectors)
+    encoder_id = f"{source.sha256}/{settings.max_tokens}"
+    vectors = encode_cached(load, encoder_id, [*texts, DEFINITIONS[name]], WORK / f"{name}.vectors.npz")
+    return Search([], texts, vectors[:-1], vectors[-1])
 
 
 def _mechtag(name: str, run: int) -> list[int]:
-    order = reading_order(ranker(name), review(name)[2], priors(name, run), batch=_BATCH)
+    order = reading_order(search(name).ranker, review(name)[2], priors(name, run), batch=_BATCH)
+    return [int(row) for row in order]
+
+
+def _from_definition(name: str, _: int) -> list[int]:
+    nothing_known = np.empty(0, dtype=np.int64)
+    order = reading_order(search(name), review(name)[2], nothing_known, batch=_BATCH)
     return [int(row) for row in order]
 
 
@@ -119,8 +144,10 @@ def _asreview(name: str, run: int) -> list[int]:
             writer.writerow(("title", "abstract", "included"))
             writer.writerows(zip(titles, abstracts, labels, strict=True))
         known = [str(row) for row in priors(name, run)]
-        words = ("simulate", str(source), "--prior-idx", *known, "--seed", str(run), "-o", str(target))
-        subprocess.run((_asreview_command(), *words), check=True, capture_output=True)
+        words = ("simulate", str(source), "--prior-idx", *known, "--seed", str(run), "--n-query", str(_BATCH))
+        # ASReview writes a cache into the working directory.
+        command = (_asreview_command(), *words, "-o", str(target))
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
         with zipfile.ZipFile(target) as project:
             project.extract("results.db", folder)
         with sqlite3.connect(Path(folder) / "results.db") as database:
@@ -131,15 +158,21 @@ def _asreview(name: str, run: int) -> list[int]:
     return read + [row for row in range(len(labels)) if row not in seen]
 
 
-SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {"mechtag": _mechtag, "ASReview 3": _asreview}
+_COLD = "mechtag, from the definition"
+SYSTEMS: dict[str, Callable[[str, int], list[int]]] = {
+    "mechtag": _mechtag,
+    "ASReview 3": _asreview,
+    _COLD: _from_definition,
+}
 
 
 def _fingerprint(system: str) -> str:
     """Return a hash of everything on which a reading order depends, so that outdated orders are not reused."""
-    if system != "mechtag":
-        return _ASREVIEW.replace("==", "-")
+    if system == "ASReview 3":
+        return f"{_ASREVIEW.replace('==', '-')}-{_BATCH}"
     code = (ROOT / "pipeline/screening/search.py").read_bytes()
-    return f"mechtag-{hashlib.sha256(code).hexdigest()[:12]}-{_BATCH}"
+    start = "cold" if system == _COLD else "known"
+    return f"mechtag-{hashlib.sha256(code).hexdigest()[:12]}-{start}-{_BATCH}"
 
 
 def order_of(system: str, name: str, run: int) -> Order:
@@ -152,49 +185,58 @@ def order_of(system: str, name: str, run: int) -> Order:
 
 
 def _figures(system: str, name: str, runs: int) -> list[Figures]:
+    """Return the metrics of each run. A start from the definition does not depend on a draw, so it runs once."""
     labels = review(name)[2]
+    if system == _COLD:
+        return [asdict(screening_figures(labels[order_of(system, name, 0)]))]
     return [asdict(screening_figures(labels[order_of(system, name, run)[2:]])) for run in range(runs)]
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of the mean over reviews; versions of one review are drawn together."""
+    """Return the 95% bootstrap interval of the mean over reviews.
+
+    Reviews are drawn, and runs in each review drawn; versions of one review are drawn together.
+
+    Parameters
+    ----------
+    values
+        Metric of each review and run, shape (n_reviews, n_runs).
+    """
     places = {name: place for place, name in enumerate(REVIEWS)}
     groups = [[places[name] for name in group] for group in GROUPS]
     generator = np.random.default_rng(SEED)
     means = []
     for drawn in generator.integers(len(groups), size=(_BOOTSTRAP, len(groups))):
         rows = [row for group in drawn for row in groups[group]]
-        means.append(values[rows].mean())
+        runs = generator.integers(values.shape[1], size=(len(rows), values.shape[1]))
+        means.append(values[np.array(rows)[:, None], runs].mean())
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
 
 
 def _results(runs: int) -> Iterator[dict[str, Any]]:
-    mean: dict[tuple[str, str], NDArray[np.float64]] = {}
+    found = {system: {name: _figures(system, name, runs) for name in REVIEWS} for system in SYSTEMS}
     for name in REVIEWS:
         for system in SYSTEMS:
-            figures = _figures(system, name, runs)
             for key, shown in _NAMES.items():
-                value = float(np.mean([run[key] for run in figures]))
-                mean[system, key] = np.append(mean.get((system, key), np.empty(0)), value)
-                yield result(name, system, shown, value, runs=runs)
-    for system in SYSTEMS:
-        for key, shown in _NAMES.items():
-            values = mean[system, key]
-            yield result("mean of the reviews", system, shown, float(values.mean()), _interval(values), runs)
+                figures = [run[key] for run in found[system][name]]
+                yield result(name, system, shown, float(np.mean(figures)), runs=len(figures))
     for key, shown in _NAMES.items():
-        difference = mean["mechtag", key] - mean["ASReview 3", key]
-        yield result("mean of the reviews", "difference", shown, float(difference.mean()), _interval(difference), runs)
+        tables = {system: np.array([[run[key] for run in found[system][name]] for name in REVIEWS]) for system in found}
+        tables["difference"] = tables["mechtag"] - tables["ASReview 3"]
+        for system, table in tables.items():
+            mean, interval = float(table.mean()), _interval(table)
+            yield result("mean of the reviews", system, shown, mean, interval, table.shape[1])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what has not been run yet, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="draws of the two records known beforehand")
+    parser.add_argument("--runs", type=int, default=10, help="draws of the two records known beforehand")
     parser.add_argument("--only", choices=SYSTEMS, help="run this system, and publish nothing")
     chosen = parser.parse_args(arguments)
     if chosen.only:
-        for run in range(chosen.runs):
+        for run in range(1 if chosen.only == _COLD else chosen.runs):
             for name in REVIEWS:
                 order_of(chosen.only, name, run)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.screening import GROUPS, REVIEWS, _interval, priors, review
+from benchmarks.screening import DEFINITIONS, GROUPS, REVIEWS, _interval, priors, review
 from benchmarks.sets import BENCH
 from benchmarks.stopping import misplace
 
@@ -23,14 +23,23 @@ def test_misplaced_records_are_just_enough_to_miss_the_recall(recall: float, rel
 
 
 def test_interval_draws_the_two_forms_of_a_review_together() -> None:
-    values = np.zeros(len(REVIEWS))
-    values[[REVIEWS.index(name) for name in ("nagtegaal_2019", "nudging")]] = (1, -1)
+    values = np.zeros((len(REVIEWS), 1))
+    values[[REVIEWS.index(name) for name in ("nagtegaal_2019", "nudging")], 0] = (1, -1)
     # Drawn together they cancel in every resample; drawn apart they would not.
     assert _interval(values) == (0, 0)
 
 
+def test_interval_includes_the_spread_of_the_runs() -> None:
+    alternating = np.tile([1.0, -1.0], (len(REVIEWS), 5))
+    low, high = _interval(alternating)
+    # The standard error of a mean of independent runs of one review, and of seven drawn reviews.
+    assert low == pytest.approx(-high, abs=0.02)
+    assert 0.15 < high < 0.35
+    assert _interval(np.ones((len(REVIEWS), 5))) == (1, 1)
+
+
 def test_every_review_is_there_once() -> None:
-    assert sorted(name for group in GROUPS for name in group) == sorted(set(REVIEWS))
+    assert sorted(name for group in GROUPS for name in group) == sorted(set(REVIEWS)) == sorted(DEFINITIONS)
     if not (BENCH / "screening").is_dir():
         pytest.skip(f"{BENCH}: the benchmark data are not here; MECHTAG_BENCH names their folder")
     assert {path.name.removesuffix(".csv.gz") for path in (BENCH / "screening").glob("*.csv.gz")} == set(REVIEWS)

@@ -62,17 +62,32 @@ def test_score_is_the_sum_of_two_standardised_classifiers() -> None:
     seen = known(labels, range(0, 60, 3))
     judged = ~np.isnan(seen)
     targets = labels[judged]
-    # The rule of ELAS u4: the irrelevant ones together weigh 1 / 9.8 of the relevant ones.
+    # The class balance of ELAS u4: the total weight of irrelevant examples is 1 / 9.8 of that of relevant ones.
     weight = np.where(targets == 1, 1, (targets == 1).sum() / (9.8 * (targets == 0).sum()))
     weight *= len(targets) / weight.sum()
     centred = vectors.astype(float) - vectors.astype(float).mean(axis=0)
     centred /= np.linalg.norm(centred, axis=1, keepdims=True)
     expected = np.zeros(60)
     for view in (word_weights(texts), centred):
-        model = LinearSVC(C=0.11, max_iter=100_000, tol=1e-8).fit(view[judged], targets, sample_weight=weight)
+        model = LinearSVC(C=0.2, max_iter=100_000, tol=1e-8).fit(view[judged], targets, sample_weight=weight)
         scores = model.decision_function(view)
         expected += (scores - scores[~judged].mean()) / scores[~judged].std()
     assert Ranker(texts, vectors).scores(seen) == pytest.approx(expected, abs=0.02)
+
+
+def test_word_weights_are_bm25() -> None:
+    texts = ["apple apple pear", "apple stone", "pear stone stone stone stone", "pear"]
+    # Terms in at least two texts: apple (2 texts), pear (3) and stone (2); no pair of words occurs in two.
+    counts = np.array([[2, 1, 0], [1, 0, 1], [0, 1, 4], [0, 1, 0]])
+    expected = np.zeros(counts.shape)
+    mean_length = counts.sum() / 4
+    for row, term in zip(*counts.nonzero(), strict=True):
+        holders = (counts[:, term] > 0).sum()
+        length = counts[row].sum() / mean_length
+        saturated = counts[row, term] * 2.2 / (counts[row, term] + 1.2 * (0.25 + 0.75 * length))
+        expected[row, term] = np.log(1 + (4 - holders + 0.5) / (holders + 0.5)) * saturated
+    expected /= np.sqrt((expected**2).sum() / 4)
+    assert word_weights(texts).toarray() == pytest.approx(expected)
 
 
 def test_relevant_records_alone_rank_by_the_mean_likeness_to_them() -> None:
