@@ -30,6 +30,7 @@ PACKAGES = (
     "mlflow",
     "numpy",
     "pandas",
+    "platformdirs",
     "pydantic",
     "pydantic_core",
     "PyYAML",

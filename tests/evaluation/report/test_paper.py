@@ -174,7 +174,8 @@ def numbers(data):
     if isinstance(data, bool) or data is None:
         return set()
     if isinstance(data, int | float):
-        return {f"{data:.2f}", f"{data:.0%}", str(data), f"{data:,}"}
+        # Intervals that end near 0 or 1 have a third decimal.
+        return {f"{data:.2f}", f"{data:.3f}", f"{data:.0%}", str(data), f"{data:,}"}
     return set(re.findall(r"-?\d+(?:\.\d+)*%?", data))
 
 
