@@ -37,16 +37,15 @@ from mechtag.evaluation.metrics import Judged, Resamples, as_it_is, label_figure
 from mechtag.evaluation.resampling import draw_resamples, interval
 from mechtag.evaluation.sections import rank_evidence
 from mechtag.training.calibration import recall_threshold
-from mechtag.training.finetuning.trainers import make_trainer
 
 Figures = Mapping[str, Array]
 
 SEEDS = (2021, 2022, 2023)
 BOOTSTRAP = 500
-TRAINERS = ("full", "lora", "contrastive")
 # Fine-tuned weights of each fold, so that an interrupted run can resume.
 WORK = ROOT / "data/work/benchmarks/coded_records"
 REFERENCE = "vectors and words (shipped)"
+TUNED = "trainer contrastive"
 # The rule of docs/decisions/2026-11-22-selection-rule.md: the figure that decides, and the least gain.
 DECIDES, LEAST = "sentence AP", 0.01
 GAIN, RELEVANCE_GAIN, POOLING_GAIN = "gain in sentence AP", "gain in AUC", "gain in AUC across"
@@ -86,10 +85,9 @@ with its own bounds from the other folds. *yes right* is the share of the tool's
 records; *yes or needs review* the share of carried labels that one of the two finds; *needs review* the share of the
 labels of relevant papers left to a person. **Calibration**: log loss and Brier score over all records, lower is
 better."""
-_WITHOUT_TRAINERS = """The trainers that fine-tune the encoder are not in the table: they take hours and run only with
+_WITHOUT_TRAINERS = """The trainer `contrastive`, which fine-tunes the encoder, is not in the table: it runs only with
 `--trainers`."""
-_WITH_TRAINERS = """The trainers that fine-tune the encoder ran under the first seed only, because they take hours;
-their gain is over what is shipped under that seed."""
+_WITH_TRAINERS = """The trainer `contrastive` fine-tunes the encoder. *From ... to* means the same as for relevance."""
 
 
 class Sample:
@@ -214,11 +212,8 @@ def label_runs(ground: Ground, seed: int, *, trainers: bool) -> Iterator[tuple[s
     yield "definitions alone (zero-shot)", zero_shot(ground)
     for name, whole in (("half the papers without codes", False), ("half the papers coded as a whole", True)):
         yield name, out_of_fold(ground, half_coded(ground, seed, whole=whole), ground.frozen, fold, seed)["both"]
-    if trainers and seed == SEEDS[0]:
-        for trainer in TRAINERS:
-            settings = ground.settings.train.model_copy(update={"trainer": trainer})
-            tuning = make_trainer(ground.encoder, ground.codebook, ground.definitions, settings, work=WORK)
-            yield f"trainer {trainer}", out_of_fold(ground, corpus, tuning, fold, seed)["both"]
+    if trainers:
+        yield TUNED, out_of_fold(ground, corpus, ground.tuning(WORK), fold, seed)["both"]
 
 
 class Table:
@@ -297,10 +292,8 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
             for name, sample in samples.items():
                 take("relevance", system, name, relevance_figures(ground, sample, scores, kept))
     journal = ground.sets[JOURNAL]
-    for dataset, judged in (
-        (f"from synopses to {JOURNAL}", journal),
-        (f"from {JOURNAL} to synopses", ~journal),
-    ):
+    styles = {f"from synopses to {JOURNAL}": journal, f"from {JOURNAL} to synopses": ~journal}
+    for dataset, judged in styles.items():
         sample = Sample(judged, ground.settings.seed)
         for system, way in RELEVANCE.items():
             scores = way(ground, ~judged)
@@ -313,6 +306,16 @@ def measure(ground: Ground, *, trainers: bool = False) -> tuple[list[dict[str, A
                 take("labels", system, name, label_run_figures(ground, sample, run))
             if system == REFERENCE:
                 reference = run
+        if trainers:
+            for system, trainer in ((REFERENCE, ground.frozen), (TUNED, ground.tuning(WORK))):
+                run = out_of_fold(ground, ground.corpus, trainer, journal.astype(np.int64), seed)["both"]
+                for dataset, judged in styles.items():
+                    sample = Sample(judged, ground.settings.seed)
+                    found = {
+                        **label_run_figures(ground, sample, run),
+                        **relevance_figures(ground, sample, run.documents[:, 0]),
+                    }
+                    table.add(f"labels, {dataset}", system, found, len(sample.papers))
         ways = pooled(ground, reference.texts, fold)
         decided = decide_both_ways(ground.corpus, reference.documents, fold, ground.settings.train)
         for name, sample in samples.items():
@@ -345,9 +348,7 @@ def _counts(ground: Ground) -> str:
 def main() -> None:
     """Evaluate all tagging methods, and publish the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--trainers", action="store_true", help="also fine-tune the encoder in three ways, which takes hours"
-    )
+    parser.add_argument("--trainers", action="store_true", help="also measure the trainer that fine-tunes the encoder")
     trainers = parser.parse_args().trainers
     ground = load_ground()
     results, outcome = measure(ground, trainers=trainers)

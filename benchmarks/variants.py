@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -21,7 +22,8 @@ from mechtag.models.tagger import units_of
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus, coded_documents, unit_table
-from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer
+from mechtag.training.finetuning.top_layers import States
+from mechtag.training.finetuning.trainers import FrozenTrainer, Trainer, TuningTrainer
 from mechtag.training.heads import assign_folds, fit_folds, fit_relevance, score_texts, score_wholes
 from mechtag.training.train import load_encoder
 
@@ -72,6 +74,15 @@ class Ground:
     def frozen(self) -> FrozenTrainer:
         """Return the trainer that leaves the encoder unchanged."""
         return FrozenTrainer(self.encoder, self.definitions)
+
+    @cached_property
+    def states(self) -> States:
+        """Return the states from which the encoder is fine-tuned."""
+        return States(self.encoder, self.settings.train.tuning.layers)
+
+    def tuning(self, work: Path) -> TuningTrainer:
+        """Return the trainer that fine-tunes the encoder, with checkpoints in the folder ``work``."""
+        return TuningTrainer(self.states, self.codebook, self.settings.train.tuning, work, lambda _: None)
 
     @property
     def sets(self) -> dict[str, Mask]:
@@ -211,10 +222,11 @@ def out_of_fold(ground: Ground, corpus: Corpus, trainer: Trainer, fold: Index, s
         sum.
     """
     n_units = len(ground.sentences[1])
+    settings = ground.settings.train.model_copy(update={"folds": int(fold.max()) + 1})
     everything, own = np.ones(corpus.n_documents, dtype=bool), corpus.document != NO_DOCUMENT
     scores = {part: np.full(corpus.unit_targets.shape, np.nan) for part in PARTS}
     relevance = np.full(corpus.n_documents, np.nan)
-    fitted = fit_folds(corpus, trainer, fold, everything, ground.settings.train, seed)
+    fitted = fit_folds(corpus, trainer, fold, everything, settings, seed)
     for held_out, (encoded, heads) in enumerate(fitted):
         rows = np.isin(corpus.document, np.flatnonzero(fold == held_out))
         relevance[fold == held_out] = score_wholes(encoded.corpus, heads, fold == held_out)

@@ -14,7 +14,7 @@ from mechtag.core.codebook import Strict, read_yaml
 # No number of epochs, folds, records or the like is larger; one that is would fill the memory.
 LARGEST = 10_000_000
 Margin = Annotated[float, Field(gt=0, lt=1)]
-TrainerName = Literal["frozen", "full", "lora", "contrastive"]
+TrainerName = Literal["frozen", "contrastive"]
 RuntimeName = Literal["auto", "torch", "fp32", "bf16", "int8"]
 # Encoders that have a short name: their full name, and the SHA-256 of their weights.
 ENCODERS = {
@@ -155,25 +155,22 @@ class TuningSettings(Strict):
     Attributes
     ----------
     epochs
-        Maximum number of epochs, over which the learning rate decays to zero.
+        Number of epochs. The learning rate rises at first, and then decays to zero over them.
     learning_rate
-        Learning rate for the top layer of the encoder; low-rank weights are trained at ten times this rate.
+        Highest learning rate.
     batch_tokens
         Number of text tokens in one training step, not counting the tokens of the definitions.
-    lora_rank
-        Rank of the weight changes made by the trainer ``lora``.
-    validation
-        Proportion of papers held out to choose the best epoch; if it is 0, the last epoch is used.
-    patience
-        Fine-tuning stops after this many epochs without improvement on the held-out papers.
+    layers
+        Number of top layers that are fine-tuned; the layers below stay unchanged and are computed only once.
+    rank
+        Rank of the change of each weight matrix. The model folder grows in proportion to it.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)
-    learning_rate: float = Field(default=3e-5, gt=0, le=0.1)
-    batch_tokens: int = Field(default=2048, ge=64, le=LARGEST)
-    lora_rank: int = Field(default=8, ge=1, le=LARGEST)
-    validation: float = Field(default=0.15, ge=0, le=0.5)
-    patience: int = Field(default=2, ge=1, le=LARGEST)
+    learning_rate: float = Field(default=1e-3, gt=0, le=0.1)
+    batch_tokens: int = Field(default=4096, ge=64, le=LARGEST)
+    layers: int = Field(default=1, ge=1, le=LARGEST)
+    rank: int = Field(default=4, ge=1, le=LARGEST)
 
 
 class TrainSettings(Strict):

@@ -23,7 +23,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import torch
 
 
-Arrays = Mapping[str, NDArray[np.float32]]
+Arrays = Mapping[str, NDArray[np.float16]]
 
 # Suffixes that are added to the name of a parameter for the two factors of its low-rank change.
 LOW, HIGH = ".lora_A", ".lora_B"
@@ -64,9 +64,9 @@ def unpack_tuned(data: bytes, place: str) -> Arrays:
 def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
     """Apply changed weights to a model in place.
 
-    A whole parameter ``W`` is stored under its name. A low-rank change is stored as two factors,
-    ``A`` of shape (rank, n_in) under ``<name>.lora_A`` and ``B`` of shape (n_out, rank)
-    under ``<name>.lora_B``, and yields ``W + B A`` (Hu et al. 2022, LoRA; ``B`` includes the scale).
+    The change of a parameter ``W`` is stored as two factors, ``A`` of shape (rank, n_in) under
+    ``<name>.lora_A`` and ``B`` of shape (n_out, rank) under ``<name>.lora_B``, and yields
+    ``W + B A`` (Hu et al. 2022, LoRA).
 
     Parameters
     ----------
@@ -82,32 +82,24 @@ def apply_tuned(model: nn.Module, arrays: Arrays, encoder: str) -> None:
 
     parameters = dict(model.named_parameters())
     with torch.no_grad():
-        for name, array in arrays.items():
-            target = name.removesuffix(LOW).removesuffix(HIGH)
+        for target in dict.fromkeys(name.removesuffix(LOW).removesuffix(HIGH) for name in arrays):
             if target not in parameters:
                 raise MechtagError(
-                    f"encoder {encoder} has no parameter '{name}', which the fine-tuned weights change, so the weights "
-                    "belong to a different encoder; train again"
+                    f"encoder {encoder} has no parameter '{target}', which the fine-tuned weights change, so the "
+                    "weights belong to a different encoder; train again"
                 )
-            if name.endswith(HIGH) and target + LOW in arrays:
-                continue  # applied together with the other factor
-            found = tuple(array.shape)
-            if target != name:
-                factors = [arrays.get(target + ending, np.zeros((0, 0), np.float32)) for ending in (HIGH, LOW)]
-                fits = factors[0].ndim == factors[1].ndim == 2 and factors[0].shape[1] == factors[1].shape[0]
-                found = (factors[0].shape[0], factors[1].shape[1]) if fits else ()
+            high, low = (arrays.get(target + ending, np.zeros((0, 0), np.float16)) for ending in (HIGH, LOW))
+            fits = high.ndim == low.ndim == 2 and high.shape[1] == low.shape[0]
+            found = (high.shape[0], low.shape[1]) if fits else ()
             expected = tuple(parameters[target].shape)
             if found != expected:
                 raise MechtagError(
                     f"encoder {encoder}: the fine-tuned weights of '{target}' have shape {found}, expected {expected}, "
                     "so the weights belong to a different encoder; train again"
                 )
-            if target == name:
-                parameters[target].copy_(torch.from_numpy(array.copy()))
-            else:
-                weights = parameters[target]
-                high, low = (torch.from_numpy(factor.copy()).to(weights) for factor in factors)
-                weights.add_(high @ low)
+            weights = parameters[target]
+            factors = [torch.from_numpy(factor.copy()).to(weights) for factor in (high, low)]
+            weights.add_(factors[0] @ factors[1])
 
 
 Vectors = NDArray[np.float32]
@@ -251,7 +243,7 @@ class TransformerEncoder:
     Attributes
     ----------
     model
-        The transformers model. Its weights are frozen; `with_weights` returns a trainable copy.
+        The transformers model. Its weights are frozen.
     tokenizer
         The transformers tokenizer.
 
@@ -303,7 +295,7 @@ class TransformerEncoder:
             )
         self.model.eval().requires_grad_(False).to(_device())
         self.max_tokens = min(max_tokens, _token_limit(self.model))
-        self._batch_tokens = batch_tokens
+        self.batch_tokens = batch_tokens
 
     @property
     def size(self) -> int:
@@ -311,7 +303,7 @@ class TransformerEncoder:
         return int(self.model.config.hidden_size)
 
     def with_weights(self, tuned: Arrays) -> TransformerEncoder:
-        """Return a trainable copy with changed weights; raise the same errors as `apply_tuned`."""
+        """Return a copy with changed weights; raise the same errors as `apply_tuned`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         apply_tuned(other.model, tuned, self.source.name)
@@ -322,7 +314,7 @@ class TransformerEncoder:
         if not texts:
             return np.zeros((0, self.size), dtype=np.float32)
         with self._torch.inference_mode():
-            vectors: Vectors = self.embed(self.tokens(texts), self._batch_tokens).cpu().numpy()
+            vectors: Vectors = in_batches(self._embed, self.tokens(texts), self.batch_tokens).cpu().numpy()
         return vectors
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -332,19 +324,65 @@ class TransformerEncoder:
         ids: list[list[int]] = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         return ids
 
-    def embed(self, tokens: Sequence[list[int]], batch_tokens: int) -> torch.Tensor:
-        """Return one vector per text, shape (n_texts, size), with gradients if they are enabled."""
-        parts = list(batches([len(ids) for ids in tokens], batch_tokens))
-        vectors = self._torch.cat([self._forward([tokens[row] for row in rows]) for rows in parts])
-        places = self._torch.tensor([row for rows in parts for row in rows], device=vectors.device)
-        return vectors[places.argsort()]
+    def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
+        """Return one vector per text, shape (n_texts, size)."""
+        batch = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
+        return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
-    def _forward(self, tokens: list[list[int]]) -> torch.Tensor:
-        batch = self.tokenizer.pad({"input_ids": tokens}, return_tensors="pt").to(self.model.device)
-        hidden = self.model(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
-        return self._torch.nn.functional.normalize(pooled, dim=1)
+    def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
+        """Return the hidden states of each text before the top layers of the model, in half precision.
+
+        Parameters
+        ----------
+        layers
+            Number of top layers that the states have not passed through.
+
+        Returns
+        -------
+        list of Tensor, shape (n_tokens, size)
+        """
+        tokens = self.tokens(texts)
+        found: dict[int, torch.Tensor] = {}
+        with self._torch.inference_mode():
+            for rows in batches([len(ids) for ids in tokens], self.batch_tokens):
+                batch = self.tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt")
+                states = self.model(**batch.to(self.model.device), output_hidden_states=True).hidden_states
+                for row, state in zip(rows, states[-1 - layers].half().cpu(), strict=True):
+                    found[row] = state[: len(tokens[row])].clone()
+        return [found[row] for row in range(len(tokens))]
+
+
+def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean of the last hidden states of each text as a vector of unit length, shape (n_texts, size).
+
+    Parameters
+    ----------
+    hidden : Tensor, shape (n_texts, n_tokens, size)
+    mask : Tensor, shape (n_texts, n_tokens)
+        1 for tokens, 0 for padding.
+    """
+    from torch.nn.functional import normalize
+
+    hidden, weight = hidden.float(), mask.unsqueeze(-1).float()
+    return normalize((hidden * weight).sum(1) / weight.sum(1).clamp(min=1), dim=1)
+
+
+def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any], batch_tokens: int) -> torch.Tensor:
+    """Return one vector per item, in the order of ``items``, from a function that embeds a batch of items.
+
+    Parameters
+    ----------
+    items
+        Sequences of tokens or of hidden states.
+    batch_tokens
+        See `batches`.
+    """
+    import torch
+
+    parts = list(batches([len(item) for item in items], batch_tokens))
+    vectors = torch.cat([embed([items[row] for row in rows]) for rows in parts])
+    places = torch.tensor([row for rows in parts for row in rows], device=vectors.device)
+    return vectors[places.argsort()]
 
 
 def _token_limit(model: Any) -> int:

@@ -47,7 +47,7 @@ from mechtag.training.leakage import KnownPapers, describe_papers
 CARD = "README.md"
 # Written instead of minus infinity, the score of a sentence without content; other sentences score higher.
 NO_CONTENT = -100.0
-LIBRARIES = ("torch", "transformers", "peft", "scikit-learn", "numpy", "safetensors", "spacy")
+LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "safetensors", "spacy")
 
 
 @dataclass(frozen=True)

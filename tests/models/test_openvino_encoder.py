@@ -20,7 +20,7 @@ from benchmarks.peak import encoder_work, matrix_peak
 from mechtag.cli.options import RuntimeChoice
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import RuntimeName, SentenceSettings, Settings
-from mechtag.models.encoder import TransformerEncoder, locate_encoder
+from mechtag.models.encoder import HIGH, LOW, TransformerEncoder, locate_encoder
 from mechtag.models.model_folder import EXPORTS, TUNED, Model, load_model
 from mechtag.models.runtimes import choice as choosing
 from mechtag.models.runtimes import openvino_encoder as running
@@ -184,7 +184,7 @@ def test_an_export_of_other_weights_is_stale_and_goes(tiny: TransformerEncoder, 
     runtimes(tiny, tmp_path, "one").encoder("fp32")
     before = {path.name for path in tmp_path.iterdir()}
     name = next(name for name, _ in tiny.model.named_parameters() if name.endswith("value.weight"))
-    other = tiny.with_weights({name: np.eye(16, dtype=np.float32)})
+    other = tiny.with_weights({name + ending: np.eye(16, dtype=np.float16) for ending in (HIGH, LOW)})
     found = runtimes(other, tmp_path, "two").encoder("fp32")
     np.testing.assert_allclose(found.encode(TEXTS), other.encode(TEXTS), atol=1e-5)
     assert np.abs(found.encode(TEXTS) - tiny.encode(TEXTS)).max() > 1e-3

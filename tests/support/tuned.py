@@ -11,7 +11,7 @@ from mechtag.core.settings import Settings, TuningSettings
 from mechtag.training.train import save_model, train
 from tests.support.toy import fruit_project
 
-SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, lora_rank=2, validation=0.0)
+SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, rank=2)
 
 
 @pytest.fixture(scope="module")
@@ -27,5 +27,5 @@ def with_trainer(settings: Settings, name: str) -> Settings:
 @pytest.fixture(scope="module")
 def model_folder(settings: Settings, fruit: Codebook, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runtimes") / "model"
-    save_model(train(with_trainer(settings, "lora"), fruit), folder)
+    save_model(train(with_trainer(settings, "contrastive"), fruit), folder)
     return folder

@@ -1,4 +1,4 @@
-"""Tuning of the encoder: losses, trainers, seeds, checkpoints, and what the model folder keeps of it."""
+"""Fine-tuning of the encoder: loss, trainer, top layers, seeds and checkpoints."""
 
 from __future__ import annotations
 
@@ -9,27 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, log_loss
+from sklearn.metrics import average_precision_score
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import TrainSettings, TuningSettings
 from mechtag.models.encoder import TransformerEncoder, locate_encoder
 from mechtag.models.features import definition_texts, embed_codebook
-from mechtag.models.scoring import mean, pool_scores
 from mechtag.pipeline.annotations.coded_records import Exemplar
 from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_corpus
 from mechtag.training.finetuning import losses
-from mechtag.training.finetuning.loop import EPOCH, FINISHED, METHODS, hold_out, rate_share, tune
-from mechtag.training.finetuning.losses import cut_batches, prepare_corpus
+from mechtag.training.finetuning.loop import EPOCH, FINISHED, rate_share, tune
+from mechtag.training.finetuning.losses import cut_batches, draw_items, prepare_corpus
+from mechtag.training.finetuning.top_layers import States, TopLayers
 from mechtag.training.finetuning.trainers import Trainer, count_epochs, make_trainer
 from mechtag.training.heads import fit_heads
-from mechtag.training.multiple_instance import SHARPNESS
 from tests.support.toy import fruit_documents, tiny_bert
 
-TUNERS = sorted(METHODS)
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = TuningSettings(epochs=3, learning_rate=1e-3, batch_tokens=256, lora_rank=2)
+QUICK = TuningSettings(epochs=3, learning_rate=1e-2, batch_tokens=256, rank=2)
 
 
 @pytest.fixture(scope="module")
@@ -54,51 +52,15 @@ def corpus(encoder: TransformerEncoder, fruit: Codebook) -> Corpus:
 
 @pytest.fixture(scope="module")
 def trainer(encoder: TransformerEncoder, fruit: Codebook) -> Callable[..., Trainer]:
-    def make(name: str, tuning: TuningSettings = QUICK, **options: object) -> Trainer:
-        settings = TrainSettings(trainer=name, tuning=tuning)
+    def make(tuning: TuningSettings = QUICK, **options: object) -> Trainer:
+        settings = TrainSettings(trainer="contrastive", tuning=tuning)
         return make_trainer(encoder, fruit, embed_codebook(fruit, encoder), settings, **options)
 
     return make
 
 
-def test_pooling_in_torch_is_pooling_in_numpy() -> None:
-    scores = np.random.default_rng(1).normal(size=(9, 3))
-    lengths = [4, 1, 3, 1]
-
-    def pooled(values: np.ndarray) -> np.ndarray:
-        """Relevance by the mean, labels by the softened maximum."""
-        return np.hstack([mean(values[:, :1], lengths), pool_scores(values[:, 1:], lengths, SHARPNESS)])
-
-    tensor = torch.tensor(scores, requires_grad=True)
-    np.testing.assert_allclose(losses.pool_tensor(tensor, lengths).detach(), pooled(scores))
-    losses.pool_tensor(tensor, lengths).sum().backward()
-    step = 1e-6
-    for place in np.ndindex(scores.shape):
-        moved = [scores.copy(), scores.copy()]
-        moved[0][place] += step
-        moved[1][place] -= step
-        up, down = (pooled(values).sum() for values in moved)
-        assert tensor.grad[place].item() == pytest.approx((up - down) / (2 * step), abs=1e-6)
-
-
-def test_loss_of_judged_cells_is_weighted_log_loss() -> None:
-    generator = np.random.default_rng(2)
-    scores, targets = generator.normal(size=(30, 1)), generator.integers(0, 2, (30, 1)).astype(float)
-    targets[:10] = np.nan
-    found = losses.judged_loss(torch.tensor(scores), torch.tensor(targets), torch.tensor([4.0]))
-    known = targets[10:, 0]
-    weight = np.where(known == 1, 4.0, 1.0)
-    mean = log_loss(known, 1 / (1 + np.exp(-scores[10:, 0])), sample_weight=weight)
-    assert found.item() == pytest.approx(mean * weight.sum() / len(known))
-
-
 def test_not_judged_is_never_a_negative() -> None:
-    targets = torch.tensor([[1.0, torch.nan], [torch.nan, 0.0], [1.0, 1.0]])
-    scores = torch.zeros(3, 2, requires_grad=True)
-    losses.judged_loss(scores, targets, torch.ones(2)).backward()
-    assert ((scores.grad != 0) == ~targets.isnan()).all()
-
-    # A pair that may or may not share a label moves neither way.
+    """A pair that may or may not share a label moves neither way."""
     likenesses = torch.zeros(3, 3, requires_grad=True)
     pairs = torch.tensor([[1.0, 0.0], [1.0, torch.nan], [0.0, 1.0]])
     losses.pair_loss(likenesses, pairs).backward()
@@ -126,13 +88,6 @@ def test_pairs_without_any_shared_label_give_no_loss() -> None:
     assert not likenesses.grad.isnan().any()
 
 
-def test_rare_labels_weigh_more_up_to_a_limit() -> None:
-    targets = torch.tensor([[1.0, 1, 0, torch.nan]] + [[0.0, 1, 0, torch.nan]] * 3 + [[torch.nan] * 4] * 9)
-    assert losses.positive_weights(targets).tolist() == [3.0, 1.0, 4.0, 1.0]
-    many = torch.cat([torch.ones(1, 1), torch.zeros(500, 1)])
-    assert losses.positive_weights(many).item() == losses.MAX_POSITIVE_WEIGHT
-
-
 def test_papers_teach_only_what_their_sentences_were_not_coded_for(corpus: Corpus) -> None:
     whole = corpus.whole_targets()
     np.testing.assert_array_equal(whole[:, 0], corpus.document_targets[:, 0])
@@ -141,7 +96,7 @@ def test_papers_teach_only_what_their_sentences_were_not_coded_for(corpus: Corpu
 
 
 def test_items_to_pair_carry_their_own_targets(corpus: Corpus, encoder: TransformerEncoder) -> None:
-    data = prepare_corpus(corpus, encoder)
+    data = prepare_corpus(corpus, States(encoder, 1))
     targets = data.targets_of(data.judged_items).numpy()
     assert not np.isnan(targets).any()
     for units, found in zip(data.judged_items, targets, strict=True):
@@ -175,12 +130,53 @@ def test_learning_rate_rises_then_falls_to_nothing() -> None:
     assert shares == pytest.approx([0, 0.5, 1, 0.5, 0])
 
 
-def test_papers_held_out_are_of_both_kinds(corpus: Corpus) -> None:
-    held_out = hold_out(corpus, 0.2, np.random.default_rng(0))
-    relevant = corpus.document_targets[:, 0] == 1
-    assert (held_out & relevant).sum() == 9
-    assert (held_out & ~relevant).sum() == 3
-    assert not hold_out(corpus, 0.0, np.random.default_rng(0)).any()
+def test_items_without_a_label_are_at_most_as_many_as_those_with_one(
+    corpus: Corpus, encoder: TransformerEncoder
+) -> None:
+    data = prepare_corpus(corpus, States(encoder, 1))
+    carried = (data.targets_of(data.judged_items) == 1).any(dim=1)
+    drawn = (data.targets_of(draw_items(data, np.random.default_rng(0))) == 1).any(dim=1)
+    assert drawn.sum() == carried.sum() < (~carried).sum()
+    assert (~drawn).sum() == carried.sum()
+
+
+@pytest.mark.parametrize("layers", [1, 2, 9])
+def test_top_layers_on_states_are_the_whole_encoder(layers: int, encoder: TransformerEncoder) -> None:
+    texts = ["apple pear", "plum study", "apple", "the village garden of people with pear"]
+    top = TopLayers(States(encoder, layers), rank=2)
+    assert len(top.trained) == 2 * 6 * min(layers, 2)
+    np.testing.assert_allclose(top.encode(texts), encoder.encode(texts), atol=2e-3)
+    arrays = {
+        name: np.random.default_rng(0).normal(0, 0.5, array.shape).astype(np.float16)
+        for name, array in top.arrays().items()
+    }
+    top.load(arrays)
+    changed = encoder.with_weights(arrays).encode(texts)
+    assert np.abs(changed - encoder.encode(texts)).max() > 0.05
+    np.testing.assert_allclose(top.encode(texts), changed, atol=5e-3)
+
+
+def test_states_of_a_text_are_computed_once(encoder: TransformerEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, seen = States(encoder, 1), []
+    compute = TransformerEncoder.hidden_states
+
+    def counted(self: TransformerEncoder, texts: list[str], layers: int) -> list[torch.Tensor]:
+        seen.extend(texts)
+        return compute(self, texts, layers)
+
+    monkeypatch.setattr(TransformerEncoder, "hidden_states", counted)
+    first = states.of(["apple", "pear tree", "apple"])
+    again = states.of(["plum", "apple"])
+    assert seen == ["apple", "pear tree", "plum"]
+    assert torch.equal(first[0], again[1])
+    assert [len(state) for state in first] == [3, 4, 3]
+
+
+def test_encoder_without_a_list_of_layers_is_refused(encoder: TransformerEncoder) -> None:
+    other = encoder.with_weights({})
+    other.model.config.num_hidden_layers = 5
+    with pytest.raises(MechtagError, match=r"top layers of BertModel cannot be fine-tuned separately; use a different"):
+        TopLayers(States(other, 1), rank=2)
 
 
 def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarray) -> float:
@@ -200,24 +196,21 @@ def words_in(corpus: Corpus, fruit: Codebook) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TUNERS)
 def test_tuning_helps_on_papers_it_has_not_seen(
-    name: str, corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
+    corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
 ) -> None:
     learnt = np.arange(corpus.n_documents) % 3 > 0
     truth = words_in(corpus, fruit)
     before = held_out_precision(corpus, learnt, truth)
-    rate = 1e-3 if name == "lora" else 1e-2
-    longer = QUICK.model_copy(update={"epochs": 10, "batch_tokens": 64, "learning_rate": rate, "validation": 0.0})
-    after = held_out_precision(trainer(name, longer).encode(corpus, learnt, 1).corpus, learnt, truth)
+    longer = QUICK.model_copy(update={"epochs": 10, "batch_tokens": 128, "layers": 2, "rank": 8})
+    after = held_out_precision(trainer(longer).encode(corpus, learnt, 1).corpus, learnt, truth)
     assert after > before + 0.02
 
 
-@pytest.mark.parametrize("name", TUNERS)
 def test_label_without_examples_is_near_its_definition(
-    name: str, corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
+    corpus: Corpus, trainer: Callable[..., Trainer], fruit: Codebook
 ) -> None:
-    encoded = trainer(name).encode(corpus, np.ones(corpus.n_documents, bool), 1)
+    encoded = trainer().encode(corpus, np.ones(corpus.n_documents, bool), 1)
     vectors = encoded.encoder.encode(["plum damson", "stone study"])
     scores = encoded.definitions.features(vectors, np.zeros(2)) @ encoded.definitions.label_weights().T
     plum = fruit.keys.index("plum")
@@ -225,16 +218,15 @@ def test_label_without_examples_is_near_its_definition(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TUNERS)
 def test_same_seed_same_weights_and_no_other_random_state(
-    name: str, corpus: Corpus, encoder: TransformerEncoder, fruit: Codebook
+    corpus: Corpus, encoder: TransformerEncoder, fruit: Codebook
 ) -> None:
-    settings = QUICK.model_copy(update={"epochs": 1, "validation": 0.0})
+    settings = QUICK.model_copy(update={"epochs": 1})
     runs = []
     for seed in (1, 1, 2):
         torch.manual_seed(len(runs))
         state = torch.get_rng_state()
-        runs.append(tune(encoder, fruit, corpus, METHODS[name], settings, seed).arrays)
+        runs.append(tune(States(encoder, 1), fruit, corpus, settings, seed).arrays)
         assert torch.equal(torch.get_rng_state(), state)
     first, again, other = runs
     assert first.keys() == again.keys() == other.keys()
@@ -243,23 +235,27 @@ def test_same_seed_same_weights_and_no_other_random_state(
     assert any((first[key] != other[key]).any() for key in first)
 
 
-@pytest.mark.parametrize("name", TUNERS)
 def test_tuning_leaves_its_encoder_alone(
-    name: str, corpus: Corpus, encoder: TransformerEncoder, trainer: Callable[..., Trainer]
+    corpus: Corpus, encoder: TransformerEncoder, trainer: Callable[..., Trainer]
 ) -> None:
     before = encoder.encode(["apple pear"])
-    settings = QUICK.model_copy(update={"epochs": 1, "validation": 0.0})
-    encoded = trainer(name, settings).encode(corpus, np.ones(corpus.n_documents, bool), 1)
+    encoded = trainer(QUICK.model_copy(update={"epochs": 1})).encode(corpus, np.ones(corpus.n_documents, bool), 1)
     np.testing.assert_array_equal(encoder.encode(["apple pear"]), before)
     assert not np.allclose(encoded.encoder.encode(["apple pear"]), before)
     np.testing.assert_allclose(np.linalg.norm(encoded.corpus.vectors, axis=1), 1, atol=1e-5)
-    assert not any("embed" in key for key in encoded.tuned)
+    assert {key.split(".lora")[0] for key in encoded.tuned} == {
+        f"encoder.layer.1.{part}.weight"
+        for part in (
+            *(f"attention.self.{name}" for name in ("query", "key", "value")),
+            *("attention.output.dense", "intermediate.dense", "output.dense"),
+        )
+    }
+    assert {array.dtype for array in encoded.tuned.values()} == {np.dtype(np.float16)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TUNERS)
 def test_papers_that_may_not_be_learnt_from_have_no_influence(
-    name: str, encoder: TransformerEncoder, fruit: Codebook, trainer: Callable[..., Trainer]
+    encoder: TransformerEncoder, fruit: Codebook, trainer: Callable[..., Trainer]
 ) -> None:
     documents = fruit_documents(40)
     documents[:12] = [replace(coded, sentence_labels=None) for coded in documents[:12]]
@@ -272,7 +268,7 @@ def test_papers_that_may_not_be_learnt_from_have_no_influence(
         others[row] = replace(documents[row], relevant=True, codes=codes, sentence_labels=labels)
     found = []
     for rows in (documents, others):
-        encoded = trainer(name).encode(make_corpus(encoder, fruit, rows), learnt, 1)
+        encoded = trainer().encode(make_corpus(encoder, fruit, rows), learnt, 1)
         found.append((encoded.tuned, encoded.losses))
     assert found[0][1] == found[1][1]
     for key, array in found[0][0].items():
@@ -280,21 +276,17 @@ def test_papers_that_may_not_be_learnt_from_have_no_influence(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TUNERS)
 def test_tuning_that_was_interrupted_goes_on_to_the_same_end(
-    name: str, corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path
+    corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:
     everything = np.ones(corpus.n_documents, bool)
-    patient = QUICK.model_copy(update={"patience": 10})
-    whole = trainer(name, patient).encode(corpus, everything, 1)
+    whole = trainer().encode(corpus, everything, 1)
     for interrupted_after in (1, 2):
         with pytest.raises(KeyboardInterrupt, match=f"epoch {interrupted_after}"):
-            trainer(name, patient, work=tmp_path, on_progress=interrupting(interrupted_after)).encode(
-                corpus, everything, 1
-            )
+            trainer(work=tmp_path, on_progress=interrupting(interrupted_after)).encode(corpus, everything, 1)
         assert [path.name for path in tmp_path.rglob("*.safetensors")] == [EPOCH]
     seen: list[int] = []
-    resumed = trainer(name, patient, work=tmp_path, on_progress=seen.append).encode(corpus, everything, 1)
+    resumed = trainer(work=tmp_path, on_progress=seen.append).encode(corpus, everything, 1)
     assert seen[0] == 2
     assert sum(seen) == QUICK.epochs
     assert resumed.losses == whole.losses
@@ -303,7 +295,7 @@ def test_tuning_that_was_interrupted_goes_on_to_the_same_end(
     assert [path.name for path in tmp_path.rglob("*.safetensors")] == [FINISHED]
 
     seen.clear()
-    read = trainer(name, patient, work=tmp_path, on_progress=seen.append).encode(corpus, everything, 1)
+    read = trainer(work=tmp_path, on_progress=seen.append).encode(corpus, everything, 1)
     assert seen == [QUICK.epochs]
     np.testing.assert_array_equal(read.corpus.vectors, whole.corpus.vectors)
 
@@ -329,64 +321,38 @@ def test_checkpoints_of_other_data_or_settings_are_not_taken(
     few = everything.copy()
     few[0] = False
     for documents, tuning, seed in ((everything, one, 1), (few, one, 1), (everything, one, 2)):
-        trainer("contrastive", tuning, work=tmp_path).encode(corpus, documents, seed)
+        trainer(tuning, work=tmp_path).encode(corpus, documents, seed)
     slower = one.model_copy(update={"learning_rate": 1e-4})
-    trainer("contrastive", slower, work=tmp_path).encode(corpus, everything, 1)
-    trainer("full", one, work=tmp_path).encode(corpus, everything, 1)
-    assert len(list(tmp_path.iterdir())) == 5
+    trainer(slower, work=tmp_path).encode(corpus, everything, 1)
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_damaged_checkpoint_is_told(corpus: Corpus, trainer: Callable[..., Trainer], tmp_path: Path) -> None:
     everything = np.ones(corpus.n_documents, bool)
     one = QUICK.model_copy(update={"epochs": 1})
-    trainer("contrastive", one, work=tmp_path).encode(corpus, everything, 1)
+    trainer(one, work=tmp_path).encode(corpus, everything, 1)
     (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(MechtagError, match=r"finished\.safetensors: the checkpoint cannot be read.*delete it"):
-        trainer("contrastive", one, work=tmp_path).encode(corpus, everything, 1)
+        trainer(one, work=tmp_path).encode(corpus, everything, 1)
 
 
-def test_best_epoch_is_kept_and_patience_ends_the_tuning(
+def test_corpus_without_codes_leaves_the_encoder_as_it_is(
     corpus: Corpus, encoder: TransformerEncoder, fruit: Codebook
 ) -> None:
-    """A rate that only does harm: the weights stay as they were, and only two epochs are tried."""
-    ruinous = TuningSettings(epochs=9, learning_rate=0.1, batch_tokens=64, patience=2)
-    seen: list[int] = []
-    found = tune(encoder, fruit, corpus, METHODS["full"], ruinous, 3, on_progress=seen.append)
-    assert min(found.losses) == found.losses[0]
-    assert len(found.losses) == 3
-    assert sum(seen) == 9
-    parameters = dict(encoder.model.named_parameters())
-    for name, array in found.arrays.items():
-        np.testing.assert_array_equal(array, parameters[name].numpy())
-
-
-def test_low_rank_changes_are_what_peft_merges(corpus: Corpus, encoder: TransformerEncoder, fruit: Codebook) -> None:
-    from peft import LoraConfig, LoraModel
-
-    model = encoder.with_weights({}).model
-    layers = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
-    peft_model = LoraModel(model, LoraConfig(r=3, lora_alpha=12, target_modules=layers), "default")
-    generator = torch.Generator().manual_seed(1)
-    arrays = {}
-    for name, parameter in peft_model.named_parameters():
-        if "lora_" in name:
-            parameter.data = torch.randn(parameter.shape, generator=generator)
-            layer, _, factor = name.removeprefix("model.").removesuffix(".default.weight").rpartition(".")
-            arrays[f"{layer}.weight.{factor}"] = parameter.detach().numpy() * (4.0 if factor == "lora_B" else 1.0)
-    merged = dict(peft_model.merge_and_unload().named_parameters())
-    ours = dict(encoder.with_weights(arrays).model.named_parameters())
-    assert len(arrays) == 2 * 6 * 2
-    assert merged.keys() == ours.keys()
-    for name, parameter in merged.items():
-        torch.testing.assert_close(ours[name], parameter, rtol=1e-5, atol=1e-6)
+    nothing = np.full(corpus.unit_targets.shape, np.nan)
+    silent = replace(corpus, unit_targets=nothing, document_targets=np.full(corpus.document_targets.shape, np.nan))
+    found = tune(States(encoder, 1), fruit, silent, QUICK, 1)
+    assert found.losses == (0.0,) * QUICK.epochs
+    texts = ["apple pear"]
+    np.testing.assert_array_equal(encoder.with_weights(found.arrays).encode(texts), encoder.encode(texts))
 
 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"no.such": np.zeros(3)}, "has no parameter 'no.such'"),
-        ({"{weight}": np.zeros((2, 2))}, r"have shape \(2, 2\), expected \(8, 8\)"),
+        ({"{weight}": np.zeros((8, 8))}, r"have shape \(0, 0\), expected \(8, 8\)"),
         ({"{weight}.lora_A": np.zeros((2, 8))}, "expected"),
         ({"{weight}.lora_B": np.zeros((8, 2))}, "expected"),
         ({"{weight}.lora_A": np.zeros((2, 8)), "{weight}.lora_B": np.zeros((8, 3))}, "expected"),
@@ -397,11 +363,11 @@ def test_weights_of_another_encoder_are_refused(
     arrays: dict[str, np.ndarray], message: str, encoder: TransformerEncoder
 ) -> None:
     weight = "encoder.layer.0.attention.self.query.weight"
-    named = {name.format(weight=weight): array.astype(np.float32) for name, array in arrays.items()}
+    named = {name.format(weight=weight): array.astype(np.float16) for name, array in arrays.items()}
     with pytest.raises(MechtagError, match=message):
         encoder.with_weights(named)
 
 
 def test_count_of_epochs_is_what_training_goes_through() -> None:
-    assert count_epochs(TrainSettings(folds=4, trainer="full", tuning=QUICK)) == 5 * QUICK.epochs
+    assert count_epochs(TrainSettings(folds=4, trainer="contrastive", tuning=QUICK)) == 5 * QUICK.epochs
     assert count_epochs(TrainSettings()) == 0

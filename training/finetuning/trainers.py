@@ -1,8 +1,6 @@
 """Define the trainers, each of which produces an encoder; the heads are then fitted on the encoder's vectors.
 
-``frozen`` leaves the encoder unchanged. ``full`` fine-tunes its weights on the codes of
-sentences and papers, and ``lora`` trains low-rank changes to the weights on the same codes. ``contrastive``
-fine-tunes the encoder on pairs of texts.
+``frozen`` leaves the encoder unchanged. ``contrastive`` fine-tunes the top layers of the encoder on pairs of texts.
 
 Heads, pooling and calibration are the same for all trainers. The codebook's definitions are encoded
 by the resulting encoder, so that labels without examples can still be scored.
@@ -22,7 +20,7 @@ from mechtag.models.features import Definitions, embed_codebook
 from mechtag.training.dataset import Corpus, encode_corpus
 
 if TYPE_CHECKING:
-    from mechtag.training.finetuning.loop import Method
+    from mechtag.training.finetuning.top_layers import States
 from mechtag.core.arrays import Mask
 
 Progress = Callable[[int], None]
@@ -72,11 +70,10 @@ class FrozenTrainer:
 
 @dataclass(frozen=True)
 class TuningTrainer:
-    """Fine-tunes the encoder; see `loop.tune` for the parameters."""
+    """Fine-tunes the top layers of the encoder; see `loop.tune` for the parameters."""
 
-    encoder: TransformerEncoder
+    states: States
     codebook: Codebook
-    method: Method
     settings: TuningSettings
     work: Path | None
     on_progress: Progress
@@ -84,20 +81,23 @@ class TuningTrainer:
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
         """Fine-tune the encoder on the selected documents, and encode the whole corpus again; see `Trainer.encode`."""
         from mechtag.training.finetuning.loop import tune
+        from mechtag.training.finetuning.top_layers import TopLayers
 
+        self.states.of([*corpus.texts, *corpus.whole_texts])  # all at once, because the batches affect the last digits
         tuned = tune(
-            self.encoder,
+            self.states,
             self.codebook,
             corpus.keep(documents),
-            self.method,
             self.settings,
             seed,
             work=self.work,
             on_progress=self.on_progress,
         )
-        encoder = self.encoder.with_weights(tuned.arrays)
-        definitions = embed_codebook(self.codebook, encoder)
-        return Encoded(encoder, definitions, encode_corpus(corpus, encoder, definitions), tuned.arrays, tuned.losses)
+        top = TopLayers(self.states, self.settings.rank)
+        top.load(tuned.arrays)
+        definitions = embed_codebook(self.codebook, top)
+        encoder = self.states.encoder.with_weights(tuned.arrays)
+        return Encoded(encoder, definitions, encode_corpus(corpus, top, definitions), tuned.arrays, tuned.losses)
 
 
 def make_trainer(
@@ -122,9 +122,9 @@ def make_trainer(
     """
     if settings.trainer == "frozen":
         return FrozenTrainer(encoder, definitions)
-    from mechtag.training.finetuning.loop import METHODS
+    from mechtag.training.finetuning.top_layers import States
 
-    return TuningTrainer(encoder, codebook, METHODS[settings.trainer], settings.tuning, work, on_progress)
+    return TuningTrainer(States(encoder, settings.tuning.layers), codebook, settings.tuning, work, on_progress)
 
 
 def count_epochs(settings: TrainSettings) -> int:
