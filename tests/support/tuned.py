@@ -11,7 +11,7 @@ from mechtag.core.settings import Settings, TuningSettings
 from mechtag.training.train import save_model, train
 from tests.support.toy import fruit_project
 
-SMALL = TuningSettings(epochs=1, learning_rate=1e-2, batch_tokens=256, rank=2)
+SMALL = TuningSettings(epochs=1, learning_rate=3e-2, batch_tokens=256, rank=2)
 
 
 @pytest.fixture(scope="module")
