@@ -62,6 +62,17 @@ def fruit_documents(count: int = 40) -> list[CodedDocument]:
     return documents
 
 
+def _sizes(words: int, size: int, positions: int) -> dict[str, int]:
+    return {
+        "vocab_size": words,
+        "hidden_size": size,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 2 * size,
+        "max_position_embeddings": positions,
+    }
+
+
 def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int = 40) -> Path:
     """Make a model folder such as the hub gives, with random weights, small enough to make on the spot."""
     import torch
@@ -70,14 +81,7 @@ def tiny_bert(folder: Path, words: Sequence[str], size: int = 16, positions: int
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(words)]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=size,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=2 * size,
-        max_position_embeddings=positions,
-    )
+    config = BertConfig(**_sizes(len(vocabulary), size, positions))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         BertModel(config).save_pretrained(folder, safe_serialization=True)
@@ -92,14 +96,7 @@ def tiny_mpnet(folder: Path, words: Sequence[str], size: int = 16, positions: in
     vocabulary = ["<s>", "<pad>", "</s>", "[UNK]", "<mask>", *dict.fromkeys(words)]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
     MPNetTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    config = MPNetConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=size,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=2 * size,
-        max_position_embeddings=positions,
-    )
+    config = MPNetConfig(**_sizes(len(vocabulary), size, positions))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = MPNetModel(config)
