@@ -366,7 +366,7 @@ class SetDocuments(Block):
 
 
 class SetSentences(Block):
-    """Counts and metrics of the labels of sentences in a set."""
+    """Number of coded sentences in a set, and metrics of their ranking, averaged over the labels."""
 
     sentences: int
     prevalence: float | None

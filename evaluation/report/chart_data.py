@@ -33,7 +33,7 @@ class Charts:
     panels
         Caption and drawing of each panel; a single panel has no caption.
     rows
-        Rows of the table with the column names ``header``.
+        Rows of the table, without the column names, which are in ``header``.
     missing
         Reason why charts are missing; ``""`` if no chart is missing.
     """

@@ -79,7 +79,7 @@ def share_axis(name: str) -> Axis:
 
 
 def line_chart(lines: Mapping[str, Points], *, title: str, description: str, x_name: str, y_name: str) -> str:
-    """Draw a line chart as SVG; the x values are treated as categories with equal distances.
+    """Draw a line chart as SVG; the x values are treated as equally spaced categories.
 
     Parameters
     ----------

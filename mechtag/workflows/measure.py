@@ -116,10 +116,10 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
             raise MechtagError(
                 f"{table}: {len(checked.used)} of {len(papers.records)} papers were or may have been used to train "
                 f"model {config.model_id}:\n{listed}{more}\nAccuracy on training papers says nothing about new papers. "
-                "Remove these papers from the table, or train without them. If people compared a paper with the "
-                "training paper and found that they are different, say so under 'not_in_training' in "
-                f"{table.with_suffix('.yaml').name}. To measure nevertheless, use --allow-training-papers; every "
-                "output then says that training papers were measured"
+                "Remove these papers from the table, or train without them. If someone compared a paper with "
+                "the training paper that it resembles and found that they are different papers, record this under "
+                f"'not_in_training' in {table.with_suffix('.yaml').name}. To measure accuracy anyway, use "
+                "--allow-training-papers; every output then says that accuracy was measured on training papers"
             )
         return checked
 

@@ -217,6 +217,6 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
         raise MechtagError(
             f"{matrix.path}: none of its {len(matrix.keys)} papers matches a record (the first paper is "
             f"{matrix.keys[0]}); identify papers by the record_id in tagged.csv, by DOI, PubMed id or title, or by the "
-            "key in the records' own file"
+            "key that a record has in its export"
         )
     return GoldStandard(matrix, found, notes)

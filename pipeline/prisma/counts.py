@@ -196,8 +196,8 @@ class Elsewhere(Strict):
         if self.reports_together is not None:
             if self.other_methods is None:
                 raise ValueError(
-                    "reports_together combines the reports from databases and other methods, but other_methods is "
-                    "missing; use reports instead"
+                    "'reports_together' combines the reports from databases and other methods, but 'other_methods' is "
+                    "missing; use the key 'reports' instead"
                 )
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
                 raise ValueError(

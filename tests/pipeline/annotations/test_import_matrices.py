@@ -30,7 +30,7 @@ def test_matrix_with_ticks() -> None:
 
 
 def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty; .* --unticked no"):
+    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty; .* '--unticked no'"):
         fixture("matrix.csv", coder="us")
     undecided = write(tmp_path / "m.csv", "key,included,trust\nlind-2020,,1\nbrandt-2019,0,0\n")
     assert brief(import_from(undecided, coder="us", unticked="no")) == [

@@ -205,7 +205,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
             "other_methods.sources.Websites: 'site.ris' is not a count",
         ),
         ("other_methods: {}\n", "other_methods.sources: Field required"),
-        ("reports_together: {sought: 4}\n", "other_methods is missing; use reports"),
+        ("reports_together: {sought: 4}\n", "'other_methods' is missing; use the key 'reports'"),
         ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "cannot be combined with reports"),
         ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with reports"),
     ],

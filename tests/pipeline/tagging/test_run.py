@@ -607,7 +607,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
     ("words", "message"),
     [
         (["a.ris", "-o", "s3://bucket/x"], "only predictions for one table of records"),
-        (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* may have a URI"),
+        (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* can be read from a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be accessed"),
         (["a.parquet", "b.ris", "-o", "out"], "a Parquet table must be the only source"),
         (["a.parquet", "-o", "out", "--workers", "2"], "workers can be set only for the engine ray"),
