@@ -247,7 +247,8 @@ def freedom(judged: int) -> float:
     The factor increases with the square root of the number of judged papers and exemplars, and reaches its maximum
     of 1 at ``ENOUGH`` papers and exemplars.
     """
-    return float(np.sqrt(min(judged / ENOUGH, 1)))
+    # Sentences may be coded although no paper was judged.
+    return float(np.sqrt(min(max(judged, 1) / ENOUGH, 1)))
 
 
 # Number of coded records at which the definitions' log odds of relevance count half as much as without any; more
