@@ -291,10 +291,11 @@ def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
 
 def test_every_command_shows_an_example() -> None:
     for command in app.registered_commands:
-        status, output, _ = call(command.name or command.callback.__name__, "--help")
+        name = command.name or command.callback.__name__
+        status, output, _ = call(name, "--help")
         assert status == 0
         assert "Example" in output
-        assert f"mechtag {command.callback.__name__}" in output
+        assert f"mechtag {name}" in output
 
 
 def test_main_prints_the_message_without_a_traceback(
