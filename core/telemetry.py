@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # DVC has its own settings in `.dvc/config`, and OpenVINO reads no variable: see `models/runtimes/openvino_encoder.py`.
 _SETTINGS = {
@@ -27,6 +28,14 @@ class MlflowPlugin:
     imported, it imports mechtag, which calls `disable_telemetry`. The setting thus also holds for commands such as
     ``mlflow ui``, wherever mechtag is installed.
     """
+
+    def __init__(self) -> None:
+        # A logged model brings its own copy of mechtag, which Python finds only if no other copy is loaded. So unload
+        # what the import of this plugin has loaded, unless more of mechtag is in use.
+        loaded = {name for name in sys.modules if name.split(".")[0] == "mechtag"}
+        if loaded <= {"mechtag", "mechtag.core", "mechtag.core.telemetry"}:
+            for name in loaded:
+                del sys.modules[name]
 
     def in_context(self) -> bool:
         """Return whether this provider has tags for a run."""
