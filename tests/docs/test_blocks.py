@@ -95,8 +95,14 @@ def reviewed(folder: Path) -> None:
     book.save(folder / "out/review.xlsx")
 
 
+def deduplicated(folder: Path) -> None:
+    """Keep the unique records where a project has them."""
+    shutil.copy(folder / "unique.parquet", folder / "data/unique.parquet")
+
+
 # What a reader has done before reading the page.
 BEFORE: dict[str, Callable[[Path], None]] = {
+    "docs/annotations.md": deduplicated,
     "docs/report.md": measured,
     "docs/review.md": reviewed,
     "docs/tracking.md": measured,
@@ -115,7 +121,7 @@ def run_shell(block: Block) -> None:
             done(*expanded(words))
             if words[1] == "init":
                 shutil.copy("my_export.ris", f"{words[2]}/data/raw")
-            if words[1] == "rank" and "--labels" not in words:
+            if words[1] == "next" or (words[1] == "rank" and "--labels" not in words):
                 decide(Path(words[words.index("-o") + 1]))
 
 
