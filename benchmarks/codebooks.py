@@ -7,10 +7,8 @@ and one plot per set in ``docs/benchmarks/codebooks/``.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,16 +18,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from benchmarks.codebook_sets import CodedSet, load_sets
+from benchmarks.hoc import KeptVectors
 from benchmarks.publish import ROOT, publish, result
 from mechtag.core.arrays import Array, Mask
-from mechtag.core.files import replacing, write_text
+from mechtag.core.files import write_text
 from mechtag.core.settings import TrainSettings, load_settings
 from mechtag.evaluation.metrics import Judged, Resamples, ranking, within_auc
 from mechtag.evaluation.report.svg import line_chart
 from mechtag.evaluation.resampling import draw_resamples, interval
-from mechtag.models.encoder import Encoder, Vectors
+from mechtag.models.encoder import TransformerEncoder, Vectors
 from mechtag.models.features import embed_codebook
 from mechtag.models.scoring import mean
+from mechtag.models.tagger import units_of
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus
 from mechtag.training.heads import fit_heads, score_texts, score_wholes
 from mechtag.training.train import load_encoder
@@ -68,28 +68,6 @@ the figures are slightly optimistic for them; they have one value for all sets a
 
 Scores = tuple[Array, Array]
 System = Callable[[Corpus, Mask, TrainSettings], Scores | None]
-
-
-class StoredVectors:
-    """An encoder that keeps its vectors on disk, so that an interrupted run does not encode texts again."""
-
-    def __init__(self, encoder: Encoder, folder: Path) -> None:
-        self._encoder, self._folder = encoder, folder
-
-    @property
-    def size(self) -> int:
-        """Return the number of elements of each vector."""
-        return self._encoder.size
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Return one vector per text; see `Encoder.encode`."""
-        name = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:24]
-        path = self._folder / f"{name}.npy"
-        if not path.exists():
-            with replacing(path) as part, part.open("wb") as file:
-                np.save(file, self._encoder.encode(texts))
-        stored: Vectors = np.load(path)
-        return stored
 
 
 def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
@@ -191,8 +169,10 @@ def definition_cosine(corpus: Corpus, vectors: Vectors) -> Scores:
     return np.zeros(corpus.n_documents), mean(cosines, corpus.lengths)
 
 
-def curve(coded: CodedSet, encoder: Encoder, settings: TrainSettings) -> list[dict[str, Any]]:
+def curve(coded: CodedSet, transformer: TransformerEncoder, settings: TrainSettings) -> list[dict[str, Any]]:
     """Measure all systems at all sizes on one set."""
+    units = units_of([document.document for document in coded.documents])
+    encoder = KeptVectors(transformer, WORK, [*units.parts, *units.whole_texts()])
     definitions = embed_codebook(coded.codebook, encoder)
     corpus = build_corpus(coded.documents, (), coded.codebook.keys, encoder, definitions)
     cosine = definition_cosine(corpus, encoder.encode([label.definition for label in coded.codebook.labels]))
@@ -264,7 +244,7 @@ def main() -> None:
     parser.add_argument("--only", help="measure only sets whose name contains this text, and print the results")
     asked = parser.parse_args()
     settings = load_settings()
-    encoder = StoredVectors(load_encoder(settings), WORK)
+    encoder = load_encoder(settings)
     results, console = [], Console(soft_wrap=True)
     for coded in load_sets():
         if asked.only and asked.only not in coded.name:
