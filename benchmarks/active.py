@@ -27,10 +27,10 @@ from mechtag.core.files import read_json, write_json
 from mechtag.core.settings import Settings, TrainSettings
 from mechtag.models.encoder import TransformerEncoder
 from mechtag.models.features import embed_codebook
-from mechtag.models.scoring import Calibration, probabilities
+from mechtag.models.scoring import probabilities
 from mechtag.models.tagger import units_of
 from mechtag.pipeline.screening.coding_order import TURNS, Papers, Reason, choose
-from mechtag.training.calibration import definitions_calibration, fit_calibration
+from mechtag.training.calibration import fit_calibration
 from mechtag.training.dataset import CodedDocument, Corpus, build_corpus
 from mechtag.training.heads import fit_heads, score_texts, score_wholes
 from mechtag.training.train import load_encoder
@@ -195,7 +195,7 @@ def replay(
         figures.append(precision(corpus, held, scores))
         if papers[-1] >= MOST:
             break
-        calibration = _calibration(earlier[coded], targets[coded], settings)
+        calibration = fit_calibration(earlier[coded], targets[coded], settings)
         chances, given = probabilities(scores, calibration.slope, calibration.intercept)
         relevance = np.ones(len(pool)) if everything_relevant else chances[pool, 0]
         state = Papers(relevance, given[pool], coded[pool], order)
@@ -206,12 +206,6 @@ def replay(
                 covered = int(coded.sum())
     labels, relevance_figures = zip(*figures, strict=True)
     return Replay(tuple(papers), labels, relevance_figures, full, covered)
-
-
-def _calibration(scores: Array, targets: Array, settings: TrainSettings) -> Calibration:
-    if not len(targets):
-        return definitions_calibration(targets.shape[1] - 1)
-    return fit_calibration(scores, targets, settings)
 
 
 def _path(dataset: str, rule: str, seed: int) -> Path:
