@@ -15,7 +15,7 @@ def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
     A model from the definitions is replaced if the codebook or the encoder in the settings has changed. If records
     are coded but no model is trained, the returned folder does not contain a model, and loading it says what to do.
     """
-    from mechtag.models.model_folder import read_config, swap_interrupted
+    from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 
     own = project.own_model
     if project.is_shipped or project.uses_shipped_model:
@@ -27,7 +27,7 @@ def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
         if has_codes(project):
             reporter.note("note: records have been coded, but no model has been trained on them: run 'mechtag train'")
         is_current = config.codebook_sha256 == project.codebook.sha256
-        if is_current and config.encoder.name == project.settings.encoder.name:
+        if is_current and not encoder_difference(config.encoder, project.settings.encoder, own):
             return own
     elif swap_interrupted(own) or has_codes(project):
         return own
