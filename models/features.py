@@ -115,10 +115,15 @@ class Definitions:
         """Return weights for `features` that score parts by the definitions alone, shape (n_labels, size + 1)."""
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 
-    def score_relevance(self, vectors: Vectors) -> Array:
-        """Return the log odds of relevance of whole texts by the definitions alone, shape (n_texts,)."""
-        scores: Array = RELEVANCE_WEIGHT * (vectors.astype(np.float64) @ self.relevance - 1)
-        return scores
+    def relevance_weights(self) -> tuple[Array, float]:
+        """Return weights for the vectors of whole texts, and an intercept: the log odds of relevance by definitions.
+
+        Returns
+        -------
+        weights : ndarray, shape (size,)
+        intercept : float
+        """
+        return RELEVANCE_WEIGHT * self.relevance, -RELEVANCE_WEIGHT
 
 
 def _centred(vectors: Array, centre: Array) -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from mechtag.core.arrays import Array, Index, Mask
 from mechtag.core.codebook import Codebook
@@ -162,23 +163,23 @@ class Heads:
         """Return the relevance score of each whole text, shape (n_texts,)."""
         return self.relevance.score(vectors, self.words.features(texts))
 
-    def score_parts(self, definitions: Definitions, vectors: Vectors, reports: Array, texts: Sequence[str]) -> Array:
+    def score_parts(self, vectors: Vectors, features: Array, words: csr_matrix) -> Array:
         """Score parts for relevance and each label by their vectors, roles and words.
 
         Parameters
         ----------
         vectors : ndarray, shape (n_parts, size)
-        reports : ndarray, shape (n_parts,)
-            See `Units`.
-        texts : sequence of str, length n_parts
+        features : ndarray, shape (n_parts, size + 1)
+            See `features.Definitions.features`.
+        words : csr_matrix, shape (n_parts, n_terms)
+            See `features.Words.features`.
 
         Returns
         -------
         ndarray, shape (n_parts, 1 + n_labels)
             Column 0 is the relevance score of the part on its own.
         """
-        words = self.words.features(texts)
-        scores = definitions.features(vectors, reports) @ self.weights.T + words @ self.word_weights.T + self.intercept
+        scores = features @ self.weights.T + words @ self.word_weights.T + self.intercept
         return np.hstack([self.relevance.score(vectors, words)[:, None], scores])
 
 
@@ -318,6 +319,7 @@ class Tagger:
         ]
         texts, reports = [text for text, _ in places], np.array([each for _, each in places])
         vectors = self.encoder.encode(texts)
-        scored = self.heads.score_parts(self.definitions, vectors, reports, texts)
+        features, words = self.definitions.features(vectors, reports), self.heads.words.features(texts)
+        scored = self.heads.score_parts(vectors, features, words)
         blank = np.full((1, scored.shape[1]), -np.inf)
         return pool_scores(np.vstack([scored, blank])[owner], units.n_parts[np.repeat(likely, units.lengths)])

@@ -101,7 +101,7 @@ def definitions_calibration(n_labels: int) -> Calibration:
     """Return the calibration of a model without coded records, which leaves every decision to people."""
     slope, intercept = _DEFINITIONS_CURVE
     return Calibration(
-        # The score for relevance is already its log odds; see `features.Definitions.score_relevance`.
+        # The score for relevance is already its log odds; see `features.Definitions.relevance_weights`.
         slope=np.array([1.0] + [slope] * n_labels),
         intercept=np.array([0.0] + [intercept] * n_labels),
         threshold=np.full(1 + n_labels, 0.5),

@@ -12,7 +12,7 @@ from sklearn.svm import SVC
 
 from mechtag.core.arrays import Array, Index, Mask
 from mechtag.core.settings import TrainSettings
-from mechtag.models.features import RELEVANCE_WEIGHT, Words, fit_words
+from mechtag.models.features import Words, fit_words
 from mechtag.models.scoring import GAMMA, Calibration, RelevanceHead
 from mechtag.models.tagger import Heads
 from mechtag.training.calibration import fit_calibration
@@ -67,7 +67,6 @@ def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, ad
     ----------
     added
         Number of documents at the end of the corpus that were added by retraining; see `assign_folds`.
-
     """
     fold = assign_folds(corpus.document_targets[:, 0], settings.folds, seed, added, corpus.source, corpus.hard)
     everything = np.ones(corpus.n_documents, dtype=bool)
@@ -265,8 +264,8 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, word
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2
     weight = FADES / (FADES + len(relevant)) if learns else 1.0
-    direction = weight * RELEVANCE_WEIGHT * corpus.definitions.relevance
-    size, intercept = corpus.wholes.shape[1], -weight * RELEVANCE_WEIGHT
+    by_definitions, shift_by_definitions = corpus.definitions.relevance_weights()
+    direction, intercept, size = weight * by_definitions, weight * shift_by_definitions, corpus.wholes.shape[1]
     if not learns:
         none = np.zeros(len(words.terms))
         return RelevanceHead(direction, np.zeros((0, size), dtype=np.float16), np.zeros(0), none, intercept)
@@ -361,7 +360,8 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
     """Return the scores of the texts in the selected rows of a corpus, shape (n_rows, 1 + n_labels)."""
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
-    return heads.score_parts(corpus.definitions, corpus.vectors[rows], corpus.reports[rows], texts)
+    features = corpus.definitions.features(corpus.vectors[rows], corpus.reports[rows])
+    return heads.score_parts(corpus.vectors[rows], features, heads.words.features(texts))
 
 
 def score_wholes(corpus: Corpus, heads: Heads, rows: Mask) -> Array:

@@ -13,7 +13,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.models.encoder import Vectors
 from mechtag.models.features import DEFINITION_WEIGHT, Definitions, embed_codebook, fit_words
 from mechtag.models.scoring import SHARPNESS
-from tests.support.toy import WordEncoder
+from tests.support.toy import WordEncoder, relevance_by_definitions
 
 PLACES = {
     "apple": (1.0, 0.0, 0.0),
@@ -91,7 +91,7 @@ def test_texts_with_nothing_in_common_have_a_finite_relevance() -> None:
 
     found = embed_codebook(book(relevance=("jam",)), Opposite())
     assert np.isfinite(found.relevance).all()
-    assert np.isfinite(found.score_relevance(Opposite().encode(["a", "b", "c", "d"]))).all()
+    assert np.isfinite(relevance_by_definitions(found, Opposite().encode(["a", "b", "c", "d"]))).all()
 
 
 def test_features_are_the_centred_vector_and_the_role() -> None:
@@ -129,9 +129,11 @@ def test_relevance_is_even_where_a_text_is_as_close_as_the_codebook_itself() -> 
     own = np.array([PLACES[text] for text in ("apple", "cider", "pear", "fruit", "jam")])
     # The mean of the codebook's own texts has a product of 1, and even odds.
     middle = own.mean(axis=0, keepdims=True).astype(np.float32)
-    assert expit(definitions.score_relevance(middle))[0] == pytest.approx(0.5, abs=1e-5)
+    assert expit(relevance_by_definitions(definitions, middle))[0] == pytest.approx(0.5, abs=1e-5)
     np.testing.assert_allclose(
-        definitions.score_relevance(own.astype(np.float32)), 8.5 * (own @ definitions.relevance - 1), atol=1e-5
+        relevance_by_definitions(definitions, own.astype(np.float32)),
+        8.5 * (own @ definitions.relevance - 1),
+        atol=1e-5,
     )
 
 
@@ -141,7 +143,9 @@ def test_labels_are_ranked_by_their_definitions_alone(fruit: Codebook, fruit_def
     scores = fruit_definitions.features(vectors, np.zeros(4)) @ fruit_definitions.label_weights().T
     assert scores[:3].argmax(axis=1).tolist() == [0, 1, 2]
     assert scores.argmax(axis=0).tolist() == [0, 1, 2]
-    relevance = fruit_definitions.score_relevance(WordEncoder().encode(["the text is about plum jam", "a stone wall"]))
+    relevance = relevance_by_definitions(
+        fruit_definitions, WordEncoder().encode(["the text is about plum jam", "a stone wall"])
+    )
     assert relevance[0] > relevance[1]
 
 

@@ -142,7 +142,7 @@ def test_heads_add_up_vectors_roles_words_and_intercepts() -> None:
         # The two support vectors are the texts, in reverse order.
         similar = head.weights[1 - row] + np.exp(-2 * GAMMA) * head.weights[row]
         relevance = vectors[row] @ head.direction + similar + head.word_weights @ rows[row] + 0.3
-        found = heads.score_parts(definitions, vectors, reports, texts)[row]
+        found = heads.score_parts(vectors, definitions.features(vectors, reports), words.features(texts))[row]
         np.testing.assert_allclose(found, [relevance, *by_hand])
         assert heads.score_wholes(vectors, texts)[row] == pytest.approx(relevance)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from mechtag.core.arrays import Array
 from mechtag.core.codebook import Codebook
 from mechtag.core.settings import EncoderSettings, Settings, TrainSettings, TuningSettings
 from mechtag.models.encoder import Vectors
-from mechtag.models.features import definition_texts
+from mechtag.models.features import Definitions, definition_texts
 from mechtag.models.tagger import Document
 from mechtag.training.dataset import CodedDocument
 
@@ -60,6 +61,12 @@ def fruit_documents(count: int = 40) -> list[CodedDocument]:
             )
         )
     return documents
+
+
+def relevance_by_definitions(definitions: Definitions, vectors: Vectors) -> Array:
+    """Return the log odds of relevance of whole texts by the definitions alone, shape (n_texts,)."""
+    weights, intercept = definitions.relevance_weights()
+    return vectors.astype(np.float64) @ weights + intercept
 
 
 def _sizes(words: int, size: int, positions: int) -> dict[str, int]:

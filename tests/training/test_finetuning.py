@@ -183,7 +183,7 @@ def held_out_precision(corpus: Corpus, learnt: np.ndarray, fruit_truth: np.ndarr
     """Mean average precision of apple and pear over the sentences of papers not learnt from, by vectors alone."""
     heads = fit_heads(corpus, learnt, TrainSettings())
     silent = replace(heads, word_weights=np.zeros_like(heads.word_weights))
-    scores = silent.score_parts(corpus.definitions, corpus.vectors, corpus.reports, corpus.texts)
+    scores = silent.score_parts(corpus.vectors, corpus.features, heads.words.features(corpus.texts))
     rows = (corpus.document != NO_DOCUMENT) & ~learnt[corpus.document]
     return float(
         np.mean([average_precision_score(fruit_truth[rows, column], scores[rows, column]) for column in (1, 2)])

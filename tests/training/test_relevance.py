@@ -18,6 +18,7 @@ from mechtag.models.features import RELEVANCE_WEIGHT, Words, fit_words
 from mechtag.models.scoring import GAMMA, RelevanceHead
 from mechtag.training.dataset import Corpus
 from mechtag.training.heads import FADES, fit_relevance
+from tests.support.toy import relevance_by_definitions
 
 SETTINGS = TrainSettings(relevance_regularisation=2.0)
 
@@ -204,6 +205,6 @@ def test_papers_of_one_kind_leave_relevance_to_the_definitions(corpus: Corpus, k
     assert head.vectors.shape == (0, 384)
     assert head.word_weights.tolist() == [0.0] * len(words.terms)
     found = head.score(OTHERS, words.features(["study 1 of fruits"] * len(OTHERS)))
-    np.testing.assert_allclose(found, corpus.definitions.score_relevance(OTHERS))
+    np.testing.assert_allclose(found, relevance_by_definitions(corpus.definitions, OTHERS))
     np.testing.assert_allclose(found, by_definitions(OTHERS, 0))
     assert head.is_unlike(OTHERS).tolist() == [False] * len(OTHERS)

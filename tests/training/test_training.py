@@ -29,7 +29,7 @@ from mechtag.training.dataset import NO_DOCUMENT, CodedDocument, Corpus, build_c
 from mechtag.training.finetuning.trainers import FrozenTrainer
 from mechtag.training.heads import assign_folds, fit, fit_heads, freedom, score_texts, score_wholes
 from mechtag.training.multiple_instance import Bags, fit_units
-from tests.support.toy import WordEncoder, fruit_documents
+from tests.support.toy import WordEncoder, fruit_documents, relevance_by_definitions
 
 SETTINGS = TrainSettings(folds=4)
 
@@ -323,7 +323,7 @@ def test_a_model_can_be_fitted_to_a_few_records(
             fruit_definitions.features(corpus.vectors, corpus.reports) @ fruit_definitions.label_weights().T
         )
         pooled = logsumexp(SHARPNESS * by_definitions, axis=0) / SHARPNESS
-        relevance = fruit_definitions.score_relevance(corpus.wholes)
+        relevance = relevance_by_definitions(fruit_definitions, corpus.wholes)
         np.testing.assert_allclose(fitted.held_out.documents, [[*relevance, *pooled]])
     # Nothing is decided without people.
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
@@ -373,7 +373,7 @@ def test_where_all_records_are_relevant_the_definitions_score_relevance(
     tagger = Tagger(fruit, word_encoder, fruit_definitions, fitted.heads, fitted.calibration)
     scored = tagger.tag([fruit_documents(4)[1].document, fruit_documents(4)[2].document])
     texts = word_encoder.encode([corpus.whole_texts[0], corpus.whole_texts[1]])
-    np.testing.assert_allclose([each.scores[0] for each in scored], fruit_definitions.score_relevance(texts))
+    np.testing.assert_allclose([each.scores[0] for each in scored], relevance_by_definitions(fruit_definitions, texts))
     # All records are relevant, so nothing says that any text is not, and none may be left out.
     assert min(each.probabilities[0] for each in scored) > 0.9
     assert (fitted.calibration.threshold[0], fitted.calibration.low[0]) == (0, 0)

@@ -139,10 +139,11 @@ def _dissect(tagger: Tagger, units: Units) -> _Dissected:
     definitions, heads, texts = tagger.definitions, tagger.heads, units.whole_texts()
     vectors, wholes = tagger.encoder.encode(units.parts), tagger.encoder.encode(texts)
     words = heads.words.features(units.parts)
-    scored = heads.score_parts(definitions, vectors, units.reports, units.parts)
+    features = definitions.features(vectors, units.reports)
+    scored = heads.score_parts(vectors, features, words)
     scored = np.where(units.counts[:, None], scored, -np.inf)
     relevance = heads.score_wholes(wholes, texts)
-    from_definitions = definitions.features(vectors, units.reports) @ definitions.label_weights().T
+    from_definitions = features @ definitions.label_weights().T
     nothing = np.zeros((len(units.parts), 1))
     return _Dissected(
         tagger=tagger,
