@@ -47,7 +47,7 @@ _PATTERNS = {
 }
 STARTS = {name: re.compile(pattern, re.M | re.I) for name, pattern in _PATTERNS.items()}
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-# How notes name a record without the line that starts one, and a file in two formats, of which one is counted.
+# Words of notes on a record that lacks its first line, or on a file in two formats, one of which `count` counts.
 _NO_START = re.compile(r"no (?:start|TY|PT|%0|RT) line|no start line|has no tag|different format")
 _LONGEST_NAME, _PREAMBLE, _SHOWN = 60, 20, 150
 

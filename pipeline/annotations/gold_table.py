@@ -110,8 +110,8 @@ def load_matrix(path: StrPath) -> Matrix:
     Raises
     ------
     MechtagError
-        For the same reasons as in `tables.read_table`; also if no column identifies the papers, if there is no row, if
-        two rows have the same identifier, if a row has no identifier, or if a column of codes has no name.
+        If the table cannot be read (see `tables.read_table`) or is empty, no column identifies the papers, two rows
+        have the same identifier, a row has no identifier, or a column of codes has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):

@@ -82,11 +82,11 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def test_without_any_code(review: Path) -> None:
-    status, said, told = call("next", review / "tagged", "-n", 5, "-o", review / "next.csv", "--project", review)
-    assert status == 0, told
-    assert "Coded so far: 0 papers, 0 of them in this search of 12" in said
-    assert "No coded paper yet: Watering, Pests" in said
-    assert "To code next: 5 papers (4 for labels with few examples, 1 drawn at random)" in said
+    status, output, message = call("next", review / "tagged", "-n", 5, "-o", review / "next.csv", "--project", review)
+    assert status == 0, message
+    assert "Coded so far: 0 papers, 0 of them in this search of 12" in output
+    assert "No coded paper yet: Watering, Pests" in output
+    assert "To code next: 5 papers (4 for labels with few examples, 1 drawn at random)" in output
     rows = table(review / "next.csv")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4", "5"]
     assert rows[0]["record_id"] == "doi:10.5555/0"
@@ -98,10 +98,10 @@ def test_without_any_code(review: Path) -> None:
 def test_codes_of_the_project_count(review: Path) -> None:
     code(review, 1, ["watering"])
     code(review, 99, ["watering"])  # a paper of a different search
-    status, said, told = call("next", review / "tagged", "-n", 50, "-o", review / "next.csv", "--project", review)
-    assert status == 0, told
-    assert "Coded so far: 2 papers, 1 of them in this search of 12" in said
-    assert "No coded paper yet: Pests" in said
+    status, output, message = call("next", review / "tagged", "-n", 50, "-o", review / "next.csv", "--project", review)
+    assert status == 0, message
+    assert "Coded so far: 2 papers, 1 of them in this search of 12" in output
+    assert "No coded paper yet: Pests" in output
     rows = table(review / "next.csv")
     assert len(rows) == COUNT - 1
     assert "doi:10.5555/1" not in [row["record_id"] for row in rows]
@@ -117,15 +117,15 @@ def test_the_filled_in_table_is_read_back_and_never_overwritten(review: Path) ->
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    status, _, told = call(*words)
+    status, _, message = call(*words)
     assert status == 1
-    assert "decisions that a person filled in" in told
+    assert "decisions that a person filled in" in message
     records = review / "tagged/records.parquet"
-    status, _, told = call(
+    status, _, message = call(
         *("codings", review / "next.csv", "--records", records, "-o", review / "codings.csv", "--project", review),
         *("--coder", "Ann", "--basis", "abstract"),
     )
-    assert status == 0, told
+    assert status == 0, message
     codes = {row["label"]: row["value"] for row in table(review / "codings.csv")}
     assert codes == {"about_gardens": "1", "watering": "1", "pests": "0"}
 
@@ -133,9 +133,9 @@ def test_the_filled_in_table_is_read_back_and_never_overwritten(review: Path) ->
 def test_predictions_for_other_records(review: Path) -> None:
     records = [Record(record_id="doi:10.5555/elsewhere", title="Notes from elsewhere")]
     write_records(review / "tagged/records.parquet", records)
-    status, _, told = call("next", review / "tagged", "-o", review / "next.csv", "--project", review)
+    status, _, message = call("next", review / "tagged", "-o", review / "next.csv", "--project", review)
     assert status == 1
-    assert "lacks predictions for about_gardens, watering, pests" in told
+    assert "lacks predictions for about_gardens, watering, pests" in message
 
 
 def test_what_users_do_wrong(review: Path) -> None:
