@@ -22,7 +22,8 @@ LAYERS = {
     "pipeline": {"core", "models"},
     "training": {"core", "models", "pipeline"},
     "evaluation": {"core", "pipeline"},
-    "mechtag": {"core", "models", "pipeline", "training", "evaluation"},
+    "review": {"core", "models", "pipeline", "training", "evaluation", "mechtag"},
+    "mechtag": {"core", "models", "pipeline", "training", "evaluation", "review"},
 }
 # Heavy or foreign libraries, and the only places that may import them.
 HOMES = {
@@ -35,6 +36,9 @@ HOMES = {
     "datasets": ("training/dataset.py", "mechtag/api.py"),
     "openvino": ("models/runtimes/",),
     "nncf": ("models/runtimes/openvino_encoder.py",),
+    "sqlalchemy": ("review/",),
+    "starlette": ("review/",),
+    "uvicorn": ("review/",),
 }
 # Blocks of settings by their key in params.yaml, and all by the name of their class.
 BLOCKS = {

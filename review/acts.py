@@ -1,0 +1,604 @@
+"""What people can do in a review; the only way to write events.
+
+Each function checks that the act is possible, writes it, and returns its number. Sending an act again, with the same
+``client_id``, changes nothing and returns the same number.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+import mechtag
+from mechtag.core.codebook import Codebook
+from mechtag.core.errors import MechtagError
+from mechtag.review.plan import Plan
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+from mechtag.review.store.events import Act, Draft, append, family_of, read_plan
+from mechtag.review.store.records import Entry, read_entry
+
+# What an undone or redone act must not be: these have effects outside the database, or their own way back.
+_NOT_UNDONE = frozenset(("undo", "redo", "import", "train", "promote", "rollback", "export", "sign_in", "sample_drawn"))
+# Kinds on which the state of a record rests.
+_JUDGING = ("code", "evidence", "commit", "reopen", "settle")
+
+
+class Refused(MechtagError):
+    """An act that is not possible, with the HTTP status that says why: 403, 404, 409 or 422."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Outdated(Refused):
+    """An act that was made from an older state than the present one, such as in a second browser tab."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, 409)
+
+
+def utc_now() -> str:
+    """Return the time in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What comes with an act: who sent it, how often it may be written, and what the person saw.
+
+    Attributes
+    ----------
+    coder
+        Number of the account.
+    client_id
+        Id that the browser made; a new one by default.
+    sight
+        Number of the row of table ``sight``; see `mechtag.review.sight`.
+    seconds
+        Time that the person spent on the record.
+    based_on
+        Number of the last event about the person's codes of this record when the form was made; ``None`` if the
+        form does not say.
+    """
+
+    coder: int
+    client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    sight: int | None = None
+    seconds: float | None = None
+    based_on: int | None = None
+
+
+@dataclass(frozen=True)
+class Acts:
+    """The acts of a review.
+
+    Parameters
+    ----------
+    store
+    codebook
+        The codebook in use.
+    now
+        Function that returns the time.
+    """
+
+    store: Store
+    codebook: Codebook
+    now: Callable[[], str] = utc_now
+
+    # Screening and coding --------------------------------------------------------------------------------------------
+
+    def decide(
+        self, stamp: Stamp, record: int, value: int | None, *, refer: bool = False, reason: str | None = None
+    ) -> int:
+        """Include (1) or exclude (0) a record, or refer it to the adjudicator (``value`` is ``None``).
+
+        Raises
+        ------
+        Refused
+            If the record does not exist, was settled by an adjudicator, or needs a reason.
+        Outdated
+            If the person has decided on the record since the form was made.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._check(connection, stamp, record, "screen")
+            plan = read_plan(connection)
+            self._check_answer(value, refer)
+            if value == 0 and plan.reasons == "required" and not reason:
+                raise Refused("choose a reason for the exclusion; the plan of this review requires one")
+            if reason and reason not in plan.exclusion_reasons:
+                raise Refused(f"the reason '{reason}' is not in the plan of this review; choose one of its reasons")
+            label = self.codebook.relevance.key
+            content = {"v": value, "refer": refer, "reason": reason if value == 0 else None}
+            return self._write(connection, stamp, [Draft("code", record, "screen", label, content)])
+
+    def code(self, stamp: Stamp, record: int, label: str, value: int | None, *, refer: bool = False) -> int:
+        """Answer yes (1), no (0), needs review or not judged for one label of a record.
+
+        Raises
+        ------
+        Refused
+            If the record or the label does not exist, or an adjudicator has settled the record.
+        Outdated
+            If the person has changed the codes of the record since the form was made.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._require_label(label)
+            self._check(connection, stamp, record, "code")
+            self._check_answer(value, refer, judged=False)
+            content = {"v": value, "refer": refer, "reason": None}
+            return self._write(connection, stamp, [Draft("code", record, "code", label, content)])
+
+    def mark(self, stamp: Stamp, record: int, label: str, sentences: Sequence[int], *, complete: bool = False) -> int:
+        """Set the sentences that support a label. The label becomes yes if it has no answer yet.
+
+        Parameters
+        ----------
+        sentences
+            Numbers of sentences of the abstract, from 0.
+        complete
+            Whether the person went through all sentences, so that those not marked do not support the label.
+
+        Raises
+        ------
+        Refused
+            If the record, the label or a sentence does not exist, or an adjudicator has settled the record.
+        Outdated
+            If the person has changed the codes of the record since the form was made.
+        """
+        with self.store.write() as connection:
+            entry = self._require_record(connection, record)
+            self._require_label(label)
+            self._check(connection, stamp, record, "code")
+            numbers = sorted(set(sentences))
+            if numbers and not 0 <= numbers[0] <= numbers[-1] < len(entry.sentences):
+                raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
+            table = schema.current
+            answer = connection.execute(
+                select(table.c.value, table.c.refer).where(
+                    table.c.record == record,
+                    table.c.stage == "code",
+                    table.c.coder == stamp.coder,
+                    table.c.label == label,
+                )
+            ).one_or_none()
+            drafts = [Draft("evidence", record, "code", label, {"sentences": numbers, "complete": complete})]
+            if numbers and (answer is None or (answer.value is None and not answer.refer)):
+                drafts.append(Draft("code", record, "code", label, {"v": 1, "refer": False, "reason": None}))
+            return self._write(connection, stamp, drafts)
+
+    def rest_no(self, stamp: Stamp, record: int, labels: Sequence[str]) -> int:
+        """Answer no for several labels at once, having gone through all sentences.
+
+        Raises the same errors as `mark`.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._check(connection, stamp, record, "code")
+            drafts = []
+            for label in labels:
+                self._require_label(label)
+                drafts.append(Draft("code", record, "code", label, {"v": 0, "refer": False, "reason": None}))
+                drafts.append(Draft("evidence", record, "code", label, {"sentences": [], "complete": True}))
+            if not drafts:
+                raise Refused("every label has an answer already")
+            return self._write(connection, stamp, drafts)
+
+    def answer(self, stamp: Stamp, record: int, label: str, answer: str, sentences: Sequence[int] = ()) -> int:
+        """Accept, reject or refer the suggestion of the model that the person saw for a label.
+
+        Parameters
+        ----------
+        answer
+            ``accept`` (the code becomes yes, with ``sentences``), ``reject`` (no) or ``refer`` (needs review).
+
+        Raises
+        ------
+        Refused
+            If the person has not been shown a suggestion for this label, or for the same reasons as `mark`.
+        """
+        values: dict[str, tuple[int | None, bool]] = {"accept": (1, False), "reject": (0, False), "refer": (None, True)}
+        if answer not in values:
+            raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
+        with self.store.write() as connection:
+            entry = self._require_record(connection, record)
+            self._require_label(label)
+            self._check(connection, stamp, record, "code")
+            seen = self._sight(connection, stamp, record)
+            if seen is None or not seen.suggestions_shown:
+                raise Refused("no suggestion was shown for this record", 409)
+            if any(not 0 <= number < len(entry.sentences) for number in sentences):
+                raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
+            value, refer = values[answer]
+            content = {"label": label, "answer": answer, "model_id": seen.model_id}
+            drafts = [
+                Draft("answer", record, "code", label, content),
+                Draft("code", record, "code", label, {"v": value, "refer": refer, "reason": None}),
+            ]
+            if value == 1:
+                marked = {"sentences": sorted(set(sentences)), "complete": False}
+                drafts.append(Draft("evidence", record, "code", label, marked))
+            return self._write(connection, stamp, drafts)
+
+    def commit(self, stamp: Stamp, record: int, *, open_labels: bool = False) -> int:
+        """Finish the coding of a record.
+
+        Parameters
+        ----------
+        open_labels
+            Whether labels without an answer are allowed; they count as not judged.
+
+        Raises
+        ------
+        Refused
+            If labels have no answer and ``open_labels`` is false.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._check(connection, stamp, record, "code")
+            table = schema.current
+            rows = connection.execute(
+                select(table.c.label).where(
+                    table.c.record == record,
+                    table.c.stage == "code",
+                    table.c.coder == stamp.coder,
+                    (table.c.value.is_not(None)) | (table.c.refer == 1),
+                )
+            ).scalars()
+            missing = [key for key in self.codebook.keys if key not in set(rows)]
+            if missing and not open_labels:
+                names = ", ".join(self.codebook.names[key] for key in missing)
+                many = "labels have" if len(missing) > 1 else "label has"
+                raise Refused(f"{len(missing)} {many} no answer yet: {names}")
+            return self._write(connection, stamp, [Draft("commit", record, "code")])
+
+    def skip(self, stamp: Stamp, record: int, stage: str) -> int:
+        """Put a record aside for later."""
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            return self._write(connection, stamp, [Draft("skip", record, stage)])
+
+    # Adjudication ----------------------------------------------------------------------------------------------------
+
+    def settle(
+        self,
+        stamp: Stamp,
+        record: int,
+        stage: str,
+        label: str,
+        value: int,
+        *,
+        why: str = "",
+        reason: str | None = None,
+        sentences: Sequence[int] = (),
+    ) -> int:
+        """Give the final code of a label that is in conflict or was referred. The codes of the coders stay as they are.
+
+        Raises
+        ------
+        Refused
+            If there is nothing to settle: nobody has judged the record.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            if stage == "code":
+                self._require_label(label)
+            elif label != self.codebook.relevance.key:
+                raise Refused(f"screening has the label {self.codebook.relevance.key} only")
+            head, _ = family_of(connection, record)
+            state = self._state(connection, head, stage)
+            if state in (None, "open"):
+                raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
+            content = {"v": value, "why": why, "reason": reason, "sentences": sorted(set(sentences))}
+            return self._write(connection, stamp, [Draft("settle", head, stage, label, content)])
+
+    def reopen(self, stamp: Stamp, record: int, stage: str, coder: int, message: str = "") -> int:
+        """Send a record back to one of its coders, with a message. The person's codes stay, as a draft.
+
+        Raises
+        ------
+        Refused
+            If the person has not judged the record at this stage.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            table = schema.current
+            done = connection.execute(
+                select(table.c.record).where(
+                    table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
+                )
+            ).first()
+            if done is None:
+                raise Refused("this person has not judged the record, so it cannot be sent back", 409)
+            content = {"coder": coder, "message": message}
+            return self._write(connection, stamp, [Draft("reopen", record, stage, None, content)])
+
+    # Around a record -------------------------------------------------------------------------------------------------
+
+    def note(self, stamp: Stamp, record: int, text: str, audience: str = "team") -> int:
+        """Write a note about a record for oneself (``me``), the ``team`` or the ``adjudicator``; no text removes it."""
+        if audience not in ("me", "team", "adjudicator"):
+            raise Refused(f"a note can be for me, team or adjudicator, not for '{audience}'")
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            return self._write(connection, stamp, [Draft("note", record, value={"text": text, "for": audience})])
+
+    def tag(self, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> int:
+        """Add a free tag to a record, or remove it."""
+        name = " ".join(tag.split())
+        if not name:
+            raise Refused("the tag is empty; enter a word or two")
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            return self._write(connection, stamp, [Draft("tag", record, value={"tag": name, "on": on})])
+
+    def edit_record(self, stamp: Stamp, record: int, name: str, text: str) -> int:
+        """Correct the title of a record, or add a missing abstract.
+
+        Raises
+        ------
+        Refused
+            If the abstract has sentences that somebody has marked, whose numbers would no longer fit.
+        """
+        if name not in ("title", "abstract"):
+            raise Refused(f"the field '{name}' cannot be corrected; title and abstract can")
+        with self.store.write() as connection:
+            entry = self._require_record(connection, record)
+            table = schema.current
+            marked = connection.execute(
+                select(table.c.record).where(table.c.record == record, table.c.sentences != "[]")
+            ).first()
+            if name == "abstract" and marked:
+                raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
+            content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
+            return self._write(connection, stamp, [Draft("edit_record", record, value=content)])
+
+    def join(self, stamp: Stamp, record: int, into: int) -> int:
+        """Join a record to another as its duplicate. What was decided on either counts for both.
+
+        Raises
+        ------
+        Refused
+            If both are the same record, or joined already.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._require_record(connection, into)
+            head, other = family_of(connection, into)[0], family_of(connection, record)[0]
+            if head == other:
+                raise Refused("these records are joined already", 409)
+            return self._write(connection, stamp, [Draft("join", other, value={"into": head})])
+
+    def split(self, stamp: Stamp, record: int) -> int:
+        """Separate a record from the one to which it was joined.
+
+        Raises
+        ------
+        Refused
+            If the record is not joined to another.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            if family_of(connection, record)[0] == record:
+                raise Refused("this record is not joined to another", 409)
+            return self._write(connection, stamp, [Draft("split", record)])
+
+    # The review ------------------------------------------------------------------------------------------------------
+
+    def change_plan(self, stamp: Stamp, key: str, value: Any, *, why: str = "") -> int:
+        """Change a setting of the plan; see `mechtag.review.plan.Plan`.
+
+        Raises
+        ------
+        Refused
+            If there is no such setting, or the value is not allowed.
+        """
+        with self.store.write() as connection:
+            before = read_plan(connection).model_dump(mode="json")
+            if key not in before:
+                raise Refused(f"the plan has no setting '{key}'")
+            try:
+                after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
+            except ValueError:
+                raise Refused(f"{value!r} is not a value that the setting '{key}' can have") from None
+            content = {"key": key, "value": after[key], "old": before[key], "why": why}
+            return self._write(connection, stamp, [Draft("setting", value=content)])
+
+    def set_account_state(self, stamp: Stamp, account: int, state: str) -> int:
+        """Set whether a person works on the review (``active``), has left it, or has all codes ``withdrawn``."""
+        if state not in ("active", "left", "withdrawn"):
+            raise Refused(f"a person can be active, left or withdrawn, not '{state}'")
+        with self.store.write() as connection:
+            return self._write(connection, stamp, [Draft("team", value={"account": account, "state": state})])
+
+    def log(self, stamp: Stamp, kind: str, content: dict[str, Any]) -> int:
+        """Write down something that happened to the review as a whole, such as an import or a training."""
+        with self.store.write() as connection:
+            return self._write(connection, stamp, [Draft(kind, value=content)])
+
+    # Undo ------------------------------------------------------------------------------------------------------------
+
+    def undo(self, stamp: Stamp) -> tuple[int, int | None]:
+        """Take back the person's last act that is not undone.
+
+        Returns
+        -------
+        act, record
+            Number of the act that was taken back, and its record, if it is about one.
+
+        Raises
+        ------
+        Refused
+            If there is nothing to undo, or somebody else's later work rests on the act.
+        """
+        with self.store.write() as connection:
+            if (known := self._known(connection, stamp)) is not None:
+                return known
+            act = self._last(connection, stamp.coder, undone=False)
+            if act is None:
+                raise Refused("there is nothing to undo", 409)
+            self._refuse_if_rested_on(connection, act, stamp.coder)
+            self._write(connection, stamp, [Draft("undo", undoes=act.seq)])
+            return act.seq, act.record
+
+    def redo(self, stamp: Stamp) -> tuple[int, int | None]:
+        """Bring back the act that the person undid last; see `undo`.
+
+        Raises
+        ------
+        Refused
+            If the person's last act was not an undo or redo.
+        """
+        with self.store.write() as connection:
+            if (known := self._known(connection, stamp)) is not None:
+                return known
+            act = self._last(connection, stamp.coder, undone=True)
+            if act is None:
+                raise Refused("there is nothing to redo", 409)
+            self._write(connection, stamp, [Draft("redo", undoes=act.seq)])
+            return act.seq, act.record
+
+    def _last(self, connection: Connection, coder: int, *, undone: bool) -> Any:
+        """Return the person's last act that can be undone, or that can be redone; ``None`` if there is none."""
+        table = schema.event
+        rows = connection.execute(
+            select(table.c.seq, table.c.kind, table.c.undoes, table.c.record, table.c.act)
+            .where(table.c.coder == coder, table.c.part == 0)
+            .order_by(table.c.seq)
+        ).all()
+        done, taken_back = list[Any](), list[Any]()
+        by_act = {row.seq: row for row in rows}
+        for row in rows:
+            if row.kind == "undo":
+                done.remove(by_act[row.undoes])
+                taken_back.append(by_act[row.undoes])
+            elif row.kind == "redo":
+                taken_back.remove(by_act[row.undoes])
+                done.append(by_act[row.undoes])
+            elif row.kind not in _NOT_UNDONE:
+                done.append(row)
+                taken_back.clear()
+        acts = taken_back if undone else done
+        return acts[-1] if acts else None
+
+    def _refuse_if_rested_on(self, connection: Connection, act: Any, coder: int) -> None:
+        """Refuse to take back an act on a record that somebody else has settled or sent back since."""
+        if act.record is None:
+            return
+        table = schema.event
+        _, members = family_of(connection, act.record)
+        undone = select(table.c.undoes).where(table.c.kind == "undo")
+        later = connection.execute(
+            select(schema.account.c.name)
+            .join(table, table.c.coder == schema.account.c.id)
+            .where(
+                table.c.record.in_(members),
+                table.c.seq > act.seq,
+                table.c.coder != coder,
+                table.c.kind.in_(("settle", "reopen")),
+                table.c.act.not_in(undone),
+            )
+            .limit(1)
+        ).scalar()
+        if later is not None:
+            raise Refused(f"{later} has settled this record since; ask {later} to send it back to you", 409)
+
+    # Checks ----------------------------------------------------------------------------------------------------------
+
+    def _write(self, connection: Connection, stamp: Stamp, drafts: Sequence[Draft]) -> int:
+        act = Act(
+            coder=stamp.coder,
+            client_id=stamp.client_id,
+            at=self.now(),
+            events=drafts,
+            sight=stamp.sight,
+            seconds=stamp.seconds,
+            codebook=f"{self.codebook.name}@{self.codebook.sha256[:12]}",
+            app=mechtag.__version__,
+        )
+        return append(connection, act)
+
+    def _known(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
+        """Return what an undo or redo that is sent again did when it was sent first."""
+        table = schema.event
+        row = connection.execute(
+            select(table.c.undoes, table.c.record).where(table.c.client_id == stamp.client_id, table.c.part == 0)
+        ).one_or_none()
+        if row is None:
+            return None
+        if row.undoes is None:
+            raise Refused("this id belongs to a different act; load the page again", 409)
+        return int(row.undoes), row.record
+
+    def _require_record(self, connection: Connection, record: int) -> Entry:
+        entry = read_entry(connection, record)
+        if entry is None:
+            raise Refused(f"there is no record {record} in this review", 404)
+        return entry
+
+    def _require_label(self, label: str) -> None:
+        if label not in self.codebook.keys:
+            raise Refused(f"the codebook has no label '{label}'")
+
+    @staticmethod
+    def _check_answer(value: int | None, refer: bool, judged: bool = True) -> None:
+        if value not in (0, 1, None) or (refer and value is not None) or (judged and value is None and not refer):
+            raise Refused("an answer is yes, no or needs review")
+
+    @staticmethod
+    def _sight(connection: Connection, stamp: Stamp, record: int) -> Any:
+        table = schema.sight
+        return connection.execute(
+            select(table).where(table.c.id == stamp.sight, table.c.coder == stamp.coder, table.c.record == record)
+        ).one_or_none()
+
+    @staticmethod
+    def _state(connection: Connection, record: int, stage: str) -> str | None:
+        table = schema.need
+        return connection.execute(
+            select(table.c.state).where(table.c.record == record, table.c.stage == stage)
+        ).scalar_one_or_none()
+
+    def _check(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> None:
+        """Refuse codes of a settled record, codes with another's sight, and forms that are out of date."""
+        known = connection.execute(
+            select(schema.event.c.seq).where(schema.event.c.client_id == stamp.client_id)
+        ).first()
+        if known is not None:
+            return
+        if stamp.sight is not None and self._sight(connection, stamp, record) is None:
+            raise Refused("this form belongs to a different record or person; load the page again", 409)
+        head, _ = family_of(connection, record)
+        table = schema.final
+        settled = connection.execute(
+            select(table.c.record).where(table.c.record == head, table.c.stage == stage, table.c.how == "adjudicated")
+        ).first()
+        if settled is not None:
+            raise Refused("an adjudicator has settled this record; ask the adjudicator to send it back to you", 409)
+        if stamp.based_on is not None:
+            last = last_judged(connection, stamp.coder, record, stage)
+            if last > stamp.based_on:
+                raise Outdated(
+                    "you changed your codes of this record in a different window after this page was loaded; load the "
+                    "page again to see them"
+                )
+
+
+def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
+    """Return the number of the last event with which a person judged a record at a stage, or undid that; 0 if none."""
+    table = schema.event
+    judged = table.c.kind.in_(_JUDGING) & (table.c.stage == stage)
+    found = connection.execute(
+        select(func.max(table.c.seq)).where(
+            table.c.record == record, table.c.coder == coder, judged | table.c.kind.in_(("undo", "redo"))
+        )
+    ).scalar_one()
+    return int(found or 0)

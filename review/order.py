@@ -1,0 +1,189 @@
+"""Choose the record that a person sees next.
+
+A ranking is a list of records; each person walks through it from the top. A record that is on somebody's screen is
+leased, so that no more people than wanted read it at the same time. Within blocks of ten the order is shuffled, because
+a place near the top would itself be a suggestion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from mechtag.review.store import schema
+from mechtag.review.store.events import read_plan
+
+#: Number of records whose order is shuffled together.
+BLOCK = 10
+#: Time for which a record on a screen is kept for its reader, in seconds.
+LEASE_SECONDS = 600
+# Records read from a ranking at a time.
+_WINDOW = 200
+
+
+def add_ranking(
+    connection: Connection, stage: str, records: Sequence[int], *, strategy: str, at: str, learned_from: int, seed: int
+) -> int:
+    """Store an order of records and make it the one in use at a stage.
+
+    Parameters
+    ----------
+    records
+        Numbers of all records, the first to read first.
+    strategy
+        How the order was made: ``relevance``, ``uncertainty``, ``random`` or ``sample``. Blocks are shuffled unless the
+        order is random already.
+    learned_from
+        Number of decisions that the order was learned from.
+    seed
+        Seed of the shuffling.
+
+    Returns
+    -------
+    int
+        Number of the ranking.
+    """
+    table = schema.ranking
+    connection.execute(update(table).where(table.c.stage == stage).values(active=0))
+    values = {"stage": stage, "at": at, "strategy": strategy, "learned_from": learned_from, "active": 1}
+    number = int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
+    order = list(records) if strategy in ("random", "sample") else shuffle_blocks(records, seed)
+    if order:
+        rows = [{"ranking": number, "position": place, "record": record} for place, record in enumerate(order)]
+        connection.execute(insert(schema.queue), rows)
+    old = select(table.c.id).where(table.c.stage == stage, table.c.active == 0, table.c.id < number - 1)
+    connection.execute(delete(schema.queue).where(schema.queue.c.ranking.in_(old)))
+    return number
+
+
+def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
+    """Return records with the order shuffled within blocks of `BLOCK`."""
+    order = list[int]()
+    for start in range(0, len(records), BLOCK):
+        block = list(records[start : start + BLOCK])
+        random.Random(f"{seed}/{start}").shuffle(block)
+        order += block
+    return order
+
+
+def random_order(records: Sequence[int], seed: int) -> list[int]:
+    """Return records in an order that depends on their numbers and the seed alone."""
+    return sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{record}".encode()).digest())
+
+
+def next_record(
+    connection: Connection,
+    coder: int,
+    stage: str,
+    *,
+    besides: Sequence[int] = (),
+    clock: Callable[[], float] = time.time,
+) -> int | None:
+    """Lease and return the record that a person should read next; ``None`` if there is none for this person now.
+
+    The record needs another person, this person has neither judged it nor put it aside, and it is not leased to as many
+    others as are still wanted.
+
+    Parameters
+    ----------
+    besides
+        Records to pass over, such as the one on the screen.
+    """
+    now = clock()
+    connection.execute(delete(schema.lease).where(schema.lease.c.until < now))
+    ranking = connection.execute(
+        select(schema.ranking.c.id).where(schema.ranking.c.stage == stage, schema.ranking.c.active == 1)
+    ).scalar()
+    if ranking is None:
+        return None
+    place = schema.place
+    mine = (place.c.coder == coder) & (place.c.stage == stage)
+    known = connection.execute(select(place.c.ranking, place.c.position).where(mine)).one_or_none()
+    start = known.position if known is not None and known.ranking == ranking else 0
+    found = _walk(connection, coder, stage, ranking, start, besides, now)
+    if found is None and start:
+        # Records before the place may be free again: leases end, acts are undone, records are sent back.
+        found = _walk(connection, coder, stage, ranking, 0, besides, now)
+    if found is None:
+        return None
+    record, position = found
+    values = {"coder": coder, "stage": stage, "ranking": ranking, "position": position}
+    connection.execute(
+        upsert(place)
+        .values(values)
+        .on_conflict_do_update(["coder", "stage"], set_={"ranking": ranking, "position": position})
+    )
+    renew_lease(connection, record, coder, stage, clock=clock)
+    return record
+
+
+def renew_lease(
+    connection: Connection, record: int, coder: int, stage: str, *, clock: Callable[[], float] = time.time
+) -> None:
+    """Keep a record for its reader for another `LEASE_SECONDS`."""
+    until = clock() + LEASE_SECONDS
+    values = {"record": record, "stage": stage, "coder": coder, "until": until}
+    keys = ["record", "stage", "coder"]
+    connection.execute(upsert(schema.lease).values(values).on_conflict_do_update(keys, set_={"until": until}))
+
+
+def release(connection: Connection, record: int, coder: int, stage: str) -> None:
+    """End a person's lease of a record."""
+    table = schema.lease
+    connection.execute(delete(table).where(table.c.record == record, table.c.coder == coder, table.c.stage == stage))
+
+
+def _walk(
+    connection: Connection, coder: int, stage: str, ranking: int, start: int, besides: Sequence[int], now: float
+) -> tuple[int, int] | None:
+    """Return the first record of a ranking, from a position on, that is free for a person, and its position."""
+    queue, need, current, skip, lease = schema.queue, schema.need, schema.current, schema.skip, schema.lease
+    wanted = read_plan(connection).coders(stage)
+    judged = exists().where(
+        current.c.record == queue.c.record,
+        current.c.stage == stage,
+        current.c.coder == coder,
+        current.c.committed == 1,
+    )
+    put_aside = exists().where(skip.c.record == queue.c.record, skip.c.stage == stage, skip.c.coder == coder)
+    gone = exists().where(schema.joined.c.record == queue.c.record)
+    readers = (
+        select(func.count())
+        .where(lease.c.record == queue.c.record, lease.c.stage == stage, lease.c.coder != coder, lease.c.until >= now)
+        .scalar_subquery()
+    )
+    # At the first stage, a record without a row in ``need`` is open; at the second, it is not wanted.
+    free = select(queue.c.record, queue.c.position).join(
+        need, (need.c.record == queue.c.record) & (need.c.stage == stage)
+    )
+    while True:
+        rows = connection.execute(
+            select(func.max(queue.c.position)).where(
+                queue.c.ranking == ranking, queue.c.position >= start, queue.c.position < start + _WINDOW
+            )
+        ).scalar()
+        if rows is None:
+            return None
+        row = connection.execute(
+            free.where(
+                queue.c.ranking == ranking,
+                queue.c.position >= start,
+                queue.c.position < start + _WINDOW,
+                queue.c.record.not_in(list(besides)),
+                need.c.state.in_(("open", "waiting")),
+                need.c.have + readers < wanted,
+                ~judged,
+                ~put_aside,
+                ~gone,
+            )
+            .order_by(queue.c.position)
+            .limit(1)
+        ).first()
+        if row is not None:
+            return int(row.record), int(row.position)
+        start += _WINDOW

@@ -1,0 +1,71 @@
+"""The plan of a review: who codes how much, what coders see of the model, and when screening may stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mechtag.core.codebook import Strict
+
+#: Stages of a review, in order. At *screen*, a record is included or excluded; at *code*, it is coded for all labels.
+STAGES = ("screen", "code")
+Stage = Literal["screen", "code"]
+
+#: What coders see of the model. ``off``: nothing, and records come in random order. ``blind``: the order alone.
+#: ``after``: suggestions, once the coder has committed. ``assisted``: suggestions from the start.
+Mode = Literal["off", "blind", "after", "assisted"]
+
+_Coders = Annotated[int, Field(ge=1, le=2)]
+
+
+class Plan(Strict):
+    """Settings of a review that its owner decides on the page; each is stored as events, with its history.
+
+    Attributes
+    ----------
+    coders_screen, coders_code
+        Number of people who screen, and who code, each record independently.
+    mode_screen, mode_code
+        What coders see of the model at each stage.
+    audit_share
+        Proportion of records that are shown without suggestions in the mode ``assisted``, to estimate their effect.
+    reasons
+        Whether coders choose a reason when they exclude a record.
+    exclusion_reasons
+        Reasons to choose from.
+    rule, recall, confidence
+        Target for stopping; see `mechtag.pipeline.screening.ranking.Target`.
+    rerank_after
+        Number of new final decisions after which the order is computed again.
+    words_for, words_against
+        Words that are marked in title and abstract; ``stem*`` marks all words that begin with ``stem``.
+    learn_from_assisted
+        Whether codes that were given with a suggestion in view are used for training.
+    unblinded
+        Whether everyone may see everyone's codes.
+    """
+
+    coders_screen: _Coders = 2
+    coders_code: _Coders = 2
+    mode_screen: Mode = "blind"
+    mode_code: Mode = "after"
+    audit_share: float = Field(default=0.15, ge=0.05, le=0.5)
+    reasons: Literal["none", "optional", "required"] = "none"
+    exclusion_reasons: tuple[str, ...] = ()
+    rule: Literal["sample", "rank"] = "sample"
+    recall: float = Field(default=0.95, gt=0, lt=1)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    rerank_after: int = Field(default=10, ge=1, le=100)
+    words_for: tuple[str, ...] = ()
+    words_against: tuple[str, ...] = ()
+    learn_from_assisted: bool = True
+    unblinded: bool = False
+
+    def coders(self, stage: str) -> int:
+        """Return the number of people who judge each record at a stage."""
+        return self.coders_screen if stage == "screen" else self.coders_code
+
+    def mode(self, stage: str) -> Mode:
+        """Return what coders see of the model at a stage."""
+        return self.mode_screen if stage == "screen" else self.mode_code

@@ -1,0 +1,116 @@
+"""Open the database of a project, create it, and read and write it in transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from mechtag.core.errors import MechtagError
+from mechtag.review.store import schema
+
+#: Longest wait for another writer, in milliseconds.
+PATIENCE_MS = 5000
+
+
+class Store:
+    """The database of a review, in one SQLite file.
+
+    SQLite writes to its log before it confirms (``synchronous=FULL``), so a confirmed event survives a crash and a loss
+    of power. Readers never wait for writers.
+
+    Parameters
+    ----------
+    path
+        File of the database; it is created if it does not exist.
+
+    Raises
+    ------
+    MechtagError
+        If the file is damaged, or was written by a newer version of mechtag.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._engine = _engine(path)
+        try:
+            with self.write() as connection:
+                _create(connection, path)
+        except OperationalError as error:
+            raise MechtagError(
+                f"{path}: the database cannot be opened ({error.orig}); check that the folder is writable and that "
+                "the disk is not full"
+            ) from None
+        except DatabaseError as error:
+            raise MechtagError(
+                f"{path}: the database is damaged ({error.orig}); 'mechtag review --rebuild' makes a new one from the "
+                "log of events"
+            ) from None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that reads one consistent state."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that writes; it is committed at the end of the block, or rolled back on an error.
+
+        Only one such transaction is open at a time, so what the block reads does not change until it ends.
+        """
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    def backup(self, target: Path) -> None:
+        """Copy the database to a new file while it is in use."""
+        source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+        copy = sqlite3.connect(target)
+        try:
+            source.backup(copy)
+        finally:
+            copy.close()
+            source.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": PATIENCE_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: Any) -> None:
+        # The transactions below are begun by SQLAlchemy's event, not by the driver, which would begin them late.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _create(connection: Connection, path: Path) -> None:
+    found = connection.execute(text("PRAGMA user_version")).scalar_one()
+    if found == schema.VERSION:
+        return
+    if found > schema.VERSION:
+        raise MechtagError(
+            f"{path}: this project was used with a newer version of mechtag (format {found}; this version reads "
+            f"format {schema.VERSION}); update mechtag"
+        )
+    schema.metadata.create_all(connection)
+    for statement in schema.STATEMENTS:
+        connection.execute(text(statement))
+    connection.execute(text(f"PRAGMA user_version = {schema.VERSION}"))

@@ -1,0 +1,300 @@
+"""Add events to the log, and keep the tables that are derived from them in step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
+
+from mechtag.review.plan import STAGES, Plan
+from mechtag.review.store import schema
+from mechtag.review.store.state import Event, State, alive, derive
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One event that is to be written; see `mechtag.review.store.schema.event` for the meaning of the fields."""
+
+    kind: str
+    record: int | None = None
+    stage: str | None = None
+    label: str | None = None
+    value: Mapping[str, Any] = field(default_factory=dict)
+    undoes: int | None = None
+
+
+@dataclass(frozen=True)
+class Act:
+    """What one person did at once: one or more events that are written, undone and redone together.
+
+    Attributes
+    ----------
+    client_id
+        Id that the browser made. The act is written once, however often it is sent.
+    at
+        Time in UTC (ISO 8601, milliseconds).
+    sight
+        Number of the row of table ``sight`` that says what the person saw.
+    seconds
+        Time that the person spent on the record.
+    codebook, app
+        Version of the codebook, and of mechtag.
+    """
+
+    coder: int
+    client_id: str
+    at: str
+    events: Sequence[Draft]
+    sight: int | None = None
+    seconds: float | None = None
+    codebook: str = ""
+    app: str = ""
+
+
+def append(connection: Connection, act: Act) -> int:
+    """Write an act and update the derived tables, in the transaction of ``connection``.
+
+    Returns
+    -------
+    int
+        ``seq`` of its first event. If an act with the same ``client_id`` was written before, nothing is written, and
+        the number of that act is returned.
+    """
+    table = schema.event
+    known = connection.execute(
+        select(table.c.act).where(table.c.client_id == act.client_id, table.c.part == 0)
+    ).scalar_one_or_none()
+    if known is not None:
+        return int(known)
+    seen = None
+    if act.sight is not None:
+        seen = connection.execute(select(schema.sight).where(schema.sight.c.id == act.sight)).one()
+    first = 1 + (connection.execute(select(func.max(table.c.seq))).scalar_one() or 0)
+    drafts = [_with_record(connection, draft) for draft in act.events]
+    for part, draft in enumerate(drafts):
+        connection.execute(
+            insert(table).values(
+                seq=first + part,
+                client_id=act.client_id,
+                part=part,
+                act=first,
+                at=act.at,
+                coder=act.coder,
+                kind=draft.kind,
+                record=draft.record,
+                stage=draft.stage,
+                label=draft.label,
+                value=json.dumps(draft.value, ensure_ascii=False, sort_keys=True),
+                undoes=draft.undoes,
+                sight=act.sight,
+                assisted=None if seen is None else seen.suggestions_shown,
+                seconds=act.seconds,
+                codebook=act.codebook,
+                app=act.app,
+            )
+        )
+    _update_derived(connection, drafts)
+    return first
+
+
+def _with_record(connection: Connection, draft: Draft) -> Draft:
+    """Give an event that undoes an act the record of the act, so that all events about a record can be found by it."""
+    if draft.undoes is None:
+        return draft
+    table = schema.event
+    record = connection.execute(select(table.c.record).where(table.c.seq == draft.undoes)).scalar_one()
+    return replace(draft, record=record)
+
+
+def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
+    table = schema.event
+    undone = [draft.undoes for draft in drafts if draft.undoes is not None]
+    kinds = {draft.kind for draft in drafts}
+    kinds |= set(connection.execute(select(table.c.kind).where(table.c.act.in_(undone))).scalars())
+    records = {draft.record for draft in drafts if draft.record is not None}
+    if "setting" in kinds:
+        before = read_plan(connection)
+        _derive_settings(connection)
+        after = read_plan(connection)
+        if any(before.coders(stage) != after.coders(stage) for stage in STAGES):
+            derive_all_records(connection)
+    if kinds & {"join", "split"}:
+        records |= _heads(connection, records)
+        _derive_joins(connection)
+    if "team" in kinds:
+        _derive_accounts(connection)
+        derive_all_records(connection)
+    derive_records(connection, records)
+
+
+def read_plan(connection: Connection) -> Plan:
+    """Return the plan of the review; settings that nobody has changed have their defaults."""
+    rows = connection.execute(select(schema.setting.c.key, schema.setting.c.value))
+    return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
+
+
+def read_events(connection: Connection, *where: Any) -> list[Event]:
+    """Return the events that meet conditions, in order."""
+    table, seen = schema.event, schema.sight
+    rows = connection.execute(
+        select(table, seen.c.others_shown, seen.c.model_id)
+        .select_from(table.outerjoin(seen, table.c.sight == seen.c.id))
+        .where(*where)
+        .order_by(table.c.seq)
+    )
+    return [
+        Event(
+            seq=row.seq,
+            act=row.act,
+            at=row.at,
+            coder=row.coder,
+            kind=row.kind,
+            record=row.record,
+            stage=row.stage,
+            label=row.label,
+            value=json.loads(row.value),
+            undoes=row.undoes,
+            assisted=None if row.assisted is None else bool(row.assisted),
+            others_shown=bool(row.others_shown),
+            model_id=row.model_id,
+            codebook=row.codebook,
+        )
+        for row in rows
+    ]
+
+
+def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
+    """Return the record that represents a record, and all records that it represents, itself first."""
+    table = schema.joined
+    into = connection.execute(select(table.c.into).where(table.c.record == record)).scalar_one_or_none()
+    head = record if into is None else int(into)
+    members = connection.execute(select(table.c.record).where(table.c.into == head).order_by(table.c.record)).scalars()
+    return head, [head, *members]
+
+
+def derive_records(connection: Connection, records: Iterable[int]) -> None:
+    """Compute the derived rows of records and of those joined to them, and replace the rows in the tables."""
+    plan, withdrawn = read_plan(connection), _withdrawn(connection)
+    wanted = {stage: plan.coders(stage) for stage in STAGES}
+    done = set[int]()
+    for record in sorted(records):
+        head, members = family_of(connection, record)
+        if head in done:
+            continue
+        done.add(head)
+        events = read_events(connection, schema.event.c.record.in_(members))
+        _replace(connection, members, derive(events, head, wanted, withdrawn))
+
+
+def derive_all_records(connection: Connection) -> None:
+    """Compute the derived rows of all records."""
+    derive_records(connection, connection.execute(select(schema.record.c.id)).scalars().all())
+
+
+def derive_everything(connection: Connection) -> None:
+    """Empty the derived tables and compute them from the log."""
+    for table in schema.DERIVED:
+        connection.execute(delete(table))
+    _derive_settings(connection)
+    _derive_accounts(connection)
+    _derive_joins(connection)
+    derive_all_records(connection)
+
+
+def _replace(connection: Connection, members: Sequence[int], state: State) -> None:
+    for table in (schema.current, schema.final, schema.need, schema.note, schema.tag, schema.skip):
+        connection.execute(delete(table).where(table.c.record.in_(members)))
+    codes = [asdict(code) | {"sentences": json.dumps(code.sentences)} for code in state.codes]
+    finals = [asdict(row) | {"sentences": json.dumps(row.sentences)} for row in state.finals]
+    _insert(connection, schema.current, codes)
+    _insert(connection, schema.final, finals)
+    _insert(connection, schema.need, [asdict(row) for row in state.needs])
+    notes = [
+        {"record": record, "coder": coder, "audience": audience, "text": text, "event": seq}
+        for (record, coder, audience), (text, seq) in state.notes.items()
+    ]
+    _insert(connection, schema.note, notes)
+    tags = [{"record": record, "tag": tag, "event": seq} for (record, tag), seq in state.tags.items()]
+    _insert(connection, schema.tag, tags)
+    skips = [
+        {"record": record, "stage": stage, "coder": coder, "event": seq}
+        for (record, stage, coder), seq in state.skips.items()
+    ]
+    _insert(connection, schema.skip, skips)
+    for record in members:
+        _restore_fields(connection, record, state)
+
+
+def _restore_fields(connection: Connection, record: int, state: State) -> None:
+    """Set the fields of a record that were ever edited to their present values."""
+    table = schema.event
+    first = connection.execute(
+        select(table.c.value).where(table.c.record == record, table.c.kind == "edit_record").order_by(table.c.seq)
+    ).scalars()
+    original = dict[str, str]()
+    for value in map(json.loads, first):
+        original.setdefault(value["field"], value["old"])
+    for name, text in original.items():
+        new = state.edits.get((record, name), text)
+        connection.execute(update(schema.record).where(schema.record.c.id == record).values({name: new}))
+
+
+def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert(table), list(rows))
+
+
+def _project_events(connection: Connection, *kinds: str) -> list[Event]:
+    """Return the events of some kinds that are not undone."""
+    table = schema.event
+    rows = read_events(connection, or_(table.c.kind.in_(kinds), table.c.kind.in_(("undo", "redo"))))
+    return [row for row in alive(rows) if row.kind in kinds]
+
+
+def _derive_settings(connection: Connection) -> None:
+    connection.execute(delete(schema.setting))
+    last = {row.value["key"]: row for row in _project_events(connection, "setting")}
+    rows = [
+        {"key": key, "value": json.dumps(row.value["value"], ensure_ascii=False), "event": row.seq}
+        for key, row in last.items()
+    ]
+    _insert(connection, schema.setting, rows)
+
+
+def _derive_joins(connection: Connection) -> None:
+    connection.execute(delete(schema.joined))
+    into = dict[int, tuple[int, int]]()
+    for row in _project_events(connection, "join", "split"):
+        record = row.record or 0
+        if row.kind == "join":
+            into[record] = int(row.value["into"]), row.seq
+        else:
+            into.pop(record, None)
+    rows = []
+    for record, (target, seq) in into.items():
+        seen = {record}
+        while target in into and target not in seen:  # a chain of joins has one head
+            seen.add(target)
+            target = into[target][0]
+        rows.append({"record": record, "into": target, "event": seq})
+    _insert(connection, schema.joined, rows)
+
+
+def _heads(connection: Connection, records: Iterable[int]) -> set[int]:
+    return {member for record in records for member in family_of(connection, record)[1]}
+
+
+def _derive_accounts(connection: Connection) -> None:
+    """Set the state of each account from the ``team`` events."""
+    states = {int(row.value["account"]): str(row.value["state"]) for row in _project_events(connection, "team")}
+    connection.execute(update(schema.account).values(state="active"))
+    for account, state in states.items():
+        connection.execute(update(schema.account).where(schema.account.c.id == account).values(state=state))
+
+
+def _withdrawn(connection: Connection) -> set[int]:
+    table = schema.account
+    return set(connection.execute(select(table.c.id).where(table.c.state == "withdrawn")).scalars())

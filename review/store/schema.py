@@ -1,0 +1,347 @@
+"""Define the tables of the database.
+
+``event`` is append-only and holds everything that people did. The tables under *Derived* can be computed from it at any
+time, and are updated in the transaction that adds an event. The other tables hold accounts, the order of reading, and
+what models suggest.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+#: Version of the schema, kept in SQLite's ``user_version``.
+VERSION = 1
+
+metadata = MetaData()
+
+
+def _table(name: str, *columns: Column[object] | PrimaryKeyConstraint | UniqueConstraint | Index) -> Table:
+    return Table(name, metadata, *columns, sqlite_with_rowid=False)
+
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    # Hash of the password or PIN (argon2id), or NULL for the only person on this computer.
+    Column("password", Text),
+    # active, or withdrawn: the person's codes do not count.
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("created", Text, nullable=False),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),
+    Column("account", ForeignKey("account.id"), nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("created", Text, nullable=False),
+    Column("seen", Text, nullable=False),
+    Column("agent", Text, nullable=False, server_default=""),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("token_sha256", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    # The account whose password the link resets, or NULL for a new account.
+    Column("resets", ForeignKey("account.id")),
+    Column("made_by", ForeignKey("account.id")),
+    Column("until", Text, nullable=False),
+    Column("used_by", ForeignKey("account.id")),
+)
+
+record = Table(
+    "record",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("record_id", Text, nullable=False, unique=True),
+    Column("title", Text, nullable=False),
+    Column("abstract", Text, nullable=False, server_default=""),
+    Column("authors", Text, nullable=False, server_default="[]"),  # JSON list of names
+    Column("year", Integer),
+    Column("journal", Text),
+    Column("doi", Text),
+    Column("pmid", Text),
+    Column("url", Text),
+    Column("keywords", Text, nullable=False, server_default="[]"),  # JSON list
+    Column("type", Text),
+    Column("language", Text),
+    # Number of the import that brought the record.
+    Column("wave", Integer, nullable=False, server_default="1"),
+    # JSON list of [start, end, section] per sentence of the abstract.
+    Column("sentences", Text, nullable=False, server_default="[]"),
+    # Number of records that were joined to this one.
+    Column("copies", Integer, nullable=False, server_default="1"),
+)
+
+sight = Table(
+    "sight",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("at", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("mode", Text, nullable=False),  # off, blind, after, assisted or reconcile
+    Column("model_id", Text),
+    Column("strategy", Text, nullable=False, server_default=""),
+    Column("suggestions_shown", Integer, nullable=False),
+    Column("others_shown", Integer, nullable=False),
+    Column("highlights", Integer, nullable=False, server_default="0"),
+    Column("text_sha256", Text, nullable=False, server_default=""),
+    # JSON: label -> [decision, probability, [numbers of sentences]], exactly as it was shown.
+    Column("suggested", Text),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    # Id that the browser made for an act. An act that is sent again is not written again.
+    Column("client_id", Text, nullable=False),
+    # Number of the event within its act, from 0.
+    Column("part", Integer, nullable=False),
+    # ``seq`` of the first event of the act, which undo takes back as a whole.
+    Column("act", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("record", ForeignKey("record.id")),
+    Column("stage", Text),
+    Column("label", Text),
+    Column("value", Text, nullable=False, server_default="{}"),  # JSON object
+    Column("undoes", Integer),
+    Column("sight", ForeignKey("sight.id")),
+    Column("assisted", Integer),
+    Column("seconds", Float),
+    Column("codebook", Text, nullable=False, server_default=""),
+    Column("app", Text, nullable=False, server_default=""),
+    UniqueConstraint("client_id", "part"),
+    Index("event_of_record", "record", "seq"),
+    Index("event_of_kind", "kind", "seq"),
+    Index("event_of_coder", "coder", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# Derived from events. ------------------------------------------------------------------------------------------------
+
+current = _table(
+    "current",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("value", Integer),  # 1, 0, or NULL: not judged, or needs review
+    Column("refer", Integer, nullable=False),
+    Column("reason", Text),
+    Column("sentences", Text, nullable=False),  # JSON list of numbers
+    Column("complete", Integer, nullable=False),
+    # Whether a suggestion was visible: 1, 0, or NULL if that is unknown.
+    Column("assisted", Integer),
+    Column("others_shown", Integer, nullable=False),
+    Column("committed", Integer, nullable=False),
+    # The code as it was first committed, before the coder saw other codes or suggestions.
+    Column("first_value", Integer),
+    Column("first_refer", Integer),
+    Column("first_assisted", Integer),
+    Column("model_id", Text),
+    Column("codebook", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "stage", "coder", "label"),
+    Index("current_of_coder", "coder", "stage", "committed"),
+)
+
+final = _table(
+    "final",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("value", Integer),
+    Column("reason", Text),
+    Column("sentences", Text, nullable=False),
+    Column("complete", Integer, nullable=False),
+    Column("how", Text, nullable=False),  # single, agreed, adjudicated or imported
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "stage", "label"),
+    Index("final_by_value", "stage", "label", "value"),
+)
+
+need = _table(
+    "need",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Column("have", Integer, nullable=False),
+    Column("state", Text, nullable=False),  # open, waiting, conflict, referred or settled
+    # ``seq`` of the event that led to this state; 0 if there is none.
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "stage"),
+    Index("need_by_state", "stage", "state"),
+)
+
+joined = _table(
+    "joined",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    # The record that represents both.
+    Column("into", ForeignKey("record.id"), nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record"),
+    Index("joined_into", "into"),
+)
+
+note = _table(
+    "note",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("audience", Text, nullable=False),  # me, team or adjudicator
+    Column("text", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "coder", "audience"),
+)
+
+tag = _table(
+    "tag",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "tag"),
+)
+
+skip = _table(
+    "skip",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "stage", "coder"),
+)
+
+setting = _table(
+    "setting",
+    Column("key", Text, nullable=False),
+    Column("value", Text, nullable=False),  # JSON
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("key"),
+)
+
+# Order of reading, and suggestions of models. ------------------------------------------------------------------------
+
+ranking = Table(
+    "ranking",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("stage", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("strategy", Text, nullable=False),
+    Column("learned_from", Integer, nullable=False),
+    Column("active", Integer, nullable=False),
+)
+
+queue = _table(
+    "queue",
+    Column("ranking", ForeignKey("ranking.id"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("record", ForeignKey("record.id"), nullable=False),
+    PrimaryKeyConstraint("ranking", "position"),
+)
+
+place = _table(
+    "place",
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("ranking", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    PrimaryKeyConstraint("coder", "stage"),
+)
+
+lease = _table(
+    "lease",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("until", Float, nullable=False),  # seconds since 1970
+    PrimaryKeyConstraint("record", "stage", "coder"),
+)
+
+suggestion = _table(
+    "suggestion",
+    Column("model_id", Text, nullable=False),
+    Column("record", ForeignKey("record.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("probability", Float),
+    Column("decision", Text, nullable=False),
+    Column("sentences", Text, nullable=False),  # JSON list of numbers
+    PrimaryKeyConstraint("model_id", "record", "label"),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("arguments", Text, nullable=False, server_default="{}"),  # JSON object
+    Column("asked_by", ForeignKey("account.id")),
+    Column("asked", Text, nullable=False),
+    Column("started", Text),
+    Column("ended", Text),
+    Column("state", Text, nullable=False),  # waiting, running, done or failed
+    Column("done", Integer, nullable=False, server_default="0"),
+    Column("total", Integer, nullable=False, server_default="0"),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("result", Text, nullable=False, server_default="{}"),  # JSON object
+    CheckConstraint("state IN ('waiting', 'running', 'done', 'failed')"),
+    Index("job_by_state", "state", "id"),
+)
+
+#: Tables that are derived from events, in the order in which they can be emptied.
+DERIVED = (current, final, need, joined, note, tag, skip, setting)
+
+#: What SQLAlchemy has no words for: the log is append-only, and the text of records can be searched.
+STATEMENTS = (
+    """
+    CREATE TRIGGER event_is_not_changed BEFORE UPDATE ON event
+    BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
+    """,
+    """
+    CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+    BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
+    """,
+    """
+    CREATE VIRTUAL TABLE record_fts USING fts5(
+        title, abstract, authors, keywords,
+        content='record', content_rowid='id', tokenize="unicode61 remove_diacritics 2"
+    )
+    """,
+    """
+    CREATE TRIGGER record_is_added AFTER INSERT ON record BEGIN
+        INSERT INTO record_fts(rowid, title, abstract, authors, keywords)
+        VALUES (new.id, new.title, new.abstract, new.authors, new.keywords);
+    END
+    """,
+    """
+    CREATE TRIGGER record_is_changed AFTER UPDATE OF title, abstract, authors, keywords ON record BEGIN
+        INSERT INTO record_fts(record_fts, rowid, title, abstract, authors, keywords)
+        VALUES ('delete', old.id, old.title, old.abstract, old.authors, old.keywords);
+        INSERT INTO record_fts(rowid, title, abstract, authors, keywords)
+        VALUES (new.id, new.title, new.abstract, new.authors, new.keywords);
+    END
+    """,
+)

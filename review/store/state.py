@@ -1,0 +1,286 @@
+"""Compute the state of a record from the events about it, as a pure function.
+
+The same function serves the transaction that adds an event, the check at start, and the rebuilding from the log, so
+that they cannot differ. Undone acts are left out first, so undoing an act restores exactly what was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mechtag.review.plan import STAGES
+
+# Coder of codes and order of votes: a record and a person. Records that were joined keep their own votes.
+_Voter = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the log, as `mechtag.review.store.events.append` wrote it."""
+
+    seq: int
+    act: int
+    at: str
+    coder: int
+    kind: str
+    record: int | None
+    stage: str | None
+    label: str | None
+    value: Mapping[str, Any]
+    undoes: int | None = None
+    assisted: bool | None = None
+    others_shown: bool = False
+    model_id: str | None = None
+    codebook: str = ""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coder's answer for one label of one record; the columns of table ``current``."""
+
+    record: int
+    stage: str
+    coder: int
+    label: str
+    value: int | None = None
+    refer: bool = False
+    reason: str | None = None
+    sentences: tuple[int, ...] = ()
+    complete: bool = False
+    assisted: bool | None = None
+    others_shown: bool = False
+    committed: bool = False
+    first_value: int | None = None
+    first_refer: bool | None = None
+    first_assisted: bool | None = None
+    model_id: str | None = None
+    codebook: str = ""
+    at: str = ""
+    event: int = 0
+
+    @property
+    def answer(self) -> tuple[int | None, bool]:
+        """Return what counts when the codes of two people are compared."""
+        return self.value, self.refer
+
+
+@dataclass(frozen=True)
+class Final:
+    """The code of a record on which its coders agree or which an adjudicator gave; the columns of table ``final``."""
+
+    record: int
+    stage: str
+    label: str
+    value: int | None
+    reason: str | None
+    sentences: tuple[int, ...]
+    complete: bool
+    how: str
+    event: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """How far a record has got at a stage; the columns of table ``need``."""
+
+    record: int
+    stage: str
+    wanted: int
+    have: int
+    state: str
+    event: int
+
+
+@dataclass
+class State:
+    """Everything that follows from the events about a record and those joined to it."""
+
+    codes: list[Code] = field(default_factory=list)
+    finals: list[Final] = field(default_factory=list)
+    needs: list[Need] = field(default_factory=list)
+    notes: dict[tuple[int, int, str], tuple[str, int]] = field(default_factory=dict)
+    tags: dict[tuple[int, str], int] = field(default_factory=dict)
+    skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    edits: dict[tuple[int, str], str] = field(default_factory=dict)
+
+
+def alive(events: Iterable[Event]) -> list[Event]:
+    """Return the events in order, without undone acts and without the events that undo or redo."""
+    rows = sorted(events, key=lambda each: each.seq)
+    dead = set[int | None]()
+    for row in rows:
+        if row.kind == "undo":
+            dead.add(row.undoes)
+        elif row.kind == "redo":
+            dead.discard(row.undoes)
+    return [row for row in rows if row.kind not in ("undo", "redo") and row.act not in dead]
+
+
+def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdrawn: Set[int] = frozenset()) -> State:
+    """Compute the state of a record.
+
+    Parameters
+    ----------
+    events
+        All events about the record and about the records that were joined to it, with those that undo them.
+    head
+        The record that represents them.
+    wanted
+        Number of people who judge each record, per stage.
+    withdrawn
+        People whose codes do not count.
+    """
+    found = State()
+    codes = dict[tuple[str, _Voter, str], Code]()
+    committed = dict[tuple[str, _Voter], int]()
+    settled = dict[tuple[str, str], Event]()
+    for row in alive(events):
+        if row.record is None:
+            continue
+        voter, stage = (row.record, row.coder), row.stage or ""
+        match row.kind:
+            case "code" | "evidence":
+                codes[stage, voter, row.label or ""] = _coded(codes.get((stage, voter, row.label or "")), row)
+                if stage == "screen" or (stage, voter) in committed or row.value.get("how") == "imported":
+                    committed[stage, voter] = row.seq
+                    _commit(codes, stage, voter)
+                found.skips.pop((row.record, stage, row.coder), None)
+            case "commit":
+                committed[stage, voter] = row.seq
+                _commit(codes, stage, voter)
+            case "reopen":
+                # The person's codes stay, as a draft; what was settled on them does not.
+                for key in [key for key in committed if key[0] == stage and key[1][1] == row.value["coder"]]:
+                    del committed[key]
+                codes |= {
+                    key: replace(code, committed=False)
+                    for key, code in codes.items()
+                    if key[0] == stage and code.coder == row.value["coder"]
+                }
+                settled = {spot: settle for spot, settle in settled.items() if spot[0] != stage}
+            case "settle":
+                settled[stage, row.label or ""] = row
+            case "skip":
+                found.skips[row.record, stage, row.coder] = row.seq
+            case "note":
+                spot3 = (row.record, row.coder, str(row.value["for"]))
+                found.notes.pop(spot3, None)
+                if row.value["text"]:
+                    found.notes[spot3] = str(row.value["text"]), row.seq
+            case "tag":
+                found.tags.pop((row.record, str(row.value["tag"])), None)
+                if row.value["on"]:
+                    found.tags[row.record, str(row.value["tag"])] = row.seq
+            case "edit_record":
+                found.edits[row.record, str(row.value["field"])] = str(row.value["new"])
+    found.codes = list(codes.values())
+    for stage in STAGES:
+        voters = {voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in withdrawn}
+        votes = [code for code in found.codes if code.stage == stage and (code.record, code.coder) in voters]
+        decisions = {label: row for (name, label), row in settled.items() if name == stage}
+        _resolve(found, head, stage, wanted[stage], voters, votes, decisions)
+    return found
+
+
+def _coded(before: Code | None, row: Event) -> Code:
+    """Return a coder's code after a ``code`` or ``evidence`` event."""
+    code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
+    if row.kind == "evidence":
+        sentences = tuple(int(number) for number in row.value["sentences"])
+        return replace(code, sentences=sentences, complete=bool(row.value["complete"]), event=row.seq, at=row.at)
+    return replace(
+        code,
+        value=row.value["v"],
+        refer=bool(row.value.get("refer", False)),
+        reason=row.value.get("reason"),
+        assisted=row.assisted,
+        others_shown=row.others_shown,
+        model_id=row.model_id,
+        codebook=row.codebook,
+        event=row.seq,
+        at=row.at,
+    )
+
+
+def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter) -> None:
+    """Mark the codes of a person as committed, and remember each code as it was first committed."""
+    for key, code in codes.items():
+        if key[:2] == (stage, voter) and not code.committed:
+            code = replace(code, committed=True)
+            if code.first_refer is None:
+                code = replace(code, first_value=code.value, first_refer=code.refer, first_assisted=code.assisted)
+            codes[key] = code
+
+
+def _resolve(
+    found: State,
+    head: int,
+    stage: str,
+    wanted: int,
+    voters: Mapping[_Voter, int],
+    votes: Sequence[Code],
+    settled: Mapping[str, Event],
+) -> None:
+    """Add the final codes of a stage and its state, from the committed codes and what an adjudicator settled."""
+    if stage == "code" and not voters and not settled and not _is_included(found):
+        return
+    last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
+    labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
+    open_labels, referred = [], False
+    finals = []
+    for label in labels:
+        given = {(vote.record, vote.coder): vote for vote in votes if vote.label == label}
+        if label in settled:
+            finals.append(_settled(head, stage, label, settled[label]))
+            continue
+        answers = {given[voter].answer if voter in given else (None, False) for voter in voters}
+        if any(refer for _, refer in answers):
+            referred = True
+            open_labels.append(label)
+        elif len(answers) > 1:
+            open_labels.append(label)
+        else:
+            finals.append(_agreed(head, stage, label, list(given.values())))
+    enough = len(voters) >= wanted or (bool(settled) and not open_labels)
+    if not voters and not settled:
+        state = "open"
+    elif referred:
+        state = "referred"
+    elif open_labels:
+        state = "conflict"
+    else:
+        state = "settled" if enough else "waiting"
+    # A label is final only once enough people have answered, or an adjudicator has.
+    found.finals += [row for row in finals if enough or row.how == "adjudicated"]
+    found.needs.append(Need(head, stage, wanted, len(voters), state, last))
+
+
+def _is_included(found: State) -> bool:
+    return any(row.stage == "screen" and row.value == 1 for row in found.finals)
+
+
+def _settled(head: int, stage: str, label: str, row: Event) -> Final:
+    sentences = tuple(int(number) for number in row.value.get("sentences", ()))
+    complete = bool(row.value.get("complete", False))
+    return Final(
+        head, stage, label, row.value["v"], row.value.get("reason"), sentences, complete, "adjudicated", row.seq
+    )
+
+
+def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
+    """Return the code that all votes share, with every sentence that anyone marked."""
+    sentences = tuple(sorted({number for vote in votes for number in vote.sentences}))
+    reasons = {vote.reason for vote in votes if vote.reason}
+    return Final(
+        record=head,
+        stage=stage,
+        label=label,
+        value=votes[0].value,
+        reason=reasons.pop() if len(reasons) == 1 else None,
+        sentences=sentences,
+        complete=all(vote.complete for vote in votes),
+        how="single" if len(votes) == 1 else "agreed",
+        event=max(vote.event for vote in votes),
+    )
