@@ -311,6 +311,11 @@ job = Table(
     Index("job_by_state", "state", "id"),
 )
 
+# Single values that the worker or the owner notes, such as the model in use.
+fact = _table(
+    "fact", Column("key", Text, nullable=False), Column("value", Text, nullable=False), PrimaryKeyConstraint("key")
+)
+
 #: Tables that are derived from events, in the order in which they can be emptied.
 DERIVED = (current, final, need, joined, note, tag, skip, setting)
 

@@ -1,0 +1,164 @@
+"""Decide who may do what: sessions, roles, protection against requests from other pages, and response headers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from mechtag.review.acts import Refused, utc_now
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+
+#: Roles, from most to fewest rights.
+ROLES = ("owner", "adjudicator", "coder", "observer")
+_EVERYBODY = frozenset(ROLES)
+_CODERS = frozenset(("owner", "adjudicator", "coder"))
+_LEADS = frozenset(("owner", "adjudicator"))
+_OWNER = frozenset(("owner",))
+#: Roles that may call each route, by the name of the route. A route without an entry cannot be added.
+MATRIX: Mapping[str, frozenset[str]] = {
+    "home": _EVERYBODY,
+    "screen": _CODERS,
+    "screen_decide": _CODERS,
+    "screen_skip": _CODERS,
+    "decisions": _CODERS,
+    "note": _CODERS,
+    "undo": _CODERS,
+    "redo": _CODERS,
+    "jobs": _EVERYBODY,
+    "keys": _EVERYBODY,
+}
+
+# Idle and longest time of a session.
+_IDLE = timedelta(hours=12)
+_LONGEST = timedelta(days=30)
+
+#: Sent with every response. No script, style, image or connection from elsewhere, and no page may frame this one.
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), clipboard-read=(), payment=(), usb=()",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Person:
+    """The person who is signed in.
+
+    Attributes
+    ----------
+    id
+        Number of the account.
+    csrf
+        Token that each form of this session carries.
+    """
+
+    id: int
+    name: str
+    role: str
+    csrf: str
+
+    def may(self, route: str) -> bool:
+        """Return whether the person may call a route."""
+        return self.role in MATRIX[route]
+
+
+def hashed(token: str) -> str:
+    """Return the hash under which a token is stored."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def same(given: str, expected: str) -> bool:
+    """Compare two secrets in constant time."""
+    return hmac.compare_digest(given.encode(), expected.encode())
+
+
+def open_session(connection: Connection, account: int, agent: str = "") -> str:
+    """Start a session for a person, and return its token."""
+    token = secrets.token_urlsafe(32)
+    now = utc_now()
+    values = {"token_sha256": hashed(token), "account": account, "csrf": secrets.token_urlsafe(32)}
+    connection.execute(insert(schema.session).values({**values, "created": now, "seen": now, "agent": agent[:200]}))
+    return token
+
+
+def person_of(store: Store, token: str | None) -> Person | None:
+    """Return the person to whom a session belongs; ``None`` if the session has ended or never existed."""
+    if not token:
+        return None
+    session, account = schema.session, schema.account
+    with store.read() as connection:
+        row = connection.execute(
+            select(session, account.c.name, account.c.role, account.c.state)
+            .join(account, account.c.id == session.c.account)
+            .where(session.c.token_sha256 == hashed(token))
+        ).one_or_none()
+    if row is None or row.state != "active":
+        return None
+    now = datetime.now(UTC)
+    seen = datetime.fromisoformat(row.seen)
+    if now - seen > _IDLE or now - datetime.fromisoformat(row.created) > _LONGEST:
+        end_session(store, token)
+        return None
+    if now - seen > timedelta(minutes=5):
+        with store.write() as connection:
+            connection.execute(update(session).where(session.c.token_sha256 == hashed(token)).values(seen=utc_now()))
+    return Person(row.account, row.name, row.role, row.csrf)
+
+
+def end_session(store: Store, token: str) -> None:
+    """End a session."""
+    with store.write() as connection:
+        connection.execute(delete(schema.session).where(schema.session.c.token_sha256 == hashed(token)))
+
+
+def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
+    """Refuse requests to another host name, and changes that another page asks for.
+
+    Parameters
+    ----------
+    hosts
+        Names, with port, under which the page is served; the check protects against DNS rebinding.
+
+    Raises
+    ------
+    Refused
+        With status 403.
+    """
+    host = headers.get("host", "")
+    if host not in hosts:
+        raise Refused(f"this page is not served under the name '{host}'; open the address that mechtag printed", 403)
+    if method in ("GET", "HEAD"):
+        return
+    origin = headers.get("origin")
+    if origin is not None:
+        parts = urlsplit(origin)
+        if (parts.scheme, parts.netloc) != (scheme, host):
+            raise Refused("this request comes from a different page", 403)
+    elif headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise Refused("this request comes from a different page", 403)
+
+
+def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    """Refuse a form that does not carry the token of the session.
+
+    Raises
+    ------
+    Refused
+        With status 403.
+    """
+    given = str(form.get("csrf") or headers.get("x-csrf", ""))
+    if not same(given, person.csrf):
+        raise Refused("this form is too old; load the page again and repeat what you did", 403)

@@ -1,0 +1,113 @@
+"""The web application: routes, checks that every request passes, and error pages."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mechtag.core.errors import MechtagError
+from mechtag.review import access
+from mechtag.review.acts import Refused
+from mechtag.review.pages import ROUTES, start
+from mechtag.review.render import STATIC, render, static_name
+from mechtag.review.workspace import Workspace
+
+
+def create_app(
+    workspace: Workspace, *, hosts: frozenset[str], start_key: str | None, secure: bool = False, port: int = 0
+) -> Starlette:
+    """Create the application.
+
+    Parameters
+    ----------
+    hosts
+        Names, with port, under which the page is served.
+    start_key
+        Secret of the start address, which signs in the only person on this computer; ``None`` when the page is
+        served to a team.
+    secure
+        Whether browsers reach the page by HTTPS.
+    port
+        Port of the page, which is part of the name of the cookie, so that two reviews on one computer do not share it.
+    """
+    routes = [
+        Route("/static/{digest}/{name:path}", _static),
+        Route("/start", start.enter, methods=["GET", "POST"]),
+        *ROUTES,
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(_Guard, hosts=hosts, scheme="https" if secure else "http")],
+        exception_handlers={Refused: _refused, MechtagError: _refused, HTTPException: _http_error, 500: _failed},
+    )
+    app.state.workspace = workspace
+    app.state.start_key = start_key
+    app.state.secure = secure
+    app.state.cookie = f"__Host-mechtag-{port}" if secure else f"mechtag-{port}"
+    return app
+
+
+class _Guard:
+    """Checks host and origin of each request, and adds the headers of `access.HEADERS` to each response."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str], scheme: str) -> None:
+        self._app, self._hosts, self._scheme = app, hosts, scheme
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name.lower() for name, _ in message["headers"]}
+                new = [(name.lower().encode(), value.encode()) for name, value in access.HEADERS.items()]
+                message["headers"] = [*message["headers"], *(pair for pair in new if pair[0] not in present)]
+            await send(message)
+
+        try:
+            access.check_request(request.method, request.headers, self._hosts, self._scheme)
+        except Refused as error:
+            response = HTMLResponse(render("locked.html", title="Refused", message=str(error)), error.status)
+            await response(scope, receive, with_headers)
+            return
+        await self._app(scope, receive, with_headers)
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    path = (STATIC / name).resolve()
+    if STATIC not in path.parents or not path.is_file() or static_name(name) != request.url.path:
+        raise HTTPException(404)
+    return FileResponse(path, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+
+def _error_page(status: int, title: str, message: str) -> HTMLResponse:
+    return HTMLResponse(render("error.html", title=title, message=message), status)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, Refused) else 422
+    text = str(error)
+    return _error_page(status, "This was not possible", text[:1].upper() + text[1:])
+
+
+def _http_error(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    titles = {404: "Page not found", 405: "This address does not take a form"}
+    return _error_page(status, titles.get(status, "This was not possible"), "Go back, or start from the project page.")
+
+
+def _failed(_: Request, error: Exception) -> Response:
+    return _error_page(
+        500,
+        "Something went wrong in mechtag",
+        "What you did before is saved. Load the page again. If it fails again, the terminal in which mechtag runs "
+        "shows the reason.",
+    )

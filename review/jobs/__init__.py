@@ -1,0 +1,1 @@
+"""What the worker process does, one module per kind of job."""

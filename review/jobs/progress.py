@@ -1,0 +1,50 @@
+"""Show how far a job has got."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import update
+
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+
+# Time between two notes, in seconds.
+_PAUSE = 0.5
+
+
+@dataclass
+class Progress:
+    """Notes how far a job has got, so that pages can show it.
+
+    Parameters
+    ----------
+    store
+    job
+        Number of the job.
+    """
+
+    store: Store
+    job: int
+    done: int = 0
+    total: int = 0
+    message: str = ""
+    noted: float = 0.0
+
+    def start(self, total: int, message: str) -> None:
+        """Begin a step of the job."""
+        self.done, self.total, self.message = 0, total, message
+        self._note()
+
+    def advance(self, number: int) -> None:
+        """Note that a number of things are done."""
+        self.done += number
+        if time.monotonic() - self.noted > _PAUSE:
+            self._note()
+
+    def _note(self) -> None:
+        self.noted = time.monotonic()
+        values = {"done": self.done, "total": self.total, "message": self.message}
+        with self.store.write() as connection:
+            connection.execute(update(schema.job).where(schema.job.c.id == self.job).values(values))

@@ -1,0 +1,92 @@
+"""The worker process: takes jobs from the database, one at a time.
+
+It is the only process of the review page that imports torch and the like. A job that was interrupted, even by a crash,
+is done again from the beginning, with the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import case, select, update
+
+from mechtag.core.errors import MechtagError
+from mechtag.project import open_project
+from mechtag.review.acts import utc_now
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.ranking import KIND as RANK
+from mechtag.review.jobs.ranking import Ranking
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+from mechtag.review.workspace import Workspace
+
+# Time between two looks at the database, in seconds.
+_PAUSE = 0.2
+
+Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
+
+
+def jobs() -> dict[str, Job]:
+    """Return what the worker can do, by kind of job."""
+    return {RANK: Ranking()}
+
+
+def work(root: Path, parent: int) -> None:
+    """Do jobs until the parent process ends.
+
+    Parameters
+    ----------
+    root
+        Folder of the project.
+    parent
+        Number of the process that serves the pages.
+    """
+    with suppress(AttributeError, OSError):
+        os.nice(10)
+    workspace = Workspace.open(open_project(root))
+    table = schema.job
+    with workspace.store.write() as connection:
+        connection.execute(update(table).where(table.c.state == "running").values(state="waiting", started=None))
+    known = jobs()
+    while os.getppid() == parent:
+        if not do_next(workspace, known):
+            time.sleep(_PAUSE)
+
+
+def do_next(workspace: Workspace, known: dict[str, Job]) -> bool:
+    """Do the next job, orders of reading before all others; return whether there was one."""
+    table = schema.job
+    with workspace.store.read() as connection:
+        row = connection.execute(
+            select(table)
+            .where(table.c.state == "waiting")
+            .order_by(case((table.c.kind == RANK, 0), else_=1), table.c.id)
+        ).first()
+    if row is None:
+        return False
+    _set(workspace.store, row.id, state="running", started=utc_now())
+    try:
+        result = known[row.kind](workspace, json.loads(row.arguments), Progress(workspace.store, row.id))
+    except MechtagError as error:
+        _set(workspace.store, row.id, state="failed", ended=utc_now(), message=str(error))
+    except Exception:
+        # The reason is for the terminal; pages must not show paths or code.
+        traceback.print_exc()
+        message = "mechtag failed at this step; the terminal in which it runs shows the reason"
+        _set(workspace.store, row.id, state="failed", ended=utc_now(), message=message)
+    else:
+        text = json.dumps(result, ensure_ascii=False)
+        _set(workspace.store, row.id, state="done", ended=utc_now(), message="", result=text)
+    return True
+
+
+def _set(store: Store, job: int, **values: Any) -> None:
+    with store.write() as connection:
+        connection.execute(update(schema.job).where(schema.job.c.id == job).values(values))

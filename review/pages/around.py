@@ -1,0 +1,61 @@
+"""What is around a record on every screen: notes, undo, redo, and one's own decisions."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from starlette.responses import Response
+
+from mechtag.review.store import schema
+from mechtag.review.visit import Visit, route
+
+# Screen on which the record of an undone act is shown.
+_SCREENS = {"screen": "/screen", "code": "/code"}
+_SHOWN = 50
+
+
+def undo(visit: Visit) -> Response:
+    """Take back the last act, and go to its record."""
+    act, record = visit.workspace.acts.undo(visit.stamp())
+    return visit.go(_address(visit, act, record))
+
+
+def redo(visit: Visit) -> Response:
+    """Bring back the act that was undone last, and go to its record."""
+    act, record = visit.workspace.acts.redo(visit.stamp())
+    return visit.go(_address(visit, act, record))
+
+
+def _address(visit: Visit, act: int, record: int | None) -> str:
+    with visit.workspace.store.read() as connection:
+        stage = connection.execute(select(schema.event.c.stage).where(schema.event.c.seq == act)).scalar_one()
+    return f"{_SCREENS.get(stage or '', '/screen')}?record={record}" if record is not None else "/"
+
+
+def note(visit: Visit) -> Response:
+    """Save a note about a record, and go back to where it was written."""
+    record = visit.number("record") or 0
+    visit.workspace.acts.note(visit.stamp(), record, visit.text("text"), visit.text("audience", "team"))
+    back = visit.text("back")
+    return visit.go(back if back.startswith("/") and not back.startswith("//") else "/")
+
+
+def decisions(visit: Visit) -> Response:
+    """Show the person's own last decisions."""
+    current, record = schema.current, schema.record
+    with visit.workspace.store.read() as connection:
+        rows = connection.execute(
+            select(current, record.c.title, record.c.year)
+            .join(record, record.c.id == current.c.record)
+            .where(current.c.coder == visit.person.id, current.c.stage == "screen", current.c.committed == 1)
+            .order_by(current.c.event.desc())
+            .limit(_SHOWN)
+        ).all()
+    return visit.page("decisions.html", rows=rows)
+
+
+ROUTES = [
+    route("/undo", "undo", undo, ("POST",)),
+    route("/redo", "redo", redo, ("POST",)),
+    route("/note", "note", note, ("POST",)),
+    route("/decisions", "decisions", decisions),
+]

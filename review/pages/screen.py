@@ -1,0 +1,123 @@
+"""Screen: include or exclude one record after the other."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from starlette.responses import Response
+
+from mechtag.review import order
+from mechtag.review.acts import last_judged, utc_now
+from mechtag.review.jobs.ranking import ask_if_due
+from mechtag.review.render import highlight
+from mechtag.review.sight import show
+from mechtag.review.store import schema
+from mechtag.review.store.events import read_plan
+from mechtag.review.store.queue import count_judged, count_waiting
+from mechtag.review.store.records import read_entry
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import read_fact
+
+STAGE = "screen"
+# What the buttons send: value, and whether the record is referred.
+_ANSWERS: dict[str, tuple[int | None, bool]] = {"include": (1, False), "exclude": (0, False), "refer": (None, True)}
+
+
+def screen(visit: Visit) -> Response:
+    """Show the record in the address, or else the next record."""
+    return _show(visit, visit.query.get("record"))
+
+
+def decide(visit: Visit) -> Response:
+    """Write a decision, and show the next record."""
+    record = visit.number("record") or 0
+    value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
+    visit.workspace.acts.decide(visit.stamp(), record, value, refer=refer, reason=visit.text("reason") or None)
+    _forget(visit, record)
+    said = {"include": "Included", "exclude": "Excluded"}.get(visit.text("answer"), "Referred")
+    return _answer(visit, said)
+
+
+def skip(visit: Visit) -> Response:
+    """Put a record aside, and show the next."""
+    record = visit.number("record") or 0
+    visit.workspace.acts.skip(visit.stamp(), record, STAGE)
+    _forget(visit, record)
+    return _answer(visit, "Put aside for later")
+
+
+def _answer(visit: Visit, said: str) -> Response:
+    """Answer a script with the next record, so that a decision costs one request; send others to it."""
+    if not visit.by_script:
+        return visit.go("/screen")
+    response = _show(visit, None, said)
+    response.headers["HX-Push-Url"] = "/screen"
+    return response
+
+
+def _forget(visit: Visit, record: int) -> None:
+    with visit.workspace.store.write() as connection:
+        order.release(connection, record, visit.person.id, STAGE)
+        ask_if_due(connection, visit.person.id)
+
+
+def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
+    workspace, coder = visit.workspace, visit.person.id
+    with workspace.store.write() as connection:
+        plan = read_plan(connection)
+        given = int(wanted) if wanted and wanted.isascii() and wanted.isdigit() else None
+        number = given if given is not None else order.next_record(connection, coder, STAGE)
+        entry = read_entry(connection, number) if number is not None else None
+        counts = {"judged": count_judged(connection, coder, STAGE), "left": count_waiting(connection, coder, STAGE)}
+        ranking = connection.execute(
+            select(schema.ranking).where(schema.ranking.c.stage == STAGE, schema.ranking.c.active == 1)
+        ).one_or_none()
+        if entry is None:
+            skipped = connection.execute(
+                select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
+            ).scalars()
+            return visit.page("screen_done.html", ranking=ranking, skipped=list(skipped), said=said, **counts)
+        sight = show(
+            connection,
+            entry,
+            coder,
+            STAGE,
+            at=utc_now(),
+            model_id=read_fact(connection, "model_id"),
+            seed=workspace.seed,
+            highlights=bool(plan.words_for or plan.words_against),
+        )
+        based_on = last_judged(connection, coder, entry.id, STAGE)
+        mine = connection.execute(
+            select(schema.current).where(
+                schema.current.c.record == entry.id, schema.current.c.stage == STAGE, schema.current.c.coder == coder
+            )
+        ).one_or_none()
+        notes = connection.execute(
+            select(schema.note.c.audience, schema.note.c.text).where(
+                schema.note.c.record == entry.id, schema.note.c.coder == coder
+            )
+        ).all()
+    marked = highlight(entry.title, plan.words_for, plan.words_against)
+    abstract = highlight(entry.abstract, plan.words_for, plan.words_against)
+    return visit.page(
+        "screen.html",
+        entry=entry,
+        title=marked,
+        abstract=abstract,
+        sight=sight,
+        based_on=based_on,
+        mine=mine,
+        plan=plan,
+        relevance=workspace.codebook.relevance,
+        ranking=ranking,
+        notes={audience: text for audience, text in notes},
+        said=said,
+        **counts,
+    )
+
+
+ROUTES = [
+    route("/screen", "screen", screen),
+    route("/screen/decide", "screen_decide", decide, ("POST",)),
+    route("/screen/skip", "screen_skip", skip, ("POST",)),
+]

@@ -1,0 +1,84 @@
+"""Make pages from templates."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+
+@cache
+def static_name(name: str) -> str:
+    """Return the address of a static file, which contains a hash, so that browsers may keep it for ever."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{digest}/{name}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"static": static_name, "new_id": lambda: str(uuid.uuid4())}
+    environment.filters |= {"when": when, "count": lambda number: f"{number:,}"}
+    return environment
+
+
+def render(template: str, **context: Any) -> str:
+    """Return a page; all values are escaped, and a value that is missing is an error."""
+    return _environment().get_template(template).render(**context)
+
+
+def when(moment: str) -> str:
+    """Return a time of the log as people read it, in the time zone of this computer: ``29 Nov 2026, 14:02``."""
+    local = datetime.fromisoformat(moment).astimezone()
+    return f"{local.day} {local:%b %Y, %H:%M}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """Return a number with its noun: ``1 record``, ``2,000 records``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def highlight(text: str, words_for: tuple[str, ...], words_against: tuple[str, ...]) -> Markup:
+    """Escape a text and mark the words of two lists; ``stem*`` marks all words that begin with ``stem``."""
+    kinds = {
+        **dict.fromkeys(map(str.casefold, words_for), "for"),
+        **dict.fromkeys(map(str.casefold, words_against), "against"),
+    }
+    if not kinds:
+        return escape(text)
+    pattern = _pattern(tuple(kinds))
+    parts, end = list[Markup](), 0
+    for match in pattern.finditer(text):
+        parts.append(escape(text[end : match.start()]))
+        kind = next(kinds[word] for word in kinds if _fits(word, match.group().casefold()))
+        parts.append(Markup('<mark class="{}">{}</mark>').format(kind, match.group()))
+        end = match.end()
+    parts.append(escape(text[end:]))
+    return Markup("").join(parts)
+
+
+@cache
+def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = sorted(words, key=len, reverse=True)
+    forms = (re.escape(word.rstrip("*")) + (r"\w*" if word.endswith("*") else "") for word in longest_first)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", re.IGNORECASE)
+
+
+def _fits(word: str, found: str) -> bool:
+    return found.startswith(word.rstrip("*")) if word.endswith("*") else found == word

@@ -1,0 +1,127 @@
+"""One request of a person, and the routes that only signed-in people reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from mechtag.review import access
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.render import render
+from mechtag.review.workspace import Workspace
+
+#: Largest form without files, in bytes.
+LARGEST_FORM = 2_000_000
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request of a person.
+
+    Attributes
+    ----------
+    path
+        Values from the address, such as the number of a record.
+    query, form
+        Values from the query string, and from the form if the request has one.
+    """
+
+    workspace: Workspace
+    person: access.Person
+    path: Mapping[str, Any]
+    query: Mapping[str, str]
+    form: FormData
+    by_script: bool
+    request: Request
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+        """Return a page with the frame that all pages share."""
+        shared = {"person": self.person, "name": self.workspace.name, "here": self.request.url.path}
+        return HTMLResponse(render(template, **shared, **context), status)
+
+    def go(self, address: str) -> RedirectResponse:
+        """Return a redirect after a form."""
+        return RedirectResponse(address, 303)
+
+    def stamp(self) -> Stamp:
+        """Return who sent a form and what it was made from."""
+        return Stamp(
+            self.person.id,
+            client_id=self.text("client_id"),
+            sight=self.number("sight"),
+            seconds=self.decimal("seconds"),
+            based_on=self.number("based_on"),
+        )
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a field of the form as text."""
+        value = self.form.get(name, default)
+        return value if isinstance(value, str) else default
+
+    def number(self, name: str) -> int | None:
+        """Return a field of the form as a whole number; ``None`` if it is missing or is not one."""
+        text = self.text(name)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+
+    def decimal(self, name: str) -> float | None:
+        """Return a field of the form as a number of seconds; ``None`` if it is missing or is not from 0 to a day."""
+        try:
+            value = float(self.text(name))
+        except ValueError:
+            return None
+        return value if 0 <= value <= 86_400 else None
+
+
+Handler = Callable[[Visit], Response]
+
+
+def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
+    """Return a route that only signed-in people with the right role reach; see `access.MATRIX`."""
+    if name not in access.MATRIX:
+        raise ValueError(f"the route {name} has no entry in the table of roles")
+
+    async def endpoint(request: Request) -> Response:
+        workspace: Workspace = request.app.state.workspace
+        token = request.cookies.get(request.app.state.cookie)
+        person = await run_in_threadpool(access.person_of, workspace.store, token)
+        if person is None:
+            return sign_in_page(request)
+        form = FormData()
+        if request.method == "POST":
+            _refuse_large(request)
+            form = await request.form(max_fields=5000)
+            access.check_form(person, form, request.headers)
+        if not person.may(name):
+            raise Refused(f"this page is not for the role '{person.role}'; ask the owner of the review", 403)
+        visit = Visit(
+            workspace=workspace,
+            person=person,
+            path=request.path_params,
+            query=request.query_params,
+            form=form,
+            by_script="hx-request" in request.headers,
+            request=request,
+        )
+        return await run_in_threadpool(handler, visit)
+
+    return Route(path, endpoint, methods=list(methods), name=name)
+
+
+def sign_in_page(request: Request) -> Response:
+    """Return the answer to a request without a session."""
+    page = render("locked.html", title="Not signed in")
+    return HTMLResponse(page, 403)
+
+
+def _refuse_large(request: Request) -> None:
+    length = request.headers.get("content-length", "")
+    files = request.headers.get("content-type", "").startswith("multipart/")
+    if not files and (not length.isdigit() or int(length) > LARGEST_FORM):
+        raise Refused("this form is too large", 413)

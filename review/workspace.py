@@ -1,0 +1,104 @@
+"""A project as the review page works on it: its folder, its database and its codebook."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from mechtag.core.codebook import Codebook
+from mechtag.project import Project
+from mechtag.review.acts import Acts, utc_now
+from mechtag.review.store import schema
+from mechtag.review.store.engine import Store
+
+#: Folder of the page's files in a project.
+FOLDER = Path("data/review")
+_DATABASE = "review.sqlite3"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A project that is open in the review page.
+
+    Attributes
+    ----------
+    project
+    store
+        The database in ``data/review``.
+    """
+
+    project: Project
+    store: Store
+
+    @classmethod
+    def open(cls, project: Project) -> Workspace:
+        """Open the database of a project, and create it if it does not exist.
+
+        Raises
+        ------
+        MechtagError
+            If the database is damaged or was written by a newer version of mechtag.
+        """
+        return cls(project, Store(project.root / FOLDER / _DATABASE))
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the page's files."""
+        return self.project.root / FOLDER
+
+    @property
+    def codebook(self) -> Codebook:
+        """Return the codebook in use."""
+        return self.project.codebook
+
+    @cached_property
+    def acts(self) -> Acts:
+        """Return what people can do in the project."""
+        return Acts(self.store, self.codebook)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the review, which is the name of its folder unless somebody has chosen one."""
+        with self.store.read() as connection:
+            return str(read_fact(connection, "name") or self.project.root.resolve().name)
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of all random draws of the review."""
+        return self.project.settings.seed
+
+
+def read_fact(connection: Connection, key: str) -> Any:
+    """Return what the worker or the owner noted under a key, such as the model in use; ``None`` if nothing."""
+    value = connection.execute(select(schema.fact.c.value).where(schema.fact.c.key == key)).scalar_one_or_none()
+    return None if value is None else json.loads(value)
+
+
+def write_fact(connection: Connection, key: str, value: Any) -> None:
+    """Note a value under a key, in place of the earlier value."""
+    text = json.dumps(value, ensure_ascii=False)
+    connection.execute(
+        upsert(schema.fact).values(key=key, value=text).on_conflict_do_update(["key"], set_={"value": text})
+    )
+
+
+def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments: Any) -> int:
+    """Ask the worker to do something, and return the number of the job.
+
+    A job of the same kind with the same arguments that has not begun yet is not added again.
+    """
+    table = schema.job
+    text = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+    waiting = connection.execute(
+        select(table.c.id).where(table.c.kind == kind, table.c.arguments == text, table.c.state == "waiting")
+    ).scalar()
+    if waiting is not None:
+        return int(waiting)
+    values = {"kind": kind, "arguments": text, "asked_by": asked_by, "asked": utc_now(), "state": "waiting"}
+    return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
