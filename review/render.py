@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).resolve().parent
 STATIC = _HERE / "static"
 
 
