@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 #: Role of a sentence according to its printed heading: one of `ROLES`, a note (such as funding), or none.
 Role = Literal["background", "methods", "results", "note", ""]
@@ -271,11 +277,37 @@ class Prediction(Row):
     model_id: str
 
 
+def _false_if_empty(value: Any) -> Any:
+    return False if value is None else value
+
+
+def _numbers(value: Any) -> Any:
+    """Read sentence numbers from the cell of a table, such as ``0;3;4``."""
+    return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
+
+
 class Coding(Row):
     """One coder's judgement on one label of one paper.
 
-    ``record_id`` or ``key`` (the identifier of the paper in the coders' own list) identifies
-    the paper. ``value`` is 1 (yes), 0 (no), or ``None`` (not judged), which is never treated as 0.
+    Attributes
+    ----------
+    record_id, key
+        Identifier of the record, and identifier of the paper in the coders' own list; one of them is enough.
+    value
+        1 (yes), 0 (no), or ``None`` (not judged), which is never treated as 0.
+    sentences
+        Numbers, from 0, of the sentences of the abstract that the coder marked for the label; ``None`` if the coder
+        marked no sentences anywhere.
+    sentences_complete
+        Whether the coder went through all sentences, so that those not marked do not support the label.
+    refer
+        Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
+    reason
+        Reason for an exclusion.
+    assisted
+        Whether the coder saw a suggestion of a model before giving the code; ``None`` if that is unknown.
+    model_id
+        The model whose suggestion the coder saw.
     """
 
     record_id: str | None = None
@@ -287,6 +319,22 @@ class Coding(Row):
     evidence: str | None = None
     date: str | None = None
     codebook_version: str | None = None
+    sentences: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_numbers)] = None
+    sentences_complete: Annotated[bool, BeforeValidator(_false_if_empty)] = False
+    refer: Annotated[bool, BeforeValidator(_false_if_empty)] = False
+    reason: str | None = None
+    assisted: bool | None = None
+    model_id: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.refer and self.value is not None:
+            raise ValueError("a code that needs review has no value; leave one of the two empty")
+        return self
+
+
+#: Fields that were added to the contract later. Where they have their defaults, they are left out of hashes and tables.
+LATER_FIELDS = frozenset(("sentences", "sentences_complete", "refer", "reason", "assisted", "model_id"))
 
 
 #: Field of a source file that contains the reviewers' own identifier of a paper.

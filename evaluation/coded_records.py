@@ -93,13 +93,19 @@ def ticks(carried: Sequence[Sequence[str]], labels: Sequence[str]) -> Array:
     return np.array([[float(label in names) for label in labels] for names in carried]).reshape(-1, len(labels))
 
 
-def by_sentence(records: Sequence[CodedRecord]) -> list[tuple[int, int, tuple[str, ...]]]:
-    """Return the record number, the sentence number and the labels of each coded sentence."""
-    return [
-        (row, number, names)
-        for row, record in enumerate(records)
-        for number, names in enumerate(record.sentence_labels or ())
-    ]
+def by_sentence(records: Sequence[CodedRecord], labels: Sequence[str]) -> tuple[list[tuple[int, int]], Array]:
+    """Return the coded sentences and their codes.
+
+    Returns
+    -------
+    places
+        Record number and sentence number of each coded sentence.
+    codes : ndarray, shape (n_sentences, n_labels)
+        1, 0, or NaN for not judged.
+    """
+    codes = [record.sentence_codes(labels) for record in records]
+    places = [(row, number) for row, own in enumerate(codes) for number in range(len(own))]
+    return places, np.array([code for own in codes for code in own]).reshape(-1, len(labels))
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
@@ -116,15 +122,15 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
             "labels": labels_section(documents, labels, draws, min_positives),
         },
     }
-    coded_sentences = by_sentence(records)
-    if coded_sentences:
+    places, codes = by_sentence(records, labels)
+    if places:
         sentences = System("coded sentences", coded.sentences).judged(
-            [f"{records[row].record.record_id}#{number}" for row, number, _ in coded_sentences],
+            [f"{records[row].record.record_id}#{number}" for row, number in places],
             labels,
-            ticks([names for *_, names in coded_sentences], labels),
+            codes,
         )
         # Sentences of one record are similar, so the bootstrap draws whole records.
-        owner = [row for row, *_ in coded_sentences]
+        owner = [row for row, _ in places]
         by_record = Draws(draws.weights[:, owner], draws.orders[:0], draws.papers)
         section["sentences"] = _sentences_section(sentences, labels, by_record, min_positives)
         section["evidence"] = evidence_section(sentences.truth, sentences.score, owner, draws)
@@ -335,7 +341,7 @@ def _sentence_pair(
     """
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:
-        one, two = (ticks(row.sentence_labels or (), labels) for row in (first, second))
+        one, two = np.array(first.sentence_codes(labels)), ticks(second.sentence_labels or (), labels)
         cells[:, records.index(first.record.record_id)] = cells_of(one, two).sum(axis=1)
     return {
         "a": ", ".join(dict.fromkeys(first.coder for first, _ in codes)),

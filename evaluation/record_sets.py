@@ -161,19 +161,19 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
     section: dict[str, Any] = {"documents": {"prevalence": _prevalence(judged.truth), **documents}}
-    rows = by_sentence(coded.records)
-    if not rows:
+    places, codes = by_sentence(coded.records, labels)
+    if not places:
         return section
     sentences = System("coded sentences", coded.sentences).judged(
-        [f"{coded.records[row].record.record_id}#{number}" for row, number, _ in rows],
+        [f"{coded.records[row].record.record_id}#{number}" for row, number in places],
         labels,
-        ticks([names for *_, names in rows], labels),
+        codes,
     )
-    owner = [row for row, *_ in rows]
+    owner = [row for row, _ in places]
     found = estimates(ranking_figures, sentences, Draws(draws.weights[:, owner], draws.orders[:0], draws.papers))
     ranked = {name: found[name][0] for name in ("macro_average_precision", "across_auc")}
     section["sentences"] = {
-        "sentences": len(rows),
+        "sentences": len(places),
         "prevalence": _prevalence(sentences.truth),
         **_laid_out(ranked, {}),
     }
@@ -214,7 +214,7 @@ def _second_coder(
     cells = np.zeros((4, len(pairs)))
     for row, (first, codes) in enumerate(pairs):
         if first.sentence_labels and codes.sentence_labels:
-            both = (ticks(coding.sentence_labels or (), labels) for coding in (first, codes))
+            both = np.array(first.sentence_codes(labels)), ticks(codes.sentence_labels or (), labels)
             cells[:, row] = cells_of(*both).sum(axis=(1, 2))
     if cells.any():
         section["sentences"] = pooled_pair(cells, draws, least)

@@ -188,7 +188,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     Parameters
     ----------
     truth, score : ndarray, shape (sentences, labels)
-        Human codes (1 or 0) and scores of the sentences.
+        Human codes (1, 0, or NaN for not judged) and scores of the sentences.
     owner : sequence of int, length sentences
         Index of the paper of each sentence; the sentences of a paper are consecutive.
 
@@ -201,7 +201,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     found: list[tuple[int, int, float, float, float]] = []
     for paper in np.unique(owners):
         rows = np.flatnonzero(owners == paper)
-        for label in np.flatnonzero(truth[rows].any(axis=0)):
+        for label in np.flatnonzero((truth[rows] == 1).any(axis=0)):
             carried, own = truth[rows, label], score[rows, label]
             top = own == own.max()
             _, average = ranking(own, carried[None], 1 - carried[None])

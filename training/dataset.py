@@ -36,7 +36,7 @@ class CodedDocument:
         irrelevant, all its labels count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` if only the paper was coded.
-    recoded, added, hard
+    sentences_not_judged, added, hard
         See `coded_records.CodedRecord`.
     source
         Name of the set that the document belongs to, such as the file it came from.
@@ -47,7 +47,7 @@ class CodedDocument:
     relevant: bool
     codes: Mapping[str, int | None]
     sentence_labels: tuple[tuple[str, ...], ...] | None = None
-    recoded: tuple[str, ...] = ()
+    sentences_not_judged: tuple[str, ...] = ()
     added: bool = False
     hard: bool | None = None
     source: str = ""
@@ -205,7 +205,7 @@ def coded_documents(records: Sequence[CodedRecord], label_keys: Sequence[str]) -
             relevant=record.relevant,
             codes={key: record.code(key) for key in label_keys},
             sentence_labels=record.sentence_labels,
-            recoded=record.recoded,
+            sentences_not_judged=record.sentences_not_judged,
             added=record.added,
             hard=record.hard,
             source=record.set_name,
@@ -235,7 +235,8 @@ def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]
         if coded.sentence_labels is None:
             targets.extend([unknown] * len(coded.document.sentences))
         else:
-            targets.extend([np.nan, *_multi_hot(labels, label_keys, coded.recoded)] for labels in coded.sentence_labels)
+            unjudged = coded.sentences_not_judged
+            targets.extend([np.nan, *_multi_hot(labels, label_keys, unjudged)] for labels in coded.sentence_labels)
         owners.extend([row] * len(coded.document.units))
     for exemplar in exemplars:
         texts.append(exemplar.text)

@@ -6,6 +6,7 @@ Labels are always an argument, in codebook order; they are never taken from the 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -143,8 +144,9 @@ class CodedRecord(Codes):
         Sentences with offsets into the abstract; one per item of ``sentence_labels``, unless that is ``None``.
     not_judged
         Labels without a usable code, because nobody judged them or because coders disagree.
-    recoded
-        Labels whose code was changed by later codings; their sentence codes are no longer valid.
+    sentences_not_judged
+        Labels whose sentences have no valid codes, although ``sentence_labels`` has an item per sentence: nobody went
+        through all sentences for the label, or later codings changed the code of the paper.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
@@ -156,7 +158,7 @@ class CodedRecord(Codes):
     record: Record
     sentences: tuple[Sentence, ...]
     not_judged: tuple[str, ...] = ()
-    recoded: tuple[str, ...] = ()
+    sentences_not_judged: tuple[str, ...] = ()
     added: bool = False
     hard: bool | None = None
     set_name: str = ""
@@ -164,6 +166,16 @@ class CodedRecord(Codes):
     def code(self, label: str) -> int | None:
         """Return the record's code for a label: 1 (yes), 0 (no) or ``None`` (not judged)."""
         return None if label in self.not_judged else int(label in self.labels)
+
+    def sentence_codes(self, label_keys: Sequence[str]) -> list[list[float]]:
+        """Return a code for each sentence and label: 1, 0, or NaN if the sentences were not judged for the label.
+
+        The result is empty if only the record was coded.
+        """
+        return [
+            [math.nan if key in self.sentences_not_judged else float(key in labels) for key in label_keys]
+            for labels in self.sentence_labels or ()
+        ]
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
         """Return one `Coding` for relevance, followed by one for each label in the order of ``label_keys``."""

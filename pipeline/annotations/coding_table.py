@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
-from mechtag.core.files import StrPath
+from mechtag.core.files import StrPath, write_csv
 from mechtag.core.parquet import read_records
-from mechtag.core.records import Coding, Record
+from mechtag.core.records import LATER_FIELDS, Coding, Record
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.core.tables import TableRow, is_table, read_table
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
@@ -88,7 +88,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder) -> li
 
     At least one column must identify the record (``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``).
     The columns ``coder``, ``label``, ``value`` (1, 0, or empty for not judged; see `tables.read_tick`) and ``basis``
-    are required; ``evidence``, ``date`` and ``codebook_version`` are optional. A repeated row is ignored.
+    are required; the other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored.
 
     Parameters
     ----------
@@ -158,7 +158,9 @@ def coded_from(
     settings: SentenceSettings,
     place: str,
 ) -> list[CodedRecord]:
-    """Combine codings and records into coded records whose sentences have no codes of their own.
+    """Combine codings and records into coded records.
+
+    Sentences have codes of their own for the labels for which a coder went through all of them.
 
     A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
     abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
@@ -202,13 +204,15 @@ def coded_from(
                 f"{place}: record {record.record_id} is coded as not {relevance_key}, but also as "
                 f"{', '.join(labels)}; correct one of these codes"
             )
+        marked = _sentence_labels(own, values, len(sentences[record.record_id]), place)
         papers.append(
             CodedRecord(
                 key=own[0].key or record.record_id,
                 relevant=relevant,
                 labels=labels,
                 not_judged=tuple(label for label, value in values.items() if value is None),
-                sentence_labels=None,
+                sentence_labels=marked[0],
+                sentences_not_judged=marked[1],
                 coder=", ".join(sorted({coding.coder for coding in own})),
                 basis=own[0].basis,
                 codebook=own[0].codebook_version or "",
@@ -217,6 +221,56 @@ def coded_from(
             )
         )
     return papers
+
+
+def _sentence_labels(
+    codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
+) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
+    """Return the labels of each sentence, and the labels for which nobody went through all sentences.
+
+    Parameters
+    ----------
+    values
+        Code of the record for each label. Sentences that coders marked count only where the record has the label.
+    count
+        Number of sentences of the abstract.
+
+    Raises
+    ------
+    MechtagError
+        If a coding marks a sentence that the abstract does not have.
+    """
+    marks: dict[str, set[int]] = {}
+    for row in codings:
+        numbers = row.sentences or ()
+        if row.basis == "abstract" and max(numbers, default=-1) >= count:
+            raise MechtagError(
+                f"{place}: coder {row.coder} marked sentence {max(numbers)} of record {row.record_id} for label "
+                f"'{row.label}', but the abstract has {count} sentences, numbered from 0; code the record again"
+            )
+        if row.basis == "abstract" and row.sentences_complete and row.value is not None:
+            if values.get(row.label) == row.value:
+                marks.setdefault(row.label, set()).update(numbers)
+    if not marks:
+        return None, ()
+    labels = tuple(tuple(key for key in values if number in marks.get(key, ())) for number in range(count))
+    return labels, tuple(key for key in values if key not in marks)
+
+
+def write_codings(path: Path, codings: Sequence[Coding]) -> None:
+    """Write a table of codings that `read_codings` can read, without columns of later fields that no coding uses."""
+    used = [
+        name
+        for name, field in Coding.model_fields.items()
+        if name not in LATER_FIELDS or any(getattr(row, name) != field.default for row in codings)
+    ]
+    write_csv(path, used, [[_cell(getattr(row, name)) for name in used] for row in codings], bom=True)
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, tuple):
+        return ";".join(map(str, value))
+    return int(value) if isinstance(value, bool) else value
 
 
 def add_codings(
@@ -261,7 +315,11 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
             "relevant": _relevant(list(rows.values()), relevance_key),
             "labels": tuple(label for label, value in values.items() if value == 1),
             "not_judged": tuple(label for label, value in values.items() if value is None),
-            "recoded": tuple(label for label, value in values.items() if value != record.code(label)),
+            "sentences_not_judged": tuple(
+                label
+                for label, value in values.items()
+                if value != record.code(label) or label in record.sentences_not_judged
+            ),
             "coder": ", ".join(dict.fromkeys(coder for coder, *_ in rows)),
         }
     )

@@ -22,7 +22,7 @@ import yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, read_json, write_json, write_jsonl, write_text
 from mechtag.core.parquet import read_records, write_records
-from mechtag.core.records import Coding, Record
+from mechtag.core.records import LATER_FIELDS, Coding, Record
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.annotations.coded_records import json_lines
 
@@ -80,9 +80,19 @@ class Additions:
     @property
     def digest(self) -> str:
         """Return a hash of the codings, records and definitions."""
-        rows = [row.model_dump(mode="json") for row in (*self.codings, *self.records)]
+        rows = [*map(_content, self.codings), *(row.model_dump(mode="json") for row in self.records)]
         text = json.dumps([rows, self.definitions], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _content(coding: Coding) -> dict[str, Any]:
+    """Return the fields of a coding, without later fields at their defaults, so that hashes of old versions hold."""
+    content = coding.model_dump(mode="json")
+    return {
+        name: value
+        for name, value in content.items()
+        if name not in LATER_FIELDS or value != Coding.model_fields[name].default
+    }
 
 
 def read_additions(folder: StrPath, name: str | None = None) -> Additions:

@@ -102,6 +102,12 @@ def test_first_sentence_is_right_or_wrong_or_half_right_on_a_tie():
     assert section["precision_at_1"]["ci_low"] < 0.5 < section["precision_at_1"]["ci_high"]
 
 
+def test_papers_whose_sentences_were_not_judged_are_left_out_of_the_evidence():
+    truth = np.array([[1.0], [0.0], [np.nan], [np.nan]])
+    found = rank_evidence(truth, np.array([[2.0], [1.0], [5.0], [3.0]]), [0, 0, 1, 1])
+    assert (found.paper.tolist(), found.average_precision.tolist()) == ([0], [1.0])
+
+
 def test_evidence_where_no_sentence_was_coded_says_so():
     section = evidence_section(
         np.zeros((2, 1)), np.zeros((2, 1)), [0, 1], draw_resamples(2, 100, 1, np.random.default_rng(0))

@@ -15,6 +15,7 @@ from mechtag.core.records import Coding, Record, Rejected
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.source import Source
 from mechtag.pipeline.annotations.coded_records import Basis
+from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
 from mechtag.pipeline.annotations.imports.formats import find_format
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
@@ -388,7 +389,6 @@ def write_imported(path: Path, imported: Imported) -> None:
     ``rejected.jsonl``, ``codings.json`` and ``notes.csv`` are written even if they are empty, so that no file
     from an earlier run remains.
     """
-    codings = [list(coding.model_dump().values()) for coding in imported.codings]
     _, unmatched, conflicts, disagreements, rejected, summary, notes = imported_files(path)
     write_csv(unmatched, _UNMATCHED, map(_unmatched, imported.unmatched), bom=True)
     write_csv(conflicts, _CONFLICTS, map(_conflict, imported.conflicts), bom=True)
@@ -396,7 +396,7 @@ def write_imported(path: Path, imported: Imported) -> None:
     write_jsonl(rejected, imported.rejected)
     write_json(summary, imported.summary())
     write_csv(notes, _NOTES, map(_coder_note, imported.coder_notes), bom=True)
-    write_csv(path, list(Coding.model_fields), codings, bom=True)
+    write_codings(path, imported.codings)
 
 
 def _unmatched(row: Unmatched) -> Sequence[object]:

@@ -187,7 +187,7 @@ def test_a_second_coder_who_differs_opens_the_label_for_record_and_sentences() -
         ("doi:10.1234/2", False),
         ("doi:10.1234/10", True),
     ]
-    assert ([found[0].code(label) for label in TODAY.keys], found[0].recoded) == ([None, 0], ("trust",))
+    assert ([found[0].code(label) for label in TODAY.keys], found[0].sentences_not_judged) == ([None, 0], ("trust",))
     assert found[0].coder == "first, bob"
     assert [found[2].code(label) for label in TODAY.keys] == [None, 1]
     targets = np.array(unit_table(coded_documents(found[:1], TODAY.keys), [], TODAY.keys)["targets"])
@@ -311,3 +311,14 @@ def test_records_keep_their_folds_when_others_are_added() -> None:
         assert after[-1] == assign_folds(np.append(relevant, later), 5, 3, added=len(later))[len(relevant) + count - 1]
     dealt = assign_folds(np.append(relevant, later), 5, 3, added=len(later))[len(relevant) :]
     assert np.bincount(dealt[later == 1], minlength=5).tolist() == [2, 1, 1, 1, 1]
+
+
+def test_fields_added_to_the_contract_leave_the_hash_of_earlier_versions_as_it_was() -> None:
+    coding = Coding(
+        record_id="doi:10.1/x", coder="ann", label="trust", value=1, basis="abstract", codebook_version="v1"
+    )
+    record = Record(record_id="doi:10.1/x", title="A title")
+    before = Additions((coding,), (record,), {"": {"trust": "abc"}})
+    assert before.digest == "107fdd184853"  # computed by version 0.1.0 before the fields were added
+    marked = coding.model_copy(update={"sentences": (0,)})
+    assert Additions((marked,), (record,), before.definitions).digest != before.digest

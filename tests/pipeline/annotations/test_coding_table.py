@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
-from mechtag.core.records import Record
+from mechtag.core.records import Coding, Record
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
-from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings, write_codings
 
 LABELS = ("trust", "money")
 HEADER = "record_id,key,coder,label,value,basis,evidence,date,codebook_version"
@@ -109,3 +110,55 @@ def test_a_table_of_codings_needs_texts(tmp_path: Path) -> None:
     settings = Settings.model_validate({"train": {"records": str(tmp_path / "codings.csv")}})
     with pytest.raises(MechtagError, match=r"train\.texts in params\.yaml"):
         read_annotations(settings, LABELS, "relevant")
+
+
+MARKED = "key,coder,label,value,basis,sentences,sentences_complete,refer,assisted"
+
+
+def test_marked_sentences_are_codes_where_the_coder_went_through_all(tmp_path: Path) -> None:
+    (coded,) = read(tmp_path, "p1,ann,trust,1,abstract,0,1,,0", "p1,ann,money,1,abstract,1,0,,0", header=MARKED)
+    assert coded.sentence_labels == (("trust",), ())
+    assert coded.sentences_not_judged == ("money",)
+    assert np.array_equal(coded.sentence_codes(LABELS), [[1, np.nan], [0, np.nan]], equal_nan=True)
+
+
+def test_marks_of_a_disputed_label_do_not_count(tmp_path: Path) -> None:
+    (coded,) = read(
+        tmp_path,
+        "p1,ann,trust,1,abstract,0,1,,",
+        "p1,bob,trust,0,abstract,,1,,",
+        "p1,ann,money,1,abstract,0;1,1,,",
+        "p1,bob,money,1,abstract,1,1,,",
+        header=MARKED,
+    )
+    assert coded.sentence_labels == (("money",), ("money",))
+    assert coded.sentences_not_judged == ("trust",)
+
+
+def test_marks_in_a_full_text_are_not_marks_in_the_abstract(tmp_path: Path) -> None:
+    (coded,) = read(tmp_path, "p1,ann,trust,1,full-text,40,1,,", header=MARKED)
+    assert coded.sentence_labels is None
+
+
+def test_a_mark_on_a_sentence_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MechtagError, match=r"ann marked sentence 2 of record .*the abstract has 2 sentences"):
+        read(tmp_path, "p1,ann,trust,1,abstract,0;2,1,,", header=MARKED)
+
+
+def test_a_code_that_needs_review_has_no_value(tmp_path: Path) -> None:
+    (coded,) = read(tmp_path, "p1,ann,trust,,abstract,,,1,", "p1,ann,money,0,abstract,,,,", header=MARKED)
+    assert (coded.code("trust"), coded.code("money")) == (None, 0)
+    with pytest.raises(MechtagError, match="a code that needs review has no value"):
+        read(tmp_path, "p1,ann,trust,1,abstract,,,1,", header=MARKED)
+
+
+def test_a_written_table_is_read_again(tmp_path: Path) -> None:
+    codings = [
+        Coding(record_id="doi:10.1234/1", coder="ann", label="trust", value=1, basis="abstract", sentences=(0, 1)),
+        Coding(record_id="doi:10.1234/1", coder="ann", label="money", value=None, basis="abstract", refer=True),
+        Coding(record_id="doi:10.1234/2", coder="=bob", label="money", value=0, basis="abstract", assisted=False),
+    ]
+    write_codings(tmp_path / "written.csv", codings)
+    assert read_codings(tmp_path / "written.csv", ("relevant", *LABELS)) == codings
+    write_codings(tmp_path / "plain.csv", [codings[0].model_copy(update={"sentences": None})])
+    assert (tmp_path / "plain.csv").read_text(encoding="utf-8-sig").splitlines()[0] == HEADER
