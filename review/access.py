@@ -33,6 +33,12 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "note": _CODERS,
     "undo": _CODERS,
     "redo": _CODERS,
+    "reconcile": _LEADS,
+    "reconcile_list": _LEADS,
+    "conflict": _LEADS,
+    "settle": _LEADS,
+    "reopen": _LEADS,
+    "comment": _LEADS,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

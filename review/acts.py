@@ -321,6 +321,14 @@ class Acts:
             content = {"coder": coder, "message": message}
             return self._write(connection, stamp, [Draft("reopen", record, stage, None, content)])
 
+    def comment(self, stamp: Stamp, record: int, text: str) -> int:
+        """Add a comment to the discussion of a record, which adjudicators and the record's coders read."""
+        if not text.strip():
+            raise Refused("the comment is empty; write a sentence or two")
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            return self._write(connection, stamp, [Draft("comment", record, value={"text": text.strip()})])
+
     # Around a record -------------------------------------------------------------------------------------------------
 
     def note(self, stamp: Stamp, record: int, text: str, audience: str = "team") -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Literal
 
 from sqlalchemy import Connection, insert, select
 
@@ -32,11 +33,13 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class OthersCode:
-    """A committed code of somebody else."""
+class Vote:
+    """A committed code of one person; the letter is what the person is called until names are shown."""
 
+    letter: str
     coder: int
     name: str
+    record: int
     label: str
     value: int | None
     refer: bool
@@ -63,10 +66,10 @@ class Sight:
     """
 
     id: int
-    mode: Mode
+    mode: Mode | Literal["reconcile"]
     audited: bool = False
     suggestions: Mapping[str, Suggestion] = field(default_factory=dict)
-    others: tuple[OthersCode, ...] = ()
+    others: tuple[Vote, ...] = ()
 
 
 def show(
@@ -97,7 +100,8 @@ def show(
         mode = "blind"
     visible = mode == "assisted" or (mode == "after" and committed)
     suggestions = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
-    others = read_others(connection, entry.id, coder, stage) if plan.unblinded else ()
+    votes = read_votes(connection, entry.id, stage) if plan.unblinded else ()
+    others = tuple(vote for vote in votes if vote.coder != coder)
     shown = {label: (row.decision, row.probability, row.sentences) for label, row in suggestions.items()}
     values = {
         "record": entry.id,
@@ -109,11 +113,106 @@ def show(
         "suggestions_shown": int(bool(suggestions)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
-        "text_sha256": hashlib.sha256(f"{entry.title}\n{entry.abstract}".encode()).hexdigest()[:16],
+        "text_sha256": text_digest(entry),
         "suggested": json.dumps(shown) if shown else None,
     }
     number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
     return Sight(number, mode, audited, suggestions, others)
+
+
+def show_to_adjudicator(
+    connection: Connection,
+    entry: Entry,
+    coder: int,
+    stage: str,
+    keys: Sequence[str],
+    *,
+    at: str,
+    votes_shown: bool,
+) -> tuple[Sight, list[str]]:
+    """Return what an adjudicator sees of a record, and write it into table ``sight``.
+
+    Parameters
+    ----------
+    keys
+        Labels of the stage, in codebook order.
+    votes_shown
+        Whether the adjudicator asked to see who said what. An adjudicator decides blind first.
+
+    Returns
+    -------
+    sight
+        With the committed codes of all coders in ``others``, if ``votes_shown``.
+    labels
+        Labels that the coders judged differently or referred, and that nobody has settled.
+    """
+    votes = read_votes(connection, entry.id, stage)
+    head, _ = family_of(connection, entry.id)
+    final = schema.final
+    settled = connection.execute(
+        select(final.c.label).where(final.c.record == head, final.c.stage == stage, final.c.how == "adjudicated")
+    ).scalars()
+    values = {
+        "record": entry.id,
+        "coder": coder,
+        "at": at,
+        "stage": stage,
+        "mode": "reconcile",
+        "suggestions_shown": 0,
+        "others_shown": int(votes_shown),
+        "text_sha256": text_digest(entry),
+    }
+    number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
+    sight = Sight(number, "reconcile", others=votes if votes_shown else ())
+    return sight, _open_labels(votes, set(settled), keys)
+
+
+def _open_labels(votes: Sequence[Vote], settled: Set[str], keys: Sequence[str]) -> list[str]:
+    people = {(vote.record, vote.coder) for vote in votes}
+    found = []
+    for key in keys:
+        given = {(vote.record, vote.coder): (vote.value, vote.refer) for vote in votes if vote.label == key}
+        answers = {given.get(person, (None, False)) for person in people}
+        if key not in settled and (len(answers) > 1 or any(refer for _, refer in answers)):
+            found.append(key)
+    return found
+
+
+def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
+    """Return the committed codes of a record and those joined to it; the people are lettered A, B ... by name."""
+    table, account = schema.current, schema.account
+    _, members = family_of(connection, record)
+    rows = connection.execute(
+        select(table, account.c.name)
+        .join(account, account.c.id == table.c.coder)
+        .where(
+            table.c.record.in_(members),
+            table.c.stage == stage,
+            table.c.committed == 1,
+            account.c.state != "withdrawn",
+        )
+        .order_by(account.c.name, table.c.record, table.c.label)
+    ).all()
+    people = list(dict.fromkeys((row.coder, row.record) for row in rows))
+    return tuple(
+        Vote(
+            letter=chr(ord("A") + people.index((row.coder, row.record)) % 26),
+            coder=row.coder,
+            name=row.name,
+            record=row.record,
+            label=row.label,
+            value=row.value,
+            refer=bool(row.refer),
+            reason=row.reason,
+            sentences=tuple(json.loads(row.sentences)),
+        )
+        for row in rows
+    )
+
+
+def text_digest(entry: Entry) -> str:
+    """Return a hash of the text that was shown."""
+    return hashlib.sha256(f"{entry.title}\n{entry.abstract}".encode()).hexdigest()[:16]
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
@@ -142,33 +241,3 @@ def read_suggestions(connection: Connection, record: int, model_id: str) -> dict
         row.label: Suggestion(row.label, row.decision, row.probability, tuple(json.loads(row.sentences)), model_id)
         for row in rows
     }
-
-
-def read_others(connection: Connection, record: int, coder: int, stage: str) -> tuple[OthersCode, ...]:
-    """Return the committed codes of others for a record and those joined to it."""
-    table, account = schema.current, schema.account
-    _, members = family_of(connection, record)
-    rows = connection.execute(
-        select(table, account.c.name)
-        .join(account, account.c.id == table.c.coder)
-        .where(
-            table.c.record.in_(members),
-            table.c.stage == stage,
-            table.c.coder != coder,
-            table.c.committed == 1,
-            account.c.state != "withdrawn",
-        )
-        .order_by(account.c.name, table.c.label)
-    )
-    return tuple(
-        OthersCode(
-            coder=row.coder,
-            name=row.name,
-            label=row.label,
-            value=row.value,
-            refer=bool(row.refer),
-            reason=row.reason,
-            sentences=tuple(json.loads(row.sentences)),
-        )
-        for row in rows
-    )

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from mechtag.review.pages import around, home, screen
+from mechtag.review.pages import around, home, reconcile, screen
 
-ROUTES = [*home.ROUTES, *screen.ROUTES, *around.ROUTES]
+ROUTES = [*home.ROUTES, *screen.ROUTES, *reconcile.ROUTES, *around.ROUTES]

@@ -166,6 +166,15 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
     ]
 
 
+def alive_comments(connection: Connection, record: int) -> list[Event]:
+    """Return the comments on a record and on those joined to it, in order, without those that were taken back."""
+    table = schema.event
+    _, members = family_of(connection, record)
+    kinds = ("comment", "undo", "redo")
+    rows = read_events(connection, table.c.record.in_(members), table.c.kind.in_(kinds))
+    return [row for row in alive(rows) if row.kind == "comment"]
+
+
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     """Return the record that represents a record, and all records that it represents, itself first."""
     table = schema.joined

@@ -1,0 +1,81 @@
+"""Find the records that an adjudicator has to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, exists, func, select
+
+from mechtag.review.store import schema
+
+#: Lists of the page *Reconcile*, with the states of the records in each and the stage.
+LISTS: Mapping[str, tuple[str, str]] = {
+    "screening": ("screen", "conflict"),
+    "coding": ("code", "conflict"),
+    "referred-screening": ("screen", "referred"),
+    "referred-coding": ("code", "referred"),
+}
+
+
+def count_lists(connection: Connection) -> dict[str, int]:
+    """Return the number of records in each list of `LISTS`, and of those an adjudicator has settled."""
+    table, final = schema.need, schema.final
+    rows = connection.execute(select(table.c.stage, table.c.state, func.count()).group_by(table.c.stage, table.c.state))
+    found = {(stage, state): number for stage, state, number in rows}
+    settled = connection.execute(
+        select(func.count(func.distinct(final.c.record))).where(final.c.how == "adjudicated")
+    ).scalar_one()
+    return {name: found.get(spot, 0) for name, spot in LISTS.items()} | {"settled": settled}
+
+
+def in_list(
+    connection: Connection,
+    name: str,
+    *,
+    label: str | None = None,
+    coder: int | None = None,
+    limit: int = 50,
+    after: int = 0,
+) -> list[int]:
+    """Return records of a list, the ones that have waited longest first.
+
+    Parameters
+    ----------
+    label
+        A label on which the coders must differ.
+    coder
+        A person who must be one of the coders.
+    """
+    need, current = schema.need, schema.current
+    if name == "settled":
+        final = schema.final
+        rows = connection.execute(
+            select(final.c.record, func.max(final.c.event).label("last"))
+            .where(final.c.how == "adjudicated")
+            .group_by(final.c.record)
+            .order_by(func.max(final.c.event).desc())
+            .limit(limit)
+        )
+        return [row.record for row in rows]
+    stage, state = LISTS[name]
+    query = select(need.c.record).where(need.c.stage == stage, need.c.state == state)
+    if label is not None:
+        open_label = (
+            select(current.c.record)
+            .where(current.c.stage == stage, current.c.label == label, current.c.committed == 1)
+            .group_by(current.c.record)
+            .having(
+                (func.count(func.distinct(func.coalesce(current.c.value, -1))) > 1) | (func.max(current.c.refer) == 1)
+            )
+        )
+        query = query.where(need.c.record.in_(open_label))
+    if coder is not None:
+        query = query.where(
+            exists().where(
+                current.c.record == need.c.record,
+                current.c.stage == stage,
+                current.c.coder == coder,
+                current.c.committed == 1,
+            )
+        )
+    return list(connection.execute(query.order_by(need.c.event).limit(limit)).scalars())
