@@ -245,15 +245,17 @@ class Acts:
             self._require_record(connection, record)
             self._check(connection, stamp, record, "code")
             table = schema.current
-            rows = connection.execute(
-                select(table.c.label).where(
-                    table.c.record == record,
-                    table.c.stage == "code",
-                    table.c.coder == stamp.coder,
-                    (table.c.value.is_not(None)) | (table.c.refer == 1),
-                )
-            ).scalars()
-            missing = [key for key in self.codebook.keys if key not in set(rows)]
+            answered = set(
+                connection.execute(
+                    select(table.c.label).where(
+                        table.c.record == record,
+                        table.c.stage == "code",
+                        table.c.coder == stamp.coder,
+                        (table.c.value.is_not(None)) | (table.c.refer == 1),
+                    )
+                ).scalars()
+            )
+            missing = [key for key in self.codebook.keys if key not in answered]
             if missing and not open_labels:
                 names = ", ".join(self.codebook.names[key] for key in missing)
                 many = "labels have" if len(missing) > 1 else "label has"

@@ -1,0 +1,120 @@
+"""Conflicts are settled on a page that shows who said what only when it is asked to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mechtag.review.acts import Stamp
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, texts
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    return make_review(tmp_path)
+
+
+@pytest.fixture
+def ann(review: Workspace) -> int:
+    return add_person(review, "Ann", "coder")
+
+
+@pytest.fixture
+def bob(review: Workspace) -> int:
+    return add_person(review, "Bob", "coder")
+
+
+@pytest.fixture
+def lead(review: Workspace) -> Browser:
+    return Browser(review, add_person(review, "Lea", "adjudicator"))
+
+
+def final(review: Workspace, record: int) -> dict[tuple[str, str], tuple[int | None, str]]:
+    """Return value and origin of each final code of a record."""
+    with review.store.read() as connection:
+        rows = connection.execute(select(schema.final).where(schema.final.c.record == record))
+        return {(row.stage, row.label): (row.value, row.how) for row in rows}
+
+
+def test_a_screening_conflict_is_settled_blind_and_the_votes_stay(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    review.acts.decide(Stamp(ann), 2, 1)
+    review.acts.decide(Stamp(bob), 2, 0)
+    assert "Screening conflicts (1)" in texts(lead.get("/reconcile"))
+    page = texts(lead.get("/reconcile/screen/2"))
+    assert "Ann" not in page.replace("Ash, Ann", "")
+    assert "Bob" not in page
+    shown = texts(lead.get("/reconcile/screen/2?votes=1"))
+    assert "A Ann: include" in shown
+    assert "B Bob: exclude" in shown
+    answer = lead.post("/reconcile/screen/2/settle", label="edible", answer="yes")
+    assert (answer.status_code, answer.url.path) == (200, "/reconcile")
+    assert final(review, 2) == {("screen", "edible"): (1, "adjudicated")}
+    with review.store.read() as connection:
+        votes = connection.execute(select(schema.current.c.coder, schema.current.c.value)).all()
+    assert sorted(map(tuple, votes)) == [(ann, 1), (bob, 0)]
+    assert "Settled (1)" in texts(lead.get("/reconcile"))
+
+
+def test_only_the_labels_in_conflict_are_settled_one_after_the_other(
+    review: Workspace, ann: int, bob: int, lead: Browser
+) -> None:
+    for coder, apple, pear in ((ann, 1, 0), (bob, 0, 0)):
+        review.acts.code(Stamp(coder), 1, "apple", apple)
+        review.acts.code(Stamp(coder), 1, "pear", pear)
+        review.acts.commit(Stamp(coder), 1)
+    page = lead.get("/reconcile/code/1")
+    assert 'name="label" value="apple"' in page
+    assert 'name="label" value="pear"' not in page
+    refused = lead.post("/reconcile/code/1/settle", label="apple", answer="yes")
+    assert (refused.status_code, "give the reason in one line" in refused.text.casefold()) == (422, True)
+    lead.post("/reconcile/code/1/settle", label="apple", answer="yes", why="Orchards are apples.", sentence=["0"])
+    assert final(review, 1) == {("code", "apple"): (1, "adjudicated"), ("code", "pear"): (0, "agreed")}
+    with review.store.read() as connection:
+        marked = connection.execute(
+            select(schema.final.c.sentences).where(schema.final.c.label == "apple")
+        ).scalar_one()
+    assert marked == "[0]"
+
+
+def test_a_record_sent_back_is_open_to_its_coder_again(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    review.acts.decide(Stamp(ann), 1, 1)
+    review.acts.decide(Stamp(bob), 1, 0)
+    answer = lead.post("/reconcile/screen/1/reopen", coder=ann, message="Look at the population.")
+    assert answer.status_code == 200
+    assert "Screening conflicts (0)" in texts(lead.get("/reconcile"))
+    assert "Paper 1" in Browser(review, ann).get("/screen")
+
+
+def test_comments_are_kept_in_order_and_escaped(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    review.acts.decide(Stamp(ann), 1, 1)
+    review.acts.decide(Stamp(bob), 1, 0)
+    lead.post("/reconcile/screen/1/comment", text="First <script>alert(1)</script>")
+    page = lead.post("/reconcile/screen/1/comment", text="Second").text
+    assert "<script>alert" not in page
+    assert page.index("First &lt;script&gt;") < page.index("Second")
+
+
+def test_coders_do_not_reach_the_page(review: Workspace, ann: int) -> None:
+    browser = Browser(review, ann)
+    for address in ("/reconcile", "/reconcile/coding", "/reconcile/screen/1", "/reconcile/screen/1?votes=1"):
+        assert browser.client.get(address).status_code == 403
+    assert browser.post("/reconcile/screen/1/settle", label="edible", answer="yes").status_code == 403
+
+
+def test_the_lists_can_be_filtered_by_label_and_coder(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    cay = add_person(review, "Cay", "coder")
+    for record, second, label in ((1, bob, "apple"), (2, cay, "pear")):
+        for coder, value in ((ann, 1), (second, 0)):
+            for key in ("apple", "pear"):
+                review.acts.code(Stamp(coder), record, key, value if key == label else 0)
+            review.acts.commit(Stamp(coder), record)
+    assert "Paper 1 " in texts(lead.get("/reconcile/coding"))
+    assert "Paper 1 " not in texts(lead.get("/reconcile/coding?label=pear"))
+    assert "Paper 2 " in texts(lead.get("/reconcile/coding?label=pear"))
+    assert "Paper 2 " not in texts(lead.get(f"/reconcile/coding?coder={bob}"))

@@ -1,0 +1,109 @@
+"""A review page for tests: a project with a few records, and browsers of several people."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Sequence
+from html import unescape
+from pathlib import Path
+
+import yaml
+from sqlalchemy import insert
+from starlette.responses import Response
+from starlette.testclient import TestClient
+
+from mechtag.core.records import Record
+from mechtag.core.settings import SentenceSettings
+from mechtag.pipeline.text.sentences import split
+from mechtag.project import create_project
+from mechtag.review import access, order
+from mechtag.review.acts import Stamp
+from mechtag.review.app import create_app
+from mechtag.review.store import schema
+from mechtag.review.store.records import add_records
+from mechtag.review.workspace import Workspace
+
+HOST = "127.0.0.1:8765"
+NOW = "2026-11-29T12:00:00.000+00:00"
+CODEBOOK = {
+    "name": "fruit",
+    "relevance": {"key": "edible", "name": "About fruit", "definition": "The text is about fruit."},
+    "labels": [
+        {"key": "apple", "name": "Apple", "definition": "The text speaks of apples."},
+        {"key": "pear", "name": "Pear", "definition": "The text speaks of pears."},
+    ],
+}
+
+
+def papers(number: int) -> list[Record]:
+    """Make records with three sentences each."""
+    return [
+        Record(
+            record_id=f"doi:10.1/{row}",
+            title=f"Paper {row}",
+            abstract=f"Apples grow in orchard {row}. Pears were pressed. The weather was {row} degrees.",
+            authors=("Ash, Ann", "Birch, Bo"),
+            year=2020,
+            doi=f"10.1/{row}",
+        )
+        for row in range(1, number + 1)
+    ]
+
+
+def make_review(folder: Path, records: Sequence[Record] | int = 4, **plan: object) -> Workspace:
+    """Create a project with records that are numbered from 1, in the order in which they are read."""
+    book = folder / "fruit.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    book.write_text(yaml.safe_dump(CODEBOOK, sort_keys=False), encoding="utf-8")
+    workspace = Workspace.open(create_project(folder / "review", book))
+    rows = papers(records) if isinstance(records, int) else records
+    with workspace.store.write() as connection:
+        count = add_records(connection, rows, split(rows, SentenceSettings()), 1, {})
+        for stage in ("screen", "code"):
+            numbers = range(1, count + 1)
+            order.add_ranking(connection, stage, numbers, strategy="random", at=NOW, learned_from=0, seed=0)
+    owner = add_person(workspace, "Owen", "owner")
+    for key, value in plan.items():
+        workspace.acts.change_plan(Stamp(owner), key, value)
+    return workspace
+
+
+def add_person(workspace: Workspace, name: str, role: str) -> int:
+    """Add an account and return its number."""
+    values = {"name": name, "role": role, "created": NOW}
+    with workspace.store.write() as connection:
+        return int(
+            connection.execute(insert(schema.account).values(values).returning(schema.account.c.id)).scalar_one()
+        )
+
+
+class Browser:
+    """The browser of one person, without script."""
+
+    def __init__(self, workspace: Workspace, account: int) -> None:
+        app = create_app(workspace, hosts=frozenset((HOST,)), start_key="key", port=8765)
+        self.client = TestClient(app, base_url=f"http://{HOST}")
+        with workspace.store.write() as connection:
+            token = access.open_session(connection, account)
+        self.client.cookies.set(app.state.cookie, token)
+        person = access.person_of(workspace.store, token)
+        assert person is not None
+        self.csrf = person.csrf
+
+    def get(self, address: str) -> str:
+        """Return a page that must exist."""
+        response = self.client.get(address)
+        assert response.status_code == 200, (address, response.status_code, response.text)
+        return response.text
+
+    def post(self, address: str, **fields: object) -> Response:
+        """Send a form, with the fields that all forms have, and follow the redirect."""
+        data = {"csrf": self.csrf, "client_id": str(uuid.uuid4())}
+        data |= {name: value for name, value in fields.items() if value is not None}
+        return self.client.post(address, data=data)
+
+
+def texts(page: str) -> str:
+    """Return the text of a page, without tags, in one line."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
