@@ -13,12 +13,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from mechtag.review.acts import Refused, utc_now
+from mechtag.review.acts import ROLES, Refused, utc_now
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 
-#: Roles, from most to fewest rights.
-ROLES = ("owner", "adjudicator", "coder", "observer")
 _EVERYBODY = frozenset(ROLES)
 _CODERS = frozenset(("owner", "adjudicator", "coder"))
 _LEADS = frozenset(("owner", "adjudicator"))
@@ -39,6 +37,15 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "settle": _LEADS,
     "reopen": _LEADS,
     "comment": _LEADS,
+    "team": _EVERYBODY,
+    "invite": _OWNER,
+    "reset": _OWNER,
+    "revoke": _OWNER,
+    "change_person": _OWNER,
+    "add_person": _OWNER,
+    "switch_person": _EVERYBODY,
+    "password": _EVERYBODY,
+    "sign_out": _EVERYBODY,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

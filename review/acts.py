@@ -23,8 +23,12 @@ from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append, family_of, read_plan
 from mechtag.review.store.records import Entry, read_entry
 
+#: Roles, from most to fewest rights.
+ROLES = ("owner", "adjudicator", "coder", "observer")
 # What an undone or redone act must not be: these have effects outside the database, or their own way back.
-_NOT_UNDONE = frozenset(("undo", "redo", "import", "train", "promote", "rollback", "export", "sign_in", "sample_drawn"))
+_NOT_UNDONE = frozenset(
+    ("undo", "redo", "account", "import", "train", "promote", "rollback", "export", "sign_in", "sample_drawn")
+)
 # Kinds on which the state of a record rests.
 _JUDGING = ("code", "evidence", "commit", "reopen", "settle")
 
@@ -422,12 +426,33 @@ class Acts:
             content = {"key": key, "value": after[key], "old": before[key], "why": why}
             return self._write(connection, stamp, [Draft("setting", value=content)])
 
-    def set_account_state(self, stamp: Stamp, account: int, state: str) -> int:
-        """Set whether a person works on the review (``active``), has left it, or has all codes ``withdrawn``."""
-        if state not in ("active", "left", "withdrawn"):
+    def change_account(self, stamp: Stamp, account: int, *, role: str | None = None, state: str | None = None) -> int:
+        """Change a person's role, or whether the person works on the review.
+
+        Parameters
+        ----------
+        state
+            ``active``; ``left`` (codes count, but the person cannot sign in); or ``withdrawn`` (codes do not count).
+
+        Raises
+        ------
+        Refused
+            If the role or state does not exist, or the review would have no owner.
+        """
+        if role is not None and role not in ROLES:
+            raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
+        if state not in (None, "active", "left", "withdrawn"):
             raise Refused(f"a person can be active, left or withdrawn, not '{state}'")
+        changes = {name: value for name, value in (("role", role), ("state", state)) if value is not None}
         with self.store.write() as connection:
-            return self._write(connection, stamp, [Draft("team", value={"account": account, "state": state})])
+            table = schema.account
+            owners = connection.execute(
+                select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
+            ).scalars()
+            stays = role in (None, "owner") and state in (None, "active")
+            if not stays and set(owners) <= {account}:
+                raise Refused("a review needs an owner; make somebody else an owner first", 409)
+            return self._write(connection, stamp, [Draft("team", value={"account": account, **changes})])
 
     def log(self, stamp: Stamp, kind: str, content: dict[str, Any]) -> int:
         """Write down something that happened to the review as a whole, such as an import or a training."""

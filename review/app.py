@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mechtag.core.errors import MechtagError
 from mechtag.review import access
 from mechtag.review.acts import Refused
-from mechtag.review.pages import ROUTES, start
+from mechtag.review.limits import Limits
+from mechtag.review.pages import OPEN_ROUTES, ROUTES, start
 from mechtag.review.render import STATIC, render, static_name
 from mechtag.review.workspace import Workspace
 
@@ -38,6 +39,7 @@ def create_app(
     routes = [
         Route("/static/{digest}/{name:path}", _static),
         Route("/start", start.enter, methods=["GET", "POST"]),
+        *OPEN_ROUTES,
         *ROUTES,
     ]
     app = Starlette(
@@ -48,6 +50,7 @@ def create_app(
     app.state.workspace = workspace
     app.state.start_key = start_key
     app.state.secure = secure
+    app.state.limits = Limits()
     app.state.cookie = f"__Host-mechtag-{port}" if secure else f"mechtag-{port}"
     return app
 

@@ -96,6 +96,7 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
         form = FormData()
         if request.method == "POST":
             _refuse_large(request)
+            request.app.state.limits.decisions.count(str(token))
             form = await request.form(max_fields=5000)
             access.check_form(person, form, request.headers)
         if not person.may(name):
@@ -116,8 +117,9 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 
 def sign_in_page(request: Request) -> Response:
     """Return the answer to a request without a session."""
-    page = render("locked.html", title="Not signed in")
-    return HTMLResponse(page, 403)
+    if request.app.state.start_key is None:
+        return RedirectResponse("/sign-in", 303)
+    return HTMLResponse(render("locked.html", title="Not signed in"), 403)
 
 
 def _refuse_large(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from mechtag.review.pages import around, home, reconcile, screen
+from mechtag.review.pages import around, home, reconcile, screen, sign_in, team
 
-ROUTES = [*home.ROUTES, *screen.ROUTES, *reconcile.ROUTES, *around.ROUTES]
+ROUTES = [*home.ROUTES, *screen.ROUTES, *reconcile.ROUTES, *team.ROUTES, *sign_in.ROUTES, *around.ROUTES]
+OPEN_ROUTES = sign_in.OPEN_ROUTES

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mechtag.review import access
-from mechtag.review.acts import Refused, utc_now
+from mechtag.review.acts import Refused
+from mechtag.review.pages.sign_in import with_session
 from mechtag.review.render import render
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
 from mechtag.review.workspace import Workspace
 
 
@@ -23,7 +25,7 @@ async def enter(request: Request) -> Response:
         raise Refused(
             "open the address that mechtag printed in the terminal; this key is not, or no longer, valid", 403
         )
-    name = " ".join(str(form.get("name", "")).split())[:80]
+    name = str(form.get("name", ""))
     return await run_in_threadpool(_enter, request, key, name)
 
 
@@ -31,16 +33,12 @@ def _enter(request: Request, key: str, name: str) -> Response:
     workspace: Workspace = request.app.state.workspace
     table = schema.account
     with workspace.store.write() as connection:
-        owner = connection.execute(select(table.c.id).where(table.c.role == "owner").order_by(table.c.id)).scalar()
+        owner = connection.execute(
+            select(table.c.id).where(table.c.role == "owner", table.c.state == "active").order_by(table.c.id)
+        ).scalar()
         if owner is None and not name:
             return HTMLResponse(render("name.html", title="Who are you?", key=key, name=workspace.name))
         if owner is None:
-            values = {"name": name, "role": "owner", "created": utc_now()}
-            owner = connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one()
+            owner = add_account(connection, name, "owner")
         token = access.open_session(connection, owner, request.headers.get("user-agent", ""))
-    response = RedirectResponse("/", 303)
-    state = request.app.state
-    response.set_cookie(
-        state.cookie, token, httponly=True, samesite="strict", path="/", secure=state.secure, max_age=30 * 86_400
-    )
-    return response
+    return with_session(request, RedirectResponse("/", 303), token)

@@ -297,11 +297,12 @@ def _heads(connection: Connection, records: Iterable[int]) -> set[int]:
 
 
 def _derive_accounts(connection: Connection) -> None:
-    """Set the state of each account from the ``team`` events."""
-    states = {int(row.value["account"]): str(row.value["state"]) for row in _project_events(connection, "team")}
-    connection.execute(update(schema.account).values(state="active"))
-    for account, state in states.items():
-        connection.execute(update(schema.account).where(schema.account.c.id == account).values(state=state))
+    """Set the role and state of each account from the events ``account``, which made it, and ``team``."""
+    table = schema.account
+    connection.execute(update(table).values(state="active"))
+    for row in _project_events(connection, "account", "team"):
+        changes = {name: str(row.value[name]) for name in ("role", "state") if name in row.value}
+        connection.execute(update(table).where(table.c.id == int(row.value["account"])).values(changes))
 
 
 def _withdrawn(connection: Connection) -> set[int]:

@@ -1,0 +1,160 @@
+"""Team: who works on the review, with which role, and invitations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from starlette.responses import Response
+
+from mechtag.review import access
+from mechtag.review.acts import Refused
+from mechtag.review.pages.sign_in import with_session
+from mechtag.review.passwords import hash_password, is_right, require_strong
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import (
+    add_account,
+    invite,
+    list_accounts,
+    open_invitations,
+    revoke_invitation,
+    set_password,
+)
+from mechtag.review.visit import Visit, route
+
+# Fewest characters of a PIN, which protects people on one computer from each other's mistakes, not from attacks.
+_SHORTEST_PIN = 4
+
+
+def team(visit: Visit, link: str = "", status: int = 200) -> Response:
+    """Show the people and the open invitations."""
+    current = schema.current
+    with visit.workspace.store.read() as connection:
+        people = list_accounts(connection)
+        counted = connection.execute(
+            select(current.c.coder, current.c.stage, func.count(func.distinct(current.c.record)))
+            .where(current.c.committed == 1)
+            .group_by(current.c.coder, current.c.stage)
+        ).all()
+        invitations = open_invitations(connection)
+        sessions = connection.execute(
+            select(schema.session).where(schema.session.c.account == visit.person.id).order_by(schema.session.c.seen)
+        ).all()
+    counts = {(coder, stage): number for coder, stage, number in counted}
+    return visit.page(
+        "team.html",
+        status=status,
+        people=people,
+        counts=counts,
+        invitations=invitations,
+        sessions=sessions,
+        link=link,
+        alone=_is_alone(visit),
+    )
+
+
+def _is_alone(visit: Visit) -> bool:
+    return visit.request.app.state.start_key is not None
+
+
+def make_invitation(visit: Visit) -> Response:
+    """Make an invitation and show its link once."""
+    with visit.workspace.store.write() as connection:
+        token = invite(connection, visit.text("role"), visit.person.id)
+    return team(visit, _link(visit, token))
+
+
+def reset(visit: Visit) -> Response:
+    """Make a link with which a person chooses a new password."""
+    account = visit.number("account")
+    with visit.workspace.store.write() as connection:
+        row = _account(connection, account)
+        token = invite(connection, row.role, visit.person.id, resets=row.id)
+    return team(visit, _link(visit, token))
+
+
+def _link(visit: Visit, token: str) -> str:
+    return f"{visit.request.base_url}join?token={token}"
+
+
+def _account(connection: Any, number: int | None) -> Any:
+    row = connection.execute(select(schema.account).where(schema.account.c.id == number)).one_or_none()
+    if row is None:
+        raise Refused("there is no such person", 404)
+    return row
+
+
+def revoke(visit: Visit) -> Response:
+    """Withdraw an invitation."""
+    with visit.workspace.store.write() as connection:
+        revoke_invitation(connection, visit.text("invitation"))
+    return visit.go("/team")
+
+
+def change(visit: Visit) -> Response:
+    """Change a person's role or state."""
+    account = visit.number("account")
+    with visit.workspace.store.read() as connection:
+        _account(connection, account)
+    role, state = visit.text("role") or None, visit.text("state") or None
+    visit.workspace.acts.change_account(visit.stamp(), account or 0, role=role, state=state)
+    return visit.go("/team")
+
+
+def add_here(visit: Visit) -> Response:
+    """Add a person who works on this computer, with a PIN."""
+    if not _is_alone(visit):
+        raise Refused("invite people by a link; this page is served to a team", 409)
+    pin = visit.text("pin")
+    if len(pin) < _SHORTEST_PIN:
+        raise Refused(f"the PIN has {len(pin)} characters; use {_SHORTEST_PIN} or more")
+    hashed = hash_password(pin)
+    with visit.workspace.store.write() as connection:
+        add_account(connection, visit.text("name"), visit.text("role", "coder"), hashed)
+    return visit.go("/team")
+
+
+def switch(visit: Visit) -> Response:
+    """Go on as another person on this computer, with that person's PIN."""
+    if not _is_alone(visit):
+        raise Refused("sign out, and sign in as the other person; this page is served to a team", 409)
+    visit.request.app.state.limits.account.count(f"pin {visit.number('account')}")
+    with visit.workspace.store.read() as connection:
+        row = _account(connection, visit.number("account"))
+    if row.state != "active" or (row.password is not None and not is_right(visit.text("pin"), row.password)):
+        raise Refused(f"this is not the PIN of {row.name}", 403)
+    visit.request.app.state.limits.account.forget(f"pin {row.id}")
+    with visit.workspace.store.write() as connection:
+        token = access.open_session(connection, row.id, visit.request.headers.get("user-agent", ""))
+    access.end_session(visit.workspace.store, visit.request.cookies[visit.request.app.state.cookie])
+    return with_session(visit.request, visit.go("/"), token)
+
+
+def password(visit: Visit) -> Response:
+    """Set one's own password, or PIN on one's own computer; all other sessions end."""
+    new = visit.text("password")
+    if not _is_alone(visit):
+        require_strong(new, visit.person.name, visit.workspace.name)
+    elif len(new) < _SHORTEST_PIN:
+        raise Refused(f"the PIN has {len(new)} characters; use {_SHORTEST_PIN} or more")
+    with visit.workspace.store.read() as connection:
+        row = _account(connection, visit.person.id)
+    if row.password is not None and not is_right(visit.text("old"), row.password):
+        raise Refused("the present password is not right", 403)
+    hashed = hash_password(new)
+    with visit.workspace.store.write() as connection:
+        set_password(connection, visit.person.id, hashed)
+        token = access.open_session(connection, visit.person.id, visit.request.headers.get("user-agent", ""))
+    return with_session(visit.request, visit.go("/team"), token)
+
+
+ROUTES = [
+    route("/team", "team", team),
+    route("/team/invite", "invite", make_invitation, ("POST",)),
+    route("/team/reset", "reset", reset, ("POST",)),
+    route("/team/revoke", "revoke", revoke, ("POST",)),
+    route("/team/change", "change_person", change, ("POST",)),
+    route("/team/add", "add_person", add_here, ("POST",)),
+    route("/team/switch", "switch_person", switch, ("POST",)),
+    route("/team/password", "password", password, ("POST",)),
+]

@@ -1,0 +1,66 @@
+"""Hash and check passwords, and refuse those that are easily guessed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from mechtag.review.acts import Refused
+
+#: Fewest characters of a password.
+SHORTEST = 12
+# Longest password; longer ones would only cost time.
+_LONGEST = 256
+# Guesses that a password must withstand, as a power of ten in steps of zxcvbn's score: 3 is 10^8 guesses.
+_SCORE = 3
+
+
+@cache
+def _hasher() -> PasswordHasher:
+    # The second choice of OWASP's Password Storage Cheat Sheet for argon2id: 19 MiB, 2 passes, 1 thread.
+    return PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def hash_password(password: str) -> str:
+    """Return the argon2id hash of a password or PIN."""
+    return _hasher().hash(password)
+
+
+def is_right(password: str, known: str | None) -> bool:
+    """Return whether a password fits a hash; takes as long for an account without password."""
+    try:
+        return _hasher().verify(known or _nobodys(), password) and known is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+@cache
+def _nobodys() -> str:
+    return hash_password("of an account that does not exist")
+
+
+def require_strong(password: str, *known: str) -> None:
+    """Refuse a password that is too short or easily guessed.
+
+    Parameters
+    ----------
+    known
+        Words that a guesser would try, such as the name of the person and of the review.
+
+    Raises
+    ------
+    Refused
+        With a sentence that says why.
+    """
+    from zxcvbn import zxcvbn
+
+    if len(password) < SHORTEST:
+        raise Refused(f"the password has {len(password)} characters; use {SHORTEST} or more, such as four words")
+    if len(password) > _LONGEST:
+        raise Refused(f"the password has {len(password)} characters; use {_LONGEST} or fewer")
+    # zxcvbn does not read further than this, because its time grows with the length.
+    found = zxcvbn(password[:72], user_inputs=list(known))
+    if found["score"] < _SCORE:
+        raise Refused("this password is easily guessed; use four or more words that do not belong together")
