@@ -96,9 +96,9 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
         form = FormData()
         if request.method == "POST":
             _refuse_large(request)
-            request.app.state.limits.decisions.count(str(token))
             form = await request.form(max_fields=5000)
             access.check_form(person, form, request.headers)
+            request.app.state.limits.decisions.count(str(token))
         if not person.may(name):
             raise Refused(f"this page is not for the role '{person.role}'; ask the owner of the review", 403)
         visit = Visit(
