@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import multiprocessing
 import os
 import secrets
@@ -10,41 +11,122 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
+from sqlalchemy import select
 
+from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.project import Project
+from mechtag.review.app import create_app
 from mechtag.review.jobs.worker import work
+from mechtag.review.journal import Journal, back_up
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import INVITATION_DAYS, invite
 from mechtag.review.workspace import FOLDER, Workspace
 
 HOST = "127.0.0.1"
 PORT = 8765
 # Ports that are tried after one that is taken.
 _TRIES = 20
+# Time between two looks at the worker, in seconds.
 _LOOK = 1.0
 
 
-def serve(project: Project, *, port: int = PORT, browser: bool = True, say: Callable[[str], None] = print) -> None:
-    """Serve the review page of a project on this computer until it is interrupted.
+@dataclass(frozen=True)
+class Team:
+    """How the page is served to a team.
 
-    If the page of the project is already being served, its address is opened instead.
+    Attributes
+    ----------
+    host
+        Address to listen on, such as ``0.0.0.0`` for all networks of this computer.
+    names
+        Host names that people use in their browsers.
+    certificate, private_key
+        PEM files for HTTPS.
+    proxy
+        Address of a reverse proxy that provides HTTPS; forwarded headers are believed from there only.
+    insecure
+        Whether to serve without HTTPS, so that passwords and codes can be read on the network.
+    owner_link
+        Whether to make a link with which a new owner can join, for an owner who is locked out.
+    """
+
+    host: str
+    names: tuple[str, ...] = ()
+    certificate: Path | None = None
+    private_key: Path | None = None
+    proxy: str | None = None
+    insecure: bool = False
+    owner_link: bool = False
+
+    @property
+    def secure(self) -> bool:
+        """Return whether browsers reach the page by HTTPS."""
+        return self.certificate is not None or self.proxy is not None
+
+    def check(self) -> None:
+        """Refuse to serve in a way in which others can read passwords.
+
+        Raises
+        ------
+        MechtagError
+            If neither a certificate nor a proxy provides HTTPS, and ``insecure`` is not set.
+        """
+        if (self.certificate is None) != (self.private_key is None):
+            raise MechtagError("--certificate and --private-key belong together; name both files")
+        for path in (self.certificate, self.private_key):
+            if path is not None and not path.is_file():
+                raise MechtagError(f"{path}: no such file; name the certificate and its private key (PEM)")
+        if not self.secure and not self.insecure and not _is_loopback(self.host):
+            raise MechtagError(
+                f"serving on {self.host} without HTTPS would show passwords and codes to everybody on the network; "
+                "name a --certificate and its --private-key, put the page --behind-proxy, or accept it with --insecure"
+            )
+
+    def hosts(self, port: int) -> frozenset[str]:
+        """Return the names, with port, under which the page may be opened."""
+        names = {*self.names, socket.gethostname(), socket.getfqdn(), "localhost", HOST}
+        if not ipaddress.ip_address(self.host).is_unspecified:
+            names.add(self.host)
+        return frozenset(name for each in names for name in (each, f"{each}:{port}"))
+
+
+def serve(
+    project: Project,
+    *,
+    port: int = PORT,
+    browser: bool = True,
+    team: Team | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the review page of a project until it is interrupted.
+
+    If the page of the project is already being served on this computer, its address is opened instead.
 
     Parameters
     ----------
     port
-        Port to use; if it is taken, the next free one.
+        Port to use; if it is taken and the page is not served to a team, the next free one.
     browser
         Whether to open the page in a browser.
+    team
+        How to serve the page to a team; by default, it is served to this computer alone.
     say
         Called with each line for the terminal.
+
+    Raises
+    ------
+    MechtagError
+        If the page would be served to a team without HTTPS, or the port is taken.
     """
-    import uvicorn
-
-    from mechtag.review.app import create_app
-
+    if team is not None:
+        team.check()
     folder = project.root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / "running.json"
@@ -54,45 +136,94 @@ def serve(project: Project, *, port: int = PORT, browser: bool = True, say: Call
     except Timeout:
         address = str(read_json(running)["address"])
         say(f"{project.root}: the review page is already open at {address}")
-        if browser:
+        if browser and team is None:
             webbrowser.open(address)
         return
     with lock:
         workspace = Workspace.open(project)
-        listener = _listen(port)
-        port = listener.getsockname()[1]
-        key = secrets.token_urlsafe(32)
-        address = f"http://{HOST}:{port}/start?key={key}"
-        hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost", "[::1]"))
-        app = create_app(workspace, hosts=hosts, start_key=key, port=port)
-        write_json(running, {"address": address, "process": os.getpid()})
-        os.chmod(running, 0o600)
-        say(f"review page: {address}")
-        say("Press Ctrl-C to stop. Everything is saved as you work.")
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
-        )
         try:
-            with _worker(project.root):
-                if browser:
-                    threading.Timer(0.5, webbrowser.open, [address]).start()
-                uvicorn.Server(config).run(sockets=[listener])
+            _run(workspace, running, port, browser, team, say)
         finally:
             running.unlink(missing_ok=True)
             workspace.store.close()
 
 
-def _listen(port: int) -> socket.socket:
-    for candidate in [*range(port, min(port + _TRIES, 65_536)), 0]:
-        listener = socket.socket()
+def _run(
+    workspace: Workspace, running: Path, port: int, browser: bool, team: Team | None, say: Callable[[str], None]
+) -> None:
+    import uvicorn
+
+    listener = _listen(team.host if team else HOST, port, 1 if team else _TRIES)
+    port = listener.getsockname()[1]
+    options: dict[str, Any] = {}
+    if team is None:
+        key = secrets.token_urlsafe(32)
+        hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost", "[::1]"))
+        address = f"http://{HOST}:{port}/start?key={key}"
+        app = create_app(workspace, hosts=hosts, start_key=key, port=port)
+    else:
+        name = team.names[0] if team.names else socket.gethostname()
+        root = f"https://{name}" if team.proxy else f"{'https' if team.secure else 'http'}://{name}:{port}"
+        address = f"{root}/"
+        app = create_app(workspace, hosts=team.hosts(port), start_key=None, secure=team.secure, port=port)
+        options = {
+            "ssl_certfile": team.certificate,
+            "ssl_keyfile": team.private_key,
+            "proxy_headers": team.proxy is not None,
+            "forwarded_allow_ips": team.proxy or "",
+        }
+        _announce_owner(workspace, root, team, say)
+        if not team.secure:
+            say("WARNING: without HTTPS, everybody on the network can read passwords and codes.")
+    write_json(running, {"address": address, "process": os.getpid()})
+    os.chmod(running, 0o600)
+    say(f"review page: {address}")
+    say("Press Ctrl-C to stop. Everything is saved as you work.")
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3, **options
+    )
+    back_up(workspace)
+    with Journal(workspace).kept(), _worker(workspace.project.root):
+        if browser and team is None:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
+    """Print a link for the owner if nobody who could sign in is an owner, or if it was asked for."""
+    table = schema.account
+    with workspace.store.write() as connection:
+        owner = connection.execute(
+            select(table.c.id).where(table.c.role == "owner", table.c.state == "active", table.c.password.is_not(None))
+        ).first()
+        if owner is not None and not team.owner_link:
+            return
+        # An owner who has worked alone so far has no password yet.
+        alone = connection.execute(
+            select(table.c.id).where(table.c.role == "owner", table.c.state == "active", table.c.password.is_(None))
+        ).scalar()
+        token = invite(connection, "owner", None, resets=alone)
+    say(f"link for the owner, valid once and for {INVITATION_DAYS} days: {root}/join?token={token}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise MechtagError(f"{host} is not an address of this computer, such as 0.0.0.0 or 192.168.1.5") from None
+
+
+def _listen(host: str, port: int, tries: int) -> socket.socket:
+    for candidate in range(port, min(port + tries, 65_536)):
+        listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, candidate))
+            listener.bind((host, candidate))
         except OSError:
             listener.close()
             continue
         return listener
-    raise OSError("no free port")
+    raise MechtagError(f"port {port} on {host} is taken; choose a different port with --port")
 
 
 @contextmanager

@@ -19,19 +19,56 @@ def review(
     ] = None,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port of the page.")] = 8765,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            "--serve",
+            metavar="ADDRESS",
+            help="Serve the page to a team, on this address of the computer (0.0.0.0: all networks). Needs HTTPS.",
+            show_default=False,
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="HOST", help="Host name of the page for the team, such as review.example.org."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", help="Certificate for HTTPS (PEM).", show_default=False)
+    ] = None,
+    private_key: Annotated[
+        Path | None, typer.Option("--private-key", help="Private key of the certificate (PEM).", show_default=False)
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--behind-proxy",
+            metavar="IP",
+            help="Address of the reverse proxy that provides HTTPS.",
+            show_default=False,
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve without HTTPS: everybody on the network can read passwords.")
+    ] = False,
+    owner_link: Annotated[
+        bool, typer.Option("--new-owner-link", help="Print a link with which an owner who is locked out can join.")
+    ] = False,
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.
 
-    The page is served on this computer only, and nothing leaves it.
+    Without --serve, the page is open to this computer only, and nothing leaves it.
 
     Example: `mechtag review my-review`
     """
     from mechtag.project import PARAMS, create_project
-    from mechtag.review.server import serve
+    from mechtag.review.server import Team, serve
 
     if folder is not None and not (folder / PARAMS).exists():
         create_project(folder)
         say(f"{folder}: created, with the codebook that comes with mechtag")
     project = open_project(folder)
     project.require_own()
-    serve(project, port=port, browser=browser, say=say)
+    team = None
+    if host is not None:
+        team = Team(host, tuple(names or ()), certificate, private_key, proxy, insecure, owner_link)
+    serve(project, port=port, browser=browser, team=team, say=say)

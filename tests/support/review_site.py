@@ -9,7 +9,6 @@ from html import unescape
 from pathlib import Path
 
 import yaml
-from sqlalchemy import insert
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
@@ -20,7 +19,7 @@ from mechtag.project import create_project
 from mechtag.review import access, order
 from mechtag.review.acts import Stamp
 from mechtag.review.app import create_app
-from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
 from mechtag.review.store.records import add_records
 from mechtag.review.workspace import Workspace
 
@@ -52,7 +51,7 @@ def papers(number: int) -> list[Record]:
 
 
 def make_review(folder: Path, records: Sequence[Record] | int = 4, **plan: object) -> Workspace:
-    """Create a project with records that are numbered from 1, in the order in which they are read."""
+    """Create a project with an owner, and records that are numbered from 1, in the order in which they are read."""
     book = folder / "fruit.yaml"
     folder.mkdir(parents=True, exist_ok=True)
     book.write_text(yaml.safe_dump(CODEBOOK, sort_keys=False), encoding="utf-8")
@@ -70,12 +69,9 @@ def make_review(folder: Path, records: Sequence[Record] | int = 4, **plan: objec
 
 
 def add_person(workspace: Workspace, name: str, role: str) -> int:
-    """Add an account and return its number."""
-    values = {"name": name, "role": role, "created": NOW}
+    """Add an account without password, and return its number."""
     with workspace.store.write() as connection:
-        return int(
-            connection.execute(insert(schema.account).values(values).returning(schema.account.c.id)).scalar_one()
-        )
+        return add_account(connection, name, role)
 
 
 class Browser:

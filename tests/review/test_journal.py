@@ -1,0 +1,125 @@
+"""The log as text: complete, repaired after a crash, and enough to make the database again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.settings import SentenceSettings
+from mechtag.pipeline.text.sentences import split
+from mechtag.review.acts import Stamp
+from mechtag.review.journal import Journal, back_up, read_log, rebuild
+from mechtag.review.passwords import hash_password
+from mechtag.review.sight import show
+from mechtag.review.store import schema
+from mechtag.review.store.accounts import add_account
+from mechtag.review.store.engine import Store
+from mechtag.review.store.records import read_entry
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import NOW, make_review, papers
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    review = make_review(tmp_path)
+    with review.store.write() as connection:
+        ann = add_account(connection, "Ann", "coder", hash_password("1234"))
+        entry = read_entry(connection, 2)
+        assert entry is not None
+        sight = show(connection, entry, ann, "screen", at=NOW, model_id=None)
+    acts = review.acts
+    acts.decide(Stamp(ann, sight=sight.id, seconds=3.5), 2, 1)
+    acts.code(Stamp(ann), 1, "apple", 1)
+    acts.mark(Stamp(ann), 1, "apple", [0])
+    acts.commit(Stamp(ann), 1, open_labels=True)
+    acts.note(Stamp(ann), 3, "Märchen \u2028 line")
+    acts.undo(Stamp(ann))
+    acts.join(Stamp(1), 4, 2)
+    acts.edit_record(Stamp(1), 3, "title", "Corrected")
+    acts.change_plan(Stamp(1), "coders_screen", 1)
+    acts.change_account(Stamp(1), ann, role="adjudicator")
+    return review
+
+
+def derived(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """Return the content of the derived tables, of people and of titles."""
+    with store.read() as connection:
+        tables = {
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=str) for table in schema.DERIVED
+        }
+        account = schema.account
+        people = connection.execute(select(account.c.id, account.c.name, account.c.role, account.c.state)).all()
+        titles = connection.execute(select(schema.record.c.record_id, schema.record.c.title)).all()
+    return tables | {"people": sorted(map(tuple, people)), "titles": sorted(map(tuple, titles))}
+
+
+def test_a_database_made_from_the_log_equals_the_first(review: Workspace, tmp_path: Path) -> None:
+    Journal(review).flush()
+    rows = read_log(review.folder / "log")
+    records = papers(4)
+    rebuild(tmp_path / "new.sqlite3", rows, records, split(records, SentenceSettings()))
+    new = Store(tmp_path / "new.sqlite3")
+    assert derived(new) == derived(review.store)
+    with new.read() as connection:
+        assert connection.execute(select(schema.account.c.password)).scalars().all() == [None, None]
+        assert len(connection.execute(select(schema.sight)).all()) == 1
+
+
+def test_the_log_grows_by_what_is_new_and_holds_no_secrets(review: Workspace) -> None:
+    journal = Journal(review)
+    first = journal.flush()
+    assert (first > 10, journal.flush()) == (True, 0)
+    review.acts.tag(Stamp(1), 1, "later")
+    assert Journal(review).flush() == 1
+    text = "".join(path.read_text(encoding="utf-8") for path in (review.folder / "log").iterdir())
+    assert [json.loads(line)["seq"] for line in text.split("\n") if line] == list(range(1, first + 2))
+    assert "argon2" not in text
+
+
+def test_a_half_written_line_is_written_again(review: Workspace) -> None:
+    Journal(review).flush()
+    (path,) = (review.folder / "log").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    assert Journal(review).flush() == 1
+    assert path.read_bytes() == whole
+
+
+def test_a_log_with_a_gap_or_a_damaged_line_is_refused(review: Workspace) -> None:
+    Journal(review).flush()
+    (path,) = (review.folder / "log").iterdir()
+    lines = path.read_bytes().split(b"\n")
+    path.write_bytes(b"\n".join([*lines[:3], *lines[4:]]))
+    with pytest.raises(MechtagError, match="event 4 is missing from the log"):
+        read_log(path.parent)
+    path.write_bytes(b"\n".join([*lines[:3], b"{", *lines[4:]]))
+    with pytest.raises(MechtagError, match=r"line 4 is damaged; restore this file"):
+        read_log(path.parent)
+    path.unlink()
+    with pytest.raises(MechtagError, match="there is no log of events"):
+        read_log(path.parent)
+
+
+def test_an_event_about_a_missing_record_is_refused(review: Workspace, tmp_path: Path) -> None:
+    Journal(review).flush()
+    records = papers(2)
+    with pytest.raises(MechtagError, match=r"is about the record doi:10\.1/3, which is not among the records"):
+        rebuild(tmp_path / "new.sqlite3", read_log(review.folder / "log"), records, ())
+
+
+def test_seven_backups_are_kept_and_can_be_opened(review: Workspace) -> None:
+    folder = review.folder / "backups"
+    folder.mkdir()
+    for day in range(1, 10):
+        (folder / f"review-2020-01-0{day}.sqlite3").write_bytes(b"old")
+    made = back_up(review)
+    assert len(list(folder.iterdir())) == 7
+    assert not (folder / "review-2020-01-03.sqlite3").exists()
+    assert derived(Store(made)) == derived(review.store)
+    before = made.stat().st_mtime_ns
+    back_up(review)
+    assert made.stat().st_mtime_ns == before
