@@ -46,6 +46,12 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "switch_person": _EVERYBODY,
     "password": _EVERYBODY,
     "sign_out": _EVERYBODY,
+    "records": _EVERYBODY,
+    "record": _EVERYBODY,
+    "tag": _CODERS,
+    "edit_record": _CODERS,
+    "activity": _EVERYBODY,
+    "activity_csv": _EVERYBODY,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mechtag.review.pages import around, home, reconcile, screen, sign_in, team
+from mechtag.review.pages import activity, around, home, reconcile, records, screen, sign_in, team
 
-ROUTES = [*home.ROUTES, *screen.ROUTES, *reconcile.ROUTES, *team.ROUTES, *sign_in.ROUTES, *around.ROUTES]
+_SCREENS = (home, screen, reconcile, records, activity, team, sign_in, around)
+ROUTES = [route for page in _SCREENS for route in page.ROUTES]
 OPEN_ROUTES = sign_in.OPEN_ROUTES

@@ -1,0 +1,180 @@
+"""Say in plain sentences what people did, for the history of a record and for the page *Activity*."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from mechtag.core.codebook import Codebook
+from mechtag.review.store import schema
+
+# Events that are about a person's own work, which a blinded coder sees only of oneself.
+_JUDGING = frozenset(
+    ("code", "evidence", "answer", "commit", "skip", "note", "settle", "reopen", "comment", "undo", "redo")
+)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One event, in words.
+
+    Attributes
+    ----------
+    undone
+        Whether the act was taken back later.
+    """
+
+    seq: int
+    at: str
+    who: str
+    what: str
+    record: int | None
+    undone: bool
+
+
+def sentences_about(
+    connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
+) -> list[Happening]:
+    """Return what happened to records, in order.
+
+    Parameters
+    ----------
+    viewer
+        The person who reads it. Notes that others wrote for themselves are left out.
+    blinded
+        Whether the judgements of others are left out, too.
+    """
+    return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
+
+
+def last_happenings(
+    connection: Connection,
+    codebook: Codebook,
+    viewer: int,
+    *,
+    blinded: bool,
+    coder: int | None = None,
+    kind: str = "",
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Happening]:
+    """Return what happened in the review last, the latest first.
+
+    Parameters
+    ----------
+    viewer, blinded
+        See `sentences_about`.
+    coder, kind
+        Person and kind of event to return; by default, all.
+    before
+        Number of an event before which the list begins.
+    """
+    table = schema.event
+    where = []
+    if coder is not None:
+        where.append(table.c.coder == coder)
+    if kind:
+        where.append(table.c.kind == kind)
+    if before is not None:
+        where.append(table.c.seq < before)
+    return _happenings(connection, codebook, viewer, blinded, *where, limit=limit)[::-1]
+
+
+def _happenings(
+    connection: Connection, codebook: Codebook, viewer: int, blinded: bool, *where: Any, limit: int | None = None
+) -> list[Happening]:
+    table, account = schema.event, schema.account
+    query = (
+        select(table, account.c.name.label("who"), schema.sight.c.suggestions_shown, schema.sight.c.model_id)
+        .join(account, account.c.id == table.c.coder)
+        .outerjoin(schema.sight, schema.sight.c.id == table.c.sight)
+        .where(*where)
+        .order_by(table.c.seq.desc())
+    )
+    private = (table.c.kind == "note") & (func.json_extract(table.c.value, "$.for") == "me")
+    query = query.where((table.c.coder == viewer) | ~private)
+    if blinded:
+        query = query.where((table.c.coder == viewer) | table.c.kind.not_in(_JUDGING))
+    rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
+    undone = set[int]()
+    reversing = connection.execute(
+        select(table.c.kind, table.c.undoes).where(table.c.kind.in_(("undo", "redo"))).order_by(table.c.seq)
+    )
+    for kind, act in reversing:
+        (undone.add if kind == "undo" else undone.discard)(act)
+    names = {row.id: row.name for row in connection.execute(select(account.c.id, account.c.name))}
+    return [
+        Happening(row.seq, row.at, row.who, _sentence(row, codebook.names, names), row.record, row.act in undone)
+        for row in rows
+    ]
+
+
+def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) -> str:
+    value = json.loads(row.value)
+    label = labels.get(row.label or "", row.label or "")
+    match row.kind:
+        case "code":
+            return _coded(row, value, label)
+        case "evidence":
+            numbers = ", ".join(str(number + 1) for number in value["sentences"])
+            text = f"marked sentences {numbers} for {label}" if numbers else f"marked no sentence for {label}"
+            return text + (", having gone through all" if value.get("complete") else "")
+        case "answer":
+            said = {"accept": "accepted", "reject": "rejected", "refer": "referred"}[value["answer"]]
+            return f"{said} the suggestion for {label}"
+        case "commit":
+            return "finished coding"
+        case "skip":
+            return "put the record aside"
+        case "settle":
+            said = {1: "yes", 0: "no"}.get(value["v"], "not judged")
+            return f"settled {label} as {said}" + (f": {value['why']}" if value.get("why") else "")
+        case "reopen":
+            message = f": {value['message']}" if value.get("message") else ""
+            return f"sent the record back to {people.get(value['coder'], 'a coder')}{message}"
+        case "note":
+            return f"wrote a note: {value['text']}" if value["text"] else "removed a note"
+        case "comment":
+            return f"commented: {value['text']}"
+        case "tag":
+            return f"{'added' if value['on'] else 'removed'} the tag {value['tag']}"
+        case "edit_record":
+            return f"changed the {value['field']}"
+        case "join":
+            return "joined the record to another as a duplicate"
+        case "split":
+            return "separated the record from its duplicate"
+        case "setting":
+            why = f" ({value['why']})" if value.get("why") else ""
+            return f"set {value['key'].replace('_', ' ')} to {value['value']}{why}"
+        case "team":
+            changes = ", ".join(f"{name} {value[name]}" for name in ("role", "state") if name in value)
+            return f"changed {people.get(value['account'], 'a person')}: {changes}"
+        case "account":
+            return f"joined the review as {value['role']}"
+        case "undo":
+            return "undid the last act"
+        case "redo":
+            return "redid an act"
+        case kind:
+            # Events of a newer version are shown as they are.
+            text = value.get("text")
+            return str(text) if text else kind.replace("_", " ")
+
+
+def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
+    answer = "needs review" if value.get("refer") else {1: "yes", 0: "no"}.get(value["v"], "not judged")
+    if row.stage == "screen":
+        answer = "referred" if value.get("refer") else {1: "included", 0: "excluded"}.get(value["v"], "not judged")
+        text = answer + (f" ({value['reason']})" if value.get("reason") else "")
+    else:
+        text = f"coded {label}: {answer}"
+    if row.suggestions_shown is None:
+        return text
+    return text + (
+        f"; a suggestion of model {row.model_id} was shown" if row.suggestions_shown else "; no suggestion shown"
+    )

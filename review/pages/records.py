@@ -1,0 +1,140 @@
+"""Records: search and filter all records, and everything about one record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from sqlalchemy import Connection, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.history import sentences_about
+from mechtag.review.store import schema
+from mechtag.review.store.events import family_of, read_plan
+from mechtag.review.store.records import read_entries, read_entry
+from mechtag.review.store.search import PAGE, Query, count_tags, find_records
+from mechtag.review.visit import Visit, route
+
+_FIELDS = tuple(Query.__dataclass_fields__)
+# What would show a blinded coder how others decided.
+_HIDDEN = ("screen", "code", "decision", "label")
+
+
+def records(visit: Visit) -> Response:
+    """Show the records that fit the query in the address."""
+    workspace, coder = visit.workspace, visit.person.id
+    relevance = workspace.codebook.relevance.key
+    given = {name: visit.query.get(name, "").strip()[:500] for name in _FIELDS}
+    with workspace.store.read() as connection:
+        open_to = sees_results(visit, connection)
+        query = Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
+        after = visit.query.get("after", "")
+        start = int(after) if after.isascii() and after.isdigit() and len(after) < 16 else 0
+        numbers, count = find_records(connection, query, coder, relevance, after=start)
+        entries = read_entries(connection, numbers)
+        states = _states(connection, numbers) if open_to else {}
+        mine = _own(connection, numbers, coder)
+        finals = _labels(connection, numbers, workspace.codebook.names) if open_to else {}
+        tags = count_tags(connection)
+    more = {name: value for name, value in given.items() if value} | {"after": numbers[-1] if numbers else 0}
+    return visit.page(
+        "records.html",
+        entries=entries,
+        count=count,
+        query=query,
+        states=states,
+        mine=mine,
+        finals=finals,
+        tags_shown=[(name, f"{name} ({number:,})") for name, number in tags],
+        labels=[(label.key, label.name) for label in workspace.codebook.labels],
+        open_to=open_to,
+        more=f"/records?{urlencode(more)}" if len(numbers) == PAGE else "",
+        first=start == 0,
+    )
+
+
+def sees_results(visit: Visit, connection: Connection) -> bool:
+    """Return whether a person may see how records were decided by others."""
+    return visit.person.may("conflict") or read_plan(connection).unblinded
+
+
+def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str], str]:
+    need = schema.need
+    rows = connection.execute(select(need.c.record, need.c.stage, need.c.state).where(need.c.record.in_(numbers)))
+    return {(record, stage): state for record, stage, state in rows}
+
+
+def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
+    """Return the person's own decision on each record."""
+    current = schema.current
+    rows = connection.execute(
+        select(current.c.record, current.c.value, current.c.refer).where(
+            current.c.record.in_(numbers), current.c.coder == coder, current.c.stage == "screen"
+        )
+    )
+    return {row.record: said(row.value, bool(row.refer)) for row in rows}
+
+
+def said(value: int | None, refer: bool) -> str:
+    """Return a screening decision in a word."""
+    return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
+
+
+def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:
+    final = schema.final
+    rows = connection.execute(
+        select(final.c.record, final.c.label).where(
+            final.c.record.in_(numbers), final.c.stage == "code", final.c.value == 1
+        )
+    )
+    found: dict[int, list[str]] = {}
+    for record, label in rows:
+        found.setdefault(record, []).append(names.get(label, label))
+    return found
+
+
+def record(visit: Visit) -> Response:
+    """Show everything about one record that the person may see."""
+    number = int(visit.path["record"])
+    with visit.workspace.store.read() as connection:
+        entry = read_entry(connection, number)
+        if entry is None:
+            raise Refused(f"there is no record {number} in this review", 404)
+        open_to = sees_results(visit, connection)
+        head, members = family_of(connection, number)
+        history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)
+        others = read_entries(connection, [member for member in members if member != number])
+        tags = connection.execute(select(schema.tag.c.tag).where(schema.tag.c.record == number)).scalars().all()
+        note = connection.execute(
+            select(schema.note.c.text).where(
+                schema.note.c.record == number,
+                schema.note.c.coder == visit.person.id,
+                schema.note.c.audience == "team",
+            )
+        ).scalar()
+    context: dict[str, Any] = {"others": others, "head": head, "tags": tags, "note": note or ""}
+    return visit.page("record.html", entry=entry, history=history, open_to=open_to, **context)
+
+
+def tag(visit: Visit) -> Response:
+    """Add or remove a free tag of a record."""
+    number = int(visit.path["record"])
+    visit.workspace.acts.tag(visit.stamp(), number, visit.text("tag"), on=visit.text("off") != "1")
+    return visit.go(f"/records/{number}")
+
+
+def edit(visit: Visit) -> Response:
+    """Correct the title of a record, or add a missing abstract."""
+    number = int(visit.path["record"])
+    visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
+    return visit.go(f"/records/{number}")
+
+
+ROUTES = [
+    route("/records", "records", records),
+    route("/records/{record:int}", "record", record),
+    route("/records/{record:int}/tag", "tag", tag, ("POST",)),
+    route("/records/{record:int}/edit", "edit_record", edit, ("POST",)),
+]

@@ -1,0 +1,134 @@
+"""Search and filter the records."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, literal_column, select, table, text
+
+from mechtag.review.store import schema
+
+#: Records on a page.
+PAGE = 50
+_PREFIX = re.compile(r'(author|doi|pmid|year|journal):("[^"]*"|\S+)', re.IGNORECASE)
+_WORD = re.compile(r'"([^"]+)"|(\S+)')
+_FTS = table("record_fts")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What somebody looks for.
+
+    Attributes
+    ----------
+    words
+        Words and "phrases", and conditions such as ``author:smith``, ``doi:10.1/2``, ``year:2019-2021``.
+    screen, code
+        State of the record at the stage; see `mechtag.review.store.state.Need`.
+    decision
+        Final decision at screening: ``include`` or ``exclude``.
+    mine
+        The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
+    label
+        A label that is finally yes.
+    tag
+        A free tag.
+    """
+
+    words: str = ""
+    screen: str = ""
+    code: str = ""
+    decision: str = ""
+    mine: str = ""
+    label: str = ""
+    tag: str = ""
+
+
+def find_records(
+    connection: Connection, query: Query, coder: int, relevance: str, *, after: int = 0, limit: int = PAGE
+) -> tuple[list[int], int]:
+    """Return the numbers of the records that fit a query, and how many fit in all.
+
+    Parameters
+    ----------
+    coder
+        The person to whom ``query.mine`` refers.
+    relevance
+        Key of relevance in the codebook.
+    after
+        Number of the last record of the page before.
+    """
+    record = schema.record
+    chosen = select(record.c.id).where(*_conditions(query, coder, relevance))
+    count = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar_one()
+    page = connection.execute(chosen.where(record.c.id > after).order_by(record.c.id).limit(limit)).scalars()
+    return list(page), count
+
+
+def _conditions(query: Query, coder: int, relevance: str) -> list[ColumnElement[bool]]:
+    record, current, final = schema.record, schema.current, schema.final
+    found: list[ColumnElement[bool]] = [~exists().where(schema.joined.c.record == record.c.id)]
+    words = _PREFIX.sub(" ", query.words)
+    if terms := [first or second for first, second in _WORD.findall(words)]:
+        # Each term is quoted, so that nothing in it has a meaning for the search engine.
+        match = " ".join('"' + term.replace('"', " ") + '"' for term in terms)
+        rows: ColumnElement[int] = literal_column("rowid")
+        inner = select(rows).select_from(_FTS).where(text("record_fts MATCH :m").bindparams(m=match))
+        found.append(record.c.id.in_(inner))
+    found += [_condition(name.casefold(), value.strip('"')) for name, value in _PREFIX.findall(query.words)]
+    for stage, state in (("screen", query.screen), ("code", query.code)):
+        if state:
+            need = schema.need
+            found.append(exists().where(need.c.record == record.c.id, need.c.stage == stage, need.c.state == state))
+    if query.decision in ("include", "exclude"):
+        value = int(query.decision == "include")
+        found.append(
+            exists().where(
+                final.c.record == record.c.id,
+                final.c.stage == "screen",
+                final.c.label == relevance,
+                final.c.value == value,
+            )
+        )
+    own = and_(
+        current.c.record == record.c.id,
+        current.c.stage == "screen",
+        current.c.coder == coder,
+        current.c.committed == 1,
+    )
+    mine = {"include": current.c.value == 1, "exclude": current.c.value == 0, "refer": current.c.refer == 1}
+    if query.mine in mine:
+        found.append(exists().where(own, mine[query.mine]))
+    elif query.mine == "none":
+        found.append(~exists().where(own))
+    if query.label:
+        found.append(
+            exists().where(
+                final.c.record == record.c.id,
+                final.c.stage == "code",
+                final.c.label == query.label,
+                final.c.value == 1,
+            )
+        )
+    if query.tag:
+        found.append(exists().where(schema.tag.c.record == record.c.id, schema.tag.c.tag == query.tag))
+    return found
+
+
+def _condition(name: str, value: str) -> ColumnElement[bool]:
+    record = schema.record
+    if name == "year":
+        first, _, last = value.partition("-")
+        low = int(first) if first.isascii() and first.isdigit() and len(first) < 6 else 0
+        high = int(last) if last.isascii() and last.isdigit() and len(last) < 6 else (9999 if "-" in value else low)
+        return record.c.year.between(low, high)
+    columns = {"author": record.c.authors, "doi": record.c.doi, "pmid": record.c.pmid, "journal": record.c.journal}
+    return columns[name].contains(value, autoescape=True)
+
+
+def count_tags(connection: Connection) -> list[tuple[str, int]]:
+    """Return the free tags of the review, with the number of records of each."""
+    tags = schema.tag
+    rows = connection.execute(select(tags.c.tag, func.count()).group_by(tags.c.tag).order_by(tags.c.tag))
+    return [(name, number) for name, number in rows]

@@ -1,0 +1,128 @@
+"""Records are found by words and filters, and nobody sees what is hidden from them."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from mechtag.core.records import Record
+from mechtag.review.acts import Stamp
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, papers, texts
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    others = [
+        Record(record_id="pmid:7", title="Œuvres 100% <b>bold</b>", abstract="Café AND table", year=2015, pmid="7"),
+        Record(record_id="text:8", title='A "quoted" title', authors=("O'Neil, Ann_Lee",), year=2019, journal="J One"),
+    ]
+    return make_review(tmp_path, [*papers(3), *others])
+
+
+@pytest.fixture
+def ann(review: Workspace) -> Browser:
+    return Browser(review, add_person(review, "Ann", "coder"))
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("", 5),
+        ("orchard pears", 3),
+        ('"grow in orchard 2"', 1),
+        ("cafe", 1),
+        ("AND", 1),
+        ("NOT OR NEAR(", 0),
+        ('"', 0),
+        ("title:x * ^", 0),
+        ("author:o'neil", 1),
+        ('author:"o\'neil, ann"', 1),
+        ("author:ann%lee", 0),
+        ("doi:10.1/2", 1),
+        ("year:2019-2020", 4),
+        ("year:2015", 1),
+        ("year:-2016", 1),
+        ("year:2019- orchard", 3),
+        ("pmid:7", 1),
+    ],
+)
+def test_words_phrases_and_conditions(ann: Browser, words: str, count: int) -> None:
+    page = texts(ann.client.get("/records", params={"words": words}).text)
+    assert f" {count} {'record' if count == 1 else 'records'} " in page
+
+
+def test_titles_are_escaped(ann: Browser) -> None:
+    page = ann.get("/records?words=bold")
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    assert "<b>bold" not in page + ann.get("/records/4")
+
+
+def test_a_blinded_coder_sees_own_decisions_only(review: Workspace, ann: Browser) -> None:
+    bob = add_person(review, "Bob", "coder")
+    review.acts.decide(Stamp(bob), 1, 0)
+    review.acts.note(Stamp(bob), 1, "canary note")
+    ann.post("/screen/decide", record=1, answer="include")
+    lead = Browser(review, 1)
+    for address in ("/records", "/records/1", "/activity", "/activity.csv"):
+        seen = texts(ann.get(address))
+        assert ("conflict" in seen, "canary" in seen, "Bob excluded" in seen) == (False, False, False), address
+    # A filter that is hidden does nothing when it is typed into the address.
+    assert " 5 records" in texts(ann.get("/records?screen=conflict"))
+    assert " 1 record " in texts(ann.get("/records?mine=include"))
+    assert " 1 record " in texts(lead.get("/records?screen=conflict"))
+    history = texts(lead.get("/records/1"))
+    assert "Bob excluded" in history
+    assert "canary note" in history
+    review.acts.change_plan(Stamp(1), "unblinded", True)
+    assert "Bob excluded" in texts(ann.get("/records/1"))
+
+
+def test_a_note_for_oneself_is_shown_to_nobody_else(review: Workspace, ann: Browser) -> None:
+    bob = add_person(review, "Bob", "coder")
+    review.acts.note(Stamp(bob), 1, "private thought", "me")
+    assert "private thought" not in Browser(review, 1).get("/records/1") + Browser(review, 1).get("/activity.csv")
+    assert "private thought" in Browser(review, bob).get("/records/1")
+
+
+def test_pages_of_fifty(tmp_path: Path) -> None:
+    review = make_review(tmp_path, papers(120))
+    browser = Browser(review, 1)
+    address, seen = "/records?words=orchard", list[str]()
+    while address:
+        page = browser.get(address)
+        assert "120 records" in texts(page)
+        seen += re.findall(r'<th scope="row"><a [^>]+>([^<]+)</a>', page)
+        following = re.search(r'<a class="button" href="([^"]+)">Next', page)
+        address = unescape(following[1]) if following else ""
+    assert seen == [f"Paper {number}" for number in range(1, 121)]
+
+
+def test_tags_and_corrections(review: Workspace, ann: Browser) -> None:
+    ann.post("/records/5/edit", field="abstract", text="=cmd()|' /C calc'!A0 An abstract.")
+    assert "An abstract." in ann.get("/records/5")
+    ann.post("/records/5/tag", tag="  to  discuss ")
+    assert " 1 record " in texts(ann.get("/records?tag=to+discuss"))
+    ann.post("/records/5/tag", tag="to discuss", off="1")
+    assert " 0 records " in texts(ann.get("/records?tag=to+discuss"))
+    assert ann.post("/records/5/tag", tag=" ").status_code == 422
+    assert ann.client.get("/records/99").status_code == 404
+
+
+def test_formulas_in_the_downloaded_log_are_text(review: Workspace, ann: Browser) -> None:
+    ann.post("/records/1/tag", tag="=1+1")
+    review.acts.comment(Stamp(1), 1, "@SUM(A1)")
+    lines = Browser(review, 1).get("/activity.csv").splitlines()
+    assert not any(cell.startswith(("=", "@", "+")) for line in lines for cell in line.split(","))
+
+
+def test_undone_acts_are_marked_in_the_activity(review: Workspace, ann: Browser) -> None:
+    ann.post("/screen/decide", record=1, answer="include")
+    ann.post("/undo")
+    page = texts(Browser(review, 1).get("/activity"))
+    assert "Ann included; " not in page
+    assert "Ann included ( record 1 ) (undone)" in page
+    assert "Ann undid the last act" in page
