@@ -52,6 +52,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "edit_record": _CODERS,
     "activity": _EVERYBODY,
     "activity_csv": _EVERYBODY,
+    "settings": _EVERYBODY,
+    "change_settings": _OWNER,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

@@ -1,0 +1,196 @@
+"""Settings: the plan of the review, each setting with its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.plan import Plan
+from mechtag.review.store import schema
+from mechtag.review.store.events import read_plan
+from mechtag.review.visit import Visit, route
+
+# Settings that a guarantee rests on: changing them after the first decision needs a reason.
+_FIXED_AT_START = frozenset(("rule", "recall", "confidence"))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as the page shows it.
+
+    Attributes
+    ----------
+    name, help
+        Heading, and what the setting changes.
+    choices
+        Values to choose from, with their texts; empty for text, numbers and lists.
+    lowest, highest, step
+        Limits of a number.
+    """
+
+    key: str
+    name: str
+    help: str
+    choices: tuple[tuple[str, str], ...] = ()
+    lowest: float | None = None
+    highest: float | None = None
+    step: float | None = None
+
+    @property
+    def is_list(self) -> bool:
+        """Return whether the value is a list, one item per line."""
+        return self.key in ("exclusion_reasons", "words_for", "words_against")
+
+
+_MODES = (
+    ("off", "Off: random order, no suggestions"),
+    ("blind", "Blind: the model orders the records, and shows no suggestions"),
+    ("after", "After: suggestions appear once the coder has finished a record"),
+    ("assisted", "Assisted: suggestions are shown from the start"),
+)
+_NUMBERS = (("1", "one person"), ("2", "two people, independently"))
+_YES_NO = (("true", "yes"), ("false", "no"))
+
+GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
+    (
+        "People",
+        (
+            Setting("coders_screen", "Who screens each record", "Two people miss fewer relevant records.", _NUMBERS),
+            Setting("coders_code", "Who codes each record", "Agreement needs two people.", _NUMBERS),
+            Setting(
+                "unblinded",
+                "Lift blinding",
+                "Everyone sees everyone's codes. Codes that are given afterwards do not count as independent, even if "
+                "blinding is restored.",
+                _YES_NO,
+            ),
+        ),
+    ),
+    (
+        "Suggestions of the model",
+        (
+            Setting("mode_screen", "While screening", "What coders see of the model.", _MODES),
+            Setting(
+                "mode_code",
+                "While coding",
+                "Figures of agreement with the model count only codes that were given before a suggestion was seen.",
+                _MODES,
+            ),
+            Setting(
+                "audit_share",
+                "Blind share in the mode 'assisted'",
+                "This proportion of records is shown without suggestions, so that their effect can be estimated.",
+                lowest=0.05,
+                highest=0.5,
+                step=0.01,
+            ),
+            Setting(
+                "learn_from_assisted",
+                "Learn from codes that were given with a suggestion in view",
+                "They never decide whether a new model replaces the one in use.",
+                _YES_NO,
+            ),
+        ),
+    ),
+    (
+        "Screening",
+        (
+            Setting(
+                "reasons",
+                "Reasons for exclusion",
+                "They go into the PRISMA flow diagram.",
+                (("none", "not asked"), ("optional", "optional"), ("required", "required")),
+            ),
+            Setting("exclusion_reasons", "List of reasons", "One per line."),
+            Setting("words_for", "Words that speak for a record", "One per line; manag* marks manager, managing ..."),
+            Setting("words_against", "Words that speak against a record", "One per line."),
+            Setting(
+                "rerank_after",
+                "Order again after this number of decisions",
+                "The model learns from them in the background.",
+                lowest=1,
+                highest=100,
+                step=1,
+            ),
+        ),
+    ),
+    (
+        "When screening may stop",
+        (
+            Setting(
+                "rule",
+                "Rule",
+                "Set it before the first decision. A later change needs a reason and is reported.",
+                (("sample", "random sample of the unread records"), ("rank", "by rank")),
+            ),
+            Setting("recall", "Recall", "Proportion of relevant records to find.", lowest=0.5, highest=0.99, step=0.01),
+            Setting(
+                "confidence", "Confidence", "With which the recall is reached.", lowest=0.5, highest=0.99, step=0.01
+            ),
+        ),
+    ),
+)
+_BY_KEY = {setting.key: setting for _, group in GROUPS for setting in group}
+
+
+def settings(visit: Visit) -> Response:
+    """Show the settings; only owners can change them."""
+    with visit.workspace.store.read() as connection:
+        plan = read_plan(connection).model_dump(mode="json")
+        begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
+    return visit.page("settings.html", groups=GROUPS, plan=plan, begun=begun, fixed=_FIXED_AT_START)
+
+
+def change(visit: Visit) -> Response:
+    """Change the settings of one group; each change is an event of its own."""
+    name = visit.text("group")
+    group = dict(GROUPS).get(name)
+    if group is None:
+        raise Refused("there is no such group of settings", 404)
+    why = visit.text("why").strip()
+    with visit.workspace.store.read() as connection:
+        before = read_plan(connection).model_dump(mode="json")
+        begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
+    changes = {}
+    for setting in group:
+        value = _read(setting, visit)
+        if value != before[setting.key]:
+            changes[setting.key] = value
+    if begun and not why and _FIXED_AT_START & changes.keys():
+        raise Refused(
+            "give a reason for changing when screening may stop: decisions have been made, so the guarantee no longer "
+            "holds, and reports will say so"
+        )
+    # All values are checked before the first is written.
+    try:
+        Plan.model_validate({**before, **changes})
+    except ValueError as error:
+        raise Refused(f"a value is not allowed: {error}") from None
+    stamp = visit.stamp()
+    for key, value in changes.items():
+        visit.workspace.acts.change_plan(Stamp(stamp.coder, f"{stamp.client_id}/{key}"), key, value, why=why)
+    return visit.go("/settings")
+
+
+def _read(setting: Setting, visit: Visit) -> Any:
+    text = visit.text(setting.key)
+    if setting.is_list:
+        return list(dict.fromkeys(" ".join(line.split()) for line in text.splitlines() if line.strip()))
+    if setting.choices == _YES_NO:
+        return text == "true"
+    if setting.choices == _NUMBERS:
+        return int(text) if text in ("1", "2") else None
+    if setting.lowest is None:
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        raise Refused(f"{setting.name}: '{text}' is not a number") from None
+    return int(number) if setting.step == 1 and number.is_integer() else number
+
+
+ROUTES = [route("/settings", "settings", settings), route("/settings", "change_settings", change, ("POST",))]

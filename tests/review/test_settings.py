@@ -1,0 +1,91 @@
+"""The plan is changed on a page, with its history."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from mechtag.review.acts import Stamp
+from mechtag.review.pages.settings import GROUPS
+from mechtag.review.plan import Plan
+from mechtag.review.store import schema
+from mechtag.review.store.events import read_plan
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, texts
+
+STOPPING = {"group": "When screening may stop", "rule": "sample", "recall": "0.95", "confidence": "0.95"}
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    return make_review(tmp_path)
+
+
+def plan(review: Workspace) -> Plan:
+    with review.store.read() as connection:
+        return read_plan(connection)
+
+
+def test_every_setting_of_the_plan_is_on_the_page(review: Workspace) -> None:
+    assert {setting.key for _, group in GROUPS for setting in group} == set(Plan.model_fields)
+    page = Browser(review, 1).get("/settings")
+    assert all(f'name="{key}"' in page for key in Plan.model_fields)
+
+
+def test_each_change_is_an_event_and_the_rest_stays(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    fields = {"reasons": "required", "exclusion_reasons": "Wrong  population\n\nNo leadership\nWrong population"}
+    owner.post("/settings", group="Screening", rerank_after="20", words_for="manag*", words_against="", **fields)
+    assert plan(review) == Plan(
+        reasons="required",
+        exclusion_reasons=("Wrong population", "No leadership"),
+        words_for=("manag*",),
+        rerank_after=20,
+    )
+    with review.store.read() as connection:
+        changes = connection.execute(select(schema.event.c.value).where(schema.event.c.kind == "setting")).all()
+    assert len(changes) == 4
+    assert "set reasons to required" in texts(owner.get("/activity"))
+    assert "<option>Wrong population</option>" in owner.get("/screen")
+
+
+def test_a_value_that_is_not_allowed_changes_nothing(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    for wrong in ({"recall": "1.5"}, {"recall": "much"}, {"rule": "never"}, {"confidence": "nan"}):
+        assert owner.post("/settings", **{**STOPPING, "rule": "rank", **wrong}).status_code == 422
+    assert owner.post("/settings", group="Nothing").status_code == 404
+    assert plan(review) == Plan()
+
+
+def test_the_target_is_changed_midway_only_with_a_reason(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    owner.post("/settings", **{**STOPPING, "recall": "0.9"})
+    assert plan(review).recall == 0.9
+    review.acts.decide(Stamp(1), 1, 1)
+    refused = owner.post("/settings", **{**STOPPING, "recall": "0.8"})
+    assert (refused.status_code, "the guarantee no longer holds" in texts(refused.text)) == (422, True)
+    owner.post("/settings", **{**STOPPING, "recall": "0.8"}, why="No time left")
+    assert plan(review).recall == 0.8
+    assert "(No time left)" in texts(owner.get("/activity"))
+
+
+def test_others_than_the_owner_read_only(review: Workspace) -> None:
+    coder = Browser(review, add_person(review, "Ann", "coder"))
+    assert "Only an owner" in coder.get("/settings")
+    assert '<button class="main">Save' not in coder.get("/settings")
+    assert coder.post("/settings", **STOPPING).status_code == 403
+
+
+def test_two_coders_wanted_reopens_what_one_had_settled(tmp_path: Path) -> None:
+    review = make_review(tmp_path, coders_screen=1)
+    review.acts.decide(Stamp(1), 1, 1)
+    owner = Browser(review, 1)
+    owner.post("/settings", group="People", coders_screen="2", coders_code="2", unblinded="false")
+    with review.store.read() as connection:
+        table = schema.need
+        found = connection.execute(
+            select(table.c.state, table.c.wanted).where(table.c.record == 1, table.c.stage == "screen")
+        ).one()
+    assert tuple(found) == ("waiting", 2)
