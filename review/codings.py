@@ -1,0 +1,142 @@
+"""The codes of a review as rows of the coding contract, which training, accuracy and exports read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from sqlalchemy import Connection, select
+
+from mechtag.core.records import Coding
+from mechtag.review.store import schema
+from mechtag.review.store.records import Entry, read_entries
+
+#: Coder of the codes on which coders agree or which an adjudicator gave.
+FINAL = "final"
+
+
+def coders_codings(connection: Connection, *, first: bool = False, coder: int | None = None) -> list[Coding]:
+    """Return the committed codes of each coder, in the order of records, stages, coders and labels.
+
+    Parameters
+    ----------
+    first
+        Whether to return each code as it was first committed, before its coder saw other codes or suggestions, and
+        without codes for which others' codes were visible. Agreement between people is computed from these.
+    coder
+        A person whose codes alone are returned; by default, those of all people but the ones whose codes are withdrawn.
+    """
+    current, account = schema.current, schema.account
+    query = (
+        select(current, account.c.name)
+        .join(account, account.c.id == current.c.coder)
+        .where(current.c.committed == 1, account.c.state != "withdrawn")
+        .order_by(current.c.record, current.c.stage.desc(), account.c.name, current.c.label)
+    )
+    if coder is not None:
+        query = query.where(current.c.coder == coder)
+    if first:
+        query = query.where(current.c.others_shown == 0)
+    rows = connection.execute(query).all()
+    entries = _entries(connection, {row.record for row in rows})
+    return [_coding(row, entries[row.record], row.name, first) for row in rows]
+
+
+def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
+    """Return the final codes, which training reads: settled, agreed, or of the only coder who was wanted.
+
+    Parameters
+    ----------
+    learn_from_assisted
+        Whether to return codes for which a coder saw a suggestion.
+    """
+    final, current = schema.final, schema.current
+    rows = connection.execute(select(final).order_by(final.c.record, final.c.stage.desc(), final.c.label)).all()
+    votes = connection.execute(
+        select(
+            current.c.record,
+            current.c.stage,
+            current.c.label,
+            current.c.assisted,
+            current.c.model_id,
+            current.c.codebook,
+            current.c.at,
+        ).where(current.c.committed == 1)
+    )
+    joined = {row.record: row.into for row in connection.execute(select(schema.joined))}
+    given: dict[tuple[int, str, str], list[Any]] = {}
+    for vote in votes:
+        given.setdefault((joined.get(vote.record, vote.record), vote.stage, vote.label), []).append(vote)
+    entries = _entries(connection, {row.record for row in rows})
+    found = []
+    for row in rows:
+        own = given.get((row.record, row.stage, row.label), [])
+        assisted = _any_assisted([vote.assisted for vote in own])
+        if assisted and not learn_from_assisted:
+            continue
+        last = max(own, key=lambda vote: vote.at, default=None)
+        found.append(
+            Coding(
+                record_id=entries[row.record].record_id,
+                coder=FINAL,
+                label=row.label,
+                value=row.value,
+                basis="abstract",
+                evidence=_quote(entries[row.record], json.loads(row.sentences)),
+                date=last.at[:10] if last is not None else None,
+                codebook_version=last.codebook if last is not None else None,
+                sentences=_marked(json.loads(row.sentences), bool(row.complete)),
+                sentences_complete=bool(row.complete),
+                reason=row.reason,
+                assisted=assisted,
+                model_id=next((vote.model_id for vote in own if vote.model_id), None),
+            )
+        )
+    return found
+
+
+def _any_assisted(values: list[int | None]) -> bool | None:
+    """Return whether any of several codes was given with a suggestion in view; ``None`` if that is not known."""
+    if any(values):
+        return True
+    return None if not values or None in values else False
+
+
+def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
+    return {entry.id: entry for entry in read_entries(connection, sorted(numbers))}
+
+
+def _quote(entry: Entry, numbers: list[int]) -> str | None:
+    return " ".join(entry.sentence(number) for number in numbers if number < len(entry.sentences)) or None
+
+
+def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
+    return tuple(numbers) if numbers or complete else None
+
+
+def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
+    value: Literal[0, 1] | None = row.first_value if first else row.value
+    assisted = row.first_assisted if first else row.assisted
+    numbers = json.loads(row.sentences)
+    return Coding(
+        record_id=entry.record_id,
+        coder=name,
+        label=row.label,
+        value=value,
+        basis="abstract",
+        evidence=_quote(entry, numbers),
+        date=row.at[:10],
+        codebook_version=row.codebook or None,
+        sentences=_marked(numbers, bool(row.complete)),
+        sentences_complete=bool(row.complete),
+        refer=bool(row.first_refer if first else row.refer),
+        reason=row.reason,
+        assisted=None if assisted is None else bool(assisted),
+        model_id=row.model_id,
+    )
+
+
+def unassisted(codings: list[Coding]) -> Iterator[Coding]:
+    """Yield the codes of which it is known that no suggestion was in view; headline figures count these alone."""
+    return (row for row in codings if row.assisted is False)
