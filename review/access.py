@@ -54,6 +54,8 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "activity_csv": _EVERYBODY,
     "settings": _EVERYBODY,
     "change_settings": _OWNER,
+    "stop": _OWNER,
+    "resume": _OWNER,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

@@ -20,7 +20,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from mechtag.review.store.events import Act, Draft, append, family_of, read_plan
+from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, read_plan
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights.
@@ -267,9 +267,21 @@ class Acts:
             return self._write(connection, stamp, [Draft("commit", record, "code")])
 
     def skip(self, stamp: Stamp, record: int, stage: str) -> int:
-        """Put a record aside for later."""
+        """Put a record aside for later.
+
+        Raises
+        ------
+        Refused
+            While the random sample is read: leaving records out would make it useless.
+        """
         with self.store.write() as connection:
             self._require_record(connection, record)
+            table = schema.ranking
+            strategy = connection.execute(
+                select(table.c.strategy).where(table.c.stage == stage, table.c.active == 1)
+            ).scalar()
+            if stage == "screen" and strategy == "sample":
+                raise Refused("putting records aside would break the random sample; decide, or refer the record", 409)
             return self._write(connection, stamp, [Draft("skip", record, stage)])
 
     # Adjudication ----------------------------------------------------------------------------------------------------
@@ -453,6 +465,26 @@ class Acts:
             if not stays and set(owners) <= {account}:
                 raise Refused("a review needs an owner; make somebody else an owner first", 409)
             return self._write(connection, stamp, [Draft("team", value={"account": account, **changes})])
+
+    def stop_screening(self, stamp: Stamp, verdict: dict[str, Any], why: str = "") -> int:
+        """Decide that no more records are screened; see also `resume_screening`.
+
+        Parameters
+        ----------
+        verdict
+            What the stopping rule said at the time.
+        """
+        with self.store.write() as connection:
+            if is_stopped(connection):
+                raise Refused("screening has been stopped already", 409)
+            return self._write(connection, stamp, [Draft("stop", value={"verdict": verdict, "why": why})])
+
+    def resume_screening(self, stamp: Stamp) -> int:
+        """Go on screening after it was stopped."""
+        with self.store.write() as connection:
+            if not is_stopped(connection):
+                raise Refused("screening has not been stopped", 409)
+            return self._write(connection, stamp, [Draft("resume")])
 
     def log(self, stamp: Stamp, kind: str, content: dict[str, Any]) -> int:
         """Write down something that happened to the review as a whole, such as an import or a training."""

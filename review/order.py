@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, exists, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mechtag.review.store import schema
-from mechtag.review.store.events import read_plan
+from mechtag.review.store.events import is_stopped, read_plan
 
 #: Number of records whose order is shuffled together.
 BLOCK = 10
@@ -96,6 +96,8 @@ def next_record(
     """
     now = clock()
     connection.execute(delete(schema.lease).where(schema.lease.c.until < now))
+    if stage == "screen" and is_stopped(connection):
+        return None
     ranking = connection.execute(
         select(schema.ranking.c.id).where(schema.ranking.c.stage == stage, schema.ranking.c.active == 1)
     ).scalar()

@@ -53,7 +53,7 @@ class Plan(Strict):
     audit_share: float = Field(default=0.15, ge=0.05, le=0.5)
     reasons: Literal["none", "optional", "required"] = "none"
     exclusion_reasons: tuple[str, ...] = ()
-    rule: Literal["sample", "rank"] = "sample"
+    rule: Literal["sample", "ranked"] = "sample"
     recall: float = Field(default=0.95, gt=0, lt=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     rerank_after: int = Field(default=10, ge=1, le=100)

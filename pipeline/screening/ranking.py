@@ -176,24 +176,47 @@ def rank(
     records = search.records
     labels = np.full(len(records), np.nan) if judgements is None else judgements.labels(records)
     order = _reading_order(records, judgements, course)
-    read = labels[order].astype(np.int64)
-    sample = course.sample
-    if target.rule == "sample" and sample is None and sample_due(read, len(records)) is not None:
-        drawn = np.random.default_rng(seed).permutation(np.flatnonzero(np.isnan(labels)))
-        sample = tuple(records[row].record_id for row in drawn)
-    verdict = None
-    sampled = np.array([], dtype=np.int64)
-    if target.rule == "ranked":
-        verdict = judge_ranked(read, len(records), recall=target.recall, confidence=target.confidence)
-    elif sample is not None:
-        sampled = _sampled_rows(records, labels, sample)
-        verdict = _sample_verdict(labels, sampled, target)
+    needs_sample = target.rule == "sample" and course.sample is not None
+    drawn = _sampled_rows(records, labels, course.sample or ()) if needs_sample else None
+    sampled, verdict = judge_course(labels, order, drawn, target, seed)
     scores = search.scores(labels, cold)
-    sampling = len(sampled) > 0 and verdict is not None and not verdict.stop
-    unread = sampled[np.isnan(labels[sampled])] if sampling else rank_unread(scores, labels)
+    sampling = sampled is not None and len(sampled) > 0 and verdict is not None and not verdict.stop
+    unread = sampled[np.isnan(labels[sampled])] if sampling and sampled is not None else rank_unread(scores, labels)
+    sample = course.sample if sampled is None else tuple(records[row].record_id for row in sampled)
     known = Course(target=target, read=tuple(records[row].record_id for row in order), sample=sample)
     notes = {} if judgements is None else judgements.notes_on(records)
     return Ranking(records, unread, labels, scores, known, verdict, sampling, notes)
+
+
+def judge_course(
+    labels: Array, order: Index, sampled: Index | None, target: Target, seed: int
+) -> tuple[Index | None, StoppingVerdict | None]:
+    """Draw the random sample if it is due, and apply the stopping rule.
+
+    Parameters
+    ----------
+    labels
+        Decision on each record: 1, 0, or NaN if not judged.
+    order
+        Rows of the judged records, in the order of reading.
+    sampled
+        Rows of the records in the sample, in the order of the sample; ``None`` if no sample has been drawn yet.
+    seed
+        Seed of the sample.
+
+    Returns
+    -------
+    sampled
+        Rows of the sample, which may have been drawn now; ``None`` if it is not due yet, or the rule needs none.
+    verdict
+        ``None`` until the rule has enough data.
+    """
+    read = labels[order].astype(np.int64)
+    if target.rule == "ranked":
+        return sampled, judge_ranked(read, len(labels), recall=target.recall, confidence=target.confidence)
+    if sampled is None and sample_due(read, len(labels)) is not None:
+        sampled = np.random.default_rng(seed).permutation(np.flatnonzero(np.isnan(labels)))
+    return sampled, None if sampled is None else _sample_verdict(labels, sampled, target)
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
@@ -12,10 +12,11 @@ from mechtag.core.records import Record
 from mechtag.review import order
 from mechtag.review.acts import utc_now
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
 from mechtag.review.store.queue import count_states
-from mechtag.review.workspace import Workspace, add_job
+from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mechtag.pipeline.screening.search import Search
 
 KIND = "rank"
+#: Fact that holds what the stopping rule says, and the numbers of the records in the random sample.
+FACT = "stopping"
 
 
 @dataclass
@@ -43,16 +46,22 @@ class Ranking:
             return {"records": 0}
         with workspace.store.read() as connection:
             plan = read_plan(connection)
-            labels = _labels(connection, self._numbers, workspace.codebook.relevance.key)
-            first = _first_to_last(connection, self._numbers)
+            relevance = workspace.codebook.relevance.key
+            labels = _labels(connection, self._numbers, relevance)
+            needed = _needed(connection)
+            sampled, stopping = self._judge(connection, workspace, plan, relevance)
         judged = int((~np.isnan(labels)).sum())
-        if plan.mode("screen") == "off":
+        if sampled is not None and not stopping["stop"]:
+            strategy, ranked = "sample", [self._numbers[row] for row in sampled]
+            ranked += sorted(set(self._numbers).difference(ranked))
+        elif plan.mode("screen") == "off":
             strategy, ranked = "random", order.random_order(self._numbers, workspace.seed)
         else:
             scores = self._search.scores(labels)
-            strategy = "relevance"
-            ranked = [self._numbers[row] for row in np.lexsort((-scores, np.array(first)))]
+            last = np.array([number not in needed for number in self._numbers])
+            strategy, ranked = "relevance", [self._numbers[row] for row in np.lexsort((-scores, last))]
         with workspace.store.write() as connection:
+            write_fact(connection, FACT, stopping)
             for stage in ("screen", "code"):
                 order.add_ranking(
                     connection,
@@ -60,10 +69,51 @@ class Ranking:
                     ranked,
                     strategy=strategy,
                     at=utc_now(),
-                    learned_from=judged if strategy == "relevance" else 0,
+                    learned_from=judged,
                     seed=workspace.seed,
                 )
         return {"records": len(ranked), "learned_from": judged, "strategy": strategy}
+
+    def _judge(
+        self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str
+    ) -> tuple[list[int] | None, dict[str, Any]]:
+        """Return the rows of the random sample, if it has been drawn, and what the stopping rule says.
+
+        Only final decisions count, in the order in which they became final. If records have been added since the
+        sample was drawn, it is drawn again from all that are unread, once that is due.
+        """
+        import numpy as np
+
+        from mechtag.pipeline.screening.ranking import Target, judge_course
+
+        final = schema.final
+        rows = {number: row for row, number in enumerate(self._numbers)}
+        decided = connection.execute(
+            select(final.c.record, final.c.value)
+            .where(final.c.stage == "screen", final.c.label == relevance)
+            .order_by(final.c.event)
+        ).all()
+        labels = np.full(len(rows), np.nan)
+        for number, value in decided:
+            labels[rows[number]] = value
+        read = np.array([rows[number] for number, _ in decided], dtype=np.int64)
+        known = (read_fact(connection, FACT) or {}).get("sample")
+        sample = None
+        if known is not None and all(number in rows for number in known):
+            drawn = np.array([rows[number] for number in known], dtype=np.int64)
+            if not np.isnan(np.delete(labels, drawn)).any():
+                sample = drawn
+        target = Target(rule=plan.rule, recall=plan.recall, confidence=plan.confidence)
+        sampled, verdict = judge_course(labels, read, sample, target, workspace.seed)
+        content: dict[str, Any] = {"read": len(read), "relevant": int(np.nansum(labels)), "stop": False}
+        if verdict is not None:
+            content |= asdict(verdict)
+        if sampled is None:
+            return None, content
+        gaps = np.flatnonzero(np.isnan(labels[sampled]))
+        content["sample"] = [self._numbers[row] for row in sampled]
+        content["read_of_sample"] = int(gaps[0]) if len(gaps) else len(sampled)
+        return [int(row) for row in sampled], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
         """Encode the texts of the records, unless they are the same as in the last run."""
@@ -107,25 +157,24 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
     return np.array([np.nan if value is None else float(value) for value in values])
 
 
-def _first_to_last(connection: Connection, numbers: list[int]) -> list[int]:
-    """Return 0 for records that still need somebody to screen them, and 1 for the others, which come last."""
+def _needed(connection: Connection) -> set[int]:
+    """Return the records that still need somebody to screen them; the others come last in the order."""
     table = schema.need
     rows = connection.execute(
         select(table.c.record).where(table.c.stage == "screen", table.c.state.in_(("open", "waiting")))
-    ).scalars()
-    open_records = set(rows)
-    return [0 if number in open_records else 1 for number in numbers]
+    )
+    return set(rows.scalars())
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
     """Ask for a new order if enough records have been decided since the last one."""
     table = schema.ranking
     learned = connection.execute(
-        select(table.c.learned_from, table.c.strategy).where(table.c.stage == "screen", table.c.active == 1)
-    ).one_or_none()
-    if learned is None or learned.strategy == "sample":
+        select(table.c.learned_from).where(table.c.stage == "screen", table.c.active == 1)
+    ).scalar_one_or_none()
+    if learned is None:
         return
     states = count_states(connection, "screen")
     judged = sum(states.values()) - states["open"]
-    if judged - learned.learned_from >= read_plan(connection).rerank_after:
+    if judged - learned >= read_plan(connection).rerank_after:
         add_job(connection, KIND, coder)

@@ -1,22 +1,54 @@
-"""The project page: what is next, and how far the review has got."""
+"""The project page: what is next, how far the review has got, and whether screening may stop."""
 
 from __future__ import annotations
 
 from sqlalchemy import func, select
 from starlette.responses import Response
 
+from mechtag.review.acts import Refused
+from mechtag.review.jobs.ranking import FACT
 from mechtag.review.store import schema
+from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_states, count_waiting
 from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import read_fact
+
+_STAGES = ("screen", "code")
 
 
 def home(visit: Visit) -> Response:
     """Show the project page."""
     with visit.workspace.store.read() as connection:
         records = connection.execute(select(func.count()).select_from(schema.record)).scalar_one()
-        stages = {stage: count_states(connection, stage) for stage in ("screen", "code")}
-        mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in ("screen", "code")}
-    return visit.page("home.html", records=records, stages=stages, mine=mine)
+        stages = {stage: count_states(connection, stage) for stage in _STAGES}
+        mine = {stage: count_waiting(connection, visit.person.id, stage) for stage in _STAGES}
+        stopping = {"stop": False} | (read_fact(connection, FACT) or {})
+        plan, stopped = read_plan(connection), is_stopped(connection)
+    return visit.page(
+        "home.html", records=records, stages=stages, mine=mine, stopping=stopping, plan=plan, stopped=stopped
+    )
 
 
-ROUTES = [route("/", "home", home)]
+def stop(visit: Visit) -> Response:
+    """Stop screening, although records are unread."""
+    with visit.workspace.store.read() as connection:
+        found = read_fact(connection, FACT) or {}
+    verdict = {name: value for name, value in found.items() if name != "sample"}
+    why = visit.text("why").strip()
+    if not found.get("stop") and not why:
+        raise Refused("give a reason for stopping before the target is reached; it goes into the report")
+    visit.workspace.acts.stop_screening(visit.stamp(), verdict, why)
+    return visit.go("/")
+
+
+def resume(visit: Visit) -> Response:
+    """Go on screening after it was stopped."""
+    visit.workspace.acts.resume_screening(visit.stamp())
+    return visit.go("/")
+
+
+ROUTES = [
+    route("/", "home", home),
+    route("/stop", "stop", stop, ("POST",)),
+    route("/resume", "resume", resume, ("POST",)),
+]

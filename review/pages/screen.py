@@ -11,7 +11,7 @@ from mechtag.review.jobs.ranking import ask_if_due
 from mechtag.review.render import highlight
 from mechtag.review.sight import show
 from mechtag.review.store import schema
-from mechtag.review.store.events import read_plan
+from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import read_entry
 from mechtag.review.visit import Visit, route
@@ -75,7 +75,14 @@ def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
             skipped = connection.execute(
                 select(schema.skip.c.record).where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
             ).scalars()
-            return visit.page("screen_done.html", ranking=ranking, skipped=list(skipped), said=said, **counts)
+            return visit.page(
+                "screen_done.html",
+                ranking=ranking,
+                skipped=list(skipped),
+                said=said,
+                stopped=is_stopped(connection),
+                **counts,
+            )
         sight = show(
             connection,
             entry,

@@ -125,7 +125,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
                 "rule",
                 "Rule",
                 "Set it before the first decision. A later change needs a reason and is reported.",
-                (("sample", "random sample of the unread records"), ("rank", "by rank")),
+                (("sample", "random sample of the unread records"), ("ranked", "by rank")),
             ),
             Setting("recall", "Recall", "Proportion of relevant records to find.", lowest=0.5, highest=0.99, step=0.01),
             Setting(

@@ -136,6 +136,12 @@ def read_plan(connection: Connection) -> Plan:
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
 
 
+def is_stopped(connection: Connection) -> bool:
+    """Return whether the owner has stopped screening. New records make it go on."""
+    last = _project_events(connection, "stop", "resume", "import")
+    return bool(last) and last[-1].kind == "stop"
+
+
 def read_events(connection: Connection, *where: Any) -> list[Event]:
     """Return the events that meet conditions, in order."""
     table, seen = schema.event, schema.sight

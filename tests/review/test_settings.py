@@ -54,7 +54,7 @@ def test_each_change_is_an_event_and_the_rest_stays(review: Workspace) -> None:
 def test_a_value_that_is_not_allowed_changes_nothing(review: Workspace) -> None:
     owner = Browser(review, 1)
     for wrong in ({"recall": "1.5"}, {"recall": "much"}, {"rule": "never"}, {"confidence": "nan"}):
-        assert owner.post("/settings", **{**STOPPING, "rule": "rank", **wrong}).status_code == 422
+        assert owner.post("/settings", **{**STOPPING, "rule": "ranked", **wrong}).status_code == 422
     assert owner.post("/settings", group="Nothing").status_code == 404
     assert plan(review) == Plan()
 

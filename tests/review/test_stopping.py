@@ -1,0 +1,109 @@
+"""When screening may stop: a sample of final decisions, and the owner decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechtag.pipeline.screening.search import Search
+from mechtag.review.acts import Stamp
+from mechtag.review.jobs import ranking as job
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store.events import is_stopped
+from mechtag.review.workspace import Workspace, add_job, read_fact
+from tests.support.review_site import Browser, add_person, make_review, papers, texts
+
+RELEVANT = range(1, 6)
+
+
+class Ranking(job.Ranking):
+    """The job, with vectors that need no encoder."""
+
+    def _prepare(self, workspace: Workspace, progress: Progress) -> None:
+        if self._search is None:
+            self._numbers = list(range(1, 161))
+            vectors = np.eye(len(self._numbers), dtype=np.float32)
+            self._search = Search([], [f"word{number}" for number in self._numbers], vectors, vectors[0])
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    return make_review(tmp_path, papers(160), coders_screen=2, recall=0.8, confidence=0.8, rerank_after=100)
+
+
+def order_again(review: Workspace) -> dict[str, object]:
+    """Do the job and return what the stopping rule says."""
+    with review.store.write() as connection:
+        number = add_job(connection, job.KIND, None)
+    Ranking()(review, {}, Progress(review.store, number))
+    with review.store.read() as connection:
+        found: dict[str, object] = read_fact(connection, job.FACT)
+        return found
+
+
+def read(review: Workspace, *coders: int, records: range) -> None:
+    """Let people screen records in order, each rightly."""
+    for record in records:
+        for coder in coders:
+            review.acts.decide(Stamp(coder), record, int(record in RELEVANT))
+
+
+def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    read(review, ann, records=range(1, 161))
+    assert order_again(review) == {"read": 0, "relevant": 0, "stop": False}
+    read(review, bob, records=range(1, 106))
+    found = order_again(review)
+    sample = found["sample"]
+    assert isinstance(sample, list)
+    assert (sorted(sample), found["read_of_sample"], found["stop"]) == (list(range(106, 161)), 0, False)
+    # Bob differs on the second record of the sample: a gap, although the third is settled.
+    for place, record in enumerate(sample[:3]):
+        review.acts.decide(Stamp(bob), record, int(place == 1))
+    assert order_again(review)["read_of_sample"] == 1
+    lead = add_person(review, "Lea", "adjudicator")
+    review.acts.settle(Stamp(lead), sample[1], "screen", "edible", 0)
+    assert order_again(review)["read_of_sample"] == 3
+    page = texts(Browser(review, bob).get("/screen"))
+    assert f"Paper {sample[3]}" in page
+    assert "records cannot be put aside" in page
+    refused = Browser(review, bob).post("/screen/skip", record=sample[3])
+    assert (refused.status_code, "break the random sample" in refused.text) == (409, True)
+
+
+def test_the_owner_stops_and_goes_on(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    read(review, ann, bob, records=range(1, 106))
+    sample = order_again(review)["sample"]
+    assert isinstance(sample, list)
+    owner = Browser(review, 1)
+    assert "Reason, because the target is not reached" in texts(owner.get("/"))
+    assert owner.post("/stop").status_code == 422
+    for record in sample[:45]:
+        for coder in (ann, bob):
+            review.acts.decide(Stamp(coder), record, 0)
+    found = order_again(review)
+    assert found["stop"] is True
+    assert "The target is reached" in texts(owner.get("/"))
+    assert Browser(review, ann).post("/stop").status_code == 403
+    owner.post("/stop")
+    assert "Screening has been stopped" in texts(Browser(review, bob).get("/screen"))
+    assert owner.post("/stop").status_code == 409
+    owner.post("/resume")
+    assert "Screening has been stopped" not in texts(Browser(review, bob).get("/screen"))
+    owner.post("/stop")
+    review.acts.log(Stamp(1), "import", {"wave": 2})
+    with review.store.read() as connection:
+        assert not is_stopped(connection)
+
+
+def test_new_records_void_a_sample(review: Workspace) -> None:
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "Bob", "coder")
+    read(review, ann, bob, records=range(1, 106))
+    assert "sample" in order_again(review)
+    review.acts.undo(Stamp(bob))
+    found = order_again(review)
+    assert found["read"] == 104
+    assert "sample" not in found
