@@ -56,6 +56,9 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "change_settings": _OWNER,
     "stop": _OWNER,
     "resume": _OWNER,
+    "export": _EVERYBODY,
+    "make_export": _EVERYBODY,
+    "download": _EVERYBODY,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

@@ -8,7 +8,8 @@ import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -81,15 +82,39 @@ def write(path: Path, labels: Sequence[tuple[str, str]], rows: Iterable[Row], gu
     guide
         Definition and bounds of each label, by key.
     """
+    with _workbook(path, "Papers to review") as (book, folder):
+        left = _review(_sheet(book, _REVIEW, folder), header(labels), rows)
+        _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left)
+
+
+def write_table(path: Path, title: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as a workbook with one sheet; text is never converted to a formula, number or date.
+
+    Parameters
+    ----------
+    names
+        Header of the table.
+    """
+    with _workbook(path, title) as (book, folder):
+        sheet = _sheet(book, title, folder)
+        sheet.freeze_panes = "B2"
+        sheet.append([_set(_cells_of(sheet, bold=True, line=True), name) for name in names])
+        cells = [_cells_of(sheet, wrap=False) for _ in names]
+        for row in rows:
+            sheet.append([_set(cell, None if value == "" else value) for cell, value in zip(cells, row, strict=True)])
+
+
+@contextmanager
+def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
+    """Yield a new workbook and a folder for its sheets while they are written; the file is written at the end."""
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
 
     book = Workbook(write_only=True)
-    book.properties.creator, book.properties.title = "mechtag", "Papers to review"
+    book.properties.creator, book.properties.title = "mechtag", title
     book.properties.created = book.properties.modified = _DATE
     with temporary_folder(path.parent) as folder:
-        left = _review(_sheet(book, _REVIEW, folder), header(labels), rows)
-        _explanation(_sheet(book, EXPLANATION, folder), labels, guide, left)
+        yield book, folder
         with replacing(path) as part, _Undated(part, "w", zipfile.ZIP_DEFLATED) as archive:
             ExcelWriter(book, archive).write_data()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -160,13 +160,22 @@ def _field(tag: str, value: str) -> str:
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
-def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> str:
+def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[str, str], bool]) -> str:
+    """Return a record as RIS.
+
+    Parameters
+    ----------
+    added
+        Fields to add, as pairs of tag and value.
+    is_ours
+        Function that says whether a field of the record was added by an earlier run, and is replaced now.
+    """
     if _from_ris(record):
         pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
         fields = [
             (tag, value)
             for tag, value in pairs
-            if not _ours(tag, value, labels) and not (tag in _ABSTRACTS and is_missing(value))
+            if not is_ours(tag, value) and not (tag in _ABSTRACTS and is_missing(value))
         ]
         # Other readers start a record at TY.
         start = next(((tag, value) for tag, value in fields if tag == "TY"), ("TY", _type(record)))
@@ -174,7 +183,7 @@ def _block(record: Record, predictions: Mapping[str, Prediction], labels: Sequen
         fields += _filled(record, fields)
     else:
         fields = list(_from_contract(record))
-    fields += _additions(predictions, labels)
+    fields += added
     return "".join(f"{_field(tag, value)}\n" for tag, value in fields) + "ER  - \n"
 
 
@@ -190,13 +199,28 @@ def writing(
     ``refer``, a field ``KW  - mechtag:KEY?``; the evidence is added as ``N1``. These fields replace those
     that an earlier run added for the same labels. The labels are keys and names, relevance first.
     """
+    with writing_records(path) as write:
+        yield lambda record, predictions: write(
+            record, _additions(predictions, labels), lambda tag, value: _ours(tag, value, labels)
+        )
+
+
+@contextmanager
+def writing_records(
+    path: Path,
+) -> Iterator[Callable[[Record, Iterable[tuple[str, str]], Callable[[str, str], bool]], None]]:
+    """Yield a function that adds a record to a RIS file (UTF-8), with fields that mechtag adds.
+
+    The function takes the record, the fields to add as pairs of tag and value, and a function that says whether a field
+    of the record was added by an earlier run, and is replaced now.
+    """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:
         between = ""
 
-        def add(record: Record, predictions: Mapping[str, Prediction]) -> None:
+        def add(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[str, str], bool]) -> None:
             nonlocal between
-            file.write(between + _block(record, predictions, labels))
+            file.write(between + _block(record, added, is_ours))
             between = "\n"
 
         yield add

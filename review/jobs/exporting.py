@@ -1,0 +1,308 @@
+"""Write what leaves the review: codes, decisions, references, and the project as a whole."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, select
+
+from mechtag.core.files import replacing, write_csv
+from mechtag.review.codings import coders_codings, final_codings
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.journal import Journal
+from mechtag.review.store import schema
+from mechtag.review.workspace import FOLDER, Workspace
+
+if TYPE_CHECKING:
+    from mechtag.core.records import Record
+
+KIND = "export"
+_KEYWORD = "mechtag:"
+# What an archive of the project does not need, or must not contain: sessions and passwords, caches, other exports.
+_LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "uploads", "backups")
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that can be made.
+
+    Attributes
+    ----------
+    name, file
+        Name in addresses, and name of the file.
+    title, help
+        Texts of the page.
+    open_to_blinded
+        Whether a blinded coder may have it; the file then holds this coder's own codes alone.
+    """
+
+    name: str
+    file: str
+    title: str
+    help: str
+    open_to_blinded: bool = False
+
+
+EXPORTS = (
+    Export(
+        "codings",
+        "codings.csv",
+        "Codes of each person",
+        "One row per record, person and label, with the final codes as the person 'final'. mechtag reads it back.",
+        open_to_blinded=True,
+    ),
+    Export("decisions", "decisions.csv", "Decisions", "One row per record: decision, reason, labels and evidence."),
+    Export("workbook", "decisions.xlsx", "Decisions as a workbook", "The same table for Excel and LibreOffice."),
+    Export(
+        "matrix",
+        "matrix.csv",
+        "Matrix of papers by labels",
+        "1, 0, or empty for not judged. A gold standard reads like this.",
+    ),
+    Export("included", "included.ris", "Included references", "For EndNote, Zotero and the like; labels as keywords."),
+    Export("excluded", "excluded.ris", "Excluded references", "With the reason as a keyword."),
+    Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
+    Export("events", "events.jsonl", "Log of events", "Everything that anybody did, one JSON object per line."),
+    Export(
+        "project",
+        "project.zip",
+        "The project",
+        "Settings, records, annotations and log, without passwords.",
+    ),
+)
+BY_NAME = {export.name: export for export in EXPORTS}
+
+
+def folder_of(workspace: Workspace) -> Path:
+    """Return the folder of finished exports."""
+    return workspace.folder / "exported"
+
+
+def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write one export and return the name of its file.
+
+    Parameters
+    ----------
+    arguments
+        ``name`` of the export; ``coder``, a person whose own codes alone are exported, or ``None``.
+    """
+    export = BY_NAME[arguments["name"]]
+    folder = folder_of(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, _, ending = export.file.partition(".")
+    path = folder / f"{stem}-{progress.job}.{ending}"
+    progress.start(1, f"Writing {export.file}")
+    coder = arguments["coder"]
+    if export.name == "codings":
+        _write_codings(workspace, path, coder)
+    elif export.name == "events":
+        _write_events(workspace, path)
+    elif export.name == "project":
+        _write_project(workspace, path)
+    elif export.name in ("decisions", "workbook"):
+        header, rows = _decisions(workspace)
+        if export.name == "decisions":
+            write_csv(path, header, rows, bom=True)
+        else:
+            from mechtag.pipeline.export.review_workbook import write_table
+
+            write_table(path, "Decisions", header, rows)
+    elif export.name == "matrix":
+        _write_matrix(workspace, path)
+    else:
+        _write_ris(workspace, path, export.name)
+    _delete_old(folder, path)
+    return {"path": path.name}
+
+
+def _delete_old(folder: Path, newest: Path) -> None:
+    """Delete earlier files of the same export."""
+    stem = newest.name.rpartition("-")[0]
+    for path in folder.glob(f"{stem}-*{newest.suffix}"):
+        if path != newest:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _write_codings(workspace: Workspace, path: Path, coder: int | None) -> None:
+    from mechtag.pipeline.annotations.coding_table import write_codings
+
+    with workspace.store.read() as connection:
+        codings = coders_codings(connection, coder=coder)
+        if coder is None:
+            codings += final_codings(connection)
+    write_codings(path, codings)
+
+
+def _write_events(workspace: Workspace, path: Path) -> None:
+    Journal(workspace).flush()
+    with replacing(path) as part, part.open("wb") as target:
+        for source in sorted((workspace.folder / "log").glob("events-*.jsonl")):
+            target.write(source.read_bytes())
+
+
+def _write_project(workspace: Workspace, path: Path) -> None:
+    Journal(workspace).flush()
+    root = workspace.project.root
+    own = root / FOLDER
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for source in sorted(root.rglob("*")):
+            inside = source.relative_to(root)
+            hidden = any(name.startswith(".") for name in inside.parts)
+            left_out = own in source.parents and source.relative_to(own).parts[0].startswith(_LEFT_OUT)
+            if source.is_file() and not source.is_symlink() and not hidden and not left_out:
+                archive.write(source, Path(root.resolve().name) / inside)
+
+
+def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
+    """Return the final codes by record and stage, then by label."""
+    found: dict[tuple[int, str], dict[str, Any]] = {}
+    for row in connection.execute(select(schema.final)):
+        found.setdefault((row.record, row.stage), {})[row.label] = row
+    return found
+
+
+def _decisions(workspace: Workspace) -> tuple[list[str], Iterator[list[Any]]]:
+    """Return the header and the rows of the table of decisions, one row per record."""
+    from mechtag.pipeline.export.review_rows import excel_cell
+
+    codebook = workspace.codebook
+    with workspace.store.read() as connection:
+        finals = _finals(connection)
+        people = {row.id: row.name for row in connection.execute(select(schema.account.c.id, schema.account.c.name))}
+        votes: dict[int, dict[str, str]] = {}
+        for row in connection.execute(
+            select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)
+        ):
+            votes.setdefault(row.record, {})[people[row.coder]] = _said(row.value, bool(row.refer))
+        notes: dict[int, list[str]] = {}
+        for row in connection.execute(select(schema.note).where(schema.note.c.audience == "team")):
+            notes.setdefault(row.record, []).append(f"{people[row.coder]}: {row.text}")
+        tags: dict[int, list[str]] = {}
+        for row in connection.execute(select(schema.tag)):
+            tags.setdefault(row.record, []).append(row.tag)
+        gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
+        records = [
+            row for row in connection.execute(select(schema.record).order_by(schema.record.c.id)) if row.id not in gone
+        ]
+    voters = sorted({name for each in votes.values() for name in each})
+    header = [
+        *("record_id", "title", "authors", "year", "journal", "doi", "pmid", "abstract", "decision", "reason", "how"),
+        *voters,
+        *(name for label in codebook.labels for name in (label.name, f"{label.name}: evidence")),
+        *("tags", "notes"),
+    ]
+
+    def rows() -> Iterator[list[Any]]:
+        for row in records:
+            screen = finals.get((row.id, "screen"), {}).get(codebook.relevance.key)
+            codes = finals.get((row.id, "code"), {})
+            labels: list[Any] = []
+            for label in codebook.labels:
+                code = codes.get(label.key)
+                labels.append({1: "yes", 0: "no"}.get(code.value, "not judged") if code is not None else "")
+                spans = json.loads(row.sentences)
+                numbers = json.loads(code.sentences) if code is not None else []
+                labels.append(excel_cell(" ".join(row.abstract[spans[n][0] : spans[n][1]] for n in numbers)))
+            yield [
+                *(row.record_id, excel_cell(row.title), excel_cell("; ".join(json.loads(row.authors))), row.year),
+                *(excel_cell(row.journal or ""), row.doi or "", row.pmid or "", excel_cell(row.abstract)),
+                "" if screen is None else _said(screen.value, False),
+                "" if screen is None else screen.reason or "",
+                "" if screen is None else screen.how,
+                *(votes.get(row.id, {}).get(name, "") for name in voters),
+                *labels,
+                "; ".join(tags.get(row.id, ())),
+                excel_cell(" | ".join(notes.get(row.id, ()))),
+            ]
+
+    return header, rows()
+
+
+def _said(value: int | None, refer: bool) -> str:
+    return "referred" if refer else {1: "included", 0: "excluded"}.get(value if value is not None else -1, "not judged")
+
+
+def _write_matrix(workspace: Workspace, path: Path) -> None:
+    """Write the records that have final codes, one column per label."""
+    codebook = workspace.codebook
+    with workspace.store.read() as connection:
+        finals = _finals(connection)
+        names = {row.id: row for row in connection.execute(select(schema.record).order_by(schema.record.c.id))}
+    rows = [
+        [names[record].record_id, names[record].title, *(_cell(codes.get(key)) for key in codebook.keys)]
+        for (record, stage), codes in sorted(finals.items(), key=lambda item: item[0])
+        if stage == "code"
+    ]
+    write_csv(path, ["record_id", "title", *codebook.keys], rows, bom=True)
+
+
+def _cell(row: Any) -> str:
+    return "" if row is None or row.value is None else str(row.value)
+
+
+def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
+    from mechtag.pipeline.export.ris import writing_records
+
+    relevance = workspace.codebook.relevance.key
+    with workspace.store.read() as connection:
+        finals = _finals(connection)
+        gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
+        numbers = {row.record_id: row for row in connection.execute(select(schema.record)) if row.id not in gone}
+    wanted = {"included": 1, "excluded": 0}.get(name)
+    with writing_records(path) as add:
+        for record in _records(workspace, numbers):
+            number = numbers[record.record_id].id
+            screen = finals.get((number, "screen"), {}).get(relevance)
+            if wanted is not None and (screen is None or screen.value != wanted):
+                continue
+            codes = finals.get((number, "code"), {})
+            add(record, _fields(screen, codes, workspace.codebook.names), _is_ours)
+
+
+def _records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
+    """Yield the records with all fields that their exports had, as far as the project still has them."""
+    from mechtag.core.parquet import iterate_records
+    from mechtag.core.records import Record
+
+    left = dict(numbers)
+    unique = workspace.project.root / "data/unique.parquet"
+    if unique.exists():
+        for record in iterate_records(unique):
+            row = left.pop(record.record_id, None)
+            if row is not None:
+                yield record.model_copy(update={"title": row.title, "abstract": row.abstract})
+    for row in left.values():
+        lists = {"authors": tuple(json.loads(row.authors)), "keywords": tuple(json.loads(row.keywords))}
+        names = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "url", "type", "language")
+        yield Record(**{name: getattr(row, name) for name in names}, **lists)
+
+
+def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield fields with the decision on a record: keywords, a label for Zotero and a note for EndNote."""
+    said = []
+    if screen is not None and screen.value is not None:
+        decision = "included" if screen.value else "excluded"
+        yield "KW", f"{_KEYWORD}{decision}"
+        yield "LB", f"{_KEYWORD}{decision}"
+        said.append(decision)
+        if screen.reason:
+            reason = " ".join(screen.reason.split())
+            yield "KW", f"{_KEYWORD}reason={reason}"
+            said.append(f"reason: {reason}")
+    for key, row in codes.items():
+        if row.value == 1:
+            yield "KW", f"{_KEYWORD}{key}"
+            said.append(names.get(key, key))
+    if said:
+        yield "N1", f"{_KEYWORD} {'; '.join(said)}"
+
+
+def _is_ours(tag: str, value: str) -> bool:
+    return tag in ("KW", "LB", "N1") and value.startswith(_KEYWORD)

@@ -1,0 +1,148 @@
+"""What leaves the review: complete, readable elsewhere, harmless, and not too early."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+import rispy
+
+from mechtag.core.records import Record
+from mechtag.pipeline.annotations.coding_table import read_codings
+from mechtag.pipeline.annotations.gold_table import load_matrix
+from mechtag.pipeline.reading.ingest import read_sources
+from mechtag.review.acts import Stamp
+from mechtag.review.jobs.exporting import EXPORTS
+from mechtag.review.jobs.worker import do_next, jobs
+from mechtag.review.passwords import hash_password
+from mechtag.review.store.accounts import add_account
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, papers, texts
+
+HOSTILE = Record(
+    record_id="text:bad",
+    title='=HYPERLINK("http://evil.example")',
+    abstract="Apples\nER  - \nTY  - BOOK\n@SUM(1) again. Pears.",
+    authors=("+1, =2",),
+    year=2020,
+)
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    review = make_review(tmp_path, [*papers(3), HOSTILE], exclusion_reasons=["Wrong topic"])
+    ann, bob = add_person(review, "Ann", "coder"), add_person(review, "=Bob", "coder")
+    for coder in (ann, bob):
+        review.acts.decide(Stamp(coder), 1, 1)
+        review.acts.decide(Stamp(coder), 2, 0, reason="Wrong topic")
+        review.acts.decide(Stamp(coder), 4, 1)
+        for record in (1, 4):
+            review.acts.code(Stamp(coder), record, "apple", 1)
+            review.acts.mark(Stamp(coder), record, "apple", [0])
+            review.acts.code(Stamp(coder), record, "pear", 0)
+            review.acts.commit(Stamp(coder), record)
+    review.acts.decide(Stamp(ann), 3, 1)
+    review.acts.note(Stamp(ann), 1, "+note")
+    return review
+
+
+def made(review: Workspace, browser: Browser, name: str) -> bytes:
+    """Make a file as a person and return it."""
+    assert browser.post("/export", name=name).status_code == 200
+    assert do_next(review, jobs())
+    page = browser.get("/export")
+    address = page.split("data-nothing")[0].split(f'value="{name}"')[1].split('href="')[1].split('"')[0]
+    return browser.client.get(address).content
+
+
+def test_the_codes_come_back(review: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "codings.csv").write_bytes(made(review, Browser(review, 1), "codings"))
+    rows = read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))
+    assert {row.coder for row in rows} == {"Ann", "=Bob", "final"}
+    assert [row.sentences for row in rows if row.label == "apple"] == [(0,)] * 6
+    assert len([row for row in rows if row.coder == "final"]) == 7
+
+
+def test_the_table_of_decisions_is_the_same_in_both_formats(review: Workspace) -> None:
+    browser = Browser(review, 1)
+    text = made(review, browser, "decisions").decode("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO(text)))
+    assert [row["decision"] for row in table] == ["included", "excluded", "", "included"]
+    assert [row["reason"] for row in table] == ["", "Wrong topic", "", ""]
+    assert (table[0]["Apple"], table[0]["Apple: evidence"], table[0]["Pear"]) == (
+        "yes",
+        "Apples grow in orchard 1.",
+        "no",
+    )
+    assert (table[2]["Ann"], table[2]["'=Bob"], table[0]["notes"]) == ("included", "", "Ann: +note")
+    assert table[3]["title"].startswith("'=HYPERLINK")
+    book = openpyxl.load_workbook(io.BytesIO(made(review, browser, "workbook")))
+    cells = [["" if cell is None else str(cell) for cell in row] for row in book["Decisions"].values]
+    assert cells == [list(table[0]), *(list(row.values()) for row in table)]
+    assert not any(cell.data_type == "f" for row in book["Decisions"].iter_rows() for cell in row)
+
+
+def test_a_matrix_can_be_a_gold_standard(review: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "gold.csv").write_bytes(made(review, Browser(review, 1), "matrix"))
+    matrix = load_matrix(tmp_path / "gold.csv")
+    assert (len(matrix.keys), matrix.values("apple"), matrix.values("pear")) == (2, (1, 1), (0, 0))
+
+
+@pytest.mark.parametrize(("name", "titles"), [("included", 2), ("excluded", 1), ("all", 4)])
+def test_references_are_read_by_others_and_by_us(review: Workspace, tmp_path: Path, name: str, titles: int) -> None:
+    path = tmp_path / f"{name}.ris"
+    path.write_bytes(made(review, Browser(review, 1), name))
+    ours = read_sources([path], lambda note: pytest.fail(note))
+    with path.open(encoding="utf-8") as file:
+        theirs = rispy.load(file)
+    assert len(ours) == len(theirs) == titles
+    keywords = {row["title"]: row.get("keywords", []) for row in theirs}
+    if name != "excluded":
+        assert keywords["Paper 1"] == ["mechtag:included", "mechtag:apple"]
+    if name != "included":
+        assert keywords["Paper 2"] == ["mechtag:excluded", "mechtag:reason=Wrong topic"]
+
+
+def test_an_archive_of_the_project_has_the_log_but_no_secrets(review: Workspace) -> None:
+    with review.store.write() as connection:
+        add_account(connection, "Ivy", "coder", hash_password("correct horse battery staple"))
+    data = made(review, Browser(review, 1), "project")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = set(archive.namelist())
+        content = b"".join(archive.read(name) for name in names)
+    assert {"review/params.yaml", "review/codebook.yaml"} <= names
+    assert any(name.startswith("review/data/review/log/events-") for name in names)
+    assert not any("sqlite3" in name or "exported" in name for name in names)
+    assert b"argon2" not in content
+    events = made(review, Browser(review, 1), "events").decode().splitlines()
+    assert [json.loads(line)["seq"] for line in events] == list(range(1, len(events) + 1))
+
+
+def test_a_blinded_coder_exports_own_codes_only(review: Workspace, tmp_path: Path) -> None:
+    ann = Browser(review, 2)
+    page = texts(ann.get("/export"))
+    assert "you can export your own codes" in page
+    assert "decisions.csv" not in page
+    for export in EXPORTS:
+        if not export.open_to_blinded:
+            assert ann.post("/export", name=export.name).status_code == 403
+    (tmp_path / "codings.csv").write_bytes(made(review, ann, "codings"))
+    assert {row.coder for row in read_codings(tmp_path / "codings.csv", ("edible", "apple", "pear"))} == {"Ann"}
+    made(review, Browser(review, 1), "decisions")
+    address = [part.split('"')[0] for part in Browser(review, 1).get("/export").split('href="/export/')[1:]]
+    statuses = {ann.client.get(f"/export/{number}").status_code for number in address}
+    assert statuses <= {403, 404}
+
+
+def test_a_missing_file_is_made_again(review: Workspace) -> None:
+    browser = Browser(review, 1)
+    made(review, browser, "matrix")
+    made(review, browser, "matrix")
+    answer = browser.client.get("/export/1")
+    assert (answer.status_code, "replaced by a newer one" in answer.text) == (404, True)
+    assert browser.post("/export", name="nothing").status_code == 404
