@@ -59,6 +59,10 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "export": _EVERYBODY,
     "make_export": _EVERYBODY,
     "download": _EVERYBODY,
+    "codebook": _EVERYBODY,
+    "edit_codebook": _OWNER,
+    "change_codebook": _OWNER,
+    "look_again": _OWNER,
     "jobs": _EVERYBODY,
     "keys": _EVERYBODY,
 }

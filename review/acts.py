@@ -27,7 +27,19 @@ from mechtag.review.store.records import Entry, read_entry
 ROLES = ("owner", "adjudicator", "coder", "observer")
 # What an undone or redone act must not be: these have effects outside the database, or their own way back.
 _NOT_UNDONE = frozenset(
-    ("undo", "redo", "account", "import", "train", "promote", "rollback", "export", "sign_in", "sample_drawn")
+    (
+        "undo",
+        "redo",
+        "account",
+        "codebook",
+        "import",
+        "train",
+        "promote",
+        "rollback",
+        "export",
+        "sign_in",
+        "sample_drawn",
+    )
 )
 # Kinds on which the state of a record rests.
 _JUDGING = ("code", "evidence", "commit", "reopen", "settle")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from mechtag.core.codebook import Codebook
-from mechtag.project import Project
+from mechtag.core.codebook import Codebook, load_codebook
+from mechtag.project import Project, open_project
 from mechtag.review.acts import Acts, utc_now
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
@@ -54,13 +54,19 @@ class Workspace:
 
     @property
     def codebook(self) -> Codebook:
-        """Return the codebook in use."""
-        return self.project.codebook
+        """Return the codebook in use, which people can change while the page is open."""
+        path = Path(self.project.settings.codebook)
+        stat = path.stat()
+        return _load(path, stat.st_mtime_ns, stat.st_size)
 
-    @cached_property
+    @property
     def acts(self) -> Acts:
         """Return what people can do in the project."""
         return Acts(self.store, self.codebook)
+
+    def again(self) -> Workspace:
+        """Return the workspace with the settings and the codebook as they are now."""
+        return Workspace(open_project(self.project.root), self.store)
 
     @property
     def name(self) -> str:
@@ -72,6 +78,11 @@ class Workspace:
     def seed(self) -> int:
         """Return the seed of all random draws of the review."""
         return self.project.settings.seed
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, changed: int, size: int) -> Codebook:
+    return load_codebook(path)
 
 
 def read_fact(connection: Connection, key: str) -> Any:

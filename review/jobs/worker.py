@@ -74,7 +74,7 @@ def do_next(workspace: Workspace, known: dict[str, Job]) -> bool:
         return False
     _set(workspace.store, row.id, state="running", started=utc_now())
     try:
-        result = known[row.kind](workspace, json.loads(row.arguments), Progress(workspace.store, row.id))
+        result = known[row.kind](workspace.again(), json.loads(row.arguments), Progress(workspace.store, row.id))
     except MechtagError as error:
         _set(workspace.store, row.id, state="failed", ended=utc_now(), message=str(error))
     except Exception:

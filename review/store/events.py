@@ -136,6 +136,11 @@ def read_plan(connection: Connection) -> Plan:
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
 
 
+def codebook_changes(connection: Connection) -> list[Event]:
+    """Return the events with which the codebook was changed, in order."""
+    return _project_events(connection, "codebook")
+
+
 def is_stopped(connection: Connection) -> bool:
     """Return whether the owner has stopped screening. New records make it go on."""
     last = _project_events(connection, "stop", "resume", "import")

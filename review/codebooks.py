@@ -1,0 +1,150 @@
+"""Versions of the codebook: change it, keep what it was, and find codes that were given under another meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from sqlalchemy import Connection, select
+
+from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.files import write_text
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.store import schema
+from mechtag.review.store.events import codebook_changes
+from mechtag.review.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Change:
+    """What differs between the codebook in use and a new one.
+
+    Attributes
+    ----------
+    added, removed
+        Keys of labels.
+    reworded
+        Keys of entries whose definition, rules or name differ, with the old and the new text of each.
+    """
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    reworded: Mapping[str, tuple[str, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.reworded)
+
+
+def compare(old: Codebook, new: Codebook) -> Change:
+    """Return what differs between two codebooks; a different order of labels alone is no difference."""
+    before = {entry.key: _text(entry) for entry in old.entries}
+    after = {entry.key: _text(entry) for entry in new.entries}
+    both = [key for key in after if key in before and before[key] != after[key]]
+    return Change(
+        tuple(key for key in after if key not in before),
+        tuple(key for key in before if key not in after),
+        {key: (before[key], after[key]) for key in both},
+    )
+
+
+def _text(entry: Any) -> str:
+    rules = [*(f"Include: {rule}" for rule in entry.include), *(f"Exclude: {rule}" for rule in entry.exclude)]
+    return "\n".join((entry.name, entry.definition, *rules))
+
+
+def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
+    """Return the codebook that a form describes.
+
+    Raises
+    ------
+    Refused
+        With all faults, if it is not a valid codebook, or if the key of relevance differs.
+    """
+    try:
+        new = Codebook.model_validate({**old.model_dump(mode="json"), **content})
+    except ValidationError as error:
+        raise Refused(describe_validation("codebook", error)) from None
+    if new.relevance.key != old.relevance.key:
+        raise Refused("the key of relevance cannot be changed, because codes refer to it")
+    return new
+
+
+def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[str]) -> int:
+    """Put a new version of the codebook in use, keep the version before, and write it into the log.
+
+    Parameters
+    ----------
+    meaning
+        Keys of the entries whose meaning has changed, so that codes given before may not hold. A new wording of the
+        same meaning leaves codes valid.
+
+    Returns
+    -------
+    int
+        Number of the new version, from 2.
+    """
+    old = workspace.codebook
+    change = compare(old, new)
+    if not change and old.sha256 == new.sha256:
+        raise Refused("the codebook is the same as before; nothing was saved")
+    unknown = set(meaning) - change.reworded.keys()
+    if unknown:
+        raise Refused(f"{', '.join(sorted(unknown))}: the text is unchanged, so the meaning cannot have changed")
+    path = Path(workspace.project.settings.codebook)
+    folder = workspace.folder / "codebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1 + len(list(folder.glob("*.yaml")))
+    kept = folder / f"{number}-{old.sha256[:12]}.yaml"
+    write_text(kept, path.read_text(encoding="utf-8"))
+    write_text(path, _yaml(new))
+    content = {
+        "version": number + 1,
+        "from": old.sha256[:12],
+        "to": new.sha256[:12],
+        "meaning": list(meaning),
+        "wording": [key for key in change.reworded if key not in meaning],
+        "added": list(change.added),
+        "removed": list(change.removed),
+    }
+    workspace.acts.log(stamp, "codebook", content)
+    return number + 1
+
+
+def _yaml(codebook: Codebook) -> str:
+    content = codebook.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+@dataclass(frozen=True)
+class StaleCode:
+    """A committed code that was given before the meaning of its label changed."""
+
+    record: int
+    title: str
+    stage: str
+    coder: int
+    name: str
+    label: str
+    at: str
+
+
+def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
+    """Return the codes that were given before the meaning of their label changed, by label and person."""
+    last = {key: row.seq for row in codebook_changes(connection) for key in row.value["meaning"]}
+    current, record, account = schema.current, schema.record, schema.account
+    rows = connection.execute(
+        select(current, record.c.title, account.c.name)
+        .join(record, record.c.id == current.c.record)
+        .join(account, account.c.id == current.c.coder)
+        .where(current.c.label.in_(last), current.c.committed == 1, account.c.state != "withdrawn")
+        .order_by(current.c.label, account.c.name, current.c.record)
+    )
+    return [
+        StaleCode(row.record, row.title, row.stage, row.coder, row.name, row.label, row.at)
+        for row in rows
+        if row.event < last[row.label] and row.label in codebook.all_keys
+    ]

@@ -1,0 +1,124 @@
+"""Codebook: read it, change it, and look again at codes that were given under another meaning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from mechtag.core.codebook import Codebook
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
+from mechtag.review.visit import Visit, route
+
+# Records that are sent back at a time.
+_AT_ONCE = 50
+
+
+def codebook(visit: Visit) -> Response:
+    """Show the codebook in use."""
+    book = visit.workspace.codebook
+    with visit.workspace.store.read() as connection:
+        stale = find_stale(connection, book) if visit.person.may("change_codebook") else []
+    counts: dict[tuple[str, str, int], list[StaleCode]] = {}
+    for row in stale:
+        counts.setdefault((row.label, row.name, row.coder), []).append(row)
+    return visit.page("codebook.html", book=book, stale=counts, names=book.names, at_once=_AT_ONCE)
+
+
+def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
+    """Show the form, with what was typed if it could not be saved."""
+    book = visit.workspace.codebook
+    entries = _typed(visit) if visit.form else [entry.model_dump() for entry in book.entries]
+    return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults.splitlines())
+
+
+def change(visit: Visit) -> Response:
+    """Move, add or check; ask whether the meaning changed; or save."""
+    action = visit.text("action")
+    entries = _typed(visit)
+    if action == "add":
+        entries.append({"key": "", "name": "", "definition": "", "include": (), "exclude": ()})
+        return _form(visit, entries)
+    if action.startswith(("up-", "down-")):
+        word, _, place = action.partition("-")
+        _move(entries, int(place) if place.isdigit() else 0, -1 if word == "up" else 1)
+        return _form(visit, entries)
+    old = visit.workspace.codebook
+    try:
+        new = parse(old, _content(entries))
+    except Refused as error:
+        return edit(visit, str(error), error.status)
+    difference = compare(old, new)
+    if action == "save":
+        meaning = [key for key in difference.reworded if visit.text(f"meaning-{key}") == "yes"]
+        open_keys = [key for key in difference.reworded if visit.text(f"meaning-{key}") not in ("yes", "no")]
+        if not open_keys:
+            stamp = visit.stamp()
+            save(visit.workspace, Stamp(stamp.coder, stamp.client_id), new, meaning)
+            return visit.go("/codebook")
+    return visit.page("codebook_check.html", difference=difference, entries=entries, names={**old.names, **new.names})
+
+
+def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
+    return visit.page("codebook_edit.html", book=visit.workspace.codebook, entries=entries, faults=[])
+
+
+def _typed(visit: Visit) -> list[dict[str, Any]]:
+    """Return the entries of the form, relevance first; labels marked as retired are left out."""
+    found = []
+    for place in range(200):
+        if f"key-{place}" not in visit.form:
+            break
+        if visit.text(f"retire-{place}") and place:
+            continue
+        found.append(
+            {
+                "key": visit.text(f"key-{place}").strip(),
+                "name": " ".join(visit.text(f"name-{place}").split()),
+                "definition": visit.text(f"definition-{place}").strip(),
+                "include": _lines(visit.text(f"include-{place}")),
+                "exclude": _lines(visit.text(f"exclude-{place}")),
+            }
+        )
+    return found
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(line.split()) for line in text.splitlines() if line.strip())
+
+
+def _content(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    if not entries:
+        raise Refused("the form is empty; load the page again")
+    return {"relevance": entries[0], "labels": entries[1:]}
+
+
+def _move(entries: list[dict[str, Any]], place: int, by: int) -> None:
+    other = place + by
+    if 1 <= place < len(entries) and 1 <= other < len(entries):
+        entries[place], entries[other] = entries[other], entries[place]
+
+
+def look_again(visit: Visit) -> Response:
+    """Send records back to the person who coded them before the meaning changed."""
+    label, coder = visit.text("label"), visit.number("coder")
+    book: Codebook = visit.workspace.codebook
+    with visit.workspace.store.read() as connection:
+        rows = [row for row in find_stale(connection, book) if row.label == label and row.coder == coder]
+    if not rows:
+        raise Refused("no such code was given under another meaning", 404)
+    stamp = visit.stamp()
+    message = f"The meaning of {book.names[label]} has changed since you coded this record. Look at it again."
+    for row in rows[:_AT_ONCE]:
+        each = Stamp(stamp.coder, f"{stamp.client_id}/{row.record}")
+        visit.workspace.acts.reopen(each, row.record, row.stage, row.coder, message)
+    return visit.go("/codebook")
+
+
+ROUTES = [
+    route("/codebook", "codebook", codebook),
+    route("/codebook/edit", "edit_codebook", edit),
+    route("/codebook/edit", "change_codebook", change, ("POST",)),
+    route("/codebook/again", "look_again", look_again, ("POST",)),
+]
