@@ -64,6 +64,14 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "change_codebook": _OWNER,
     "look_again": _OWNER,
     "jobs": _EVERYBODY,
+    "import": _LEADS,
+    "import_upload": _LEADS,
+    "import_one": _LEADS,
+    "import_act": _LEADS,
+    "duplicates": _CODERS,
+    "duplicates_decide": _LEADS,
+    "groups": _CODERS,
+    "groups_split": _LEADS,
     "keys": _EVERYBODY,
 }
 

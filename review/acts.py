@@ -21,6 +21,7 @@ from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, read_plan
+from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.records import Entry, read_entry
 
 #: Roles, from most to fewest rights.
@@ -411,8 +412,11 @@ class Acts:
             self._require_record(connection, record)
             self._require_record(connection, into)
             head, other = family_of(connection, into)[0], family_of(connection, record)[0]
-            if head == other:
+            new = self._is_new(connection, stamp)
+            if new and head == other:
                 raise Refused("these records are joined already", 409)
+            if new and any_apart(connection, head, other):
+                raise Refused("somebody found that these records are different papers; undo that first", 409)
             return self._write(connection, stamp, [Draft("join", other, value={"into": head})])
 
     def split(self, stamp: Stamp, record: int) -> int:
@@ -425,9 +429,46 @@ class Acts:
         """
         with self.store.write() as connection:
             self._require_record(connection, record)
-            if family_of(connection, record)[0] == record:
+            if self._is_new(connection, stamp) and family_of(connection, record)[0] == record:
                 raise Refused("this record is not joined to another", 409)
             return self._write(connection, stamp, [Draft("split", record)])
+
+    def split_copy(self, stamp: Stamp, copy: int) -> int:
+        """Make a record of its own from a duplicate that was found at the import.
+
+        Parameters
+        ----------
+        copy
+            Number of the row of table ``copy``.
+
+        Raises
+        ------
+        Refused
+            If there is no such duplicate, or it is a record of its own already.
+        """
+        with self.store.write() as connection:
+            record = record_of_copy(connection, copy)
+            if record is None:
+                raise Refused("there is no such duplicate in this review", 404)
+            if self._is_new(connection, stamp) and family_of(connection, record)[0] == record:
+                raise Refused("this record is not joined to another", 409)
+            return self._write(connection, stamp, [Draft("split", record)])
+
+    def differ(self, stamp: Stamp, record: int, other: int) -> int:
+        """State that two records are different papers.
+
+        Raises
+        ------
+        Refused
+            If both are the same record, or are joined.
+        """
+        with self.store.write() as connection:
+            self._require_record(connection, record)
+            self._require_record(connection, other)
+            same = family_of(connection, record)[0] == family_of(connection, other)[0]
+            if same and self._is_new(connection, stamp):
+                raise Refused("these records are joined; separate them first", 409)
+            return self._write(connection, stamp, [Draft("differ", record, value={"other": other})])
 
     # The review ------------------------------------------------------------------------------------------------------
 
@@ -628,6 +669,12 @@ class Acts:
             raise Refused(f"the codebook has no label '{label}'")
 
     @staticmethod
+    def _is_new(connection: Connection, stamp: Stamp) -> bool:
+        """Return whether an act has not been sent before."""
+        table = schema.event
+        return connection.execute(select(table.c.seq).where(table.c.client_id == stamp.client_id)).first() is None
+
+    @staticmethod
     def _check_answer(value: int | None, refer: bool, judged: bool = True) -> None:
         if value not in (0, 1, None) or (refer and value is not None) or (judged and value is None and not refer):
             raise Refused("an answer is yes, no or needs review")
@@ -648,10 +695,7 @@ class Acts:
 
     def _check(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> None:
         """Refuse codes of a settled record, codes with another's sight, and forms that are out of date."""
-        known = connection.execute(
-            select(schema.event.c.seq).where(schema.event.c.client_id == stamp.client_id)
-        ).first()
-        if known is not None:
+        if not self._is_new(connection, stamp):
             return
         if stamp.sight is not None and self._sight(connection, stamp, record) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)

@@ -14,11 +14,14 @@ from starlette.routing import Route
 
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
+from mechtag.review.imports import LARGEST_BATCH
 from mechtag.review.render import render
-from mechtag.review.workspace import Workspace
+from mechtag.review.workspace import Workspace, now_working
 
-#: Largest form without files, in bytes.
+#: Largest form without files, and with files, in bytes.
 LARGEST_FORM = 2_000_000
+LARGEST_WITH_FILES = LARGEST_BATCH + LARGEST_FORM
+_TOO_LARGE = f"the files are larger than {LARGEST_BATCH >> 30} GB together; import some of them first"
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,12 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Return a page with the frame that all pages share."""
-        shared = {"person": self.person, "name": self.workspace.name, "here": self.request.url.path}
+        shared = {
+            "person": self.person,
+            "name": self.workspace.name,
+            "here": self.request.url.path,
+            "working": now_working(self.workspace),
+        }
         return HTMLResponse(render(template, **shared, **context), status)
 
     def go(self, address: str) -> RedirectResponse:
@@ -93,24 +101,28 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
         person = await run_in_threadpool(access.person_of, workspace.store, token)
         if person is None:
             return sign_in_page(request)
+        if not person.may(name):
+            raise Refused(f"this page is not for the role '{person.role}'; ask the owner of the review", 403)
         form = FormData()
         if request.method == "POST":
             _refuse_large(request)
             form = await request.form(max_fields=5000)
-            access.check_form(person, form, request.headers)
-            request.app.state.limits.decisions.count(str(token))
-        if not person.may(name):
-            raise Refused(f"this page is not for the role '{person.role}'; ask the owner of the review", 403)
-        visit = Visit(
-            workspace=workspace,
-            person=person,
-            path=request.path_params,
-            query=request.query_params,
-            form=form,
-            by_script="hx-request" in request.headers,
-            request=request,
-        )
-        return await run_in_threadpool(handler, visit)
+        try:
+            if request.method == "POST":
+                access.check_form(person, form, request.headers)
+                request.app.state.limits.decisions.count(str(token))
+            visit = Visit(
+                workspace=workspace,
+                person=person,
+                path=request.path_params,
+                query=request.query_params,
+                form=form,
+                by_script="hx-request" in request.headers,
+                request=request,
+            )
+            return await run_in_threadpool(handler, visit)
+        finally:
+            await form.close()
 
     return Route(path, endpoint, methods=list(methods), name=name)
 
@@ -125,5 +137,5 @@ def sign_in_page(request: Request) -> Response:
 def _refuse_large(request: Request) -> None:
     length = request.headers.get("content-length", "")
     files = request.headers.get("content-type", "").startswith("multipart/")
-    if not files and (not length.isdigit() or int(length) > LARGEST_FORM):
-        raise Refused("this form is too large", 413)
+    if not length.isdigit() or int(length) > (LARGEST_WITH_FILES if files else LARGEST_FORM):
+        raise Refused("this form is too large" if not files else _TOO_LARGE, 413)

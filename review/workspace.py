@@ -113,3 +113,40 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
         return int(waiting)
     values = {"kind": kind, "arguments": text, "asked_by": asked_by, "asked": utc_now(), "state": "waiting"}
     return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
+
+
+@dataclass(frozen=True)
+class Working:
+    """What the worker does now, or does next: a message, and how far it is in percent, if that is known."""
+
+    job: int
+    message: str
+    percent: int | None
+
+
+# What is shown of jobs that have not begun.
+_WAITING = {
+    "rank": "Waiting to order the records",
+    "read": "Waiting to read the files",
+    "add": "Waiting to add the records",
+    "remove": "Waiting to take the records out",
+}
+
+
+def now_working(workspace: Workspace) -> Working | None:
+    """Return what the worker does now, or else what it does next; ``None`` if it has nothing to do."""
+    table = schema.job
+    with workspace.store.read() as connection:
+        row = connection.execute(
+            select(table)
+            .where(table.c.state.in_(("running", "waiting")))
+            .order_by(table.c.state == "waiting", table.c.id)
+            .limit(1)
+        ).first()
+    return None if row is None else working(row)
+
+
+def working(row: Any) -> Working:
+    """Return what a row of table ``job`` says of its progress."""
+    message = row.message or _WAITING.get(row.kind, "Working")
+    return Working(row.id, message, 100 * row.done // row.total if row.total else None)

@@ -21,6 +21,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
 from mechtag.review.acts import utc_now
 from mechtag.review.jobs import exporting
+from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
 from mechtag.review.jobs.ranking import Ranking
@@ -36,7 +37,7 @@ Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 
 def jobs() -> dict[str, Job]:
     """Return what the worker can do, by kind of job."""
-    return {RANK: Ranking(), exporting.KIND: exporting.run}
+    return {RANK: Ranking(), exporting.KIND: exporting.run, **JOBS}
 
 
 def work(root: Path, parent: int) -> None:

@@ -6,8 +6,11 @@ from mechtag.review.pages import (
     activity,
     around,
     codebook,
+    duplicates,
     exports,
     home,
+    importing,
+    jobs,
     reconcile,
     records,
     screen,
@@ -16,6 +19,21 @@ from mechtag.review.pages import (
     team,
 )
 
-_SCREENS = (home, screen, reconcile, records, activity, codebook, exports, team, settings, sign_in, around)
+_SCREENS = (
+    home,
+    importing,
+    duplicates,
+    screen,
+    reconcile,
+    activity,
+    codebook,
+    exports,
+    records,
+    settings,
+    sign_in,
+    team,
+    around,
+    jobs,
+)
 ROUTES = [route for page in _SCREENS for route in page.ROUTES]
 OPEN_ROUTES = sign_in.OPEN_ROUTES

@@ -5,11 +5,13 @@ from __future__ import annotations
 from sqlalchemy import select
 from starlette.responses import Response
 
+from mechtag.review.pages.duplicates import follow
 from mechtag.review.store import schema
 from mechtag.review.visit import Visit, route
 
 # Screen on which the record of an undone act is shown.
 _SCREENS = {"screen": "/screen", "code": "/code"}
+_ABOUT_DUPLICATES = ("join", "differ", "split")
 _SHOWN = 50
 
 
@@ -26,9 +28,13 @@ def redo(visit: Visit) -> Response:
 
 
 def _address(visit: Visit, act: int, record: int | None) -> str:
+    table = schema.event
     with visit.workspace.store.read() as connection:
-        stage = connection.execute(select(schema.event.c.stage).where(schema.event.c.seq == act)).scalar_one()
-    return f"{_SCREENS.get(stage or '', '/screen')}?record={record}" if record is not None else "/"
+        row = connection.execute(select(table.c.stage, table.c.kind).where(table.c.seq == act)).one()
+    if row.kind in _ABOUT_DUPLICATES:
+        follow(visit)
+        return "/duplicates"
+    return f"{_SCREENS.get(row.stage or '', '/screen')}?record={record}" if record is not None else "/"
 
 
 def note(visit: Visit) -> Response:

@@ -124,6 +124,8 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
     if kinds & {"join", "split"}:
         records |= _heads(connection, records)
         _derive_joins(connection)
+    if "differ" in kinds:
+        _derive_apart(connection)
     if "team" in kinds:
         _derive_accounts(connection)
         derive_all_records(connection)
@@ -209,6 +211,13 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
         _replace(connection, members, derive(events, head, wanted, withdrawn))
 
 
+def derive_new(connection: Connection, records: Sequence[int]) -> None:
+    """Compute the derived rows of records about which there are no events yet."""
+    plan = read_plan(connection)
+    wanted = {stage: plan.coders(stage) for stage in STAGES}
+    _insert(connection, schema.need, [asdict(row) for record in records for row in derive([], record, wanted).needs])
+
+
 def derive_all_records(connection: Connection) -> None:
     """Compute the derived rows of all records."""
     derive_records(connection, connection.execute(select(schema.record.c.id)).scalars().all())
@@ -221,6 +230,7 @@ def derive_everything(connection: Connection) -> None:
     _derive_settings(connection)
     _derive_accounts(connection)
     _derive_joins(connection)
+    _derive_apart(connection)
     derive_all_records(connection)
 
 
@@ -286,7 +296,9 @@ def _derive_settings(connection: Connection) -> None:
 
 def _derive_joins(connection: Connection) -> None:
     connection.execute(delete(schema.joined))
-    into = dict[int, tuple[int, int]]()
+    # A duplicate that was found at the import belongs to its head until somebody splits it off.
+    copies = connection.execute(select(schema.copy).where(schema.copy.c.record.is_not(None))).all()
+    into = dict[int, tuple[int, int]]({row.record: (row.head, 0) for row in copies})
     for row in _project_events(connection, "join", "split"):
         record = row.record or 0
         if row.kind == "join":
@@ -301,6 +313,46 @@ def _derive_joins(connection: Connection) -> None:
             target = into[target][0]
         rows.append({"record": record, "into": target, "event": seq})
     _insert(connection, schema.joined, rows)
+    for copy in copies:
+        apply_copy(connection, copy.id, together=copy.record in into)
+
+
+def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
+    """Fill the fields that a record lacks from a duplicate of it, or take them back if they are not ``together``."""
+    table, record = schema.copy, schema.record
+    row = connection.execute(select(table).where(table.c.id == copy)).one()
+    given = {name: value for name, value in json.loads(row.gave).items() if name in record.c}
+    for name, value in given.items():
+        empty = {"abstract": "", "sentences": "[]", "authors": "[]", "keywords": "[]"}.get(name)
+        old, new = (empty, value) if together else (value, empty)
+        column = record.c[name]
+        present = column.is_(None) if old is None else column == old
+        connection.execute(update(record).where(record.c.id == row.head, present).values({name: new}))
+    count_copies(connection, row.head)
+
+
+def count_copies(connection: Connection, head: int) -> None:
+    """Note how often a paper was found: once for its record, and once for each duplicate of it."""
+    table, record = schema.copy, schema.record
+    others = (
+        select(func.count())
+        .where(
+            table.c.head == head,
+            or_(table.c.record.is_(None), table.c.record.in_(select(schema.joined.c.record))),
+        )
+        .scalar_subquery()
+    )
+    connection.execute(update(record).where(record.c.id == head).values(copies=1 + others))
+
+
+def _derive_apart(connection: Connection) -> None:
+    connection.execute(delete(schema.apart))
+    found = dict[tuple[int, int], int]()
+    for row in _project_events(connection, "differ"):
+        low, high = sorted((row.record or 0, int(row.value["other"])))
+        found[low, high] = row.seq
+    rows = [{"record": low, "other": high, "event": seq} for (low, high), seq in found.items()]
+    _insert(connection, schema.apart, rows)
 
 
 def _heads(connection: Connection, records: Iterable[int]) -> set[int]:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from mechtag.core.records import Record, Sentence
 from mechtag.review.store import schema
-from mechtag.review.store.events import derive_records
+from mechtag.review.store.events import derive_new
+
+# Number of values in one condition.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,36 @@ class Entry:
     wave: int
     sentences: tuple[tuple[int, int, str], ...]
     copies: int
+    source_file: str = ""
+    source_index: int = 0
 
     def sentence(self, number: int) -> str:
         """Return the text of a sentence of the abstract, counted from 0."""
         start, end, _ = self.sentences[number]
         return self.abstract[start:end]
+
+
+def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies: int = 1) -> dict[str, Any]:
+    """Return a record as a row of table ``record``; see `add_records`."""
+    return {
+        "record_id": record.record_id,
+        "title": record.title,
+        "abstract": record.abstract,
+        "authors": json.dumps(record.authors, ensure_ascii=False),
+        "year": record.year,
+        "journal": record.journal,
+        "doi": record.doi,
+        "pmid": record.pmid,
+        "url": record.url,
+        "keywords": json.dumps(record.keywords, ensure_ascii=False),
+        "type": record.type,
+        "language": record.language,
+        "wave": wave,
+        "sentences": json.dumps([[row.start, row.end, row.section] for row in sentences]),
+        "copies": copies,
+        "source_file": record.source_file,
+        "source_index": record.source_index,
+    }
 
 
 def add_records(
@@ -64,34 +92,22 @@ def add_records(
     copies
         Number of records that each record represents, keyed by record id; 1 if it is missing.
     """
-    known = set(connection.execute(select(schema.record.c.record_id)).scalars())
+    table = schema.record
+    names = [record.record_id for record in records]
+    known = set[str]()
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        known.update(connection.execute(select(table.c.record_id).where(table.c.record_id.in_(some))).scalars())
     cut = {name: list(rows) for name, rows in groupby(sentences, key=lambda row: row.record_id)}
     rows = [
-        {
-            "record_id": record.record_id,
-            "title": record.title,
-            "abstract": record.abstract,
-            "authors": json.dumps(record.authors, ensure_ascii=False),
-            "year": record.year,
-            "journal": record.journal,
-            "doi": record.doi,
-            "pmid": record.pmid,
-            "url": record.url,
-            "keywords": json.dumps(record.keywords, ensure_ascii=False),
-            "type": record.type,
-            "language": record.language,
-            "wave": wave,
-            "sentences": json.dumps([[row.start, row.end, row.section] for row in cut.get(record.record_id, ())]),
-            "copies": copies.get(record.record_id, 1),
-        }
+        record_row(record, cut.get(record.record_id, ()), wave, copies.get(record.record_id, 1))
         for record in records
         if record.record_id not in known
     ]
     if rows:
-        last = connection.execute(select(schema.record.c.id).order_by(schema.record.c.id.desc()).limit(1)).scalar()
-        connection.execute(insert(schema.record), rows)
-        new = connection.execute(select(schema.record.c.id).where(schema.record.c.id > (last or 0))).scalars()
-        derive_records(connection, list(new))
+        last = connection.execute(select(func.max(table.c.id))).scalar()
+        connection.execute(insert(table), rows)
+        derive_new(connection, connection.execute(select(table.c.id).where(table.c.id > (last or 0))).scalars().all())
     return len(rows)
 
 

@@ -87,8 +87,69 @@ record = Table(
     Column("wave", Integer, nullable=False, server_default="1"),
     # JSON list of [start, end, section] per sentence of the abstract.
     Column("sentences", Text, nullable=False, server_default="[]"),
-    # Number of records that were joined to this one.
+    # Number of times the paper was found, this record included.
     Column("copies", Integer, nullable=False, server_default="1"),
+    # Name of the export, and number of the record in it.
+    Column("source_file", Text, nullable=False, server_default=""),
+    Column("source_index", Integer, nullable=False, server_default="0"),
+    Index("record_of_wave", "wave"),
+)
+
+# Imports: the files that somebody uploaded at once.
+batch = Table(
+    "batch",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Text, nullable=False),
+    Column("coder", ForeignKey("account.id"), nullable=False),
+    Column("state", Text, nullable=False),  # reading, read, adding, added, removing or discarded
+    Column("found", Text, nullable=False, server_default="{}"),  # JSON object: what was read
+    Column("result", Text, nullable=False, server_default="{}"),  # JSON object: what was added; {} if nothing yet
+    CheckConstraint("state IN ('reading', 'read', 'adding', 'added', 'removing', 'discarded')"),
+)
+
+upload = _table(
+    "upload",
+    Column("batch", ForeignKey("batch.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    PrimaryKeyConstraint("batch", "name"),
+    Index("upload_by_content", "sha256"),
+)
+
+# Records that were found to be duplicates when they were imported. Each is a record of its own only after somebody has
+# said that it is a different paper.
+copy = Table(
+    "copy",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("head", ForeignKey("record.id"), nullable=False),
+    Column("record", ForeignKey("record.id")),
+    Column("source_file", Text, nullable=False),
+    Column("source_index", Integer, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("row", Text, nullable=False),  # JSON object: the columns of table record
+    Column("gave", Text, nullable=False),  # JSON object: fields that the head lacked and has from this copy
+    Column("wave", Integer, nullable=False),
+    Index("copy_of_head", "head"),
+    Index("copy_as_record", "record"),
+)
+
+# Pairs of records that may be duplicates, but that the rules did not join.
+pair = Table(
+    "pair",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("left", ForeignKey("record.id"), nullable=False),
+    Column("right", ForeignKey("record.id"), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("fields", Text, nullable=False),  # JSON list of two objects: both records as they were read
+    Column("wave", Integer, nullable=False),
+    UniqueConstraint("left", "right"),
+    Index("pair_by_confidence", "confidence"),
 )
 
 sight = Table(
@@ -207,6 +268,15 @@ joined = _table(
     Index("joined_into", "into"),
 )
 
+apart = _table(
+    "apart",
+    Column("record", ForeignKey("record.id"), nullable=False),
+    # A record that somebody found to be a different paper; the smaller number is in ``record``.
+    Column("other", ForeignKey("record.id"), nullable=False),
+    Column("event", Integer, nullable=False),
+    PrimaryKeyConstraint("record", "other"),
+)
+
 note = _table(
     "note",
     Column("record", ForeignKey("record.id"), nullable=False),
@@ -317,7 +387,7 @@ fact = _table(
 )
 
 #: Tables that are derived from events, in the order in which they can be emptied.
-DERIVED = (current, final, need, joined, note, tag, skip, setting)
+DERIVED = (current, final, need, joined, apart, note, tag, skip, setting)
 
 #: What SQLAlchemy has no words for: the log is append-only, and the text of records can be searched.
 STATEMENTS = (
@@ -339,6 +409,12 @@ STATEMENTS = (
     CREATE TRIGGER record_is_added AFTER INSERT ON record BEGIN
         INSERT INTO record_fts(rowid, title, abstract, authors, keywords)
         VALUES (new.id, new.title, new.abstract, new.authors, new.keywords);
+    END
+    """,
+    """
+    CREATE TRIGGER record_is_removed AFTER DELETE ON record BEGIN
+        INSERT INTO record_fts(record_fts, rowid, title, abstract, authors, keywords)
+        VALUES ('delete', old.id, old.title, old.abstract, old.authors, old.keywords);
     END
     """,
     """

@@ -1,0 +1,289 @@
+"""Search exports that people upload: where the files lie, what was read from them, and which imports there are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from mechtag.review.acts import Refused, utc_now
+from mechtag.review.render import when
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, add_job
+
+#: Largest file, and largest files of one import together, in bytes.
+LARGEST_FILE = 500 << 20
+LARGEST_BATCH = 2 << 30
+#: Folder in a project from which the commands read search exports.
+RAW = Path("data/raw")
+READ, ADD, REMOVE, FILES = "read", "add", "remove", "files"
+
+_LONGEST_NAME = 100
+_UNSAFE = re.compile(r'[<>:"/\\|?*]')
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a browser sent: its name as the browser gave it, and its content."""
+
+    name: str
+    content: BinaryIO
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One import.
+
+    Attributes
+    ----------
+    found
+        What was read; see `mechtag.pipeline.reading.ingest.Reading.summary`, with the keys ``without_abstract``,
+        ``rejected_entries`` and ``left_out`` (files that were imported before).
+    result
+        What was added: the numbers of ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was.
+    fault
+        Message of the job that failed; ``""`` if none did.
+    """
+
+    id: int
+    at: str
+    state: str
+    found: dict[str, Any]
+    result: dict[str, Any]
+    files: tuple[str, ...]
+    fault: str
+    job: int | None
+
+
+def folder_of(workspace: Workspace, batch: int) -> Path:
+    """Return the folder of an import; that of number 0 has the records that the project had before."""
+    return workspace.folder / "uploads" / str(batch)
+
+
+def clean_name(name: str) -> str:
+    """Return a file name without folders and without characters that no file name may have."""
+    last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
+    shown = "".join(char if char.isprintable() else " " for char in last)
+    shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")
+    if not shown:
+        return "export"
+    stem, dot, ending = shown.rpartition(".")
+    if dot and len(ending) <= 8:
+        shown = f"{stem[: _LONGEST_NAME - len(ending) - 1].rstrip('. ')}.{ending}"
+    shown = shown[:_LONGEST_NAME].rstrip(". ")
+    while len(shown.encode()) > 2 * _LONGEST_NAME:
+        shown = shown[:-1] if "." not in shown[-9:] else shown[: shown.rindex(".") - 1] + shown[shown.rindex(".") :]
+    return f"_{shown}" if _RESERVED.match(shown) else shown
+
+
+def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
+    """Save uploaded files and ask the worker to read them; return the number of the import.
+
+    Files that were imported before, or are sent twice, are left out.
+
+    Raises
+    ------
+    Refused
+        If there is no file, a file is too large, or all files were imported before.
+    """
+    if not files:
+        raise Refused("no file was chosen; choose one or more search exports")
+    with workspace.store.write() as connection:
+        values = {"at": utc_now(), "coder": coder, "state": "discarded"}
+        batch = int(connection.execute(insert(schema.batch).values(values).returning(schema.batch.c.id)).scalar_one())
+    folder = folder_of(workspace, batch)
+    try:
+        taken, left_out = _save(workspace, files, folder / "files")
+        if not taken:
+            raise Refused(f"nothing to read: {'; '.join(left_out)}", 409)
+        with workspace.store.write() as connection:
+            connection.execute(insert(schema.upload), [{**row, "batch": batch} for row in taken])
+            found = json.dumps({"left_out": left_out}, ensure_ascii=False)
+            change = {"state": "reading", "found": found}
+            connection.execute(update(schema.batch).where(schema.batch.c.id == batch).values(change))
+            add_job(connection, READ, coder, batch=batch)
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Refused(
+                f"the files could not be saved: {error.strerror}; free some space and try again", 507
+            ) from None
+        raise
+    return batch
+
+
+def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Save files that are new; return rows of table ``upload``, and a sentence on each file that is not new."""
+    folder.mkdir(parents=True)
+    with workspace.store.read() as connection:
+        known = _known_files(connection)
+        names = {name.casefold() for name in connection.execute(select(schema.upload.c.name)).scalars()}
+    raw = workspace.project.root / RAW
+    names |= {path.name.casefold() for path in raw.iterdir()} if raw.is_dir() else set()
+    taken, left_out, total = list[dict[str, Any]](), list[str](), 0
+    for file in files:
+        name = clean_name(file.name)
+        place = folder / _free(name, names)
+        digest, size = hashlib.sha256(), 0
+        with place.open("wb") as target:
+            while chunk := file.content.read(_CHUNK):
+                size += len(chunk)
+                total += len(chunk)
+                if size > LARGEST_FILE or total > LARGEST_BATCH:
+                    raise Refused(
+                        f"{name} is too large: a file may have {LARGEST_FILE >> 20} MB, and all files together "
+                        f"{LARGEST_BATCH >> 30} GB; split the export, and import the parts one after the other",
+                        413,
+                    )
+                digest.update(chunk)
+                target.write(chunk)
+        if (before := known.get(digest.hexdigest())) is not None:
+            place.unlink()
+            left_out.append(f"{name} was {before}")
+            continue
+        known[digest.hexdigest()] = "sent twice"
+        names.add(place.name.casefold())
+        taken.append({"name": place.name, "size": size, "sha256": digest.hexdigest()})
+    return taken, left_out
+
+
+def _known_files(connection: Connection) -> dict[str, str]:
+    """Return what is known of the files of all imports that were not discarded, keyed by their hashes."""
+    batch, upload = schema.batch, schema.upload
+    rows = connection.execute(
+        select(upload.c.sha256, batch.c.at, batch.c.state)
+        .join(batch, batch.c.id == upload.c.batch)
+        .where(batch.c.state != "discarded")
+    )
+    return {
+        row.sha256: f"already imported on {when(row.at)}" if row.state == "added" else f"uploaded on {when(row.at)}"
+        for row in rows
+    }
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """Return a name that no other export has, by adding a number before the ending."""
+    stem, dot, ending = name.rpartition(".")
+    stem, ending = (stem, dot + ending) if stem else (name, "")
+    candidate, number = name, 1
+    while candidate.casefold() in taken:
+        number += 1
+        candidate = f"{stem}-{number}{ending}"
+    return candidate
+
+
+def read_batch(connection: Connection, number: int) -> Batch | None:
+    """Return an import by its number."""
+    row = connection.execute(select(schema.batch).where(schema.batch.c.id == number)).one_or_none()
+    return None if row is None else _batch(connection, row)
+
+
+def read_batches(connection: Connection) -> list[Batch]:
+    """Return all imports that were not discarded, the latest first."""
+    table = schema.batch
+    rows = connection.execute(select(table).where(table.c.state != "discarded").order_by(table.c.id.desc())).all()
+    return [_batch(connection, row) for row in rows]
+
+
+def _batch(connection: Connection, row: Any) -> Batch:
+    upload, job = schema.upload, schema.job
+    names = connection.execute(select(upload.c.name).where(upload.c.batch == row.id).order_by(upload.c.name)).scalars()
+    arguments = json.dumps({"batch": row.id})
+    last = connection.execute(
+        select(job.c.id, job.c.state, job.c.message)
+        .where(job.c.kind.in_((READ, ADD, REMOVE)), job.c.arguments == arguments)
+        .order_by(job.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    failed = last is not None and last.state == "failed"
+    return Batch(
+        id=row.id,
+        at=row.at,
+        state=row.state,
+        found=json.loads(row.found),
+        result=json.loads(row.result),
+        files=tuple(names),
+        fault=last.message if last is not None and failed else "",
+        job=last.id if last is not None and last.state in ("waiting", "running") else None,
+    )
+
+
+def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
+    """Ask the worker to read, add or remove the records of an import.
+
+    Raises
+    ------
+    Refused
+        If the import does not exist, or is not in a state in which this can be done.
+    """
+    allowed = {READ: ("reading",), ADD: ("read", "adding"), REMOVE: ("added", "adding", "removing")}
+    states = {READ: "reading", ADD: "adding", REMOVE: "removing"}
+    with workspace.store.write() as connection:
+        batch = read_batch(connection, number)
+        if batch is None:
+            raise Refused("there is no such import", 404)
+        if batch.job is not None:
+            return  # It was asked for already.
+        if batch.state not in allowed[kind]:
+            raise Refused("this import has changed in the meantime; load the page again", 409)
+        if kind == REMOVE:
+            refuse_removal(connection, number)
+        connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state=states[kind]))
+        add_job(connection, kind, coder, batch=number)
+
+
+def discard(workspace: Workspace, number: int) -> None:
+    """Delete the files of an import of which nothing was added.
+
+    Raises
+    ------
+    Refused
+        If the import does not exist, is being read, or has been added.
+    """
+    with workspace.store.write() as connection:
+        batch = read_batch(connection, number)
+        if batch is None:
+            raise Refused("there is no such import", 404)
+        if batch.job is not None or batch.state not in ("reading", "read"):
+            raise Refused("only an import of which nothing was added can be discarded", 409)
+        connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state="discarded"))
+    shutil.rmtree(folder_of(workspace, number), ignore_errors=True)
+
+
+def refuse_removal(connection: Connection, number: int) -> None:
+    """Refuse to undo an import on whose records somebody has worked, or after which others were added.
+
+    Raises
+    ------
+    Refused
+        With status 409.
+    """
+    batch, record, event = schema.batch, schema.record, schema.event
+    later = connection.execute(
+        select(batch.c.id).where(batch.c.id > number, batch.c.state.in_(("adding", "added", "removing")))
+    ).first()
+    if later is not None:
+        raise Refused("a later import rests on this one; undo the later import first", 409)
+    ours = set(connection.execute(select(record.c.id).where(record.c.wave == number)).scalars())
+    judged = select(func.count(func.distinct(event.c.record))).join(record, record.c.id == event.c.record)
+    worked = int(connection.execute(judged.where(record.c.wave == number)).scalar_one())
+    about = connection.execute(
+        select(event.c.value).where(event.c.kind.in_(("join", "differ")), event.c.record.is_not(None))
+    ).scalars()
+    worked += sum(bool({value.get("into"), value.get("other")} & ours) for value in map(json.loads, about))
+    if worked:
+        raise Refused(
+            "this import can no longer be undone, because people have worked on its records; exclude records that "
+            "do not belong to the review when you screen them",
+            409,
+        )

@@ -1,0 +1,253 @@
+"""Duplicates: decide on pairs that may be one paper, and look at the records that were joined."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+from sqlalchemy import Connection, func, or_, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.imports import FILES, read_batches
+from mechtag.review.jobs.ranking import KIND as RANK
+from mechtag.review.store import schema
+from mechtag.review.store.families import count_papers, undecided
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
+
+#: Names of the fields of a pair, in the order in which they are shown.
+_FIELDS = {
+    "title": "Title",
+    "authors": "Authors",
+    "year": "Year",
+    "journal": "Journal",
+    "volume": "Volume",
+    "issue": "Issue",
+    "pages": "Pages",
+    "doi": "DOI",
+    "pmid": "PubMed",
+    "type": "Type",
+    "abstract": "Abstract",
+    "source_file": "File",
+}
+# Not compared: two files always differ.
+_NOT_COMPARED = frozenset(("source_file",))
+# More words are not compared one by one.
+_MOST_WORDS = 1500
+_PAGE = 20
+
+
+@dataclass(frozen=True)
+class Line:
+    """One field of a pair: its values, with differing words marked, and whether they differ."""
+
+    name: str
+    left: Markup
+    right: Markup
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Member:
+    """A record of a group, and where it was found."""
+
+    title: str
+    authors: tuple[str, ...]
+    year: int | None
+    journal: str | None
+    doi: str | None
+    source: str
+    reason: str = ""
+    gave: str = ""
+    copy: int | None = None
+    record: int | None = None
+
+
+def duplicates(visit: Visit) -> Response:
+    """Show the pair on which nobody has decided yet, or the one after a given pair."""
+    after = visit.query.get("after", "")
+    with visit.workspace.store.read() as connection:
+        rows = connection.execute(undecided()).all()
+        numbers = _counts(connection)
+    later = {int(part) for part in after.split(".") if part.isascii() and part.isdigit() and len(part) < 16}
+    waiting = [row for row in rows if row.id not in later]
+    pair = waiting[0] if waiting else None
+    lines = _lines(*json.loads(pair.fields)) if pair is not None else []
+    return visit.page(
+        "duplicates.html",
+        pair=pair,
+        lines=lines,
+        left_to_do=len(rows),
+        put_off=len(rows) - len(waiting),
+        after=".".join(map(str, [*sorted(later), pair.id])) if pair is not None else "",
+        later=".".join(map(str, sorted(later))),
+        numbers=numbers,
+        said={"same": "Joined", "different": "Kept apart"}.get(visit.query.get("said", ""), ""),
+    )
+
+
+def decide(visit: Visit) -> Response:
+    """Write that a pair is one paper, or two."""
+    number, answer = visit.number("pair") or 0, visit.text("answer")
+    with visit.workspace.store.read() as connection:
+        pair = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).one_or_none()
+    if pair is None:
+        raise Refused("there is no such pair in this review; load the page again", 404)
+    if answer == "same":
+        visit.workspace.acts.join(visit.stamp(), pair.right, pair.left)
+    elif answer == "different":
+        visit.workspace.acts.differ(visit.stamp(), pair.left, pair.right)
+    else:
+        raise Refused("choose whether the two records are the same paper")
+    follow(visit)
+    later = re.sub(r"[^\d.]", "", visit.text("later"))
+    return visit.go(f"/duplicates?said={answer}" + (f"&after={later}" if later else ""))
+
+
+def groups(visit: Visit) -> Response:
+    """Show the records that were joined, the least sure first."""
+    words, start = visit.query.get("q", "").strip()[:200], visit.query.get("from", "")
+    first = int(start) if start.isascii() and start.isdigit() and len(start) < 9 else 0
+    with visit.workspace.store.read() as connection:
+        heads = _heads(connection, words)
+        shown = [(head, _members(connection, head)) for head in heads[first : first + _PAGE]]
+        numbers = _counts(connection)
+        left_to_do = len(connection.execute(undecided()).all())
+    return visit.page(
+        "groups.html",
+        groups=shown,
+        total=len(heads),
+        first=first,
+        step=_PAGE,
+        q=words,
+        numbers=numbers,
+        left_to_do=left_to_do,
+    )
+
+
+def split(visit: Visit) -> Response:
+    """Take a record out of its group."""
+    copy, record = visit.number("copy"), visit.number("member")
+    if copy is not None:
+        visit.workspace.acts.split_copy(visit.stamp(), copy)
+    elif record is not None:
+        visit.workspace.acts.split(visit.stamp(), record)
+    else:
+        raise Refused("choose the record that is a different paper")
+    follow(visit)
+    return visit.go("/duplicates/groups")
+
+
+def follow(visit: Visit) -> None:
+    """Have the tables of records written again, and records that are new in the order ranked."""
+    with visit.workspace.store.write() as connection:
+        add_job(connection, FILES, visit.person.id)
+        add_job(connection, RANK, None)
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    papers, found = count_papers(connection)
+    rejected = sum(batch.found.get("rejected", 0) for batch in read_batches(connection) if batch.result)
+    return {"read": papers + found + rejected, "unique": papers, "duplicates": found, "rejected": rejected}
+
+
+def _lines(left: dict[str, Any], right: dict[str, Any]) -> list[Line]:
+    lines = []
+    for key, name in _FIELDS.items():
+        one, other = (_text(key, fields) for fields in (left, right))
+        if not one and not other:
+            continue
+        differs = key not in _NOT_COMPARED and one.split() != other.split()
+        before, after = _marked(one, other) if differs else (escape(one), escape(other))
+        lines.append(Line(name, before, after, differs))
+    return lines
+
+
+def _text(key: str, fields: dict[str, Any]) -> str:
+    value = fields.get(key)
+    if key == "authors":
+        return "; ".join(value or ())
+    if key == "source_file":
+        return f"{value}, record {fields.get('source_index')}"
+    return "" if value is None else str(value)
+
+
+def _marked(left: str, right: str) -> tuple[Markup, Markup]:
+    """Return two texts in which the words that the other lacks are marked."""
+    one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
+    if len(one) + len(other) > _MOST_WORDS:
+        return escape(left), escape(right)
+    plain, compared = ([word.strip() for word in words] for words in (one, other))
+    before, after = list[Markup](), list[Markup]()
+    for what, a, b, c, d in difflib.SequenceMatcher(None, plain, compared, autojunk=False).get_opcodes():
+        gone, new = "".join(one[a:b]), "".join(other[c:d])
+        if what == "equal":
+            before.append(escape(gone))
+            after.append(escape(new))
+            continue
+        if gone:
+            before.append(Markup("<del>{}</del>{}").format(gone.rstrip(), " " if gone[-1:].isspace() else ""))
+        if new:
+            after.append(Markup("<ins>{}</ins>{}").format(new.rstrip(), " " if new[-1:].isspace() else ""))
+    return Markup("").join(before), Markup("").join(after)
+
+
+def _heads(connection: Connection, words: str) -> list[int]:
+    """Return the records that have duplicates, the least sure first; those whose titles contain words, if given."""
+    copy, joined, record = schema.copy, schema.joined, schema.record
+    into = joined.alias()
+    together = or_(copy.c.record.is_(None), copy.c.record.in_(select(joined.c.record)))
+    head = func.coalesce(into.c.into, copy.c.head)
+    least = dict[int, float]()
+    rows = connection.execute(
+        select(head, copy.c.confidence).outerjoin(into, into.c.record == copy.c.head).where(together)
+    )
+    for number, confidence in rows:
+        least[number] = min(confidence, least.get(number, 1.0))
+    for number in connection.execute(select(joined.c.into).where(joined.c.event > 0)).scalars():
+        least.setdefault(number, 1.0)
+    if words:
+        found = select(record.c.id)
+        for word in words.split():
+            found = found.where(record.c.title.contains(word, autoescape=True))
+        titled = set(connection.execute(found).scalars())
+        least = {number: sure for number, sure in least.items() if number in titled}
+    return sorted(least, key=lambda number: (least[number], number))
+
+
+def _members(connection: Connection, head: int) -> list[Member]:
+    """Return the records of a group, the one that represents it first."""
+    copy, joined, record = schema.copy, schema.joined, schema.record
+    family = [head, *connection.execute(select(joined.c.record).where(joined.c.into == head)).scalars()]
+    rows = connection.execute(select(record).where(record.c.id.in_(family))).all()
+    copies = connection.execute(select(copy).where(copy.c.head.in_(family)).order_by(copy.c.id)).all()
+    as_records = {row.record: row for row in copies if row.record is not None}
+    members = []
+    for row in sorted(rows, key=lambda row: (row.id != head, row.id)):
+        known = as_records.get(row.id)
+        reason = "" if row.id == head else known.reason if known else "a person found that they are the same paper"
+        members.append(_member(row._mapping, reason, record=None if row.id == head else row.id))
+    for row in copies:
+        if row.record is None:
+            gave = ", ".join(_FIELDS.get(name, name).lower() for name in json.loads(row.gave) if name != "sentences")
+            members.append(_member(json.loads(row.row), row.reason, gave=gave, copy=row.id))
+    return members
+
+
+def _member(row: Any, reason: str, **more: Any) -> Member:
+    source = f"{row['source_file']}, record {row['source_index']}"
+    shown = {name: row[name] for name in ("title", "year", "journal", "doi")}
+    return Member(**shown, authors=tuple(json.loads(row["authors"])), source=source, reason=reason, **more)
+
+
+ROUTES = [
+    route("/duplicates", "duplicates", duplicates),
+    route("/duplicates", "duplicates_decide", decide, ("POST",)),
+    route("/duplicates/groups", "groups", groups),
+    route("/duplicates/split", "groups_split", split, ("POST",)),
+]

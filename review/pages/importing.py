@@ -1,0 +1,86 @@
+"""Import: upload search exports, look at what was read, and add the records to the review."""
+
+from __future__ import annotations
+
+from starlette.datastructures import UploadFile
+from starlette.responses import Response
+
+from mechtag.review import imports
+from mechtag.review.acts import Refused
+from mechtag.review.imports import File
+from mechtag.review.store.families import count_papers
+from mechtag.review.store.queue import count_states
+from mechtag.review.visit import Visit, route
+
+# Rejected entries that are listed on the page.
+_SHOWN = 100
+_ACTS = {"read": imports.READ, "add": imports.ADD, "undo": imports.REMOVE}
+
+
+def overview(visit: Visit) -> Response:
+    """Show the form for files, and the imports so far."""
+    return _overview(visit)
+
+
+def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
+    with visit.workspace.store.read() as connection:
+        batches = imports.read_batches(connection)
+    return visit.page(
+        "import.html",
+        batches=batches,
+        fault=fault,
+        status=status,
+        largest=imports.LARGEST_FILE >> 20,
+        together=imports.LARGEST_BATCH >> 30,
+    )
+
+
+def upload(visit: Visit) -> Response:
+    """Save the files and have them read."""
+    sent = [file for file in visit.form.getlist("files") if isinstance(file, UploadFile) and file.filename]
+    try:
+        number = imports.take_files(visit.workspace, visit.person.id, [File(f.filename or "", f.file) for f in sent])
+    except Refused as error:
+        return _overview(visit, str(error), error.status)
+    return visit.go(f"/import/{number}")
+
+
+def one(visit: Visit) -> Response:
+    """Show one import: its progress, what was read, or what was added."""
+    number = int(visit.path["batch"])
+    with visit.workspace.store.read() as connection:
+        batch = imports.read_batch(connection, number)
+        states = count_states(connection, "screen")
+        papers, duplicates = count_papers(connection)
+        batches = imports.read_batches(connection)
+    if batch is None or batch.state == "discarded":
+        raise Refused("there is no such import; it may have been discarded", 404)
+    rejected = sum(one.found.get("rejected", 0) for one in batches if one.state == "added")
+    return visit.page(
+        "import_one.html",
+        batch=batch,
+        shown=_SHOWN,
+        begun=sum(states.values()) - states["open"],
+        totals={"unique": papers, "duplicates": duplicates, "rejected": rejected},
+        last=max((one.id for one in batches if one.state == "added"), default=0),
+    )
+
+
+def act(visit: Visit) -> Response:
+    """Add the records of an import, discard it, undo it, or try again what failed."""
+    number, wanted = int(visit.path["batch"]), visit.text("act")
+    if wanted == "discard":
+        imports.discard(visit.workspace, number)
+        return visit.go("/import")
+    if wanted not in _ACTS:
+        raise Refused("this form is incomplete; load the page again")
+    imports.ask(visit.workspace, visit.person.id, number, _ACTS[wanted])
+    return visit.go(f"/import/{number}")
+
+
+ROUTES = [
+    route("/import", "import", overview),
+    route("/import", "import_upload", upload, ("POST",)),
+    route("/import/{batch:int}", "import_one", one),
+    route("/import/{batch:int}", "import_act", act, ("POST",)),
+]

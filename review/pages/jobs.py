@@ -1,0 +1,50 @@
+"""What the worker does: a line in the header, the progress of one job, and the last jobs."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from starlette.responses import HTMLResponse, Response
+
+from mechtag.review.render import render
+from mechtag.review.store import schema
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import now_working, working
+
+_SHOWN = 20
+_NAMES = {
+    "rank": "Order the records",
+    "read": "Read files",
+    "add": "Add records",
+    "remove": "Take records out",
+    "files": "Write the tables of records",
+}
+
+
+def jobs(visit: Visit) -> Response:
+    """Show the last jobs."""
+    table = schema.job
+    with visit.workspace.store.read() as connection:
+        rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
+    return visit.page("jobs.html", rows=rows, names=_NAMES)
+
+
+def now(visit: Visit) -> Response:
+    """Return the line of the header."""
+    return HTMLResponse(render("working.html", working=now_working(visit.workspace)))
+
+
+def progress(visit: Visit) -> Response:
+    """Return how far a job has got; once it has ended, the page from which it was asked for is loaded again."""
+    number, table = int(visit.path["job"]), schema.job
+    with visit.workspace.store.read() as connection:
+        row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
+    if row is None or row.state in ("done", "failed"):
+        return HTMLResponse("", headers={"HX-Refresh": "true"})
+    return HTMLResponse(render("progress.html", job=working(row)))
+
+
+ROUTES = [
+    route("/jobs", "jobs", jobs),
+    route("/jobs/now", "jobs", now),
+    route("/jobs/{job:int}", "jobs", progress),
+]
