@@ -30,7 +30,7 @@ _PAUSE = 10.0
 # Events that are read from the database at a time.
 _CHUNK = 1000
 # Fields whose values are numbers of records, which are written as record ids.
-_NUMBERS = ("into",)
+_NUMBERS = ("into", "other")
 
 
 class Journal:

@@ -309,8 +309,9 @@ def _pair_rows(
 
 def _order_at_once(connection: Connection, seed: int) -> None:
     """Put a random order in use if there is none, so that reading can begin before the records are ranked."""
-    table = schema.ranking
-    if connection.execute(select(table.c.id).where(table.c.active == 1)).first() is not None:
+    table, queue = schema.ranking, schema.queue
+    in_use = select(queue.c.record).join(table, table.c.id == queue.c.ranking).where(table.c.active == 1)
+    if connection.execute(in_use.limit(1)).first() is not None:
         return
     numbers = [row.id for row in connection.execute(_IDS)]
     for stage in STAGES:
@@ -409,7 +410,7 @@ def _groups(connection: Connection, as_read: Mapping[_Place, Record], unique: Ma
     from mechtag.pipeline.dedupe.results import Filled, Group
 
     table, copy, joined = schema.record, schema.copy, schema.joined
-    heads = dict(connection.execute(select(joined.c.record, joined.c.into)).tuples().all())
+    heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}
     rows = {row.id: row for row in connection.execute(select(table.c.id, table.c.record_id, *_SOURCE))}
     members = defaultdict[int, list[Record]](list)
     filled, links = defaultdict[int, list[Filled]](list), defaultdict[int, list[tuple[float, str]]](list)
@@ -441,7 +442,7 @@ def _doubts(connection: Connection, as_read: Mapping[_Place, Record]) -> list[Un
     """Return the pairs on which nobody has decided."""
     from mechtag.pipeline.dedupe.results import Uncertain
 
-    names = dict(connection.execute(_IDS).tuples().all())
+    names = {row.id: row.record_id for row in connection.execute(_IDS)}
     found = []
     for row in connection.execute(undecided()):
         one, other = (
