@@ -20,7 +20,7 @@ from sqlalchemy import case, select, update
 from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
 from mechtag.review.acts import utc_now
-from mechtag.review.jobs import exporting
+from mechtag.review.jobs import exporting, learning
 from mechtag.review.jobs.importing import JOBS
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
@@ -37,7 +37,13 @@ Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 
 def jobs() -> dict[str, Job]:
     """Return what the worker can do, by kind of job."""
-    return {RANK: Ranking(), exporting.KIND: exporting.run, **JOBS}
+    return {
+        RANK: Ranking(),
+        exporting.KIND: exporting.run,
+        learning.KIND: learning.run,
+        learning.ROLL_BACK: learning.roll_back,
+        **JOBS,
+    }
 
 
 def work(root: Path, parent: int) -> None:

@@ -1,0 +1,216 @@
+"""Train on the codes of a review, and use the new model only if it is not worse than the one in use."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding
+from mechtag.project import Project
+from mechtag.workflows.reporter import SILENT, Reporter
+
+if TYPE_CHECKING:
+    from mechtag.core.records import Prediction
+    from mechtag.evaluation.model_comparison import Difference
+    from mechtag.models.model_folder import Model
+    from mechtag.pipeline.annotations.coded_records import CodedRecord
+    from mechtag.training.retraining.model_store import ModelPaths
+
+#: Fewest papers with independent codes on which two models are compared.
+LEAST_PAPERS = 30
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Outcome of training on the codes of a review.
+
+    Attributes
+    ----------
+    outcome
+        ``adopted``: the new model is in use. ``kept``: the former model stays, because the new one may be worse.
+        ``too_few``: the former model stays, because there are too few independent codes to compare the two.
+        ``unchanged``: the model in use was trained on exactly these codes.
+    model_id, former_id
+        The model in use now, and the one that was in use before.
+    papers, compared
+        Number of papers that were trained on, and on which the two models were compared.
+    reasons
+        Sentences that say why.
+    differences
+        Metrics of both models on the papers that were compared; empty if they were not.
+    """
+
+    outcome: Literal["adopted", "kept", "too_few", "unchanged"]
+    model_id: str
+    former_id: str
+    papers: int
+    compared: int
+    reasons: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+
+def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str | None) -> str:
+    """Write the codes of a review as the table that training reads, and return its SHA-256.
+
+    Parameters
+    ----------
+    former_sha256
+        SHA-256 of the table when this function wrote it last; ``None`` if it never did.
+
+    Raises
+    ------
+    MechtagError
+        If training reads coded records from elsewhere, or somebody else wrote or changed the table.
+    """
+    from mechtag.core.tables import is_table
+    from mechtag.pipeline.annotations.coding_table import write_codings
+
+    path = Path(project.settings.train.records)
+    if not is_table(path):
+        raise MechtagError(
+            f"{project.settings.train.records}: this project trains on coded records from this place, so the codes of "
+            "the review are not added by themselves; export them, and add them with 'mechtag retrain'"
+        )
+    if path.exists() and _sha256(path) != former_sha256:
+        raise MechtagError(
+            f"{path}: this table of codes was not written by the review page, or was changed since; move it away, and "
+            "import its codes into the review if they belong to it"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_codings(path, codings)
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def learn(project: Project, independent: Set[str], champion: Path, reporter: Reporter = SILENT) -> Learned:
+    """Train a model on codes that `write_codes` wrote, and put it in use if it is not worse.
+
+    The two models are compared on papers that neither has learned from, by the rule of `mechtag retrain`. A model made
+    from the definitions of the codebook alone is replaced even if there are too few papers, because training never does
+    significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md); so is a model for
+    another version of the codebook, which cannot tag any more.
+
+    Parameters
+    ----------
+    independent
+        Ids of the records whose codes were given before a suggestion was seen. Only they are compared.
+    champion
+        Folder of the model in use; see `mechtag.workflows.define.usable_model`.
+
+    Raises
+    ------
+    MechtagError
+        If the codes cannot be trained on; see `mechtag.training.train.train`.
+    """
+    from mechtag.models.model_folder import load_model
+    from mechtag.pipeline.annotations.coding_table import read_annotations
+    from mechtag.pipeline.annotations.versions import version_in_use
+    from mechtag.pipeline.tagging.chunks import locked
+    from mechtag.training.finetuning.trainers import count_epochs
+    from mechtag.training.retraining.challenger import train_challenger
+    from mechtag.training.retraining.model_store import ModelPaths, recover
+
+    settings, codebook = project.settings, project.codebook
+    added = Path(settings.train.added)
+    paths = ModelPaths(project.own_model, project.out_of_fold, project.kept_models, added)
+    with locked(paths.kept), locked(paths.added):
+        recover(paths)
+        version = version_in_use(added)
+        old = load_model(champion, score_all=True)
+        with reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:
+            challenger = train_challenger(
+                settings, codebook, version, project.work / "learn", work=project.checkpoints, on_progress=advance
+            )
+        new_id, old_id = challenger.model.config.model_id, old.config.model_id
+        coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
+        if new_id == old_id:
+            return Learned("unchanged", old_id, old_id, len(coded), 0)
+        judged = [row for row in coded if row.record.record_id in independent]
+        different = old.config.codebook_sha256 != codebook.sha256
+        reasons: tuple[str, ...]
+        differences: tuple[Difference, ...] = ()
+        if different:
+            verdict, reasons = True, ("the model in use was made for an earlier version of the codebook",)
+        elif len(judged) < LEAST_PAPERS:
+            verdict = old.config.from_definitions
+            text = f"{len(judged)} papers have independent codes; {LEAST_PAPERS} are needed to compare the two models"
+            reasons = (text,)
+        else:
+            verdict, reasons, differences = _compare(project, old, challenger.documents, judged)
+        if verdict:
+            _install(paths, old, challenger.folder, version, reasons)
+        outcome: Literal["adopted", "kept", "too_few"] = (
+            "adopted" if verdict else ("kept" if differences else "too_few")
+        )
+        return Learned(outcome, new_id if verdict else old_id, old_id, len(coded), len(judged), reasons, differences)
+
+
+def _compare(
+    project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
+) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
+    """Compare two models on papers that neither has learned from, by the rule of `mechtag retrain`."""
+    import numpy as np
+
+    from mechtag.evaluation.model_comparison import compare_systems, decide_promotion
+    from mechtag.evaluation.predictions import System
+
+    settings, codebook = project.settings, project.codebook
+    differences = compare_systems(
+        System("the model in use", _fair_predictions(project, old, judged)),
+        System("the new model", new),
+        judged,
+        codebook.keys,
+        codebook.relevance.key,
+        settings.retrain,
+        np.random.default_rng(settings.seed),
+    )
+    verdict = decide_promotion({"papers with independent codes": differences}, settings.retrain)
+    return verdict.promote, verdict.reasons, tuple(differences)
+
+
+def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
+    """Return predictions of the model in use: out of fold for papers that it has learned from."""
+    from mechtag.core.parquet import read_predictions
+    from mechtag.pipeline.tagging.predict import predict
+    from mechtag.training.retraining.challenger import DOCUMENTS
+
+    path = project.out_of_fold / DOCUMENTS
+    known = read_predictions(path) if path.exists() else []
+    known = [row for row in known if row.model_id.split(":")[0] == old.config.model_id]
+    learned = {row.record_id for row in known}
+    others = [row for row in judged if row.record.record_id not in learned]
+    sentences = [sentence for row in others for sentence in row.sentences]
+    records = [row.record for row in others]
+    return [*known, *predict(old.tagger, old.config.model_id, records, sentences, evidence_sentences=1)]
+
+
+def _install(paths: ModelPaths, old: Model, challenger: Path, version: str, reasons: Sequence[str]) -> None:
+    """Put a new model in use; keep the former one, if it was trained here, so that it can be brought back."""
+    from mechtag.models.model_folder import read_config
+    from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
+    from mechtag.training.retraining.model_store import install, keep, keep_champion
+
+    new_id = read_config(challenger / MODEL).model_id
+    own = (paths.model / "config.json").exists() and read_config(paths.model).model_id == old.config.model_id
+    trained = own and not old.config.from_definitions
+    if trained:
+        keep_champion(paths)
+    tags = {"data_version": version or "none added"}
+    note = {"former": old.config.model_id if trained else "", "version": version, "tags": tags}
+    keep(paths, challenger / MODEL, challenger / OUT_OF_FOLD, note)
+    row = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "event": f"{new_id} promoted",
+        "version": version,
+        "champion": new_id,
+        "reasons": list(reasons),
+    }
+    install(paths, new_id, row)

@@ -1,0 +1,94 @@
+"""Train on the final codes of the review, or bring the former model back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from mechtag.core.errors import MechtagError
+from mechtag.core.records import Coding
+from mechtag.review.acts import Stamp
+from mechtag.review.codings import final_codings
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store.events import read_plan
+from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
+from mechtag.workflows.learn import learn, write_codes
+from mechtag.workflows.reporter import Reporter
+
+KIND = "learn"
+ROLL_BACK = "roll_back"
+#: Fact that holds what was learned last: the hash of the table of codes, and the number of codes in it.
+FACT = "learned"
+_TAG = "tag"
+
+
+class _Report(Reporter):
+    """Shows the progress of training on the page, and keeps notes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    @contextmanager
+    def progress(self, what: str, total: int, *, done: int = 0) -> Iterator[Any]:
+        self._progress.start(total, what.capitalize())
+        self._progress.advance(done)
+        yield self._progress.advance
+
+
+def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Train on the final codes, and put the new model in use if it is not worse."""
+    from mechtag.workflows.define import usable_model
+
+    project = workspace.project
+    with workspace.store.read() as connection:
+        plan = read_plan(connection)
+        codings = final_codings(connection, learn_from_assisted=plan.learn_from_assisted)
+        before = read_fact(connection, FACT) or {}
+    codings = [row for row in codings if row.label in workspace.codebook.all_keys]
+    if not any(row.value is not None for row in codings):
+        raise MechtagError("there are no final codes to learn from yet; screen or code records first")
+    progress.start(1, "Reading the codes")
+    # A model from the definitions is made only while there are no codes, so this comes first.
+    champion = usable_model(project)
+    sha256 = write_codes(project, codings, before.get("sha256"))
+    with workspace.store.write() as connection:
+        write_fact(connection, FACT, {**before, "sha256": sha256})
+    progress.start(1, "Training")
+    found = learn(project, independent_records(codings), champion, _Report(progress))
+    result = asdict(found)
+    with workspace.store.write() as connection:
+        write_fact(connection, FACT, {"sha256": sha256, "codes": len(codings), "model_id": found.model_id})
+        add_job(connection, _TAG, None)
+    coder = arguments["coder"]
+    content = {name: result[name] for name in ("outcome", "model_id", "former_id", "papers", "compared", "reasons")}
+    workspace.acts.log(Stamp(coder, client_id=f"learn-job-{progress.job}"), "train", content)
+    return result
+
+
+def independent_records(codings: list[Coding]) -> set[str]:
+    """Return the ids of the records all of whose codes were given before a suggestion was seen.
+
+    A screening decision in the mode ``blind`` is independent, too: its coder saw the order alone.
+    """
+    seen = {row.record_id for row in codings if row.assisted is not False}
+    return {row.record_id for row in codings if row.record_id and row.record_id not in seen}
+
+
+def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Put the model in use that was in use before."""
+    from mechtag.workflows.retrain import Retraining
+
+    progress.start(1, "Bringing the former model back")
+    lines = Retraining(workspace.project).roll_back()
+    with workspace.store.write() as connection:
+        add_job(connection, _TAG, None)
+    coder = arguments["coder"]
+    stamp = Stamp(coder, client_id=f"roll-back-job-{progress.job}")
+    workspace.acts.log(stamp, "rollback", {"text": "brought the former model back"})
+    return {"reasons": lines}

@@ -1,0 +1,90 @@
+"""Learn: train on the codes of the review, and see what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import func, select
+from starlette.responses import Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
+from mechtag.review.store import schema
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job, read_fact
+
+_LAST = 10
+# Names of the metrics that decide, for people.
+_NAMES = {
+    "relevance_auc": "Relevant above irrelevant records",
+    "across_auc": "Papers with a label above papers without it",
+    "kappa": "Agreement of decisions (kappa)",
+}
+
+
+def learn(visit: Visit) -> Response:
+    """Show the model in use, what is new since, and what the last trainings came to."""
+    final, job = schema.final, schema.job
+    with visit.workspace.store.read() as connection:
+        codes = connection.execute(
+            select(final.c.label, final.c.value, func.count())
+            .where(final.c.value.is_not(None))
+            .group_by(final.c.label, final.c.value)
+        ).all()
+        learned = read_fact(connection, FACT) or {}
+        model = read_fact(connection, "model")
+        rows = connection.execute(
+            select(job).where(job.c.kind.in_((KIND, ROLL_BACK))).order_by(job.c.id.desc()).limit(_LAST)
+        ).all()
+    counts: dict[str, dict[int, int]] = {}
+    for label, value, number in codes:
+        counts.setdefault(label, {})[value] = number
+    total = sum(number for *_, number in codes)
+    return visit.page(
+        "learn.html",
+        counts=counts,
+        names=visit.workspace.codebook.names,
+        total=total,
+        new=total - learned.get("codes", 0),
+        model=model,
+        trainings=[_training(row) for row in rows],
+    )
+
+
+def _training(row: Any) -> dict[str, Any]:
+    """Return a job with its result in plain words."""
+    result = json.loads(row.result)
+    differences = [
+        {**each, "name": _NAMES[each["figure"]]}
+        for each in result.get("differences", ())
+        if each["figure"] in _NAMES and each["difference"] is not None
+    ]
+    return {"row": row, "result": result, "differences": differences}
+
+
+def start(visit: Visit) -> Response:
+    """Ask the worker to train."""
+    job = schema.job
+    with visit.workspace.store.write() as connection:
+        running = connection.execute(
+            select(job.c.id).where(job.c.kind == KIND, job.c.state.in_(("waiting", "running")))
+        ).first()
+        if running is not None:
+            raise Refused("a training is running already; wait until it is done", 409)
+        add_job(connection, KIND, visit.person.id, coder=visit.person.id)
+    return visit.go("/learn")
+
+
+def roll_back(visit: Visit) -> Response:
+    """Ask the worker to bring the former model back."""
+    with visit.workspace.store.write() as connection:
+        add_job(connection, ROLL_BACK, visit.person.id, coder=visit.person.id)
+    return visit.go("/learn")
+
+
+ROUTES = [
+    route("/learn", "learn", learn),
+    route("/learn", "start_learning", start, ("POST",)),
+    route("/learn/back", "roll_back", roll_back, ("POST",)),
+]

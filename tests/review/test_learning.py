@@ -1,0 +1,130 @@
+"""The model learns from final codes, and replaces the one in use only where that is safe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mechtag.core.parquet import write_records
+from mechtag.core.records import Record
+from mechtag.models.model_folder import read_config
+from mechtag.review.acts import Stamp
+from mechtag.review.jobs.worker import do_next, jobs
+from mechtag.review.sight import show
+from mechtag.review.store.records import read_entry
+from mechtag.review.workspace import Workspace, add_job
+from tests.support.review_site import NOW, Browser, make_review, texts
+from tests.support.toy import tiny_bert
+
+FRUIT = ("apple", "pear")
+
+
+def paper(number: int) -> Record:
+    """Make a paper on apples, on pears, on both, or on stones."""
+    kinds = [("apple",), ("pear",), ("apple", "pear"), ()][number % 4]
+    words = [f"The {kind} tree grew well." for kind in kinds] or ["The stone lay there."]
+    text = " ".join(["The village worked.", *words, f"The year was {number % 7}."])
+    return Record(record_id=f"doi:10.1/{number:03}", title=f"Village {number}", abstract=text, year=2000 + number)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    words = (
+        "the village worked apple pear stone tree grew well lay there year was text speaks of is about fruit".split()
+    )
+    return tiny_bert(folder, [*words, ".", *map(str, range(10))])
+
+
+@pytest.fixture
+def review(tmp_path: Path, encoder: Path) -> Workspace:
+    records = [paper(number) for number in range(48)]
+    made = make_review(tmp_path, records, coders_screen=1, coders_code=1)
+    root = made.project.root
+    params = (root / "params.yaml").read_text(encoding="utf-8")
+    (root / "params.yaml").write_text(params.replace("name: fast", f"name: {encoder}"), encoding="utf-8")
+    write_records(root / "data/unique.parquet", records)
+    return Workspace(made.again().project, made.store)
+
+
+def code(review: Workspace, numbers: range, *, assisted: bool = False) -> None:
+    """Screen and code papers rightly, as one who saw no suggestion."""
+    for number in numbers:
+        abstract = paper(number).abstract
+        carried = [fruit for fruit in FRUIT if fruit in abstract]
+        stamps = []
+        for stage in ("screen", "code"):
+            with review.store.write() as connection:
+                entry = read_entry(connection, number + 1)
+                assert entry is not None
+                sight = show(connection, entry, 1, stage, at=NOW, model_id=None)
+            stamps.append(Stamp(1, sight=None if assisted else sight.id))
+        review.acts.decide(Stamp(1, sight=stamps[0].sight), number + 1, int(bool(carried)))
+        for fruit in FRUIT if carried else ():
+            review.acts.code(Stamp(1, sight=stamps[1].sight), number + 1, fruit, int(fruit in carried))
+        if carried:
+            review.acts.commit(Stamp(1, sight=stamps[1].sight), number + 1)
+
+
+def learn(review: Workspace, owner: Browser) -> str:
+    """Train by the page and return what it says afterwards."""
+    assert owner.post("/learn").status_code == 200
+    known = jobs()
+    while do_next(review, known):
+        pass
+    return texts(owner.get("/learn"))
+
+
+def test_without_codes_there_is_nothing_to_learn(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    page = owner.get("/learn")
+    assert "There are no final codes yet" in page
+    assert " disabled>Learn" in page
+    with review.store.write() as connection:
+        add_job(connection, "learn", 1, coder=1)
+    do_next(review, jobs())
+    assert "no final codes to learn from yet" in texts(owner.get("/learn"))
+
+
+def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    code(review, range(16))
+    assert "The new model is in use." in learn(review, owner)
+    own = review.project.own_model
+    first = read_config(own).model_id
+    assert not first.startswith("definitions-")
+    assert "Nothing changed" in learn(review, owner)
+    code(review, range(16, 48))
+    page = learn(review, owner)
+    outcome = "The new model is in use." if read_config(own).model_id != first else "The old model stays."
+    assert outcome in page
+    assert "On 48 papers that neither model had learned from" in page
+    assert "Comparison of the two models" in page
+    owner.post("/learn/back")
+    while do_next(review, jobs()):
+        pass
+    if outcome == "The new model is in use.":
+        assert read_config(own).model_id == first
+        assert "The former model is in use again." in texts(owner.get("/learn"))
+
+
+def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    code(review, range(12))
+    learn(review, owner)
+    first = read_config(review.project.own_model).model_id
+    code(review, range(12, 48), assisted=True)
+    page = learn(review, owner)
+    assert "Too little to tell; the old model stays." in page
+    assert "12 papers have independent codes; 30 are needed" in page
+    assert read_config(review.project.own_model).model_id == first
+
+
+def test_codes_that_somebody_else_wrote_are_not_overwritten(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    code(review, range(12))
+    table = review.project.root / "data/annotated/codings.csv"
+    table.write_text("mine", encoding="utf-8")
+    assert "was not written by the review page" in learn(review, owner)
+    assert table.read_text(encoding="utf-8") == "mine"
