@@ -27,6 +27,13 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "screen": _CODERS,
     "screen_decide": _CODERS,
     "screen_skip": _CODERS,
+    "code": _CODERS,
+    "code_answer": _CODERS,
+    "code_mark": _CODERS,
+    "code_rest": _CODERS,
+    "code_suggestion": _CODERS,
+    "code_done": _CODERS,
+    "code_skip": _CODERS,
     "decisions": _CODERS,
     "note": _CODERS,
     "undo": _CODERS,
@@ -76,6 +83,7 @@ MATRIX: Mapping[str, frozenset[str]] = {
     "groups": _CODERS,
     "groups_split": _LEADS,
     "keys": _EVERYBODY,
+    "keys_choose": _EVERYBODY,
 }
 
 # Idle and longest time of a session.

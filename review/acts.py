@@ -6,6 +6,7 @@ Each function checks that the act is possible, writes it, and returns its number
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -215,30 +216,37 @@ class Acts:
         Parameters
         ----------
         answer
-            ``accept`` (the code becomes yes, with ``sentences``), ``reject`` (no) or ``refer`` (needs review).
+            ``accept`` (the code becomes what the model suggests), ``reject`` (the opposite) or ``refer`` (needs
+            review).
+        sentences
+            Sentences that support the label if the code becomes yes.
 
         Raises
         ------
         Refused
             If the person has not been shown a suggestion for this label, or for the same reasons as `mark`.
         """
-        values: dict[str, tuple[int | None, bool]] = {"accept": (1, False), "reject": (0, False), "refer": (None, True)}
-        if answer not in values:
+        if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
         with self.store.write() as connection:
             entry = self._require_record(connection, record)
             self._require_label(label)
             self._check(connection, stamp, record, "code")
             seen = self._sight(connection, stamp, record)
-            if seen is None or not seen.suggestions_shown:
-                raise Refused("no suggestion was shown for this record", 409)
+            shown = json.loads(seen.suggested or "{}") if seen is not None else {}
+            if label not in shown:
+                raise Refused("no suggestion was shown for this label", 409)
+            decision, probability, _ = shown[label]
+            if decision == "refer" and answer != "refer":
+                raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
             if any(not 0 <= number < len(entry.sentences) for number in sentences):
                 raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
-            value, refer = values[answer]
+            value = None if answer == "refer" else int((decision == "yes") == (answer == "accept"))
             content = {"label": label, "answer": answer, "model_id": seen.model_id}
+            content |= {"decision": decision, "probability": probability}
             drafts = [
                 Draft("answer", record, "code", label, content),
-                Draft("code", record, "code", label, {"v": value, "refer": refer, "reason": None}),
+                Draft("code", record, "code", label, {"v": value, "refer": value is None, "reason": None}),
             ]
             if value == 1:
                 marked = {"sentences": sorted(set(sentences)), "complete": False}
@@ -256,7 +264,7 @@ class Acts:
         Raises
         ------
         Refused
-            If labels have no answer and ``open_labels`` is false.
+            If labels have no answer and ``open_labels`` is false, or no label has one.
         """
         with self.store.write() as connection:
             self._require_record(connection, record)
@@ -273,6 +281,8 @@ class Acts:
                 ).scalars()
             )
             missing = [key for key in self.codebook.keys if key not in answered]
+            if len(missing) == len(self.codebook.keys):
+                raise Refused("no label has an answer yet; answer at least one before you finish the record")
             if missing and not open_labels:
                 names = ", ".join(self.codebook.names[key] for key in missing)
                 many = "labels have" if len(missing) > 1 else "label has"

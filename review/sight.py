@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,6 +78,7 @@ def show(
     coder: int,
     stage: str,
     *,
+    labels: Collection[str],
     at: str,
     model_id: str | None,
     seed: int = 0,
@@ -85,8 +86,12 @@ def show(
 ) -> Sight:
     """Return what a person may see of a record now, and write it into table ``sight``.
 
+    A person who sees the same as before, such as after each mark, keeps the row.
+
     Parameters
     ----------
+    labels
+        Keys of the labels that the page asks about; suggestions for others are not shown.
     model_id
         The model in use, whose suggestions are shown if the mode allows it.
     seed
@@ -99,25 +104,39 @@ def show(
     if audited and not committed:
         mode = "blind"
     visible = mode == "assisted" or (mode == "after" and committed)
-    suggestions = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
+    known = read_suggestions(connection, entry.id, model_id) if visible and model_id else {}
+    suggestions = {label: row for label, row in known.items() if label in labels}
     votes = read_votes(connection, entry.id, stage) if plan.unblinded else ()
     others = tuple(vote for vote in votes if vote.coder != coder)
     shown = {label: (row.decision, row.probability, row.sentences) for label, row in suggestions.items()}
     values = {
         "record": entry.id,
         "coder": coder,
-        "at": at,
         "stage": stage,
         "mode": mode,
         "model_id": model_id if suggestions else None,
-        "suggestions_shown": int(bool(suggestions)),
+        # What was seen once cannot be unseen: later codes count as given with the suggestion in view.
+        "suggestions_shown": int(bool(suggestions) or _has_seen(connection, entry.id, coder, stage)),
         "others_shown": int(bool(others)),
         "highlights": int(highlights),
         "text_sha256": text_digest(entry),
         "suggested": json.dumps(shown) if shown else None,
     }
-    number = connection.execute(insert(schema.sight).values(values).returning(schema.sight.c.id)).scalar_one()
-    return Sight(number, mode, audited, suggestions, others)
+    return Sight(_row_of(connection, values, at), mode, audited, suggestions, others)
+
+
+def _row_of(connection: Connection, values: Mapping[str, object], at: str) -> int:
+    """Return the number of the person's last row for a record if it has these values, or else of a new row."""
+    table = schema.sight
+    last = connection.execute(
+        select(table)
+        .where(table.c.record == values["record"], table.c.coder == values["coder"], table.c.stage == values["stage"])
+        .order_by(table.c.id.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is not None and all(last._mapping[name] == value for name, value in values.items()):
+        return int(last.id)
+    return int(connection.execute(insert(table).values(**values, at=at).returning(table.c.id)).scalar_one())
 
 
 def show_to_adjudicator(
@@ -227,6 +246,22 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
         connection.execute(
             select(table.c.record).where(
                 table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
+            )
+        ).first()
+        is not None
+    )
+
+
+def _has_seen(connection: Connection, record: int, coder: int, stage: str) -> bool:
+    """Return whether a person has ever been shown a suggestion for a record at a stage."""
+    table = schema.sight
+    return (
+        connection.execute(
+            select(table.c.id).where(
+                table.c.record == record,
+                table.c.coder == coder,
+                table.c.stage == stage,
+                table.c.suggestions_shown == 1,
             )
         ).first()
         is not None

@@ -15,8 +15,9 @@ from starlette.routing import Route
 from mechtag.review import access
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.imports import LARGEST_BATCH
+from mechtag.review.keys import PageKeys, key_set_of
 from mechtag.review.render import render
-from mechtag.review.workspace import Workspace, now_working
+from mechtag.review.workspace import Workspace, now_working, read_fact
 
 #: Largest form without files, and with files, in bytes.
 LARGEST_FORM = 2_000_000
@@ -46,13 +47,23 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
         """Return a page with the frame that all pages share."""
+        with self.workspace.store.read() as connection:
+            key_set = read_fact(connection, key_set_of(self.person.id)) or "default"
         shared = {
             "person": self.person,
             "name": self.workspace.name,
             "here": self.request.url.path,
             "working": now_working(self.workspace),
+            "keys": PageKeys(key_set),
+            # Under this name the browser keeps decisions that could not be sent.
+            "owner": access.hashed(f"{self.workspace.store.path}/{self.person.id}")[:16],
         }
         return HTMLResponse(render(template, **shared, **context), status)
+
+    def show_again(self, response: Response, address: str) -> Response:
+        """Return a page that answers a form, with the address under which the page can be loaded again."""
+        response.headers["HX-Replace-Url"] = address
+        return response
 
     def go(self, address: str) -> RedirectResponse:
         """Return a redirect after a form."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 
+#: Kind of the jobs that come before all others.
+FIRST = "rank"
 # Time between two notes, in seconds.
 _PAUSE = 0.5
 
@@ -42,6 +44,13 @@ class Progress:
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()
+
+    def must_give_way(self) -> bool:
+        """Return whether a job that comes before all others is waiting."""
+        table = schema.job
+        with self.store.read() as connection:
+            waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")
+            return connection.execute(waiting).first() is not None
 
     def _note(self) -> None:
         self.noted = time.monotonic()

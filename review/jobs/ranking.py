@@ -11,7 +11,8 @@ from sqlalchemy import Connection, func, select
 from mechtag.core.records import Record
 from mechtag.review import order
 from mechtag.review.acts import utc_now
-from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs import tagging
+from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.plan import Plan
 from mechtag.review.store import schema
 from mechtag.review.store.events import read_plan
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from mechtag.pipeline.screening.search import Search
 
-KIND = "rank"
+KIND = FIRST
 #: Fact that holds what the stopping rule says, and the numbers of the records in the random sample.
 FACT = "stopping"
 
@@ -72,6 +73,7 @@ class Ranking:
                     learned_from=judged,
                     seed=workspace.seed,
                 )
+            add_job(connection, tagging.KIND, None)
         return {"records": len(ranked), "learned_from": judged, "strategy": strategy}
 
     def _judge(

@@ -20,11 +20,9 @@ from sqlalchemy import case, select, update
 from mechtag.core.errors import MechtagError
 from mechtag.project import open_project
 from mechtag.review.acts import utc_now
-from mechtag.review.jobs import exporting, learning
+from mechtag.review.jobs import exporting, learning, ranking, tagging
 from mechtag.review.jobs.importing import JOBS
-from mechtag.review.jobs.progress import Progress
-from mechtag.review.jobs.ranking import KIND as RANK
-from mechtag.review.jobs.ranking import Ranking
+from mechtag.review.jobs.progress import FIRST, Progress
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.workspace import Workspace
@@ -38,7 +36,8 @@ Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 def jobs() -> dict[str, Job]:
     """Return what the worker can do, by kind of job."""
     return {
-        RANK: Ranking(),
+        ranking.KIND: ranking.Ranking(),
+        tagging.KIND: tagging.Tagging(),
         exporting.KIND: exporting.run,
         learning.KIND: learning.run,
         learning.ROLL_BACK: learning.roll_back,
@@ -75,7 +74,7 @@ def do_next(workspace: Workspace, known: dict[str, Job]) -> bool:
         row = connection.execute(
             select(table)
             .where(table.c.state == "waiting")
-            .order_by(case((table.c.kind == RANK, 0), else_=1), table.c.id)
+            .order_by(case((table.c.kind == FIRST, 0), else_=1), table.c.id)
         ).first()
     if row is None:
         return False

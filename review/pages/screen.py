@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import Any
+
+from sqlalchemy import Connection, select
 from starlette.responses import Response
 
 from mechtag.review import order
-from mechtag.review.acts import last_judged, utc_now
+from mechtag.review.acts import Outdated, last_judged, utc_now
 from mechtag.review.jobs.ranking import ask_if_due
+from mechtag.review.jobs.tagging import ask_if_included
+from mechtag.review.pages.two_versions import two_versions
 from mechtag.review.render import highlight
 from mechtag.review.sight import show
 from mechtag.review.store import schema
@@ -31,7 +35,10 @@ def decide(visit: Visit) -> Response:
     """Write a decision, and show the next record."""
     record = visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
-    visit.workspace.acts.decide(visit.stamp(), record, value, refer=refer, reason=visit.text("reason") or None)
+    try:
+        visit.workspace.acts.decide(visit.stamp(), record, value, refer=refer, reason=visit.text("reason") or None)
+    except Outdated:
+        return _conflict(visit, record)
     _forget(visit, record)
     said = {"include": "Included", "exclude": "Excluded"}.get(visit.text("answer"), "Referred")
     return _answer(visit, said)
@@ -54,10 +61,34 @@ def _answer(visit: Visit, said: str) -> Response:
     return response
 
 
+def _conflict(visit: Visit, record: int) -> Response:
+    """Show the decision that was saved in a different window, and the one that this form asks for."""
+    with visit.workspace.store.read() as connection:
+        mine = _mine(connection, record, visit.person.id)
+        based_on = last_judged(connection, visit.person.id, record, STAGE)
+    saved = "undone" if mine is None else _in_words(mine.value, bool(mine.refer))
+    wanted = _in_words(*_ANSWERS.get(visit.text("answer"), (None, False)))
+    return two_versions(
+        visit, saved=[("Decision", saved)], wanted=wanted, based_on=based_on, back=f"/screen?record={record}"
+    )
+
+
+def _in_words(value: int | None, refer: bool) -> str:
+    return "referred" if refer else "included" if value == 1 else "excluded"
+
+
+def _mine(connection: Connection, record: int, coder: int) -> Any:
+    table = schema.current
+    return connection.execute(
+        select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == coder)
+    ).one_or_none()
+
+
 def _forget(visit: Visit, record: int) -> None:
     with visit.workspace.store.write() as connection:
         order.release(connection, record, visit.person.id, STAGE)
         ask_if_due(connection, visit.person.id)
+        ask_if_included(connection, record, visit.person.id)
 
 
 def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
@@ -88,17 +119,14 @@ def _show(visit: Visit, wanted: str | None, said: str = "") -> Response:
             entry,
             coder,
             STAGE,
+            labels=(workspace.codebook.relevance.key,),
             at=utc_now(),
             model_id=read_fact(connection, "model_id"),
             seed=workspace.seed,
             highlights=bool(plan.words_for or plan.words_against),
         )
         based_on = last_judged(connection, coder, entry.id, STAGE)
-        mine = connection.execute(
-            select(schema.current).where(
-                schema.current.c.record == entry.id, schema.current.c.stage == STAGE, schema.current.c.coder == coder
-            )
-        ).one_or_none()
+        mine = _mine(connection, entry.id, coder)
         notes = connection.execute(
             select(schema.note.c.audience, schema.note.c.text).where(
                 schema.note.c.record == entry.id, schema.note.c.coder == coder

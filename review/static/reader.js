@@ -3,8 +3,17 @@
 const RETRY_MS = 2000;
 // Nobody can have read a record this soon; a key that arrives earlier was meant for the one before.
 const TOO_SOON_MS = 150;
+const MOST_WAITING = 3;
 
 let shown = performance.now();
+let place = null; // what the focus was put on last
+let sending = 0;
+let held = false; // a decision of this page waits to be sent
+let timer = null;
+let opened = []; // details that are open when the page is replaced
+const next = []; // controls used while a decision was being sent, with their record
+
+// Keys -----------------------------------------------------------------------------------------------------------------
 
 function inField(target) {
   return target.closest("input:not([type=radio]):not([type=checkbox]), textarea, select, [contenteditable]") !== null;
@@ -12,36 +21,87 @@ function inField(target) {
 
 function nameOf(event) {
   const key = event.key === " " ? "space" : event.key.toLowerCase();
-  return (event.shiftKey && key.length === 1 && key !== "?" ? "shift+" : "") + key;
+  const shift = event.shiftKey && /^[a-z]$/.test(key) ? "shift+" : "";
+  return (event.ctrlKey && !event.getModifierState("AltGraph") ? "ctrl+" : "") + shift + key;
+}
+
+function controlOf(name) {
+  const own = `[data-key~="${CSS.escape(name)}"]`;
+  return document.querySelector(`[data-chosen] ${own}`) || document.querySelector(`:not([data-label] *)${own}`);
 }
 
 document.addEventListener("keydown", (event) => {
-  const undoes = event.key.toLowerCase() === "z" && event.ctrlKey && !event.altKey && !event.metaKey;
-  if (event.repeat || event.defaultPrevented || document.querySelector("dialog[open]")) return;
-  if (inField(event.target)) return;
-  if (!undoes && (event.ctrlKey || event.altKey || event.metaKey)) return;
-  const name = undoes ? (event.shiftKey ? "shift+u" : "u") : nameOf(event);
-  const control = document.querySelector(`[data-key="${CSS.escape(name)}"]`);
+  if (document.querySelector("dialog[open]")) return;
+  const name = nameOf(event);
+  if (event.repeat && (name === "enter" || name === "space") && event.target.closest("button")) event.preventDefault();
+  if (event.repeat || event.defaultPrevented || event.metaKey) return;
+  if (event.altKey && !event.getModifierState("AltGraph")) return;
+  if (inField(event.target)) {
+    if (name === "ctrl+enter" && event.target.form) event.target.form.requestSubmit();
+    return;
+  }
+  if (name === "space" && event.target.closest("button, a, summary, input")) return;
+  const control = controlOf(name);
   if (!control || control.disabled || performance.now() - shown < TOO_SOON_MS) return;
   event.preventDefault();
   if (control.matches("input:not([type=radio]):not([type=checkbox]), textarea, select")) control.focus();
   else control.click();
 });
 
+document.addEventListener("click", (event) => {
+  const opener = event.target.closest("[data-opens]");
+  if (!opener) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  document.getElementById(opener.dataset.opens).showModal();
+}, true);
+
+// Focus ----------------------------------------------------------------------------------------------------------------
+
 function arrive() {
-  shown = performance.now();
+  for (const element of document.querySelectorAll("#page noscript")) element.remove();
   const heading = document.querySelector("#main [data-focus]") || document.querySelector("#main h1");
+  const where = (heading && heading.dataset.focus) || location.pathname;
+  if (where === place) {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    if (document.activeElement === document.body) document.querySelector("[data-chosen]")?.focus({ preventScroll: true });
+    return;
+  }
+  place = where;
+  shown = performance.now();
   if (heading) {
     heading.focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }
 }
 
+function record() {
+  return document.querySelector("[data-record]")?.dataset.record;
+}
+
+document.addEventListener("htmx:beforeSwap", () => {
+  opened = [...document.querySelectorAll("#main details[open][id]")].map((element) => element.id);
+});
+
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.target.id !== "page") return;
+  held = false;
+  arrive();
+  tell();
+  const step = next.shift();
+  if (!step) return;
+  const control = document.getElementById(step.id);
+  if (control && step.record === record()) control.click();
+  else next.length = 0;
+});
+
+// Sending --------------------------------------------------------------------------------------------------------------
+
 function state(text, failed) {
-  const place = document.getElementById("saved");
-  if (!place) return;
-  place.textContent = text;
-  place.toggleAttribute("data-failed", failed);
+  const saved = document.getElementById("saved");
+  if (!saved) return;
+  saved.textContent = text;
+  saved.toggleAttribute("data-failed", failed);
 }
 
 document.addEventListener("submit", (event) => {
@@ -50,31 +110,116 @@ document.addEventListener("submit", (event) => {
   }
 }, true);
 
-document.addEventListener("htmx:beforeRequest", (event) => {
-  if (event.detail.requestConfig.verb === "post") state("Saving", false);
-});
+// A decision that is made while another is on its way follows it, if the record is still the same.
+document.addEventListener("click", (event) => {
+  const control = event.target.closest("[data-decision] button, [data-decision] input[type=radio]");
+  if (!control) return;
+  const twice = event.detail > 1 && control.matches("button");
+  const stopped = held || unsent().length >= MOST_WAITING;
+  if (!twice && !stopped && !sending) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (!twice && !stopped && control.id && record()) next.push({ id: control.id, record: record() });
+}, true);
 
-document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target.id === "page") arrive();
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.requestConfig.verb !== "post") return;
+  sending += 1;
+  state("Saving", false);
 });
 
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.successful && event.detail.requestConfig.verb === "post") state("All saved", false);
+  if (event.detail.requestConfig.verb !== "post") return;
+  sending = Math.max(0, sending - 1);
+  if (event.detail.successful) tell();
 });
 
-// The form carries an id of its own, so sending it again cannot write it twice.
-document.addEventListener("htmx:sendError", (event) => {
-  const form = event.detail.elt.closest("form");
-  if (!form || event.detail.requestConfig.verb !== "post") {
-    state("mechtag does not answer", true);
+// Unsent decisions -----------------------------------------------------------------------------------------------------
+// The browser keeps the values of the form, without the text of the record and without the token of the session, under
+// the review and the person. The form carries an id of its own, so sending it again cannot write it twice.
+
+function drawer() {
+  return `mechtag-unsent-${document.getElementById("page")?.dataset.owner}`;
+}
+
+function unsent() {
+  try {
+    return JSON.parse(localStorage.getItem(drawer())) || [];
+  } catch {
+    return [];
+  }
+}
+
+function tell() {
+  const count = unsent().length;
+  if (!count) state("All saved", false);
+  else if (count < MOST_WAITING) state(`${count} ${count > 1 ? "decisions" : "decision"} not saved yet, trying again`, true);
+  else state(`${count} decisions not saved yet, trying again. The page takes no more until they are saved.`, true);
+}
+
+function keep(config) {
+  const fields = [...config.formData.entries()].filter(([name, value]) => name !== "csrf" && typeof value === "string");
+  const id = config.formData.get("client_id");
+  const waiting = unsent().filter((each) => each.id !== id);
+  localStorage.setItem(drawer(), JSON.stringify([...waiting, { id, path: config.path, fields }]));
+  held = true;
+  next.length = 0;
+  tell();
+  again();
+}
+
+function again() {
+  clearTimeout(timer);
+  timer = setTimeout(send, RETRY_MS);
+}
+
+async function send() {
+  const [first] = unsent();
+  if (!first) return;
+  const body = new URLSearchParams([...first.fields, ["csrf", document.querySelector("[name=csrf]")?.value || ""]]);
+  let answer, page;
+  try {
+    answer = await fetch(first.path, { method: "POST", body, headers: { "HX-Request": "true" } });
+    page = await answer.text();
+  } catch {
+    again();
     return;
   }
-  state("1 decision not saved yet, trying again", true);
-  const { path, parameters } = event.detail.requestConfig;
-  setTimeout(() => {
-    const values = parameters instanceof FormData ? Object.fromEntries(parameters) : parameters;
-    htmx.ajax("post", path, { source: form, values, target: "#page", select: "#page", swap: "outerHTML" });
-  }, RETRY_MS);
+  // Without a session, or when the server fails, the decision goes on waiting.
+  if (answer.status >= 500 || answer.status === 403) {
+    tell();
+    again();
+    return;
+  }
+  localStorage.setItem(drawer(), JSON.stringify(unsent().filter((each) => each.id !== first.id)));
+  tell();
+  if (unsent().length) {
+    send();
+    return;
+  }
+  held = false;
+  const screen = (path) => path.split("/")[1];
+  if (answer.ok && screen(first.path) !== screen(location.pathname)) return;
+  const address = answer.headers.get("HX-Replace-Url") || answer.headers.get("HX-Push-Url");
+  if (address) history.replaceState(null, "", address);
+  htmx.swap("#page", page, { swapStyle: "outerHTML" }, { select: "#page" });
+}
+
+document.addEventListener("htmx:sendError", (event) => {
+  const { requestConfig, elt } = event.detail;
+  if (requestConfig.verb === "post" && elt.closest("[data-decision]")) keep(requestConfig);
+  else state("mechtag does not answer. Nothing was saved; try again.", true);
+});
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { xhr, requestConfig } = event.detail;
+  if (xhr.status < 500 || requestConfig.verb !== "post" || !event.detail.requestConfig.elt?.closest("[data-decision]")) return;
+  event.detail.shouldSwap = false;
+  keep(requestConfig);
 });
 
 arrive();
+if (unsent().length) {
+  tell();
+  send();
+}

@@ -169,6 +169,7 @@ sight = Table(
     Column("text_sha256", Text, nullable=False, server_default=""),
     # JSON: label -> [decision, probability, [numbers of sentences]], exactly as it was shown.
     Column("suggested", Text),
+    Index("sight_of_record", "record", "coder"),
 )
 
 event = Table(

@@ -27,7 +27,7 @@ def code(review: Workspace, coder: int, record: int, apple: int, pear: int, sent
     with review.store.write() as connection:
         entry = read_entry(connection, record)
         assert entry is not None
-        sight = show(connection, entry, coder, "code", at=NOW, model_id=None).id
+        sight = show(connection, entry, coder, "code", labels=("apple", "pear"), at=NOW, model_id=None).id
     for label, value in (("apple", apple), ("pear", pear)):
         review.acts.code(Stamp(coder, sight=sight), record, label, value)
         marks = sentences if value else ()

@@ -30,7 +30,7 @@ def review(tmp_path: Path) -> Workspace:
         ann = add_account(connection, "Ann", "coder", hash_password("1234"))
         entry = read_entry(connection, 2)
         assert entry is not None
-        sight = show(connection, entry, ann, "screen", at=NOW, model_id=None)
+        sight = show(connection, entry, ann, "screen", labels=("edible",), at=NOW, model_id=None)
     acts = review.acts
     acts.decide(Stamp(ann, sight=sight.id, seconds=3.5), 2, 1)
     acts.code(Stamp(ann), 1, "apple", 1)

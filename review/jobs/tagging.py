@@ -1,0 +1,173 @@
+"""Copy what the model suggests into the database: first for the included records, then for those read next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, delete, exists, insert, select
+
+from mechtag.core.records import Record, Sentence
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store import schema
+from mechtag.review.store.events import family_of
+from mechtag.review.store.records import Entry, read_entries
+from mechtag.review.workspace import Workspace, add_job, read_fact, write_fact
+
+if TYPE_CHECKING:
+    from mechtag.core.records import Prediction
+    from mechtag.models.model_folder import Model, ModelConfig
+
+KIND = "tag"
+#: Number of open records at the top of the order of screening that are tagged too, because they are read next.
+AHEAD = 500
+# Rows that are written in one transaction, so that a decision never waits long.
+_ROWS = 100
+
+
+@dataclass
+class Tagging:
+    """The job that tags records. The loaded model is kept from one run to the next."""
+
+    _model: Model | None = None
+
+    def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        """Tag the records that have no suggestions of the model of the project, then put its suggestions in use.
+
+        If an order of reading is asked for meanwhile, the job asks for itself again and ends; the records that are
+        tagged are not tagged again.
+        """
+        from mechtag.models.model_folder import read_config
+        from mechtag.workflows.define import usable_model
+
+        project = workspace.project
+        folder = usable_model(project)
+        config = read_config(folder)
+        with workspace.store.read() as connection:
+            missing = _untagged(connection, config.model_id)
+        if missing:
+            self._load(workspace, folder, config.model_id)
+            progress.start(len(missing), "Looking for suggestions")
+        size = max(1, _ROWS // len(workspace.codebook.all_keys))
+        for start in range(0, len(missing), size):
+            if progress.must_give_way():
+                with workspace.store.write() as connection:
+                    add_job(connection, KIND, None, **arguments)
+                return {"records": start, "model_id": config.model_id, "continues": True}
+            self._tag(workspace, missing[start : start + size])
+            progress.advance(len(missing[start : start + size]))
+        with workspace.store.write() as connection:
+            write_fact(connection, "model_id", config.model_id)
+            write_fact(connection, "model", _describe(folder, config, shipped=project.uses_shipped_model))
+            connection.execute(delete(schema.suggestion).where(schema.suggestion.c.model_id != config.model_id))
+        return {"records": len(missing), "model_id": config.model_id}
+
+    def _load(self, workspace: Workspace, folder: Path, model_id: str) -> None:
+        if self._model is None or self._model.config.model_id != model_id:
+            from mechtag.models.model_folder import load_model
+
+            # People have included these records, so all labels are scored even if the model finds a record irrelevant.
+            settings = workspace.project.settings.tag
+            self._model = load_model(
+                folder, workspace.codebook, runtime=settings.runtime, threads=settings.threads, score_all=True
+            )
+
+    def _tag(self, workspace: Workspace, numbers: Sequence[int]) -> None:
+        """Tag some records and write their suggestions in one transaction."""
+        from mechtag.pipeline.tagging.predict import predict
+
+        assert self._model is not None
+        with workspace.store.read() as connection:
+            entries = read_entries(connection, numbers)
+        predictions = predict(
+            self._model.tagger,
+            self._model.config.model_id,
+            [Record(record_id=entry.record_id, title=entry.title, abstract=entry.abstract) for entry in entries],
+            [sentence for entry in entries for sentence in _sentences(entry)],
+            evidence_sentences=workspace.project.settings.tag.evidence_sentences,
+        )
+        by_record_id = {entry.record_id: entry.id for entry in entries}
+        rows = [_row(by_record_id[prediction.record_id], prediction) for prediction in predictions]
+        with workspace.store.write() as connection:
+            connection.execute(insert(schema.suggestion), rows)
+
+
+def ask_if_included(connection: Connection, record: int, coder: int) -> None:
+    """Ask for suggestions for a record if it has been included and has none of the model in use."""
+    head, _ = family_of(connection, record)
+    need, suggestion = schema.need, schema.suggestion
+    included = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == "code")).first()
+    tagged = connection.execute(
+        select(suggestion.c.record).where(
+            suggestion.c.model_id == (read_fact(connection, "model_id") or ""), suggestion.c.record == head
+        )
+    ).first()
+    if included and not tagged:
+        add_job(connection, KIND, coder)
+
+
+def _untagged(connection: Connection, model_id: str) -> list[int]:
+    """Return the records without suggestions of a model: those to code, then the next of the order of screening."""
+    need, queue, ranking, suggestion = schema.need, schema.queue, schema.ranking, schema.suggestion
+    included = connection.execute(select(need.c.record).where(need.c.stage == "code").order_by(need.c.record)).scalars()
+    gone = exists().where(schema.joined.c.record == queue.c.record)
+    ahead = connection.execute(
+        select(queue.c.record)
+        .join(ranking, ranking.c.id == queue.c.ranking)
+        .join(need, (need.c.record == queue.c.record) & (need.c.stage == "screen"))
+        .where(ranking.c.stage == "screen", ranking.c.active == 1, need.c.state.in_(("open", "waiting")), ~gone)
+        .order_by(queue.c.position)
+        .limit(AHEAD)
+    ).scalars()
+    wanted = dict.fromkeys([*included, *ahead])
+    tagged = connection.execute(select(suggestion.c.record).where(suggestion.c.model_id == model_id).distinct())
+    done = set(tagged.scalars())
+    return [record for record in wanted if record not in done]
+
+
+def _sentences(entry: Entry) -> list[Sentence]:
+    """Return the sentences of a record as the page numbers them."""
+    return [
+        Sentence(
+            record_id=entry.record_id,
+            sentence=number,
+            section=section,
+            start=start,
+            end=end,
+            text=entry.abstract[start:end],
+        )
+        for number, (start, end, section) in enumerate(entry.sentences)
+    ]
+
+
+def _row(record: int, prediction: Prediction) -> dict[str, Any]:
+    return {
+        "model_id": prediction.model_id,
+        "record": record,
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "decision": prediction.decision,
+        # A sentence supports a yes, or what might be one.
+        "sentences": json.dumps(
+            sorted(evidence.sentence for evidence in prediction.evidence) if prediction.decision != "no" else []
+        ),
+    }
+
+
+def _describe(folder: Path, config: ModelConfig, *, shipped: bool) -> dict[str, Any]:
+    """Return what pages say about a model: what it was made from, and when (UTC)."""
+    from mechtag.training.leakage import read_training_papers
+
+    known = read_training_papers(folder, config.model_id)
+    changed = datetime.fromtimestamp((folder / "config.json").stat().st_mtime, UTC)
+    return {
+        "model_id": config.model_id,
+        "from_definitions": config.from_definitions,
+        "shipped": shipped,
+        "papers": None if config.from_definitions or known is None else len(known.records),
+        "at": None if shipped else changed.isoformat(timespec="milliseconds"),
+    }

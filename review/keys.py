@@ -1,0 +1,136 @@
+"""Define the keys of the pages: one table, from which the pages, the dialog of keys and the key sets are made.
+
+A template writes ``{{ keys.on("include") }}`` into the tag of a control, and ``{{ keys.hint("include") }}`` into its
+text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a control.
+
+    Attributes
+    ----------
+    action
+        Name by which templates refer to the key.
+    names
+        Keys as ``reader.js`` names them, the first of which is shown: ``1``, ``shift+n``, ``ctrl+enter``.
+    meaning
+        What the key does, for the dialog of keys.
+    screens
+        First part of the addresses of the pages that have the control; empty for all pages.
+    """
+
+    action: str
+    names: tuple[str, ...]
+    meaning: str
+    screens: tuple[str, ...] = ()
+
+
+TABLE = (
+    Key("include", ("1",), "Include the record", ("screen",)),
+    Key("exclude", ("2",), "Exclude the record", ("screen",)),
+    Key("refer", ("3",), "Unsure: refer the record to the adjudicator", ("screen",)),
+    Key("yes", ("1",), "Yes for the chosen label", ("code",)),
+    Key("no", ("2",), "No for the chosen label", ("code",)),
+    Key("needs_review", ("3",), "Needs review for the chosen label", ("code",)),
+    Key("previous_label", ("[",), "Choose the label before", ("code",)),
+    Key("next_label", ("]",), "Choose the next label", ("code",)),
+    Key("find_label", (";",), "Choose the label whose letter you press next", ("code",)),
+    Key("rules", ("i",), "Show or hide the definition and rules of the chosen label", ("code",)),
+    Key("next_sentence", ("j",), "Go to the next sentence", ("code",)),
+    Key("previous_sentence", ("k",), "Go to the sentence before", ("code",)),
+    Key("mark", ("space",), "Mark the sentence for the chosen label, or remove the mark", ("code",)),
+    Key("accept", ("a",), "Accept the suggestion for the chosen label", ("code",)),
+    Key("reject", ("x",), "Reject the suggestion for the chosen label", ("code",)),
+    Key("doubt", ("f",), "Answer the suggestion for the chosen label with needs review", ("code",)),
+    Key("rest_no", ("shift+n",), "Show which labels have no answer, to set them all to no", ("code",)),
+    Key("done", ("ctrl+enter",), "Finish the record and go on", ("code",)),
+    Key("settle_yes", ("1",), "Settle the first open label: include, or yes", ("reconcile",)),
+    Key("settle_no", ("2",), "Settle the first open label: exclude, or no", ("reconcile",)),
+    Key("votes", ("v",), "Show who said what", ("reconcile",)),
+    Key("same", ("s",), "The two records are the same paper", ("duplicates",)),
+    Key("different", ("d",), "The two records are different papers", ("duplicates",)),
+    Key("search", ("/",), "Go to the search field", ("records",)),
+    Key("later", ("l",), "Put the record or pair aside for later", ("screen", "code", "duplicates")),
+    Key("note", ("n",), "Write a note or comment"),
+    Key("doi", ("o",), "Open the paper by its DOI"),
+    Key("undo", ("u", "ctrl+z"), "Undo"),
+    Key("redo", ("shift+u", "ctrl+shift+z"), "Redo"),
+    Key("keys", ("?",), "Show the keys of this page"),
+)
+_BY_ACTION = {key.action: key for key in TABLE}
+
+#: Sets of keys to choose from, each with the keys that differ from the table.
+SETS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "default": {},
+    "rayyan": {
+        "include": ("i",),
+        "exclude": ("e",),
+        "refer": ("u",),
+        "undo": ("z", "ctrl+z"),
+        "redo": ("shift+z", "ctrl+shift+z"),
+    },
+    "asreview": {"include": ("r",), "exclude": ("i",)},
+    "off": {key.action: tuple(name for name in key.names if name.startswith("ctrl+")) for key in TABLE},
+}
+#: What the sets are called on the pages.
+SET_NAMES = {
+    "default": "Keys of mechtag",
+    "rayyan": "Keys of Rayyan: I include, E exclude, U unsure, Z undo",
+    "asreview": "Keys of ASReview: R relevant, I irrelevant, N note",
+    "off": "No keys, except those with Ctrl",
+}
+
+
+def key_set_of(account: int) -> str:
+    """Return the name of the fact that holds the key set of a person."""
+    return f"keys of {account}"
+
+
+def names_of(action: str, chosen: str) -> tuple[str, ...]:
+    """Return the keys of an action in a key set; a set that is not known has the keys of the table."""
+    return SETS.get(chosen, {}).get(action, _BY_ACTION[action].names)
+
+
+def spoken(name: str) -> str:
+    """Return the name of a key as people read it: ``Shift N``."""
+    return " ".join(part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
+
+
+@dataclass
+class PageKeys:
+    """The keys of one page for one person. It remembers which are on the page, for the dialog of keys.
+
+    Parameters
+    ----------
+    chosen
+        Name of the person's key set.
+    """
+
+    chosen: str = "default"
+    used: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def on(self, action: str) -> Markup:
+        """Return the attribute that gives a control its key, or nothing if the key is off."""
+        names = names_of(action, self.chosen)
+        if not names:
+            return Markup()
+        self.used[action] = spoken(names[0]), _BY_ACTION[action].meaning
+        return Markup('data-key="{}"').format(" ".join(names))
+
+    def hint(self, action: str) -> Markup:
+        """Return the key as the text of a control shows it, or nothing if the key is off."""
+        names = names_of(action, self.chosen)
+        return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
+
+    def listed(self) -> list[tuple[str, str]]:
+        """Return key and meaning of each control that the page has so far, in the order of the table."""
+        return [self.used[key.action] for key in TABLE if key.action in self.used]

@@ -1,0 +1,374 @@
+"""Code: answer each label for one included record after the other, and mark the sentences that support it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import Connection, select
+from starlette.responses import Response
+
+from mechtag.core.codebook import Label
+from mechtag.review import order
+from mechtag.review.acts import Outdated, Refused, Stamp, last_judged, utc_now
+from mechtag.review.pages.two_versions import two_versions
+from mechtag.review.sight import Suggestion, Vote, has_committed, read_suggestions, show
+from mechtag.review.store import schema
+from mechtag.review.store.events import family_of, read_events, read_plan
+from mechtag.review.store.queue import count_judged, count_waiting
+from mechtag.review.store.records import Entry, read_entry
+from mechtag.review.store.state import alive
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import read_fact
+
+STAGE = "code"
+# What the radio buttons send: value, and whether the label needs review.
+_ANSWERS: dict[str, tuple[int | None, bool]] = {"yes": (1, False), "no": (0, False), "refer": (None, True)}
+# What the pages call an answer.
+ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answer"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page shows of one label.
+
+    Attributes
+    ----------
+    letter
+        Letter that chooses the label after the key ``;``; empty if all are taken.
+    answer
+        ``yes``, ``no``, ``refer``, or empty if the person has not answered.
+    sentences
+        Numbers of the sentences that the person marked.
+    complete
+        Whether the person went through all sentences for this label.
+    replied
+        Whether the person has answered the suggestion.
+    """
+
+    label: Label
+    letter: str
+    answer: str = ""
+    sentences: tuple[int, ...] = ()
+    complete: bool = False
+    suggestion: Suggestion | None = None
+    replied: bool = False
+    others: tuple[Vote, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Return whether the person's answer is that of the model."""
+        return self.suggestion is not None and self.suggestion.decision == self.answer
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sentence of the abstract, with the labels for which it is marked, and for which the model points to it."""
+
+    number: int
+    text: str
+    heading: str
+    marked: tuple[Card, ...]
+    suggested: tuple[Card, ...]
+
+
+def code(visit: Visit) -> Response:
+    """Show the record in the address, or else the next record."""
+    wanted = visit.query.get("record", "")
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() else None
+    return _show(visit, number, visit.query.get("label", ""))
+
+
+def answer(visit: Visit) -> Response:
+    """Write the answer for a label and, from the form that works without script, its sentences."""
+    label, record = visit.text("label"), visit.number("record") or 0
+    value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
+
+    def write(stamp: Stamp) -> None:
+        mine = _card(visit, record, label)
+        given = visit.text("answer")
+        if "answer" in visit.form and (mine.answer != given or "sentences_too" not in visit.form):
+            visit.workspace.acts.code(stamp, record, label, value, refer=refer)
+            stamp = replace(stamp, client_id=str(uuid5(NAMESPACE_URL, stamp.client_id)), based_on=None)
+        if "sentences_too" in visit.form:
+            marked = _numbers(visit.form.getlist("sentence"))
+            if marked != mine.sentences:
+                visit.workspace.acts.mark(stamp, record, label, marked, complete=mine.complete)
+
+    return _write(visit, write, f"{ANSWER_NAMES.get(visit.text('answer'), 'no answer')}")
+
+
+def mark(visit: Visit) -> Response:
+    """Mark a sentence for a label, or remove the mark."""
+    label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
+    said = []
+
+    def write(stamp: Stamp) -> None:
+        if sentence is None:
+            raise Refused("choose a sentence")
+        mine = _card(visit, record, label)
+        marked = set(mine.sentences) ^ {sentence}
+        visit.workspace.acts.mark(stamp, record, label, sorted(marked), complete=mine.complete)
+        said.append(f"sentence {sentence + 1} {'marked' if sentence in marked else 'not marked any more'}")
+
+    return _write(visit, write, said)
+
+
+def rest(visit: Visit) -> Response:
+    """Answer no for the labels that the form lists."""
+    record = visit.number("record") or 0
+    labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
+    return _write(visit, lambda stamp: visit.workspace.acts.rest_no(stamp, record, labels), "the rest is no")
+
+
+def suggestion(visit: Visit) -> Response:
+    """Write the answer to a suggestion."""
+    label, record = visit.text("label"), visit.number("record") or 0
+
+    def write(stamp: Stamp) -> None:
+        mine = _card(visit, record, label)
+        taken = _numbers(visit.form.getlist("sentence")) if visit.text("answer") == "accept" else ()
+        sentences = sorted({*mine.sentences, *taken})
+        visit.workspace.acts.answer(stamp, record, label, visit.text("answer"), sentences)
+
+    return _write(visit, write, "answer to the suggestion saved")
+
+
+def done(visit: Visit) -> Response:
+    """Finish the record; go to the next, or show the suggestions if that is the mode."""
+    record = visit.number("record") or 0
+    with visit.workspace.store.read() as connection:
+        cards = _cards(connection, visit, record)
+    missing = [card for card in cards if not card.answer]
+    if missing and "open_labels" not in visit.form:
+        return visit.show_again(_show(visit, record, missing[0].label.key, missing=missing), f"/code?record={record}")
+    try:
+        visit.workspace.acts.commit(visit.stamp(), record, open_labels=True)
+    except Outdated:
+        return _conflict(visit, record)
+    with visit.workspace.store.write() as connection:
+        order.release(connection, record, visit.person.id, STAGE)
+    with visit.workspace.store.read() as connection:
+        shows = _shows_suggestions_after(connection, visit, record)
+    address = f"/code?record={record}" if shows else "/code"
+    if not visit.by_script:
+        return visit.go(address)
+    return visit.show_again(_show(visit, record if shows else None, "", "Coded"), address)
+
+
+def skip(visit: Visit) -> Response:
+    """Put a record aside, and show the next."""
+    record = visit.number("record") or 0
+    visit.workspace.acts.skip(visit.stamp(), record, STAGE)
+    with visit.workspace.store.write() as connection:
+        order.release(connection, record, visit.person.id, STAGE)
+    return (
+        visit.show_again(_show(visit, None, "", "Put aside for later"), "/code")
+        if visit.by_script
+        else visit.go("/code")
+    )
+
+
+def _write(visit: Visit, write: Callable[[Stamp], object], said: str | Sequence[str]) -> Response:
+    """Write what a form says, and show the record again; if the form is out of date, show both versions."""
+    record, label = visit.number("record") or 0, visit.text("label")
+    try:
+        write(visit.stamp())
+    except Outdated:
+        return _conflict(visit, record)
+    address = (
+        f"/code?record={record}&label={label}" if label in visit.workspace.codebook.keys else f"/code?record={record}"
+    )
+    if not visit.by_script:
+        return visit.go(f"{address}#label-{label}" if label else address)
+    names = visit.workspace.codebook.names
+    text = said if isinstance(said, str) else "; ".join(said)
+    return visit.show_again(_show(visit, record, label, f"{names[label]}: {text}" if label in names else text), address)
+
+
+def _conflict(visit: Visit, record: int) -> Response:
+    with visit.workspace.store.read() as connection:
+        cards = _cards(connection, visit, record)
+        based_on = last_judged(connection, visit.person.id, record, STAGE)
+    saved = [(card.label.name, _in_words(card.answer, card.sentences)) for card in cards]
+    mine = next((card for card in cards if card.label.key == visit.text("label")), None)
+    name = mine.label.name if mine is not None else ""
+    given = ANSWER_NAMES.get(visit.text("answer"), visit.text("answer"))
+    match visit.request.url.path.rpartition("/")[2]:
+        case "mark" if mine is not None:
+            number = visit.number("sentence") or 0
+            wanted = f"{name}: {'remove the mark of' if number in mine.sentences else 'mark'} sentence {number + 1}"
+        case "rest":
+            wanted = "no for every label that had no answer"
+        case "done":
+            wanted = "finish the record"
+        case "suggestion":
+            wanted = f"{name}: {given} the suggestion"
+        case _:
+            wanted = f"{name}: {given}"
+    return visit.show_again(
+        two_versions(visit, saved=saved, wanted=wanted, based_on=based_on, back=f"/code?record={record}"),
+        f"/code?record={record}",
+    )
+
+
+def _in_words(answer: str, sentences: Sequence[int]) -> str:
+    numbers = ", ".join(str(number + 1) for number in sentences)
+    marked = f"; sentence{'s' if len(sentences) > 1 else ''} {numbers}" if sentences else ""
+    return ANSWER_NAMES[answer] + marked
+
+
+def _numbers(values: Sequence[object]) -> tuple[int, ...]:
+    """Return the distinct whole numbers among the values of a form, in order."""
+    texts = [value for value in values if isinstance(value, str) and value.isascii() and value.isdigit()]
+    return tuple(sorted({int(text) for text in texts if len(text) < 10}))
+
+
+def _letters(labels: Sequence[Label]) -> list[str]:
+    """Return a letter for each label: the first of its name that is free, or else of the alphabet, or else none."""
+    found = list[str]()
+    for label in labels:
+        letters = [letter for letter in label.name.lower() if "a" <= letter <= "z"]
+        free = (letter for letter in [*letters, *"abcdefghijklmnopqrstuvwxyz"] if letter not in found)
+        found.append(next(free, ""))
+    return found
+
+
+def _card(visit: Visit, record: int, label: str) -> Card:
+    with visit.workspace.store.read() as connection:
+        cards = {card.label.key: card for card in _cards(connection, visit, record)}
+    if label not in cards:
+        raise Refused(f"the codebook has no label '{label}'; load the page again")
+    return cards[label]
+
+
+def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
+    """Return the person's answers of a record, by label in codebook order."""
+    table = schema.current
+    rows = connection.execute(
+        select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == visit.person.id)
+    )
+    mine: dict[str, Any] = {row.label: row for row in rows}
+    labels = visit.workspace.codebook.labels
+    cards = []
+    for label, letter in zip(labels, _letters(labels), strict=True):
+        card = Card(label, letter)
+        if (row := mine.get(label.key)) is not None:
+            given = "refer" if row.refer else {1: "yes", 0: "no", None: ""}[row.value]
+            card = replace(card, answer=given, sentences=tuple(json.loads(row.sentences)), complete=bool(row.complete))
+        cards.append(card)
+    return cards
+
+
+def _replied(connection: Connection, record: int, coder: int) -> set[str]:
+    """Return the labels whose suggestion a person has answered."""
+    table = schema.event
+    events = read_events(connection, table.c.record == record, table.c.coder == coder)
+    return {event.label or "" for event in alive(events) if event.kind == "answer"}
+
+
+def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) -> bool:
+    model_id = read_fact(connection, "model_id")
+    after = read_plan(connection).mode(STAGE) == "after"
+    known = read_suggestions(connection, record, model_id) if after and model_id else {}
+    return any(key in known for key in visit.workspace.codebook.keys)
+
+
+def _show(visit: Visit, number: int | None, label: str, said: str = "", missing: Sequence[Card] = ()) -> Response:
+    workspace, coder = visit.workspace, visit.person.id
+    keys = workspace.codebook.keys
+    with workspace.store.write() as connection:
+        if number is None:
+            number = order.next_record(connection, coder, STAGE)
+        entry = read_entry(connection, number) if number is not None else None
+        counts = {"judged": count_judged(connection, coder, STAGE), "left": count_waiting(connection, coder, STAGE)}
+        if entry is None:
+            skipped = connection.execute(
+                select(schema.record.c.id, schema.record.c.title)
+                .join(schema.skip, schema.skip.c.record == schema.record.c.id)
+                .where(schema.skip.c.coder == coder, schema.skip.c.stage == STAGE)
+            ).all()
+            return visit.page("code_done.html", said=said, skipped=skipped, **counts)
+        cards = _cards(connection, visit, entry.id)
+        _require_wanted(connection, entry, cards)
+        sight = show(
+            connection,
+            entry,
+            coder,
+            STAGE,
+            labels=keys,
+            at=utc_now(),
+            model_id=read_fact(connection, "model_id"),
+            seed=workspace.seed,
+        )
+        committed = has_committed(connection, entry.id, coder, STAGE)
+        if not committed:
+            order.renew_lease(connection, entry.id, coder, STAGE)
+        replied = _replied(connection, entry.id, coder)
+        based_on = last_judged(connection, coder, entry.id, STAGE)
+        model = read_fact(connection, "model")
+        note = schema.note
+        notes = connection.execute(
+            select(note.c.audience, note.c.text).where(note.c.record == entry.id, note.c.coder == coder)
+        ).all()
+    cards = [
+        replace(
+            card,
+            suggestion=sight.suggestions.get(card.label.key),
+            replied=card.label.key in replied,
+            others=tuple(code for code in sight.others if code.label == card.label.key),
+        )
+        for card in cards
+    ]
+    chosen = label if label in keys else next((card.label.key for card in cards if not card.answer), keys[0])
+    return visit.page(
+        "code.html",
+        entry=entry,
+        cards=cards,
+        lines=_lines(entry, cards),
+        chosen=chosen,
+        missing=missing,
+        open_cards=[card for card in cards if not card.answer],
+        sight=sight,
+        model=model,
+        committed=committed,
+        based_on=based_on,
+        notes={audience: text for audience, text in notes},
+        answers=ANSWER_NAMES,
+        said=said,
+        **counts,
+    )
+
+
+def _require_wanted(connection: Connection, entry: Entry, cards: Sequence[Card]) -> None:
+    """Refuse a record that is not to be coded, unless the person has begun to code it."""
+    head, _ = family_of(connection, entry.id)
+    need = schema.need
+    wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == STAGE)).first()
+    if wanted is None and not any(card.answer for card in cards):
+        raise Refused("this record has not been included, so there is nothing to code", 409)
+
+
+def _lines(entry: Entry, cards: Sequence[Card]) -> list[Line]:
+    lines, heading = [], ""
+    for number, (start, end, section) in enumerate(entry.sentences):
+        marked = tuple(card for card in cards if number in card.sentences)
+        suggested = tuple(card for card in cards if card.suggestion and number in card.suggestion.sentences)
+        text = entry.abstract[start:end]
+        lines.append(Line(number, text, section if section != heading else "", marked, suggested))
+        heading = section
+    return lines
+
+
+ROUTES = [
+    route("/code", "code", code),
+    route("/code/answer", "code_answer", answer, ("POST",)),
+    route("/code/mark", "code_mark", mark, ("POST",)),
+    route("/code/rest", "code_rest", rest, ("POST",)),
+    route("/code/suggestion", "code_suggestion", suggestion, ("POST",)),
+    route("/code/done", "code_done", done, ("POST",)),
+    route("/code/skip", "code_skip", skip, ("POST",)),
+]

@@ -1,0 +1,89 @@
+// Code: choose a label, move through the sentences, and send an answer as soon as it is given.
+
+let current = 0; // number of the sentence that had the focus last
+let awaits = false; // the next key is the letter of a label
+
+const cards = () => [...document.querySelectorAll("[data-label]")];
+const lines = () => [...document.querySelectorAll("[data-marks]")];
+
+function announce(text) {
+  const said = document.getElementById("said");
+  if (said) said.textContent = text;
+}
+
+function choose(card) {
+  if (!card) return;
+  const name = card.querySelector("h2").firstChild.textContent.trim();
+  for (const other of cards()) other.toggleAttribute("data-chosen", other === card);
+  const field = document.querySelector("[data-chosen-label]");
+  if (field) {
+    field.value = card.dataset.label;
+    document.querySelector("[data-chosen-name]").textContent = name;
+  }
+  for (const line of lines()) {
+    line.setAttribute("aria-pressed", line.dataset.marks.split(" ").includes(card.dataset.label));
+  }
+  if (document.activeElement.closest("[data-label]")) card.focus({ preventScroll: true });
+  card.scrollIntoView({ block: "nearest" });
+  announce(`${name} is chosen`);
+}
+
+function step(by) {
+  const all = cards();
+  choose(all[all.findIndex((card) => card.hasAttribute("data-chosen")) + by]);
+}
+
+function move(by) {
+  const all = lines();
+  const onLine = document.activeElement.matches("[data-marks]");
+  current = Math.min(Math.max(onLine ? current + by : current, 0), all.length - 1);
+  all[current]?.focus();
+}
+
+const acts = {
+  "previous-label": () => step(-1),
+  "next-label": () => step(1),
+  "find-label": () => { awaits = true; announce("Press the letter of a label"); },
+  "previous-sentence": () => move(-1),
+  "next-sentence": () => move(1),
+  mark: () => { lines()[current]?.focus(); lines()[current]?.click(); },
+};
+
+document.addEventListener("click", (event) => {
+  const control = event.target.closest("[data-act]");
+  if (control) acts[control.dataset.act]();
+  const link = event.target.closest("[data-choose]");
+  if (!link) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  choose(link.closest("[data-label]"));
+}, true);
+
+document.addEventListener("keydown", (event) => {
+  if (!awaits || event.repeat) return;
+  awaits = false;
+  const card = cards().find((each) => each.dataset.letter === event.key.toLowerCase());
+  if (!card) return;
+  event.preventDefault();
+  choose(card);
+}, true);
+
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches("[data-marks]")) current = lines().indexOf(event.target);
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("[data-send-on-change]");
+  if (form) form.requestSubmit();
+});
+
+document.addEventListener("toggle", (event) => {
+  if (event.target.id === "rest" && event.target.open) event.target.querySelector("button").focus();
+}, true);
+
+function unveil() {
+  for (const tools of document.querySelectorAll("[data-scripted]")) tools.hidden = false;
+}
+
+document.addEventListener("htmx:afterSettle", unveil);
+unveil();
