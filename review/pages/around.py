@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from starlette.responses import Response
 
 from mechtag.review.pages.duplicates import follow
@@ -46,7 +46,7 @@ def note(visit: Visit) -> Response:
 
 
 def decisions(visit: Visit) -> Response:
-    """Show the person's own last decisions."""
+    """Show the person's own last decisions, and the records that the person has begun or finished to code."""
     current, record = schema.current, schema.record
     with visit.workspace.store.read() as connection:
         rows = connection.execute(
@@ -56,7 +56,22 @@ def decisions(visit: Visit) -> Response:
             .order_by(current.c.event.desc())
             .limit(_SHOWN)
         ).all()
-    return visit.page("decisions.html", rows=rows)
+        coded = connection.execute(
+            select(
+                current.c.record,
+                record.c.title,
+                record.c.year,
+                func.min(current.c.committed).label("committed"),
+                func.count().label("labels"),
+                func.max(current.c.at).label("at"),
+            )
+            .join(record, record.c.id == current.c.record)
+            .where(current.c.coder == visit.person.id, current.c.stage == "code")
+            .group_by(current.c.record)
+            .order_by(func.min(current.c.committed), func.max(current.c.event).desc())
+            .limit(_SHOWN)
+        ).all()
+    return visit.page("decisions.html", rows=rows, coded=coded, labels=len(visit.workspace.codebook.keys))
 
 
 ROUTES = [

@@ -1,0 +1,276 @@
+"""The page on which records are coded: answers, sentences, suggestions by mode, and two windows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+
+from mechtag.review.acts import Stamp
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_site import Browser, add_person, make_review, texts
+
+OWEN = 1
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    """A review of two included records, each coded by one person, with suggestions for both labels of the first."""
+    workspace = make_review(tmp_path, 3, coders_screen=1, coders_code=1)
+    for record in (1, 2):
+        workspace.acts.decide(Stamp(OWEN), record, 1)
+    suggest(workspace, 1, apple=("yes", 0.71, "[0, 2]"), pear=("no", 0.1, "[]"))
+    return workspace
+
+
+def suggest(workspace: Workspace, record: int, **labels: tuple[str, float, str]) -> None:
+    with workspace.store.write() as connection:
+        for label, (decision, probability, sentences) in labels.items():
+            values = {"model_id": "m1", "record": record, "label": label}
+            values |= {"decision": decision, "probability": probability, "sentences": sentences}
+            connection.execute(insert(schema.suggestion).values(values))
+        write_fact(connection, "model_id", "m1")
+        write_fact(
+            connection,
+            "model",
+            {"model_id": "m1", "from_definitions": False, "shipped": False, "papers": 40, "at": None},
+        )
+
+
+def field(page: str, name: str) -> str:
+    """Return the value of the first hidden field with a name."""
+    return re.search(rf'name="{name}" value="([^"]*)"', page)[1]  # type: ignore[index]
+
+
+def send(browser: Browser, page: str, address: str, **fields: object) -> Any:
+    """Send a form of the page, with what the page knows of the record."""
+    known = {name: field(page, name) for name in ("record", "sight", "based_on")}
+    return browser.post(address, **known, **fields)
+
+
+def codes(workspace: Workspace, record: int = 1) -> dict[str, Any]:
+    table = schema.current
+    with workspace.store.read() as connection:
+        rows = connection.execute(select(table).where(table.c.record == record, table.c.stage == "code")).all()
+    return {row.label: row for row in rows}
+
+
+def test_a_fresh_record_has_no_answer_and_no_suggestion(review: Workspace) -> None:
+    page = Browser(review, OWEN).get("/code")
+    assert texts(page).count("Paper 1") == 1
+    assert "checked" not in page
+    assert "mechtag says" not in page
+    assert "Suggestions after you finish a record" in page
+    assert [name for name in re.findall(r'<h2 id="name-(\w+)"', page)] == ["apple", "pear"]
+
+
+def test_marking_a_sentence_sets_yes_and_marking_it_again_removes_the_mark(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/mark", label="apple", sentence=0).text
+    assert (codes(review)["apple"].value, codes(review)["apple"].sentences) == (1, "[0]")
+    assert 'id="yes-apple" checked' in page
+    assert "Sentence 1, marked for Apple : " in texts(page).replace(":", " :")
+    assert 'id="s-0" aria-pressed="true"' in page
+    page = send(browser, page, "/code/mark", label="apple", sentence=0).text
+    assert (codes(review)["apple"].value, codes(review)["apple"].sentences) == (1, "[]")
+    assert 'id="s-0" aria-pressed="false"' in page
+
+
+def test_a_mark_is_kept_when_another_label_is_answered(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/mark", label="apple", sentence=1).text
+    page = send(browser, page, "/code/answer", label="pear", answer="refer").text
+    assert codes(review)["apple"].sentences == "[1]"
+    assert codes(review)["pear"].refer == 1
+    assert not codes(review)["apple"].committed
+
+
+def test_the_form_that_works_without_script_sets_answer_and_sentences_at_once(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = browser.get("/code")
+    assert re.findall(r'<noscript>.*?name="sentence" value="0"', page, re.S)
+    form = {"label": "apple", "answer": "yes", "sentences_too": "1", "sentence": ["0", "2"]}
+    page = send(browser, page, "/code/answer", **form).text
+    assert (codes(review)["apple"].value, codes(review)["apple"].sentences) == (1, "[0, 2]")
+    page = send(browser, page, "/code/answer", **{**form, "answer": "no", "sentence": []}).text
+    assert (codes(review)["apple"].value, codes(review)["apple"].sentences) == (0, "[]")
+
+
+def test_rest_no_names_the_labels_before_it_sets_them(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="yes").text
+    assert "Answers no for Pear." in texts(page)
+    send(browser, page, "/code/rest", rest=re.findall(r'name="rest" value="(\w+)"', page))
+    assert (codes(review)["apple"].value, codes(review)["pear"].value) == (1, 0)
+    assert codes(review)["pear"].complete == 1
+
+
+def test_done_lists_open_labels_and_finishes_with_them_only_on_request(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="yes").text
+    page = send(browser, page, "/code/done").text
+    assert "1 label is open Pear" in texts(page)
+    assert not codes(review)["apple"].committed
+    send(browser, page, "/code/done", open_labels="1")
+    assert codes(review)["apple"].committed == 1
+    assert "pear" not in codes(review)
+
+
+def test_a_record_without_any_answer_is_not_finished(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/done").text
+    assert "Answer at least one label" in page
+    assert "open_labels" not in page
+    response = send(browser, page, "/code/done", open_labels="1")
+    assert response.status_code == 422
+    assert "Paper 1" in browser.get("/code")
+
+
+def test_after_the_commit_suggestions_are_shown_and_a_revision_is_assisted(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    page = send(browser, page, "/code/answer", label="pear", answer="no").text
+    page = send(browser, page, "/code/done").text
+    text = texts(page)
+    assert (
+        "You said no; mechtag says: yes, 0.71 (of 100 such records about 71 would be coded so), for sentence 1 , 3"
+        in text
+    )
+    assert "You said no; mechtag says: no, 0.90 (of 100 such records about 90 would be coded so)" in text
+    assert "Keep your no" in text
+    assert "Change to yes" in text
+    assert text.index("Apple") < text.index("Pear")
+    page = send(browser, page, "/code/suggestion", label="apple", answer="accept", sentence=["0", "2"]).text
+    apple = codes(review)["apple"]
+    assert (apple.value, apple.sentences, apple.assisted) == (1, "[0, 2]", 1)
+    assert (apple.first_value, apple.first_assisted) == (0, 0)
+    assert "You have answered this suggestion" in page
+
+
+def test_a_kept_answer_is_written_down_too(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    page = send(browser, page, "/code/done", open_labels="1").text
+    page = send(browser, page, "/code/suggestion", label="apple", answer="reject").text
+    assert codes(review)["apple"].value == 0
+    assert "Keep your no" not in page
+    assert "Accept: no" in page  # pear, which was not judged
+
+
+def test_a_rejected_no_becomes_yes(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    page = send(browser, page, "/code/done", open_labels="1").text
+    send(browser, page, "/code/suggestion", label="pear", answer="reject")
+    assert codes(review)["pear"].value == 1
+
+
+def test_what_was_seen_stays_seen_after_undo(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    send(browser, page, "/code/done", open_labels="1")
+    browser.post("/undo")
+    page = browser.get("/code")
+    assert "mechtag says" not in page
+    send(browser, page, "/code/answer", label="apple", answer="yes")
+    assert codes(review)["apple"].assisted == 1
+
+
+@pytest.mark.parametrize("mode", ["off", "blind"])
+def test_modes_without_suggestions_never_show_any(review: Workspace, mode: str) -> None:
+    review.acts.change_plan(Stamp(OWEN), "mode_code", mode)
+    browser = Browser(review, OWEN)
+    page = send(browser, browser.get("/code"), "/code/answer", label="apple", answer="no").text
+    page = send(browser, page, "/code/done", open_labels="1").text
+    assert "Paper 2" in page
+    assert "mechtag says" not in browser.get("/code?record=1")
+
+
+def test_in_the_assisted_mode_suggestions_are_shown_from_the_start(
+    review: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mechtag.review.sight.is_audited", lambda record_id, *_: record_id == "doi:10.1/2")
+    review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
+    suggest(review, 2, apple=("yes", 0.9, "[0]"))
+    browser = Browser(review, OWEN)
+    page = browser.get("/code")
+    assert "mechtag says: yes, 0.71" in texts(page)
+    assert "checked" not in page
+    assert "mechtag points to it for Apple" in page
+    page = send(browser, page, "/code/suggestion", label="apple", answer="accept", sentence=["0", "2"]).text
+    assert (codes(review)["apple"].value, codes(review)["apple"].assisted) == (1, 1)
+    audited = browser.get("/code?record=2")
+    assert "No suggestion for this one" in audited
+    assert "mechtag says" not in audited
+    send(browser, audited, "/code/answer", label="apple", answer="yes")
+    assert codes(review, 2)["apple"].assisted == 0
+
+
+def test_a_model_that_cannot_tell_has_no_accept(review: Workspace) -> None:
+    suggest(review, 2, apple=("refer", 0.5, "[0]"))
+    review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
+    browser = Browser(review, OWEN)
+    page = browser.get("/code?record=2")
+    assert "mechtag cannot tell: 0.50 (of 100 such records about 50 would be coded yes)" in texts(page)
+    assert "Accept" not in page
+    assert send(browser, page, "/code/suggestion", label="apple", answer="accept").status_code == 422
+
+
+def test_a_model_from_definitions_is_called_rough(review: Workspace) -> None:
+    with review.store.write() as connection:
+        write_fact(
+            connection,
+            "model",
+            {"model_id": "m1", "from_definitions": True, "shipped": False, "papers": None, "at": None},
+        )
+    review.acts.change_plan(Stamp(OWEN), "mode_code", "assisted")
+    text = texts(Browser(review, OWEN).get("/code?record=1"))
+    assert "would be coded so; this is rough, because the model was made from the definitions alone)" in text
+
+
+def test_two_windows_show_both_versions_and_the_person_chooses(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    old = browser.get("/code")
+    send(browser, old, "/code/answer", label="apple", answer="no")
+    response = send(browser, old, "/code/answer", label="apple", answer="yes")
+    assert response.status_code == 409
+    text = texts(response.text)
+    assert "Saved now What Answer Apple no Pear no answer" in text
+    assert "This window asks for: Apple: yes" in text
+    assert codes(review)["apple"].value == 0
+    form = {name: field(response.text, name) for name in ("record", "label", "answer", "based_on")}
+    assert browser.post("/code/answer", **form).status_code == 200
+    assert codes(review)["apple"].value == 1
+
+
+def test_two_windows_of_screening_do_too(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    old = browser.get("/screen?record=3")
+    send(browser, old, "/screen/decide", answer="exclude")
+    response = send(browser, old, "/screen/decide", answer="include")
+    assert response.status_code == 409
+    assert "Decision excluded" in texts(response.text)
+    assert "This window asks for: included" in texts(response.text)
+
+
+def test_a_record_that_is_not_included_is_not_coded(review: Workspace) -> None:
+    response = Browser(review, OWEN).client.get("/code?record=3")
+    assert response.status_code == 409
+    assert "has not been included" in response.text
+
+
+def test_drafts_are_listed_and_others_do_not_see_them(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    send(browser, browser.get("/code"), "/code/answer", label="apple", answer="yes")
+    assert 'href="/code?record=1"' in browser.get("/decisions")
+    ann = Browser(review, add_person(review, "Ann", "coder"))
+    assert "/code?record=1" not in ann.get("/decisions")
+
+
+def test_showing_the_same_again_writes_no_second_row(review: Workspace) -> None:
+    browser = Browser(review, OWEN)
+    assert field(browser.get("/code"), "sight") == field(browser.get("/code"), "sight")
