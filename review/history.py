@@ -156,6 +156,8 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
             return f"changed {people.get(value['account'], 'a person')}: {changes}"
         case "account":
             return f"joined the review as {value['role']}"
+        case "flow":
+            return f"entered {value['field'].replace('_', ' ').replace('.', ': ')} in the flow diagram"
         case "codebook":
             return f"saved version {value['version']} of the codebook"
         case "undo":

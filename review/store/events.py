@@ -140,12 +140,12 @@ def read_plan(connection: Connection) -> Plan:
 
 def codebook_changes(connection: Connection) -> list[Event]:
     """Return the events with which the codebook was changed, in order."""
-    return _project_events(connection, "codebook")
+    return project_events(connection, "codebook")
 
 
 def is_stopped(connection: Connection) -> bool:
     """Return whether the owner has stopped screening. New records make it go on."""
-    last = _project_events(connection, "stop", "resume", "import")
+    last = project_events(connection, "stop", "resume", "import")
     return bool(last) and last[-1].kind == "stop"
 
 
@@ -277,7 +277,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
         connection.execute(insert(table), list(rows))
 
 
-def _project_events(connection: Connection, *kinds: str) -> list[Event]:
+def project_events(connection: Connection, *kinds: str) -> list[Event]:
     """Return the events of some kinds that are not undone."""
     table = schema.event
     rows = read_events(connection, or_(table.c.kind.in_(kinds), table.c.kind.in_(("undo", "redo"))))
@@ -286,7 +286,7 @@ def _project_events(connection: Connection, *kinds: str) -> list[Event]:
 
 def _derive_settings(connection: Connection) -> None:
     connection.execute(delete(schema.setting))
-    last = {row.value["key"]: row for row in _project_events(connection, "setting")}
+    last = {row.value["key"]: row for row in project_events(connection, "setting")}
     rows = [
         {"key": key, "value": json.dumps(row.value["value"], ensure_ascii=False), "event": row.seq}
         for key, row in last.items()
@@ -299,7 +299,7 @@ def _derive_joins(connection: Connection) -> None:
     # A duplicate that was found at the import belongs to its head until somebody splits it off.
     copies = connection.execute(select(schema.copy).where(schema.copy.c.record.is_not(None))).all()
     into = dict[int, tuple[int, int]]({row.record: (row.head, 0) for row in copies})
-    for row in _project_events(connection, "join", "split"):
+    for row in project_events(connection, "join", "split"):
         record = row.record or 0
         if row.kind == "join":
             into[record] = int(row.value["into"]), row.seq
@@ -348,7 +348,7 @@ def count_copies(connection: Connection, head: int) -> None:
 def _derive_apart(connection: Connection) -> None:
     connection.execute(delete(schema.apart))
     found = dict[tuple[int, int], int]()
-    for row in _project_events(connection, "differ"):
+    for row in project_events(connection, "differ"):
         low, high = sorted((row.record or 0, int(row.value["other"])))
         found[low, high] = row.seq
     rows = [{"record": low, "other": high, "event": seq} for (low, high), seq in found.items()]
@@ -363,7 +363,7 @@ def _derive_accounts(connection: Connection) -> None:
     """Set the role and state of each account from the events ``account``, which made it, and ``team``."""
     table = schema.account
     connection.execute(update(table).values(state="active"))
-    for row in _project_events(connection, "account", "team"):
+    for row in project_events(connection, "account", "team"):
         changes = {name: str(row.value[name]) for name in ("role", "state") if name in row.value}
         connection.execute(update(table).where(table.c.id == int(row.value["account"])).values(changes))
 

@@ -1,0 +1,231 @@
+"""Fill in the PRISMA 2020 flow diagram: what mechtag counted, what was decided, and what people enter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, func, select
+
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.prisma.counts import Elsewhere, Identification
+from mechtag.pipeline.prisma.flow import Flow, join
+from mechtag.review.acts import Refused
+from mechtag.review.imports import read_batches
+from mechtag.review.store import schema
+from mechtag.review.store.events import is_stopped, project_events
+from mechtag.review.store.families import count_papers
+
+
+@dataclass(frozen=True)
+class Field:
+    """Something that mechtag cannot know.
+
+    Attributes
+    ----------
+    path
+        Place in the file of counts of ``mechtag prisma``, such as ``reports.sought``.
+    kind
+        ``number``; or ``counts``, lines such as ``Wrong population: 12``.
+    """
+
+    path: str
+    name: str
+    kind: str = "number"
+
+
+#: Fields by group. A group whose fields are all empty is left out of the diagram.
+GROUPS: tuple[tuple[str, tuple[Field, ...]], ...] = (
+    (
+        "Full texts of the included records",
+        (
+            Field("reports.sought", "Reports sought"),
+            Field("reports.not_retrieved", "Reports not retrieved"),
+            Field("reports.assessed", "Reports assessed"),
+            Field("reports.excluded", "Reports excluded, by reason", "counts"),
+        ),
+    ),
+    (
+        "Other methods, such as websites, experts and citations",
+        (
+            Field("other_methods.sources", "Records found, by source", "counts"),
+            Field("other_methods.reports.sought", "Reports sought"),
+            Field("other_methods.reports.not_retrieved", "Reports not retrieved"),
+            Field("other_methods.reports.assessed", "Reports assessed"),
+            Field("other_methods.reports.excluded", "Reports excluded, by reason", "counts"),
+        ),
+    ),
+    (
+        "Included",
+        (Field("included.studies", "Studies"), Field("included.reports", "Reports")),
+    ),
+    (
+        "An earlier version of the review",
+        (Field("previous.studies", "Studies"), Field("previous.reports", "Reports")),
+    ),
+)
+FIELDS = {field.path: field for _, group in GROUPS for field in group}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What somebody entered, and who."""
+
+    value: Any
+    coder: int
+    at: str
+
+
+def read_entries(connection: Connection) -> dict[str, Entry]:
+    """Return what people entered, by the path of the field; emptied fields are left out."""
+    found: dict[str, Entry] = {}
+    for row in project_events(connection, "flow"):
+        found.pop(row.value["field"], None)
+        if row.value["value"] not in (None, {}):
+            found[row.value["field"]] = Entry(row.value["value"], row.coder, row.at)
+    return found
+
+
+def parse(field: Field, text: str) -> Any:
+    """Return what was typed into a field: a number, counts by name, or ``None`` if it is empty.
+
+    Raises
+    ------
+    Refused
+        If it is neither.
+    """
+    if not text.strip():
+        return None
+    if field.kind == "number":
+        return _number(text, field.name)
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        if line.strip():
+            name, colon, number = line.rpartition(":")
+            name = " ".join(name.split())
+            if not colon or not name:
+                raise Refused(f"{field.name}: '{line.strip()}' is not a name, a colon and a number")
+            if name in found:
+                raise Refused(f"{field.name}: '{name}' appears twice; write one line with the sum")
+            found[name] = _number(number, f"{field.name}, {name}")
+    return found
+
+
+def _number(text: str, what: str) -> int:
+    digits = text.strip().replace(",", "").replace(" ", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise Refused(f"{what}: '{text.strip()}' is not a whole number")
+    return int(digits)
+
+
+def identification(connection: Connection) -> Identification | None:
+    """Return the counts before screening, or ``None`` if nothing was imported by the page."""
+    batches = [batch for batch in read_batches(connection) if batch.result]
+    if not batches:
+        return None
+    sources: dict[str, int] = {}
+    for batch in batches:
+        for source in batch.found["sources"]:
+            sources[source["file"]] = sources.get(source["file"], 0) + source["read"]
+    papers, duplicates = count_papers(connection)
+    record = schema.record
+    joined = select(schema.joined.c.record)
+    without = connection.execute(
+        select(func.count()).select_from(record).where(record.c.abstract == "", record.c.id.not_in(joined))
+    ).scalar_one()
+    rejected = sum(batch.found.get("rejected", 0) for batch in batches)
+    # Records that the project had before count with the files that are known.
+    if sum(sources.values()) != papers + duplicates + rejected:
+        return Identification(screened=papers, without_abstract=without)
+    return Identification(
+        identified_by_source=sources,
+        duplicates_removed=duplicates,
+        removed_for_other_reasons=rejected,
+        screened=papers,
+        without_abstract=without,
+    )
+
+
+@dataclass(frozen=True)
+class Screening:
+    """Final decisions so far.
+
+    Attributes
+    ----------
+    records
+        Number of records to screen.
+    included, excluded
+        Number of records by final decision.
+    stopped
+        Whether screening was stopped, so that all others count as excluded by automation.
+    reasons
+        Number of excluded records by reason.
+    """
+
+    records: int
+    included: int
+    excluded: int
+    stopped: bool
+    reasons: Mapping[str, int]
+
+    @property
+    def unread(self) -> int:
+        """Return the number of records without a final decision."""
+        return self.records - self.included - self.excluded
+
+    @property
+    def is_finished(self) -> bool:
+        """Return whether each record has a final decision, or screening was stopped."""
+        return self.stopped or not self.unread
+
+
+def screening(connection: Connection, relevance: str) -> Screening:
+    """Count the final decisions at screening."""
+    final = schema.final
+    rows = connection.execute(
+        select(final.c.value, final.c.reason, func.count())
+        .where(final.c.stage == "screen", final.c.label == relevance)
+        .group_by(final.c.value, final.c.reason)
+    ).all()
+    papers, _ = count_papers(connection)
+    reasons = {reason: number for value, reason, number in rows if value == 0 and reason}
+    counts = {value: sum(number for other, _, number in rows if other == value) for value in (0, 1)}
+    return Screening(papers, counts[1], counts[0], is_stopped(connection), reasons)
+
+
+def fill_in(
+    found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
+) -> tuple[Flow, Elsewhere]:
+    """Return the counts of the diagram, and the part of them that the file of counts of ``mechtag prisma`` holds.
+
+    While screening goes on, records without a final decision are in no box.
+
+    Raises
+    ------
+    MechtagError
+        If the counts contradict one another.
+    """
+    content: dict[str, Any] = {"title": title}
+    if decided.is_finished:
+        automation = decided.unread if decided.stopped else 0
+        content["screening"] = {
+            "kept": decided.included,
+            "screened": decided.records,
+            "excluded": decided.excluded + automation,
+            "excluded_by_automation": automation,
+        }
+    for path, entry in entries.items():
+        place = content
+        *groups, last = path.split(".")
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[last] = entry.value
+    if "other_methods" in content and "sources" not in content["other_methods"]:
+        raise MechtagError("other methods: enter the number of records found, by source, or empty the other fields")
+    try:
+        elsewhere = Elsewhere.model_validate(content)
+    except ValidationError as error:
+        raise MechtagError("; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())) from None
+    return join(found, elsewhere), elsewhere
