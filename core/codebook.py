@@ -15,7 +15,7 @@ from mechtag.core.files import StrPath
 
 
 class Strict(BaseModel):
-    """Base class of the pydantic models of files: unknown keys are errors, and instances are immutable."""
+    """Base class of pydantic models that describe files: unknown keys are errors, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -78,11 +78,13 @@ class Codebook(Strict):
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise ValueError(f"label {', '.join(map(repr, doubled))} appears more than once; each key must be unique")
+            raise ValueError(
+                f"the key {doubled[0]!r} appears more than once; relevance and each label need different keys"
+            )
         if taken := sorted(_COLUMNS.intersection(keys)):
             raise ValueError(
-                f"{' and '.join(map(repr, taken))} cannot be the key of a label, because a table column with this name "
-                "identifies the paper; choose a different key"
+                f"a label cannot have the key {taken[0]!r}, because the column of this name identifies the paper in "
+                "tables; choose a different key"
             )
         return self
 
@@ -108,7 +110,7 @@ class Codebook(Strict):
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash of the definition and rules of relevance and of each label, keyed by their keys.
+        """Return one hash for relevance and one for each label, computed from its definition and rules, by key.
 
         Equal hashes mean equal definitions and rules.
         """
@@ -140,7 +142,7 @@ def load_codebook(path: StrPath) -> Codebook:
         path,
         Codebook,
         missing="no such codebook file; set the path of the codebook under 'codebook' in params.yaml",
-        expected="a codebook is a mapping with the keys name, relevance and labels",
+        expected="a codebook must be a mapping with the keys name, relevance and labels",
     )
 
 
@@ -184,7 +186,8 @@ def read_yaml(
         ) from None
     data = empty if data is None else data
     if not isinstance(data, dict):
-        raise MechtagError(f"{path}: {expected}; this file contains a value of type {type(data).__name__}")
+        found = "nothing" if data is None else f"a value of type {type(data).__name__}"
+        raise MechtagError(f"{path}: the file contains {found}, but {expected}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -200,7 +203,7 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
             return None
         if _expanded(node, {}) > _MOST_NODES:
             raise ValueError(
-                f"its aliases expand to more than {_MOST_NODES:,} values; write the values in place of the aliases"
+                f"the YAML aliases expand to more than {_MOST_NODES:,} values; replace the aliases by their values"
             )
         return reader.construct_document(node)
     finally:

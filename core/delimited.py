@@ -27,7 +27,7 @@ _COMPARED = 5
 _SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.I)
 # Where quotes do not match, a row is looked for in so many further lines, and in so many characters.
 _MOST_LINES, _LONGEST_REPAIRED = 10, 1_000_000
-_UNCLOSED = "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
+_UNCLOSED = "a quotation mark is opened but never closed; close it, or write it twice if it is part of the text"
 
 
 class Table(NamedTuple):
@@ -38,7 +38,7 @@ class Table(NamedTuple):
     names, delimiter
         Column names and delimiter of the table.
     before
-        Last row of the previous table, if its line end is missing, so that it is on the line of the header.
+        Last row of the previous table if, because its line end is missing, the row is on the line of the header.
     """
 
     names: list[str]
@@ -191,7 +191,7 @@ def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delim
 
 
 def cells_of(line: str, delimiter: str) -> list[str]:
-    """Return the cells of a line, whatever its quotation marks."""
+    """Return the cells of a line, even if its quotation marks do not match."""
     return next(csv.reader([line[:LONGEST_ENTRY]], delimiter=delimiter), [])
 
 

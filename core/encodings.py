@@ -68,7 +68,8 @@ def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
             return Encoding(name, errors, len(mark), note)
     if name := _utf16(start):
         return Encoding(
-            name, "replace", 0, f"there is no byte order mark; read as {name.upper()}, because every other byte is NUL"
+            *(name, "replace", 0),
+            f"the file has no byte order mark and was read as {name.upper()}, because every other byte is NUL",
         )
     feed = iter(chunks)
     bad = _first_bad_line(feed)

@@ -71,8 +71,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise MechtagError(f"{path}: the file is not readable as JSON: {error}; create it again") from None
     if not isinstance(data, dict):
         raise MechtagError(
-            f"{path}: expected one JSON object ({{...}}), found a value of type {type(data).__name__}; create the file "
-            "again"
+            f"{path}: found a value of type {type(data).__name__}, but expected one JSON object ({{...}}); create the "
+            "file again"
         )
     return data
 

@@ -11,6 +11,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath
 from mechtag.core.source import Source
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE, is_table, read_table
+from mechtag.core.words import counted
 
 # Tables in which people fill in the column 'decision' have one of these too; tables of a model's decisions do not.
 _ABOUT_PAPERS = frozenset(("title", "title_1"))
@@ -43,13 +44,13 @@ def check_outputs(
             raise MechtagError(f"{output} would be overwritten, but this command reads it; choose a different output")
         if any(same_file(output, other) for other in written):
             raise MechtagError(
-                f"{output} would be overwritten by another result of this command; choose a different output"
+                f"this command would write two results to the same file, {output}; choose different outputs"
             )
         written.append(output)
         if (decided is None or not same_file(output, Path(decided))) and (count := _decisions(output)):
             raise MechtagError(
-                f"{output} contains {count} decisions that a person filled in, and they would be lost; "
-                "rename the file, or choose a different output"
+                f"overwriting {output} would delete {counted(count, 'decision')} that a person filled in; rename this "
+                "file, or choose a different output"
             )
 
 

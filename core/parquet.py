@@ -123,7 +123,7 @@ def open_table(source: Any, name: StrPath, schema: pa.Schema, what: str) -> pq.P
             is_path = isinstance(source, (str, os.PathLike))
             file = pq.ParquetFile(pa.OSFile(os.fsencode(source)) if is_path else source)
         except FileNotFoundError:
-            raise MechtagError(f"{name}: no such file; expected a parquet table of {what}; check the path") from None
+            raise MechtagError(f"{name}: no such file (expected a parquet table of {what}); check the path") from None
     if missing := [column for column in schema.names if column not in file.schema_arrow.names]:
         file.close()
         raise MechtagError(
@@ -181,7 +181,8 @@ def parse_rows(path: StrPath, rows: Iterable[Mapping[str, Any]], model: type[Row
             fault = error.errors()[0]
             place = ".".join(str(part) for part in fault["loc"])
             raise MechtagError(
-                f"{path}: row {number}: the column {place!r} is invalid: {fault['msg']}; create the table again"
+                f"{path}: row {number}: the value in column {place!r} is invalid: {fault['msg']}; create the table "
+                "again"
             ) from None
 
 
@@ -224,8 +225,8 @@ def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, 
         return [(intern(name), shared.get(value, value) if isinstance(value, str) else value) for name, value in pairs]
     except (ValueError, TypeError, RecursionError) as error:
         raise MechtagError(
-            f"{path}: row {number}: the column 'raw' is not a JSON list of names and values: {error}; create the "
-            "table again"
+            f"{path}: row {number}: the value in column 'raw' is not a JSON list of names and values: {error}; create "
+            "the table again"
         ) from None
 
 

@@ -90,7 +90,7 @@ class DedupeSettings(Strict):
     Attributes
     ----------
     year_gap
-        Largest difference in years between two records of one paper, which may appear online before it is printed.
+        Largest difference in years between two records of one paper: a paper may appear online before it is printed.
     title_similarity
         Lowest similarity (proportion of matching letters) at which two titles count as spellings of one title.
     window
@@ -155,7 +155,7 @@ class TuningSettings(Strict):
     Attributes
     ----------
     epochs
-        Number of epochs. The learning rate rises at first, and then decays to zero over them.
+        Number of epochs, over which the learning rate first rises and then decays to zero.
     learning_rate
         Highest learning rate.
     batch_tokens
@@ -163,7 +163,7 @@ class TuningSettings(Strict):
     layers
         Number of top layers that are fine-tuned; the layers below stay unchanged and are computed only once.
     rank
-        Rank of the change of each weight matrix. The model folder grows in proportion to it.
+        Rank of the change of each weight matrix. The model folder grows in proportion to the rank.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)
@@ -190,7 +190,8 @@ class TrainSettings(Strict):
     tuning
         Settings for fine-tuning; the trainer ``frozen`` does not use them.
     folds
-        Number of folds of the cross-validation that fits pooling, calibration and thresholds; folds keep papers whole.
+        Number of folds of the cross-validation that fits pooling, calibration and thresholds; each paper is in one
+        fold.
     regularisation, word_regularisation, relevance_regularisation
         Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors, of the heads
         that score words, and of the support vector machine for relevance. The first two apply to labels judged for
@@ -303,7 +304,7 @@ class RetrainSettings(Strict):
         see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
     margins
         Largest decrease that is allowed for each metric, keyed by the metric's name: ``relevance_auc`` or a name in
-        `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this.
+        `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this margin.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
@@ -354,7 +355,7 @@ def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
             path,
             Settings,
             missing="no such file; check the path",
-            expected="the settings must be a mapping of blocks",
+            expected="the settings must be a mapping of blocks, such as train",
             empty={},
         )
     # Defaults are paths too; they are resolved like those in the file.

@@ -134,7 +134,7 @@ class Source:
         if size > LARGEST_WHOLE:
             raise MechtagError(
                 f"{self.path}: the file is larger than {LARGEST_WHOLE >> 20} MB, the limit for a format that "
-                "cannot be read line by line; export the results in parts"
+                "cannot be read line by line; export the results as several files"
             )
 
     @cached_property
@@ -178,7 +178,7 @@ class Source:
         self.notes.extend(part.encoding.note for part in parts[:1] if part.encoding.note)
         for before, part in pairwise(parts):
             self.notes.append(
-                f"the text changes from {before.encoding.name.upper()} to {part.encoding.name.upper()} at line "
+                f"the encoding changes from {before.encoding.name.upper()} to {part.encoding.name.upper()} at line "
                 f"{lines_before(part, self._chunks(), parts) + 1}; if the file was joined from several exports, read "
                 "each export separately"
             )
@@ -252,7 +252,7 @@ class Source:
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:
-        """Return a source for the same file that returns the given text as its `head`."""
+        """Return a source for the same file whose `head` is the given text."""
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)
         return part

@@ -1,8 +1,8 @@
 """Read tables that people edit: CSV and XLSX files as saved by spreadsheets, including yes/no and numeric cells.
 
-Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16. A
-file of either kind may end in empty rows. All variants are read in the same way, and every message names the file, the
-row and the column.
+Excel saves CSV files with commas or semicolons, in UTF-8 or Windows-1252, and "Unicode text" with tabs in UTF-16. Each
+of these files may end in empty rows. All variants are read in the same way, and every message names the file, the row
+and the column.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ UNTICKED = frozenset(("", "-", "–", "—"))
 WORDS = YES | NO | NOT_JUDGED | UNTICKED
 #: Columns that people fill in; names of columns for the code of one label end in `OWN_CODE`.
 DECISION, NOTES, OWN_CODE = "decision", "notes", ": your code"
-_ALLOWED = "1 or 0, yes or no, true or false, x, and empty (not judged)"
+_ALLOWED = "yes (also 1, true or x), no (also 0 or false) and an empty cell (not judged)"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _SHOWN = 100
 
@@ -179,14 +179,14 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
-        raise MechtagError(f"{source.path}: no such file; expected {expected}; check the path")
+        raise MechtagError(f"{source.path}: no such file (expected {expected}); check the path")
     names, rows, unit = _read_sheet(source, expected) if workbook.recognise(source) else _read_text(source, needed)
     filled = [
         index for index, name in enumerate(names) if name or any(row[index : index + 1] != [""] for _, row in rows)
     ]
     kept = [names[index] for index in filled]
     if doubled := next((name for name in kept if name and kept.count(name) > 1), None):
-        raise MechtagError(f"{source.path}: two columns are named {doubled!r}; column names must be unique")
+        raise MechtagError(f"{source.path}: two columns are named {doubled!r}; rename one of them")
     return Table(
         str(source.path),
         tuple(kept),
@@ -225,17 +225,19 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
     filled = [title for title, rows in sheets.items() if rows]
     if len(filled) != 1:
         if not filled:
-            raise MechtagError(f"{source.path}: no visible sheet of the workbook contains a table; expected {expected}")
+            raise MechtagError(
+                f"{source.path}: no visible sheet of the workbook contains a table (expected {expected})"
+            )
         raise MechtagError(
-            f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}); expected one "
-            f"sheet with {expected}; delete or hide the other sheets"
+            f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}), but expected "
+            f"one sheet with {expected}; delete or hide the other sheets"
         )
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:
         if len(row) > len(names):
             raise MechtagError(
                 f"{source.path}: row {number}: the row has {len(row)} cells, but the header has {len(names)}; enter a "
-                "column name above each cell, or clear the cell"
+                "column name above each cell, or clear the extra cells"
             )
     return names, [(number, _padded(row, len(names))) for number, row in rows], "row"
 

@@ -24,8 +24,8 @@ def disable_telemetry() -> None:
 class MlflowPlugin:
     """A run context provider of MLflow that adds no tags.
 
-    MLflow reads its telemetry setting from the environment only. Because it loads this plugin while it is being
-    imported, it imports mechtag, which calls `disable_telemetry`. The setting thus also holds for commands such as
+    MLflow reads its telemetry setting from the environment only. When MLflow is imported, it loads this plugin and
+    therefore imports mechtag, which calls `disable_telemetry`. Usage statistics are thus also off in commands such as
     ``mlflow ui``, wherever mechtag is installed.
     """
 

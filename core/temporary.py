@@ -24,8 +24,8 @@ _LOCK, _FILES = "lock", "files"
 def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
     """Yield an empty folder within ``parent``, and delete it at the end.
 
-    Temporary folders that killed processes left in ``parent`` are deleted first. Those of running processes are
-    recognised by their locks and stay. Where files cannot be locked, all folders stay.
+    Temporary folders that killed processes left in ``parent`` are deleted first. Folders of running processes are
+    recognised by their locks, and are kept. Where files cannot be locked, all folders are kept.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def _refuse_bombs(source: Source) -> None:
             if part.file_size > _LARGEST or (part.file_size > _LARGE and ratio > _RATIO):
                 raise MechtagError(
                     f"{source.path}: {part.filename} would unpack to {part.file_size / 1e6:,.0f} MB, "
-                    f"{ratio:,.0f} times its size, so the workbook was not read, for safety; save the table as CSV"
+                    f"{ratio:,.0f} times its size, so for safety the workbook was not read; save the table as CSV"
                 )
 
 
@@ -70,7 +70,7 @@ def _told(source: Source) -> Iterator[None]:
     except _RAISED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MechtagError(
-            f"{source.path}: not readable as an Excel workbook: {reason}. Open the file in Excel and save "
+            f"{source.path}: the file is not readable as an Excel workbook: {reason}. Open the file in Excel and save "
             "the table as CSV"
         ) from None
 

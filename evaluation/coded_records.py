@@ -249,8 +249,8 @@ def coded_agreement(
     Returns
     -------
     dict
-        The block of `coders.agreement_section` for the records that several people coded (or for all records, if
-        there are none). It also compares the coders by sentence; ``adjudicate`` covers all records.
+        The block of `coders.agreement_section` for the records that several people coded, or for all records if there
+        are no such records. The block also compares the coders by sentence; ``adjudicate`` covers all records.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def coded_agreement(
 
 
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
-    """List the codes of a gold standard that a model, which was not trained on them, confidently contradicts.
+    """List the gold standard codes that are confidently contradicted by a model that was not trained on them.
 
     People should check these codes; no code is changed. Papers without text are omitted.
     """
@@ -324,7 +324,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
-            f"{place} has {sentences} sentences, but the coded record has {counts}; code the same sentences"
+            f"{place} has {sentences} sentences, but the coded record with this key has {counts}; code the same "
+            "sentences"
         )
     raise MechtagError(
         f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; "

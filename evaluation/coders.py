@@ -110,7 +110,7 @@ def coders_of(
         values[row.coder, name, row.label] = row.value
     names = tuple(dict.fromkeys(coder for coder, _, _ in values))
     if MODEL in names:
-        raise MechtagError(f"{place}: a coder is named '{MODEL}', which is reserved for the model; rename the coder")
+        raise MechtagError(f"{place}: the coder name '{MODEL}' is reserved for the model; rename this coder")
     codes = np.array(
         [[[_number(values.get((coder, name, label))) for label in labels] for name in keys] for coder in names]
     ).reshape(len(names), len(keys), len(labels))
@@ -167,7 +167,7 @@ CONTRADICTED = "the model confidently contradicts"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Return the model's confidence that a code is wrong for each code that is a likely error, and 0 for all others.
+    """Return how confident the model is that each code is wrong; 0 for codes that are not likely to be wrong.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125): a code is doubted if
     the out-of-fold probability of the opposite code is at least the mean of this probability over the items
@@ -214,9 +214,9 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
-    The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the
-    model's probability of the opposite code, and only codes doubted by `confident_errors` are listed. Of codes
-    with equal scores, those of papers with more codes to resolve come first, and those of the same paper are together.
+    The score of a code is the proportion of coder pairs who disagree. If nobody disagrees, the score is the model's
+    probability of the opposite code, and only codes doubted by `confident_errors` are listed. Codes with equal scores
+    are grouped by paper; papers with more codes to resolve come first.
 
     Parameters
     ----------

@@ -124,9 +124,9 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
     others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
     if others != set(made_by):
         raise MechtagError(
-            f"{folder}: these out-of-fold predictions are by model {', '.join(sorted(others))}, but the gold papers "
-            f"were tagged by model {', '.join(sorted(made_by))}; tag the gold papers again with the model in use, or "
-            "name the out-of-fold predictions of the model that tagged them (--out-of-fold)"
+            f"{folder}: these out-of-fold predictions belong to model {', '.join(sorted(others))}, but the gold papers "
+            f"were tagged by model {', '.join(sorted(made_by))}. Tag the gold papers again with the first model, or "
+            "pass the out-of-fold predictions of the second (--out-of-fold)"
         )
 
 
@@ -187,9 +187,10 @@ def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
     files = sorted(folder.glob("*.parquet"))
     wrong = [path.name for path in files if not path.stem.isdecimal()]
     if wrong or not files:
-        found = ", ".join(wrong) or "no *.parquet"
+        found = ", ".join(wrong) or "no *.parquet files"
         raise MechtagError(
-            f"{folder}: the folder contains {found}; expected files written by 'mechtag curve', such as 34.parquet"
+            f"{folder}: the folder contains {found}, but expected only files written by 'mechtag curve', such as "
+            "34.parquet; check the path"
         )
     return {int(path.stem): read_predictions(path) for path in files}
 

@@ -126,7 +126,7 @@ def evaluate(
         Keys of the labels, without relevance, in codebook order.
     systems
         Predictions for the gold papers, keyed by the name of the system. ``transfer`` and ``leave_one_out`` are the
-        predictions of the model under the two protocols; every other name is that of a baseline.
+        predictions of the model under the two protocols; all other names are names of baselines.
     generator
         Random generator for all resamples; the same state yields the same results.
     variations
@@ -141,7 +141,7 @@ def evaluate(
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"there are no predictions of the model; found {found}, but expected {' or '.join(PROTOCOLS)}"
+            f"there are no predictions of the model: found {found}, but expected {' or '.join(PROTOCOLS)}"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -97,7 +97,7 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of each paper that has a label, and 0 for all others; shape (resamples, papers, labels)."""
+        """Return the weight of each paper with a label, and 0 for all others; shape (resamples, papers, labels)."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property

@@ -135,7 +135,7 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
     Parameters
     ----------
     papers
-        Differences by name of the set of papers.
+        Differences for each set of papers, keyed by the name of the set.
     """
     reasons, passed = [], []
     for name, differences in papers.items():
@@ -144,7 +144,7 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
             each = by_figure[figure]
             if each.difference is None or each.ci_low is None or each.ci_high is None:
                 why = UNDEFINED.get(figure, "all papers or none are relevant")
-                reasons.append(f"{name}, {figure}: not compared ({why}, here or in most resamples)")
+                reasons.append(f"{name}, {figure}: not compared, because {why} (in the papers or in most resamples)")
                 continue
             passed.append(each.ci_low > -margin)
             reasons.append(
@@ -168,7 +168,7 @@ def write_comparison(
     heading
         Description of the comparison; both files begin with it.
     papers
-        Differences by name of the set of papers.
+        Differences for each set of papers, keyed by the name of the set.
     """
     sets = {name: [asdict(each) for each in differences] for name, differences in papers.items()}
     content = {**heading, "promoted": verdict.promote, "reasons": list(verdict.reasons), "papers": sets}

@@ -56,8 +56,8 @@ class System:
             return self._rows[record_id, label]
         except KeyError:
             raise MechtagError(
-                f"predictions of {self.name}: no prediction for record {record_id}, label '{label}'; every evaluated "
-                "record needs predictions for all labels of the codebook; tag again with this codebook"
+                f"predictions of {self.name}: there is no prediction of label '{label}' for record {record_id}. Every "
+                "evaluated record needs predictions for all labels of the codebook; tag again with this codebook"
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:

@@ -171,7 +171,7 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 
 
 def permutation_p(value: float | None, null: Array) -> float | None:
-    """Return the permutation p-value of a metric, (1 + b) / (1 + n), where b of n permutations reach its value.
+    """Return the p-value of a metric, (1 + b) / (1 + n), if b of n permutations reach the value of the metric.
 
     The test is one-sided, because higher values are better. See Phipson and Smyth (2010),
     doi:10.2202/1544-6115.1585.
@@ -223,7 +223,7 @@ def estimates(
     Returns
     -------
     dict
-        Estimates by name of the metric: one, or one per label in the order of the columns.
+        Estimates by name of the metric: a single one, or one per label in the order of the columns.
     """
     result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
@@ -250,7 +250,7 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     Returns
     -------
     dict
-        Estimates by name of the metric: one, or one per label in the order of the columns.
+        Estimates by name of the metric: a single one, or one per label in the order of the columns.
     """
     weights, papers = draws.weights, draws.papers
     whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)

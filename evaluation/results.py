@@ -210,7 +210,7 @@ class Confusion(Block):
 
 
 class LabelFigures(Block):
-    """Counts and metrics of a label; ``note`` is the reason if there are no metrics."""
+    """Counts and metrics of a label; ``note`` states why metrics are missing, if they are."""
 
     papers: int
     support: int
@@ -276,7 +276,7 @@ class SentenceFigures(Block):
 
 
 class SentenceLabel(Block):
-    """Metrics of the ranking of sentences for a label; ``note`` is the reason if there are no metrics."""
+    """Metrics of the ranking of sentences for a label; ``note`` states why metrics are missing, if they are."""
 
     support: int
     prevalence: float | None
@@ -377,7 +377,7 @@ class SetSentences(Block):
 
 
 class PairAgreement(Block):
-    """Agreement of two coders; ``note`` is the reason if there are no metrics."""
+    """Agreement of two coders; ``note`` states why metrics are missing, if they are."""
 
     n: int
     both_yes: int
@@ -486,7 +486,7 @@ class CoderPair(Block):
 
 
 class CoderGroupLabel(Block):
-    """Agreement of several coders on a label; ``note`` is the reason if there are no metrics."""
+    """Agreement of several coders on a label; ``note`` states why metrics are missing, if they are."""
 
     n: int
     fleiss_kappa: _FleissKappa
@@ -575,8 +575,9 @@ class Variation(Block):
 class TrainingPaper(Block):
     """A paper of the gold standard that may have been used in training.
 
-    ``reason`` names the training paper that it resembles, and the resemblance. ``different`` is set if people compared
-    the two papers and found that they are different: it quotes this finding from the YAML file of the gold standard.
+    ``reason`` names the training paper that the gold paper resembles, and describes the resemblance. If people compared
+    the two papers and found that they are different, ``different`` quotes this finding from the YAML file of the gold
+    standard.
     """
 
     key: str

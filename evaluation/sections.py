@@ -21,7 +21,8 @@ _STEPS = 10
 def confidence(judged: Judged) -> Array:
     """Return the confidence of each decision: the distance of its probability from the threshold.
 
-    The distance is a proportion of the distance between the threshold and 0 (below) or 1 (above).
+    The distance is divided by the largest possible distance: from the threshold to 0 for a probability below it, and
+    from the threshold to 1 for a probability above it.
 
     Returns
     -------
@@ -36,8 +37,8 @@ def confidence(judged: Judged) -> Array:
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
     """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all judgements.
 
-    The most confident judgements come first. Judgements with equal confidence stay together, so a step
-    can be larger. Geifman and El-Yaniv (2017) use this curve to choose the decisions that a classifier makes alone.
+    The most confident judgements come first. Judgements with equal confidence stay together, so a step can be larger
+    than a tenth. Geifman and El-Yaniv (2017) use this curve to choose the decisions that a classifier makes alone.
 
     Returns
     -------
@@ -67,8 +68,8 @@ _DECIMALS = 6
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
     """Compute the section of the metrics file on all labels together.
 
-    It contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the numbers of
-    dropped resamples.
+    The section contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the
+    numbers of dropped resamples.
     """
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())

@@ -287,7 +287,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: StrPath | None = None) -> Self:
         """Load a trained model from a folder; by default, the project's model or the model that comes with mechtag.
 
-        A warning says if the settings of the project name a different encoder than the one that its model uses.
+        If the settings of the project name a different encoder than that of the project's model, a warning is issued.
 
         Raises
         ------
@@ -302,7 +302,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             project = open_project()
             model = load_model(project.model)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
-                warnings.warn(f"{difference} and uses it", stacklevel=2)
+                warnings.warn(f"{difference}. The model still uses its own encoder", stacklevel=2)
         made = cls(model.config.codebook, encoder=model.config.encoder.name, seed=model.config.seed)
         made.tagger_, made.model_id_ = model.tagger, model.config.model_id
         made._set_outputs(relevance=True)

@@ -171,16 +171,15 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise MechtagError(
-            f"encoder {name}: {folder} contains no {WEIGHTS}; mechtag reads weights only from this file, because other "
-            "formats can run code; use an encoder that includes this file"
+            f"encoder {name}: {folder} contains no {WEIGHTS}. mechtag reads weights only from this file, because other "
+            "formats can run code. Use an encoder that includes this file"
         )
     with weights.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 and found != sha256.lower():
         raise MechtagError(
-            f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}; "
-            "the weights are damaged or belong to a different model; "
-            "install the encoder again, or change encoder.sha256 in params.yaml"
+            f"encoder {name}: {weights} has SHA-256 {found}, expected {sha256}, so the weights are damaged or belong "
+            "to a different model; install the encoder again, or change encoder.sha256 in params.yaml"
         )
     return EncoderSource(name, folder, found)
 
@@ -197,7 +196,7 @@ def downloaded_folder() -> Path:
 
 
 def _accurate_folder(revision: str) -> Path:
-    """Return the folder of the encoder ``accurate``, from wherever it was downloaded."""
+    """Return the folder of the encoder ``accurate``: the one that mechtag downloaded, else that in the hub's cache."""
     if (folder := downloaded_folder()).is_dir():
         return folder
     if (cached := find_cached(ACCURATE, revision)) is not None:
@@ -282,15 +281,15 @@ class TransformerEncoder:
                 )
         except Exception as error:  # faulty files raise errors of many unrelated classes
             raise MechtagError(
-                f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}); "
-                "the files are damaged, do not belong together, or need files or code from elsewhere, which mechtag "
-                "does not load; install the encoder again, or use a different one"
+                f"encoder {source.name}: {source.folder} cannot be loaded ({type(error).__name__}: {error}). "
+                "The files are damaged, do not belong together, or need files or code from elsewhere, which mechtag "
+                "does not load. Install the encoder again, or use a different one"
             ) from None
         # Missing weights would be initialised at random; the pooler is not used.
         if missing := sorted(name for name in loaded["missing_keys"] if not name.startswith("pooler.")):
             raise MechtagError(
                 f"encoder {source.name}: {source.folder / WEIGHTS} lacks {len(missing)} of the model's weights (the "
-                f"first is {missing[0]}); the file is damaged or does not belong to config.json; install "
+                f"first is {missing[0]}), so the file is damaged or does not belong to config.json; install "
                 "the encoder again"
             )
         self.model.eval().requires_grad_(False).to(_device())
@@ -368,7 +367,7 @@ def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any], batch_tokens: int) -> torch.Tensor:
-    """Return one vector per item, in the order of ``items``, from a function that embeds a batch of items.
+    """Embed items in batches with the function ``embed``, and return one vector per item, in the order of ``items``.
 
     Parameters
     ----------

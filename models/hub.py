@@ -101,8 +101,8 @@ def plan_download(name: str, revision: str) -> Download:
     files = tuple(file.filename for file in found)
     if WEIGHTS not in files:
         raise MechtagError(
-            f"encoder {name}: the model on the Hugging Face hub contains no {WEIGHTS}; mechtag reads weights only from "
-            "this file, because other formats can run code; choose an encoder that includes this file"
+            f"encoder {name}: the model on the Hugging Face hub contains no {WEIGHTS}. mechtag reads weights only from "
+            "this file, because other formats can run code. Choose an encoder that includes this file"
         )
     size = sum(file.file_size or 0 for file in found if file.will_download)
     return Download(constants.ENDPOINT, Path(constants.HF_HUB_CACHE), files, size)

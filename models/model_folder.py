@@ -327,8 +327,8 @@ def read_config(folder: str | Path) -> ModelConfig:
     version = data.get("format_version") if isinstance(data, dict) else None
     if version != FORMAT_VERSION:
         raise MechtagError(
-            f"{path}: model format {version!r} is not supported; this version reads only format {FORMAT_VERSION}; "
-            "train again, or use the version of mechtag that created the model"
+            f"{path}: model format {version!r} is not supported, because this version of mechtag reads only format "
+            f"{FORMAT_VERSION}; train again, or use the version of mechtag that created the model"
         )
     try:
         return ModelConfig.model_validate(data)
@@ -337,7 +337,7 @@ def read_config(folder: str | Path) -> ModelConfig:
 
 
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
-    """Describe in one clause that a model was trained with a different encoder than the one in the settings.
+    """If a model was trained with a different encoder than that in the settings, describe the difference in one clause.
 
     Encoders with different names are compared by their weights, if both are on this machine.
 
@@ -361,10 +361,10 @@ def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder
             return ""
     except MechtagError:
         pass  # not on this machine, so it is not the encoder that the model uses
-    expected = f" with SHA-256 {named[:12]}" if named else ""
+    expected = f" (SHA-256 {named[:12]})" if named else ""
     return (
         f"the encoder in the settings is {describe_encoder(settings.name)}{expected}, but the model in {folder} was "
-        f"trained with {describe_encoder(trained.name)} with SHA-256 {trained.sha256[:12]}"
+        f"trained with {describe_encoder(trained.name)} (SHA-256 {trained.sha256[:12]})"
     )
 
 
@@ -379,7 +379,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise MechtagError(
-            f"{path} has SHA-256 {found}, expected {sha256}: the file is damaged or belongs to a different model; "
+            f"{path} has SHA-256 {found}, expected {sha256}, so the file is damaged or belongs to a different model; "
             "train again, or restore all files of the model from the run that trained it"
         )
     return unpack_tuned(data, str(path))
@@ -392,8 +392,8 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         check = np.isnan if name in ("calibration.low", "calibration.high") else lambda values: ~np.isfinite(values)
         if array.dtype.kind not in "iuf" or check(array).any():
             raise MechtagError(
-                f"{folder / WEIGHTS}: '{name}' contains values that are not finite numbers; the file is "
-                "damaged; train again"
+                f"{folder / WEIGHTS}: '{name}' contains values that are not finite numbers, so the file is damaged; "
+                "train again"
             )
     terms, idf = arrays.get("words.terms"), arrays.get("words.idf")
     try:
@@ -402,7 +402,8 @@ def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
         fits = False
     if not fits:
         raise MechtagError(
-            f"{folder / WEIGHTS}: 'words.terms' does not contain one term per weight; the file is damaged; train again"
+            f"{folder / WEIGHTS}: 'words.terms' does not contain one term per weight, so the file is damaged; train "
+            "again"
         )
 
 

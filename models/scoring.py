@@ -23,13 +23,14 @@ GAMMA = 2.0
 class RelevanceHead:
     """Scores the relevance of whole texts by the codebook's definitions, by similar coded texts, and by words.
 
-    The score is the sum of three: the log odds by the definitions, with a weight that falls as more records are coded;
-    the score of a support vector machine with a Gaussian kernel; and that of a logistic regression on words.
+    The score is the sum of three scores: the log odds by the definitions, with a weight that falls as more records are
+    coded; the score of a support vector machine with a Gaussian kernel; and the score of a logistic regression on
+    words.
 
     Attributes
     ----------
     direction : ndarray, shape (size,)
-        Weights of the vector of a text: those of the definitions, see `features.Definitions`.
+        Weights for the vector of a text, computed from the definitions; see `features.Definitions`.
     vectors : ndarray of float16, shape (n_texts, size)
         Support vectors. Half precision changes a score by less than 0.001.
     weights : ndarray, shape (n_texts,)

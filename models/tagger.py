@@ -237,8 +237,8 @@ class Tagger:
         Documents near a decision bound (`Calibration.is_close`) are scored again with the more precise encoder,
         which is loaded when it is first needed.
     score_all
-        Whether to score the sentences of documents that are clearly irrelevant. If false, a text whose first words
-        are clearly irrelevant is not encoded further, and its relevance score is that of its first words.
+        Whether to score the sentences of documents that are clearly irrelevant. If false, a text whose first words are
+        clearly irrelevant is not encoded further, and its relevance score is computed from its first words.
     """
 
     codebook: Codebook

@@ -1,8 +1,8 @@
 """Normalise text before scoring, so that spelling and punctuation make no difference.
 
 The spelling table lists words with exactly one British and one American form. It omits words that have the same
-spelling in both (``analyses``, ``exercise``), and words that have two spellings with different meanings in one of them
-(``licence`` and ``license``, ``metre`` and ``meter``).
+spelling in both varieties (``analyses``, ``exercise``), and words that have two spellings with different meanings in
+one variety (``licence`` and ``license``, ``metre`` and ``meter``).
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def definition_cosine(bench: Bench) -> list[Prediction]:
 def tfidf(bench: Bench) -> list[Prediction]:
     """Return predictions from classifiers that use words (TF-IDF) instead of vectors.
 
-    They are trained on the same sentences as the model.
+    The classifiers are trained on the same sentences as the model.
     """
     corpus, units = bench.corpus, bench.corpus.texts
     folds = bench.settings.train.folds

@@ -208,9 +208,9 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
     The score of a label is the sum of its two regressions. The weights of the regression on vectors are drawn towards
-    those of the definitions alone (`features.Definitions.label_weights`); the more papers were judged, the weaker
-    this effect (see `freedom`). A label that is not coded both yes and no is scored by its definition.
-    `LabelExamples` describes the training examples of a label.
+    the weights by the definitions alone (`features.Definitions.label_weights`); the more papers were judged, the weaker
+    this effect (see `freedom`). A label that is not coded both yes and no is scored by its definition. `LabelExamples`
+    describes the training examples of a label.
 
     Parameters
     ----------

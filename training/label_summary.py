@@ -31,8 +31,8 @@ class LabelSummary:
         ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
         ``None`` if no record is a yes or none is a no. Relevance is not compared with its definition.
     chance_p, definition_p
-        One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that
-        it is not above that of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+        One-sided p-values of the null hypotheses that the AUC is not above chance (Mann and Whitney 1947), and that the
+        AUC is not above the AUC of the definition (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
     """
 
     key: str
@@ -53,17 +53,17 @@ class LabelSummary:
     def warnings(self) -> list[str]:
         """Return warnings if training did not demonstrably improve the ranking by this label."""
         if self.yes and not self.no:
-            return [f"{self.key}: no record is coded no, so the ranking of records by the model could not be measured"]
+            return [f"{self.key}: no record is coded no, so the model's ranking of records could not be measured"]
         found = []
         if self.chance_p is not None and self.chance_p > _LEVEL:
             found.append(
-                f"{self.key}: out of fold, the ranking is not demonstrably better than chance "
-                f"(ROC AUC {self.auc:.2f}; chance is 0.50; p = {self.chance_p:.2f})"
+                f"{self.key}: on records that the model had not seen, its ranking is not demonstrably better than "
+                f"chance (ROC AUC {self.auc:.2f}; chance is 0.50; p = {self.chance_p:.2f})"
             )
         if self.definition_p is not None and self.definition_p > _LEVEL:
             found.append(
-                f"{self.key}: out of fold, the ranking is not demonstrably better than similarity to the definition "
-                f"alone (ROC AUC {self.auc:.2f} and {self.definition_auc:.2f} on the same records; "
+                f"{self.key}: on records that the model had not seen, its ranking is not demonstrably better than "
+                f"ranking by similarity to the definition alone (ROC AUC {self.auc:.2f} and {self.definition_auc:.2f}; "
                 f"p = {self.definition_p:.2f})"
             )
         return found
@@ -109,10 +109,10 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
             if concerned
         ]
         raise MechtagError(
-            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. From such "
-            "codes, a model cannot learn when to answer no. If the coders went through all labels, import their codes "
-            "again with 'mechtag codings --unticked no'; otherwise, enter 0 for these labels in relevant records that "
-            "do not have them"
+            f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
+            "cannot learn when to answer no if it sees only yes. If the coders went through all labels, import their "
+            "codes again with 'mechtag codings --unticked no'. Otherwise, code these labels no (0) in some relevant "
+            "records that do not have them"
         )
 
 

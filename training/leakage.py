@@ -41,7 +41,7 @@ _SEED = 2021
 
 @dataclass(frozen=True)
 class Leak:
-    """A record that may be in both the training data and the test papers, or describe the same study.
+    """A record that may be among both the training papers and the test papers, or may describe the same study as one.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class KnownPapers:
-    """Papers as the leakage check compares them.
+    """Papers, with the data by which the leakage check compares them.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class KnownPapers:
     vectors
         Vectors of the title and sentences of each paper.
     is_sketch
-        Whether the vectors were read from a model folder, which has only signs of rotated components.
+        Whether the vectors were read from a model folder, which stores only the signs of their rotated components.
     """
 
     records: list[Record]
@@ -129,11 +129,11 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("the arrays in it have different lengths")
+            raise ValueError("its arrays have different lengths")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(
-            f"{path}: not readable as a list of training papers: {str(error).splitlines()[0]}; train again"
+            f"{path}: the file is not readable as a list of training papers: {str(error).splitlines()[0]}; train again"
         ) from None
     if owner != model_id:
         raise MechtagError(
@@ -147,7 +147,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
 
 
 def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: Settings) -> list[Leak]:
-    """Compare ``papers`` with the papers in ``against``, and return the former that may be among the latter.
+    """Compare ``papers`` with the papers in ``against``, and return those that may also be in ``against``.
 
     Each pair is compared in four ways: by identifier (record id, DOI, PubMed id); by the rules for duplicates; by
     study, if both records have the field ``retrain.group_field``; and by wording (see `likeness`). Uncertain

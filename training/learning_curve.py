@@ -23,10 +23,10 @@ def learning_curve(
 ) -> dict[int, list[Prediction]]:
     """Tag all coded papers out of fold, with models trained on increasingly large subsets of the other folds.
 
-    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each subset is
-    contained in the next. The folds are those of training. Calibration and thresholds are fitted on the same subset
-    as the model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings
-    name a trainer that would do so, because that would take fifteen fine-tuning runs.
+    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each subset is contained
+    in the next. The folds are the same as in training. Calibration and thresholds are fitted on the same subset as the
+    model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings name a
+    trainer that would do so, because that would take fifteen fine-tuning runs.
 
     Parameters
     ----------

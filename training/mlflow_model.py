@@ -149,7 +149,7 @@ def _text(cell: Any, place: str) -> str | None:
     if cell is None or cell != cell:  # pandas writes an empty cell as NaN
         return None
     if not isinstance(cell, str):
-        raise MechtagError(f"{place} is {type(cell).__name__} {cell!r:.40}; expected text")
+        raise MechtagError(f"{place} is {cell!r:.40}, which is not text (its type is {type(cell).__name__})")
     try:
         cell.encode()
     except UnicodeEncodeError as error:

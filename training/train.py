@@ -210,8 +210,8 @@ def check_replaceable(folder: Path) -> None:
         raise MechtagError(f"{folder} is a file, but a model needs a folder; choose a different folder")
     if others:
         raise MechtagError(
-            f"{folder}: the folder contains {', '.join(others[:3])}, which is not part of a model and would be "
-            "deleted; move it elsewhere, or choose a different folder"
+            f"{folder}: the folder contains files that are not part of a model and would be deleted "
+            f"({', '.join(others[:3])}); move these files elsewhere, or choose a different folder"
         )
 
 

@@ -82,7 +82,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
         raise MechtagError(
-            "the metrics, the model's config.json or the summary of the tagged search lacks an entry: "
+            "an entry is missing in the metrics, in the model's config.json or in the summary of the tagged search: "
             f"{error}; create these files again with this version of mechtag"
         ) from None
 
@@ -106,8 +106,8 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     for place, model_id in others.items():
         if model_id is not None and model_id != model["model_id"]:
             raise MechtagError(
-                f"{place}: the file was created with model {model_id}, but the model is {model['model_id']}; "
-                "create the file again"
+                f"{place}: the file was created with model {model_id}, but the model folder contains model "
+                f"{model['model_id']}; create the file again"
             )
 
 

@@ -52,7 +52,7 @@ def evaluate(
         bool,
         typer.Option(
             "--allow-training-papers",
-            help="Measure even if the model was trained on some of the papers. All outputs then say so.",
+            help="Measure accuracy even if the model was trained on some of the papers. All outputs then say so.",
         ),
     ] = False,
     project: ProjectFolder = None,
@@ -92,7 +92,7 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Predictions from a model not trained on these records. The model is treated as one more coder.",
+            help="Predictions of a model that was not trained on these records. It counts as one more coder.",
             show_default=False,
         ),
     ] = None,
@@ -176,7 +176,7 @@ def report(
     # The summary comes last, so that it is on the screen when the command ends.
     show_table(terminal([*accuracy_sections(results, names), summary_section(results, names)]))
     for output in outputs or ():
-        say(f"{output}: written")
+        say(f"{output}: report written")
 
 
 def methods(
@@ -208,7 +208,7 @@ def methods(
     opened = open_project(project)
     model, output = model or opened.own_model, output or opened.reports / "methods.md"
     write_texts(metrics or opened.reports / "metrics.json", model, output, tagged)
-    say(f"{output} and {model / 'README.md'}: written")
+    say(f"{output}: text for the paper written; {model / 'README.md'}: model card written")
 
 
 def track(
@@ -234,4 +234,4 @@ def track(
 
     opened = open_project(project)
     run_id = log(opened, reports, model)
-    say(f"{reports or opened.reports}: logged to MLflow run {run_id}, under evaluation")
+    say(f"{reports or opened.reports}: logged to MLflow run {run_id}, in the folder evaluation")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mechtag.cli.options import ProjectFolder, open_project, say, show
+from mechtag.core.words import counted
 
 
 class ReadBasis(StrEnum):
@@ -27,15 +28,15 @@ class UntickedMeans(StrEnum):
 
 def next_papers(
     tagged: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of 'tag'.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="CSV table of the papers to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the papers to.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers.")] = 10,
     project: ProjectFolder = None,
 ) -> None:
     """Choose the papers of a tagged search to code next, so that every label soon has examples.
 
-    Four papers in five probably have the label with the fewest coded papers; one in five is drawn at random. The column
-    `why` of the table states the reason for each. Fill in `decision` and the columns `your code`, and import the table
-    with `mechtag codings`: see docs/annotations.md.
+    Four in five of the chosen papers probably have the label that has the fewest coded papers; one in five is drawn at
+    random. The column `why` of the table states the reason for each paper. Fill in `decision` and the columns `your
+    code`, and import the table with `mechtag codings`: see docs/annotations.md.
 
     Example: `mechtag next out/ -n 10 -o next.csv`
     """
@@ -43,7 +44,10 @@ def next_papers(
 
     for line in code_next(open_project(project), tagged, output, count):
         show(line)
-    say(f"{output}: written; enter your decisions in 'decision' and in the columns 'your code'")
+    say(
+        f"{output}: table written; enter your decisions in the column 'decision', and your codes in the columns "
+        "'your code'"
+    )
 
 
 def codings(
@@ -56,10 +60,10 @@ def codings(
         ),
     ],
     records: Annotated[Path, typer.Option("--records", help="Coded records, as a parquet table or a search export.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings to write (CSV).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
     coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
     basis: Annotated[
-        ReadBasis | None, typer.Option("--basis", help="Text that coders read, if the file does not record it.")
+        ReadBasis | None, typer.Option("--basis", help="What the coders read, if the file does not record it.")
     ] = None,
     unticked: Annotated[
         UntickedMeans | None, typer.Option("--unticked", help="Meaning of an empty cell or an unticked label.")
@@ -68,7 +72,7 @@ def codings(
         Path | None,
         typer.Option(
             "--map",
-            help="YAML file that maps the names of labels, coders and papers in the files to those in the review.",
+            help="YAML file that maps the names of labels, coders and papers in the files to those of your review.",
         ),
     ] = None,
     project: ProjectFolder = None,
@@ -115,5 +119,5 @@ def codings(
         show(line)
     for name, rows in (("unmatched.csv", imported.unmatched), ("conflicts.csv", imported.conflicts)):
         if rows:
-            say(f"{output.with_name(name)}: {len(rows)} to check")
-    say(f"{output}: {len(imported.codings)} codings")
+            say(f"{output.with_name(name)}: {counted(len(rows), 'row')} to check")
+    say(f"{output}: {counted(len(imported.codings), 'coding')} written")

@@ -34,8 +34,8 @@ def get(
 
     All other encoders are downloaded from the Hugging Face hub, by their id.
 
-    Only weights (safetensors), configuration and tokenizer are kept; nothing that can run code. An encoder that is on
-    this machine already is not downloaded again, so the command also works without a network. No other command
+    Only weights (safetensors), configuration and tokenizer are kept, and nothing that can run code. An encoder that is
+    on this machine already is not downloaded again, so the command also works without a network. No other command
     downloads anything.
 
     Example: `mechtag encoder get accurate`
@@ -47,9 +47,9 @@ def get(
 
     if name in ENCODERS:
         if revision != "main":
-            raise typer.BadParameter(f"--revision cannot be combined with {name}, whose weights are fixed")
+            raise typer.BadParameter(f"--revision does not apply to {name}, whose weights are fixed; omit --revision")
         source = get_named(name, Terminal())
-        say(f"{name}: available on this machine, in {source.folder}; to use it, set in params.yaml:")
+        say(f"{name}: the encoder is on this machine, in {source.folder}. To use it, write in params.yaml:")
         show(f"encoder:\n  name: {name}")
         return
     folder = hub.find_cached(name, revision)
@@ -58,7 +58,7 @@ def get(
         size = f"{plan.size / 1e6:,.1f} MB" if plan.size else "size unknown"
         say(f"{name}: downloading {len(plan.files)} files ({size}) from {plan.source} to {plan.target}")
         folder = hub.download(name, revision)
-    say(f"{name}: available on this machine, in {folder}; to use it, set in params.yaml:")
+    say(f"{name}: the encoder is on this machine, in {folder}. To use it, write in params.yaml:")
     source = locate_encoder(name, revision=revision)
     # The name of the folder is the commit.
     show(f"encoder:\n  name: {name}\n  revision: {folder.name}\n  sha256: {source.sha256}")

@@ -70,7 +70,10 @@ def open_project(folder: Path | None) -> Project:
 
     found = project.open_project(folder)
     if found.is_shipped:
-        say("note: no project found; using the codebook and model that come with mechtag ('mechtag init' creates one)")
+        say(
+            "note: no project found; using the codebook and model that come with mechtag ('mechtag init' creates a "
+            "project)"
+        )
     return found
 
 

@@ -32,7 +32,7 @@ def init(
 
     made = create_project(folder, codebook)
     labels = len(made.codebook.keys)
-    say(f"{folder}: created with the codebook {made.codebook.name} ({labels} labels); settings: {folder / PARAMS}")
+    say(f"{folder}: project created with the codebook {made.codebook.name} ({labels} labels); see {folder / PARAMS}")
     say(f"next: put search exports into {folder / 'data/raw'}, then run 'mechtag status' in {folder}")
 
 

@@ -126,7 +126,7 @@ def sentences(
     check_outputs([output], [records])
     found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
-    say(f"{output}: {len(found)} sentences")
+    say(f"{output}: {len(found)} sentences written")
 
 
 def prisma(

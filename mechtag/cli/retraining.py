@@ -38,7 +38,8 @@ def retrain(
         str | None,
         typer.Option(
             "--onto",
-            help="Version of the annotations to add to, or 'none'. Default: that of the last retraining or rollback.",
+            help="Version of the annotations that the codings are added to, or 'none'. Default: the version of the "
+            "last retraining or rollback.",
         ),
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Restore the model that was in use before.")] = False,
@@ -64,16 +65,16 @@ def retrain(
     """Train a model on more annotations, and use it only if it is not worse than the model in use.
 
     The codings are stored as a new version of the annotations, and a new model (the challenger) is trained on it. The
-    challenger is compared with the model in use on papers that neither was trained on, and replaces it if the rule in
-    the settings allows. Papers used to measure accuracy are refused. `reports/retrain/` contains the decision, and
-    lists the tags that change and why. See docs/retraining.md.
+    challenger is compared with the model in use on papers that neither model was trained on, and replaces it if the
+    rule in the settings allows. Papers used to measure accuracy are refused. `reports/retrain/` contains the decision,
+    and lists the tags that change and why. See docs/retraining.md.
 
     Example: `mechtag retrain codings.csv --records unique.parquet`
 
     Example: `mechtag retrain --rollback`
     """
     if sum((bool(codings), rollback, history)) > 1:
-        raise typer.BadParameter("CODINGS, --rollback and --history cannot be combined")
+        raise typer.BadParameter("CODINGS, --rollback and --history cannot be combined; pass only one of them")
     if records and not codings:
         raise typer.BadParameter("--records was passed without CODINGS; also pass the codings of these records")
     if (rollback or history) and (on or onto or leave_out_leaks):

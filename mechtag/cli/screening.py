@@ -18,7 +18,7 @@ class StoppingRule(StrEnum):
     ranked = "ranked"
 
 
-_KEPT = "Default: that of the last call; at first,"
+_KEPT = "Default: the value of the last run; in the first run,"
 
 
 def rank(
@@ -36,7 +36,8 @@ def rank(
         ),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", help="Model folder to rank with until you find a relevant record.")
+        Path | None,
+        typer.Option("--model", help="Folder of the model that ranks the records until you find a relevant one."),
     ] = None,
     recall: Annotated[
         float | None,
@@ -76,7 +77,7 @@ def rank(
     )
     for line in lines:
         show(line)
-    say(f"{output}: written; enter your decisions in the column 'decision'")
+    say(f"{output}: table written; enter your decisions in the column 'decision'")
 
 
 def simulate(

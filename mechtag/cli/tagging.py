@@ -47,7 +47,9 @@ def tag(
     ] = False,
     engine: Annotated[
         Engine,
-        typer.Option("--engine", help="Engine that scores: this machine, or Ray on the cluster named in RAY_ADDRESS."),
+        typer.Option(
+            "--engine", help="Engine that scores records: this machine, or Ray on the cluster named in RAY_ADDRESS."
+        ),
     ] = Engine.local,
     workers: Annotated[
         int | None,
@@ -123,4 +125,4 @@ def export(
     tagged = read_records(records)
     labels = [(entry.key, entry.name) for entry in codebook.entries]
     write_export(to, output, tagged, read_predictions(predictions), labels, guide_to(codebook))
-    say(f"{output}: {len(tagged)} records")
+    say(f"{output}: {len(tagged)} records written")

@@ -49,7 +49,7 @@ def train(
     if annotations is not None:
         opened = opened.with_annotations(annotations)
     model_id, run_id = train_model(opened, output, out_of_fold, reporter=Terminal())
-    say(f"{output or opened.own_model}: model {model_id}, MLflow run {run_id}")
+    say(f"{output or opened.own_model}: model {model_id} written and logged to MLflow run {run_id}")
 
 
 def baselines(
@@ -67,7 +67,7 @@ def baselines(
     from mechtag.workflows.train import run_baselines
 
     made = run_baselines(open_project(project), records, sentence_table, output, reporter=Terminal())
-    say(f"{output}: {', '.join(made)}")
+    say(f"{output}: predictions written for {', '.join(made)}")
 
 
 def curve(
@@ -84,14 +84,14 @@ def curve(
     from mechtag.workflows.train import learning_curve
 
     made = learning_curve(open_project(project), output, reporter=Terminal())
-    say(f"{output}: models trained on {', '.join(map(str, made))} papers")
+    say(f"{output}: predictions written by models trained on {', '.join(map(str, made))} papers")
 
 
 def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of prediction files to write.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure invariance: tag coded records, original and rewritten, with models that were not trained on them.
+    """Measure invariance: tag coded records, and rewritten versions of them, with models not trained on them.
 
     One file is written for each kind of change to the texts, such as added methods sentences or removed headings.
     'evaluate --variations' computes the metrics.
@@ -101,4 +101,4 @@ def variations(
     from mechtag.workflows.train import tag_variations
 
     made = tag_variations(open_project(project), output, reporter=Terminal())
-    say(f"{output}: {', '.join(made)}")
+    say(f"{output}: predictions written for {', '.join(made)}")

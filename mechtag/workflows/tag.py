@@ -90,8 +90,8 @@ def tag(
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
         raise MechtagError(
-            "workers can be set only for the engine ray; on one machine, the encoder already uses all cores; omit "
-            "the number of workers"
+            "--workers works only with --engine ray. Without it, tagging already uses all cores of this machine; omit "
+            "--workers"
         )
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
     from mechtag.pipeline.text.sentences import prepare
@@ -112,7 +112,10 @@ def tag(
         )
         chosen = loaded.choice.runtime
         if difference := encoder_difference(loaded.config.encoder, settings.encoder, model):
-            reporter.note(f"note: {difference} and uses it; 'mechtag train' trains a model with that in the settings")
+            reporter.note(
+                f"note: {difference}. Tagging uses the encoder of the model; to use the one in the settings, train "
+                "again with 'mechtag train'"
+            )
         if tagging.runtime != "torch":
             reporter.note(f"runtime {loaded.choice.reason}")
         request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)

@@ -42,7 +42,7 @@ _UNITS = 8
 
 
 def made_up_texts(terms: Sequence[str], known: Sequence[str], seed: int) -> list[str]:
-    """Return artificial texts for testing runtimes, which consist of the model's terms in random order.
+    """Return artificial texts, made of the model's terms in random order, for testing runtimes.
 
     Real sentences cannot be used, because a model folder contains none.
 
@@ -218,13 +218,15 @@ class Runtimes:
             except MechtagError as error:
                 refused.append(str(error))
                 continue
-            change = f"probabilities differ by at most {found.difference:.3f}, {found.changed:.1%} of decisions change"
+            change = (
+                f"probabilities differ by at most {found.difference:.3f} and {found.changed:.1%} of decisions change"
+            )
             if found.difference > tolerance or found.changed > CHANGED:
                 refused.append(f"{precision} is not precise enough: {change}")
             elif seconds < fastest:
                 fastest = seconds
                 speed = f"{slowest / seconds:.1f} times as fast as torch on this machine"
-                best = Choice(precision, f"{precision}: {speed}, {change} in a check on {len(texts)} texts")
+                best = Choice(precision, f"{precision}: {speed}; in a check on {len(texts)} texts, {change}")
         return Choice(best.runtime, "; ".join([best.reason, *refused]))
 
 

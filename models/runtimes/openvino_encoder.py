@@ -74,7 +74,7 @@ def available_threads(threads: int) -> int:
 
 
 def machine(threads: int) -> str:
-    """Return a text that identifies everything except the model that affects the speed and results of a runtime."""
+    """Return a text that identifies everything, apart from the model, on which a runtime's speed and results depend."""
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     versions = [f"{package} {metadata.version(package)}" for package in ("openvino", "torch", "transformers")]
@@ -313,9 +313,8 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
 def first_narrowing(graph: Any) -> list[str]:
     """Find the first linear layer with fewer outputs than inputs, at the end of the first transformer block.
 
-    A few of its input values are far larger than all others, so a common 8-bit range represents the
-    others coarsely. Keeping this layer in float halves the largest error of a probability, at no
-    measurable cost in time.
+    A few input values of this layer are far larger than all the rest, which a common 8-bit range would represent
+    coarsely. Keeping this layer in float halves the largest error of a probability, at no measurable cost in time.
 
     Returns
     -------

@@ -16,8 +16,8 @@ from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
 
-_CHANGED = "the label's definition has changed since"
-_ABSENT = "the label was not in the codebook at the time"
+_CHANGED = "the definition of the label has changed since the record was coded"
+_ABSENT = "the label was not in the codebook when the record was coded"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def match_codings(
     if unknown:
         raise MechtagError(
             f"{place}: {len(unknown)} coded records are neither among the {len(records)} records in the --records "
-            f"file nor among the records coded before; add them to the --records file: "
+            f"file nor among the records coded before. Add these records to the --records file: "
             f"{', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
         )
     coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
@@ -122,13 +122,13 @@ def extend_additions(
     base_definitions
         Definitions of the labels when ``base`` was coded.
     refused
-        Records that must not be used for training, with the reason for each, keyed by record id. They may include
-        records that were added earlier.
+        Reason for each record that must not be used for training, keyed by record id. The record may have been added
+        earlier.
 
     Returns
     -------
     additions
-        The earlier and new codings, without those of records that were set aside.
+        The earlier and new codings, without the codings of records that were set aside.
     set_aside
         Records that are in ``refused``, or on whose relevance coders disagree.
     counts
@@ -207,7 +207,7 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return each code whose label had a different definition when the code was assigned than it has in the codebook.
+    """Return each code that was assigned under a different definition of its label than that in the codebook.
 
     If a coder later changed a code that is in ``base``, only the later code is checked.
     """

@@ -65,15 +65,15 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     tables = sorted(file.name for file in path.iterdir() if is_table(file) and file.suffix != ".txt")
     if tables:
         raise MechtagError(
-            f"{path}: only {_LINES} files are read from a folder, so {', '.join(tables)} would be ignored; move the "
-            "table elsewhere, or specify the table instead of the folder"
+            f"{path}: only {_LINES} files are read from a folder, so {', '.join(tables)} would be ignored; move "
+            "these tables elsewhere, or pass one table instead of the folder"
         )
     if any(file.stem == ADDED for file in found):
         raise MechtagError(
             f"{path}: the name {ADDED}.jsonl is reserved for records that 'mechtag retrain' adds; rename the file"
         )
     if not found:
-        raise MechtagError(f"{path}: this folder contains no {_LINES} file; expected {what}; check the path")
+        raise MechtagError(f"{path}: this folder contains no {_LINES} file (expected {what}); check the path")
     return found
 
 
@@ -256,7 +256,7 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise MechtagError(f"{path}: no such file; expected {what}; check the path") from None
+        raise MechtagError(f"{path}: no such file (expected {what}); check the path") from None
     except (UnicodeDecodeError, OSError) as error:
         raise MechtagError(f"{path}: the file is not readable as UTF-8 text: {error}; save it as UTF-8") from None
 
@@ -278,7 +278,7 @@ def json_lines(path: Path, model: type[LineT], what: str) -> Iterator[tuple[int,
                 f"{path}: line {number}: not valid JSON ({error}); each line must be one {{...}} object"
             ) from None
     if not found:
-        raise MechtagError(f"{path}: the file is empty; expected {what}")
+        raise MechtagError(f"{path}: the file is empty (expected {what})")
 
 
 def _ordered(labels: Sequence[str], label_keys: Sequence[str], place: str) -> tuple[str, ...]:
@@ -340,8 +340,8 @@ def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
         if names is None:
             raise MechtagError(
                 f"{place}: sentence {number} has no codes, but other sentences of this record do. Add 'mechanisms' to "
-                "it ([] if none apply), or, if only the record as a whole was coded, remove 'mechanisms' from all its "
-                "sentences"
+                "this sentence ([] if none applies). If only the record as a whole was coded, remove 'mechanisms' "
+                "from all its sentences instead"
             )
     return [names for names in codes if names is not None]
 

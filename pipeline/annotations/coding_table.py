@@ -185,9 +185,15 @@ def coded_from(
         found = finder.find(CitedPaper(names=(coding.record_id or coding.key or "",)))
         if found.record is None:
             name = coding.record_id or coding.key
-            fault = "belongs to two of the" if found.several else "is coded, but is not among the"
-            remedy = "use the record_id" if found.several else "add the record to train.texts, or remove its codings"
-            raise MechtagError(f"{place}: '{name}' {fault} {len(records)} records in train.texts; {remedy}")
+            fault = "belongs to two of the" if found.several else "belongs to none of the"
+            remedy = (
+                "use the record_id in the codings"
+                if found.several
+                else "add the record to this table, or remove its codings"
+            )
+            raise MechtagError(
+                f"{place}: the identifier '{name}' {fault} {len(records)} records in train.texts; {remedy}"
+            )
         codes[found.record.record_id].append(coding)
     coded = [record for record in records if record.record_id in codes]
     sentences = defaultdict(list)

@@ -116,8 +116,8 @@ def load_matrix(path: StrPath) -> Matrix:
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):
         raise MechtagError(
-            f"{path}: no column identifies the papers; expected one of {', '.join(IDENTIFIERS)}; columns found: "
-            f"{', '.join(table.names)[:200] or 'none'}"
+            f"{path}: no column identifies the papers; add one of {', '.join(IDENTIFIERS)} (columns found: "
+            f"{', '.join(table.names)[:200] or 'none'})"
         )
     if "" in table.names:
         raise MechtagError(
@@ -216,7 +216,7 @@ def gold_standard(matrix: Matrix, records: Iterable[Record], notes: GoldNotes | 
     if not found:
         raise MechtagError(
             f"{matrix.path}: none of its {len(matrix.keys)} papers matches a record (the first paper is "
-            f"{matrix.keys[0]}); identify papers by the record_id in tagged.csv, by DOI, PubMed id or title, or by the "
-            "key that a record has in its export"
+            f"{matrix.keys[0]}). Identify each paper by its DOI, PubMed id or title, by its record_id in tagged.csv, "
+            "or by its key in the search export"
         )
     return GoldStandard(matrix, found, notes)

@@ -179,7 +179,7 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Return records with a paper's title, or else a similar title, and without contradicting authors or year."""
+        """Return the records with a paper's title (or else a similar one) and without contradicting authors or year."""
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
             return same
@@ -232,7 +232,7 @@ class Finder:
 
 
 def _seen(paper: CitedPaper) -> ComparableFields:
-    """Convert the details of a cited paper to fields that can be compared with those of records."""
+    """Convert the details of a cited paper to fields that can be compared with the fields of records."""
     return comparable_fields(
         Record(
             record_id="",

@@ -43,7 +43,7 @@ def track_with_dvc(path: Path) -> str:
     )
     if done.returncode:
         raise MechtagError(
-            f"dvc add {path} failed: {(done.stderr or done.stdout).strip()[:500]}; correct this and run "
+            f"dvc add {path} failed: {(done.stderr or done.stdout).strip()[:500]}; correct the cause and run "
             "the command again"
         )
     note = yaml.safe_load(path.with_name(f"{path.name}.dvc").read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def use_version(folder: str | Path, name: str) -> None:
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
     """Return the paths of the files of a version, by default the version in use.
 
-    They are keyed by the names that the configuration of a model uses.
+    The paths are keyed by the names that the configuration of a model uses.
     """
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}
@@ -212,8 +212,8 @@ def _version_folder(folder: StrPath, name: str) -> Path:
     path = Path(folder) / name
     if not _NAME.fullmatch(name) or not path.is_dir():
         raise MechtagError(
-            f"{path}: there is no such version of the annotations; versions found: "
-            f"{', '.join(list_versions(folder)) or 'none'}; "
+            f"{path}: there is no such version of the annotations (versions found: "
+            f"{', '.join(list_versions(folder)) or 'none'}); "
             "if the version was created on a different machine, fetch it with 'dvc pull'"
         )
     return path

@@ -136,7 +136,7 @@ class Clusters:
         return True
 
     def join(self, left: int, right: int, comparison: Comparison) -> bool:
-        """Merge the clusters of two records unless known to differ; return whether they are now in one cluster."""
+        """Merge the clusters of two records unless they are known to differ; return whether they form one cluster."""
         left, right = sorted((self.find(left), self.find(right)))
         if left != right:
             if self._differ(left, right):
@@ -220,7 +220,7 @@ def cluster(
     for left, right, same, place in decisions:
         if not clusters.decide(left, right, same):
             raise MechtagError(
-                f"{place}: this decision contradicts an earlier decision about these records; change one of them"
+                f"{place}: this decision contradicts an earlier decision about these records; change one of the two"
             )
     # Link identical records first, because comparing each of many copies with all records is useless.
     first_of_kind = [0] if items else []

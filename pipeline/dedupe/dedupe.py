@@ -29,7 +29,7 @@ def fullness(record: Record) -> tuple[int, int, int]:
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Return the first member of a group with its missing fields filled from the other members, and the filled fields.
+    """Fill the missing fields of a group's first member from the other members; return it and the filled fields.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ def dedupe(
     settings
         Limits that the rules of deduplication use.
     existing
-        Unique records from an earlier run. They keep their ids and are not merged with each other
-        unless a decision says so.
+        Unique records from an earlier run. These records keep their ids, and are not merged with each other unless a
+        decision says so.
     decisions
         People's decisions, which override the rules; see `review_tables.read_decisions`.
 

@@ -146,7 +146,7 @@ def _clash(one: str, other: str) -> bool:
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
     """Return whether the authors of two records agree; return ``None`` if this is not known.
 
-    They agree if the first authors may be the same person, or if the longer list contains at least half of the
+    The authors agree if the first authors may be the same person, or if the longer list contains at least half of the
     shorter list.
     """
     if not left.authors or not right.authors:

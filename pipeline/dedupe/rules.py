@@ -191,7 +191,7 @@ def _other_title(
 ) -> Comparison:
     """Decide on a pair of records with different titles by all other fields.
 
-    They may be one paper, because a translated title differs entirely from the original.
+    The two records may describe one paper, because a translated title differs entirely from the original.
     """
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.

@@ -172,7 +172,7 @@ def ranking(
     """Yield a function that adds a record, and a function that then yields the rows of all records in reading order.
 
     Rows are sorted by the probability of relevance in descending order, then by ``record_id``; records without a
-    probability come last. They are sorted in temporary files in ``folder``.
+    probability come last. Sorting uses temporary files in ``folder``.
     """
     relevance = labels[0][0]
     with sorting(folder) as sorter:

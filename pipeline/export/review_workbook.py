@@ -122,7 +122,8 @@ def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
 def _sheet(book: Any, name: str, folder: Path) -> Any:
     """Add a sheet whose rows are written one by one to a file in ``folder``.
 
-    openpyxl would write them to a file that stays in the system's folder for temporary files if the process is killed.
+    By itself, openpyxl would use a file in the system's folder for temporary files, and leave it there if the process
+    is killed.
     """
     from openpyxl.worksheet import _writer
 

@@ -170,7 +170,7 @@ class _Studies(Strict):
 
 
 class Elsewhere(Strict):
-    """Counts from a user's file that mechtag cannot know; docs/prisma.md describes every key."""
+    """Counts that mechtag cannot know, from a file that the user wrote; docs/prisma.md describes every key."""
 
     title: str = ""
     databases: Sources | None = None
@@ -232,8 +232,8 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     return read_yaml(
         path,
         Elsewhere,
-        missing="no such file; expected a file of counts as described in docs/prisma.md; check the path",
-        expected="expected a mapping such as 'screening: ...'",
+        missing="no such file (expected a file of counts as described in docs/prisma.md); check the path",
+        expected="the counts must be a mapping such as 'screening: ...'",
         loader=_Loader,
     )
 

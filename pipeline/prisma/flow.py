@@ -57,8 +57,9 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is not listed in the summary, or is used twice; unused files: "
-                f"{', '.join(files) or 'none'}. If you meant a number, write it without quotes or commas, such as 5673"
+                f"{place}: {file!r} is not a file of the summary, or a different line already names it (files that no "
+                f"line names: {', '.join(files) or 'none'}). If you meant a number, write it without quotes or commas, "
+                "such as 5673"
             )
         total += files.pop(file)
     return total
@@ -77,15 +78,15 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: the summary already counts this file; remove this line, or, to say which database "
-                f"it came from, write 'NAME OF DATABASE: {file}'"
+                f"databases.{file}: the summary already counts this file; remove this line, or replace it by "
+                f"'NAME OF DATABASE: {file}' if you want to name the database"
             )
         named[f"databases.{file}"] = count
     return named
 
 
 def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that mechtag or the user stated, without derived counts."""
+    """Return the counts of records that mechtag or the user stated; derived counts are not included."""
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
     removed = elsewhere.removed_before_screening
@@ -225,8 +226,8 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
         studies, reports = counts.get(f"{name}.studies"), counts.get(f"{name}.reports")
         if studies is not None and reports is not None and bool(studies) != bool(reports):
             raise MechtagError(
-                f"the counts do not add up: {name}.studies is {studies}, but {name}.reports is {reports}; each study "
-                "has at least one report, and each report belongs to a study; correct one of the counts"
+                f"the counts do not add up: {name}.studies is {studies}, but {name}.reports is {reports}. Each study "
+                "has at least one report, and each report belongs to a study. Correct one of the counts"
             )
     return Flow(
         title=clean_name(elsewhere.title),
@@ -292,7 +293,7 @@ class Box:
 
 
 def titles(flow: Flow) -> dict[Panel, str]:
-    """Return the heading of each panel of the diagram that has one."""
+    """Return the heading of each panel that has one."""
     new = "new studies" if flow.updated else "studies"
     found: dict[Panel, str] = {"previous": "Previous studies"} if flow.updated else {}
     found["databases"] = f"Identification of {new} via databases and registers"
@@ -402,7 +403,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text; the lines of each panel follow its heading, or ``""`` if it has none."""
+    """Yield the counts as lines of text, panel by panel; each panel starts with its heading, or with ``""``."""
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
         for _, _, item, n in found:

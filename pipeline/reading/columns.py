@@ -156,8 +156,8 @@ _LONGEST_HEADER, _LONGEST_NAME, _LONGEST_ABBREVIATED = 2000, 60, 20
 _ANY_DELIMITER = re.compile("[" + re.escape(DELIMITERS) + "]")
 #: Note on a header below the first table; its field is the place.
 FURTHER_TABLE = (
-    "{} is the header of a further table, and the rows below it were read by this header; if the file was joined from "
-    "several exports, check that all their records were read"
+    "{} is the header of a second table, and the rows below it were read as rows of that table; if the file was joined "
+    "from several exports, check that all their records were read"
 )
 _HAS_YEAR = re.compile(r"\d{4}")
 # SpringerLink writes 'Ann B. LeeBo McDonald': names without anything between them.
@@ -230,9 +230,9 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 
 
 def is_header(row: Sequence[str]) -> bool:
-    """Return whether a row can only be the header of a table: its cells are column names, one of them that of titles.
+    """Return whether a row can only be the header of a table: its cells are column names, including one for titles.
 
-    In a row with four or more cells, half of the names may be unknown, or more if all cells may be names.
+    In a row with four or more cells, half of the names may be unknown, or even more if every cell looks like a name.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -331,7 +331,7 @@ def unread(names: Sequence[str]) -> str:
 
 
 def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
-    """Return a note on rows above the header with at least half as many cells as the header; ``""`` if none."""
+    """Return a note if rows above the header have at least half as many cells as the header, otherwise ``""``."""
     wide = max(_FEWEST_CELLS, sum(map(bool, names)) / 2)
     count = sum(sum(map(bool, row)) >= wide for row in rows)
     verb = "was" if count == 1 else "were"
@@ -341,8 +341,8 @@ def above(rows: Iterable[Sequence[str]], names: Sequence[str]) -> str:
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the row that is the header of a table.
 
-    This is the first non-empty row, unless it contains other text than column names (see `is_header`) and a row below
-    it has a column of titles and more known column names, because search histories and headings may precede a header.
+    This is the first non-empty row, unless that row contains text other than column names (see `is_header`), and a row
+    below has a column of titles and more known column names. Search histories and headings may precede a header.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -62,8 +62,8 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
         source.notes.append("the text before the first element or after the last one was not read")
 
 
-_NOT_CLOSED = "the record is truncated, because its element is opened but never closed; export it again"
-_NOT_OPENED = "the start of the record is missing, because its element is closed but never opened; export it again"
+_NOT_CLOSED = "the element of the record is opened but never closed, so the record is truncated; export it again"
+_NOT_OPENED = "the element of the record is closed but never opened, so its start is missing; export it again"
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:

@@ -197,7 +197,7 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """Return the first value of the first of the tags that has a value, or ``None`` if no tag has one."""
+    """Return the first value of the first tag that has a value, or ``None`` if no tag has one."""
     for tag in tags:
         if tag in values:
             return values[tag][0]

@@ -51,8 +51,8 @@ class Papers:
         scored.
     coded : ndarray of bool, shape (n_papers,)
     order : ndarray of int, shape (n_papers,)
-        All rows in random order. It must be the same in each call, so that the papers up to the last random choice
-        are a random sample of the search.
+        All rows in random order. The order must be the same in each call, so that the papers up to the last random
+        choice are a random sample of the search.
     """
 
     relevance: Array
@@ -75,7 +75,7 @@ def papers_of(
     all_keys
         Key of relevance, then those of the labels.
     seed
-        Seed of the random order, which depends on nothing else than the record ids.
+        Seed of the random order. Apart from the seed, the order depends only on the record ids.
     """
     relevance, *labels = all_keys
 
@@ -96,9 +96,8 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
 
     The papers are chosen for these reasons in turn:
 
-    - ``label``: of the label with the fewest examples, the paper that most probably has the label. Each chosen
-      paper counts as an example of its labels in proportion to their probability, so that the next choice is for a
-      different label.
+    - ``label``: the paper that most probably has the label with the fewest examples. Each chosen paper counts as an
+      example of its labels in proportion to their probability, so that the next choice is for a different label.
     - ``random``: the next paper in a fixed random order.
 
     Parameters

@@ -99,15 +99,15 @@ class Judgements(Row):
             values = self.values[names.setdefault(row, name)], self.values[name]
             if None not in values and len(set(values)) > 1:
                 raise MechtagError(
-                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but are "
-                    f"judged {values[0]} and {values[1]}; correct one of the two rows"
+                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but one "
+                    f"row judges it {values[0]} and the other {values[1]}; correct one of the two rows"
                 )
         if not rows:
             first = next(iter(self.papers.values()))
             raise MechtagError(
-                f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records; the "
-                f"first row is about {next(iter(self.values))!r} ({'; '.join(finder.find(first).tried)}). Use the "
-                "records that were judged, or identify the records by record_id, DOI, PubMed id or title"
+                f"{self.path}: none of its {len(self.values)} rows is about any of the {len(records)} records. The "
+                f"first row is about {next(iter(self.values))!r} ({'; '.join(finder.find(first).tried)}). Pass the "
+                "records that were judged, or identify them by record_id, DOI, PubMed id or title"
             )
         return rows
 
@@ -173,10 +173,12 @@ def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
 def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:
     expected = "decisions on records, as CSV, XLSX or JSON lines"
     if not path.is_file():
-        raise MechtagError(f"{path}: no such file; expected {expected}; check the path")
+        raise MechtagError(f"{path}: no such file (expected {expected}); check the path")
     source, *others = (source for _, source in unpack(Source(path)))
     if others:
-        raise MechtagError(f"{path} is an archive of {len(others) + 1} files; expected {expected}")
+        raise MechtagError(
+            f"{path} is an archive of {len(others) + 1} files, but expected one file of {expected}; pass only this file"
+        )
     if ".jsonl" in path.suffixes:
         return _json_rows(path, source.text)
     return read_table(source, expected, (*IDENTIFIERS, *_VALUES, relevance_key)).rows
@@ -193,6 +195,8 @@ def _json_rows(path: Path, text: str) -> Iterator[TableRow]:
         except (ValueError, RecursionError) as error:
             raise MechtagError(f"{place} is not valid JSON: {error}; expected one object per line") from None
         if not isinstance(row, dict):
-            raise MechtagError(f"{place}: expected one JSON object, found {type(row).__name__}; correct the line")
+            raise MechtagError(
+                f"{place}: found a value of type {type(row).__name__}, but expected one JSON object; correct the line"
+            )
         cells = {name: "" if value is None else str(value).strip() for name, value in row.items()}
         yield TableRow(number, place, cells)

@@ -38,7 +38,7 @@ _HEADER = ("rank", "record_id", "decision", "title", "abstract", "authors", "yea
 class Target(Row):
     """The target for stopping: rule, recall and confidence.
 
-    It must be fixed before the review begins, because changing it later voids the guarantee.
+    The target must be fixed before the review begins, because changing it later voids the guarantee.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Ranking:
     verdict
         Verdict of the stopping rule; ``None`` until the rule has enough data.
     sampling
-        Whether ``unread`` is in the order of the random sample, and not in that of the ranking.
+        Whether ``unread`` is in the order of the random sample, and not in the order of the ranking.
     notes
         Reviewers' notes, keyed by record id.
     """
@@ -241,7 +241,7 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
             f"the records have changed since the random sample was drawn: {gone} sampled records are missing, and "
-            f"{len(new)} unread records are new{first}. A verdict from this sample would not be valid. Rank the "
+            f"{len(new)} unread records are new{first}. This sample can no longer show when to stop. Rank the "
             "original records, restore the removed decisions, or start again with a new output file (-o)"
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
@@ -314,5 +314,6 @@ def _bound(verdict: StoppingVerdict) -> str:
     if verdict.recall_at_least is None:
         return f"At most {verdict.missed_at_most} relevant records are unread."
     return (
-        f"At most {verdict.missed_at_most} relevant records are unread; recall: {verdict.recall_at_least:.3f} or more."
+        f"At most {verdict.missed_at_most} relevant records are unread, and recall is at least "
+        f"{verdict.recall_at_least:.3f}."
     )

@@ -51,7 +51,7 @@ class Ranker:
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
         if len(texts) != len(vectors):
-            raise ValueError(f"the numbers of texts ({len(texts)}) and vectors ({len(vectors)}) differ")
+            raise ValueError(f"found {len(texts)} texts but {len(vectors)} vectors; pass one vector per text")
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
@@ -140,7 +140,7 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Standardise scores over unread records (mean 0, standard deviation 1), so that they can be added to others."""
+    """Standardise scores over unread records (mean 0, standard deviation 1), so that different scores can be added."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
@@ -198,7 +198,7 @@ def encode_cached(
     texts
         Texts to encode, at least one.
     path
-        File of cached vectors; ``None`` to use no cache. It is saved every few hundred texts, so that an
+        File of cached vectors; ``None`` to use no cache. The file is saved every few hundred texts, so that an
         interrupted run resumes from the last save. A damaged file is replaced.
     on_progress
         Called with the number of texts encoded since the last call.

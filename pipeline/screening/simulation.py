@@ -56,8 +56,8 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     read = np.asarray(labels)
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
-            f"found {len(read)} labels, of which {int(np.sum(read == 1))} are 1 and {int(np.sum(read == 0))} are 0; "
-            "screening metrics need labels 1 and 0, at least one of each, in reading order"
+            f"found {len(read)} labels ({int(np.sum(read == 1))} ones and {int(np.sum(read == 0))} zeros); screening "
+            "metrics need one label, 1 or 0, per record in reading order, with at least one of each"
         )
     return read.astype(np.int64)
 
@@ -65,7 +65,7 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
     """Return the loss of a reading order: the normalised area between its recall curve and the best possible one.
 
-    It is the same as ``asreview.metrics.loss``.
+    The result is the same as that of ``asreview.metrics.loss``.
 
     Let N be the number of records, R the number of relevant records, and c the sum, over all positions in
     the order, of the relevant records found so far. Then c = R (N - (R - 1) / 2) for the best order and
@@ -235,7 +235,7 @@ class Stopped:
     recall
         Proportion of the relevant records that were found when reading stopped.
     work_saved
-        Proportion of the records left unread.
+        Proportion of the records that were left unread.
     """
 
     read: int
@@ -261,7 +261,7 @@ def stop_by_sample(
     ----------
     labels
         1 and 0 in the order of ranked reading.
-        bound
+    bound
         See `stopping.judge_sample`.
     """
     due = sample_due(labels, len(labels))

@@ -64,7 +64,7 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of records of the sample read in the order drawn, up to the first that is unread.
+        Number of sampled records that were read, in the order in which they were drawn, up to the first unread one.
     found
         Number of relevant records among the records read.
     """
@@ -76,7 +76,8 @@ class Sample:
     def __post_init__(self) -> None:
         if not 0 <= self.found <= self.drawn <= self.population:
             raise ValueError(
-                f"a sample of {self.drawn} from {self.population} records cannot contain {self.found} relevant records"
+                f"expected found <= drawn <= population, but found is {self.found}, drawn is {self.drawn} and "
+                f"population is {self.population}"
             )
 
 
@@ -96,11 +97,11 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
 def bound_of_any_look(sample: Sample, confidence: float) -> int:
     """Return an upper bound on the relevant records in the population, valid for any number of looks at the sample.
 
-    With probability ``confidence``, none of the bounds computed while reading one sample is below the true
-    number, so reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio
-    confidence sequence for sampling without replacement (Waudby-Smith and Ramdas 2020, arXiv:2006.04347,
-    theorem 2.1). The prior affects only how tight the bound is. It gives K relevant records the weight
-    1 / ((K + 1) (K + 2)), so half of the weight is on zero relevant records.
+    With probability ``confidence``, none of the bounds computed while reading one sample is below the true number, so
+    reading may stop as soon as the bound is low enough. The method is the prior-posterior-ratio confidence sequence for
+    sampling without replacement (Waudby-Smith and Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior affects only
+    how tight the bound is. The prior gives K relevant records the weight 1 / ((K + 1) (K + 2)), so half of the weight
+    is on zero relevant records.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)

@@ -64,7 +64,7 @@ class Identity(Strict):
                 if what == "source":
                     how = "is new" if before is None else "is missing" if after is None else "has different content"
                 else:
-                    how = f"was {before}, is {after}"
+                    how = f"was {before} and is now {after}"
                 yield " ".join(filter(None, (what, name, how)))
 
 
@@ -145,8 +145,9 @@ class ChunkStore:
             data = json.loads(place.read())
             if data.get("format_version") != FORMAT_VERSION:
                 raise MechtagError(
-                    f"{place}: format {data.get('format_version')!r} is not supported; this version of mechtag reads "
-                    f"format {FORMAT_VERSION}; resume with the version that started the run, or delete {self.folder}"
+                    f"{place}: format {data.get('format_version')!r} is not supported, because this version of mechtag "
+                    f"reads only format {FORMAT_VERSION}; resume with the version of mechtag that started the run, or "
+                    f"delete {self.folder}"
                 )
             return RunManifest.model_validate(data)
         except ValidationError as error:

@@ -135,7 +135,10 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
     """
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
-        raise MechtagError(f"{tables[0]}: a Parquet table must be the only source; only search exports can be combined")
+        raise MechtagError(
+            f"{tables[0]}: a Parquet table cannot be combined with other sources; pass it alone, or pass only search "
+            "exports"
+        )
     if sentences and not tables:
         raise MechtagError(
             f"{sentences}: sentences can be used only with a Parquet table of records, not with search exports"
@@ -313,5 +316,6 @@ class GivenSentences:
     def _strange(self, sentence: Sentence) -> MechtagError:
         return MechtagError(
             f"{self._path}: sentence {sentence.sentence} of record {sentence.record_id} is not in the abstract of "
-            "that record, or is not in the order of the records; split these records again with 'mechtag sentences'"
+            "that record, or the sentences are not in the order of the records; split these records again with "
+            "'mechtag sentences'"
         )

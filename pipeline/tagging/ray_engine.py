@@ -72,9 +72,9 @@ class Worker:
         if ray.get(self._tries.begin.remote(number)) > _TRIES:
             start, stop = job.manifest.bounds(number)
             raise MechtagError(
-                f"chunk {number} (records {start + 1} to {stop} of {job.records}): its worker died {_TRIES} times, "
-                "possibly because memory ran out. Use fewer workers or a smaller tag.chunk_records, and continue "
-                "with --resume"
+                f"chunk {number} (records {start + 1} to {stop} of {job.records}): {_TRIES} workers died while they "
+                "processed this chunk, possibly because memory ran out. Use fewer workers or a smaller "
+                "tag.chunk_records, and continue with --resume"
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
         return self._scorer.write(given, *self._scorer.score(given))

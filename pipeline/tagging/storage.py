@@ -146,7 +146,7 @@ def locate(text: str | Path) -> StoragePath:
         files, path = fs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise MechtagError(
-            f"{text}: cannot be accessed: {error}; supported URIs start with file://, s3:// or gs://"
+            f"{text}: this path cannot be accessed: {error}; supported URIs start with file://, s3:// or gs://"
         ) from None
     # A URI may contain credentials, which must not appear in messages and files.
     return StoragePath(files, path.rstrip("/"), re.sub(r"//[^/@]*@", "//", text))

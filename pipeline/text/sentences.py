@@ -145,15 +145,15 @@ def _load_model(name: str) -> Language:
         nlp = spacy.load(name, exclude=["ner", "tagger", "morphologizer", "attribute_ruler", "lemmatizer"])
     except (OSError, ValueError, ImportError) as error:
         raise MechtagError(
-            f"sentences.spacy_model: {name!r} is neither an installed spaCy package nor a folder with a model that "
-            f"loads ({' '.join(str(error).split())[:200]}); install it with 'python -m spacy download {name}', or set "
-            "this setting to '' for the built-in rules"
+            f"sentences.spacy_model: the spaCy model {name!r} cannot be loaded ({' '.join(str(error).split())[:200]}). "
+            f"Install it with 'python -m spacy download {name}', or set sentences.spacy_model to '' to use the "
+            "built-in rules"
         ) from None
     if not nlp("One sentence. Another one.").has_annotation("SENT_START"):
         raise MechtagError(
             f"sentences.spacy_model: {name!r} has no component that finds sentences (its components: "
-            f"{', '.join(nlp.pipe_names) or 'none'}); choose a model with a parser, senter or sentencizer, or set this "
-            "setting to '' for the built-in rules"
+            f"{', '.join(nlp.pipe_names) or 'none'}). Choose a model with a parser, senter or sentencizer, or set "
+            "sentences.spacy_model to '' to use the built-in rules"
         )
     return nlp
 

@@ -170,7 +170,7 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove sentences on methods, and headings that have no sentences left; keep the text if all are on methods."""
+    """Remove sentences on methods, and headings above no other sentences; keep a text that is only on methods."""
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
         return record

@@ -55,13 +55,13 @@ def test_no_labels_and_rules_that_are_no_list_are_told(tmp_path: Path) -> None:
 
 def test_doubled_label_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [MINIMAL["labels"][0]] * 2})
-    with pytest.raises(MechtagError, match="label 'b' appears more than once"):
+    with pytest.raises(MechtagError, match="the key 'b' appears more than once"):
         load_codebook(path)
 
 
 def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
     clash = {"key": "relevant", "name": "R", "definition": "d"}
-    with pytest.raises(MechtagError, match="label 'relevant' appears more than once"):
+    with pytest.raises(MechtagError, match="the key 'relevant' appears more than once"):
         load_codebook(write(tmp_path, {**MINIMAL, "labels": [clash]}))
 
 
@@ -69,7 +69,7 @@ def test_label_named_as_relevance_is_refused(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"name: [", "not readable as YAML"),
-        (b"- a\n- b\n", "a codebook is a mapping"),
+        (b"- a\n- b\n", "a codebook must be a mapping"),
         (b"\xff\xfe\x00", "not readable as YAML"),
         (b"name: x\n", "relevance: Field required"),
     ],
@@ -84,7 +84,7 @@ def test_broken_files_are_told(tmp_path: Path, content: bytes, message: str) -> 
 @pytest.mark.parametrize("key", ["key", "paper", "record_id"])
 def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
-    with pytest.raises(MechtagError, match=f"'{key}' cannot be the key of a label, because a table column"):
+    with pytest.raises(MechtagError, match=f"a label cannot have the key '{key}', because the column"):
         load_codebook(path)
 
 
@@ -108,7 +108,7 @@ def test_settings_without_a_line_are_the_defaults(tmp_path: Path) -> None:
     path.write_text("- seed\n")
     with pytest.raises(
         MechtagError,
-        match=r"params\.yaml: the settings must be a mapping of blocks; this file contains a value of type list",
+        match=r"params\.yaml: the file contains a value of type list, but the settings must be a mapping of blocks",
     ):
         load_settings(path)
 

@@ -53,8 +53,8 @@ def test_deeply_nested_json(tmp_path: Path) -> None:
         ('codebook: "\\ud800"', "codebook: the path contains characters that are not allowed"),
         ("a: !!timestamp 99999-01-01", "not readable as YAML"),
         (f"a: {DEEP}", "not readable as YAML"),
-        (LAUGHS, "its aliases expand to more than 100,000 values"),
-        ("sources: &a {b: *a}", "its aliases expand to more than 100,000 values"),
+        (LAUGHS, "the YAML aliases expand to more than 100,000 values"),
+        ("sources: &a {b: *a}", "the YAML aliases expand to more than 100,000 values"),
     ],
 )
 def test_settings(tmp_path: Path, text: str, message: str) -> None:
@@ -66,7 +66,7 @@ def test_settings(tmp_path: Path, text: str, message: str) -> None:
 def test_aliases_in_a_codebook(tmp_path: Path) -> None:
     text = (ROOT / "data/annotated/codebook.yaml").read_text(encoding="utf-8")
     (tmp_path / "codebook.yaml").write_text(text + "source_of_laughs:\n" + LAUGHS.replace("\n", "\n  "))
-    with pytest.raises(MechtagError, match=r"its aliases expand|not readable as YAML"):
+    with pytest.raises(MechtagError, match=r"the YAML aliases expand|not readable as YAML"):
         load_codebook(tmp_path / "codebook.yaml")
     (tmp_path / "params.yaml").write_text("sources: &s {a: x}\nretrain: {margins: {kappa: &m 0.1, auc: *m}}\n")
     assert load_settings(tmp_path / "params.yaml").retrain.margins == {"kappa": 0.1, "auc": 0.1}
@@ -112,7 +112,7 @@ def test_table_of_records_with_text_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("raw", ["{", DEEP, "[1]", '[["a"]]', '[[["a"], 2]]', "[[1, 2]]", f'[["a", {"9" * 5000}]]'])
 def test_fields_of_a_record_that_are_not_pairs(tmp_path: Path, raw: str) -> None:
     pq.write_table(_records(raw=raw), tmp_path / "a.parquet")
-    with pytest.raises(MechtagError, match=r"row 1: the column 'raw' is not a JSON list of names and values"):
+    with pytest.raises(MechtagError, match=r"row 1: the value in column 'raw' is not a JSON list of names and values"):
         read_records(tmp_path / "a.parquet")
 
 
@@ -152,7 +152,9 @@ def test_terms_of_a_model(tmp_path: Path, stored: bytes, weights: int) -> None:
 
     check(_TERMS, 2)
     check(zlib.compress(b""), 0)
-    with pytest.raises(MechtagError, match=r"'words.terms' does not contain one term per weight; the file is damaged"):
+    with pytest.raises(
+        MechtagError, match=r"'words.terms' does not contain one term per weight, so the file is damaged"
+    ):
         check(stored, weights)
 
 

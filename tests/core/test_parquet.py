@@ -49,6 +49,6 @@ def test_a_bad_row_is_told_by_its_number_in_the_whole_table(tmp_path: Path) -> N
     pq.write_table(pa.Table.from_pylist(rows, schema=store.RECORDS), tmp_path / "records.parquet")
     with (
         RecordTable(tmp_path / "records.parquet", "records.parquet") as table,
-        pytest.raises(MechtagError, match=r"^records\.parquet: row 8: the column 'title' is invalid"),
+        pytest.raises(MechtagError, match=r"^records\.parquet: row 8: the value in column 'title' is invalid"),
     ):
         table.read(5, 10)

@@ -85,9 +85,9 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
         (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, but the header has 1"),
         (
             workbook({"A": [["name"]], "B": [["name"]]}),
-            r"2 sheets of the workbook contain a table \(A, B\); expected one sheet with codes",
+            r"2 sheets of the workbook contain a table \(A, B\), but expected one sheet with codes",
         ),
-        (workbook({"A": []}), "no visible sheet of the workbook contains a table; expected codes"),
+        (workbook({"A": []}), r"no visible sheet of the workbook contains a table \(expected codes"),
     ],
 )
 def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -96,7 +96,7 @@ def test_tables_that_cannot_be_read(tmp_path: Path, content: str | bytes, messag
 
 
 def test_a_table_that_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"none\.csv: no such file; expected codes"):
+    with pytest.raises(MechtagError, match=r"none\.csv: no such file \(expected codes"):
         read_table(tmp_path / "none.csv", "codes")
 
 
@@ -126,7 +126,9 @@ def test_an_empty_cell_is_unticked_which_for_a_row_is_not_judged(tmp_path: Path)
 
 def test_a_cell_that_is_no_tick_is_named_with_what_is_allowed(tmp_path: Path) -> None:
     rows = read_table(written(tmp_path, "name,value\nann,1\n\nbob,2\n"), "codes").rows
-    message = r"codes\.csv: line 4, column value: '2' is not allowed here; allowed are 1 or 0, yes or no, .* and empty"
+    message = (
+        r"codes\.csv: line 4, column value: '2' is not allowed here; allowed are yes \(also 1, .* and an empty cell"
+    )
     with pytest.raises(MechtagError, match=message):
         [row.tick("value") for row in rows]
 

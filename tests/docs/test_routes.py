@@ -130,7 +130,7 @@ def test_measure_accuracy(installed: Path, folder: Path) -> None:
     route = commands("Measure accuracy against your own codes")
     assert len(route) == 3
     told = follow([line.replace("my_codes.csv", "my_codes.xlsx") for line in route])
-    assert "reports/report.html: written" in told
+    assert "reports/report.html: report written" in told
     assert "<html" in (folder / "reports/report.html").read_text(encoding="utf-8")
 
 

@@ -90,7 +90,7 @@ def test_a_record_is_found_by_id_and_by_key():
         ),
         (
             [coding("r1", "mechtag", "a", 1)],
-            r"codes\.csv: a coder is named 'mechtag', which is reserved for the model; rename the coder",
+            r"codes\.csv: the coder name 'mechtag' is reserved for the model; rename this coder",
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_the_model_is_one_more_coder_and_must_know_every_record():
     assert (found.names, found.people) == (("x", "mechtag"), 1)
     np.testing.assert_array_equal(found.codes[1], [[0, 0, 0], [1, 1, 1]])
     np.testing.assert_array_equal(found.probability, [[0.25] * 3, [0.75] * 3])
-    with pytest.raises(MechtagError, match="predictions of toy: no prediction for record r1, label 'b'"):
+    with pytest.raises(MechtagError, match="predictions of toy: there is no prediction of label 'b' for record r1"):
         with_model(people, System("toy", rows[:-1]))
 
 
@@ -296,7 +296,7 @@ def test_command_finds_ids_by_key_in_the_records(table):
     table.write_text(text, encoding="utf-8")
     words = ("--predictions", table.with_name("predictions.parquet"))
     status, _, message, _ = agreement(table, *words)
-    assert (status, "no prediction for record k0, label 'relevant'" in message) == (1, True)
+    assert (status, "no prediction of label 'relevant' for record k0" in message) == (1, True)
     records = [
         Record(record_id=f"doi:10.1234/{number}", title="T", raw=(("key", f"k{number}"),)) for number in range(12)
     ]

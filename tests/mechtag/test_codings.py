@@ -42,8 +42,8 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
     # Of the matrix two papers with three labels each; of Rayyan three decisions and two labels, one of them doubled.
     assert "Entries: 6 read = 4 matched (1 by DOI, 1 by title, 2 by key) + 1 without codes + 1 unmatched" in output
     assert "Codes: 14 read = 9 written + 2 repeated or joined + 0 contradicting + 3 of unmatched entries" in output
-    assert "unmatched.csv: 1 to check" in told
-    assert "note: matrix.csv: columns ignored: setting" in told
+    assert "unmatched.csv: 1 row to check" in told
+    assert "note: matrix.csv: these columns were ignored: setting" in told
     with (folder / "out/codings.csv").open(encoding="utf-8-sig", newline="") as file:
         assert len(list(csv.DictReader(file))) == 9
     settings, book = load_settings(params), load_codebook(CODINGS / "codebook.yaml")
@@ -59,7 +59,7 @@ def test_what_users_do_wrong(params: Path) -> None:
     words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--project", params.parent]
     output = folder / "out/codings.csv"
     message = call(*words, "-o", output, "--coder", "us", "--basis", "abstract")[2]
-    assert "the cell is empty; specify what an empty cell means" in message
+    assert "the cell is empty, which can mean no or not judged" in message
     assert not output.exists()
     assert call(*words, "-o", output, "--basis", "hearsay")[0] == 2
     status, _, message = call(*words, "-o", output, "--map", folder / "none.yaml")

@@ -146,8 +146,8 @@ def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> 
     output, words = begun
     status, said, message = call(*words, "--rule", "ranked", "--recall", "0.7", "--confidence", "0.7")
     assert status == 0
-    assert "this review began with the target rule sample, recall 0.95, confidence 0.95" in message
-    assert "and continues with rule ranked, recall 0.7, confidence 0.7" in message
+    assert "this review began with one target (rule sample, recall 0.95, confidence 0.95)" in message
+    assert "and continues with a different one (rule ranked, recall 0.7, confidence 0.7)" in message
     assert "by rank is relevant, you may stop then" in said or "you may stop." in said
     assert course(output)["sample"] is None
 

@@ -215,7 +215,7 @@ def test_out_of_fold_predictions_of_another_model_are_refused(project: Path, tmp
         write_predictions(tmp_path / f"oof/{name}.parquet", others)
     status, message = evaluate(project, tmp_path, "--out-of-fold", tmp_path / "oof")
     assert status == 1
-    assert "these out-of-fold predictions are by model other" in message
+    assert "these out-of-fold predictions belong to model other" in message
 
 
 def test_train_prints_what_each_label_rests_on(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

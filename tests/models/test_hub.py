@@ -142,7 +142,7 @@ def test_files_of_an_encoder_that_name_others_are_refused(
     path = folder / file
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.write_text(json.dumps(before | content), encoding="utf-8")
-    reason = "contains an adapter" if file == "adapter_config.json" else "which mechtag does not load; install"
+    reason = "contains an adapter" if file == "adapter_config.json" else "which mechtag does not load. Install"
     with pytest.raises(MechtagError, match=reason):
         TransformerEncoder(locate_encoder(str(folder)))
     assert (lookups, asked) == ([], [])

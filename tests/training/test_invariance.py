@@ -94,11 +94,15 @@ def test_interval_draws_whole_papers() -> None:
 
 def test_files_that_do_not_fit_are_refused() -> None:
     base = rows({"a": "ynn"})
-    with pytest.raises(MechtagError, match="found none named as_it_is; expected as_it_is and some of methods_added"):
+    with pytest.raises(
+        MechtagError, match="found none named as_it_is, but expected as_it_is and some of methods_added"
+    ):
         section(methods_added=base)
-    with pytest.raises(MechtagError, match="found six; expected"):
+    with pytest.raises(MechtagError, match="found six, but expected"):
         section(as_it_is=base, six=base)
-    with pytest.raises(MechtagError, match="predictions of as_it_is: no prediction for record b, label 'apple'"):
+    with pytest.raises(
+        MechtagError, match="predictions of as_it_is: there is no prediction of label 'apple' for record b"
+    ):
         section(as_it_is=base, methods_added=rows({"b": "ynn"}))
 
 

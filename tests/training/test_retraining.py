@@ -234,7 +234,7 @@ def test_the_history_goes_on_after_a_version_that_is_damaged(
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     status, output, message = call("retrain", "--history")
     assert status == 0
-    assert f"{project.version} cannot be read: " in message
+    assert f"version {project.version} of the annotations cannot be read: " in message
     assert output.startswith(f"{whole}: ")
 
 
@@ -261,7 +261,9 @@ def test_a_version_is_put_under_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert digest.endswith(".dir")
     assert digest in Path(f"added/{name}.dvc").read_text(encoding="utf-8")
     assert track_with_dvc(Path("added") / name) == digest
-    with pytest.raises(MechtagError, match=r"dvc add added/nothing failed: .*; correct this and run the command again"):
+    with pytest.raises(
+        MechtagError, match=r"dvc add added/nothing failed: .*; correct the cause and run the command again"
+    ):
         track_with_dvc(Path("added/nothing"))
 
 

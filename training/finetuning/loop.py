@@ -38,7 +38,7 @@ class State:
 
 
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
-    """Return a hash of the corpus (except its vectors) and of all other circumstances that affect the result."""
+    """Return a hash of the corpus (except its vectors) and of everything else that affects the result."""
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
     for array in (corpus.unit_targets, corpus.document, corpus.document_targets):

@@ -113,7 +113,7 @@ TEMPERATURE = 0.1
 
 
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-    """Return all items with at least one label and at most the same number of other items, in random order."""
+    """Return, in random order, all items that have a label, and at most as many items that have none."""
     items = data.judged_items
     if not items:
         return []

@@ -128,7 +128,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """Stands in for the embeddings and the layers below, whose output is given."""
+    """Replaces the embeddings and the layers below, whose output is already known."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

@@ -100,10 +100,9 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the active model for coded records, without predictions for its own training records.
+    """Return the active model's predictions for coded records, out of fold for the records that it was trained on.
 
-    For records that the active model was trained on, the out-of-fold predictions are returned. The active model tags
-    all other records like new records.
+    The active model tags all other records like new records.
 
     Returns
     -------

@@ -40,9 +40,9 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities: that of the old model, and those after the old model's sentence scores, then its
-        calibration, then its probability of relevance are replaced by those of the new model. The last value is thus
-        the probability of the new model.
+        Four probabilities: the old model's, and one after each of three replacements, in which the new model's sentence
+        scores, calibration and probability of relevance take the place of the old model's. The last probability is thus
+        the new model's.
     cause
         One of `STEPS`, or `BOUNDS` if the old bounds would still yield the old decision.
     why
@@ -161,7 +161,7 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label as the steps of the old model are replaced, one by one, by those of the new.
+    """Return the probabilities of a label while the old model's steps are replaced by the new model's, one by one.
 
     The result has the shape (n_documents, 4). The columns contain the probabilities before any replacement, and after
     each of the three replacements (see `Change`).

@@ -109,7 +109,7 @@ def add_annotations(
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
             f"{place or settings.train.added}: {len(leaks)} records may be papers used to measure accuracy "
-            f"({settings.retrain.test_records}). Such papers must not be used for training:\n{named}"
+            f"({settings.retrain.test_records}), which must not be used for training:\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
             "Remove the codings of these records, or set them aside with --leave-out-leaks"
         )

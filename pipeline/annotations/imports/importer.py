@@ -156,7 +156,7 @@ def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     files = sorted(one for one in path.iterdir() if not one.name.startswith(".")) if path.is_dir() else [path]
     for file in files:
         if not file.is_file():
-            notes.append(f"{file.name}: not read, because it is not a regular file")
+            notes.append(f"{file.name}: this was not read, because it is not a regular file")
             continue
         for member, source in unpack(Source(file)):
             if member:

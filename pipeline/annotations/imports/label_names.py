@@ -102,8 +102,8 @@ class LabelMap:
         for name, key in self.given.items():
             if key is not None and key.removeprefix(_NOT) not in self.codebook.all_keys:
                 raise MechtagError(
-                    f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook; the keys are "
-                    f"{', '.join(self.codebook.all_keys)}; to ignore a name, map it to null"
+                    f"map file: {name!r} is mapped to {key!r}, which is not a key of the codebook (its keys are "
+                    f"{', '.join(self.codebook.all_keys)}). Map {name!r} to one of these keys, or to null to ignore it"
                 )
 
     @cached_property

@@ -1,6 +1,6 @@
 """Read registrations from ClinicalTrials.gov: JSON from its API, and XML from its former site.
 
-The site's CSV files are read as tables (see `delimited`). A registration has no authors; its year is that of the
+The site's CSV files are read as tables (see `delimited`). A registration has no authors; its year is the year of the
 first posting.
 """
 

@@ -37,7 +37,7 @@ _decoder = json.JSONDecoder(parse_constant=lambda name: None, strict=False)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file starts with a JSON object on several lines, or a list of objects, which may be nested."""
+    """Return whether a file starts with a JSON object on several lines, or with a list of objects (also if nested)."""
     return bool(_START.match(source.head) or _WRAPPED.match(source.head))
 
 

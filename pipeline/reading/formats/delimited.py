@@ -28,8 +28,8 @@ _LONGEST_HEADING = 100
 # A name that is a number, or in which a quoted cell begins, is a cell of the first row.
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
 _JOINED = (
-    "the header contains what looks like cells of a row; if the line end between the header and the first row is "
-    "missing, that row was not read"
+    "the header seems to contain cells of the first row; if the line end between the header and that row is missing, "
+    "the row was not read"
 )
 
 
@@ -42,7 +42,7 @@ def header(source: Source) -> tuple[int, list[str], str]:
 
 
 def has_titles(source: Source) -> bool:
-    """Return whether the header of a table has a column of titles and, unless this is its only column, a known one."""
+    """Return whether a table has a column of titles and, if it has more columns, at least one other known column."""
     names = header(source)[1]
     known = attributes(names)
     if len(names) == 1:
@@ -124,7 +124,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:
-    """Return the table whose header is at the end of a line, after the row of a table with the given width, if any."""
+    """Return the table whose header is on a line, alone or after the previous table's last row; else ``None``."""
     if not may_be_header(line):
         return None
     text = line.rstrip("\n")
@@ -144,7 +144,7 @@ def _next_table(line: str, delimiter: str, width: int) -> Table | None:
 
 
 def _is_name(cell: str, start: int = 0) -> bool:
-    """Return whether a cell, which may be in quotation marks, is a known column name, from a place within a word on."""
+    """Return whether a cell, from position ``start`` on, is a known column name; the name may be in quotation marks."""
     name = cell[start:].removeprefix("\ufeff")
     name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
     within = start == 0 or not cell[start - 1].isspace()

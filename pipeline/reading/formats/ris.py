@@ -51,7 +51,7 @@ _CONFERENCES = ("CONF", "CPAPER")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line that starts a RIS record, or begins with a record without its first line."""
+    """Return whether a file has a line that starts a RIS record, or begins with a record that lacks its first line."""
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 

@@ -330,9 +330,13 @@ def test_what_there_is_no_figure_for_is_left_out(metrics, model):
 
 
 def test_figures_of_another_model_are_refused(metrics, model, summary):
-    with pytest.raises(MechtagError, match="metrics: the file was created with model m1, but the model is m2"):
+    with pytest.raises(
+        MechtagError, match="metrics: the file was created with model m1, but the model folder contains model m2"
+    ):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
-    with pytest.raises(MechtagError, match="tagged search: the file was created with model m0, but the model is m1"):
+    with pytest.raises(
+        MechtagError, match="tagged search: the file was created with model m0, but the model folder contains model m1"
+    ):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
     with pytest.raises(MechtagError, match="no results for the protocol 'transfer'; run 'mechtag evaluate'"):
@@ -348,7 +352,7 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
         with pytest.raises(
-            MechtagError, match=r"lacks an entry: .*; create these files again with this version of mechtag"
+            MechtagError, match=r"an entry is missing in .*: .*; create these files again with this version of mechtag"
         ):
             paper_texts(Results.model_validate(files[0]), *files[1:])
 

@@ -100,7 +100,11 @@ def test_figures_of_another_model_are_refused(finished: Path, tmp_path: Path, pl
         *("--project", finished, *words),
     )
     assert (status, (tmp_path / "page.html").exists()) == (1, False)
-    assert message == f"{place}: the file was created with model former, but the model is abc; create the file again"
+    assert (
+        message
+        == f"{place}: the file was created with model former, but the model folder contains model abc; create the file "
+        "again"
+    )
 
 
 def test_files_that_are_missing_are_told(finished: Path, tmp_path: Path) -> None:
@@ -163,7 +167,7 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
         *("--project", finished, "--out-of-fold", finished / "oof", "--curve", tmp_path),
     )
     assert status == 1
-    assert "contains six.parquet; expected files written by 'mechtag curve'" in message
+    assert "contains six.parquet, but expected only files written by 'mechtag curve'" in message
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "−0.21"), (1, "1.00")])

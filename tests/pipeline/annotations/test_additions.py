@@ -227,7 +227,7 @@ def test_codes_go_stale_with_their_definition_alone() -> None:
     wider = codebook(trust="People vouch for one another.", extra="New.")
     assert next((row.label, row.reason) for row in find_stale(renewed, base, wider)) == (
         "extra",
-        "the label was not in the codebook at the time",
+        "the label was not in the codebook when the record was coded",
     )
 
 

@@ -49,13 +49,13 @@ def test_a_folder_is_all_its_files_in_alphabetical_order(tmp_path: Path) -> None
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"contains no \*\.jsonl file; expected coded records"):
+    with pytest.raises(MechtagError, match=r"contains no \*\.jsonl file \(expected coded records"):
         read_coded(tmp_path, LABELS)
-    with pytest.raises(MechtagError, match=r"contains no \*\.jsonl file; expected codes"):
+    with pytest.raises(MechtagError, match=r"contains no \*\.jsonl file \(expected codes"):
         read_codes(tmp_path, LABELS)
     write(tmp_path / "a.jsonl", line("1", "First"))
     (tmp_path / "codes.csv").write_text("record_id,coder,label,value,basis\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"codes\.csv would be ignored; move the table elsewhere"):
+    with pytest.raises(MechtagError, match=r"codes\.csv would be ignored; move these tables elsewhere"):
         read_coded(tmp_path, LABELS)
 
 

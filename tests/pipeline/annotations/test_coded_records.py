@@ -184,11 +184,11 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
         ("", "the file is empty"),
         (
             "cited as;trust\na;1",
-            "no column identifies the papers; expected one of record_id, key, .* found: cited as, trust",
+            "no column identifies the papers; add one of record_id, key, .* found: cited as, trust",
         ),
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column 'power' is missing; add it .columns of codes found: trust, money"),
-        ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not allowed here; allowed are 1 or 0"),
+        ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not allowed here; allowed are yes"),
         ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, but the header has 4"),
         ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
         ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: 'a' already occurs on line 2"),
@@ -210,7 +210,7 @@ def test_notes_stand_beside_the_table(tmp_path):
     assert notes.printed_counts == {"trust": 3}
     for text, message in [
         ("source: here\nnoets: []", r"m\.yaml: noets: unknown key"),
-        ("- a", r"m\.yaml: notes on a gold standard must be a mapping; this file contains a value of type list"),
+        ("- a", r"m\.yaml: the file contains a value of type list, but notes on a gold standard must be a mapping"),
         ("a: [", r"m\.yaml: the file is not readable as YAML"),
     ]:
         write(tmp_path / "m.yaml", text)

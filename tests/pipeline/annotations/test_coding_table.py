@@ -75,13 +75,13 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
     ("lines", "message"),
     [
         ([], "contains no codings"),
-        ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not allowed here; allowed are 1 or 0"),
+        ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not allowed here; allowed are yes"),
         (
             [",p0,ann,power,1,abstract,,,"],
             "line 2: the codebook has no label 'power'; use one of its keys: relevant, trust, money",
         ),
         ([",,ann,trust,1,abstract,,,"], "line 2: nothing identifies the record; fill in one of record_id, key"),
-        ([",p9,ann,trust,1,abstract,,,"], "'p9' is coded, but is not among the 4 records"),
+        ([",p9,ann,trust,1,abstract,,,"], "the identifier 'p9' belongs to none of the 4 records"),
         ([",p0,ann,trust,1,hearsay,,,"], "line 2: basis: Input should be 'full-text' or 'abstract'"),
         ([",p0,,trust,1,abstract,,,"], "line 2: coder: Input should be a valid string"),
         ([",p0,ann,trust,1"], "line 2: the row has 5 cells, but the header has 9"),

@@ -108,7 +108,7 @@ def test_covidence_extraction_keeps_reviewers_and_consensus_apart() -> None:
         "brandt-2019 Ann money=1",
         "brandt-2019 Ann sharing_power=0",
     ]
-    assert imported.notes == ("covidence_extraction.csv: columns ignored: Country",)
+    assert imported.notes == ("covidence_extraction.csv: these columns were ignored: Country",)
     assert {row.basis for row in imported.codings} == {"full-text"}
 
 

@@ -23,14 +23,14 @@ def test_matrix_with_ticks() -> None:
         ("brandt-2019", "us", "money", 1, "full-text"),
         ("brandt-2019", "us", "sharing_power", None, "full-text"),
     ]
-    assert imported.notes == ("matrix.csv: columns ignored: setting",)
+    assert imported.notes == ("matrix.csv: these columns were ignored: setting",)
     (row,) = imported.unmatched
     assert (row.place, row.item.paper.names) == ("matrix.csv: entry 3", ("unknown-2001", "Unknown (2001)"))
     assert brief(fixture("matrix.csv", coder="us", unticked="no"))[1] == "marchetti-2017 us money=0"
 
 
 def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty; .* '--unticked no'"):
+    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty, .* '--unticked no'"):
         fixture("matrix.csv", coder="us")
     undecided = write(tmp_path / "m.csv", "key,included,trust\nlind-2020,,1\nbrandt-2019,0,0\n")
     assert brief(import_from(undecided, coder="us", unticked="no")) == [
@@ -46,7 +46,7 @@ def test_remarks_are_no_lists_of_labels(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
     imported = import_from(path, coder="us")
     assert brief(imported) == ["brandt-2019 us money=0", "lind-2020 us money=1"]
-    assert imported.notes == ("m.csv: columns ignored: remark, more",)
+    assert imported.notes == ("m.csv: these columns were ignored: remark, more",)
 
 
 def test_cells_that_look_like_another_format_do_not_make_a_table_one(tmp_path: Path) -> None:

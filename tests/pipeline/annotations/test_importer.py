@@ -178,7 +178,10 @@ def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Pa
     assert "--coder us is not used, because the files name the coders: Ann" in import_from(paths[2], coder="us").notes
 
     rayyan = "\n".join(import_from(CODINGS / "rayyan.csv", coder="team").notes)
-    assert "Rayyan does not record who set labels; they are recorded as codes of 'team'; the decisions remain" in rayyan
+    assert (
+        "Rayyan does not record who set labels, so all labels are recorded as codes of 'team'. The decisions remain"
+        in rayyan
+    )
     (tmp_path / "bob.jsonl").write_text('{"text": "x", "label": ["trust"], "key": "lind-2020"}\n', encoding="utf-8")
     assert "coder is 'bob', but --coder records" in "\n".join(import_from(tmp_path / "bob.jsonl", coder="us").notes)
 
@@ -223,7 +226,7 @@ def test_files_of_folders_and_archives(tmp_path: Path) -> None:
     imported = import_from(folder)
     assert brief(imported) == ["brandt-2019 zoe trust=1", "lind-2020 a trust=1"]
     assert imported.files == (("one.csv", "coding contract"), ("two.zip/zoe.jsonl", "doccano"))
-    assert imported.notes[0] == "sub: not read, because it is not a regular file"
+    assert imported.notes[0] == "sub: this was not read, because it is not a regular file"
     assert "the coder is 'zoe'" in imported.notes[-1]
     assert [note.split(": ", 2)[2][:30] for note in imported.notes[1:-1]] == [
         "this is the log of a Rayyan ex",

@@ -162,7 +162,7 @@ def test_papers_that_do_not_fit_are_stated(tmp_path: Path, monkeypatch: pytest.M
 def test_what_a_person_filled_in_is_not_overwritten(path: Path, own: str) -> None:
     check_outputs([path])
     fill(path, **{own: "yes"})
-    with pytest.raises(MechtagError, match="contains 1 decisions that a person filled in"):
+    with pytest.raises(MechtagError, match="would delete 1 decision that a person filled in"):
         check_outputs([path])
 
 

@@ -188,7 +188,7 @@ def test_element_whose_start_is_missing_is_rejected(tmp_path: Path) -> None:
     found = ingest([path])
     assert [record.title for record in found.records] == ["Two"]
     assert [(item.record, item.line) for item in found.rejected] == [(1, 1)]
-    assert found.rejected[0].reason.startswith("the start of the record is missing")
+    assert found.rejected[0].reason.startswith("the element of the record is closed but never opened")
 
 
 def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
@@ -207,4 +207,4 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
 def test_header_that_is_joined_with_a_row_is_noted(tmp_path: Path, row: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"title,abstract,year{row}\nTwo,Text.,2002,,\n")
-    assert any("looks like cells of a row" in note.text for note in ingest([path]).notes)
+    assert any("seems to contain cells of the first row" in note.text for note in ingest([path]).notes)

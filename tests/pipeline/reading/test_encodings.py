@@ -17,8 +17,8 @@ JSONL = (
 )
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "mac_roman"]
 TOLD = {
-    "utf-16-le": "there is no byte order mark; read as UTF-16-LE, because every other byte is NUL",
-    "utf-16-be": "there is no byte order mark; read as UTF-16-BE, because every other byte is NUL",
+    "utf-16-le": "the file has no byte order mark and was read as UTF-16-LE, because every other byte is NUL",
+    "utf-16-be": "the file has no byte order mark and was read as UTF-16-BE, because every other byte is NUL",
     "cp1252": "were read as Windows-1252",
     "mac_roman": "the file is not UTF-8 and was read as MacRoman, because in Windows-1252",
 }
@@ -150,7 +150,7 @@ def test_a_table_joined_to_another_format_in_another_encoding(tmp_path: Path) ->
     assert [row.raw[0][1] for row in found.rejected] == ["1. ", "TY  - JOUR", "T1  - Two", "ER  -"]
     assert found.summary()["read"] == 5
     notes = [note.text for note in found.notes]
-    assert sum(note.startswith("the text changes from UTF-16-LE to UTF-8 at line 3; ") for note in notes) == 1
+    assert sum(note.startswith("the encoding changes from UTF-16-LE to UTF-8 at line 3; ") for note in notes) == 1
     assert sum(note.startswith("line 4 starts a record in a different format, RIS;") for note in notes) == 1
 
 

@@ -174,7 +174,7 @@ def test_a_broken_xml_record_costs_no_more_than_itself(read: Reader) -> None:
     assert found.rejected[0].reason.startswith("the record is not readable as XML: mismatched tag")
     assert (
         found.rejected[1].reason
-        == "the record is truncated, because its element is opened but never closed; export it again"
+        == "the element of the record is opened but never closed, so the record is truncated; export it again"
     )
     assert found.rejected[1].raw == (("xml", "<record><titles><title>Five</title></titles>\n"),)
     assert notes(found) == ["characters that XML does not allow were removed"]

@@ -234,7 +234,7 @@ def test_a_quote_that_is_never_closed_costs_its_line_only(read: Reader, monkeypa
         assert [(item.record, item.line) for item in found.rejected] == [(2, 3), (count + 3, count + 4)]
         assert (
             found.rejected[0].reason
-            == "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
+            == "a quotation mark is opened but never closed; close it, or write it twice if it is part of the text"
         )
 
 

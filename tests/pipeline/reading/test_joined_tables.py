@@ -43,7 +43,7 @@ def test_each_table_is_read_by_its_own_header(tmp_path: Path, delimiters: str, e
             ("Four", None, "Text."),
         }
         assert (len(found.records), len(found.rejected)) == (4, 0)
-        assert sum("is the header of a further table" in note.text for note in found.notes) == 2
+        assert sum("is the header of a second table" in note.text for note in found.notes) == 2
 
 
 @pytest.mark.parametrize("delimiters", [",,", "\t\t", ";,", ",\t"])
@@ -58,7 +58,7 @@ def test_a_header_on_the_line_of_the_last_row(tmp_path: Path, delimiters: str) -
             ("Three", 2003),
         }
         assert found.rejected == ()
-        (note,) = (note.text for note in found.notes if "further table" in note.text)
+        (note,) = (note.text for note in found.notes if "second table" in note.text)
         assert note.startswith(f"line {first.count(chr(10))} is ")
 
 
@@ -104,4 +104,4 @@ def test_two_tables_in_one_sheet(tmp_path: Path) -> None:
     rows: list[list[object]] = [*map(list, _SHORT), *map(list, _LONG)]
     found = read(tmp_path, workbook({"a": rows}))
     assert [record.title for record in found.records] == ["One", "Two papers", "Three"]
-    assert any(note.text.startswith("row 4 is the header of a further table") for note in found.notes)
+    assert any(note.text.startswith("row 4 is the header of a second table") for note in found.notes)

@@ -72,7 +72,7 @@ def test_a_quote_costs_its_own_row_though_that_of_a_later_one_closes_it(read: Re
         '"Seven","of, two,\nlines",2007\n'
     )
     assert [record.title for record in found.records] == ["Two", "Three, in two", "Five", "Six", "Seven"]
-    unclosed = "a quotation mark is opened but never closed; close it, or double it if it belongs to the text"
+    unclosed = "a quotation mark is opened but never closed; close it, or write it twice if it is part of the text"
     assert rejected(found) == [(1, 2, unclosed), (4, 5, unclosed)]
 
 
@@ -274,7 +274,7 @@ def test_damaged_workbooks_are_refused(read: Reader) -> None:
     entities = repacked(good, lambda name, part: lol + part if name == "xl/worksheets/sheet1.xml" else part)
     for data in (cut, empty, entities):
         with pytest.raises(
-            MechtagError, match=r"export\.txt: not readable as an Excel workbook: .*save the table as CSV"
+            MechtagError, match=r"export\.txt: the file is not readable as an Excel workbook: .*save the table as CSV"
         ):
             read(data)
 

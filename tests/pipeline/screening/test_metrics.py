@@ -66,7 +66,7 @@ def test_loss_of_an_order_and_its_reverse_add_up_to_one(labels: list[int]) -> No
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0], [1, 0, 2], [[1, 0]]])
 def test_labels_that_allow_no_figures_are_refused(labels: list[int]) -> None:
-    with pytest.raises(MechtagError, match="labels 1 and 0, at least one of each"):
+    with pytest.raises(MechtagError, match="one label, 1 or 0, per record"):
         screening_figures(labels)
 
 

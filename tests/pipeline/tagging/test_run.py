@@ -236,13 +236,13 @@ def test_what_decides_the_outcome_may_not_change(
 
     params = table[1].read_text(encoding="utf-8")
     table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 20\n  evidence_sentences: 1"))
-    refused("setting tag.chunk_records was 10, is 20", "setting tag.evidence_sentences was 2, is 1")
+    refused("setting tag.chunk_records was 10 and is now 20", "setting tag.evidence_sentences was 2 and is now 1")
     table[1].write_text(params.replace("chunk_records: 10", "chunk_records: 10\n  score_all: true"))
-    refused("setting tag.score_all was False, is True")
+    refused("setting tag.score_all was False and is now True")
     table[1].write_text(params)
     status, _, message = call(*stopped, "--score-all")
     assert status == 1
-    assert "setting tag.score_all was False, is True. Undo the change" in message
+    assert "setting tag.score_all was False and is now True. Undo the change" in message
     assert outputs(tmp_path / "out") == kept
 
     codebook = (tmp_path / "codebook.yaml").read_text(encoding="utf-8")
@@ -252,7 +252,7 @@ def test_what_decides_the_outcome_may_not_change(
 
     with monkeypatch.context() as patch:
         patch.setenv("TOY_MODEL", "other")
-        refused("model was toy, is other")
+        refused("model was toy and is now other")
 
     records = table[0].read_bytes()
     write_records(table[0], papers(COUNT - 1))
@@ -282,8 +282,8 @@ def test_a_run_of_an_older_version_is_refused(stopped: tuple[object, ...], tmp_p
         status, _, message = call(*words)
         assert status == 1
         assert (
-            f"{path}: format 1 is not supported; this version of mechtag reads format 2; resume with the version that"
-            in message
+            f"{path}: format 1 is not supported, because this version of mechtag reads only format 2; resume with the "
+            "version of mechtag that" in message
         )
         assert f"started the run, or delete {path.parent}" in message
         assert outputs(tmp_path / "out") == kept
@@ -304,7 +304,7 @@ def test_a_part_without_its_counts_is_made_again(
     ("content", "message"),
     [
         ("{}", "format None is not supported"),
-        ('{"format_version": 99}', "format 99 is not supported; this version of mechtag reads format 2"),
+        ('{"format_version": 99}', "format 99 is not supported, because this version of mechtag reads only format 2"),
         ('{"format_version": 2}', "Field required"),
         ("[1]", "not readable"),
         ("{", "not readable"),
@@ -608,9 +608,9 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
     [
         (["a.ris", "-o", "s3://bucket/x"], "only predictions for one table of records"),
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* can be read from a URI"),
-        (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: cannot be accessed"),
-        (["a.parquet", "b.ris", "-o", "out"], "a Parquet table must be the only source"),
-        (["a.parquet", "-o", "out", "--workers", "2"], "workers can be set only for the engine ray"),
+        (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: this path cannot be accessed"),
+        (["a.parquet", "b.ris", "-o", "out"], "a Parquet table cannot be combined with other sources"),
+        (["a.parquet", "-o", "out", "--workers", "2"], "--workers works only with --engine ray"),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
 )
@@ -633,5 +633,5 @@ def test_a_key_in_a_uri_is_not_shown() -> None:
 def test_another_runtime_is_another_outcome(table: tuple[Path, Path]) -> None:
     settings, model = load_settings(table[1]), model_of(table[1]).config
     one, two = (Request([], "out", settings, model, runtime=name).identity(None) for name in ("torch", "bf16"))
-    assert list(one.changes(two)) == ["setting runtime was torch, is bf16"]
+    assert list(one.changes(two)) == ["setting runtime was torch and is now bf16"]
     assert list(one.changes(one)) == []

@@ -37,7 +37,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per record, with its decision and tags; an unchecked tag means no only on relevant records.
+    """Yield one item per record, with its decision and tags; an unchecked tag is a no only if the record is relevant.
 
     A reviewer who presses 'not relevant' may not have looked at the tags.
     """
@@ -88,7 +88,7 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the name of the label in a tag column's name: the longest end that is a label, else ``GROUP_TAG``."""
+    """Return the label in the name of a tag column: the longest ending that is a label, or else ``GROUP_TAG``."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])

@@ -66,7 +66,7 @@ class Content:
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
-            self.notes.append(f"columns ignored: {', '.join(unread)[:1000]}")
+            self.notes.append(f"these columns were ignored: {', '.join(unread)[:1000]}")
 
 
 def load(source: Source) -> list[Content]:
@@ -175,7 +175,7 @@ class Item(NamedTuple):
     number, line
         Number of the entry, and its line in the file; both start at 1.
     finished
-        Coders who went through all labels, so that they left each label without a code unticked on purpose.
+        Coders who went through all labels: if a label has no code, they left the label unticked on purpose.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault

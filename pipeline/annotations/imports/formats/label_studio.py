@@ -36,7 +36,7 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per annotation; a skipped task has no codes."""
+    """Yield one item per annotation; a task that the coder skipped has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
@@ -94,7 +94,7 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Convert an object in the JSON_MIN format, in which data come before ``id`` and results after it, to an item."""
+    """Convert an object in the JSON_MIN format to an item; data come before ``id``, and results after ``id``."""
     names = list(task)
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}

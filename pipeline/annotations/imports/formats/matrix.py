@@ -125,9 +125,8 @@ def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: 
         return None  # A reviewer who has not decided on a paper has not excluded it.
     if asked.unticked is None:
         raise MechtagError(
-            f"{content.path}: line {entry.line}, column {name}: the cell is empty; specify what an empty cell means "
-            "in this table: add '--unticked no' if reviewers went through all codes, or '--unticked not-judged' if "
-            "they did not"
+            f"{content.path}: line {entry.line}, column {name}: the cell is empty, which can mean no or not judged. "
+            "Add '--unticked no' if reviewers went through all codes, or '--unticked not-judged' if they did not"
         )
     return 0 if asked.unticked == "no" else None
 

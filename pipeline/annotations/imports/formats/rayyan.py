@@ -61,8 +61,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
     forms = _forms(content, asked)
     if owner and any("RAYYAN-LABELS" in _sections(entry) for entry in content.entries):
-        others = f"; the decisions remain those of {', '.join(sorted(members))}" if members - {owner} else ""
-        content.notes.append(f"Rayyan does not record who set labels; they are recorded as codes of {owner!r}{others}")
+        others = f". The decisions remain those of {', '.join(sorted(members))}" if members - {owner} else ""
+        content.notes.append(
+            f"Rayyan does not record who set labels, so all labels are recorded as codes of {owner!r}{others}"
+        )
     for entry in content.entries:
         if entry.fault:
             yield faulty(entry)
@@ -72,7 +74,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         if labels and not owner:
             raise MechtagError(
                 f"{content.path}: record {entry.number} has labels, but Rayyan does not record which member set "
-                "them; specify a coder for all labels with --coder, for example --coder team"
+                "them; name one coder for all labels with --coder, for example --coder team"
             )
         decisions = _decisions(sections)
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
@@ -83,7 +85,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _forms(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
-    """Return the names of an extraction form's columns that contain ticks, and of those that contain label names."""
+    """Return the names of the columns with ticks, and of the columns with label names, in an extraction form."""
     if content.kind != "table":
         return [], []
     ticks, lists = matrix.code_columns(content, asked)
