@@ -22,6 +22,7 @@ from mechtag.review.jobs import importing
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
 from mechtag.review.store.families import count_papers
+from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
 from tests.support.paths import ROOT
 from tests.support.review_site import Browser, add_person, make_review, texts
@@ -64,7 +65,7 @@ def work(review: Workspace) -> None:
         pass
 
 
-def upload(browser: Browser, *files: tuple[str, bytes], done: bool = True) -> Response:
+def upload(browser: Browser, *files: tuple[str, bytes]) -> Response:
     """Upload files, and have them read."""
     sent = [("files", (name, io.BytesIO(content))) for name, content in files]
     data = {"csrf": browser.csrf, "client_id": "x"}
@@ -127,6 +128,10 @@ def test_nothing_joins_before_it_is_added(review: Workspace, owner: Browser) -> 
     # Reading can begin at once, in random order.
     page = texts(owner.get("/screen"))
     assert "Random order" in page
+    with review.store.read() as connection:
+        entry = read_entry(connection, 1)
+    assert entry is not None
+    assert [entry.sentence(0), entry.sentence(1)] == ["A study of apples.", "It was long."]
 
 
 def test_the_counts_add_up_and_the_commands_find_the_same_records(review: Workspace, owner: Browser) -> None:
@@ -180,7 +185,8 @@ def test_every_entry_of_every_fixture_is_accounted_for(review: Workspace, owner:
 
 
 @pytest.mark.parametrize(
-    "place", ["_add_in_steps", "_copy_row", "_order_at_once", "_log", "files", "_move", "_set_state"]
+    "place",
+    ["_add_in_steps", "_copy_row", "_sentences", "_split", "_order_at_once", "_log", "files", "_move", "_set_state"],
 )
 def test_an_interrupted_import_ends_like_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

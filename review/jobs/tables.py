@@ -1,0 +1,162 @@
+"""Write the tables of records that the commands of mechtag read, from the database and from what was read."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, or_, select
+
+from mechtag.core.files import read_json, replacing, write_json
+from mechtag.core.records import Record
+from mechtag.review.imports import folder_of
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store import schema
+from mechtag.review.store.families import undecided
+from mechtag.review.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mechtag.pipeline.dedupe.results import Group, Uncertain
+
+#: File of the records of one import, as they were read.
+RECORDS = "records.parquet"
+#: Records that count as duplicates of another record.
+JOINED = select(schema.joined.c.record)
+#: Where a record was read: name of the file, and number of the record in it.
+Place = tuple[str, int]
+_IDS = select(schema.record.c.id, schema.record.c.record_id)
+
+
+def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Write the tables of records that the commands of mechtag read, from the database."""
+    from mechtag.core.parquet import write_records
+    from mechtag.pipeline.dedupe.results import Deduped
+    from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
+
+    progress.start(0, "Writing the tables of records")
+    place, data = schema.batch, workspace.project.root / "data"
+    with workspace.store.read() as connection:
+        rows = connection.execute(
+            select(place.c.id, place.c.found).where(place.c.result != "{}").order_by(place.c.id)
+        ).all()
+        as_read = as_read_in(workspace, [row.id for row in rows])
+        unique = in_review(connection, as_read, schema.record.c.id.not_in(JOINED))
+        groups = _groups(connection, as_read, {record.record_id: record for record in unique})
+        doubts = _doubts(connection, as_read)
+    outputs = [data / name for name in ("records.parquet", "unique.parquet", "groups.csv", "uncertain.csv")]
+    counts, rejected = data / "ingest.json", data / "rejected.jsonl"
+    if not as_read:
+        for path in (*outputs, counts, rejected):
+            path.unlink(missing_ok=True)
+        return {}
+    deduped = Deduped(groups=tuple(groups), unique=tuple(unique), new=(), uncertain=tuple(doubts), read=len(as_read))
+    write_records(outputs[0], as_read.values())
+    write_records(outputs[1], unique)
+    write_groups(outputs[2], deduped)
+    write_uncertain(outputs[3], deduped)
+    earlier = folder_of(workspace, 0) / "ingest.json"
+    known = [read_json(earlier)] if earlier.exists() else []
+    write_json(counts, _sum([*known, *(json.loads(row.found) for row in rows)]))
+    with replacing(rejected) as part, part.open("wb") as target:
+        for number in (0, *(row.id for row in rows)):
+            path = folder_of(workspace, number) / rejected.name
+            if path.exists():
+                target.write(path.read_bytes())
+    return {"unique": len(unique)}
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record was read."""
+    return record.source_file, record.source_index
+
+
+def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
+    """Return all records of some imports, and those that the project had before, as they were read."""
+    from mechtag.core.parquet import read_records
+
+    paths = [folder_of(workspace, number) / RECORDS for number in (0, *batches)]
+    return {place_of(record): record for path in paths if path.exists() for record in read_records(path)}
+
+
+def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
+    """Return records of the database that meet conditions, with all fields that were read."""
+    table, copy = schema.record, schema.copy
+    gave = defaultdict[int, dict[str, Any]](dict)
+    for row in connection.execute(select(copy.c.head, copy.c.gave).where(copy.c.gave != "{}", _TOGETHER)):
+        gave[row.head] |= json.loads(row.gave)
+    records = []
+    for row in connection.execute(select(table).where(*where).order_by(table.c.id)):
+        base = as_read.get((row.source_file, row.source_index))
+        values = {name: getattr(row, name) for name in _PLAIN}
+        values |= {name: tuple(json.loads(getattr(row, name))) for name in ("authors", "keywords")}
+        values |= {name: gave[row.id].get(name) for name in _DETAILS if not (base and getattr(base, name))}
+        if base is None:
+            place = {"source_file": row.source_file, "source_index": row.source_index}
+            records.append(Record(**values, **place))
+        else:
+            records.append(base.model_copy(update=values))
+    return records
+
+
+# Columns of table record that are fields of a record, and fields that only the record as it was read has.
+_PLAIN = ("record_id", "title", "abstract", "year", "journal", "doi", "pmid", "type", "language", "url")
+_DETAILS = ("volume", "issue", "pages")
+JOINED = select(schema.joined.c.record)
+# Copies that still count as duplicates.
+_TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED))
+
+
+def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
+    """Return the records that are one paper, as `dedupe` returns them."""
+    from mechtag.pipeline.dedupe.results import Filled, Group
+
+    table, copy, joined = schema.record, schema.copy, schema.joined
+    heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}
+    rows = {row.id: row for row in connection.execute(select(table.c.id, table.c.record_id, *_SOURCE))}
+    members = defaultdict[int, list[Record]](list)
+    filled, links = defaultdict[int, list[Filled]](list), defaultdict[int, list[tuple[float, str]]](list)
+    for row in connection.execute(select(copy).where(_TOGETHER)):
+        head = heads.get(row.head, row.head)
+        member = as_read[row.source_file, row.source_index]
+        members[head].append(member)
+        filled[head] += [Filled(name, member) for name in json.loads(row.gave) if name != "sentences"]
+        links[head].append((row.confidence, row.reason))
+    for record, into in connection.execute(select(joined.c.record, joined.c.into).where(joined.c.event > 0)):
+        members[into].append(as_read[rows[record].source_file, rows[record].source_index])
+        links[into].append((1.0, "a person found that these are the same paper"))
+    return [
+        Group(
+            kept=unique[rows[head].record_id],
+            members=(as_read[rows[head].source_file, rows[head].source_index], *found),
+            filled=tuple(filled[head]),
+            confidence=min(confidence for confidence, _ in links[head]),
+            reason="; ".join(dict.fromkeys(reason for _, reason in links[head])),
+        )
+        for head, found in members.items()
+    ]
+
+
+_SOURCE = (schema.record.c.source_file, schema.record.c.source_index)
+
+
+def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Uncertain]:
+    """Return the pairs on which nobody has decided."""
+    from mechtag.pipeline.dedupe.results import Uncertain
+
+    names = {row.id: row.record_id for row in connection.execute(_IDS)}
+    found = []
+    for row in connection.execute(undecided()):
+        one, other = (
+            as_read[fields["source_file"], fields["source_index"]].model_copy(update={"record_id": names[number]})
+            for fields, number in zip(json.loads(row.fields), (row.left, row.right), strict=True)
+        )
+        found.append(Uncertain(one, other, row.confidence, row.reason))
+    return found
+
+
+def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the counts of several imports together, as `Ingested.summary` returns those of one."""
+    numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
+    return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}
