@@ -138,6 +138,20 @@ def same(given: str, expected: str) -> bool:
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
+def check_key(given: str, expected: str | None) -> None:
+    """Refuse a key that is not the one of the start address.
+
+    Raises
+    ------
+    Refused
+        With status 403.
+    """
+    if expected is None or not same(given, expected):
+        raise Refused(
+            "open the address that mechtag printed in the terminal; this key is not, or no longer, valid", 403
+        )
+
+
 def open_session(connection: Connection, account: int, agent: str = "") -> str:
     """Start a session for a person, and return its token."""
     token = secrets.token_urlsafe(32)

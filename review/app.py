@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -36,16 +38,8 @@ def create_app(
     port
         Port of the page, which is part of the name of the cookie, so that two reviews on one computer do not share it.
     """
-    routes = [
-        Route("/static/{digest}/{name:path}", _static),
-        Route("/start", start.enter, methods=["GET", "POST"]),
-        *OPEN_ROUTES,
-        *ROUTES,
-    ]
-    app = Starlette(
-        routes=routes,
-        middleware=[Middleware(_Guard, hosts=hosts, scheme="https" if secure else "http")],
-        exception_handlers={Refused: _refused, MechtagError: _refused, HTTPException: _http_error, 500: _failed},
+    app = application(
+        [Route("/start", start.enter, methods=["GET", "POST"]), *OPEN_ROUTES, *ROUTES], hosts, secure=secure
     )
     app.state.workspace = workspace
     app.state.start_key = start_key
@@ -53,6 +47,15 @@ def create_app(
     app.state.limits = Limits()
     app.state.cookie = f"__Host-mechtag-{port}" if secure else f"mechtag-{port}"
     return app
+
+
+def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool = False) -> Starlette:
+    """Create an application with routes, the static files, the checks of each request, and error pages."""
+    return Starlette(
+        routes=[Route("/static/{digest}/{name:path}", _static), *routes],
+        middleware=[Middleware(_Guard, hosts=hosts, scheme="https" if secure else "http")],
+        exception_handlers={Refused: _refused, MechtagError: _refused, HTTPException: _http_error, 500: _failed},
+    )
 
 
 class _Guard:

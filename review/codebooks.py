@@ -100,7 +100,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     number = 1 + len(list(folder.glob("*.yaml")))
     kept = folder / f"{number}-{old.sha256[:12]}.yaml"
     write_text(kept, path.read_text(encoding="utf-8"))
-    write_text(path, _yaml(new))
+    write_text(path, to_yaml(new))
     content = {
         "version": number + 1,
         "from": old.sha256[:12],
@@ -114,7 +114,8 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     return number + 1
 
 
-def _yaml(codebook: Codebook) -> str:
+def to_yaml(codebook: Codebook) -> str:
+    """Return a codebook as the text of its file."""
     content = codebook.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 

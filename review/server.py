@@ -10,7 +10,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,10 +21,11 @@ from sqlalchemy import select
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.project import Project
+from mechtag.project import PARAMS, Project, open_project
 from mechtag.review.app import create_app
 from mechtag.review.jobs.worker import work
 from mechtag.review.journal import Journal, back_up
+from mechtag.review.setup import Switch, create_setup
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import INVITATION_DAYS, invite
 from mechtag.review.workspace import FOLDER, Workspace
@@ -98,7 +99,7 @@ class Team:
 
 
 def serve(
-    project: Project,
+    root: Path,
     *,
     port: int = PORT,
     browser: bool = True,
@@ -107,10 +108,13 @@ def serve(
 ) -> None:
     """Serve the review page of a project until it is interrupted.
 
-    If the page of the project is already being served on this computer, its address is opened instead.
+    If the page of the project is already being served on this computer, its address is opened instead. If the folder
+    is not a project yet, a form that creates the project is served first, and nothing else.
 
     Parameters
     ----------
+    root
+        Folder of the project.
     port
         Port to use; if it is taken and the page is not served to a team, the next free one.
     browser
@@ -123,11 +127,17 @@ def serve(
     Raises
     ------
     MechtagError
-        If the page would be served to a team without HTTPS, or the port is taken.
+        If the page would be served to a team without HTTPS or before the project is created, or the port is taken.
     """
     if team is not None:
         team.check()
-    folder = project.root / FOLDER
+    project = open_project(root) if (root / PARAMS).exists() else None
+    if project is None and root.exists() and not root.is_dir():
+        raise MechtagError(f"{root} is a file; name a folder for the review")
+    if project is None and team is not None:
+        raise MechtagError(f"{root} is not a project yet; create it first with 'mechtag review {root}'")
+    folder = root / FOLDER
+    new = _missing(folder)
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / "running.json"
     lock = FileLock(folder / "running.lock")
@@ -135,55 +145,88 @@ def serve(
         lock.acquire(blocking=False)
     except Timeout:
         address = str(read_json(running)["address"])
-        say(f"{project.root}: the review page is already open at {address}")
+        say(f"{root}: the review page is already open at {address}")
         if browser and team is None:
             webbrowser.open(address)
         return
     with lock:
-        workspace = Workspace.open(project)
         try:
-            _run(workspace, running, port, browser, team, say)
+            _run(root, project, running, port, browser, team, say)
         finally:
             running.unlink(missing_ok=True)
-            workspace.store.close()
+    if not (root / PARAMS).exists():
+        # Nothing was created; leave nothing behind.
+        (folder / "running.lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            for path in new:
+                path.rmdir()
+
+
+def _missing(folder: Path) -> list[Path]:
+    """Return the folders that do not exist on a path, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
 def _run(
-    workspace: Workspace, running: Path, port: int, browser: bool, team: Team | None, say: Callable[[str], None]
+    root: Path,
+    project: Project | None,
+    running: Path,
+    port: int,
+    browser: bool,
+    team: Team | None,
+    say: Callable[[str], None],
 ) -> None:
     import uvicorn
 
+    switch = Switch()
     listener = _listen(team.host if team else HOST, port, 1 if team else _TRIES)
     port = listener.getsockname()[1]
     options: dict[str, Any] = {}
+    key: str | None
+    place = ""
     if team is None:
         key = secrets.token_urlsafe(32)
         hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost", "[::1]"))
         address = f"http://{HOST}:{port}/start?key={key}"
-        app = create_app(workspace, hosts=hosts, start_key=key, port=port)
     else:
         name = team.names[0] if team.names else socket.gethostname()
-        root = f"https://{name}" if team.proxy else f"{'https' if team.secure else 'http'}://{name}:{port}"
-        address = f"{root}/"
-        app = create_app(workspace, hosts=team.hosts(port), start_key=None, secure=team.secure, port=port)
+        place = f"https://{name}" if team.proxy else f"{'https' if team.secure else 'http'}://{name}:{port}"
+        address, key, hosts = f"{place}/", None, team.hosts(port)
         options = {
             "ssl_certfile": team.certificate,
             "ssl_keyfile": team.private_key,
             "proxy_headers": team.proxy is not None,
             "forwarded_allow_ips": team.proxy or "",
         }
-        _announce_owner(workspace, root, team, say)
-        if not team.secure:
-            say("WARNING: without HTTPS, everybody on the network can read passwords and codes.")
     write_json(running, {"address": address, "process": os.getpid()})
     os.chmod(running, 0o600)
+    if team is not None and not team.secure:
+        say("WARNING: without HTTPS, everybody on the network can read passwords and codes.")
     say(f"review page: {address}")
     say("Press Ctrl-C to stop. Everything is saved as you work.")
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3, **options
+        switch, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3, **options
     )
-    back_up(workspace)
-    with Journal(workspace).kept(), _worker(workspace.project.root):
+    with ExitStack() as stack:
+
+        def start(project: Project) -> Workspace:
+            """Open a project, and serve its pages from now on."""
+            workspace = Workspace.open(project)
+            stack.callback(workspace.store.close)
+            back_up(workspace)
+            stack.enter_context(Journal(workspace).kept())
+            stack.enter_context(_worker(project.root))
+            secure = team is not None and team.secure
+            switch.pages = create_app(workspace, hosts=hosts, start_key=key, secure=secure, port=port)
+            return workspace
+
+        if project is None:
+            assert key is not None
+            switch.setup = create_setup(root, hosts=hosts, start_key=key, port=port, open_project=start)
+        else:
+            workspace = start(project)
+            if team is not None:
+                _announce_owner(workspace, place, team, say)
         if browser and team is None:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         uvicorn.Server(config).run(sockets=[listener])

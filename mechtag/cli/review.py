@@ -56,19 +56,18 @@ def review(
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.
 
-    Without --serve, the page is open to this computer only, and nothing leaves it.
+    If the folder is not a project yet, the page first asks how to create it. Without --serve, the page is open to this
+    computer only, and nothing leaves it.
 
     Example: `mechtag review my-review`
     """
-    from mechtag.project import PARAMS, create_project
     from mechtag.review.server import Team, serve
 
-    if folder is not None and not (folder / PARAMS).exists():
-        create_project(folder)
-        say(f"{folder}: created, with the codebook that comes with mechtag")
-    project = open_project(folder)
-    project.require_own()
+    if folder is None:
+        project = open_project(None)
+        project.require_own()
+        folder = project.root
     team = None
     if host is not None:
         team = Team(host, tuple(names or ()), certificate, private_key, proxy, insecure, owner_link)
-    serve(project, port=port, browser=browser, team=team, say=say)
+    serve(folder, port=port, browser=browser, team=team, say=say)

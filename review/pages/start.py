@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mechtag.review import access
-from mechtag.review.acts import Refused
 from mechtag.review.pages.sign_in import with_session
 from mechtag.review.render import render
 from mechtag.review.store import schema
@@ -21,10 +20,7 @@ async def enter(request: Request) -> Response:
     form = await request.form() if request.method == "POST" else {}
     key = str(form.get("key") or request.query_params.get("key", ""))
     expected = request.app.state.start_key
-    if expected is None or not access.same(key, expected):
-        raise Refused(
-            "open the address that mechtag printed in the terminal; this key is not, or no longer, valid", 403
-        )
+    access.check_key(key, expected)
     name = str(form.get("name", ""))
     return await run_in_threadpool(_enter, request, key, name)
 
@@ -41,4 +37,5 @@ def _enter(request: Request, key: str, name: str) -> Response:
         if owner is None:
             owner = add_account(connection, name, "owner")
         token = access.open_session(connection, owner, request.headers.get("user-agent", ""))
-    return with_session(request, RedirectResponse("/", 303), token)
+        empty = connection.execute(select(schema.record.c.id).limit(1)).first() is None
+    return with_session(request, RedirectResponse("/import" if empty else "/", 303), token)

@@ -1,0 +1,243 @@
+"""The page on which a new review is created: until its project exists, nothing else is served."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mechtag.core.codebook import Codebook, Label, Relevance
+from mechtag.core.errors import MechtagError
+from mechtag.project import Project, create_project
+from mechtag.review import access
+from mechtag.review.acts import Refused, Stamp
+from mechtag.review.app import application
+from mechtag.review.codebooks import to_yaml
+from mechtag.review.render import render
+from mechtag.review.store.accounts import add_account, clean_name
+from mechtag.review.workspace import Workspace, write_fact
+
+# Largest form, in bytes; a codebook is text of a few pages.
+_LARGEST = 2_000_000
+_LONGEST_TITLE = 200
+CODEBOOK = "codebook.yaml"
+
+
+class Faults(MechtagError):
+    """What is wrong with the form, one sentence per field, keyed by the id of the field."""
+
+    def __init__(self, faults: dict[str, str]) -> None:
+        super().__init__("; ".join(faults.values()))
+        self.faults = faults
+
+
+@dataclass
+class Switch:
+    """Lets the form for a new review answer requests until the pages of the review can.
+
+    Attributes
+    ----------
+    setup, pages
+        Both applications; ``None`` if there is nothing to create, or nothing to show yet.
+    """
+
+    setup: ASGIApp | None = None
+    pages: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one of the applications answer."""
+        # A form that is sent twice arrives after the pages have begun to answer.
+        app = self.setup if self.pages is None or scope.get("path") == "/new" else self.pages
+        app = app or self.pages
+        if app is not None:
+            await app(scope, receive, send)
+
+
+@dataclass
+class _Setup:
+    root: Path
+    start_key: str
+    cookie: str
+    open_project: Callable[[Project], Workspace]
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    csrf: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    done: bool = False
+
+    def go_on(self) -> Response:
+        """Return a redirect to the pages of the review."""
+        return RedirectResponse(f"/start?key={self.start_key}", 303)
+
+
+def create_setup(
+    root: Path,
+    *,
+    hosts: frozenset[str],
+    start_key: str,
+    port: int,
+    open_project: Callable[[Project], Workspace],
+) -> Starlette:
+    """Create the application that serves the form for a new review.
+
+    Parameters
+    ----------
+    root
+        Folder of the review, which is not a project yet and need not exist.
+    hosts, start_key, port
+        See `mechtag.review.app.create_app`.
+    open_project
+        Opens the project once it is created, and from then on serves its pages.
+    """
+    app = application([Route("/start", _start), Route("/new", _new, methods=["GET", "POST"])], hosts)
+    app.state.setup = _Setup(root, start_key, f"mechtag-new-{port}", open_project)
+    return app
+
+
+async def _start(request: Request) -> Response:
+    setup: _Setup = request.app.state.setup
+    access.check_key(request.query_params.get("key", ""), setup.start_key)
+    response = RedirectResponse("/new", 303)
+    response.set_cookie(setup.cookie, setup.token, httponly=True, samesite="strict", path="/")
+    return response
+
+
+async def _new(request: Request) -> Response:
+    setup: _Setup = request.app.state.setup
+    if not access.same(request.cookies.get(setup.cookie, ""), setup.token):
+        return HTMLResponse(render("locked.html", title="Not signed in"), 403)
+    if setup.done:
+        return setup.go_on()
+    if request.method == "GET":
+        return _page(setup, {})
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > _LARGEST:
+        raise Refused("this form is too large; a codebook is a text file of a few pages", 413)
+    form = await request.form()
+    try:
+        if not access.same(str(form.get("csrf", "")), setup.csrf):
+            raise Refused("this form is too old; load the page again", 403)
+        return await run_in_threadpool(_create, setup, form)
+    finally:
+        await form.close()
+
+
+def _page(setup: _Setup, given: dict[str, str], faults: dict[str, str] | None = None) -> Response:
+    own = (setup.root / CODEBOOK).is_file()
+    page = render(
+        "new.html",
+        title="New review",
+        csrf=setup.csrf,
+        folder=str(setup.root.resolve()),
+        own_codebook=own,
+        given={"name": setup.root.resolve().name, "codebook": "folder" if own else "shipped", "coders": "2"} | given,
+        faults=faults or {},
+    )
+    return HTMLResponse(page, 422 if faults else 200)
+
+
+def _create(setup: _Setup, form: FormData) -> Response:
+    given = {key: value for key, value in form.items() if isinstance(value, str)}
+    with setup.lock:
+        return setup.go_on() if setup.done else _create_once(setup, given, form.get("file"))
+
+
+def _create_once(setup: _Setup, given: dict[str, str], file: Any) -> Response:
+    try:
+        person = _check(given)
+        workspace = setup.open_project(_make_project(setup.root, given, file))
+    except Faults as error:
+        return _page(setup, given, error.faults)
+    except MechtagError as error:
+        return _page(setup, given, {"codebook": str(error)})
+    except OSError as error:
+        fault = f"{setup.root} cannot be written: {error.strerror}; choose a folder of your own, or free some space"
+        return _page(setup, given, {"name": fault})
+    with workspace.store.write() as connection:
+        owner = add_account(connection, person, "owner")
+        write_fact(connection, "name", _line(given["name"]))
+    for key in ("coders_screen", "coders_code"):
+        workspace.acts.change_plan(Stamp(owner), key, int(given["coders"]))
+    setup.done = True
+    return setup.go_on()
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _check(given: dict[str, str]) -> str:
+    """Return the name of the person; raise `Faults` if a field is missing."""
+    faults = dict[str, str]()
+    name = _line(given.get("name", ""))
+    if not name or len(name) > _LONGEST_TITLE:
+        faults["name"] = f"Enter a name of the review of up to {_LONGEST_TITLE} characters."
+    if given.get("codebook") not in ("shipped", "folder", "file", "empty"):
+        faults["codebook"] = "Choose a codebook."
+    if given.get("codebook") == "empty":
+        for key, what in (
+            ("definition", "what makes a record relevant"),
+            ("label", "a name of the first label"),
+            ("label_definition", "what the first label means"),
+        ):
+            if not given.get(key, "").strip():
+                faults[key] = f"Enter {what}."
+    if given.get("coders") not in ("1", "2"):
+        faults["coders"] = "Choose how many people judge each record."
+    person = ""
+    try:
+        person = clean_name(given.get("person", ""))
+    except Refused as error:
+        text = str(error)
+        faults["person"] = f"{text[:1].upper()}{text[1:]}."
+    if faults:
+        raise Faults(faults)
+    return person
+
+
+def _make_project(root: Path, given: dict[str, str], file: Any) -> Project:
+    choice = given["codebook"]
+    if choice in ("shipped", "folder"):
+        return create_project(root, root / CODEBOOK if choice == "folder" else None)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / CODEBOOK
+        if choice == "empty":
+            path.write_text(to_yaml(_first_codebook(given)), encoding="utf-8")
+        else:
+            if not isinstance(file, UploadFile) or not file.filename:
+                raise Faults({"file": "Choose the file of the codebook (YAML)."})
+            path.write_bytes(file.file.read())
+        try:
+            return create_project(root, path)
+        except MechtagError as error:
+            # The person knows the file by the name that it has in their own folder.
+            text = str(error).replace(f"{path}: ", "")
+            raise Faults({"file" if choice == "file" else "codebook": f"{text[:1].upper()}{text[1:]}."}) from None
+
+
+def _first_codebook(given: dict[str, str]) -> Codebook:
+    label = _line(given["label"])
+    key = re.sub(r"[^a-z0-9]+", "_", label.casefold()).strip("_")
+    key = key if re.match(r"[a-z]", key) else "label_1"
+    try:
+        return Codebook(
+            name=_line(given["name"]),
+            relevance=Relevance(definition=given["definition"].strip()),
+            labels=(Label(key=key, name=label, definition=given["label_definition"].strip()),),
+        )
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise Faults({"label": f"{reason[:1].upper()}{reason[1:]}."}) from None
