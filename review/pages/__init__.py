@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mechtag.review.pages import (
+    accuracy,
     activity,
     around,
     code,
@@ -32,6 +33,7 @@ _SCREENS = (
     reconcile,
     activity,
     learn,
+    accuracy,
     flow,
     codebook,
     exports,

@@ -58,7 +58,7 @@ def code(review: Workspace, numbers: range, *, assisted: bool = False) -> None:
             with review.store.write() as connection:
                 entry = read_entry(connection, number + 1)
                 assert entry is not None
-                sight = show(connection, entry, 1, stage, at=NOW, model_id=None)
+                sight = show(connection, entry, 1, stage, labels=FRUIT, at=NOW, model_id=None)
             stamps.append(Stamp(1, sight=None if assisted else sight.id))
         review.acts.decide(Stamp(1, sight=stamps[0].sight), number + 1, int(bool(carried)))
         for fruit in FRUIT if carried else ():
@@ -95,6 +95,13 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     first = read_config(own).model_id
     assert not first.startswith("definitions-")
     assert "Nothing changed" in learn(review, owner)
+    owner.post("/accuracy")
+    known = jobs()
+    while do_next(review, known):
+        pass
+    page = texts(owner.get("/accuracy"))
+    assert "12 papers, each judged by a model that has not learned from it" in page
+    assert "Across papers: a paper with the label ranks above one without" in page
     code(review, range(16, 48))
     page = learn(review, owner)
     outcome = "The new model is in use." if read_config(own).model_id != first else "The old model stays."

@@ -1,0 +1,100 @@
+"""Compute how far people agree with one another, and with the model on papers that it has not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select
+
+from mechtag.core.records import Coding
+from mechtag.review.codings import coders_codings, final_codings, unassisted
+from mechtag.review.jobs.progress import Progress
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, read_fact
+
+if TYPE_CHECKING:
+    from mechtag.core.records import Prediction
+
+KIND = "accuracy"
+
+
+def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Compute all figures of the page."""
+    progress.start(1, "Counting codes")
+    keys = workspace.codebook.all_keys
+    with workspace.store.read() as connection:
+        first = [row for row in coders_codings(connection, first=True) if row.label in keys]
+        final = [row for row in final_codings(connection) if row.label in keys and row.value is not None]
+        current = schema.current
+        counted = connection.execute(
+            select(current.c.first_assisted, func.count())
+            .where(current.c.committed == 1)
+            .group_by(current.c.first_assisted)
+        )
+        seen: dict[int | None, int] = {assisted: number for assisted, number in counted}
+        model = read_fact(connection, "model")
+    return {
+        "people": _people(workspace, first),
+        "model": _model(workspace, list(unassisted(final))),
+        "model_described": model,
+        "codes": {"independent": seen.get(0, 0), "assisted": seen.get(1, 0), "unknown": seen.get(None, 0)},
+    }
+
+
+def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
+    """Return the agreement of people on the records that at least two of them judged; ``None`` if there are none."""
+    import numpy as np
+
+    from mechtag.evaluation.coders import agreement_section, coders_of
+    from mechtag.evaluation.resampling import draw_resamples
+
+    settings, keys = workspace.project.settings, workspace.codebook.all_keys
+    judged = [row for row in codings if row.value is not None or row.refer]
+    coders = coders_of(judged, keys, "the codes of this review")
+    several = (~np.isnan(coders.codes).all(axis=2)).sum(axis=0) >= 2
+    if not several.any():
+        return None
+    both = coders.only(several)
+    draws = draw_resamples(len(both.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    return agreement_section(both, keys[0], draws, settings.evaluate.min_positives)
+
+
+def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
+    """Return figures of out-of-fold predictions on independent final codes; ``None`` if there are none of both."""
+    import numpy as np
+
+    from mechtag.evaluation.coders import agreement_section, coders_of, with_model
+    from mechtag.evaluation.predictions import System
+    from mechtag.evaluation.resampling import draw_resamples
+    from mechtag.evaluation.sections import pooled_section
+
+    predictions = _out_of_fold(workspace)
+    known = {row.record_id for row in predictions}
+    rows = [row for row in codings if row.record_id in known]
+    if not rows:
+        return None
+    settings, keys = workspace.project.settings, workspace.codebook.all_keys
+    system = System("the model, on papers that it has not learned from", predictions)
+    coders = with_model(coders_of(rows, keys, "the final codes of this review"), system)
+    draws = draw_resamples(len(coders.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    judged = system.judged(coders.records, keys[1:], coders.codes[0][:, 1:])
+    pooled = pooled_section(judged, draws)
+    section = agreement_section(coders, keys[0], draws, settings.evaluate.min_positives)
+    return {"papers": len(coders.records), "pooled": pooled["pooled"], "pair": section["pairs"][0]}
+
+
+def _out_of_fold(workspace: Workspace) -> list[Prediction]:
+    """Return the out-of-fold predictions that training kept, if they are of the model in use and this codebook."""
+    from mechtag.core.parquet import read_predictions
+    from mechtag.models.model_folder import read_config
+    from mechtag.training.retraining.challenger import DOCUMENTS
+
+    project = workspace.project
+    path = project.out_of_fold / DOCUMENTS
+    if not path.exists() or not (project.own_model / "config.json").exists():
+        return []
+    config = read_config(project.own_model)
+    if config.codebook_sha256 != workspace.codebook.sha256:
+        return []
+    return [row for row in read_predictions(path) if row.model_id.split(":")[0] == config.model_id]

@@ -1,0 +1,87 @@
+"""Accuracy: how far people agree, and how far the model agrees with them."""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import select
+from starlette.responses import JSONResponse, Response
+
+from mechtag.review.acts import Refused
+from mechtag.review.jobs.accuracy import KIND
+from mechtag.review.pages.records import sees_results
+from mechtag.review.store import schema
+from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
+
+# Coefficients of pairs, in the order of the page.
+COEFFICIENTS = {
+    "agreement": "Percent agreement",
+    "cohen_kappa": "Cohen's kappa",
+    "gwet_ac1": "Gwet's AC1",
+    "krippendorff_alpha": "Krippendorff's alpha",
+    "pabak": "PABAK",
+}
+OF_ALL = {
+    "fleiss_kappa": "Fleiss' kappa",
+    "gwet_ac1": "Gwet's AC1",
+    "krippendorff_alpha": "Krippendorff's alpha",
+}
+OF_MODEL = {
+    "across_auc": "Across papers: a paper with the label ranks above one without",
+    "within_auc": "Within a paper: a label it has ranks above one it lacks",
+    "kappa": "Agreement of decisions (kappa)",
+}
+
+
+def accuracy(visit: Visit) -> Response:
+    """Show the figures that were computed last."""
+    job = schema.job
+    with visit.workspace.store.read() as connection:
+        if not sees_results(visit, connection):
+            raise Refused("these figures show how others decided; they can be seen when blinding is lifted", 403)
+        done = connection.execute(
+            select(job).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
+        ).one_or_none()
+        last = connection.execute(
+            select(job).where(job.c.kind == KIND).order_by(job.c.id.desc()).limit(1)
+        ).one_or_none()
+    return visit.page(
+        "accuracy.html",
+        job=last,
+        made=done.ended if done is not None else "",
+        found=json.loads(done.result) if done is not None else None,
+        names=visit.workspace.codebook.names,
+        coefficients=COEFFICIENTS,
+        of_all=OF_ALL,
+        of_model=OF_MODEL,
+    )
+
+
+def compute(visit: Visit) -> Response:
+    """Ask the worker for the figures of now."""
+    with visit.workspace.store.write() as connection:
+        add_job(connection, KIND, visit.person.id)
+    return visit.go("/accuracy")
+
+
+def download(visit: Visit) -> Response:
+    """Send the figures that were computed last, as JSON."""
+    job = schema.job
+    with visit.workspace.store.read() as connection:
+        if not sees_results(visit, connection):
+            raise Refused("these figures show how others decided; they can be had when blinding is lifted", 403)
+        done = connection.execute(
+            select(job.c.result).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
+        ).scalar()
+    if done is None:
+        raise Refused("no figures have been computed yet", 404)
+    headers = {"Content-Disposition": 'attachment; filename="agreement.json"'}
+    return JSONResponse(json.loads(done), headers=headers)
+
+
+ROUTES = [
+    route("/accuracy", "accuracy", accuracy),
+    route("/accuracy", "compute_accuracy", compute, ("POST",)),
+    route("/accuracy.json", "accuracy_file", download),
+]

@@ -1,0 +1,107 @@
+"""Agreement on the page equals what independent programs compute from the exported codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import krippendorff
+import numpy as np
+import pytest
+from sklearn.metrics import cohen_kappa_score
+
+from mechtag.review.acts import Stamp
+from mechtag.review.jobs.worker import do_next, jobs
+from mechtag.review.workspace import Workspace
+from tests.support.review_site import Browser, add_person, make_review, papers, texts
+
+PEOPLE = ("Ann", "Bob", "Cay")
+LABELS = ("apple", "pear")
+
+
+@pytest.fixture(scope="module")
+def review(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Make a review in which three people coded different records, and often differ."""
+    review = make_review(tmp_path_factory.mktemp("accuracy"), papers(60))
+    generator = np.random.default_rng(4)
+    for name in PEOPLE:
+        coder = add_person(review, name, "coder")
+        for record in range(1, 61):
+            if generator.random() < 0.25:
+                continue
+            review.acts.decide(Stamp(coder), record, int(generator.random() < 0.6))
+            for label in LABELS:
+                value = int((record + len(label)) % 3 == 0) ^ int(generator.random() < 0.2)
+                open_label = label == "pear" and generator.random() < 0.1
+                review.acts.code(Stamp(coder), record, label, None if open_label else value)
+            review.acts.commit(Stamp(coder), record, open_labels=True)
+    return review
+
+
+def compute(review: Workspace, browser: Browser) -> dict[str, object]:
+    """Compute the figures by the page and return them."""
+    assert browser.post("/accuracy").status_code == 200
+    known = jobs()
+    while do_next(review, known):
+        pass
+    found: dict[str, object] = json.loads(browser.get("/accuracy.json"))
+    return found
+
+
+def exported(review: Workspace, browser: Browser) -> Mapping[tuple[str, str, str], float]:
+    """Return the codes of each person as the exported table has them."""
+    browser.post("/export", name="codings")
+    known = jobs()
+    while do_next(review, known):
+        pass
+    page = browser.get("/export")
+    address = page.split('value="codings"')[1].split('href="')[1].split('"')[0]
+    rows = csv.DictReader(io.StringIO(browser.client.get(address).text.removeprefix("\ufeff")))
+    return {
+        (row["coder"], row["record_id"], row["label"]): float(row["value"]) if row["value"] else math.nan
+        for row in rows
+        if row["coder"] != "final"
+    }
+
+
+def test_coefficients_equal_those_of_other_programs(review: Workspace) -> None:
+    browser = Browser(review, 1)
+    found = compute(review, browser)
+    codes = exported(review, browser)
+    records = sorted({record for _, record, _ in codes})
+    people = found["people"]
+    assert isinstance(people, dict)
+    page = texts(browser.get("/accuracy"))
+    for label in LABELS:
+        table = np.array([[codes.get((name, record, label), math.nan) for record in records] for name in PEOPLE])
+        alpha = krippendorff.alpha(table, level_of_measurement="nominal")
+        value = people["all"]["humans"]["labels"][label]["krippendorff_alpha"]["value"]
+        assert value == pytest.approx(alpha, abs=1e-4)
+        assert f"{alpha:.2f}" in page
+        for pair in people["pairs"]:
+            one, two = (table[PEOPLE.index(pair[side])] for side in ("a", "b"))
+            both = ~np.isnan(one) & ~np.isnan(two)
+            kappa = cohen_kappa_score(one[both], two[both])
+            assert pair["labels"][label]["cohen_kappa"]["value"] == pytest.approx(kappa, abs=1e-4)
+            assert pair["labels"][label]["both_yes"] == int(((one == 1) & (two == 1)).sum())
+
+
+def test_a_blinded_coder_does_not_see_the_figures(review: Workspace) -> None:
+    coder = Browser(review, 2)
+    assert coder.client.get("/accuracy").status_code == 403
+    assert coder.client.get("/accuracy.json").status_code == 403
+    assert coder.post("/accuracy").status_code == 403
+
+
+def test_a_review_without_codes_says_what_is_missing(tmp_path: Path) -> None:
+    review = make_review(tmp_path)
+    browser = Browser(review, 1)
+    assert browser.client.get("/accuracy.json").status_code == 404
+    compute(review, browser)
+    page = texts(browser.get("/accuracy"))
+    assert "No record has been judged by two people yet" in page
+    assert "There are no papers yet that the model in use was trained on" in page
