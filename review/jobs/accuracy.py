@@ -77,7 +77,8 @@ def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | 
     settings, keys = workspace.project.settings, workspace.codebook.all_keys
     system = System("the model, on papers that it has not learned from", predictions)
     coders = with_model(coders_of(rows, keys, "the final codes of this review"), system)
-    draws = draw_resamples(len(coders.records), settings.evaluate.bootstrap, 0, np.random.default_rng(settings.seed))
+    chosen, generator = settings.evaluate, np.random.default_rng(settings.seed)
+    draws = draw_resamples(len(coders.records), chosen.bootstrap, chosen.permutations, generator)
     judged = system.judged(coders.records, keys[1:], coders.codes[0][:, 1:])
     pooled = pooled_section(judged, draws)
     section = agreement_section(coders, keys[0], draws, settings.evaluate.min_positives)

@@ -100,7 +100,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
     while do_next(review, known):
         pass
     page = texts(owner.get("/accuracy"))
-    assert "12 papers, each judged by a model that has not learned from it" in page
+    assert "16 papers, each judged by a model that has not learned from it" in page
     assert "Across papers: a paper with the label ranks above one without" in page
     code(review, range(16, 48))
     page = learn(review, owner)
