@@ -60,7 +60,7 @@ def test_errors_of_ray_workers_reach_the_user(tmp_path: Path) -> None:
     words = ("tag", records, "-o", tmp_path / "out", "--project", params.parent, "--engine", "ray", "--workers", 1)
     status, _, message = finish(start(*words))
     assert status == 1
-    assert message.startswith("mechtag: sentences.spacy_model: 'no_such_model' is neither")
+    assert message.startswith("mechtag: sentences.spacy_model: the spaCy model 'no_such_model' cannot be loaded")
     assert "Traceback" not in message
 
 

@@ -386,7 +386,7 @@ def test_an_error_in_the_process_that_cuts_sentences_reaches_the_user(
         file.write("sentences: {spacy_model: no_such_model}\n")
     status, _, message = call("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
     assert status == 1
-    assert "sentences.spacy_model: 'no_such_model' is neither" in message
+    assert "sentences.spacy_model: the spaCy model 'no_such_model' cannot be loaded" in message
 
 
 def test_a_table_with_raw_texts_is_cleaned_and_offsets_are_into_the_copy(

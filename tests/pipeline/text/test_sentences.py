@@ -316,7 +316,7 @@ def test_an_installed_model_gives_the_boundaries_and_we_the_headings(tmp_path) -
 
 
 def test_a_missing_model_is_told_with_the_command() -> None:
-    with pytest.raises(MechtagError, match=r"'xx_none' is neither.*python -m spacy download xx_none"):
+    with pytest.raises(MechtagError, match=r"'xx_none' cannot be loaded.*python -m spacy download xx_none"):
         cut("One.", model="xx_none")
 
 
