@@ -1,0 +1,151 @@
+"""Nothing that is hidden from a coder is in any page: planted words are looked for in every page of the application."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, update
+from starlette.routing import Route
+
+from mechtag.review.acts import Stamp
+from mechtag.review.pages import ROUTES
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_site import Browser, add_person, make_review
+
+OWEN, ANN, BEN = 1, 2, 3
+# Values that occur nowhere else: names of others next to their codes are looked for by what was planted in the codes.
+SUGGESTED = "0.7391"
+NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR = "canary-note-to-self", "canary-note-to-adjudicator"
+REASON = "canary-reason"
+WHY = "canary-why"
+# Pages that need a value in their address, with one that exists.
+VALUES = {"stage": "code", "list": "coding"}
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    """Record 1 has been screened and coded by Ben and coded in part by Ann; record 2 was screened by Ben alone."""
+    workspace = make_review(tmp_path, 4, exclusion_reasons=(REASON,), reasons="optional")
+    assert (add_person(workspace, "Ann", "coder"), add_person(workspace, "Ben", "coder")) == (ANN, BEN)
+    acts = workspace.acts
+    for coder in (OWEN, BEN):
+        acts.decide(Stamp(coder), 1, 1)
+    acts.decide(Stamp(BEN), 2, 0, reason=REASON)
+    acts.note(Stamp(BEN), 1, NOTE_FOR_BEN, "me")
+    acts.note(Stamp(BEN), 1, NOTE_FOR_ADJUDICATOR, "adjudicator")
+    acts.mark(Stamp(BEN), 1, "apple", [0])
+    acts.code(Stamp(BEN), 1, "pear", 0)
+    acts.commit(Stamp(BEN), 1)
+    with workspace.store.write() as connection:
+        for record in (1, 2, 3):
+            for label in ("edible", "apple", "pear"):
+                values = {"model_id": "m1", "record": record, "label": label, "probability": float(SUGGESTED)}
+                values |= {"decision": "yes", "sentences": json.dumps([2])}
+                connection.execute(insert(schema.suggestion).values(values))
+        write_fact(connection, "model_id", "m1")
+        model = {"model_id": "m1", "from_definitions": False, "shipped": False, "papers": 40, "at": None}
+        write_fact(connection, "model", model)
+    return workspace
+
+
+def addresses() -> Iterator[str]:
+    """Yield the address of each page, without and with a record."""
+    for route in ROUTES:
+        assert isinstance(route, Route)
+        if "GET" not in (route.methods or ()):
+            continue
+        path = route.path
+        for name in route.param_convertors:
+            value = VALUES.get(name, "1")
+            path = path.replace("{" + name + ":int}", value).replace("{" + name + "}", value)
+        yield path
+        for record in (1, 2, 3):
+            yield f"{path}?record={record}"
+            yield f"{path}?record={record}&votes=1"
+
+
+def walk(browser: Browser) -> dict[str, str]:
+    """Return all pages by address; a page may refuse, but what it says is looked at too."""
+    pages = {address: browser.client.get(address) for address in addresses()}
+    assert not [address for address, response in pages.items() if response.status_code >= 500]
+    assert sum(response.status_code == 200 for response in pages.values()) > 20
+    return {address: response.text for address, response in pages.items()}
+
+
+def found(pages: dict[str, str], *canaries: str) -> list[tuple[str, str]]:
+    return [(address, canary) for address, page in pages.items() for canary in canaries if canary in page]
+
+
+SHOWN_SUGGESTIONS = ("mechtag says", "mechtag points", "mechtag cannot", "0.74", SUGGESTED, "Accept: yes")
+
+
+@pytest.mark.parametrize("mode", ["off", "blind", "after"])
+def test_a_blinded_coder_sees_no_suggestion_on_any_page(review: Workspace, mode: str) -> None:
+    for stage in ("screen", "code"):
+        review.acts.change_plan(Stamp(OWEN), f"mode_{stage}", mode)
+    pages = walk(Browser(review, ANN))
+    assert found(pages, *SHOWN_SUGGESTIONS) == []
+
+
+def test_an_audited_record_shows_no_suggestion(review: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mechtag.review.sight.is_audited", lambda *_: True)
+    for stage in ("screen", "code"):
+        review.acts.change_plan(Stamp(OWEN), f"mode_{stage}", "assisted")
+    assert found(walk(Browser(review, ANN)), *SHOWN_SUGGESTIONS) == []
+
+
+@pytest.mark.parametrize("mode", ["off", "blind", "after", "assisted"])
+def test_a_coder_sees_neither_codes_nor_notes_of_others_on_any_page(review: Workspace, mode: str) -> None:
+    for stage in ("screen", "code"):
+        review.acts.change_plan(Stamp(OWEN), f"mode_{stage}", mode)
+    browser = Browser(review, ANN)
+    pages = walk(browser)
+    assert found(pages, NOTE_FOR_BEN, NOTE_FOR_ADJUDICATOR) == []
+    code, screen = pages["/code?record=1"], pages["/screen?record=2"]
+    assert "checked" not in code
+    assert 'aria-pressed="true"' not in code
+    assert "Ben" not in code
+    assert "Ben" not in screen
+    assert "You excluded" not in screen
+
+
+def test_what_others_did_to_a_record_makes_no_difference_to_any_page_of_it(review: Workspace) -> None:
+    """The pages of record 1, which Ben has coded, equal those after his codes are turned around."""
+
+    browser = Browser(review, ANN)
+
+    def pages() -> dict[str, str]:
+        kept = {}
+        for address, page in walk(browser).items():
+            if "record=1" in address or address.startswith(("/records", "/record")):
+                kept[address] = page
+        return kept
+
+    review.acts.change_plan(Stamp(OWEN), "mode_code", "blind")
+    before = pages()
+    with review.store.write() as connection:
+        table = schema.current
+        turned = update(table).where(table.c.coder == BEN, table.c.stage == "code")
+        connection.execute(turned.values(value=1 - table.c.value, sentences="[1, 2]"))
+        connection.execute(update(table).where(table.c.coder == BEN, table.c.record == 2).values(value=1, reason=None))
+    after = pages()
+    assert before.keys() == after.keys()
+    different = [address for address in before if _without_ids(before[address]) != _without_ids(after[address])]
+    assert different == []
+
+
+def _without_ids(page: str) -> str:
+    return re.sub(r'name="(?:csrf|client_id|sight)" value="[^"]*"', "", page)
+
+
+def test_after_the_commit_the_suggestions_are_there(review: Workspace) -> None:
+    """The walk above would find a suggestion if there were one."""
+    browser = Browser(review, ANN)
+    review.acts.mark(Stamp(ANN), 1, "apple", [0])
+    review.acts.commit(Stamp(ANN), 1, open_labels=True)
+    assert found(walk(browser), *SHOWN_SUGGESTIONS)

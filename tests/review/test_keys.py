@@ -1,0 +1,109 @@
+"""The table of keys, the key sets, and the templates agree."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mechtag.review.acts import Stamp
+from mechtag.review.keys import SET_NAMES, SETS, TABLE, PageKeys, names_of
+from tests.support.paths import ROOT
+from tests.support.review_site import Browser, add_person, make_review, texts
+
+OWEN = 1
+TEMPLATES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "review/templates").glob("*.html")}
+# First part of the address of the pages made from a template, if it is not the name of the template.
+SCREEN_OF = {"conflict": "reconcile", "groups": "duplicates"}
+SCREENS = sorted({screen for key in TABLE for screen in key.screens} | {""})
+
+
+def actions(template: str) -> set[str]:
+    return set(re.findall(r'keys\.(?:on|hint)\("(\w+)"\)', template))
+
+
+def test_templates_take_every_key_from_the_table() -> None:
+    raw = {name for name, text in TEMPLATES.items() if re.search(r'data-key="|<kbd>', text)}
+    assert not raw, 'add the action to review/keys.py, and write keys.on("action") and keys.hint("action")'
+
+
+def test_every_key_of_the_table_is_on_a_page_of_its_screens_and_on_no_other() -> None:
+    by_action = {key.action: key for key in TABLE}
+    shared = {"base", "macros"}
+    used = {name: actions(text) for name, text in TEMPLATES.items()}
+    # These are arguments of a macro or values of a loop in the page on which records are coded.
+    used["code"] |= {"yes", "no", "needs_review", "accept", "reject", "doubt"}
+    for name, found in used.items():
+        assert found <= by_action.keys(), name
+        for action in found:
+            screens = by_action[action].screens
+            screen = SCREEN_OF.get(name, name.split("_")[0])
+            assert not screens or screen in screens, f"{name} uses the key {action} of {screens}"
+    for key in TABLE:
+        for screen in key.screens:
+            pages = [name for name in used if SCREEN_OF.get(name, name.split("_")[0]) == screen]
+            assert any(key.action in used[name] for name in pages), f"{screen} has no {key.action}"
+        if not key.screens:
+            assert any(key.action in found for found in used.values()), key.action
+    assert not any(by_action[action].screens for name in shared for action in used[name])
+
+
+@pytest.mark.parametrize("chosen", SETS)
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_screen_has_two_actions_on_one_key(screen: str, chosen: str) -> None:
+    on_screen = [key for key in TABLE if not key.screens or screen in key.screens]
+    count = Counter(name for key in on_screen for name in names_of(key.action, chosen))
+    assert not [name for name, number in count.items() if number > 1]
+
+
+def test_nothing_is_bound_to_keys_of_browsers_and_screen_readers() -> None:
+    for chosen in SETS:
+        for key in TABLE:
+            for name in names_of(key.action, chosen):
+                assert "alt+" not in name
+                assert "ctrl+" not in name or name in ("ctrl+enter", "ctrl+z", "ctrl+shift+z")
+
+
+def test_with_keys_off_no_single_letter_works() -> None:
+    keys = PageKeys("off")
+    for key in TABLE:
+        assert all("ctrl+" in name for name in re.findall(r'"([^"]+)"', keys.on(key.action)))
+    assert PageKeys("off").on("include") == ""
+    assert PageKeys("off").hint("include") == ""
+
+
+def test_every_set_has_a_name_and_changes_known_actions_only() -> None:
+    assert SETS.keys() == SET_NAMES.keys()
+    known = {key.action for key in TABLE}
+    assert all(changed.keys() <= known for changed in SETS.values())
+
+
+def test_the_dialog_lists_the_keys_that_are_on_the_page(tmp_path: Path) -> None:
+    review = make_review(tmp_path, coders_screen=1)
+    review.acts.decide(Stamp(OWEN), 1, 1)
+    browser = Browser(review, OWEN)
+    for address in ("/screen", "/code", "/duplicates", "/records", "/"):
+        page = browser.get(address)
+        dialog = page[page.index("<dialog") : page.index("</dialog>")]
+        listed = set(re.findall(r'<th scope="row">([^<]+)</th>', dialog))
+        shown = {name.split()[0] for name in re.findall(r'data-key="([^"]+)"', page)}
+        assert {" ".join(reversed(key.lower().split())) for key in listed} == {
+            " ".join(reversed(name.split("+"))) for name in shown
+        }, address
+
+
+def test_a_person_chooses_a_key_set_and_others_keep_theirs(tmp_path: Path) -> None:
+    review = make_review(tmp_path)
+    owen, ann = Browser(review, OWEN), Browser(review, add_person(review, "Ann", "coder"))
+    assert 'data-key="1">Include<kbd>1</kbd>' in owen.get("/screen")
+    page = texts(owen.post("/keys/choose", set="rayyan").text)
+    assert "I Include the record Screen" in page
+    assert 'data-key="i">Include<kbd>I</kbd>' in owen.get("/screen")
+    assert 'data-key="z ctrl+z">Undo<kbd>Z</kbd>' in owen.get("/screen")
+    assert 'data-key="1">Include<kbd>1</kbd>' in ann.get("/screen")
+    owen.post("/keys/choose", set="off")
+    assert 'data-key="1"' not in owen.get("/screen")
+    assert "<kbd>1" not in owen.get("/screen")
+    assert owen.post("/keys/choose", set="nothing").status_code == 422
