@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -9,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from mechtag.review import access
 from mechtag.review.pages.sign_in import with_session
+from mechtag.review.passwords import is_right
 from mechtag.review.render import render
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import add_account
@@ -21,21 +24,33 @@ async def enter(request: Request) -> Response:
     key = str(form.get("key") or request.query_params.get("key", ""))
     expected = request.app.state.start_key
     access.check_key(key, expected)
-    name = str(form.get("name", ""))
-    return await run_in_threadpool(_enter, request, key, name)
+    return await run_in_threadpool(_enter, request, key, {name: str(value) for name, value in form.items()})
 
 
-def _enter(request: Request, key: str, name: str) -> Response:
+def _enter(request: Request, key: str, form: Mapping[str, str]) -> Response:
     workspace: Workspace = request.app.state.workspace
     table = schema.account
+    with workspace.store.read() as connection:
+        people = connection.execute(select(table).where(table.c.state == "active").order_by(table.c.name)).all()
+    owned = any(row.role == "owner" for row in people)
+    shown = {"key": key, "name": workspace.name, "message": ""}
+    if not owned and not form.get("name"):
+        return HTMLResponse(render("name.html", title="Who are you?", **shown))
+    chosen = None
+    if owned and (len(people) > 1 or people[0].password is not None):
+        chosen = next((row for row in people if str(row.id) == form.get("account")), None)
+        if chosen is None:
+            return HTMLResponse(render("who.html", title="Who are you?", people=people, **shown))
+        request.app.state.limits.account.count(f"pin {chosen.id}")
+        if chosen.password is not None and not is_right(form.get("pin", ""), chosen.password):
+            shown["message"] = f"This is not the PIN of {chosen.name}."
+            return HTMLResponse(render("who.html", title="Who are you?", people=people, **shown), 403)
+        request.app.state.limits.account.forget(f"pin {chosen.id}")
     with workspace.store.write() as connection:
-        owner = connection.execute(
-            select(table.c.id).where(table.c.role == "owner", table.c.state == "active").order_by(table.c.id)
-        ).scalar()
-        if owner is None and not name:
-            return HTMLResponse(render("name.html", title="Who are you?", key=key, name=workspace.name))
-        if owner is None:
-            owner = add_account(connection, name, "owner")
-        token = access.open_session(connection, owner, request.headers.get("user-agent", ""))
+        if chosen is not None:
+            account = int(chosen.id)
+        else:
+            account = int(people[0].id) if owned else add_account(connection, form["name"], "owner")
+        token = access.open_session(connection, account, request.headers.get("user-agent", ""))
         empty = connection.execute(select(schema.record.c.id).limit(1)).first() is None
     return with_session(request, RedirectResponse("/import" if empty else "/", 303), token)

@@ -142,6 +142,22 @@ def test_the_start_address_signs_in_once_a_name_is_known(tmp_path: Path) -> None
     assert "Ann B." in client.get("/").text
 
 
+def test_the_start_address_asks_who_it_is_where_several_people_work(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    owner.post("/team/add", name="Ben", role="coder", pin="1234")
+    owner.post("/team/password", password="9876")
+    app = create_app(review, hosts=frozenset((HOST,)), start_key="secret", port=8765)
+    client = TestClient(app, base_url=f"http://{HOST}")
+    page = texts(client.get("/start?key=secret").text)
+    assert ("Go on as Ben" in page, "Go on as Owen" in page) == (True, True)
+    assert client.get("/").status_code == 403
+    refused = client.post("/start", data={"key": "secret", "account": "1", "pin": "1234"})
+    assert (refused.status_code, "not the PIN of Owen" in texts(refused.text)) == (403, True)
+    assert client.post("/start", data={"key": "wrong", "account": "2", "pin": "1234"}).status_code == 403
+    client.post("/start", data={"key": "secret", "account": "2", "pin": "1234"})
+    assert ">Ben</a>" in client.get("/").text
+
+
 def test_an_invitation_works_once_and_gives_its_role(review: Workspace) -> None:
     with review.store.write() as connection:
         token = invite(connection, "adjudicator", 1)
