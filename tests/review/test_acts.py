@@ -133,6 +133,16 @@ def test_coders_do_not_change_what_an_adjudicator_settled(acts: Acts) -> None:
     assert refused.value.status == 409
 
 
+def test_a_settled_record_that_is_sent_back_is_open_again(acts: Acts) -> None:
+    for coder, value in ((ANN, 1), (BOB, 0)):
+        acts.decide(stamp(coder), 1, value)
+    acts.settle(stamp(CAT), 1, "screen", EDIBLE, 0)
+    acts.reopen(stamp(CAT), 1, "screen", ANN)
+    assert (state(acts, 1), finals(acts, 1)) == (("waiting", 1), {})
+    acts.decide(stamp(ANN), 1, 0)
+    assert finals(acts, 1) == {EDIBLE: (0, "agreed")}
+
+
 def test_only_the_labels_in_conflict_are_settled(acts: Acts) -> None:
     code_all(acts, ANN, 1, apple=1, pear=0)
     code_all(acts, BOB, 1, apple=0, pear=0)
