@@ -311,10 +311,7 @@ class Acts:
             names = ", ".join(self.codebook.names[key] for key in missing)
             many = "labels have" if len(missing) > 1 else "label has"
             raise Refused(f"{len(missing)} {many} no answer yet: {names}")
-        # That a label was left open is an answer too: what is answered after the commit is not the first answer.
-        open_answer = {"v": None, "refer": False, "reason": None}
-        drafts = [Draft("code", record, "code", label, open_answer) for label in missing]
-        return [*drafts, Draft("commit", record, "code")]
+        return [Draft("commit", record, "code")]
 
     @_once
     def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:

@@ -136,6 +136,7 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
     found = State()
     codes = dict[tuple[str, _Voter, str], Code]()
     committed = dict[tuple[str, _Voter], int]()
+    finished = set[tuple[str, _Voter]]()
     settled = dict[tuple[str, str], Event]()
     for row in events:
         if row.kind == "edit_record":
@@ -146,12 +147,17 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
         voter, stage = (row.record, row.coder), row.stage or ""
         match row.kind:
             case "code" | "evidence":
-                codes[stage, voter, row.label or ""] = _coded(codes.get((stage, voter, row.label or "")), row)
+                code = codes.get((stage, voter, row.label or ""))
+                if code is None and (stage, voter) in finished:
+                    # The person first committed the record with this label open.
+                    code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
+                codes[stage, voter, row.label or ""] = _coded(code, row)
                 if stage == "screen" or (stage, voter) in committed or row.value.get("how") == "imported":
                     committed[stage, voter] = row.seq
                     _commit(codes, stage, voter)
                 found.skips.pop((row.record, stage, row.coder), None)
             case "commit":
+                finished.add((stage, voter))
                 committed[stage, voter] = row.seq
                 _commit(codes, stage, voter)
                 found.skips.pop((row.record, stage, row.coder), None)

@@ -250,7 +250,6 @@ def test_a_label_left_open_counts_as_not_judged(acts: Acts) -> None:
     acts.commit(stamp(ANN), 1, open_labels=True)
     assert state(acts, 1, "code") == ("waiting", 1)
     assert [(row.label, row.value, row.committed, row.first_refer) for row in rows(acts, "current")] == [
-        (APPLE, None, 1, 0),
         (PEAR, 0, 1, 0),
     ]
 

@@ -50,6 +50,8 @@ class Vote:
     first: dict[str, Answer] = field(default_factory=dict)
     marks: dict[str, tuple[tuple[int, ...], bool]] = field(default_factory=dict)
     committed: bool = False
+    # Whether the person ever finished coding: what was open then was first not judged.
+    finished: bool = False
 
     def finish(self) -> None:
         self.committed = True
@@ -141,6 +143,9 @@ def judge(world: World, act: Done) -> None:
         return
     vote = world.vote(record, stage, act.coder)
     world.skips.discard((record, stage, act.coder))
+    if vote.finished:
+        for label in {act.what.get("label"), *act.what.get("labels", ())} - {None} - vote.labels():
+            vote.first[label] = None, False
     if act.kind in ("decide", "code"):
         vote.answers[act.what["label"]] = act.what["value"], act.what["refer"]
     elif act.kind == "mark":
@@ -151,8 +156,7 @@ def judge(world: World, act: Done) -> None:
         for label in act.what["labels"]:
             vote.answers[label], vote.marks[label] = (0, False), ((), True)
     elif act.kind == "commit":
-        for label in LABELS:
-            vote.answers.setdefault(label, (None, False))
+        vote.finished = True
         vote.finish()
     if act.kind == "decide" or vote.committed:
         vote.finish()
