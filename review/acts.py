@@ -11,17 +11,18 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, exists, func, select
 
 import mechtag
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.review.plan import Plan
+from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
-from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, read_plan
+from mechtag.review.store.events import Act, Draft, append, family_of, is_stopped, is_undone, read_plan
 from mechtag.review.store.families import any_apart, record_of_copy
 from mechtag.review.store.records import Entry, read_entry
 
@@ -93,9 +94,27 @@ class Stamp:
     based_on: int | None = None
 
 
+_Given = ParamSpec("_Given")
+
+
+def _once(
+    act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
+) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
+    """Write the events that a method of `Acts` returns, unless the act was written before; return its number."""
+
+    @wraps(act)
+    def write(acts: Acts, stamp: Stamp, /, *args: _Given.args, **named: _Given.kwargs) -> int:
+        with acts.store.write() as connection:
+            if sent := acts._sent(connection, stamp):
+                return sent
+            return acts._write(connection, stamp, act(acts, connection, stamp, *args, **named))
+
+    return write
+
+
 @dataclass(frozen=True)
 class Acts:
-    """The acts of a review.
+    """The acts of a review. Each is called with a `Stamp` first, and returns the number of its first event.
 
     Parameters
     ----------
@@ -112,9 +131,17 @@ class Acts:
 
     # Screening and coding --------------------------------------------------------------------------------------------
 
+    @_once
     def decide(
-        self, stamp: Stamp, record: int, value: int | None, *, refer: bool = False, reason: str | None = None
-    ) -> int:
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        value: int | None,
+        *,
+        refer: bool = False,
+        reason: str | None = None,
+    ) -> list[Draft]:
         """Include (1) or exclude (0) a record, or refer it to the adjudicator (``value`` is ``None``).
 
         Raises
@@ -124,20 +151,21 @@ class Acts:
         Outdated
             If the person has decided on the record since the form was made.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._check(connection, stamp, record, "screen")
-            plan = read_plan(connection)
-            self._check_answer(value, refer)
-            if value == 0 and plan.reasons == "required" and not reason:
-                raise Refused("choose a reason for the exclusion; the plan of this review requires one")
-            if reason and reason not in plan.exclusion_reasons:
-                raise Refused(f"the reason '{reason}' is not in the plan of this review; choose one of its reasons")
-            label = self.codebook.relevance.key
-            content = {"v": value, "refer": refer, "reason": reason if value == 0 else None}
-            return self._write(connection, stamp, [Draft("code", record, "screen", label, content)])
+        self._require_record(connection, record)
+        self._check(connection, stamp, record, "screen")
+        plan = read_plan(connection)
+        self._check_answer(value, refer)
+        if value == 0 and plan.reasons == "required" and not reason:
+            raise Refused("choose a reason for the exclusion; the plan of this review requires one")
+        self._check_reason(connection, reason)
+        label = self.codebook.relevance.key
+        content = {"v": value, "refer": refer, "reason": reason if value == 0 else None}
+        return [Draft("code", record, "screen", label, content)]
 
-    def code(self, stamp: Stamp, record: int, label: str, value: int | None, *, refer: bool = False) -> int:
+    @_once
+    def code(
+        self, connection: Connection, stamp: Stamp, record: int, label: str, value: int | None, *, refer: bool = False
+    ) -> list[Draft]:
         """Answer yes (1), no (0), needs review or not judged for one label of a record.
 
         Raises
@@ -147,15 +175,24 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was made.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._require_label(label)
-            self._check(connection, stamp, record, "code")
-            self._check_answer(value, refer, judged=False)
-            content = {"v": value, "refer": refer, "reason": None}
-            return self._write(connection, stamp, [Draft("code", record, "code", label, content)])
+        self._require_record(connection, record)
+        self._require_label(label)
+        self._check(connection, stamp, record, "code")
+        self._check_answer(value, refer, judged=False)
+        content = {"v": value, "refer": refer, "reason": None}
+        return [Draft("code", record, "code", label, content)]
 
-    def mark(self, stamp: Stamp, record: int, label: str, sentences: Sequence[int], *, complete: bool = False) -> int:
+    @_once
+    def mark(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        record: int,
+        label: str,
+        sentences: Sequence[int],
+        *,
+        complete: bool = False,
+    ) -> list[Draft]:
         """Set the sentences that support a label. The label becomes yes if it has no answer yet.
 
         Parameters
@@ -172,45 +209,44 @@ class Acts:
         Outdated
             If the person has changed the codes of the record since the form was made.
         """
-        with self.store.write() as connection:
-            entry = self._require_record(connection, record)
-            self._require_label(label)
-            self._check(connection, stamp, record, "code")
-            numbers = sorted(set(sentences))
-            if numbers and not 0 <= numbers[0] <= numbers[-1] < len(entry.sentences):
-                raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
-            table = schema.current
-            answer = connection.execute(
-                select(table.c.value, table.c.refer).where(
-                    table.c.record == record,
-                    table.c.stage == "code",
-                    table.c.coder == stamp.coder,
-                    table.c.label == label,
-                )
-            ).one_or_none()
-            drafts = [Draft("evidence", record, "code", label, {"sentences": numbers, "complete": complete})]
-            if numbers and (answer is None or (answer.value is None and not answer.refer)):
-                drafts.append(Draft("code", record, "code", label, {"v": 1, "refer": False, "reason": None}))
-            return self._write(connection, stamp, drafts)
+        entry = self._require_record(connection, record)
+        self._require_label(label)
+        self._check(connection, stamp, record, "code")
+        numbers = self._check_sentences(entry, sentences)
+        drafts = [Draft("evidence", record, "code", label, {"sentences": numbers, "complete": complete})]
+        if numbers and label not in self._answered(connection, stamp.coder, record):
+            drafts.insert(0, Draft("code", record, "code", label, {"v": 1, "refer": False, "reason": None}))
+        return drafts
 
-    def rest_no(self, stamp: Stamp, record: int, labels: Sequence[str]) -> int:
-        """Answer no for several labels at once, having gone through all sentences.
+    @_once
+    def rest_no(self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str]) -> list[Draft]:
+        """Answer no for those of several labels that have no answer yet, having gone through all sentences.
 
-        Raises the same errors as `mark`.
+        Raises
+        ------
+        Refused
+            If all these labels have an answer, or for the same reasons as `mark`.
+        Outdated
+            If the person has changed the codes of the record since the form was made.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._check(connection, stamp, record, "code")
-            drafts = []
-            for label in labels:
-                self._require_label(label)
-                drafts.append(Draft("code", record, "code", label, {"v": 0, "refer": False, "reason": None}))
-                drafts.append(Draft("evidence", record, "code", label, {"sentences": [], "complete": True}))
-            if not drafts:
-                raise Refused("every label has an answer already")
-            return self._write(connection, stamp, drafts)
+        self._require_record(connection, record)
+        self._check(connection, stamp, record, "code")
+        drafts = list[Draft]()
+        answered = self._answered(connection, stamp.coder, record)
+        for label in dict.fromkeys(labels):
+            self._require_label(label)
+            if label in answered:
+                continue
+            drafts.append(Draft("code", record, "code", label, {"v": 0, "refer": False, "reason": None}))
+            drafts.append(Draft("evidence", record, "code", label, {"sentences": [], "complete": True}))
+        if not drafts:
+            raise Refused("every label has an answer already")
+        return drafts
 
-    def answer(self, stamp: Stamp, record: int, label: str, answer: str, sentences: Sequence[int] = ()) -> int:
+    @_once
+    def answer(
+        self, connection: Connection, stamp: Stamp, record: int, label: str, answer: str, sentences: Sequence[int] = ()
+    ) -> list[Draft]:
         """Accept, reject or refer the suggestion of the model that the person saw for a label.
 
         Parameters
@@ -228,32 +264,31 @@ class Acts:
         """
         if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
-        with self.store.write() as connection:
-            entry = self._require_record(connection, record)
-            self._require_label(label)
-            self._check(connection, stamp, record, "code")
-            seen = self._sight(connection, stamp, record)
-            shown = json.loads(seen.suggested or "{}") if seen is not None else {}
-            if label not in shown:
-                raise Refused("no suggestion was shown for this label", 409)
-            decision, probability, _ = shown[label]
-            if decision == "refer" and answer != "refer":
-                raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
-            if any(not 0 <= number < len(entry.sentences) for number in sentences):
-                raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
-            value = None if answer == "refer" else int((decision == "yes") == (answer == "accept"))
-            content = {"label": label, "answer": answer, "model_id": seen.model_id}
-            content |= {"decision": decision, "probability": probability}
-            drafts = [
-                Draft("answer", record, "code", label, content),
-                Draft("code", record, "code", label, {"v": value, "refer": value is None, "reason": None}),
-            ]
-            if value == 1:
-                marked = {"sentences": sorted(set(sentences)), "complete": False}
-                drafts.append(Draft("evidence", record, "code", label, marked))
-            return self._write(connection, stamp, drafts)
+        entry = self._require_record(connection, record)
+        self._require_label(label)
+        self._check(connection, stamp, record, "code")
+        seen = self._sight(connection, stamp, record, "code")
+        shown = {} if seen is None or seen.suggested is None else json.loads(seen.suggested)
+        if label not in shown:
+            raise Refused("no suggestion was shown for this label", 409)
+        decision, probability, _ = shown[label]
+        if decision == "refer" and answer != "refer":
+            raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
+        numbers = self._check_sentences(entry, sentences)
+        value = None if answer == "refer" else int((decision == "yes") == (answer == "accept"))
+        content = {"label": label, "answer": answer, "model_id": seen.model_id}
+        content |= {"decision": decision, "probability": probability}
+        drafts = [
+            Draft("answer", record, "code", label, content),
+            Draft("code", record, "code", label, {"v": value, "refer": value is None, "reason": None}),
+        ]
+        if value == 1:
+            marked = {"sentences": numbers, "complete": False}
+            drafts.append(Draft("evidence", record, "code", label, marked))
+        return drafts
 
-    def commit(self, stamp: Stamp, record: int, *, open_labels: bool = False) -> int:
+    @_once
+    def commit(self, connection: Connection, stamp: Stamp, record: int, *, open_labels: bool = False) -> list[Draft]:
         """Finish the coding of a record.
 
         Parameters
@@ -266,51 +301,43 @@ class Acts:
         Refused
             If labels have no answer and ``open_labels`` is false, or no label has one.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._check(connection, stamp, record, "code")
-            table = schema.current
-            answered = set(
-                connection.execute(
-                    select(table.c.label).where(
-                        table.c.record == record,
-                        table.c.stage == "code",
-                        table.c.coder == stamp.coder,
-                        (table.c.value.is_not(None)) | (table.c.refer == 1),
-                    )
-                ).scalars()
-            )
-            missing = [key for key in self.codebook.keys if key not in answered]
-            if len(missing) == len(self.codebook.keys):
-                raise Refused("no label has an answer yet; answer at least one before you finish the record")
-            if missing and not open_labels:
-                names = ", ".join(self.codebook.names[key] for key in missing)
-                many = "labels have" if len(missing) > 1 else "label has"
-                raise Refused(f"{len(missing)} {many} no answer yet: {names}")
-            return self._write(connection, stamp, [Draft("commit", record, "code")])
+        self._require_record(connection, record)
+        self._check(connection, stamp, record, "code")
+        answered = self._answered(connection, stamp.coder, record)
+        missing = [key for key in self.codebook.keys if key not in answered]
+        if len(missing) == len(self.codebook.keys):
+            raise Refused("no label has an answer yet; answer at least one before you finish the record")
+        if missing and not open_labels:
+            names = ", ".join(self.codebook.names[key] for key in missing)
+            many = "labels have" if len(missing) > 1 else "label has"
+            raise Refused(f"{len(missing)} {many} no answer yet: {names}")
+        return [Draft("commit", record, "code")]
 
-    def skip(self, stamp: Stamp, record: int, stage: str) -> int:
+    @_once
+    def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
         """Put a record aside for later.
 
         Raises
         ------
         Refused
-            While the random sample is read: leaving records out would make it useless.
+            If the random sample is being read: leaving records out would make it useless.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            table = schema.ranking
-            strategy = connection.execute(
-                select(table.c.strategy).where(table.c.stage == stage, table.c.active == 1)
-            ).scalar()
-            if stage == "screen" and strategy == "sample":
-                raise Refused("putting records aside would break the random sample; decide, or refer the record", 409)
-            return self._write(connection, stamp, [Draft("skip", record, stage)])
+        self._require_record(connection, record)
+        self._require_stage(stage)
+        table = schema.ranking
+        strategy = connection.execute(
+            select(table.c.strategy).where(table.c.stage == stage, table.c.active == 1)
+        ).scalar()
+        if stage == "screen" and strategy == "sample":
+            raise Refused("putting records aside would break the random sample; decide, or refer the record", 409)
+        return [Draft("skip", record, stage)]
 
     # Adjudication ----------------------------------------------------------------------------------------------------
 
+    @_once
     def settle(
         self,
+        connection: Connection,
         stamp: Stamp,
         record: int,
         stage: str,
@@ -320,28 +347,36 @@ class Acts:
         why: str = "",
         reason: str | None = None,
         sentences: Sequence[int] = (),
-    ) -> int:
+    ) -> list[Draft]:
         """Give the final code of a label that is in conflict or was referred. The codes of the coders stay as they are.
 
         Raises
         ------
         Refused
-            If there is nothing to settle: nobody has judged the record.
+            If there is nothing to settle, because nobody has judged the record, or if the code, the reason or a
+            sentence is not possible.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            if stage == "code":
-                self._require_label(label)
-            elif label != self.codebook.relevance.key:
-                raise Refused(f"screening has the label {self.codebook.relevance.key} only")
-            head, _ = family_of(connection, record)
-            state = self._state(connection, head, stage)
-            if state in (None, "open"):
-                raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
-            content = {"v": value, "why": why, "reason": reason, "sentences": sorted(set(sentences))}
-            return self._write(connection, stamp, [Draft("settle", head, stage, label, content)])
+        self._require_stage(stage)
+        if stage == "code":
+            self._require_label(label)
+        elif label != self.codebook.relevance.key:
+            raise Refused(f"screening has the label {self.codebook.relevance.key} only")
+        if value not in (0, 1):
+            raise Refused("an adjudicator settles a label with yes or no")
+        self._check_reason(connection, reason)
+        self._require_record(connection, record)
+        head, _ = family_of(connection, record)
+        numbers = self._check_sentences(self._require_record(connection, head), sentences)
+        state = self._state(connection, head, stage)
+        if state in (None, "open"):
+            raise Refused("nobody has judged this record yet, so there is nothing to settle", 409)
+        content = {"v": value, "why": why, "reason": reason, "sentences": numbers}
+        return [Draft("settle", head, stage, label, content)]
 
-    def reopen(self, stamp: Stamp, record: int, stage: str, coder: int, message: str = "") -> int:
+    @_once
+    def reopen(
+        self, connection: Connection, stamp: Stamp, record: int, stage: str, coder: int, message: str = ""
+    ) -> list[Draft]:
         """Send a record back to one of its coders, with a message. The person's codes stay, as a draft.
 
         Raises
@@ -349,47 +384,48 @@ class Acts:
         Refused
             If the person has not judged the record at this stage.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            table = schema.current
-            done = connection.execute(
-                select(table.c.record).where(
-                    table.c.record == record, table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
-                )
-            ).first()
-            if done is None:
-                raise Refused("this person has not judged the record, so it cannot be sent back", 409)
-            content = {"coder": coder, "message": message}
-            return self._write(connection, stamp, [Draft("reopen", record, stage, None, content)])
+        self._require_record(connection, record)
+        table = schema.current
+        _, members = family_of(connection, record)
+        done = connection.execute(
+            select(table.c.record).where(
+                table.c.record.in_(members), table.c.stage == stage, table.c.coder == coder, table.c.committed == 1
+            )
+        ).first()
+        if done is None:
+            raise Refused("this person has not judged the record, so it cannot be sent back", 409)
+        content = {"coder": coder, "message": message}
+        return [Draft("reopen", record, stage, None, content)]
 
-    def comment(self, stamp: Stamp, record: int, text: str) -> int:
+    @_once
+    def comment(self, connection: Connection, stamp: Stamp, record: int, text: str) -> list[Draft]:
         """Add a comment to the discussion of a record, which adjudicators and the record's coders read."""
         if not text.strip():
             raise Refused("the comment is empty; write a sentence or two")
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            return self._write(connection, stamp, [Draft("comment", record, value={"text": text.strip()})])
+        self._require_record(connection, record)
+        return [Draft("comment", record, value={"text": text.strip()})]
 
     # Around a record -------------------------------------------------------------------------------------------------
 
-    def note(self, stamp: Stamp, record: int, text: str, audience: str = "team") -> int:
+    @_once
+    def note(self, connection: Connection, stamp: Stamp, record: int, text: str, audience: str = "team") -> list[Draft]:
         """Write a note about a record for oneself (``me``), the ``team`` or the ``adjudicator``; no text removes it."""
         if audience not in ("me", "team", "adjudicator"):
             raise Refused(f"a note can be for me, team or adjudicator, not for '{audience}'")
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            return self._write(connection, stamp, [Draft("note", record, value={"text": text, "for": audience})])
+        self._require_record(connection, record)
+        return [Draft("note", record, value={"text": text, "for": audience})]
 
-    def tag(self, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> int:
+    @_once
+    def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
         """Add a free tag to a record, or remove it."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            return self._write(connection, stamp, [Draft("tag", record, value={"tag": name, "on": on})])
+        self._require_record(connection, record)
+        return [Draft("tag", record, value={"tag": name, "on": on})]
 
-    def edit_record(self, stamp: Stamp, record: int, name: str, text: str) -> int:
+    @_once
+    def edit_record(self, connection: Connection, stamp: Stamp, record: int, name: str, text: str) -> list[Draft]:
         """Correct the title of a record, or add a missing abstract.
 
         Raises
@@ -399,18 +435,18 @@ class Acts:
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; title and abstract can")
-        with self.store.write() as connection:
-            entry = self._require_record(connection, record)
-            table = schema.current
-            marked = connection.execute(
-                select(table.c.record).where(table.c.record == record, table.c.sentences != "[]")
-            ).first()
-            if name == "abstract" and marked:
-                raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
-            content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
-            return self._write(connection, stamp, [Draft("edit_record", record, value=content)])
+        entry = self._require_record(connection, record)
+        table = schema.current
+        marked = connection.execute(
+            select(table.c.record).where(table.c.record == record, table.c.sentences != "[]")
+        ).first()
+        if name == "abstract" and marked:
+            raise Refused("sentences of this abstract have been marked; remove the marks before you change it", 409)
+        content = {"field": name, "old": getattr(entry, name), "new": text.strip()}
+        return [Draft("edit_record", record, value=content)]
 
-    def join(self, stamp: Stamp, record: int, into: int) -> int:
+    @_once
+    def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
         """Join a record to another as its duplicate. What was decided on either counts for both.
 
         Raises
@@ -418,18 +454,17 @@ class Acts:
         Refused
             If both are the same record, or joined already.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._require_record(connection, into)
-            head, other = family_of(connection, into)[0], family_of(connection, record)[0]
-            new = self._is_new(connection, stamp)
-            if new and head == other:
-                raise Refused("these records are joined already", 409)
-            if new and any_apart(connection, head, other):
-                raise Refused("somebody found that these records are different papers; undo that first", 409)
-            return self._write(connection, stamp, [Draft("join", other, value={"into": head})])
+        self._require_record(connection, record)
+        self._require_record(connection, into)
+        head, other = family_of(connection, into)[0], family_of(connection, record)[0]
+        if head == other:
+            raise Refused("these records are joined already", 409)
+        if any_apart(connection, head, other):
+            raise Refused("somebody found that these records are different papers; undo that first", 409)
+        return [Draft("join", other, value={"into": head})]
 
-    def split(self, stamp: Stamp, record: int) -> int:
+    @_once
+    def split(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
         """Separate a record from the one to which it was joined.
 
         Raises
@@ -437,13 +472,13 @@ class Acts:
         Refused
             If the record is not joined to another.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            if self._is_new(connection, stamp) and family_of(connection, record)[0] == record:
-                raise Refused("this record is not joined to another", 409)
-            return self._write(connection, stamp, [Draft("split", record)])
+        self._require_record(connection, record)
+        if family_of(connection, record)[0] == record:
+            raise Refused("this record is not joined to another", 409)
+        return [Draft("split", record)]
 
-    def split_copy(self, stamp: Stamp, copy: int) -> int:
+    @_once
+    def split_copy(self, connection: Connection, stamp: Stamp, copy: int) -> list[Draft]:
         """Make a record of its own from a duplicate that was found at the import.
 
         Parameters
@@ -456,15 +491,15 @@ class Acts:
         Refused
             If there is no such duplicate, or it is a record of its own already.
         """
-        with self.store.write() as connection:
-            record = record_of_copy(connection, copy)
-            if record is None:
-                raise Refused("there is no such duplicate in this review", 404)
-            if self._is_new(connection, stamp) and family_of(connection, record)[0] == record:
-                raise Refused("this record is not joined to another", 409)
-            return self._write(connection, stamp, [Draft("split", record)])
+        record = record_of_copy(connection, copy)
+        if record is None:
+            raise Refused("there is no such duplicate in this review", 404)
+        if family_of(connection, record)[0] == record:
+            raise Refused("this record is not joined to another", 409)
+        return [Draft("split", record)]
 
-    def differ(self, stamp: Stamp, record: int, other: int) -> int:
+    @_once
+    def differ(self, connection: Connection, stamp: Stamp, record: int, other: int) -> list[Draft]:
         """State that two records are different papers.
 
         Raises
@@ -472,17 +507,16 @@ class Acts:
         Refused
             If both are the same record, or are joined.
         """
-        with self.store.write() as connection:
-            self._require_record(connection, record)
-            self._require_record(connection, other)
-            same = family_of(connection, record)[0] == family_of(connection, other)[0]
-            if same and self._is_new(connection, stamp):
-                raise Refused("these records are joined; separate them first", 409)
-            return self._write(connection, stamp, [Draft("differ", record, value={"other": other})])
+        self._require_record(connection, record)
+        self._require_record(connection, other)
+        if family_of(connection, record)[0] == family_of(connection, other)[0]:
+            raise Refused("these records are joined; separate them first", 409)
+        return [Draft("differ", record, value={"other": other})]
 
     # The review ------------------------------------------------------------------------------------------------------
 
-    def change_plan(self, stamp: Stamp, key: str, value: Any, *, why: str = "") -> int:
+    @_once
+    def change_plan(self, connection: Connection, stamp: Stamp, key: str, value: Any, *, why: str = "") -> list[Draft]:
         """Change a setting of the plan; see `mechtag.review.plan.Plan`.
 
         Raises
@@ -490,18 +524,28 @@ class Acts:
         Refused
             If there is no such setting, or the value is not allowed.
         """
-        with self.store.write() as connection:
-            before = read_plan(connection).model_dump(mode="json")
-            if key not in before:
-                raise Refused(f"the plan has no setting '{key}'")
-            try:
-                after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
-            except ValueError:
-                raise Refused(f"{value!r} is not a value that the setting '{key}' can have") from None
-            content = {"key": key, "value": after[key], "old": before[key], "why": why}
-            return self._write(connection, stamp, [Draft("setting", value=content)])
+        before = read_plan(connection).model_dump(mode="json")
+        if key not in before:
+            raise Refused(f"the plan has no setting '{key}'")
+        try:
+            after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
+        except ValueError:
+            raise Refused(f"{value!r} is not a value that the setting '{key}' can have") from None
+        if key == "unblinded" and before[key]:
+            raise Refused("blinding has ended; what people have seen cannot be hidden again", 409)
+        content = {"key": key, "value": after[key], "old": before[key], "why": why}
+        return [Draft("setting", value=content)]
 
-    def change_account(self, stamp: Stamp, account: int, *, role: str | None = None, state: str | None = None) -> int:
+    @_once
+    def change_account(
+        self,
+        connection: Connection,
+        stamp: Stamp,
+        account: int,
+        *,
+        role: str | None = None,
+        state: str | None = None,
+    ) -> list[Draft]:
         """Change a person's role, or whether the person works on the review.
 
         Parameters
@@ -512,24 +556,28 @@ class Acts:
         Raises
         ------
         Refused
-            If the role or state does not exist, or the review would have no owner.
+            If the person, the role or the state does not exist, or the review would have no owner.
         """
         if role is not None and role not in ROLES:
             raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
         if state not in (None, "active", "left", "withdrawn"):
             raise Refused(f"a person can be active, left or withdrawn, not '{state}'")
+        table = schema.account
+        if connection.execute(select(table.c.id).where(table.c.id == account)).first() is None:
+            raise Refused(f"there is no person {account} in this review", 404)
+        owners = connection.execute(
+            select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
+        ).scalars()
+        stays = role in (None, "owner") and state in (None, "active")
+        if not stays and set(owners) <= {account}:
+            raise Refused("a review needs an owner; make somebody else an owner first", 409)
         changes = {name: value for name, value in (("role", role), ("state", state)) if value is not None}
-        with self.store.write() as connection:
-            table = schema.account
-            owners = connection.execute(
-                select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
-            ).scalars()
-            stays = role in (None, "owner") and state in (None, "active")
-            if not stays and set(owners) <= {account}:
-                raise Refused("a review needs an owner; make somebody else an owner first", 409)
-            return self._write(connection, stamp, [Draft("team", value={"account": account, **changes})])
+        return [Draft("team", value={"account": account, **changes})]
 
-    def stop_screening(self, stamp: Stamp, verdict: dict[str, Any], why: str = "") -> int:
+    @_once
+    def stop_screening(
+        self, connection: Connection, stamp: Stamp, verdict: dict[str, Any], why: str = ""
+    ) -> list[Draft]:
         """Decide that no more records are screened; see also `resume_screening`.
 
         Parameters
@@ -537,22 +585,21 @@ class Acts:
         verdict
             What the stopping rule said at the time.
         """
-        with self.store.write() as connection:
-            if is_stopped(connection):
-                raise Refused("screening has been stopped already", 409)
-            return self._write(connection, stamp, [Draft("stop", value={"verdict": verdict, "why": why})])
+        if is_stopped(connection):
+            raise Refused("screening has been stopped already", 409)
+        return [Draft("stop", value={"verdict": verdict, "why": why})]
 
-    def resume_screening(self, stamp: Stamp) -> int:
+    @_once
+    def resume_screening(self, connection: Connection, stamp: Stamp) -> list[Draft]:
         """Go on screening after it was stopped."""
-        with self.store.write() as connection:
-            if not is_stopped(connection):
-                raise Refused("screening has not been stopped", 409)
-            return self._write(connection, stamp, [Draft("resume")])
+        if not is_stopped(connection):
+            raise Refused("screening has not been stopped", 409)
+        return [Draft("resume")]
 
-    def log(self, stamp: Stamp, kind: str, content: dict[str, Any]) -> int:
+    @_once
+    def log(self, connection: Connection, stamp: Stamp, kind: str, content: dict[str, Any]) -> list[Draft]:
         """Write down something that happened to the review as a whole, such as an import or a training."""
-        with self.store.write() as connection:
-            return self._write(connection, stamp, [Draft(kind, value=content)])
+        return [Draft(kind, value=content)]
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
@@ -570,11 +617,13 @@ class Acts:
             If there is nothing to undo, or somebody else's later work rests on the act.
         """
         with self.store.write() as connection:
-            if (known := self._known(connection, stamp)) is not None:
+            if (known := self._undone(connection, stamp)) is not None:
                 return known
-            act = self._last(connection, stamp.coder, undone=False)
+            act = self._last_done(connection, stamp.coder)
             if act is None:
                 raise Refused("there is nothing to undo", 409)
+            if act.kind == "setting" and json.loads(act.value)["key"] == "unblinded":
+                raise Refused("the end of blinding cannot be undone; what people have seen cannot be hidden again", 409)
             self._refuse_if_rested_on(connection, act, stamp.coder)
             self._write(connection, stamp, [Draft("undo", undoes=act.seq)])
             return act.seq, act.record
@@ -585,47 +634,65 @@ class Acts:
         Raises
         ------
         Refused
-            If the person's last act was not an undo or redo.
+            If the person's last act was not an undo or redo, or somebody else's later work rests on the record.
         """
         with self.store.write() as connection:
-            if (known := self._known(connection, stamp)) is not None:
+            if (known := self._undone(connection, stamp)) is not None:
                 return known
-            act = self._last(connection, stamp.coder, undone=True)
+            act = self._last_undone(connection, stamp.coder)
             if act is None:
                 raise Refused("there is nothing to redo", 409)
+            self._refuse_if_rested_on(connection, act, stamp.coder)
             self._write(connection, stamp, [Draft("redo", undoes=act.seq)])
             return act.seq, act.record
 
-    def _last(self, connection: Connection, coder: int, *, undone: bool) -> Any:
-        """Return the person's last act that can be undone, or that can be redone; ``None`` if there is none."""
+    @staticmethod
+    def _last_done(connection: Connection, coder: int) -> Any:
+        """Return the person's last act that can be undone; ``None`` if there is none."""
         table = schema.event
-        rows = connection.execute(
-            select(table.c.seq, table.c.kind, table.c.undoes, table.c.record, table.c.act)
-            .where(table.c.coder == coder, table.c.part == 0)
-            .order_by(table.c.seq)
-        ).all()
-        done, taken_back = list[Any](), list[Any]()
-        by_act = {row.seq: row for row in rows}
-        for row in rows:
-            if row.kind == "undo":
-                done.remove(by_act[row.undoes])
-                taken_back.append(by_act[row.undoes])
-            elif row.kind == "redo":
-                taken_back.remove(by_act[row.undoes])
-                done.append(by_act[row.undoes])
-            elif row.kind not in _NOT_UNDONE:
-                done.append(row)
-                taken_back.clear()
-        acts = taken_back if undone else done
-        return acts[-1] if acts else None
+        return connection.execute(
+            select(table)
+            .where(table.c.coder == coder, table.c.part == 0, table.c.kind.not_in(_NOT_UNDONE), ~is_undone(table.c.act))
+            .order_by(table.c.seq.desc())
+            .limit(1)
+        ).one_or_none()
 
-    def _refuse_if_rested_on(self, connection: Connection, act: Any, coder: int) -> None:
-        """Refuse to take back an act on a record that somebody else has settled or sent back since."""
+    @staticmethod
+    def _last_undone(connection: Connection, coder: int) -> Any:
+        """Return the act that the person can redo; ``None`` if there is none, or the person has done more since."""
+        table, later = schema.event, schema.event.alias()
+        done_since = exists().where(
+            later.c.coder == coder, later.c.seq > table.c.seq, later.c.part == 0, later.c.kind.not_in(_NOT_UNDONE)
+        )
+        changed_since = exists().where(later.c.undoes == table.c.undoes, later.c.seq > table.c.seq)
+        act = connection.execute(
+            select(table.c.undoes)
+            .where(table.c.coder == coder, table.c.kind == "undo", ~done_since, ~changed_since)
+            .order_by(table.c.seq.desc())
+            .limit(1)
+        ).scalar()
+        return connection.execute(select(table).where(table.c.seq == act)).one_or_none()
+
+    @staticmethod
+    def _refuse_if_rested_on(connection: Connection, act: Any, coder: int) -> None:
+        """Refuse to take back or bring back an act if somebody else's later work on the record rests on it."""
         if act.record is None:
             return
         table = schema.event
+        if act.kind in ("join", "split"):
+            rests = table.c.kind.in_(("join", "split", "settle", "reopen"))
+        elif act.kind in (*_JUDGING, "answer"):
+            # What is settled at a stage, or sent back, was judged before; what is coded, was included before.
+            rests = table.c.kind.in_(("settle", "reopen")) & (table.c.stage == act.stage)
+            if act.stage == "screen":
+                rests = rests | ((table.c.stage == "code") & table.c.kind.in_(_JUDGING))
+            if act.kind == "reopen":
+                reopened = json.loads(act.value)["coder"]
+                judged = table.c.kind.in_(_JUDGING) & (table.c.stage == act.stage)
+                rests = rests | ((table.c.coder == reopened) & judged)
+        else:
+            return
         _, members = family_of(connection, act.record)
-        undone = select(table.c.undoes).where(table.c.kind == "undo")
         later = connection.execute(
             select(schema.account.c.name)
             .join(table, table.c.coder == schema.account.c.id)
@@ -633,13 +700,13 @@ class Acts:
                 table.c.record.in_(members),
                 table.c.seq > act.seq,
                 table.c.coder != coder,
-                table.c.kind.in_(("settle", "reopen")),
-                table.c.act.not_in(undone),
+                rests,
+                ~is_undone(table.c.act),
             )
             .limit(1)
         ).scalar()
         if later is not None:
-            raise Refused(f"{later} has settled this record since; ask {later} to send it back to you", 409)
+            raise Refused(f"{later} has worked on this record since, on the basis of your act; ask {later} first", 409)
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
@@ -656,17 +723,42 @@ class Acts:
         )
         return append(connection, act)
 
-    def _known(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return what an undo or redo that is sent again did when it was sent first."""
+    @staticmethod
+    def _sent(connection: Connection, stamp: Stamp) -> int | None:
+        """Return the number of an act that is sent again; ``None`` if it is sent for the first time."""
         table = schema.event
         row = connection.execute(
-            select(table.c.undoes, table.c.record).where(table.c.client_id == stamp.client_id, table.c.part == 0)
+            select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
         ).one_or_none()
         if row is None:
             return None
+        if row.coder != stamp.coder:
+            raise Refused("this id belongs to an act of a different person; load the page again", 409)
+        return int(row.act)
+
+    def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
+        """Return what an undo or redo that is sent again did when it was sent first."""
+        table = schema.event
+        sent = self._sent(connection, stamp)
+        if sent is None:
+            return None
+        row = connection.execute(select(table.c.undoes, table.c.record).where(table.c.seq == sent)).one()
         if row.undoes is None:
             raise Refused("this id belongs to a different act; load the page again", 409)
         return int(row.undoes), row.record
+
+    @staticmethod
+    def _answered(connection: Connection, coder: int, record: int) -> set[str]:
+        """Return the labels of a record for which a person has an answer."""
+        table = schema.current
+        answered = table.c.value.is_not(None) | (table.c.refer == 1)
+        return set(
+            connection.execute(
+                select(table.c.label).where(
+                    table.c.record == record, table.c.stage == "code", table.c.coder == coder, answered
+                )
+            ).scalars()
+        )
 
     def _require_record(self, connection: Connection, record: int) -> Entry:
         entry = read_entry(connection, record)
@@ -679,21 +771,37 @@ class Acts:
             raise Refused(f"the codebook has no label '{label}'")
 
     @staticmethod
-    def _is_new(connection: Connection, stamp: Stamp) -> bool:
-        """Return whether an act has not been sent before."""
-        table = schema.event
-        return connection.execute(select(table.c.seq).where(table.c.client_id == stamp.client_id)).first() is None
-
-    @staticmethod
     def _check_answer(value: int | None, refer: bool, judged: bool = True) -> None:
         if value not in (0, 1, None) or (refer and value is not None) or (judged and value is None and not refer):
             raise Refused("an answer is yes, no or needs review")
 
     @staticmethod
-    def _sight(connection: Connection, stamp: Stamp, record: int) -> Any:
+    def _require_stage(stage: str) -> None:
+        if stage not in STAGES:
+            raise Refused(f"a review has no stage '{stage}'")
+
+    @staticmethod
+    def _check_sentences(entry: Entry, sentences: Sequence[int]) -> list[int]:
+        numbers = sorted(set(sentences))
+        if numbers and not 0 <= numbers[0] <= numbers[-1] < len(entry.sentences):
+            raise Refused(f"the abstract has {len(entry.sentences)} sentences; choose one of them")
+        return numbers
+
+    @staticmethod
+    def _check_reason(connection: Connection, reason: str | None) -> None:
+        if reason and reason not in read_plan(connection).exclusion_reasons:
+            raise Refused(f"the reason '{reason}' is not in the plan of this review; choose one of its reasons")
+
+    @staticmethod
+    def _sight(connection: Connection, stamp: Stamp, record: int, stage: str) -> Any:
         table = schema.sight
         return connection.execute(
-            select(table).where(table.c.id == stamp.sight, table.c.coder == stamp.coder, table.c.record == record)
+            select(table).where(
+                table.c.id == stamp.sight,
+                table.c.coder == stamp.coder,
+                table.c.record == record,
+                table.c.stage == stage,
+            )
         ).one_or_none()
 
     @staticmethod
@@ -705,9 +813,7 @@ class Acts:
 
     def _check(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> None:
         """Refuse codes of a settled record, codes with another's sight, and forms that are out of date."""
-        if not self._is_new(connection, stamp):
-            return
-        if stamp.sight is not None and self._sight(connection, stamp, record) is None:
+        if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
         head, _ = family_of(connection, record)
         table = schema.final
@@ -727,11 +833,11 @@ class Acts:
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
     """Return the number of the last event with which a person judged a record at a stage, or undid that; 0 if none."""
-    table = schema.event
+    table, act = schema.event, schema.event.alias()
     judged = table.c.kind.in_(_JUDGING) & (table.c.stage == stage)
+    # An act that judges begins with an event that judges or answers a suggestion.
+    undid = exists().where(act.c.seq == table.c.undoes, act.c.stage == stage, act.c.kind.in_((*_JUDGING, "answer")))
     found = connection.execute(
-        select(func.max(table.c.seq)).where(
-            table.c.record == record, table.c.coder == coder, judged | table.c.kind.in_(("undo", "redo"))
-        )
+        select(func.max(table.c.seq)).where(table.c.record == record, table.c.coder == coder, judged | undid)
     ).scalar_one()
     return int(found or 0)

@@ -12,7 +12,20 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from mechtag.review.store import schema
@@ -86,8 +99,8 @@ def next_record(
 ) -> int | None:
     """Lease and return the record that a person should read next; ``None`` if there is none for this person now.
 
-    The record needs another person, this person has neither judged it nor put it aside, and it is not leased to as many
-    others as are still wanted.
+    The record needs another person, this person has not judged it, and it is not leased to as many others as are still
+    wanted. Records that the person put aside come last, the one that was put aside first before the others.
 
     Parameters
     ----------
@@ -112,7 +125,10 @@ def next_record(
         # Records before the place may be free again: leases end, acts are undone, records are sent back.
         found = _walk(connection, coder, stage, ranking, 0, besides, now)
     if found is None:
-        return None
+        record = _put_aside(connection, coder, stage, ranking, besides, now)
+        if record is not None:
+            renew_lease(connection, record, coder, stage, clock=clock)
+        return record
     record, position = found
     values = {"coder": coder, "stage": stage, "ranking": ranking, "position": position}
     connection.execute(
@@ -140,52 +156,89 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
     connection.execute(delete(table).where(table.c.record == record, table.c.coder == coder, table.c.stage == stage))
 
 
+def _free(
+    connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
+) -> Select[tuple[int, int]]:
+    """Return a query for the records of a ranking, with their positions, that are free for a person."""
+    queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
+    wanted = read_plan(connection).coders(stage)
+    gone = exists().where(schema.joined.c.record == queue.c.record)
+    # A reader who has judged the record counts among those that it has, and one who left will not read it.
+    readers = (
+        select(func.count())
+        .select_from(lease.join(account, account.c.id == lease.c.coder))
+        .where(
+            lease.c.record == queue.c.record,
+            lease.c.stage == stage,
+            lease.c.coder != coder,
+            lease.c.until >= now,
+            account.c.state == "active",
+            ~_has_judged(lease.c.coder, stage, lease.c.record),
+        )
+        .correlate(queue)
+        .scalar_subquery()
+    )
+    # At the second stage, a record without a row in ``need`` is not wanted.
+    return (
+        select(queue.c.record, queue.c.position)
+        .join(need, (need.c.record == queue.c.record) & (need.c.stage == stage))
+        .where(
+            queue.c.ranking == ranking,
+            queue.c.record.not_in(list(besides)),
+            need.c.state.in_(("open", "waiting")),
+            need.c.have + readers < wanted,
+            ~_has_judged(literal(coder), stage, queue.c.record),
+            ~gone,
+        )
+    )
+
+
+def _has_judged(coder: ColumnElement[int], stage: str, record: Column[int]) -> ColumnElement[bool]:
+    """Return the condition that a person has judged a record, or one that was joined to it."""
+    current, copies, joined = schema.current, schema.current.alias(), schema.joined
+    itself = exists().where(
+        current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
+    )
+    copy = (
+        select(copies.c.record)
+        .select_from(joined.join(copies, copies.c.record == joined.c.record))
+        .where(joined.c.into == record, copies.c.stage == stage, copies.c.coder == coder, copies.c.committed == 1)
+        .correlate(record.table)
+        .exists()
+    )
+    return or_(itself, copy)
+
+
 def _walk(
     connection: Connection, coder: int, stage: str, ranking: int, start: int, besides: Sequence[int], now: float
 ) -> tuple[int, int] | None:
     """Return the first record of a ranking, from a position on, that is free for a person, and its position."""
-    queue, need, current, skip, lease = schema.queue, schema.need, schema.current, schema.skip, schema.lease
-    wanted = read_plan(connection).coders(stage)
-    judged = exists().where(
-        current.c.record == queue.c.record,
-        current.c.stage == stage,
-        current.c.coder == coder,
-        current.c.committed == 1,
-    )
+    queue, skip = schema.queue, schema.skip
     put_aside = exists().where(skip.c.record == queue.c.record, skip.c.stage == stage, skip.c.coder == coder)
-    gone = exists().where(schema.joined.c.record == queue.c.record)
-    readers = (
-        select(func.count())
-        .where(lease.c.record == queue.c.record, lease.c.stage == stage, lease.c.coder != coder, lease.c.until >= now)
-        .scalar_subquery()
-    )
-    # At the first stage, a record without a row in ``need`` is open; at the second, it is not wanted.
-    free = select(queue.c.record, queue.c.position).join(
-        need, (need.c.record == queue.c.record) & (need.c.stage == stage)
-    )
-    while True:
-        rows = connection.execute(
-            select(func.max(queue.c.position)).where(
-                queue.c.ranking == ranking, queue.c.position >= start, queue.c.position < start + _WINDOW
-            )
-        ).scalar()
-        if rows is None:
-            return None
+    free = _free(connection, coder, stage, ranking, besides, now).where(~put_aside)
+    last = connection.execute(select(func.max(queue.c.position)).where(queue.c.ranking == ranking)).scalar()
+    while last is not None and start <= last:
         row = connection.execute(
-            free.where(
-                queue.c.ranking == ranking,
-                queue.c.position >= start,
-                queue.c.position < start + _WINDOW,
-                queue.c.record.not_in(list(besides)),
-                need.c.state.in_(("open", "waiting")),
-                need.c.have + readers < wanted,
-                ~judged,
-                ~put_aside,
-                ~gone,
-            )
+            free.where(queue.c.position >= start, queue.c.position < start + _WINDOW)
             .order_by(queue.c.position)
             .limit(1)
         ).first()
         if row is not None:
             return int(row.record), int(row.position)
         start += _WINDOW
+    return None
+
+
+def _put_aside(
+    connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
+) -> int | None:
+    """Return the free record that a person put aside first."""
+    skip = schema.skip
+    row = connection.execute(
+        _free(connection, coder, stage, ranking, besides, now)
+        .join(skip, skip.c.record == schema.queue.c.record)
+        .where(skip.c.stage == stage, skip.c.coder == coder)
+        .order_by(skip.c.event)
+        .limit(1)
+    ).first()
+    return None if row is None else int(row.record)

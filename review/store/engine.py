@@ -110,6 +110,8 @@ def _create(connection: Connection, path: Path) -> None:
             f"{path}: this project was used with a newer version of mechtag (format {found}; this version reads "
             f"format {schema.VERSION}); update mechtag"
         )
+    if connection.execute(text("SELECT 1 FROM sqlite_schema")).first() is not None:
+        raise MechtagError(f"{path}: this database belongs to a different program; choose a different folder")
     schema.metadata.create_all(connection)
     for statement in schema.STATEMENTS:
         connection.execute(text(statement))

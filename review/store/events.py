@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 
 from mechtag.review.plan import STAGES, Plan
 from mechtag.review.store import schema
-from mechtag.review.store.state import Event, State, alive, derive
+from mechtag.review.store.state import Code, Event, Final, State, alive, derive
+
+# Number of records whose state is computed at a time.
+_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,13 @@ def append(connection: Connection, act: Act) -> int:
     return first
 
 
+def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return the condition that an act, whose number is in a column, is undone and was not redone since."""
+    table = schema.event.alias()
+    last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
+    return func.coalesce(last, "") == "undo"
+
+
 def _with_record(connection: Connection, draft: Draft) -> Draft:
     """Give an event that undoes an act the record of the act, so that all events about a record can be found by it."""
     if draft.undoes is None:
@@ -119,16 +129,23 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
         before = read_plan(connection)
         _derive_settings(connection)
         after = read_plan(connection)
-        if any(before.coders(stage) != after.coders(stage) for stage in STAGES):
-            derive_all_records(connection)
+        changed = [stage for stage in STAGES if before.coders(stage) != after.coders(stage)]
+        for stage in changed:
+            need = schema.need
+            wanted = after.coders(stage)
+            connection.execute(update(need).where(need.c.stage == stage, need.c.have == 0).values(wanted=wanted))
+        if changed:
+            records |= _records_with_events(connection, table.c.kind.in_(("code", "commit", "settle")))
     if kinds & {"join", "split"}:
         records |= _heads(connection, records)
         _derive_joins(connection)
     if "differ" in kinds:
         _derive_apart(connection)
     if "team" in kinds:
+        withdrawn = _withdrawn(connection)
         _derive_accounts(connection)
-        derive_all_records(connection)
+        changed_people = withdrawn ^ _withdrawn(connection)
+        records |= _records_with_events(connection, table.c.coder.in_(changed_people))
     derive_records(connection, records)
 
 
@@ -190,32 +207,54 @@ def alive_comments(connection: Connection, record: int) -> list[Event]:
 
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     """Return the record that represents a record, and all records that it represents, itself first."""
+    ((head, members),) = _families(connection, [record]).items()
+    return head, members
+
+
+def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
+    """Return the records that represent some records, each with all that it represents, itself first."""
     table = schema.joined
-    into = connection.execute(select(table.c.into).where(table.c.record == record)).scalar_one_or_none()
-    head = record if into is None else int(into)
-    members = connection.execute(select(table.c.record).where(table.c.into == head).order_by(table.c.record)).scalars()
-    return head, [head, *members]
+    rows = connection.execute(select(table.c.record, table.c.into).where(table.c.record.in_(records)))
+    into = {row.record: row.into for row in rows}
+    found = {into.get(record, record): [into.get(record, record)] for record in records}
+    rows = connection.execute(
+        select(table.c.record, table.c.into).where(table.c.into.in_(list(found))).order_by(table.c.record)
+    )
+    for row in rows:
+        found[row.into].append(row.record)
+    return found
+
+
+def _records_with_events(connection: Connection, *where: ColumnElement[bool]) -> set[int]:
+    table = schema.event
+    found = connection.execute(select(table.c.record).where(table.c.record.is_not(None), *where).distinct())
+    return set(found.scalars())
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
     """Compute the derived rows of records and of those joined to them, and replace the rows in the tables."""
     plan, withdrawn = read_plan(connection), _withdrawn(connection)
     wanted = {stage: plan.coders(stage) for stage in STAGES}
+    numbers = sorted(records)
     done = set[int]()
-    for record in sorted(records):
-        head, members = family_of(connection, record)
-        if head in done:
-            continue
-        done.add(head)
-        events = read_events(connection, schema.event.c.record.in_(members))
-        _replace(connection, members, derive(events, head, wanted, withdrawn))
+    for start in range(0, len(numbers), _CHUNK):
+        families = _families(connection, numbers[start : start + _CHUNK])
+        families = {head: members for head, members in families.items() if head not in done}
+        done |= set(families)
+        every = [record for members in families.values() for record in members]
+        head_of = {record: head for head, members in families.items() for record in members}
+        events = dict[int, list[Event]]()
+        for event in read_events(connection, schema.event.c.record.in_(every)):
+            events.setdefault(head_of[event.record or 0], []).append(event)
+        states = [derive(events.get(head, []), head, wanted, withdrawn) for head in families]
+        _replace(connection, every, states)
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
     """Compute the derived rows of records about which there are no events yet."""
     plan = read_plan(connection)
     wanted = {stage: plan.coders(stage) for stage in STAGES}
-    _insert(connection, schema.need, [asdict(row) for record in records for row in derive([], record, wanted).needs])
+    _insert(connection, schema.need, [vars(row) for record in records for row in derive([], record, wanted).needs])
 
 
 def derive_all_records(connection: Connection) -> None:
@@ -234,42 +273,37 @@ def derive_everything(connection: Connection) -> None:
     derive_all_records(connection)
 
 
-def _replace(connection: Connection, members: Sequence[int], state: State) -> None:
+def _replace(connection: Connection, members: Sequence[int], states: Sequence[State]) -> None:
     for table in (schema.current, schema.final, schema.need, schema.note, schema.tag, schema.skip):
         connection.execute(delete(table).where(table.c.record.in_(members)))
-    codes = [asdict(code) | {"sentences": json.dumps(code.sentences)} for code in state.codes]
-    finals = [asdict(row) | {"sentences": json.dumps(row.sentences)} for row in state.finals]
+    codes = [_row(code) for state in states for code in state.codes]
+    finals = [_row(row) for state in states for row in state.finals]
     _insert(connection, schema.current, codes)
     _insert(connection, schema.final, finals)
-    _insert(connection, schema.need, [asdict(row) for row in state.needs])
+    _insert(connection, schema.need, [vars(row) for state in states for row in state.needs])
     notes = [
         {"record": record, "coder": coder, "audience": audience, "text": text, "event": seq}
+        for state in states
         for (record, coder, audience), (text, seq) in state.notes.items()
     ]
     _insert(connection, schema.note, notes)
-    tags = [{"record": record, "tag": tag, "event": seq} for (record, tag), seq in state.tags.items()]
+    tags = [
+        {"record": record, "tag": tag, "event": seq} for state in states for (record, tag), seq in state.tags.items()
+    ]
     _insert(connection, schema.tag, tags)
     skips = [
         {"record": record, "stage": stage, "coder": coder, "event": seq}
+        for state in states
         for (record, stage, coder), seq in state.skips.items()
     ]
     _insert(connection, schema.skip, skips)
-    for record in members:
-        _restore_fields(connection, record, state)
+    for state in states:
+        for (record, name), text in state.texts.items():
+            connection.execute(update(schema.record).where(schema.record.c.id == record).values({name: text}))
 
 
-def _restore_fields(connection: Connection, record: int, state: State) -> None:
-    """Set the fields of a record that were ever edited to their present values."""
-    table = schema.event
-    first = connection.execute(
-        select(table.c.value).where(table.c.record == record, table.c.kind == "edit_record").order_by(table.c.seq)
-    ).scalars()
-    original = dict[str, str]()
-    for value in map(json.loads, first):
-        original.setdefault(value["field"], value["old"])
-    for name, text in original.items():
-        new = state.edits.get((record, name), text)
-        connection.execute(update(schema.record).where(schema.record.c.id == record).values({name: new}))
+def _row(found: Code | Final) -> dict[str, Any]:
+    return vars(found) | {"sentences": json.dumps(found.sentences)}
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -299,19 +333,19 @@ def _derive_joins(connection: Connection) -> None:
     # A duplicate that was found at the import belongs to its head until somebody splits it off.
     copies = connection.execute(select(schema.copy).where(schema.copy.c.record.is_not(None))).all()
     into = dict[int, tuple[int, int]]({row.record: (row.head, 0) for row in copies})
+
+    def top(record: int) -> int:
+        while record in into:
+            record = into[record][0]
+        return record
+
     for row in project_events(connection, "join", "split"):
         record = row.record or 0
-        if row.kind == "join":
-            into[record] = int(row.value["into"]), row.seq
-        else:
+        if row.kind == "split":
             into.pop(record, None)
-    rows = []
-    for record, (target, seq) in into.items():
-        seen = {record}
-        while target in into and target not in seen:  # a chain of joins has one head
-            seen.add(target)
-            target = into[target][0]
-        rows.append({"record": record, "into": target, "event": seq})
+        elif top(int(row.value["into"])) != record:  # else it would be joined to itself
+            into[record] = int(row.value["into"]), row.seq
+    rows = [{"record": record, "into": top(record), "event": seq} for record, (_, seq) in into.items()]
     _insert(connection, schema.joined, rows)
     for copy in copies:
         apply_copy(connection, copy.id, together=copy.record in into)

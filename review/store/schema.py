@@ -199,6 +199,7 @@ event = Table(
     Index("event_of_record", "record", "seq"),
     Index("event_of_kind", "kind", "seq"),
     Index("event_of_coder", "coder", "seq"),
+    Index("event_that_undoes", "undoes", "seq"),
     sqlite_autoincrement=True,
 )
 
@@ -398,6 +399,12 @@ STATEMENTS = (
     """,
     """
     CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+    BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
+    """,
+    # SQLite replaces a row without the trigger for deleted rows.
+    """
+    CREATE TRIGGER event_is_not_replaced BEFORE INSERT ON event
+    WHEN EXISTS (SELECT 1 FROM event WHERE seq = new.seq OR (client_id = new.client_id AND part = new.part))
     BEGIN SELECT RAISE(ABORT, 'the log of events is append-only'); END
     """,
     """

@@ -103,7 +103,8 @@ class State:
     notes: dict[tuple[int, int, str], tuple[str, int]] = field(default_factory=dict)
     tags: dict[tuple[int, str], int] = field(default_factory=dict)
     skips: dict[tuple[int, str, int], int] = field(default_factory=dict)
-    edits: dict[tuple[int, str], str] = field(default_factory=dict)
+    # Present value of each field of a record that was ever edited, even if the edit was undone.
+    texts: dict[tuple[int, str], str] = field(default_factory=dict)
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
@@ -124,7 +125,7 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
     Parameters
     ----------
     events
-        All events about the record and about the records that were joined to it, with those that undo them.
+        All events about the record and about the records that were joined to it, in order, with those that undo them.
     head
         The record that represents them.
     wanted
@@ -135,21 +136,31 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
     found = State()
     codes = dict[tuple[str, _Voter, str], Code]()
     committed = dict[tuple[str, _Voter], int]()
+    finished = set[tuple[str, _Voter]]()
     settled = dict[tuple[str, str], Event]()
+    for row in events:
+        if row.kind == "edit_record":
+            found.texts.setdefault((row.record or 0, str(row.value["field"])), str(row.value["old"]))
     for row in alive(events):
         if row.record is None:
             continue
         voter, stage = (row.record, row.coder), row.stage or ""
         match row.kind:
             case "code" | "evidence":
-                codes[stage, voter, row.label or ""] = _coded(codes.get((stage, voter, row.label or "")), row)
+                code = codes.get((stage, voter, row.label or ""))
+                if code is None and (stage, voter) in finished:
+                    # The person first committed the record with this label open.
+                    code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
+                codes[stage, voter, row.label or ""] = _coded(code, row)
                 if stage == "screen" or (stage, voter) in committed or row.value.get("how") == "imported":
                     committed[stage, voter] = row.seq
                     _commit(codes, stage, voter)
                 found.skips.pop((row.record, stage, row.coder), None)
             case "commit":
+                finished.add((stage, voter))
                 committed[stage, voter] = row.seq
                 _commit(codes, stage, voter)
+                found.skips.pop((row.record, stage, row.coder), None)
             case "reopen":
                 # The person's codes stay, as a draft; what was settled on them does not.
                 for key in [key for key in committed if key[0] == stage and key[1][1] == row.value["coder"]]:
@@ -174,7 +185,7 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
                 if row.value["on"]:
                     found.tags[row.record, str(row.value["tag"])] = row.seq
             case "edit_record":
-                found.edits[row.record, str(row.value["field"])] = str(row.value["new"])
+                found.texts[row.record, str(row.value["field"])] = str(row.value["new"])
     found.codes = list(codes.values())
     for stage in STAGES:
         voters = {voter: seq for (name, voter), seq in committed.items() if name == stage and voter[1] not in withdrawn}
@@ -243,7 +254,9 @@ def _resolve(
             open_labels.append(label)
         else:
             finals.append(_agreed(head, stage, label, list(given.values())))
-    enough = len(voters) >= wanted or (bool(settled) and not open_labels)
+    # A person who judged two records before they were joined is one person.
+    have = len({coder for _, coder in voters})
+    enough = have >= wanted or (bool(settled) and not open_labels)
     if not voters and not settled:
         state = "open"
     elif referred:
@@ -254,7 +267,7 @@ def _resolve(
         state = "settled" if enough else "waiting"
     # A label is final only once enough people have answered, or an adjudicator has.
     found.finals += [row for row in finals if enough or row.how == "adjudicated"]
-    found.needs.append(Need(head, stage, wanted, len(voters), state, last))
+    found.needs.append(Need(head, stage, wanted, have, state, last))
 
 
 def _is_included(found: State) -> bool:
@@ -281,6 +294,6 @@ def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
         reason=reasons.pop() if len(reasons) == 1 else None,
         sentences=sentences,
         complete=all(vote.complete for vote in votes),
-        how="single" if len(votes) == 1 else "agreed",
+        how="single" if len({vote.coder for vote in votes}) == 1 else "agreed",
         event=max(vote.event for vote in votes),
     )
