@@ -42,16 +42,16 @@ class Store:
         try:
             with self.write() as connection:
                 _create(connection, path)
+                found = connection.execute(text("PRAGMA quick_check(1)")).scalar_one()
+            if found != "ok":
+                raise _damaged(path, found)
         except OperationalError as error:
             raise MechtagError(
                 f"{path}: the database cannot be opened ({error.orig}); check that the folder is writable and that "
                 "the disk is not full"
             ) from None
         except DatabaseError as error:
-            raise MechtagError(
-                f"{path}: the database is damaged ({error.orig}); 'mechtag review --rebuild' makes a new one from the "
-                "log of events"
-            ) from None
+            raise _damaged(path, error.orig) from None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -81,6 +81,13 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+
+def _damaged(path: Path, reason: object) -> MechtagError:
+    return MechtagError(
+        f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and put the latest copy "
+        "from the folder 'backups' in its place; the events since then are in the folder 'log'"
+    )
 
 
 def _engine(path: Path) -> Engine:

@@ -93,7 +93,7 @@ def test_a_damaged_file_is_refused(acts: Acts, kind: str) -> None:
     else:
         with path.open("r+b") as file:
             file.truncate(size // 2)
-    with pytest.raises(MechtagError, match=r"review\.sqlite3: the database is damaged .*--rebuild"):
+    with pytest.raises(MechtagError, match=r"review\.sqlite3: the database is damaged .*backups"):
         Store(path)
 
 
