@@ -7,9 +7,12 @@ pairs. All other pairs are decided by the sum of the weights of all fields (`evi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rapidfuzz import fuzz
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz import fuzz, process
 
 from mechtag.core.records import normalise_title
 from mechtag.core.settings import DedupeSettings
@@ -46,8 +49,12 @@ class Comparison(NamedTuple):
     reason: str = ""
 
 
+Pairs = npt.NDArray[np.bool_]
+
 # Titles that differ in spelling or a word.
 _SPELT = ("alike", "near")
+# Length of four words of one letter. `compare_titles` does not recognise a shorter title as a part of another title.
+_SHORTEST_PART = 7
 DIFFERENT = Comparison(False)
 UNSURE = Comparison(None)
 
@@ -129,6 +136,44 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
         return DIFFERENT
     identifier = False if False in identifiers else None
     return _weighed(left, right, found, weigh(left, right, found, identifier, settings.year_gap))
+
+
+def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
+    """Return, for each pair of a value on the left and a value on the right, whether they are equal and not ``None``.
+
+    The result has one row per value on the left and one column per value on the right.
+    """
+    numbers: dict[object, int] = {None: -1}
+    rows, columns = (
+        np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+        for values in (left, right)
+    )
+    equal: Pairs = (rows[:, None] == columns) & (columns >= 0)
+    return equal
+
+
+def comparable_pairs(
+    left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
+) -> Pairs:
+    """Return which pairs of a record on the left and a record on the right may describe the same paper.
+
+    The result has one row per record on the left and one column per record on the right. For every pair that is
+    ``False``, `compare_records` returns that the papers differ, without a reason to check the pair.
+    """
+    titles = [item.compact for item in right]
+    scores = process.cdist(
+        [item.compact for item in left], titles, scorer=fuzz.ratio, score_cutoff=100 * settings.title_similarity
+    )
+    pairs: Pairs = scores > 0
+    for field in ("compact", "doi", "pmid", "page"):
+        pairs |= equal_values((getattr(item, field) for item in left), (getattr(item, field) for item in right))
+    # One title may be the start or the end of the other title.
+    for end in (slice(_SHORTEST_PART), slice(-_SHORTEST_PART, None)):
+        shared = equal_values(*([item.title[end] for item in items] for items in (left, right)))
+        for row, column in np.argwhere(shared & ~pairs):
+            short, long = sorted((left[row].title, right[column].title), key=len)
+            pairs[row, column] = long.startswith(short) or long.endswith(short)
+    return pairs
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
