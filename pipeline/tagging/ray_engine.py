@@ -149,7 +149,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
             "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'"
         ) from None
     # Do not start the process for usage statistics: even if these are off, it contacts the metadata services of clouds.
-    Node.start_api_server = lambda *_, **__: None
+    Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
     address = os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
