@@ -21,12 +21,13 @@ _SHOWN = r"red\x1b[31m\x1b]0;title\x07\x9b2J"
     [
         ((_HOSTILE,), f"No such command '{_SHOWN}'."),
         (("rank", "a.csv", f"--{_HOSTILE}"), f"No such option: --{_SHOWN}"),
+        (("status", _HOSTILE), f"Got unexpected extra argument(s) ({_SHOWN})"),
         (
             ("tag", "a", "--engine", _HOSTILE),
             f"Invalid value for '--engine': Value error, '{_SHOWN}' is not one of 'local', 'ray'.",
         ),
     ],
-    ids=["command", "option", "value"],
+    ids=["command", "option", "argument", "value"],
 )
 def test_wrong_usage(words: tuple[str, ...], expected: str) -> None:
     status, output, message = call(*words)
@@ -52,10 +53,10 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_warnings() -> None:
-    plain = warnings.formatwarning("one", UserWarning, "a.py", 1)
+    form, plain = warnings.formatwarning, warnings.formatwarning("one", UserWarning, "a.py", 1)
     with printable_warnings():
         assert warnings.formatwarning(_HOSTILE, UserWarning, "a.py", 1) == plain.replace("one", _SHOWN)
-    assert warnings.formatwarning("one", UserWarning, "a.py", 1) == plain
+    assert warnings.formatwarning is form
 
 
 @pytest.mark.parametrize("bar", [progress, Terminal().progress])
