@@ -78,16 +78,24 @@ def _printed_twice(left: ComparableFields, right: ComparableFields, found: Field
     )
 
 
-def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
+def _cochrane(item: ComparableFields) -> bool:
+    return item.prefix == "CD" or "cochrane" in item.journal or (item.doi or "").startswith("10.1002/14651858.")
+
+
+def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool | None:
     """Return whether two records are versions of one work, such as two versions of a preprint or a Cochrane review.
 
-    Reviewers treat versions as separate works.
+    Reviewers treat versions as separate works. The result is ``None`` if the records may be versions, because the
+    fields that would distinguish them are missing.
     """
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
-    # Cochrane reviews keep their number and title in all updates.
-    cochrane = left.prefix == right.prefix == "CD" or ("cochrane" in left.journal and "cochrane" in right.journal)
-    return cochrane and bool(found.years or found.issue is False)
+    if not (_cochrane(left) and _cochrane(right)):
+        return False
+    # Cochrane reviews keep their number and title in all updates, but no update appears in the same issue.
+    if found.years or found.issue is False:
+        return True
+    return None if found.years is None and not found.issue else False
 
 
 def compare_records(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Comparison:
@@ -122,8 +130,11 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
     # A pair with the same title that is not merged may still be worth checking.
     listed = title == "same" and left.telling and found.authors and near_years and not recurring
     differ = Comparison(False, 0.5, found.describe()) if listed else DIFFERENT
-    if _other_version(left, right, found):
+    version = _other_version(left, right, found)
+    if version:
         return Comparison(False, 0.3, f"versions of one work; {found.describe()}")
+    if version is None:
+        return Comparison(None, 0.3, f"may be versions of one work; {found.describe()}")
     if near_years and _printed_twice(left, right, found):
         return Comparison(True, 0.8, "same title, authors, journal, abstract and number of pages in two volumes")
     # If nothing else differs, one of the identifiers is wrong.
