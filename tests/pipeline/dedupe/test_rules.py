@@ -128,6 +128,14 @@ SAME: dict[str, tuple[Record, Record]] = {
         record(doi="10.5555/a.1", abstract=TEXT),
         record(doi="10.5555/a.2", abstract=TEXT, volume="13", issue="1", pages="2-15", year=2018),
     ),
+    "journal with an elided article, number in front of the title": (
+        record(title=LONG, journal="Revue d'Épidémiologie et de Santé Publique"),
+        record(title=f"OP12-4 {LONG}", journal="Rev Epidemiol Sante Publique"),
+    ),
+    "journal with a Dutch preposition, number in front of the title": (
+        record(title=LONG, journal="Tijdschrift voor Gezondheidswetenschappen"),
+        record(title=f"OP12-4 {LONG}", journal="Tijdschr Gezondheidswet"),
+    ),
     "Cochrane review in one year, issue unknown": (
         record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", issue=None),
         record(journal="Cochrane Database Syst Rev", pages="CD001234", issue="4"),
