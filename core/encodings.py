@@ -226,7 +226,9 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
     for found in _NARROW.finditer(data, place):
         # A character of UTF-16 has two bytes.
         start = found.start() + (offset + found.start() - part.start) % 2
-        if _is_narrow(data[start : min(found.end(), start + _SAMPLE)]):
+        # A byte before a NUL may be the first byte of a line end in 'utf-16-le'.
+        end = found.end() - (found.end() < len(data))
+        if _is_narrow(data[start : min(end, start + _SAMPLE)]):
             mark = next((len(mark) for mark, _ in _MARKS if data.startswith(mark, start)), 0)
             return Part(offset + start, Encoding("utf-8", "mechtag-cp1252", mark))
     return None

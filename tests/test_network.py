@@ -106,6 +106,51 @@ def test_dvc_contacts_nobody(tmp_path: Path) -> None:
     assert watch.contacted == []
 
 
+_RAY = """
+import ray
+from ray._common.usage.usage_lib import usage_stats_enabled
+
+def init(**options):
+    print(usage_stats_enabled())
+    raise RuntimeError
+
+ray.init = init
+{extra}
+from mechtag.core.errors import MechtagError
+from mechtag.pipeline.tagging.ray_engine import _connected
+
+try:
+    with _connected(1):
+        pass
+except MechtagError:
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [("", "False"), ("import os; os.environ['RAY_USAGE_STATS_ENABLED'] = '1'", "True")],
+    ids=["default", "switched on by the user"],
+)
+def test_usage_statistics_of_ray_are_off_when_it_starts(tmp_path: Path, extra: str, expected: str) -> None:
+    """Also if Ray was imported before mechtag."""
+    done = run(Watch(tmp_path), tmp_path, sys.executable, "-c", _RAY.format(extra=extra))
+    assert done.split() == [expected]
+
+
+@pytest.mark.slow
+def test_ray_contacts_nobody(tmp_path: Path) -> None:
+    """The processes that Ray starts inherit the watch, and would send their first report after a second."""
+    watch = Watch(tmp_path)
+    watch.environment["RAY_USAGE_STATS_REPORT_INTERVAL_S"] = "1"
+    code = (
+        "import time; from mechtag.pipeline.tagging.ray_engine import _connected\n"
+        "with _connected(1) as ray:\n    print(ray.util.get_node_ip_address())\n    time.sleep(8)"
+    )
+    own = run(watch, tmp_path, sys.executable, "-c", code).strip()
+    assert [line for line in watch.contacted if line.split()[1] != own] == []
+
+
 @pytest.mark.slow
 def test_mechtag_contacts_nobody(tmp_path: Path, fruit: Codebook) -> None:
     watch, project = Watch(tmp_path), tmp_path / "project"

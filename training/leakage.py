@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
@@ -26,13 +28,19 @@ from mechtag.core.settings import Settings
 from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.model_folder import PAPERS
 from mechtag.pipeline.dedupe.comparable import comparable_fields
-from mechtag.pipeline.dedupe.rules import compare_records
+from mechtag.pipeline.dedupe.rules import comparable_pairs, compare_records, equal_values
 from mechtag.pipeline.text.sentences import split
 
 # A title with one or two sentences is too short to be distinguished from those of other papers.
 _MIN_UNITS = 3
 # Bibliographic fields that the rules for duplicates compare. Abstracts are not kept.
 _KEPT = ("record_id", "title", "authors", "year", "journal", "volume", "issue", "pages", "doi", "pmid", "type")
+# Number of papers that are compared with all known papers at a time.
+_BLOCK = 256
+# Largest number of sentences whose cosines are computed at a time: larger matrices do not fit into the cache.
+_SENTENCES = 2048
+# Likenesses of many texts that are computed at a time differ from `likeness` by rounding, but by less than this.
+_ROUNDING = 1e-3
 # Seed of the rotation after which only the signs of a sentence vector are kept: one bit per dimension. Measured on the
 # coded records, the gold standard and the paraphrases of `likeness`: a likeness above 0.5 differs by at most 0.06, and
 # the same papers and paraphrases are found.
@@ -165,28 +173,69 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     """
     if against.is_sketch and papers.vectors:
         papers = replace(papers, vectors=[own @ _rotation(own.shape[1]) for own in papers.vectors])
-    described = [[comparable_fields(record) for record in each.records] for each in (papers, against)]
+    right = [comparable_fields(record) for record in against.records]
+    packs = list(_packs(against.vectors))
     leaks = []
-    for row, record in enumerate(papers.records):
-        found: list[Leak] = []
-        for column, paper in enumerate(against.records):
-            comparison = compare_records(described[0][row], described[1][column], settings.dedupe)
-            same = _same_identifiers(record, paper)
-            certain = bool(same) or comparison.same is True
-            reasons = same
-            if papers.groups[row] and papers.groups[row] == against.groups[column]:
-                reasons = [*reasons, f"same {settings.retrain.group_field} ({papers.groups[row]})"]
-            if comparison.same or (comparison.same is None and comparison.reason):
-                reasons = [*reasons, comparison.reason]
-            alike = likeness(papers.vectors[row], against.vectors[column])
-            if alike >= settings.retrain.paraphrase:
-                reasons = [*reasons, f"nearly the same text (similarity {alike:.2f})"]
-            if reasons:
-                found.append(Leak(record.record_id, record.title, f"{reasons[0]} as {kind}: {paper.title}", certain))
-            if certain:
-                break
-        leaks += sorted(found, key=lambda leak: not leak.certain)[:1]
+    for start in range(0, len(papers.records), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        records, groups, vectors = papers.records[block], papers.groups[block], papers.vectors[block]
+        left = [comparable_fields(record) for record in records]
+        near = np.zeros((len(left), len(right)), dtype=bool)
+        # One thread, because the matrices are small and threads that wait for a busy core take many times as long.
+        with threadpool_limits(limits=1):
+            for rows, first in _packs(vectors):
+                for columns, second in packs:
+                    near[np.ix_(rows, columns)] = _likenesses(first, second) >= settings.retrain.paraphrase - _ROUNDING
+        # In each of the other pairs, all four comparisons find nothing.
+        pairs = near | comparable_pairs(left, right, settings.dedupe)
+        pairs |= equal_values(*([record.record_id for record in each] for each in (records, against.records)))
+        pairs |= equal_values(*([group or None for group in each] for each in (groups, against.groups)))
+        for row, record in enumerate(records):
+            found: list[Leak] = []
+            for column in map(int, np.flatnonzero(pairs[row])):
+                paper = against.records[column]
+                comparison = compare_records(left[row], right[column], settings.dedupe)
+                reasons = _same_identifiers(record, paper)
+                certain = bool(reasons) or comparison.same is True
+                if groups[row] and groups[row] == against.groups[column]:
+                    reasons.append(f"same {settings.retrain.group_field} ({groups[row]})")
+                if comparison.same or (comparison.same is None and comparison.reason):
+                    reasons.append(comparison.reason)
+                if near[row, column] and not reasons:
+                    alike = likeness(vectors[row], against.vectors[column])
+                    if alike >= settings.retrain.paraphrase:
+                        reasons.append(f"nearly the same text (similarity {alike:.2f})")
+                if reasons:
+                    reason = f"{reasons[0]} as {kind}: {paper.title}"
+                    found.append(Leak(record.record_id, record.title, reason, certain))
+                if certain:
+                    break
+            leaks += sorted(found, key=lambda leak: not leak.certain)[:1]
     return leaks
+
+
+def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
+    """Yield the positions and vectors of texts with the same number of sentences.
+
+    The vectors have the shape (n_sentences, n_texts, size). Texts that are too short to be compared are left out.
+    """
+    by_length: dict[int, list[int]] = defaultdict(list)
+    for position, own in enumerate(texts):
+        by_length[len(own)].append(position)
+    for length, positions in by_length.items():
+        if length >= _MIN_UNITS:
+            most = max(1, _SENTENCES // length)
+            for start in range(0, len(positions), most):
+                some = positions[start : start + most]
+                yield some, np.stack([texts[position] for position in some], axis=1)
+
+
+def _likenesses(first: Vectors, second: Vectors) -> Vectors:
+    """Return the likeness of each pair of a text in ``first`` and a text in ``second``; see `_packs` and `likeness`."""
+    cosines = np.tensordot(first, second, axes=(2, 2))
+    forth, back = cosines.max(axis=2).mean(axis=0), cosines.max(axis=0).mean(axis=1)
+    higher: Vectors = np.maximum(forth, back)
+    return higher
 
 
 def likeness(first: Vectors, second: Vectors) -> float:

@@ -60,7 +60,13 @@ _RECURRING_WORDS = 8
 # If titles have this many words, different papers share one only if one paper is about the other.
 _TELLING_WORDS = 6
 _ROMAN = re.compile(r"\b(?:i{2,3}|iv|vi{1,3}|ix|(?:(?<=part )|(?<=type )|(?<=phase )|(?<=study ))[ivx])\b")
-_SMALL_WORDS = frozenset("a an and de der des di du el et for fur in la le les of on the to und y".split())
+# Words that abbreviated names of journals leave out.
+_SMALL_WORDS = frozenset(
+    "a an and au aux av da dell della delle de der des di do dos du el et for fur het im in la le les of och on per "
+    "pour the to und van voor y zum zur".split()
+)
+# French and Italian articles: 'd'Épidémiologie', 'l'Infirmière', 'dell'Arte'.
+_ELIDED = re.compile(r"\b(?:d|l|dell|all)['\u2019](?=\w)", re.I)
 _NOBODY = frozenset(("anonymous", "anon", "unknown", "et al", "no authors listed", "no author"))
 # Placeholders that programs write for unknown values.
 _NOTHING = frozenset(("unknown", "na", "nan", "n a", "none", "null", "not available", "missing"))
@@ -168,7 +174,7 @@ def _journal(value: str) -> tuple[str, ...]:
     """Return the words of a journal's name, without a subtitle, place or meeting appended by Embase."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
-    name = _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value
+    name = _ELIDED.sub("", _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value)
     words = [word for word in normalise_title(html.unescape(name)).split() if word not in _SMALL_WORDS]
     return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
 

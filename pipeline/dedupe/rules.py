@@ -7,9 +7,12 @@ pairs. All other pairs are decided by the sum of the weights of all fields (`evi
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rapidfuzz import fuzz
+import numpy as np
+import numpy.typing as npt
+from rapidfuzz import fuzz, process
 
 from mechtag.core.records import normalise_title
 from mechtag.core.settings import DedupeSettings
@@ -46,8 +49,12 @@ class Comparison(NamedTuple):
     reason: str = ""
 
 
+Pairs = npt.NDArray[np.bool_]
+
 # Titles that differ in spelling or a word.
 _SPELT = ("alike", "near")
+# Length of four words of one letter. `compare_titles` does not recognise a shorter title as a part of another title.
+_SHORTEST_PART = 7
 DIFFERENT = Comparison(False)
 UNSURE = Comparison(None)
 
@@ -71,16 +78,24 @@ def _printed_twice(left: ComparableFields, right: ComparableFields, found: Field
     )
 
 
-def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
+def _cochrane(item: ComparableFields) -> bool:
+    return item.prefix == "CD" or "cochrane" in item.journal or (item.doi or "").startswith("10.1002/14651858.")
+
+
+def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool | None:
     """Return whether two records are versions of one work, such as two versions of a preprint or a Cochrane review.
 
-    Reviewers treat versions as separate works.
+    Reviewers treat versions as separate works. The result is ``None`` if the records may be versions, because the
+    fields that would distinguish them are missing.
     """
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
-    # Cochrane reviews keep their number and title in all updates.
-    cochrane = left.prefix == right.prefix == "CD" or ("cochrane" in left.journal and "cochrane" in right.journal)
-    return cochrane and bool(found.years or found.issue is False)
+    if not (_cochrane(left) and _cochrane(right)):
+        return False
+    # Cochrane reviews keep their number and title in all updates, but no update appears in the same issue.
+    if found.years or found.issue is False:
+        return True
+    return None if found.years is None and not found.issue else False
 
 
 def compare_records(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Comparison:
@@ -115,8 +130,11 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
     # A pair with the same title that is not merged may still be worth checking.
     listed = title == "same" and left.telling and found.authors and near_years and not recurring
     differ = Comparison(False, 0.5, found.describe()) if listed else DIFFERENT
-    if _other_version(left, right, found):
+    version = _other_version(left, right, found)
+    if version:
         return Comparison(False, 0.3, f"versions of one work; {found.describe()}")
+    if version is None:
+        return Comparison(None, 0.3, f"may be versions of one work; {found.describe()}")
     if near_years and _printed_twice(left, right, found):
         return Comparison(True, 0.8, "same title, authors, journal, abstract and number of pages in two volumes")
     # If nothing else differs, one of the identifiers is wrong.
@@ -129,6 +147,44 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
         return DIFFERENT
     identifier = False if False in identifiers else None
     return _weighed(left, right, found, weigh(left, right, found, identifier, settings.year_gap))
+
+
+def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
+    """Return, for each pair of a value on the left and a value on the right, whether they are equal and not ``None``.
+
+    The result has one row per value on the left and one column per value on the right.
+    """
+    numbers: dict[object, int] = {None: -1}
+    rows, columns = (
+        np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+        for values in (left, right)
+    )
+    equal: Pairs = (rows[:, None] == columns) & (columns >= 0)
+    return equal
+
+
+def comparable_pairs(
+    left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
+) -> Pairs:
+    """Return which pairs of a record on the left and a record on the right may describe the same paper.
+
+    The result has one row per record on the left and one column per record on the right. For every pair that is
+    ``False``, `compare_records` returns that the papers differ, without a reason to check the pair.
+    """
+    titles = [item.compact for item in right]
+    scores = process.cdist(
+        [item.compact for item in left], titles, scorer=fuzz.ratio, score_cutoff=100 * settings.title_similarity
+    )
+    pairs: Pairs = scores > 0
+    for field in ("compact", "doi", "pmid", "page"):
+        pairs |= equal_values((getattr(item, field) for item in left), (getattr(item, field) for item in right))
+    # One title may be the start or the end of the other title.
+    for end in (slice(_SHORTEST_PART), slice(-_SHORTEST_PART, None)):
+        shared = equal_values(*([item.title[end] for item in items] for items in (left, right)))
+        for row, column in np.argwhere(shared & ~pairs):
+            short, long = sorted((left[row].title, right[column].title), key=len)
+            pairs[row, column] = long.startswith(short) or long.endswith(short)
+    return pairs
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:

@@ -143,10 +143,13 @@ def _connected(workers: int | None) -> Iterator[Any]:
     try:
         import ray
         import ray.data
+        from ray._private.node import Node
     except ImportError:
         raise MechtagError(
             "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'"
         ) from None
+    # Do not start the process for usage statistics: even if these are off, it contacts the metadata services of clouds.
+    Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
     address = os.environ.get("RAY_ADDRESS") or "local"
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()

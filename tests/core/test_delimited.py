@@ -23,3 +23,35 @@ def test_lines_of_a_cell_that_do_not_look_like_rows_stay_in_it() -> None:
         (1, ["one\nmore, and more, of it", "1"], ""),
         (3, ["two", "2"], ""),
     ]
+
+
+_MISMATCH = "the quotation marks do not match: ',' expected after '\"'; correct them"
+
+
+@pytest.mark.parametrize(
+    ("width", "second"),
+    [(1, 'second" x'), (2, 'second" x'), (2, 'c, d, e" x')],
+    ids=["a table of one column has no sign of a row", "fewer cells than the header", "more cells than the header"],
+)
+def test_a_line_inside_a_quote_is_no_row_unless_it_has_the_cells_of_the_header(width: int, second: str) -> None:
+    start, last = "1," * (width - 1), ["3"] * width
+    assert read(f'{start}"first\n{second}\n{",".join(last)}\n', width) == [
+        (1, [f'{start}"first\n{second}'], _MISMATCH),
+        (3, last, ""),
+    ]
+
+
+def test_a_line_inside_a_quote_that_has_the_cells_of_the_header_is_a_row() -> None:
+    assert read('1,"first\nb,c" x\n3,4\n', 2) == [
+        (1, ['1,"first'], _UNCLOSED),
+        (2, ["b", 'c" x'], ""),
+        (3, ["3", "4"], ""),
+    ]
+
+
+def test_the_repair_of_a_row_stops_at_the_next_row() -> None:
+    assert read('1,"a "b\n2,"c"\n3,"d"\n', 2) == [(1, ['1,"a "b'], _MISMATCH), (2, ["2", "c"], ""), (3, ["3", "d"], "")]
+
+
+def test_a_quote_inside_a_cell_is_repaired_over_several_lines() -> None:
+    assert read('1,"a "b\nmore of it"\n3,4\n', 2) == [(1, ["1", 'a "b\nmore of it'], ""), (3, ["3", "4"], "")]

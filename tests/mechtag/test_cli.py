@@ -283,10 +283,18 @@ def test_folder_that_is_no_model_is_told(tmp_path: Path) -> None:
     assert "run 'mechtag train' first" in message
 
 
-def test_wrong_usage_ends_with_two(tmp_path: Path) -> None:
-    assert call("ingest")[0] == 2
-    assert call("nonsense")[0] == 2
-    assert call("ingest", UPDATE)[0] == 2
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("ingest",), "Missing argument 'SRC...'."),
+        (("nonsense",), "No such command 'nonsense'."),
+        (("ingest", UPDATE), "Missing option '-o' / '--output'."),
+    ],
+)
+def test_wrong_usage_ends_with_two(words: tuple[object, ...], expected: str) -> None:
+    status, output, message = call(*words)
+    assert (status, output) == (2, "")
+    assert f"│ {expected} " in message
 
 
 def test_every_command_shows_an_example() -> None:

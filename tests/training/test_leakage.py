@@ -13,9 +13,11 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.core.settings import Settings, load_settings
 from mechtag.models.encoder import Encoder, TransformerEncoder
+from mechtag.pipeline.dedupe.comparable import comparable_fields
+from mechtag.pipeline.dedupe.rules import comparable_pairs, compare_records
 from mechtag.pipeline.reading.ingest import read_sources
 from mechtag.training import leakage
-from mechtag.training.leakage import Leak, describe_papers, likeness
+from mechtag.training.leakage import KnownPapers, Leak, describe_papers, likeness
 from mechtag.training.train import load_encoder
 from tests.support.paths import ROOT
 from tests.support.toy import WordEncoder
@@ -200,3 +202,102 @@ def test_a_damaged_or_foreign_list_of_papers_is_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(MechtagError, match="not readable as a list of training papers"):
             leakage.read_training_papers(tmp_path, "m1")
+
+
+def random_papers(rng: np.random.Generator, count: int) -> KnownPapers:
+    """Papers with titles, places, identifiers and sentences that recur, in whole or in part."""
+    words = "shared lead of nurses in wards trial part ii 2 care review protocol the a second leading".split()
+    stems = [" ".join(np.random.default_rng(stem).choice(words, 1 + stem)) for stem in range(13)]
+    records, vectors = [], []
+    for _ in range(count):
+        start, end = rng.choice(["", "", "Poster 12 ", "Reply: "]), rng.choice(["", "", ": a trial", " in wards", "x"])
+        title = f"{start}{rng.choice(stems)}{end}"
+        cut = int(rng.integers(0, 3))
+        records.append(
+            Record(
+                record_id=f"text:{rng.integers(0, 2000)}",
+                title=title[cut:] if rng.random() < 0.3 else title[: len(title) - cut],
+                abstract=str(rng.choice(["", TEXT, f"{TEXT} {TEXT} {TEXT}"])),
+                authors=tuple(rng.choice(["Berg, A.", "Stein, B.", "Korn, C."], rng.integers(0, 3), replace=False)),
+                year=int(rng.integers(2000, 2003)),
+                journal=str(rng.choice(["Ward", "Fields"])),
+                volume=str(rng.choice(["", "1", "2"])) or None,
+                pages=str(rng.choice(["", "1-9", "10-12", "S4"])) or None,
+                doi=f"10.1/{rng.integers(0, 200)}" if rng.random() < 0.3 else None,
+                pmid=str(rng.integers(1, 200)) if rng.random() < 0.3 else None,
+            )
+        )
+        own = rng.normal(size=(rng.integers(1, 6), 4)).astype(np.float32)
+        vectors.append(own / np.linalg.norm(own, axis=1, keepdims=True))
+    groups = [f"study {rng.integers(0, 200)}" if rng.random() < 0.3 else "" for _ in records]
+    return KnownPapers(records, groups, vectors)
+
+
+def leaks_of_all_pairs(papers: KnownPapers, against: KnownPapers, settings: Settings) -> list[Leak]:
+    """Compare every pair in every way, one pair after the other."""
+    leaks = []
+    for record, group, vectors in zip(papers.records, papers.groups, papers.vectors, strict=True):
+        found = []
+        for paper, other_group, other_vectors in zip(against.records, against.groups, against.vectors, strict=True):
+            comparison = compare_records(comparable_fields(record), comparable_fields(paper), settings.dedupe)
+            alike = likeness(vectors, other_vectors)
+            reasons = [
+                *["same record id"] * (record.record_id == paper.record_id),
+                *["same DOI"] * (record.doi is not None and record.doi == paper.doi),
+                *["same PubMed id"] * (record.pmid is not None and record.pmid == paper.pmid),
+            ]
+            certain = bool(reasons) or comparison.same is True
+            reasons += [
+                *[f"same study ({group})"] * (group != "" and group == other_group),
+                *[comparison.reason]
+                * (comparison.same is True or (comparison.same is None and comparison.reason != "")),
+                *[f"nearly the same text (similarity {alike:.2f})"] * (alike >= settings.retrain.paraphrase),
+            ]
+            if reasons:
+                reason = f"{reasons[0]} as test paper: {paper.title}"
+                found.append(Leak(record.record_id, record.title, reason, certain))
+        leaks += sorted(found, key=lambda leak: not leak.certain)[:1]
+    return leaks
+
+
+def test_the_choice_of_pairs_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few pairs are compared in detail; the expected leaks come from all pairs."""
+    monkeypatch.setattr(leakage, "_BLOCK", 7)
+    monkeypatch.setattr(leakage, "_SENTENCES", 11)
+    settings = Settings.model_validate({"retrain": {"paraphrase": 0.92, "group_field": "study"}})
+    kinds = set()
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        papers, against = random_papers(rng, 40), random_papers(rng, 60)
+        expected = leaks_of_all_pairs(papers, against, settings)
+        assert 0 < len(expected) < 40
+        kinds |= {leak.reason.split(" as ")[0].split(" (")[0] for leak in expected}
+        assert leakage.find_leaks(papers, against, "test paper", settings) == expected
+    assert kinds > {"same record id", "same DOI", "same PubMed id", "same study", "nearly the same text"}
+
+
+def test_likenesses_of_many_texts() -> None:
+    texts = random_papers(np.random.default_rng(3), 60).vectors
+    compared = 0
+    for rows, first in leakage._packs(texts):
+        for columns, second in leakage._packs(texts):
+            expected = [[likeness(texts[row], texts[column]) for column in columns] for row in rows]
+            assert leakage._likenesses(first, second) == pytest.approx(np.array(expected), abs=1e-5)
+            compared += len(rows) * len(columns)
+    assert compared == sum(len(own) >= 3 for own in texts) ** 2
+
+
+def test_pairs_that_are_not_chosen_are_different_papers() -> None:
+    settings = Settings().dedupe
+    rng = np.random.default_rng(100)
+    left, right = ([comparable_fields(record) for record in random_papers(rng, 200).records] for _ in range(2))
+    chosen = comparable_pairs(left, right, settings)
+    others = [compare_records(left[row], right[column], settings) for row, column in np.argwhere(~chosen)]
+    assert len(others) > 20_000
+    assert {(comparison.same, comparison.reason) for comparison in others} == {(False, "")}
+
+
+def test_leaks_among_no_papers() -> None:
+    papers, nothing = random_papers(np.random.default_rng(0), 3), KnownPapers([], [], [])
+    assert leakage.find_leaks(papers, nothing, "test paper", Settings()) == []
+    assert leakage.find_leaks(nothing, papers, "test paper", Settings()) == []

@@ -128,6 +128,22 @@ SAME: dict[str, tuple[Record, Record]] = {
         record(doi="10.5555/a.1", abstract=TEXT),
         record(doi="10.5555/a.2", abstract=TEXT, volume="13", issue="1", pages="2-15", year=2018),
     ),
+    "journal with an elided article, number in front of the title": (
+        record(title=LONG, journal="Revue d'Épidémiologie et de Santé Publique"),
+        record(title=f"OP12-4 {LONG}", journal="Rev Epidemiol Sante Publique"),
+    ),
+    "journal with a Dutch preposition, number in front of the title": (
+        record(title=LONG, journal="Tijdschrift voor Gezondheidswetenschappen"),
+        record(title=f"OP12-4 {LONG}", journal="Tijdschr Gezondheidswet"),
+    ),
+    "Cochrane review in one year, issue unknown": (
+        record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", issue=None),
+        record(journal="Cochrane Database Syst Rev", pages="CD001234", issue="4"),
+    ),
+    "Cochrane review in one issue, year unknown": (
+        record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", issue="4"),
+        record(journal="Cochrane Database Syst Rev", pages="CD001234", issue="4", year=None),
+    ),
     "one DOI, journal and number of a Cochrane review": (
         record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue="1"),
         record(doi="10.1002/14651858.cd001234.pub2", pages="CD001234", issue=None, year=2016),
@@ -518,6 +534,14 @@ DIFFERENT: dict[str, tuple[Record, Record]] = {
     "Cochrane review and its update in one year": (
         record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", volume=None, issue="1"),
         record(journal="Cochrane Database Syst Rev", pages="CD001234", volume=None, issue="7"),
+    ),
+    "Cochrane review and perhaps its update, year unknown": (
+        record(journal="Cochrane Database of Systematic Reviews", pages="CD001234", issue=None),
+        record(journal="Cochrane Database Syst Rev", pages="CD001234", issue=None, year=None),
+    ),
+    "Cochrane review and its update, one known by its DOI only": (
+        record(journal=None, pages=None, issue="6", year=None, doi="10.1002/14651858.cd001234.pub2"),
+        record(journal=None, pages="CD001234", issue="4"),
     ),
     "two errata of one paper in one issue": (
         record(title=f"Erratum to: {LONG}", pages="90"),

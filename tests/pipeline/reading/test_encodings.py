@@ -162,10 +162,16 @@ def test_a_table_joined_to_another_format_in_another_encoding(tmp_path: Path) ->
         "関於上述研究的領導不同方法與結果的系統性回顧與分析，以及其在護理上的應用與不足之處的探討。",
         "Систематический обзор руководства в больницах: что известно и что нет?",
         "의료기관의리더십에관한체계적문헌고찰과메타분석을통해서본간호사의이직의도",
+        # As 8-bit text, each of the following would pass all tests but one: it has no line end, control characters,
+        # few letters, or many bytes that are not UTF-8.
+        "教数整体来条海",
+        "教数不整体万来条海",
+        "あいうえおかき上くけこ",
+        "病症痛不热病",
     ],
 )
 def test_text_in_other_scripts_is_not_taken_for_another_encoding(tmp_path: Path, text: str, encoding: str) -> None:
-    title = "".join(text * 30)
-    found = read(tmp_path, f"\ufeffTY  - JOUR\nTI  - {title}\nAB  - {text}\nER  - \n".encode(encoding))
-    assert [record.title for record in found.records] == [title]
-    assert not found.notes
+    long = text * 30
+    found = read(tmp_path, f"\ufeffTY  - JOUR\nTI  - {long}\nAB  - {text}\nER  - \n".encode(encoding))
+    assert [(record.title, record.abstract) for record in found.records] == [(long, text)]
+    assert (found.rejected, found.notes) == ((), ())
