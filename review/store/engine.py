@@ -85,8 +85,8 @@ class Store:
 
 def _damaged(path: Path, reason: object) -> MechtagError:
     return MechtagError(
-        f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and put the latest copy "
-        "from the folder 'backups' in its place; the events since then are in the folder 'log'"
+        f"{path}: the database is damaged ({str(reason).splitlines()[0]}); close the review page, and put the latest "
+        "copy from the folder 'backups' in its place; the events since then are in the folder 'log'"
     )
 
 
