@@ -1,0 +1,318 @@
+"""Screen and Code in a browser: keys, focus, accessibility, and decisions while the server does not answer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from mechtag.review.acts import Stamp
+from mechtag.review.store import schema
+from mechtag.review.workspace import Workspace, write_fact
+from tests.support.review_live import KEY, Served
+from tests.support.review_site import make_review
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium in PATH: the review page cannot be looked at"),
+]
+
+OWEN = 1
+FOCUSED = "document.activeElement.tagName + ' ' + document.activeElement.id"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="install the extra 'test' to look at the page")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Workspace:
+    """A review of eight records, the first two of which are included, with suggestions for record 1."""
+    workspace = make_review(tmp_path, 8, coders_screen=1, coders_code=1)
+    for record in (1, 2):
+        workspace.acts.decide(Stamp(OWEN), record, 1)
+    with workspace.store.write() as connection:
+        for label, decision, probability in (("apple", "yes", 0.71), ("pear", "refer", 0.45)):
+            values = {"model_id": "m1", "record": 1, "label": label, "probability": probability}
+            connection.execute(insert(schema.suggestion).values(**values, decision=decision, sentences="[0, 2]"))
+        write_fact(connection, "model_id", "m1")
+        model = {"model_id": "m1", "from_definitions": True, "shipped": False, "papers": None, "at": None}
+        write_fact(connection, "model", model)
+    return workspace
+
+
+@pytest.fixture
+def served(review: Workspace) -> Iterator[Served]:
+    with Served(review) as server:
+        yield server
+
+
+Opener = Callable[..., "Page"]
+
+
+@pytest.fixture
+def opened(browser: Browser, served: Served) -> Iterator[Opener]:
+    """Open an address of the page as its owner; nothing may be written to the console unless ``noisy``."""
+    trouble: list[str] = []
+    contexts = []
+
+    def open_page(address: str, width: int = 1280, scheme: str = "light", noisy: bool = False) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        if not noisy:
+            page.on("console", lambda message: trouble.append(message.text))
+            page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.goto(f"{served.address}/start?key={KEY}")
+        page.goto(served.address + address)
+        page.wait_for_timeout(200)  # keys that come at once are meant for the page before
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+def decisions(review: Workspace) -> dict[int, int | None]:
+    table = schema.current
+    with review.store.read() as connection:
+        rows = connection.execute(select(table.c.record, table.c.value).where(table.c.stage == "screen"))
+        return {record: value for record, value in rows if record > 2}
+
+
+def wait_for(page: Page, heading: str) -> None:
+    page.locator("h1", has_text=heading).wait_for(timeout=20_000)
+    page.wait_for_timeout(200)
+
+
+def test_screening_by_keys(opened: Opener, review: Workspace) -> None:
+    page = opened("/screen")
+    assert page.evaluate(FOCUSED) == "H1 "
+    page.keyboard.press("1")
+    wait_for(page, "Paper 4")
+    page.keyboard.press("2")
+    wait_for(page, "Paper 5")
+    assert page.evaluate(FOCUSED) == "H1 "
+    assert "Excluded" in page.inner_text("#said")
+    assert page.inner_text("#saved") == "All saved"
+    assert decisions(review) == {3: 1, 4: 0}
+    page.keyboard.press("u")
+    wait_for(page, "Paper 4")
+    assert decisions(review) == {3: 1}
+
+
+def test_a_key_that_is_held_down_counts_once(opened: Opener, review: Workspace) -> None:
+    page = opened("/screen")
+    page.keyboard.down("1")
+    for _ in range(20):
+        page.keyboard.down("1")  # Playwright repeats a key that is down
+        page.wait_for_timeout(30)
+    page.keyboard.up("1")
+    wait_for(page, "Paper 4")
+    assert decisions(review) == {3: 1}
+
+
+def test_enter_on_a_fresh_record_and_a_double_click_decide_nothing_unseen(opened: Opener, review: Workspace) -> None:
+    page = opened("/screen")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert decisions(review) == {}
+    page.dblclick("button[value=include]")
+    wait_for(page, "Paper 4")
+    page.wait_for_timeout(300)
+    assert decisions(review) == {3: 1}
+
+
+def test_a_decision_waits_while_the_server_is_away_and_is_sent_once(
+    opened: Opener, review: Workspace, served: Served
+) -> None:
+    page = opened("/screen", noisy=True)
+    served.stop()
+    page.keyboard.press("1")
+    page.locator("#saved", has_text="1 decision not saved").wait_for()
+    kept = page.evaluate("JSON.stringify(localStorage)")
+    assert "Apples" not in kept
+    assert "Paper" not in kept
+    assert "csrf" not in kept
+    page.keyboard.press("2")  # the page takes no other decision on this record
+    page.wait_for_timeout(300)
+    served.start()
+    wait_for(page, "Paper 4")
+    assert page.inner_text("#saved") == "All saved"
+    assert decisions(review) == {3: 1}
+    assert page.evaluate("Object.values(localStorage).every((each) => each === '[]')")
+
+
+def test_a_reload_sends_what_waits_even_with_a_new_session(opened: Opener, review: Workspace, served: Served) -> None:
+    page = opened("/screen", noisy=True)
+    served.stop()
+    page.keyboard.press("2")
+    page.locator("#saved", has_text="1 decision not saved").wait_for()
+    page.goto("about:blank")
+    served.start()
+    page.context.clear_cookies()
+    page.goto(f"{served.address}/start?key={KEY}")
+    page.goto(f"{served.address}/screen")
+    wait_for(page, "Paper 4")
+    assert decisions(review) == {3: 0}
+
+
+def test_with_three_decisions_waiting_the_page_takes_no_more(opened: Opener, review: Workspace, served: Served) -> None:
+    page = opened("/screen", noisy=True)
+    pages = [page, page.context.new_page(), page.context.new_page(), page.context.new_page()]
+    for number, each in enumerate(pages[1:], start=4):
+        each.goto(f"{served.address}/screen?record={number}")
+    page.wait_for_timeout(200)
+    served.stop()
+    for number, each in enumerate(pages[:3], start=1):
+        each.keyboard.press("1")
+        each.locator("#saved", has_text=f"{number} decision").wait_for()
+    pages[3].keyboard.press("1")
+    pages[3].wait_for_timeout(500)
+    assert len(json.loads(page.evaluate("Object.values(localStorage)[0]"))) == 3
+    assert "takes no more until they are saved" in pages[2].inner_text("#saved")
+    served.start()
+    for _ in range(60):
+        if len(decisions(review)) == 3:
+            break
+        page.wait_for_timeout(250)
+    assert decisions(review) == {3: 1, 4: 1, 5: 1}
+
+
+def test_coding_by_keys(opened: Opener, review: Workspace) -> None:
+    page = opened("/code")
+    for key in ("j", "Space"):
+        page.keyboard.press(key)
+    page.wait_for_selector("#s-0[aria-pressed=true]")
+    assert page.evaluate(FOCUSED) == "BUTTON s-0"
+    assert page.is_checked("#yes-apple")
+    page.keyboard.press("]")
+    assert page.get_attribute("#s-0", "aria-pressed") == "false"
+    assert page.inner_text("#said") == "Pear is chosen"
+    # The second key follows while the first answer is being sent.
+    page.keyboard.press("3")
+    page.keyboard.press("2")
+    page.wait_for_selector("#no-pear:checked")
+    page.wait_for_timeout(300)
+    page.keyboard.press(";")
+    page.keyboard.press("a")
+    assert page.inner_text("#said") == "Apple is chosen"
+    page.keyboard.press("i")
+    assert page.is_visible("#label-apple details[open]")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#accept-apple, #reject-apple, .suggestion")
+    table = schema.current
+    with review.store.read() as connection:
+        rows = connection.execute(
+            select(table.c.label, table.c.value, table.c.sentences).where(table.c.stage == "code")
+        )
+        assert sorted(rows.all()) == [("apple", 1, "[0]"), ("pear", 0, "[]")]
+    page.wait_for_timeout(200)
+    page.keyboard.press("Control+Enter")
+    wait_for(page, "Paper 2")
+
+
+def test_rest_no_is_two_steps(opened: Opener, review: Workspace) -> None:
+    page = opened("/code")
+    page.keyboard.press("Shift+N")
+    page.wait_for_selector("#rest[open]")
+    assert "Apple, Pear" in page.inner_text("#rest")
+    table = schema.current
+    with review.store.read() as connection:
+        assert connection.execute(select(func.count()).where(table.c.stage == "code")).scalar() == 0
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#no-pear:checked")
+
+
+def test_the_dialog_of_keys_opens_and_closes_by_keys(opened: Opener) -> None:
+    page = opened("/code")
+    page.keyboard.press("?")
+    assert page.is_visible("dialog#keys[open]")
+    assert "Finish the record and go on" in page.inner_text("dialog")
+    page.keyboard.press("2")  # no decision behind a dialog
+    page.keyboard.press("Escape")
+    assert not page.is_visible("dialog#keys")
+    assert not page.is_checked("#no-apple")
+
+
+def _states(review: Workspace) -> dict[str, Callable[[], str]]:
+    """Return the states of the two pages: what leads to each, and its address."""
+    acts = review.acts
+
+    def mode(name: str) -> None:
+        for stage in ("screen", "code"):
+            acts.change_plan(Stamp(OWEN), f"mode_{stage}", name)
+
+    def screen_with_reasons() -> str:
+        acts.change_plan(Stamp(OWEN), "reasons", "optional")
+        acts.change_plan(Stamp(OWEN), "exclusion_reasons", ["wrong population"])
+        acts.change_plan(Stamp(OWEN), "words_for", ["apple*"])
+        return "/screen"
+
+    def marked() -> str:
+        acts.mark(Stamp(OWEN), 1, "apple", [0])
+        return "/code?record=1"
+
+    def assisted() -> str:
+        mode("assisted")
+        return "/code?record=1"
+
+    def committed() -> str:
+        mode("after")
+        acts.code(Stamp(OWEN), 1, "pear", 0)
+        acts.commit(Stamp(OWEN), 1)
+        return "/code?record=1"
+
+    def nothing_left() -> str:
+        acts.code(Stamp(OWEN), 2, "pear", 0)
+        acts.commit(Stamp(OWEN), 2, open_labels=True)
+        return "/code"
+
+    return {
+        "screen": lambda: "/screen",
+        "reasons and words": screen_with_reasons,
+        "decided": lambda: "/screen?record=1",
+        "fresh": lambda: "/code?record=1",
+        "marked": marked,
+        "assisted": assisted,
+        "committed": committed,
+        "nothing left": nothing_left,
+        "decisions": lambda: "/decisions",
+        "keys": lambda: "/keys",
+    }
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")])
+def test_every_state_of_screen_and_code_is_accessible_and_fits(
+    opened: Opener, review: Workspace, width: int, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened("/screen", width, scheme)
+    origin = page.url.removesuffix("/screen")
+    for name, lead in _states(review).items():
+        page.goto(origin + lead())
+        for details in page.query_selector_all("main details"):
+            details.evaluate("(element) => { element.open = true; }")
+        violations = Axe().run(page).response["violations"]
+        assert [f"{fault['id']}: {fault['nodes'][0]['html']}" for fault in violations] == [], name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        page.keyboard.press("?")
+        if page.is_visible("dialog#keys"):
+            assert Axe().run(page, "dialog#keys").response["violations"] == [], name
+            page.keyboard.press("Escape")
