@@ -465,7 +465,7 @@ class Acts:
 
     @_once
     def split(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
-        """Separate a record from the one to which it was joined.
+        """Separate a record from the one to which it was joined, because they are different papers.
 
         Raises
         ------
@@ -473,9 +473,7 @@ class Acts:
             If the record is not joined to another.
         """
         self._require_record(connection, record)
-        if family_of(connection, record)[0] == record:
-            raise Refused("this record is not joined to another", 409)
-        return [Draft("split", record)]
+        return self._split(connection, record)
 
     @_once
     def split_copy(self, connection: Connection, stamp: Stamp, copy: int) -> list[Draft]:
@@ -494,9 +492,14 @@ class Acts:
         record = record_of_copy(connection, copy)
         if record is None:
             raise Refused("there is no such duplicate in this review", 404)
-        if family_of(connection, record)[0] == record:
+        return self._split(connection, record)
+
+    @staticmethod
+    def _split(connection: Connection, record: int) -> list[Draft]:
+        head, _ = family_of(connection, record)
+        if head == record:
             raise Refused("this record is not joined to another", 409)
-        return [Draft("split", record)]
+        return [Draft("split", record), Draft("differ", record, value={"other": head})]
 
     @_once
     def differ(self, connection: Connection, stamp: Stamp, record: int, other: int) -> list[Draft]:

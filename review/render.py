@@ -34,7 +34,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"static": static_name, "new_id": lambda: str(uuid.uuid4())}
-    environment.filters |= {"when": when, "count": lambda number: f"{number:,}"}
+    environment.filters |= {"when": when, "plural": plural, "count": lambda number: f"{number:,}"}
     return environment
 
 

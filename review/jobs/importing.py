@@ -24,7 +24,7 @@ from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.imports import FILES, RAW, folder_of, refuse_removal
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
-from mechtag.review.jobs.tables import JOINED, RECORDS, as_read_in, files, in_review, place_of
+from mechtag.review.jobs.tables import RECORDS, as_read_in, files, in_review, place_of
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
 from mechtag.review.store.events import apply_copy, count_copies
@@ -150,6 +150,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
             if place_of(member) in copies
         ]
         pairs = _pair_rows(connection, result.uncertain, numbers, number)
+        _require_all(connection, number, len(result.new), len(rows), len(records))
         if rows:
             connection.execute(insert(schema.copy), rows)
         if pairs:
@@ -308,6 +309,14 @@ def _pair_rows(
     return rows
 
 
+def _require_all(connection: Connection, wave: int, new: int, copies: int, read: int) -> None:
+    """Make sure that every record that was read is a new record or a duplicate."""
+    added = select(func.count()).where(schema.record.c.wave == wave)
+    found = connection.execute(added).scalar_one()
+    if found != new or new + copies != read:
+        raise RuntimeError(f"import {wave}: read {read}, but {found} of {new} new records and {copies} duplicates")
+
+
 def _order_at_once(connection: Connection, seed: int) -> None:
     """Put a random order in use if there is none, so that reading can begin before the records are ranked."""
     table, queue = schema.ranking, schema.queue
@@ -354,18 +363,18 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _decisions(connection: Connection, records: Mapping[str, Record]) -> list[Decision]:
-    """Return what people decided about duplicates, as decisions on the given records."""
+    """Return which records people found to be different papers.
+
+    Records that people joined are compared with new records one by one, so these decisions are not needed: a duplicate
+    of either is a duplicate of the paper.
+    """
     from mechtag.pipeline.dedupe.results import Decision, refer
 
-    joined, copy, apart = schema.joined, schema.copy, schema.apart
-    pairs = [(row.record, row.into, True) for row in connection.execute(select(joined))]
-    split_off = select(copy.c.head, copy.c.record).where(copy.c.record.is_not(None), copy.c.record.not_in(JOINED))
-    pairs += [(row.head, row.record, False) for row in connection.execute(split_off)]
-    pairs += [(row.record, row.other, False) for row in connection.execute(select(apart))]
+    pairs = [(row.record, row.other) for row in connection.execute(select(schema.apart))]
     names = {row: records[record_id] for row, record_id in connection.execute(_IDS) if record_id in records}
     return [
-        Decision(refer(names[left]), refer(names[right]), same, "the review page")
-        for left, right, same in dict.fromkeys(pairs)
+        Decision(refer(names[left]), refer(names[right]), False, "the review page")
+        for left, right in pairs
         if left in names and right in names
     ]
 

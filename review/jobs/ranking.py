@@ -132,7 +132,7 @@ class Ranking:
         records = [Record(record_id=row.record_id, title=row.title, abstract=row.abstract) for row in rows]
         self._search = None
         if records:
-            progress.start(len(records), "Reading the records")
+            progress.start(len(records), "Ordering the records")
             definition = workspace.codebook.relevance.definition
             cache = workspace.folder / "cache/vectors.npz"
             self._search = load_search(records, definition, workspace.project.settings.encoder, cache, progress.advance)

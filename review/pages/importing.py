@@ -51,17 +51,16 @@ def one(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)
         states = count_states(connection, "screen")
-        papers, duplicates = count_papers(connection)
+        papers, _ = count_papers(connection)
         batches = imports.read_batches(connection)
     if batch is None or batch.state == "discarded":
         raise Refused("there is no such import; it may have been discarded", 404)
-    rejected = sum(one.found.get("rejected", 0) for one in batches if one.state == "added")
     return visit.page(
         "import_one.html",
         batch=batch,
         shown=_SHOWN,
         begun=sum(states.values()) - states["open"],
-        totals={"unique": papers, "duplicates": duplicates, "rejected": rejected},
+        papers=papers,
         last=max((one.id for one in batches if one.state == "added"), default=0),
     )
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
-from starlette.responses import Response
 
 from mechtag.core.parquet import read_records
 from mechtag.pipeline.dedupe.review_tables import read_decisions
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.review import imports
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.imports import clean_name, folder_of, read_batch, read_batches
+from mechtag.review.imports import clean_name, folder_of, read_batches
 from mechtag.review.jobs import importing
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
@@ -25,28 +24,8 @@ from mechtag.review.store.families import count_papers
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace
 from tests.support.paths import ROOT
+from tests.support.review_imports import JOBS, OWNER, TITLES, bring, look, ris, titles, upload, work
 from tests.support.review_site import Browser, add_person, make_review, texts
-
-OWNER = 1
-JOBS = {**importing.JOBS, "rank": lambda workspace, arguments, progress: {}}
-
-
-def ris(*titles: str, doi: str = "", abstract: str = "A study of apples. It was long.", extra: str = "") -> bytes:
-    """Make an export."""
-    entries = [
-        f"TY  - JOUR\nTI  - {title}\nAU  - Ash, Ann\nPY  - 2020\nJO  - Fruit\nAB  - {abstract}\n"
-        f"{f'DO  - {doi}' if doi else ''}\n{extra}\nER  - \n"
-        for title in titles
-    ]
-    return "".join(entries).encode()
-
-
-TITLES = (
-    "Orchards in the north and their keepers",
-    "How pears are pressed in large cities",
-    "Weather and wages of fruit pickers",
-    "A trial of shade nets against sunburn",
-)
 
 
 @pytest.fixture
@@ -57,47 +36,6 @@ def review(tmp_path: Path) -> Workspace:
 @pytest.fixture
 def owner(review: Workspace) -> Browser:
     return Browser(review, OWNER)
-
-
-def work(review: Workspace) -> None:
-    """Do everything that the worker was asked for."""
-    while do_next(review, JOBS):
-        pass
-
-
-def upload(browser: Browser, *files: tuple[str, bytes]) -> Response:
-    """Upload files, and have them read."""
-    sent = [("files", (name, io.BytesIO(content))) for name, content in files]
-    data = {"csrf": browser.csrf, "client_id": "x"}
-    answer = browser.client.post("/import", data=data, files=sent)
-    return answer
-
-
-def bring(review: Workspace, browser: Browser, *files: tuple[str, bytes]) -> int:
-    """Upload, read and add files; return the number of the import."""
-    answer = upload(browser, *files)
-    assert answer.status_code == 200, texts(answer.text)
-    number = int(answer.url.path.rsplit("/", 1)[-1])
-    work(review)
-    browser.post(f"/import/{number}", act="add")
-    work(review)
-    batch = look(review, number)
-    assert batch.state == "added", batch.fault
-    return number
-
-
-def look(review: Workspace, number: int) -> imports.Batch:
-    """Return an import."""
-    with review.store.read() as connection:
-        batch = read_batch(connection, number)
-    assert batch is not None
-    return batch
-
-
-def titles(review: Workspace) -> list[str]:
-    """Return the titles of all records, in the order in which they joined."""
-    with review.store.read() as connection:
-        return list(connection.execute(select(schema.record.c.title).order_by(schema.record.c.id)).scalars())
 
 
 def snapshot(review: Workspace) -> dict[str, object]:
@@ -141,7 +79,7 @@ def test_the_counts_add_up_and_the_commands_find_the_same_records(review: Worksp
     page = texts(owner.get(f"/import/{number}"))
     assert "5 entries read = 4 new records + 0 duplicates + 1 not readable" in page
     page = texts(owner.get(f"/import/{again}"))
-    assert "3 entries read = 1 new records + 2 duplicates + 0 not readable" in page
+    assert "3 entries read = 1 new record + 2 duplicates + 0 not readable" in page
     assert "8 read = 5 unique + 2 duplicates + 1 not readable" in texts(owner.get("/duplicates"))
     data = review.project.root / "data"
     assert len(read_records(data / "records.parquet")) == 7
@@ -291,7 +229,7 @@ def test_a_file_that_was_imported_is_left_out(review: Workspace, owner: Browser)
     page = texts(owner.get(answer.url.path))
     assert "renamed.ris was already imported on " in page
     assert "c.ris was sent twice" in page
-    assert "1 entries read" in page
+    assert "1 entry read" in page
 
 
 def test_a_discarded_import_leaves_nothing(review: Workspace, owner: Browser) -> None:
@@ -343,7 +281,7 @@ def test_a_zip_bomb_and_a_zip_with_paths_are_harmless(review: Workspace, owner: 
     page = texts(owner.get(answer.url.path))
     assert "bomb.zip" in page
     assert "200 times its size" in page
-    assert "1 entries read = 1 records" in page
+    assert "1 entry read = 1 record" in page
     assert not list(review.project.root.parent.parent.rglob("escaped.ris"))
 
 
