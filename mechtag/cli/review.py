@@ -17,6 +17,9 @@ def review(
             metavar="[FOLDER]", help="Folder of the review. Default: the nearest project, from here upwards."
         ),
     ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Try the page on an example. Default folder: mechtag-demo.")
+    ] = False,
     port: Annotated[int, typer.Option("--port", min=1, max=65_535, help="Port of the page.")] = 8765,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     host: Annotated[
@@ -60,9 +63,20 @@ def review(
     computer only, and nothing leaves it.
 
     Example: `mechtag review my-review`
+
+    Example: `mechtag review --demo`
     """
+    from mechtag.project import PARAMS
+    from mechtag.review.demo import FOLDER, create_demo
     from mechtag.review.server import Team, serve
 
+    if demo and host is not None:
+        raise typer.BadParameter("the example is for one person; omit --serve or --demo")
+    if demo:
+        folder = folder or FOLDER
+        if not (folder / PARAMS).exists():
+            say(f"{folder}: creating the example")
+            create_demo(folder)
     if folder is None:
         project = open_project(None)
         project.require_own()

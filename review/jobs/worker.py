@@ -10,7 +10,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def work(root: Path, parent: int) -> None:
             time.sleep(_PAUSE)
 
 
-def do_next(workspace: Workspace, known: dict[str, Job]) -> bool:
+def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     """Do the next job, orders of reading before all others; return whether there was one."""
     table = schema.job
     with workspace.store.read() as connection:

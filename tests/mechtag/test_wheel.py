@@ -35,13 +35,15 @@ def run(folder: Path, *command: object) -> str:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what goes into the wheel, with a model that was trained on some of the shipped records."""
     folder = tmp_path_factory.mktemp("source")
-    for name in ("core", "models", "pipeline", "training", "evaluation", "mechtag"):
+    for name in ("core", "models", "pipeline", "training", "evaluation", "review", "mechtag"):
         ignored = shutil.ignore_patterns("__pycache__", "trained", "kept")
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     (folder / "data/annotated").mkdir(parents=True)
+    (folder / "data/raw").mkdir()
     shutil.copy(ROOT / "data/annotated/codebook.yaml", folder / "data/annotated")
+    shutil.copy(UPDATE, folder / "data/raw")
     lines = (ROOT / "data/annotated/coded/coded_records.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     kept = [row for value in (True, False) for row in [row for row in rows if row["relevant"] is value][:20]]
@@ -90,6 +92,7 @@ def test_it_has_one_package_with_codebook_and_model_and_nothing_else(wheel: Path
     shipped = {name.removeprefix("mechtag/shipped/") for name in names if name.startswith("mechtag/shipped/")}
     assert shipped == {
         "codebook.yaml",
+        "example.ris",
         *(
             f"model/{name}"
             for name in ("config.json", "model.safetensors", "encoder.safetensors", "papers.safetensors")
@@ -99,8 +102,14 @@ def test_it_has_one_package_with_codebook_and_model_and_nothing_else(wheel: Path
     assert not [name for name in names if "trained" in name or "mlflow_run.json" in name or "__pycache__" in name]
     own = {
         str(path.relative_to(ROOT))
-        for folder in ("core", "models", "pipeline", "training", "evaluation")
+        for folder in ("core", "models", "pipeline", "training", "evaluation", "review")
         for path in (ROOT / folder).rglob("*.py")
+    }
+    own |= {
+        str(path.relative_to(ROOT))
+        for folder in ("templates", "static")
+        for path in (ROOT / "review" / folder).rglob("*")
+        if path.is_file()
     }
     assert {f"mechtag/{name}" for name in own} <= set(names)
 
