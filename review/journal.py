@@ -200,7 +200,7 @@ def _restore(connection: Connection, row: dict[str, Any], numbers: dict[str, int
     except KeyError as error:
         raise MechtagError(
             f"event {row['seq']} is about the record {error.args[0]}, which is not among the records of the project; "
-            "restore data/unique.parquet from a backup"
+            "restore data/review/records.parquet from a backup"
         ) from None
     if row["kind"] == "account":
         person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}

@@ -124,12 +124,18 @@ class Working:
     percent: int | None
 
 
-# What is shown of jobs that have not begun.
-_WAITING = {
+#: What is shown of a job that has not begun, by its kind.
+WAITING = {
     "rank": "Waiting to order the records",
     "read": "Waiting to read the files",
     "add": "Waiting to add the records",
     "remove": "Waiting to take the records out",
+    "files": "Waiting to write the tables of records",
+    "tag": "Waiting to compute suggestions",
+    "export": "Waiting to export",
+    "learn": "Waiting to train",
+    "roll_back": "Waiting to take the earlier model",
+    "accuracy": "Waiting to measure the accuracy",
 }
 
 
@@ -148,5 +154,5 @@ def now_working(workspace: Workspace) -> Working | None:
 
 def working(row: Any) -> Working:
     """Return what a row of table ``job`` says of its progress."""
-    message = row.message or _WAITING.get(row.kind, "Working")
+    message = row.message or WAITING.get(row.kind, "Working")
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

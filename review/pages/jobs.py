@@ -11,12 +11,18 @@ from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import now_working, working
 
 _SHOWN = 20
-_NAMES = {
+#: Name of each kind of job.
+NAMES = {
     "rank": "Order the records",
     "read": "Read files",
     "add": "Add records",
     "remove": "Take records out",
     "files": "Write the tables of records",
+    "tag": "Compute suggestions",
+    "export": "Export",
+    "learn": "Train",
+    "roll_back": "Take the earlier model",
+    "accuracy": "Measure the accuracy",
 }
 
 
@@ -25,7 +31,7 @@ def jobs(visit: Visit) -> Response:
     table = schema.job
     with visit.workspace.store.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
-    return visit.page("jobs.html", rows=rows, names=_NAMES)
+    return visit.page("jobs.html", rows=rows, names=NAMES)
 
 
 def now(visit: Visit) -> Response:

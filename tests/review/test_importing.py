@@ -454,3 +454,11 @@ def test_the_progress_of_a_job_is_shown(review: Workspace, owner: Browser) -> No
     assert texts(owner.get("/jobs/now")) == ""
     assert "hx-get" not in owner.get("/jobs/now")
     assert "Read files" in texts(owner.get("/jobs"))
+
+
+def test_every_kind_of_job_has_a_name() -> None:
+    from mechtag.review.jobs.worker import jobs
+    from mechtag.review.pages.jobs import NAMES
+    from mechtag.review.workspace import WAITING
+
+    assert NAMES.keys() == WAITING.keys() == jobs().keys()
