@@ -24,9 +24,12 @@ from mechtag.pipeline.reading.columns import (
 from mechtag.pipeline.reading.joined_files import TABLE, started_format
 from mechtag.pipeline.reading.tagged import Entry, Format, overlong
 
-_LONGEST_HEADING = 100
+# A longer name is not a column name of an export, and a header with still longer names is not a header.
+_LONGEST_NAME, _LONGEST_HEADING = 60, 100
 # A name that is a number, or in which a quoted cell begins, is a cell of the first row.
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
+# A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
+_GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S* +\S+ +\S)")
 _JOINED = (
     "the header seems to contain cells of the first row; if the line end between the header and that row is missing, "
     "the row was not read"
@@ -75,11 +78,9 @@ def read(source: Source) -> Iterator[Entry]:
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
-    lines = source.head.split("\n")[: start - sum(name.count("\n") for name in names)]
-    joined = any(len(name) > _LONGEST_HEADING or _VALUE.search(name) for name in names)
-    source.notes += filter(
-        None, (unread(names), above(csv.reader(lines, delimiter=delimiter), names), _JOINED * joined)
-    )
+    lines = [f"{line}\n" for line in source.head.split("\n")[: start + 1]]
+    before = list(csv.reader(lines, delimiter=delimiter))[:-1]
+    source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
     width = len(names)
     number = 0
     other = ""
@@ -94,7 +95,7 @@ def read(source: Source) -> Iterator[Entry]:
         if table.names == names:
             return None
         names, delimiter, width = table.names, table.delimiter, len(table.names)
-        source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names)))
+        source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names), _joined(names)))
         return table
 
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width, switch):
@@ -121,6 +122,19 @@ def read(source: Source) -> Iterator[Entry]:
             yield overlong(number, line, delimiter.join(row))
         else:
             yield Entry(number, line, fields, fault, notes)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return a note if a header also contains cells of a row, otherwise ``""``."""
+    joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
+    return _JOINED if joined else ""
+
+
+def _ends_in_cell(name: str) -> bool:
+    """Return whether a name that is not known consists of a known name and a cell of the first row."""
+    if attributes([name]):
+        return False
+    return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:

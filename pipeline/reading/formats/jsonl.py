@@ -59,7 +59,8 @@ def read(source: Source) -> Iterator[Entry]:
             fault = f"the line is not a JSON object: {error}"
             yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
             continue
-        yield Entry(number, line_number, fields)
+        earlier, notes = csl_json.repeated_fields(line)
+        yield Entry(number, line_number, [*earlier, *fields], notes=notes)
 
 
 def _list(value: Any) -> list[Any]:
