@@ -22,7 +22,7 @@ from mechtag.pipeline.reading.columns import (
     unread,
 )
 from mechtag.pipeline.reading.joined_files import TABLE, started_format
-from mechtag.pipeline.reading.tagged import Entry, Format, overlong
+from mechtag.pipeline.reading.tagged import Entry, Format, Outside, overlong
 
 # A longer name is not a column name of an export, and a header with still longer names is not a header.
 _LONGEST_NAME, _LONGEST_HEADING = 60, 100
@@ -30,6 +30,8 @@ _LONGEST_NAME, _LONGEST_HEADING = 60, 100
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
 # A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
 _GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S* +\S+ +\S)")
+# A line of a record in a tagged format, of which several above a header are the rest of a record.
+_TAGGED = re.compile(r"\ufeff?(?:%[A-Z0-9] |(?:T[I12]|A[BUF1]|PY|Y1|YR|FAU|DP|J[FOT]|SO|DO|VL|N2)(?: {0,2}- | )\S)")
 _JOINED = (
     "the header seems to contain cells of the first row; if the line end between the header and that row is missing, "
     "the row was not read"
@@ -81,6 +83,11 @@ def read(source: Source) -> Iterator[Entry]:
     lines = [f"{line}\n" for line in source.head.split("\n")[: start + 1]]
     before = list(csv.reader(lines, delimiter=delimiter))[:-1]
     source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
+    outside = Outside(source)
+    tagged = [(number, line) for number, line in enumerate(lines[:-1], start=1) if _TAGGED.match(line)]
+    for number, line in tagged if len(tagged) > 1 else ():
+        outside.add(number, line)
+    outside.note()
     width = len(names)
     number = 0
     other = ""

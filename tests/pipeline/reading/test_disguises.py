@@ -269,3 +269,32 @@ def test_records_of_eric_are_separated_without_an_empty_line(tmp_path: Path) -> 
     found = ingest([path])
     assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002)]
     assert not found.notes
+
+
+def test_the_rest_of_a_record_above_a_table_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("ve\nT1 A lost title\nYR 2002\ntitle,abstract,year\nTwo,Text.,2002\n")
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two"]
+    assert [note.text for note in found.notes if "outside" in note.text] == [
+        "2 lines outside of records were not read; the first is line 2: 'T1 A lost title'"
+    ]
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+def test_a_title_outside_of_the_records_of_xml_is_noted(tmp_path: Path, place: str) -> None:
+    record = "<result><id>{0}</id><title>{0}</title></result>"
+    lost = "<Trial><Public_title>A lost title</Public_title></Trial>"
+    parts = [record.format("One"), record.format("Two")]
+    parts.insert(("before", "between", "after").index(place), lost)
+    path = tmp_path / "a.xml"
+    path.write_text(
+        f"<responseWrapper><request>title</request><resultList>{''.join(parts)}</resultList></responseWrapper>"
+    )
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["One", "Two"]
+    assert [note.text for note in found.notes if "outside" in note.text] == [
+        "a title outside of records was not read: 'A lost title'; export the search results again"
+    ]
+    path.write_text(path.read_text().replace(lost, ""))
+    assert not any("outside" in note.text for note in ingest([path]).notes)
