@@ -74,8 +74,8 @@ def read_items(source: Source) -> Iterator[Entry]:
             if further := _next_list(text, place) if opened else 0:
                 place = further
                 continue
-            # After a list, a document has counts and the like; after an object, it has nothing.
-            if "{" in text[place:] or (not opened and _WORD.search(text, place)):
+            depth = opened[0].count("{") - opened[0].count("}") if opened else 0
+            if _WORD.search(text, _document_end(text, place, depth)):
                 source.notes.append("the content after the list of records was not read")
             return
         number, line, counted = number + 1, line + text.count("\n", counted, place), place
@@ -124,6 +124,21 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
         again = []
     names = ", ".join(dict.fromkeys(name for name, _ in again))
     return again, (_REPEATED.format(names),) if again else ()
+
+
+def _document_end(text: str, place: int, depth: int) -> int:
+    """Return the position after the document whose list of records ends at ``place``, within ``depth`` objects.
+
+    If the end of the document is damaged, ``place`` is returned.
+    """
+    end, before = place, '{"":['
+    for _ in range(depth):
+        try:
+            end += _decoder.raw_decode(before + text[end:])[1] - len(before)
+        except (ValueError, RecursionError):
+            return place
+        before = '{"":0'
+    return end
 
 
 def _next_list(text: str, place: int) -> int:

@@ -128,9 +128,13 @@ def test_json_lists_that_were_put_together(read: Reader) -> None:
     found = read("".join(pages))
     assert [(record.title, record.source_index) for record in found.records] == [("a", 1), ("b", 2), ("c", 3)]
     assert not any("not read" in note for note in notes(found) if "column" not in note and "field" not in note)
-    found = read(pages[0] + '{"lost": {"title": "b"}}')
+    for lost in ('{"lost": {"title": "b"}}', '"TITLE","b"\n', "A title"):
+        found = read(pages[0] + lost)
+        assert only(found).title == "a"
+        assert "the content after the list of records was not read" in notes(found)
+    found = read('{\n "message": {"items": [{"title": "a"}], "facets": {"b": {"c": 1}}},\n "status": "ok"\n}\n')
     assert only(found).title == "a"
-    assert "the content after the list of records was not read" in notes(found)
+    assert "the content after the list of records was not read" not in notes(found)
 
 
 def test_json_that_starts_within_a_record_is_not_lost_in_silence(read: Reader) -> None:
