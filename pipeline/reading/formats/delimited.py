@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 
@@ -80,11 +79,14 @@ def read(source: Source) -> Iterator[Entry]:
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
-    lines = [f"{line}\n" for line in source.head.split("\n")[: start + 1]]
-    before = list(csv.reader(lines, delimiter=delimiter))[:-1]
+    lines = source.head.split("\n")
+    # A quote that is never closed adds a line end to the last name.
+    names_text = "".join(names).rstrip("\n") if start + 1 >= len(lines) else "".join(names)
+    lines = lines[: start - names_text.count("\n")]
+    before = [cells_of(line, delimiter) for line in lines]
     source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
     outside = Outside(source)
-    tagged = [(number, line) for number, line in enumerate(lines[:-1], start=1) if _TAGGED.match(line)]
+    tagged = [(number, line) for number, line in enumerate(lines, start=1) if _TAGGED.match(line)]
     for number, line in tagged if len(tagged) > 1 else ():
         outside.add(number, line)
     outside.note()

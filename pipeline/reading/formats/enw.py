@@ -48,6 +48,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
             typed = found[1] == "0"
             notes = [] if typed else ["the record has no %0 line at its start"]
             draft = Draft(line_number, notes)
+        typed = typed or found[1] == "0"
         draft.add(f"%{found[1]}", (found[2] or "").strip())
         after_gap = False
     if draft:

@@ -238,6 +238,8 @@ def test_a_row_above_a_header_that_ends_within_quotes_is_noted(tmp_path: Path) -
     path = tmp_path / "a.csv"
     path.write_text('"One","2001","Text.","x"\n"title","year","abstract","')
     assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+    path.write_text('"One","2001","Text.","x\n"title","year","abstract","key"\n"Two","2002","",""\n')
+    assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
 
 
 def test_indented_lines_of_ovid_are_read(tmp_path: Path) -> None:
@@ -298,3 +300,10 @@ def test_a_title_outside_of_the_records_of_xml_is_noted(tmp_path: Path, place: s
     ]
     path.write_text(path.read_text().replace(lost, ""))
     assert not any("outside" in note.text for note in ingest([path]).notes)
+
+
+def test_a_type_after_the_first_tags_of_enw_does_not_join_two_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.enw"
+    path.write_text("%A Oak, Ann\n%0 Journal Article\n%T One\n%0 Book\n%T Two\n")
+    found = ingest([path])
+    assert [(record.title, record.authors) for record in found.records] == [("One", ("Oak, Ann",)), ("Two", ())]
