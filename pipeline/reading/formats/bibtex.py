@@ -70,6 +70,8 @@ _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
+_DATES = ("year", "date", "early access date", "early-access-date", "earlyaccessdate", "issue_date")
+_FOUR_DIGITS = re.compile(r"\d{4}")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 # Nested abbreviations could grow without limit.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
@@ -374,13 +376,14 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     def first(*names: str) -> str:
         return next((plain(values[name]) for name in names if name in values), "")
 
+    dates = [plain(values[name]) for name in _DATES if name in values]
     title, subtitle = first("title", "maintitle"), first("subtitle")
     links = [value for name in ("url", "doi-link", "ee", "note") if _DOI_LINK.search(value := values.get(name, ""))]
     return {
         "title": f"{title}: {subtitle}" if title and subtitle else title,
         "abstract": first("abstract"),
         "authors": list(_names(values.get("author", ""))),
-        "year": first("year", "date", "early access date", "early-access-date", "earlyaccessdate", "issue_date"),
+        "year": next(filter(_FOUR_DIGITS.search, dates), next(iter(dates), "")),
         "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),

@@ -30,6 +30,7 @@ def recognise(source: Source) -> bool:
 
 
 def _parse(line: str) -> dict[str, Any]:
+    line = line.rstrip().removesuffix(",")  # as between the objects of a list
     try:
         item: Any = from_json(line, allow_inf_nan=False)
     except ValueError:

@@ -178,3 +178,7 @@ def test_an_entry_that_is_a_comment_is_not_read(read: Reader) -> None:
     found = read(_ENTRIES[0] + "%  title = {Two},\n%  year = {2002}\n" + _ENTRIES[2])
     assert [record.title for record in found.records] == ["One", "Three"]
     assert not found.notes
+
+
+def test_the_year_is_in_the_first_date_that_has_one(read: Reader) -> None:
+    assert only(read("@article{a, title = {One}, year = {in press}, date = {2001-05}}")).year == 2001

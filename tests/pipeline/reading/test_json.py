@@ -171,3 +171,8 @@ def test_two_records_in_one_object_are_noted(read: Reader, text: str) -> None:
     ]
     found = read(text.format(item.replace("Two", "One").replace("5555/2", "5555/1")))
     assert not any("two records" in note for note in notes(found))
+
+
+def test_jsonl_with_commas_between_the_objects(read: Reader) -> None:
+    found = read('{"title": "One"},\n{"title": "Two"},\n{"title": "Three"}\n')
+    assert [record.title for record in found.records] == ["One", "Two", "Three"]
