@@ -86,9 +86,11 @@ def read(source: Source) -> Iterator[Entry]:
     before = [cells_of(line, delimiter) for line in lines]
     source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
     outside = Outside(source)
-    tagged = [(number, line) for number, line in enumerate(lines, start=1) if _TAGGED.match(line)]
-    for number, line in tagged if len(tagged) > 1 else ():
-        outside.add(number, line)
+    tagged = sum(_TAGGED.match(line) is not None for line in lines)
+    for number, line in enumerate(lines, start=1):
+        # A row that is cut has an odd number of quotation marks.
+        if (tagged > 1 and _TAGGED.match(line)) or line.count('"') % 2:
+            outside.add(number, line)
     outside.note()
     width = len(names)
     number = 0

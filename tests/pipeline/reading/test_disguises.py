@@ -238,6 +238,8 @@ def test_a_row_above_a_header_that_ends_within_quotes_is_noted(tmp_path: Path) -
     path = tmp_path / "a.csv"
     path.write_text('"One","2001","Text.","x"\n"title","year","abstract","')
     assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+    path.write_text('"One","N\n"title","year","abstract","key"\n"Two","2002","",""\n')
+    assert any("1 line outside of records was not read" in note.text for note in ingest([path]).notes)
     path.write_text('"One","2001","Text.","x\n"title","year","abstract","key"\n"Two","2002","",""\n')
     assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
 
