@@ -137,7 +137,11 @@ class Reading:
         own = _written_by_ingest([path for _, files in self._groups for path in files])
         for path in own:
             self._note(Note(printable_name(path.name), f"not read, because {_OWN}"))
-        self._groups = [(source, [path for path in files if path not in own]) for source, files in self._groups]
+        self._groups = [
+            (source, [path for path in files if path not in own])
+            for source, files in self._groups
+            if not files or not set(files) <= set(own)
+        ]
         self.paths = paths = [path for _, files in self._groups for path in files]
         if own and not paths:
             raise MechtagError(f"{own[0]}: {_OWN}; name search exports")
@@ -203,7 +207,7 @@ class Reading:
                                 refuse_nested(source)
                             yield from self._read(source, name)
                 meter.finish()
-            if paths and len(self.counts) == read:
+            if len(self.counts) == read:
                 first = (self.unread[unread:] or self.unread)[0]
                 raise MechtagError(f"{argument}: none of its files could be read; the first fault is: {first}")
 

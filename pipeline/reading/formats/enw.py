@@ -42,13 +42,13 @@ def _drafts(source: Source) -> Iterator[Draft]:
                 outside.add(line_number, line)
             after_gap = after_gap or not line
             continue
-        if draft is None or (found[1] == "0" if typed else after_gap):
+        again = found[1] == "0" and draft is not None and "%0" in draft.tags()
+        if draft is None or again or (after_gap and not typed):
             if draft:
                 yield draft
             typed = found[1] == "0"
             notes = [] if typed else ["the record has no %0 line at its start"]
             draft = Draft(line_number, notes)
-        typed = typed or found[1] == "0"
         draft.add(f"%{found[1]}", (found[2] or "").strip())
         after_gap = False
     if draft:
