@@ -87,10 +87,10 @@ def read(source: Source) -> Iterator[Entry]:
     source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
     outside = Outside(source)
     tagged = sum(_TAGGED.match(line) is not None for line in lines)
-    for number, line in enumerate(lines, start=1):
+    for number, text in enumerate(lines, start=1):
         # A row that is cut has an odd number of quotation marks.
-        if (tagged > 1 and _TAGGED.match(line)) or line.count('"') % 2:
-            outside.add(number, line)
+        if (tagged > 1 and _TAGGED.match(text)) or text.count('"') % 2:
+            outside.add(number, text)
     outside.note()
     width = len(names)
     number = 0
