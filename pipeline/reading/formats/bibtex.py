@@ -50,7 +50,7 @@ _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,2
 # A line that ends an entry, and lines that are a comment of the author's own.
 _END, _COMMENT = re.compile(r"^[ \t]*\}[ \t]*$", re.M), re.compile(r"^[ \t]*%.*$", re.M)
 # Lines that databases and reference managers print above the first entry.
-_PREAMBLE = re.compile(r"\ufeff?\s*(?:Scopus|EXPORT DATE:.*|.*\b(?:created|generated|exported|written)\b.*)", re.I)
+_PREAMBLE = re.compile(r"\A\ufeff?\s*+(?:Scopus\s*+\Z|EXPORT DATE:)|\b(?:created|generated|exported|written)\b", re.I)
 _STARTLESS = (
     "the line that starts the entry (@type{key,) is missing; check the type and that the fields belong together"
 )
@@ -146,7 +146,7 @@ def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
     """Add the lines of pieces of text to those that belong to no entry, except lines that programs print."""
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):
-            if not _PREAMBLE.fullmatch(line):
+            if not _PREAMBLE.search(line):
                 outside.add(number, line)
 
 

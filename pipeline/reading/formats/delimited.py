@@ -28,7 +28,7 @@ _LONGEST_NAME, _LONGEST_HEADING = 60, 100
 # A name that is a number, or in which a quoted cell begins, is a cell of the first row.
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
 # A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
-_GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S* +\S+ +\S)")
+_GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S{0,40} {1,3}\S{1,40} {1,3}\S)")
 # A line of a record in a tagged format, of which several above a header are the rest of a record.
 _TAGGED = re.compile(r"\ufeff?(?:%[A-Z0-9] |(?:T[I12]|A[BUF1]|PY|Y1|YR|FAU|DP|J[FOT]|SO|DO|VL|N2)(?: {0,2}- | )\S)")
 _JOINED = (
