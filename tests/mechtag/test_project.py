@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import ProjectPath, load_settings
+from mechtag.core.settings import ProjectPath, find_project, load_settings
 from mechtag.models.model_folder import read_config
-from mechtag.project import SHIPPED, create_project, find_project, open_project
+from mechtag.project import SHIPPED, create_project, open_project
 from mechtag.workflows.status import describe
 from tests.support.command import call
 from tests.support.garden import CODEBOOK, LABELS, by_sentence, carried, export, papers
