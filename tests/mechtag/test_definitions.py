@@ -93,7 +93,8 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
     """Records judged relevant come first, those judged irrelevant are left out, and the rest is in table order."""
     assert call("tag", review / "data/raw", "-o", review / "out", "--project", review)[0] == 0
     ranked = review / "out/tagged.csv"
-    words = ("tag", review / "out/records.parquet", "--project", review, "--ranking", ranked)
+    records = (review / "out/records.parquet").rename(review / "records.parquet")
+    words = ("tag", records, "--project", review, "--ranking", ranked)
     first, second, third = (row["title"] for row in rows_of(ranked))
 
     status, output, message = call(*words, "--top", 2, "-o", review / "top")
@@ -118,7 +119,7 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
     assert (status, "this command reads it" in message) == (1, True)
     status, _, message = call(*words[:1], review / "data/raw/search.ris", *words[1:], "--top", 1, "-o", review / "two")
     assert (status, "only one file of records on this machine" in message) == (1, True)
-    assert call("tag", review / "out/records.parquet", "--top", 1, "-o", review / "two")[0] == 2
+    assert call("tag", records, "--top", 1, "-o", review / "two")[0] == 2
     (review / "no.csv").write_text("record_id,decision\n" + "".join(f"{row['record_id']},no\n" for row in rows))
     status, _, message = call(*words[:-1], review / "no.csv", "--top", 1, "-o", review / "two")
     assert (status, "all records in this table are judged irrelevant" in message) == (1, True)
