@@ -15,8 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,11 @@ from benchmarks.bench import peak_memory
 from benchmarks.peak import encoder_work, matrix_peak
 from benchmarks.publish import ROOT, publish, result
 from benchmarks.sets import BENCH, read_table
-from mechtag.core.codebook import load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
 from mechtag.core.parquet import read_records, read_sentences, write_predictions, write_records
 from mechtag.core.records import Record, Sentence
-from mechtag.core.settings import ENCODERS, EncoderSettings, SentenceSettings, Settings, load_settings
+from mechtag.core.settings import ENCODERS, EncoderSettings, SentenceSettings, Settings
 from mechtag.models.encoder import TransformerEncoder, Vectors
 from mechtag.models.features import definition_texts
 from mechtag.models.model_folder import Model, load_model
@@ -39,7 +36,7 @@ from mechtag.models.runtimes.choice import RUNTIMES, Runtime, Runtimes, made_up_
 from mechtag.models.tagger import Document, Scored
 from mechtag.pipeline.tagging.predict import documents_of, predict
 from mechtag.pipeline.text.sentences import split
-from mechtag.training.train import load_encoder, save_model, train
+from mechtag.training.train import load_encoder
 
 COMMAND = "python -m benchmarks.throughput"
 WORK = ROOT / "data/work/benchmarks/throughput"
@@ -161,7 +158,19 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
     The vectors of ``torch`` are kept, so this runtime must be the first.
     """
     texts = _units(abstracts(count))
-    runtimes = _runtimes(name)
+    settings = EncoderSettings.model_validate({"name": name})
+
+    def reference() -> TransformerEncoder:
+        return load_encoder(Settings(encoder=settings))
+
+    # As in a model trained with this encoder: its words come from the training texts, not from the encoder.
+    model = _model("torch")
+    calibration = made_up_texts(
+        model.tagger.heads.words.terms, definition_texts(model.config.codebook)[0], model.config.seed
+    )
+    identity = f"{settings.sha256} {settings.max_tokens}"
+    # One thread, whose processor time depends little on what else the machine does.
+    runtimes = Runtimes(WORK / "encoders" / name, identity, reference, calibration, threads=1)
     encoder = runtimes.encoder(runtime)
     encoder.encode(texts[:50])
     begun = time.process_time()
@@ -180,66 +189,8 @@ def encode_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
     }
 
 
-def _runtimes(name: str) -> Runtimes:
-    settings = EncoderSettings.model_validate({"name": name})
-
-    def reference() -> TransformerEncoder:
-        return load_encoder(Settings(encoder=settings))
-
-    # As in a model trained with this encoder: its words come from the training texts, not from the encoder.
-    model = _model("torch")
-    calibration = made_up_texts(
-        model.tagger.heads.words.terms, definition_texts(model.config.codebook)[0], model.config.seed
-    )
-    identity = f"{settings.sha256} {settings.max_tokens}"
-    # One thread, whose processor time depends little on what else the machine does.
-    return Runtimes(WORK / "encoders" / name, identity, reference, calibration, threads=1)
-
-
-def scores_with(name: str, runtime: Runtime, count: int) -> dict[str, float]:
-    """Tag the papers of Table 2 with a model trained with an encoder, and compare the scores with those in torch.
-
-    The probabilities and decisions in ``torch`` are kept, so this runtime must be the first. The time to tag these
-    papers and ``count`` abstracts, nearly all of them irrelevant, is measured as well.
-    """
-    folder = WORK / "encoders" / f"{name}-model"
-    if not folder.exists():
-        settings = load_settings(ROOT / "params.yaml")
-        settings = settings.model_copy(update={"encoder": EncoderSettings.model_validate({"name": name})})
-        save_model(train(settings, load_codebook(settings.codebook)), folder)
-    gold, runtimes = ROOT / "data/work/gold", _runtimes(name)
-    papers = _documents(read_records(gold / "unique.parquet"), read_sentences(gold / "sentences.parquet"))
-    records = abstracts(count)
-    others = _documents(records, list(split(records, SentenceSettings())))
-    tagger = replace(load_model(folder).tagger, encoder=runtimes.encoder(runtime))
-    finer = runtimes.finer(runtime)
-    if finer:
-        finer()
-    tagger.tag(others[:2])
-    begun = time.process_time()
-    replace(tagger, finer=finer, score_all=False).tag(others)
-    rates = {"irrelevant records/s, one core": len(others) / (time.process_time() - begun)}
-    begun = time.process_time()
-    scored = replace(tagger, finer=finer).tag(papers)
-    rates["relevant papers/s, one core"] = len(papers) / (time.process_time() - begun)
-    decisions = np.array([one.decisions for one in scored])
-    # Without the second scoring of papers near a bound.
-    scored = tagger.tag(papers) if finer else scored
-    probabilities = np.array([one.probabilities for one in scored])
-    kept = WORK / "encoders" / f"{name}-scores.npz"
-    if runtime == "torch":
-        np.savez(kept, probabilities=probabilities, decisions=decisions)
-    with np.load(kept) as expected:
-        difference = np.abs(probabilities - expected["probabilities"])
-        return rates | {
-            "mean difference": float(difference.mean()),
-            "largest difference": float(difference.max()),
-            "decisions changed": float((decisions != expected["decisions"]).mean()),
-        }
-
-
 def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
-    """Return the speed of each encoder in each runtime, and how close its vectors and scores are to those of torch."""
+    """Return the speed of each encoder in each runtime, and how close its vectors are to those of torch."""
     found: dict[tuple[str, Runtime], list[dict[str, float]]] = {
         (name, runtime): [] for name in ENCODERS for runtime in _MECHTAG
     }
@@ -254,7 +205,6 @@ def compare_encoders(count: int, repeats: int) -> list[dict[str, Any]]:
             "records/s, one core": count / seconds,
             "tokens/s, one core": runs[0]["tokens"] / seconds,
             **{key: runs[0][key] for key in ("mean cosine", "lowest cosine")},
-            **_kept(f"{count}-{name}-{runtime}-scores", partial(_in_process, f"scores {name} {runtime}", count)),
         }
         results += [
             result(f"{count:,} abstracts", f"{name}, {runtime}", key, value, runs=len(runs))
@@ -360,9 +310,6 @@ def _part(name: str, count: int) -> dict[str, Any]:
     if name.startswith("encoder "):
         _, encoder, runtime = name.split()
         return encode_with(encoder, next(one for one in _MECHTAG if one == runtime), count)
-    if name.startswith("scores "):
-        _, encoder, runtime = name.split()
-        return scores_with(encoder, next(one for one in _MECHTAG if one == runtime), count)
     kind, _, runtime = name.partition(" ")
     known = next(one for one in _MECHTAG if one == (runtime or kind))
     return table2(known, WORK / f"table2-{known}") if kind == "table2" else tag_with(known, source, target)
