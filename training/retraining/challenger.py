@@ -102,7 +102,8 @@ def champion_predictions(
 ) -> tuple[list[Prediction], list[CodedRecord]]:
     """Return the active model's predictions for coded records, out of fold for the records that it was trained on.
 
-    The active model tags all other records like new records. A model from the definitions alone was trained on no records.
+    The active model tags all other records like new records. A model from the definitions alone was trained on no
+    records.
 
     Returns
     -------
