@@ -33,6 +33,10 @@ ENCODERS = {
     ),
 }
 
+# Similarities above which hardly any pairs of different papers are: of 15,438 pairs, 2 with `fast` and 3 with
+# `accurate`, with which 36 are above 0.63. See `leakage.likeness`.
+_PARAPHRASE, _PARAPHRASE_ACCURATE = 0.63, 0.67
+
 
 class ProjectPath(os.PathLike[str]):
     """A path from the settings, which is relative to the folder of the project.
@@ -306,7 +310,7 @@ class RetrainSettings(Strict):
         Field of the source file that identifies the study on which a record reports; empty for none.
     paraphrase
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
-        see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
+        see `leakage.likeness`. By default, the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
         Largest decrease that is allowed for each metric, keyed by the metric's name: ``relevance_auc`` or a name in
         `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this margin.
@@ -316,7 +320,7 @@ class RetrainSettings(Strict):
 
     test_records: ProjectPath = ProjectPath("data/raw/gold_records.jsonl")
     group_field: str = "study"
-    paraphrase: float = Field(default=0.63, gt=0, le=1)
+    paraphrase: float | None = Field(default=None, gt=0, le=1)
     margins: dict[str, Margin] = Field(
         default_factory=lambda: {"across_auc": 0.02, "relevance_auc": 0.02, "kappa": 0.05}, min_length=1
     )
@@ -336,6 +340,13 @@ class Settings(Strict):
     tag: TagSettings = TagSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     retrain: RetrainSettings = RetrainSettings()
+
+    @property
+    def paraphrase(self) -> float:
+        """Return the similarity at which a text counts as a paraphrase: the setting, or the value for the encoder."""
+        if self.retrain.paraphrase is not None:
+            return self.retrain.paraphrase
+        return _PARAPHRASE_ACCURATE if str(self.encoder.name) == ENCODERS["accurate"][0] else _PARAPHRASE
 
     @property
     def root(self) -> Path:
