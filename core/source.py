@@ -177,10 +177,13 @@ class Source:
             parts = (Part(0, find_encoding(self.start[:end], first_bytes(self._chunks(), end))), *parts[1:])
         self.notes.extend(part.encoding.note for part in parts[:1] if part.encoding.note)
         for before, part in pairwise(parts):
+            line = lines_before(part, self._chunks(), parts) + 1
+            old, new = before.encoding.name.upper(), part.encoding.name.upper()
             self.notes.append(
-                f"the encoding changes from {before.encoding.name.upper()} to {part.encoding.name.upper()} at line "
-                f"{lines_before(part, self._chunks(), parts) + 1}; if the file was joined from several exports, read "
-                "each export separately"
+                f"a byte of the {new} text before the end of line {line} is missing or superfluous; check that record"
+                if old == new
+                else f"the encoding changes from {old} to {new} at line {line}; if the file was joined from several "
+                "exports, read each export separately"
             )
         if nuls and all(part.is_narrow for part in parts):
             self.notes.append(

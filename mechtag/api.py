@@ -7,6 +7,7 @@ Records and predictions are sequences of typed rows that can be converted to and
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -228,7 +229,7 @@ class Predictions(Sequence[Prediction]):
 def _encoder(name: str) -> TransformerEncoder:
     from mechtag.training.train import load_encoder
 
-    return load_encoder(Settings(encoder=EncoderSettings(name=name)))
+    return load_encoder(Settings(encoder=EncoderSettings.model_validate({"name": name})))
 
 
 class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -294,16 +295,19 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         MechtagError
             If the folder is not a model, or its encoder is missing.
         """
-        from mechtag.models.model_folder import encoder_difference, load_model
+        from mechtag.models.model_folder import encoder_difference, encoder_of, load_model
 
         if folder is not None:
             model = load_model(Path(folder))
         else:
             project = open_project()
-            model = load_model(project.model)
+            folder = project.model
+            model = load_model(folder)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
                 warnings.warn(f"{difference}. The model still uses its own encoder", stacklevel=2)
-        made = cls(model.config.codebook, encoder=model.config.encoder.name, seed=model.config.seed)
+        name = encoder_of(model.config, Path(folder))
+        encoder = os.fspath(name) if Path(name).is_dir() else str(name)
+        made = cls(model.config.codebook, encoder=encoder, seed=model.config.seed)
         made.tagger_, made.model_id_ = model.tagger, model.config.model_id
         made._set_outputs(relevance=True)
         return made

@@ -6,7 +6,6 @@ mechtag is also a project.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,14 +13,11 @@ from pathlib import Path
 from mechtag.core.codebook import Codebook, load_codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, write_text
-from mechtag.core.settings import ProjectPath, Settings, load_settings
+from mechtag.core.settings import PARAMS, ProjectPath, Settings, find_project, load_settings
 
-PARAMS = "params.yaml"
 #: The codebook and the model that come with mechtag.
 SHIPPED = Path(__file__).with_name("shipped")
 _SHIPPED_CODEBOOK = SHIPPED / "codebook.yaml"
-# Other programs also use this file name, but only the file of a review names a codebook.
-_NAMES_CODEBOOK = re.compile(r"^codebook\s*:", re.MULTILINE)
 
 _NEW_PARAMS = """\
 # Settings of this review. Paths are relative to this folder. A key that is omitted has its default.
@@ -149,17 +145,6 @@ class Project:
 def shipped_codebook() -> Codebook:
     """Return the codebook that comes with mechtag."""
     return load_codebook(_SHIPPED_CODEBOOK)
-
-
-def find_project(start: StrPath = ".") -> Path | None:
-    """Return the nearest folder that is a project: ``start`` or a folder above it; ``None`` if there is none."""
-    start = Path(start)
-    here = start.resolve()
-    for folder in (here, *here.parents):
-        params = folder / PARAMS
-        if params.is_file() and _NAMES_CODEBOOK.search(params.read_text(encoding="utf-8", errors="replace")):
-            return start if folder == here else folder
-    return None
 
 
 def open_project(folder: StrPath | None = None) -> Project:

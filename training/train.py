@@ -229,7 +229,7 @@ def _config(
         codebook=codebook,
         codebook_sha256=codebook.sha256,
         encoder=EncoderConfig(
-            name=settings.encoder.name,
+            name=str(settings.encoder.name),
             revision=settings.encoder.revision,
             sha256=encoder_sha256,
             tuned_sha256=hashlib.sha256(tuned).hexdigest(),

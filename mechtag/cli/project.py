@@ -28,7 +28,8 @@ def init(
 
     Example: `mechtag init my-review --codebook codes.yaml`
     """
-    from mechtag.project import PARAMS, create_project
+    from mechtag.core.settings import PARAMS
+    from mechtag.project import create_project
 
     made = create_project(folder, codebook)
     labels = len(made.codebook.keys)

@@ -18,7 +18,7 @@ def ingest(
 
     Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
     Counts and notes are in `ingest.json`. A file that cannot be read stops the run, unless it is in a folder or zip
-    file together with other files; then it is only reported.
+    file together with other files; then it is only reported. Results of an earlier run among the sources are not read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -28,8 +28,9 @@ def ingest(
     from mechtag.pipeline.reading.ingest import Reading, cut_note
 
     rejected, counts = output.with_name("rejected.jsonl"), output.with_name("ingest.json")
-    check_outputs((output, rejected, counts), sources)
     reading = Reading(sources)
+    # Results of an earlier run are not read, so they may be replaced.
+    check_outputs((output, rejected, counts), reading.paths)
     with progress("reading", reading.size, of_bytes=True) as advance:
         write_records(output, reading.records(advance))
     write_jsonl(rejected, reading.rejected)

@@ -37,6 +37,21 @@ def tag(
             "--sentences", help="Table of sentences written by 'sentences'; allowed only if SRC is one parquet table."
         ),
     ] = None,
+    ranking: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranking", help="Table in reading order (ranking.csv, tagged.csv or review.xlsx) that --top refers to."
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            min=1,
+            help="Tag only so many records from the top of --ranking. Records judged relevant come first; those judged "
+            "irrelevant are left out.",
+        ),
+    ] = None,
     runtime: Runtime = None,
     threads: Threads = None,
     resume: Annotated[
@@ -65,6 +80,8 @@ def tag(
 
     Example: `mechtag tag search_update.ris -o out/`
     """
+    if (ranking is None) != (top is None):
+        raise typer.BadParameter("--top and --ranking must be used together")
     from mechtag.workflows.define import usable_model
     from mechtag.workflows.tag import tag as tag_sources
 
@@ -75,6 +92,7 @@ def tag(
         output,
         model=model or usable_model(opened, terminal),
         sentences=sentence_table,
+        first=(ranking, top) if ranking and top else None,
         runtime=runtime.value if runtime else None,
         threads=threads,
         score_all=score_all,

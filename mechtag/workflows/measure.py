@@ -77,7 +77,7 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper
-    from mechtag.models.model_folder import read_config
+    from mechtag.models.model_folder import encoder_of, read_config
     from mechtag.training.leakage import describe_papers, find_leaks, read_training_papers
     from mechtag.training.train import load_encoder
 
@@ -98,8 +98,9 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
                 unchecked="the model folder was written by an earlier version of mechtag, which did not keep a list of "
                 "the training papers"
             )
-        encoder = {"name": config.encoder.name, "revision": config.encoder.revision, "sha256": config.encoder.sha256}
-        settings = project.settings.model_copy(update={"encoder": project.settings.encoder.model_copy(update=encoder)})
+        used = {"revision": config.encoder.revision, "sha256": config.encoder.sha256}
+        encoder = project.settings.encoder.model_copy(update=used | {"name": encoder_of(config, model)})
+        settings = project.settings.model_copy(update={"encoder": encoder})
         papers = describe_papers(standard.evaluated, load_encoder(settings), settings)
         leaks = {leak.record_id: leak for leak in find_leaks(papers, known, "training paper", settings)}
         different = standard.notes.not_in_training if standard.notes else {}

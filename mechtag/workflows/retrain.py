@@ -46,6 +46,7 @@ from mechtag.training.retraining.model_store import (
 )
 from mechtag.training.retraining.new_codings import add_annotations, write_notes
 from mechtag.workflows.reporter import SILENT, Reporter
+from mechtag.workflows.status import has_codes
 
 NO_VERSION = "none"
 _NEW = "new papers"
@@ -107,10 +108,15 @@ class Retraining:
         Raises
         ------
         MechtagError
-            If codings are invalid or about papers used to measure accuracy, if there is no model in use, or if
-            a different retraining is running.
+            If no record has been coded yet, if codings are invalid or about papers used to measure accuracy, if there
+            is no model in use, or if a different retraining is running.
         """
         with self._alone():
+            if not has_codes(self._project):
+                raise MechtagError(
+                    f"{self._settings.train.records} does not exist, so no record has been coded yet; import the first "
+                    "codings with 'mechtag codings', and train on them with 'mechtag train'"
+                )
             version = self._add(codings, records, onto, leave_out_leaks)
             return self._challenge(version, change_log_on)
 

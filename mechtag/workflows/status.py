@@ -9,9 +9,13 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json
 from mechtag.core.words import counted
 from mechtag.models.model_folder import ModelConfig, encoder_difference, read_config
+from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
 from mechtag.pipeline.annotations.versions import version_in_use
 from mechtag.project import Project
+
+# Maximum number of labels that are named.
+_NAMED = 3
 
 
 def describe(project: Project) -> list[str]:
@@ -34,7 +38,8 @@ def describe(project: Project) -> list[str]:
         ]
     files = _search_files(project)
     tagged = _tagged(project)
-    lines.append(f"Records:   {counted(len(files), 'search file')}{f'; tagged: {tagged}' if tagged else ''}")
+    about = f"; tagged: {_describe_tagged(project, tagged)}" if tagged else ""
+    lines.append(f"Records:   {counted(len(files), 'search file')}{about}")
     codes, coded = _codes(project)
     lines.append(f"Codes:     {codes}")
     found = _model(project)
@@ -53,18 +58,20 @@ def _search_files(project: Project) -> list[Path]:
     return [path for path in found if not path.name.startswith(".")]
 
 
-def _tagged(project: Project) -> str:
-    """Describe the most recently tagged search of the project; return ``""`` if there is none."""
+def _tagged(project: Project) -> Path | None:
+    """Return the folder of the most recently tagged search, relative to the project; ``None`` if there is none."""
     patterns = ("*/summary.json", "*/*/summary.json", "work/*/tagged/summary.json")
     summaries = [path for pattern in patterns for path in (project.root / "data").glob(pattern)]
-    if not summaries:
-        return ""
-    newest = max(summaries, key=lambda path: path.stat().st_mtime)
+    newest = max(summaries, key=lambda path: path.stat().st_mtime, default=None)
+    return newest.parent.relative_to(project.root) if newest else None
+
+
+def _describe_tagged(project: Project, folder: Path) -> str:
+    path = project.root / folder / "summary.json"
     try:
-        content = read_json(newest)
-        return f"{content['unique']} records ({newest.parent.relative_to(project.root)})"
+        return f"{read_json(path)['unique']} records ({folder})"
     except (MechtagError, KeyError):
-        return f"unreadable ({newest})"
+        return f"unreadable ({path})"
 
 
 def has_codes(project: Project) -> bool:
@@ -73,19 +80,19 @@ def has_codes(project: Project) -> bool:
     return Path(settings.records).exists() or bool(version_in_use(settings.added))
 
 
-def _codes(project: Project) -> tuple[str, bool]:
-    """Return a description of the human codes, and whether there are any codes to train on."""
+def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
+    """Return a description of the human codes, and the coded records, which may be none."""
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
-        return f"none yet ({settings.train.records} does not exist)", False
+        return f"none yet ({settings.train.records} does not exist)", []
     try:
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
     except MechtagError as error:
-        return f"cannot be read: {error}", False
+        return f"cannot be read: {error}", []
     relevant = sum(bool(record.relevant) for record in coded)
     added = sum(record.added for record in coded)
     counts = f"{len(coded)} records coded, {relevant} of them relevant"
-    return counts + (f"; {added} added by retraining" if added else ""), bool(coded)
+    return counts + (f"; {added} added by retraining" if added else ""), coded
 
 
 def _model(project: Project) -> ModelConfig | None:
@@ -118,7 +125,12 @@ def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
 
 
 def _next(
-    project: Project, files: list[Path], tagged: str, coded: bool, model: ModelConfig | None, stale: list[str]
+    project: Project,
+    files: list[Path],
+    tagged: Path | None,
+    coded: list[CodedRecord],
+    model: ModelConfig | None,
+    stale: list[str],
 ) -> str:
     raw = next((str(source) for source in project.settings.sources.values()), "data/raw")
     if not files:
@@ -129,6 +141,16 @@ def _next(
         return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
+    choose = f"'mechtag next {tagged} -o next.csv'"
+    imported = f"import codes with 'mechtag codings' ({project.settings.train.records})"
     if not coded or project.uses_shipped_model:
-        return f"review data/tagged/review.xlsx; import codes with 'mechtag codings' ({project.settings.train.records})"
+        return f"review {tagged / 'review.xlsx'}, or the papers that {choose} chooses; {imported}"
+    least = project.settings.train.min_positives
+    few = [label for label in project.codebook.labels if sum(one.code(label.key) == 1 for one in coded) < least]
+    if few:
+        names = ", ".join(label.name for label in few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
+        return (
+            f"code more papers for the labels with fewer than {least} examples ({names}): {choose} chooses papers; "
+            f"{imported}"
+        )
     return "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"

@@ -50,6 +50,7 @@ def tag(
     *,
     model: Path | None = None,
     sentences: Path | None = None,
+    first: tuple[Path, int] | None = None,
     runtime: RuntimeName | None = None,
     threads: int | None = None,
     score_all: bool = False,
@@ -70,6 +71,9 @@ def tag(
         Model folder; by default, the model folder of the project.
     sentences
         Table of the sentences of the records. By default, records are split into sentences here.
+    first
+        Table in reading order, such as the one that `rank` writes, and number of records: only so many records from the
+        top of the table are tagged. Records judged relevant come first; those judged irrelevant are left out.
     runtime, threads, score_all
         Values that override the settings of the project; see `TagSettings`.
     resume
@@ -81,8 +85,8 @@ def tag(
     Raises
     ------
     MechtagError
-        If no record could be read, the model was trained with a different codebook, or the output folder contains
-        a different run.
+        If no record could be read, the model was trained with a different codebook, the output folder contains
+        a different run, or none of the records is in the table in reading order.
     """
     codebook = project.codebook
     model = model or project.model
@@ -106,7 +110,8 @@ def tag(
         from mechtag.pipeline.tagging.run import finish, run_local
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
 
-        check_folder(sources, output, sentences)
+        read = [*sources, *([str(first[0])] if first else [])]
+        check_folder(read, output, sentences)
         loaded = load_model(
             model, codebook, runtime=tagging.runtime, threads=tagging.threads, score_all=tagging.score_all
         )
@@ -118,6 +123,8 @@ def tag(
             )
         if tagging.runtime != "torch":
             reporter.note(f"runtime {loaded.choice.reason}")
+        if first:
+            sources = [_top(project, sources, output, *first, reporter)]
         request = Request(sources, output, settings, loaded.config, sentences, runtime=chosen)
         job = stack.enter_context(opened(request, resume=resume))
         inputs = job.inputs
@@ -139,3 +146,27 @@ def tag(
         with reporter.progress("writing tables", job.manifest.records) as advance:
             summary = finish(job, codebook, loaded.tagger.calibration, advance)
     return Tagged(inputs, summary, job.output, job.chunks.folder)
+
+
+def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, count: int, reporter: Reporter) -> str:
+    """Write the records at the top of a ranking to a table in the output folder, and return the path of this table."""
+    from mechtag.core.parquet import write_records
+    from mechtag.pipeline.reading.ingest import read_unique
+    from mechtag.pipeline.screening.decisions import read_judgements
+    from mechtag.pipeline.tagging.storage import is_remote
+
+    if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
+        raise MechtagError(
+            f"{ranking}: only one file of records on this machine can be tagged in the order of a table; use the file "
+            "that was ranked, and write to a folder on this machine"
+        )
+    records = read_unique(Path(sources[0]), reporter.note)
+    rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]
+    if not rows:
+        raise MechtagError(
+            f"{ranking}: all records in this table are judged irrelevant; use a table with unread records"
+        )
+    table = Path(output) / "selected.parquet"
+    write_records(table, [records[row] for row in rows])
+    reporter.note(f"note: {len(rows):,} of {len(records):,} records are tagged, from the top of {ranking}")
+    return str(table)

@@ -33,7 +33,8 @@ def as_list(cell: str) -> list[str] | None:
         items = ast.literal_eval(cell)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return None
-    return [str(item) for item in items] if isinstance(items, list) else None
+    # An escape may be a half of a character, which no file can hold.
+    return [str(item).encode(errors="replace").decode() for item in items] if isinstance(items, list) else None
 
 
 def split_authors(cell: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -159,6 +160,9 @@ FURTHER_TABLE = (
     "{} is the header of a second table, and the rows below it were read as rows of that table; if the file was joined "
     "from several exports, check that all their records were read"
 )
+# Spreadsheets write dates as numbers of days; these are the years 1954 to 2064.
+_SERIAL, _FIRST_DAY = re.compile(r"[2-5]\d{4}(?:[.,]\d+)?"), date(1899, 12, 30)
+_DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 _HAS_YEAR = re.compile(r"\d{4}")
 # SpringerLink writes 'Ann B. LeeBo McDonald': names without anything between them.
 _GLUED = re.compile(
@@ -376,6 +380,10 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
         # 'JUN 15' or 'in press' in one column, a date in another
         dates = (_cell(fields[index][1]) for index in year_places)
         values["year"] = next(filter(_HAS_YEAR.search, dates), values["year"])
+    if _SERIAL.fullmatch(values.get("year", "")):
+        values["year"] = str((_FIRST_DAY + timedelta(days=int(values["year"][:5]))).year)
+    if "doi" not in values and _DOI_LINK.search(link := values.get("url", "")):
+        values["doi"] = link
     if inverted := values.pop("inverted abstract", ""):
         values.setdefault("abstract", from_inverted(inverted) or "")
     cell = values.get("authors", "")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.parquet import read_records
+from mechtag.core.files import read_json
+from mechtag.core.parquet import RecordTable, read_records
 from mechtag.core.printable import printable_name
 from mechtag.core.records import Record, Rejected
 from mechtag.core.source import Source
@@ -116,6 +117,9 @@ class Reading:
         See `Ingested`; complete once all records have been read.
     abstracts_cut
         Number of abstracts that end in mid-sentence; complete once all records have been read.
+    paths
+        Files that are read: the sources and the files in folders among them, without those that an earlier run of
+        ``mechtag ingest`` wrote.
 
     Raises
     ------
@@ -130,7 +134,17 @@ class Reading:
         self.unread: list[Note] = []
         self._notes: dict[tuple[str, str], Note] = {}
         self._groups = [(Path(source), list(self._files(Path(source)))) for source in sources]
-        paths = [path for _, files in self._groups for path in files]
+        own = _written_by_ingest([path for _, files in self._groups for path in files])
+        for path in own:
+            self._note(Note(printable_name(path.name), f"not read, because {_OWN}"))
+        self._groups = [
+            (source, [path for path in files if path not in own])
+            for source, files in self._groups
+            if not files or not set(files) <= set(own)
+        ]
+        self.paths = paths = [path for _, files in self._groups for path in files]
+        if own and not paths:
+            raise MechtagError(f"{own[0]}: {_OWN}; name search exports")
         if twice := [path for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
             raise MechtagError(f"{twice[0]}: the file is named twice; name each file once")
         self._names = dict(zip(paths, map(printable_name, _names(paths)), strict=True))
@@ -243,6 +257,46 @@ class Reading:
 
 
 _NOT_READ = "not read: "
+_OWN = "an earlier run of 'mechtag ingest' wrote this file"
+_COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
+
+
+def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths of files that an earlier run of ``mechtag ingest`` wrote when it read the other files.
+
+    The file ``ingest.json`` next to a table names the files that the table was made from. A table of records from files
+    that are not among the paths is not included, because it is a source.
+    """
+    names = {printable_name(path.name) for path in paths}
+    own: list[Path] = []
+    for path in paths:
+        if path.name not in (_COUNTS, _REJECTED) and path.suffix != ".parquet":
+            continue
+        files = _counted_files(path.with_name(_COUNTS))
+        # A name may begin with folders and, for a file in an archive, end in the name of the member.
+        read_again = all(names.intersection(file.split("/")) for file in files)
+        if files and (path.name in (_COUNTS, _REJECTED) or (read_again and _files_of(path) <= files)):
+            own.append(path)
+    return own
+
+
+def _counted_files(path: Path) -> set[str]:
+    """Return the names of the files that a file of counts lists; no names if it is missing or a different file."""
+    try:
+        found = read_json(path)
+        known = found.keys() == _summary(0, 0, 0, (), (), ()).keys()
+        return {source["file"] for source in found["sources"]} if known else set()
+    except (MechtagError, OSError, LookupError, TypeError):
+        return set()
+
+
+def _files_of(table: Path) -> set[str]:
+    """Return the names of the files that the records of a table come from; ``{""}`` if it is not such a table."""
+    try:
+        with RecordTable(table, str(table)) as records:
+            return {str(row["source_file"]) for row in records.rows(["source_file"])}
+    except MechtagError:
+        return {""}
 
 
 class _Meter:

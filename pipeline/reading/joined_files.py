@@ -14,7 +14,7 @@ _RIS, _MEDLINE, _JSON, _XML = "RIS", "PubMed/MEDLINE (nbib)", "JSON", "XML"
 # The line that starts a record or a file in each format; stricter than the readers, because abstracts hold anything.
 _STARTS = {
     _RIS: r"TY {2}- ?[A-Z]{3,}",
-    _MEDLINE: r"PMID- ?\d+",
+    _MEDLINE: r"PMID- ?\d+|OWN {1,2}- ?ERIC",
     "Web of Science (tagged)": r"PT [A-Z]",
     "EndNote import (enw)": r"%0 [A-Z][\w ]+",
     "BibTeX": r"@[A-Za-z]+\{[^\s,{}=]+,(?:\s*+[A-Za-z-]+\s*+=.*)?",
@@ -26,7 +26,7 @@ _STARTS = {
 }
 _NAMES = tuple(_STARTS)
 _START = re.compile("\ufeff?[ \t]*(?:" + "|".join(f"({pattern})" for pattern in _STARTS.values()) + ")")
-_FIRST = frozenset("TP%@<R[{\ufeff \t")
+_FIRST = frozenset("TPO%@<R[{\ufeff \t")
 # Lines that open a JSON document that is spread over lines, and those that follow them.
 _OPENING, _INNER = frozenset(("[", "{", "[{", "[ {")), re.compile(r'\s*(?:\{|"[^"\n]{1,60}"\s*+:)')
 # Lines that end a record, after which a single column name is the header of a table.

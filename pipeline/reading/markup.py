@@ -55,11 +55,27 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """
     refuse_entities(source)
     tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?/?>")
+    end = 0
+    outside = ""
     for number, (line, text, fault) in enumerate(_cut(source.text, tag), start=1):
+        start = source.text.index(text, end)
+        outside = outside or _title_in(source.text[end:start])
+        end = start + len(text)
         yield Entry(number, line, [("xml", text)], fault=fault) if fault else _entry(number, line, text)
     before, after = source.text.partition("<")[0], source.text.rpartition(">")[2]
     if before.strip("\ufeff \n\t") or after.strip("\ufeff \n\t\x1a"):
         source.notes.append("the text before the first element or after the last one was not read")
+    if outside := outside or _title_in(source.text[end:]):
+        source.notes.append(f"a title outside of records was not read: {outside!r}; export the search results again")
+
+
+_TITLE, _SHOWN = re.compile(r"<\w*title\b[^<>]*>\s*([^<>\s][^<>]*)", re.I), 60
+
+
+def _title_in(text: str) -> str:
+    """Return the first title in the text between two records, or ``""``."""
+    found = _TITLE.search(text)
+    return found[1].strip()[:_SHOWN] if found else ""
 
 
 _NOT_CLOSED = "the element of the record is opened but never closed, so the record is truncated; export it again"

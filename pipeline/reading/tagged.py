@@ -126,15 +126,20 @@ class Draft:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the value of the last field; an empty line between two lines of text separates paragraphs."""
+        """Add a line to the value of the last field; an empty line between two lines of text separates paragraphs.
+
+        Text in front of the first tag becomes a field without a name, so that a rejected record keeps the text.
+        """
         self._lines += 1
         self._length += len(line)
-        if self._fields and self._length <= LONGEST_ENTRY:
+        if not self._fields and not _ROUTINE.match(line):
+            self._fields.append(("", line.strip()))
+        elif self._fields and self._length <= LONGEST_ENTRY:
             self._continued.append(line.strip())
 
     def tags(self) -> set[str]:
         """Return the tags of the fields added so far."""
-        return {tag for tag, _ in self._fields}
+        return {tag for tag, _ in self._fields if tag}
 
     def _join(self) -> None:
         tag, value = self._fields[-1]

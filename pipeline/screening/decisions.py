@@ -70,6 +70,15 @@ class Judgements(Row):
         """Return the indices of the judged records in the order of judgement; raises the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
+    def reading_order(self, records: Sequence[Record]) -> list[int]:
+        """Return the indices of records in the file: first those judged relevant, then those not judged.
+
+        Both are in the order of the file; records judged irrelevant are left out. Raises the same errors as `labels`.
+        """
+        rows, labels = self._rows(records), self.labels(records)
+        named = list(dict.fromkeys(rows[name] for name in self.values if name in rows))
+        return [row for row in named if labels[row] == 1] + [row for row in named if np.isnan(labels[row])]
+
     def unknown(self, records: Sequence[Record]) -> list[str]:
         """Return the identifiers in the file of decisions that match no record; raises the same errors as `labels`."""
         rows = self._rows(records)

@@ -100,9 +100,15 @@ def deduplicated(folder: Path) -> None:
     shutil.copy(folder / "unique.parquet", folder / "data/unique.parquet")
 
 
+def trained_again(folder: Path) -> None:
+    """Let a copy of the model be the one that was trained with the larger encoder."""
+    shutil.copytree(folder / "models/trained", folder / "models/accurate")
+
+
 # What a reader has done before reading the page.
 BEFORE: dict[str, Callable[[Path], None]] = {
     "docs/annotations.md": deduplicated,
+    "docs/encoders.md": trained_again,
     "docs/report.md": measured,
     "docs/review.md": reviewed,
     "docs/tracking.md": measured,

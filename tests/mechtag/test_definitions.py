@@ -39,12 +39,16 @@ def review(tmp_path: Path) -> Path:
     return root
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_papers_are_ranked_by_the_definitions_and_every_output_says_so(review: Path) -> None:
     status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
     assert status == 0, message
     assert "definitions of the codebook alone" in message
-    with (review / "out/tagged.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(review / "out/tagged.csv")
     assert rows[-1]["title"] == "Alloy fatigue"
     first = max(rows, key=lambda row: float(row["Meeting people: probability"]))
     assert first["title"] == "Friends on the plot"
@@ -83,3 +87,39 @@ def test_codes_without_a_model_are_not_passed_over(review: Path) -> None:
     status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
     assert status == 1
     assert "run 'mechtag train' first" in message
+
+
+def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
+    """Records judged relevant come first, those judged irrelevant are left out, and the rest is in table order."""
+    assert call("tag", review / "data/raw", "-o", review / "out", "--project", review)[0] == 0
+    ranked = review / "out/tagged.csv"
+    records = (review / "out/records.parquet").rename(review / "records.parquet")
+    words = ("tag", records, "--project", review, "--ranking", ranked)
+    first, second, third = (row["title"] for row in rows_of(ranked))
+
+    status, output, message = call(*words, "--top", 2, "-o", review / "top")
+    assert status == 0, message
+    assert f"note: 2 of 3 records are tagged, from the top of {ranked}" in message
+    assert "2 records to screen" in output
+    assert [row["title"] for row in rows_of(review / "top/tagged.csv")] == [first, second]
+    assert json.loads((review / "top/summary.json").read_text(encoding="utf-8"))["duplicates"] is None
+
+    rows = rows_of(ranked)
+    rows[0]["decision"], rows[2]["decision"] = "no", "yes"
+    with ranked.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for count, titles in ((1, {third}), (5, {second, third})):
+        folder = review / f"top-{count}"
+        assert call(*words, "--top", count, "-o", folder)[0] == 0
+        assert {row["title"] for row in rows_of(folder / "tagged.csv")} == titles
+
+    status, _, message = call(*words, "--top", 1, "-o", review / "out")
+    assert (status, "this command reads it" in message) == (1, True)
+    status, _, message = call(*words[:1], review / "data/raw/search.ris", *words[1:], "--top", 1, "-o", review / "two")
+    assert (status, "only one file of records on this machine" in message) == (1, True)
+    assert call("tag", records, "--top", 1, "-o", review / "two")[0] == 2
+    (review / "no.csv").write_text("record_id,decision\n" + "".join(f"{row['record_id']},no\n" for row in rows))
+    status, _, message = call(*words[:-1], review / "no.csv", "--top", 1, "-o", review / "two")
+    assert (status, "all records in this table are judged irrelevant" in message) == (1, True)

@@ -215,10 +215,10 @@ def test_the_cache_is_where_the_user_has_caches(tmp_path: Path, monkeypatch: pyt
 def test_a_short_name_stands_for_a_name_and_a_hash() -> None:
     for short, (name, sha256) in ENCODERS.items():
         found = EncoderSettings.model_validate({"name": short, "sha256": "0" * 64, "max_tokens": 384})
-        assert (found.name, found.sha256, found.max_tokens) == (name, sha256, 384)
+        assert (str(found.name), found.sha256, found.max_tokens) == (name, sha256, 384)
         assert EncoderSettings.model_validate(found.model_dump()) == found
     other = EncoderSettings(name="fast/accurate", sha256="1" * 64)
-    assert (other.name, other.sha256) == ("fast/accurate", "1" * 64)
+    assert (str(other.name), other.sha256) == ("fast/accurate", "1" * 64)
 
 
 def test_fast_is_what_is_installed_with_mechtag() -> None:
@@ -238,7 +238,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, fruit: Codebook) -> Path:
     settings = fruit_project(folder, fruit)
     save_model(train(settings, fruit), folder / "models/trained")
     (folder / "a.jsonl").write_text('{"title": "An apple", "abstract": "The pear."}\n', encoding="utf-8")
-    write(folder, settings.encoder.name)
+    write(folder, str(settings.encoder.name))
     return folder
 
 
@@ -264,23 +264,22 @@ def test_the_same_encoder_is_not_mentioned(project: Path, tmp_path: Path) -> Non
         assert encoder_difference(own, settings, project) == ""
 
 
-def test_another_encoder_is_mentioned(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_encoder_is_mentioned(project: Path, tmp_path: Path) -> None:
     own = read_config(project / "models/trained").encoder
     trained = rf"the model in {project} was trained with {own.name} \(SHA-256 {own.sha256[:12]}\)"
-    with monkeypatch.context() as patch:
-        patch.chdir(tmp_path)
-        (tmp_path / "other").mkdir()
-        tiny_bert(tmp_path / "other", ["leaders"])
-        for settings, named in (
-            (write(project, "other"), "other"),
-            (write(project, "someone/else"), "someone/else"),
-            (write(project, own.name, sha256="0" * 64), rf"{own.name} \(SHA-256 0000"),
-            (write(project, "accurate"), rf"accurate \({ACCURATE}\) \(SHA-256 78c0197b6159\)"),
-            (write(project, "fast"), rf"fast \({FAST.removeprefix('package:')}\)"),
-        ):
-            assert re.match(
-                rf"the encoder in the settings is {named}.*, but {trained}$", encoder_difference(own, settings, project)
-            )
+    other = tmp_path / "other"
+    other.mkdir()
+    tiny_bert(other, ["leaders"])
+    for settings, named in (
+        (write(project, str(other)), other),
+        (write(project, "someone/else"), "someone/else"),
+        (write(project, own.name, sha256="0" * 64), rf"{own.name} \(SHA-256 0000"),
+        (write(project, "accurate"), rf"accurate \({ACCURATE}\) \(SHA-256 78c0197b6159\)"),
+        (write(project, "fast"), rf"fast \({FAST.removeprefix('package:')}\)"),
+    ):
+        assert re.match(
+            rf"the encoder in the settings is {named}.*, but {trained}$", encoder_difference(own, settings, project)
+        )
 
 
 def test_commands_that_use_a_model_mention_the_other_encoder(
@@ -308,6 +307,42 @@ def test_commands_that_use_a_model_mention_the_other_encoder(
     )
     assert status == 0, message
     assert [line.startswith("note: the encoder in the settings is") for line in message.splitlines()].count(True) == 1
+
+
+def test_the_folder_of_an_encoder_is_relative_to_the_project_which_may_be_moved(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = read_config(project / "models/trained").encoder
+    before = shutil.copytree(project, tmp_path / "before", ignore=shutil.ignore_patterns("models", "encoder"))
+    shutil.copytree(own.name, before / "encoders/mine")
+    write(before, "encoders/mine")
+    # A folder of the same name in the working directory is a different encoder.
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "encoders/mine").mkdir(parents=True)
+    tiny_bert(elsewhere / "encoders/mine", ["leaders"])
+    monkeypatch.chdir(elsewhere)
+    status, _, message = call("train", "--project", before)
+    assert status == 0, message
+    trained = read_config(before / "models/trained").encoder
+    assert (trained.name, trained.sha256) == ("encoders/mine", own.sha256)
+
+    moved = before.rename(tmp_path / "moved")
+    commands = (
+        ("tag", moved / "a.jsonl", "-o", tmp_path / "out", "--project", moved),
+        ("rank", moved / "a.jsonl", "-o", tmp_path / "ranking.csv", "--project", moved),
+        ("train", "--project", moved),
+    )
+    for command in commands:
+        status, _, message = call(*command)
+        assert status == 0, message
+        assert "the encoder in the settings" not in message
+    loaded = Tagger.load(moved / "models/trained")
+    assert loaded.encoder == str(moved / "encoders/mine")
+    (moved / "notes").mkdir()
+    monkeypatch.chdir(moved / "notes")
+    model = (moved / "models/trained").rename(tmp_path / "model")
+    status, _, message = call("tag", "../a.jsonl", "-o", "out", "--model", model)
+    assert status == 0, message
 
 
 @pytest.mark.parametrize("command", [("train",), ("rank", "a.jsonl", "-o", "ranking.csv")], ids=["train", "rank"])

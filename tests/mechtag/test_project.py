@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.settings import ProjectPath, load_settings
+from mechtag.core.settings import ProjectPath, find_project, load_settings
 from mechtag.models.model_folder import read_config
-from mechtag.project import SHIPPED, create_project, find_project, open_project
+from mechtag.project import SHIPPED, create_project, open_project
+from mechtag.training.train import save_model
+from mechtag.training.train import train as fit
 from mechtag.workflows.status import describe
 from tests.support.command import call
 from tests.support.garden import CODEBOOK, LABELS, by_sentence, carried, export, papers
@@ -110,13 +112,41 @@ def test_status_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Path("data/tagged").mkdir()
     Path("data/tagged/summary.json").write_text(json.dumps({"unique": 3}))
     assert describe(open_project())[-1] == (
-        "Next:      review data/tagged/review.xlsx; import codes with 'mechtag codings' (data/annotated/codings.csv)"
+        "Next:      review data/tagged/review.xlsx, or the papers that 'mechtag next data/tagged -o next.csv' chooses; "
+        "import codes with 'mechtag codings' (data/annotated/codings.csv)"
     )
     Path("data/annotated/codings.csv").write_text("nonsense\n")
     assert any(line.startswith("Codes:     cannot be read: ") for line in describe(open_project()))
     status, said, _ = call("status")
     assert status == 0
     assert said.splitlines()[0] == f"Project:   {Path.cwd().resolve()}"
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (
+            6,
+            "code more papers for the labels with fewer than 3 examples (Pests, Shade): 'mechtag next data/winter ",
+        ),
+        (8, "measure accuracy against your own codes: mechtag evaluate (docs/report.md)"),
+    ],
+)
+def test_status_names_the_labels_with_few_examples(tmp_path: Path, count: int, expected: str) -> None:
+    by_sentence(tmp_path, papers(count, seed=1))
+    (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK))
+    train = {"records": "coded.jsonl", "exemplars": "", "added": "added", "folds": 2}
+    params = {"codebook": "codebook.yaml", "sources": {"search": "search.ris"}, "train": train}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copy(UPDATE, tmp_path / "search.ris")
+    (tmp_path / "data/winter").mkdir(parents=True)
+    (tmp_path / "data/winter/summary.json").write_text(json.dumps({"unique": 3}))
+    review = open_project(tmp_path)
+    assert describe(review)[-1] == "Next:      train a model: mechtag train"
+    save_model(fit(review.settings, review.codebook), review.own_model)
+    lines = describe(review)
+    assert "Records:   1 search file; tagged: 3 records (data/winter)" in lines
+    assert lines[-1].startswith(f"Next:      {expected}")
 
 
 def test_without_a_project_the_shipped_model_is_used_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,12 @@ def test_a_test_paper_is_recognised(record: Record, reason: str) -> None:
     assert leaks[0].reason.endswith(paper().title)
 
 
+def test_the_threshold_of_a_paraphrase_is_that_of_the_encoder() -> None:
+    for encoder, setting, expected in (("fast", None, 0.63), ("accurate", None, 0.67), ("accurate", 0.9, 0.9)):
+        settings = Settings.model_validate({"encoder": {"name": encoder}, "retrain": {"paraphrase": setting}})
+        assert settings.paraphrase == expected
+
+
 def test_no_name_is_no_likeness() -> None:
     """Records without identifiers, study and text have nothing in common."""
     bare = paper(record_id="text:3", title="Ward", abstract="", authors=(), year=None, doi=None, pmid=None, raw=())
@@ -251,7 +257,7 @@ def leaks_of_all_pairs(papers: KnownPapers, against: KnownPapers, settings: Sett
                 *[f"same study ({group})"] * (group != "" and group == other_group),
                 *[comparison.reason]
                 * (comparison.same is True or (comparison.same is None and comparison.reason != "")),
-                *[f"nearly the same text (similarity {alike:.2f})"] * (alike >= settings.retrain.paraphrase),
+                *[f"nearly the same text (similarity {alike:.2f})"] * (alike >= settings.paraphrase),
             ]
             if reasons:
                 reason = f"{reasons[0]} as test paper: {paper.title}"

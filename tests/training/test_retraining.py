@@ -37,7 +37,7 @@ from mechtag.training.retraining.model_store import (
     keep_champion,
     recover,
 )
-from mechtag.training.train import train
+from mechtag.training.train import define, save_model, train
 from mechtag.workflows.train import train as train_project
 from tests.support.command import call
 from tests.support.paths import ROOT
@@ -115,6 +115,36 @@ def test_promotion_and_the_way_back(project: Project) -> None:
     with pytest.raises(MechtagError, match="there is no earlier model to roll back to"):
         former_of(places, first[0])
     assert sorted(path.name for path in places.model.parent.iterdir()) == ["added", "kept", "model", "out_of_fold"]
+
+
+def test_a_model_from_the_definitions_has_learnt_from_no_paper_and_can_be_restored(project: Project) -> None:
+    places = project.places
+    save_model(define(project.settings, project.fruit), places.model)
+    shutil.rmtree(places.out_of_fold)
+    champion = load_model(places.model)
+    found, new = champion_predictions(champion, places.out_of_fold, project.coded)
+    assert new == project.coded
+    assert {row.model_id for row in found} == {champion.config.model_id}
+    assert len(found) == len(new) * len(project.fruit.all_keys)
+
+    follow(project)
+    challenger = project.challenger.model.config.model_id
+    install(places, challenger, {"event": "promoted"})
+    assert in_use(places) == (challenger, {f"{challenger}:out-of-fold"}, project.version)
+    install(places, former_of(places, challenger), {"event": "back"})
+    assert load_model(places.model).config == champion.config
+    # Those of the challenger do not belong to the model in use.
+    assert list(places.out_of_fold.iterdir()) == []
+
+
+def test_without_codes_the_first_codings_are_imported_and_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(create_project(tmp_path / "review").root)
+    (tmp_path / "codes.csv").write_text("key,coder,label,value,basis\n", encoding="utf-8")
+    status, _, message = call("retrain", tmp_path / "codes.csv")
+    assert status == 1
+    assert "no record has been coded yet; import the first codings with 'mechtag codings', and train" in message
 
 
 @pytest.mark.parametrize(

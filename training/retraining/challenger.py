@@ -102,7 +102,8 @@ def champion_predictions(
 ) -> tuple[list[Prediction], list[CodedRecord]]:
     """Return the active model's predictions for coded records, out of fold for the records that it was trained on.
 
-    The active model tags all other records like new records.
+    The active model tags all other records like new records. A model from the definitions alone was trained on no
+    records.
 
     Returns
     -------
@@ -115,15 +116,18 @@ def champion_predictions(
     MechtagError
         If ``out_of_fold`` contains the out-of-fold predictions of a different model.
     """
-    path = out_of_fold / DOCUMENTS
-    documents = read_predictions(path)
-    makers = {row.model_id.split(":")[0] for row in documents}
-    if makers != {champion.config.model_id}:
-        raise MechtagError(
-            f"{path} contains out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the active "
-            f"model is {champion.config.model_id}, so a fair comparison is not possible. Restore the predictions and "
-            "the model from the same training run with 'dvc checkout', or train again with 'mechtag train'"
-        )
+    documents: list[Prediction] = []
+    if not champion.config.from_definitions:
+        path = out_of_fold / DOCUMENTS
+        documents = read_predictions(path)
+        makers = {row.model_id.split(":")[0] for row in documents}
+        if makers != {champion.config.model_id}:
+            raise MechtagError(
+                f"{path} contains out-of-fold predictions from {', '.join(sorted(makers)) or 'no model'}, but the "
+                f"active model is {champion.config.model_id}, so a fair comparison is not possible. Restore the "
+                "predictions and the model from the same training run with 'dvc checkout', or train again with "
+                "'mechtag train'"
+            )
     learned = {row.record_id for row in documents}
     new = [record for record in coded if record.record.record_id not in learned]
     sentences = [sentence for record in new for sentence in record.sentences]

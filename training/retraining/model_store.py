@@ -24,7 +24,7 @@ from mechtag.pipeline.annotations.versions import (
     use_version,
     version_in_use,
 )
-from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
+from mechtag.training.retraining.challenger import DOCUMENTS, MODEL, OUT_OF_FOLD, SENTENCES
 
 NOTE = "kept.json"
 _JOURNAL = "installing.json"
@@ -59,12 +59,15 @@ def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, A
         Information on the model: ``former`` is the id of the previous model, or empty; ``version`` is the version of
         the annotations; and ``tags`` are set in the registry.
     """
-    model_id = read_config(model).model_id
+    config = read_config(model)
+    model_id = config.model_id
     folder = paths.kept / model_id
     if not folder.is_dir():
         with temporary_folder(paths.kept) as parts:
             shutil.copytree(model, parts / model_id / MODEL)
-            shutil.copytree(out_of_fold, parts / model_id / OUT_OF_FOLD)
+            # A model from the definitions alone was trained on no papers, so it has no out-of-fold predictions.
+            if not config.from_definitions:
+                shutil.copytree(out_of_fold, parts / model_id / OUT_OF_FOLD)
             (parts / model_id).rename(folder)
     write_json(folder / NOTE, {"model_id": model_id, **note})
     return model_id
@@ -145,9 +148,13 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     except OSError:
         (paths.kept / _JOURNAL).unlink()
         raise
-    for file in sorted((folder / OUT_OF_FOLD).iterdir()):
-        with replacing(paths.out_of_fold / file.name) as part:
-            shutil.copyfile(file, part)
+    for name in (DOCUMENTS, SENTENCES):
+        kept, target = folder / OUT_OF_FOLD / name, paths.out_of_fold / name
+        if not kept.exists():
+            target.unlink(missing_ok=True)
+            continue
+        with replacing(target) as part:
+            shutil.copyfile(kept, part)
     use_version(paths.added, note["version"])
     append_history(paths.added, history)
     (paths.kept / _JOURNAL).unlink()

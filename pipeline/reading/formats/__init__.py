@@ -73,6 +73,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"<!DOCTYPE article\b|<article\b[^>]*\b(?:article-type|xmlns:xlink)=|<TEI\b",
             f"the full text of an article; {_RIS}",
         ),
+        (
+            r'\A\ufeff?"(?:[^\n"]|"")*[,;\t](?:[^\n"]|"")*"[ \t]*\n"(?:[^\n"]|"")*"[ \t]*(?:\n|\Z)',
+            "a table in which each row is one cell in quotation marks; export the table again, or remove the quotation "
+            "marks around each line and save it as CSV",
+        ),
         (r"<feed\b|<rss\b", f"a news feed (Atom or RSS); {_RIS}"),
         (r"<crossref_result\b|<doi_records?\b|<doi_batch\b", f"an XML file from Crossref; {_RIS}"),
         (r"\A\{\\rtf", "a Word document (RTF), not an export; export RIS instead"),

@@ -24,7 +24,7 @@ from pylatexenc.macrospec import LatexContextDb, MacroSpec
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
-from mechtag.pipeline.reading.tagged import Entry, Format
+from mechtag.pipeline.reading.tagged import Entry, Format, Outside
 
 # Broken entries are rejected with a reason, so the library need not print them too.
 logging.getLogger("bibtexparser").addHandler(logging.NullHandler())
@@ -49,6 +49,8 @@ _FIELD = re.compile(
 _INNER_FIELD = re.compile(rf"[\n}}\"][\s,]{{0,20}}(?:{_USUAL})\s{{0,20}}=\s{{0,20}}[{{\"]", re.I)
 # A line that ends an entry, and lines that are a comment of the author's own.
 _END, _COMMENT = re.compile(r"^[ \t]*\}[ \t]*$", re.M), re.compile(r"^[ \t]*%.*$", re.M)
+# Lines that databases and reference managers print above the first entry.
+_PREAMBLE = re.compile(r"\A\ufeff?\s*+(?:Scopus\s*+\Z|EXPORT DATE:)|\b(?:created|generated|exported|written)\b", re.I)
 _STARTLESS = (
     "the line that starts the entry (@type{key,) is missing; check the type and that the fields belong together"
 )
@@ -68,6 +70,8 @@ _LIGATURES = {"---": "—", "--": "–", "``": "“", "''": "”", "~": " "}
 _LIGATURE = re.compile("|".join(map(re.escape, _LIGATURES)))
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _KEYWORDS = ("author_keywords", "keywords", "keyword", "keywords-plus")
+_DATES = ("year", "date", "early access date", "early-access-date", "earlyaccessdate", "issue_date")
+_FOUR_DIGITS = re.compile(r"\d{4}")
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 # Nested abbreviations could grow without limit.
 _LONGEST_STRING, _MOST_PIECES = 500, 10_000
@@ -100,13 +104,16 @@ def read(source: Source) -> Iterator[Entry]:
         if isinstance(block, model.String):
             strings[block.key.lower()] = _joined(block.value, strings)[:_LONGEST_STRING]
     number = 0
+    outside = Outside(source)
     for index, block in enumerate(blocks):
         entry, fault = _opened(block)
         before = blocks[index - 1] if index else None
         if isinstance(block, model.ImplicitComment) and (before is None or _opened(before) == (None, "")):
-            for line, text in _startless(block)[1]:
+            rest, others = _startless(block)
+            _add(outside, rest)
+            for line, text in others:
                 number += 1
-                yield _without_start(number, line, text, strings)
+                yield _without_start(number, line, text, strings, outside)
         if entry is None and not fault:
             continue
         number += 1
@@ -120,24 +127,38 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         fields = [("ENTRYTYPE", entry.entry_type), ("ID", entry.key)]
         after = blocks[index + 1] if index + 1 < len(blocks) else None
-        rest, others = _startless(after, entry) if isinstance(after, model.ImplicitComment) else ("", [])
-        if damaged := _FIELD.search(rest) or any(_swallows(field.value) for field in entry.fields):
-            found = _by_name((entry.raw or "") + rest)
+        rest, others = _startless(after, entry) if isinstance(after, model.ImplicitComment) else ([], [])
+        following = "".join(text for _, text in rest)
+        if damaged := _FIELD.search(following) or any(_swallows(field.value) for field in entry.fields):
+            found = _by_name((entry.raw or "") + following)
         else:
             found = [(field.key, field.value) for field in entry.fields]
+            _add(outside, rest)
         fields += [(name, _joined(value, strings)) for name, value in found]
         yield Entry(number, line, fields, notes=(_DAMAGED,) if damaged else ())
         for line, text in others:
             number += 1
-            yield _without_start(number, line, text, strings)
+            yield _without_start(number, line, text, strings, outside)
+    outside.note()
 
 
-def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[str, list[tuple[int, str]]]:
+def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
+    """Add the lines of pieces of text to those that belong to no entry, except lines that programs print."""
+    for start, text in pieces:
+        for number, line in enumerate(text.split("\n"), start=start):
+            if not _PREAMBLE.search(line):
+                outside.add(number, line)
+
+
+_Pieces = list[tuple[int, str]]
+
+
+def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
     """Separate the text outside of entries into the rest of the entry above, and entries whose start is missing.
 
-    A second title begins an entry; each of these entries is returned with the number of its first line.
+    A second title begins an entry. Each piece of the rest and each entry is returned with the number of its first line.
     """
-    rest = ""
+    rest: _Pieces = []
     found: list[tuple[int, str]] = []
     titled = entry is None or any(field.key.lower() == "title" for field in entry.fields)
     line = (comment.start_line or 0) + 1
@@ -150,14 +171,20 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
         elif found:
             found[-1] = (found[-1][0], found[-1][1] + text)
         else:
-            rest += text
+            rest.append((line, text))
         titled = titled or title
         line += text.count("\n")
     return rest, found
 
 
-def _without_start(number: int, line: int, text: str, strings: Mapping[str, str]) -> Entry:
-    return Entry(number, line, [(name, _joined(value, strings)) for name, value in _by_name(text)], notes=(_STARTLESS,))
+def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
+    """Return the entry in a text whose start is missing; lines before its first field belong to no entry."""
+    text = text.lstrip()
+    first = _FIELD.search(text)
+    before = text[: first.start()] if first else ""
+    _add(outside, [(line, before)])
+    fields = [(name, _joined(value, strings)) for name, value in _by_name(text)]
+    return Entry(number, line + before.count("\n"), fields, notes=(_STARTLESS,))
 
 
 def _swallows(value: str) -> bool:
@@ -242,11 +269,24 @@ _MACROS = {
     **{"textnumbersign": "#", "textat": "@", "textslash": "/", "textequal": "=", "textplus": "+", "textcolon": ":"},
     **{"textquotesinglbase": "‚", "textleq": "≤", "textgeq": "≥", "textapprox": "≈", "textneq": "≠", "textinfty": "∞"},
     **{"textleftarrow": "←", "textrightarrow": "→", "textuparrow": "↑", "textdownarrow": "↓", "textsurd": "√"},
+    **{"copyright": "©", "pounds": "£", "yen": "¥", "cent": "¢", "S": "§", "P": "¶", "SS": "SS", "circledR": "®"},
+    **dict.fromkeys(("euro", "EUR", "officialeuro", "geneuro"), "€"),
+    **{"degree": "°", "celsius": "°C", "Cdegree": "°C", "micro": "µ", "ohm": "Ω", "textmugreek": "μ", "ddagger": "‡"},
+    **{"perthousand": "‰", "permil": "‰", "ne": "≠", "colon": ":", "lbrack": "[", "rbrack": "]", "checkmark": "✓"},
+    **{"guillemetleft": "«", "guillemetright": "»", "flqq": "«", "frqq": "»", "og": "«", "fg": "»"},
+    **{"lq": "‘", "rq": "’", "glq": "‚", "grq": "‘", "glqq": "„", "grqq": "“", "Re": "Re", "Im": "Im"},
+    **{"textopeno": "ɔ", "textepsilon": "ɛ", "textesh": "ʃ", "hyp": "-", "dash": "–", "textdblhyphen": "-"},
+    **dict.fromkeys(("quad", "qquad", "thinspace", "enspace", "space", "newblock"), " "),
+    **{name: name for name in ("TeX", "LaTeX", "LaTeXe", "BibTeX")},
+    "today": "",  # The date of typesetting is not a part of the record.
     **{"mkern": "", "allowbreak": "", "break": " ", "newline": " ", "par": "\n\n", "nobreakspace": " ", "nbsp": " "},
 }
 # Macros with arguments: how many they have, and how the text of these is written.
 _WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
     **dict.fromkeys(("url", "path", "nolinkurl", "ce", "textsubscript", "num", "unit"), (1, "{}".format)),
+    **dict.fromkeys(("mbox", "textup", "textmd", "textsf", "texttt", "title", "author", "keywords"), (1, "{}".format)),
+    **dict.fromkeys(("mathbf", "mathit", "mathsf", "mathtt"), (1, "{}".format)),
+    **dict.fromkeys(("foreignlanguage", "textcolor"), (2, "{1}".format)),
     **dict.fromkeys(("frac", "textfrac", "nicefrac", "sfrac", "tfrac", "dfrac"), (2, "{}/{}".format)),
     **dict.fromkeys(("SI", "qty"), (2, "{} {}".format)),
     **dict.fromkeys(("enquote", "mkbibquote"), (1, "“{}”".format)),
@@ -294,6 +334,7 @@ def plain(value: str) -> str:
     if "\\" in value and len(value) <= _LONGEST_LATEX:
         try:
             value = _ENSURED.sub(lambda found: f"{{{_levelled(found[1])}}}", value)
+            value = _SPACED_ACCENT.sub(lambda found: f"{{\\{found[1]}}} " if found[1] in _ACCENTS else "{ }", value)
             value = _BARE_ACCENT.sub(lambda found: f"{{\\text{_ACCENTS[found[1] or found[2]]}}}", value)
             converter, macros = _converter()
             return str(converter.latex_to_text(_UNESCAPED.sub(r"\\\g<0>", value), latex_context=macros))
@@ -306,6 +347,10 @@ def plain(value: str) -> str:
 _ENSURED = re.compile(rf"\\ensuremath\s*{_GROUPED}")
 # Accents without a letter are signs of their own.
 _BARE_ACCENT = re.compile(r"\\([\^~`'\"=])\s*\{\s*\}|\{\\([\^~`'\"=])\s*\}")
+# An accent on a space, which would remove the space: 'a \\c\\ b'.
+_SPACED_ACCENT = re.compile(
+    r"(?<!\\)\\([\^~`'\"=.]|[cvuHkrdbt](?![A-Za-z]))\s*(?:\\\s|~|\{\s*(?:\\\s|~)\s*\}|(?<=[cvuHkrdbt.])\{\s+\})"
+)
 _ACCENTS = {"^": "asciicircum", "~": "asciitilde", "`": "asciigrave", "'": "asciiacute", '"': "asciidieresis"}
 _ACCENTS["="] = "asciimacron"
 
@@ -331,13 +376,14 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     def first(*names: str) -> str:
         return next((plain(values[name]) for name in names if name in values), "")
 
+    dates = [plain(values[name]) for name in _DATES if name in values]
     title, subtitle = first("title", "maintitle"), first("subtitle")
     links = [value for name in ("url", "doi-link", "ee", "note") if _DOI_LINK.search(value := values.get(name, ""))]
     return {
         "title": f"{title}: {subtitle}" if title and subtitle else title,
         "abstract": first("abstract"),
         "authors": list(_names(values.get("author", ""))),
-        "year": first("year", "date", "early access date", "early-access-date", "earlyaccessdate", "issue_date"),
+        "year": next(filter(_FOUR_DIGITS.search, dates), next(iter(dates), "")),
         "journal": first("journal", "journaltitle", "fjournal", "booktitle"),
         "volume": first("volume"),
         "issue": first("number", "issue"),

@@ -26,6 +26,11 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LIST = re.compile(r"\s*\[")
 # Concatenated files contain several lists.
 _GAP = re.compile(r"(?:[\s,\ufeff]|\]\s*+(?:,\s*+)?\ufeff?\[)*")
+# Pages of results that were put together are documents one after the other.
+_DOCUMENT_END, _WORD = re.compile(r"\}[\s\ufeff]*+(?=\{)"), re.compile(r"\w")
+# Fields of which a record has only one.
+_ONCE = ('"title"', '"abstract"')
+_REPEATED = "fields occur repeatedly with different values, of which the last was used ({}); it may be two records"
 _FIRST_NAME = re.compile(r'\{\s*("[^"\\]{1,100}"\s*:)')
 # For each error, Python counts lines from the start of the file.
 _MOST_BROKEN = 100
@@ -66,7 +71,11 @@ def read_items(source: Source) -> Iterator[Entry]:
         gap = _GAP.match(text, place)
         place = gap.end() if gap else place
         if place >= len(text) or text[place] == "]":
-            if opened and "{" in text[place:]:
+            if further := _next_list(text, place) if opened else 0:
+                place = further
+                continue
+            depth = opened[0].count("{") - opened[0].count("}") if opened else 0
+            if _WORD.search(text, _document_end(text, place, depth)):
                 source.notes.append("the content after the list of records was not read")
             return
         number, line, counted = number + 1, line + text.count("\n", counted, place), place
@@ -84,10 +93,60 @@ def read_items(source: Source) -> Iterator[Entry]:
             place = end
             continue
         if isinstance(item, dict):
-            yield Entry(number, line, list(_without_surrogates(item, text[place:end]).items()))
+            earlier, notes = repeated_fields(text[place:end])
+            fields = list(_without_surrogates(item, text[place:end]).items())
+            yield Entry(number, line, [*earlier, *fields], notes=notes)
         else:
             yield Entry(number, line, [("json", item)], fault="the record is not a JSON object")
         place = end
+
+
+def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
+    """Return the values of a JSON object that later values of the same fields replace, and a note on them.
+
+    An object has two titles if the text between two records is missing. Objects with one title and one abstract are not
+    examined.
+    """
+    if all(text.count(name) < 2 for name in _ONCE):
+        return [], ()
+    pairs: list[tuple[str, Any]] = []
+
+    def collect(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal pairs
+        pairs = found  # The outermost object is the last.
+        return dict(found)
+
+    try:
+        last = json.JSONDecoder(object_pairs_hook=collect, strict=False).raw_decode(text.lstrip())[0]
+        again = [(name, value) for name, value in pairs if last[name] != value]
+        json.dumps(again, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError):  # numbers and surrogates that no other format can hold
+        again = []
+    names = ", ".join(dict.fromkeys(name for name, _ in again))
+    return again, (_REPEATED.format(names),) if again else ()
+
+
+def _document_end(text: str, place: int, depth: int) -> int:
+    """Return the position after the document whose list of records ends at ``place``, within ``depth`` objects.
+
+    If the end of the document is damaged, ``place`` is returned.
+    """
+    end, before = place, '{"":['
+    for _ in range(depth):
+        try:
+            end += _decoder.raw_decode(before + text[end:])[1] - len(before)
+        except (ValueError, RecursionError):
+            return place
+        before = '{"":0'
+    return end
+
+
+def _next_list(text: str, place: int) -> int:
+    """Return the position of the first object in the list of a further document with a list of records, or 0."""
+    for end in _DOCUMENT_END.finditer(text, place):
+        if opened := _WRAPPED.match(text, end.end()):
+            return opened.end()
+    return 0
 
 
 def _without_surrogates(item: dict[str, Any], text: str) -> dict[str, Any]:
@@ -124,7 +183,7 @@ def _next_item(text: str, place: int) -> int:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map CSL variables to attributes of a record; treat all other names as column names of a table."""
     item = dict(fields)
-    plain = columns.clean([(name, text) for name, value in fields if (text := _text(value))])
+    plain = columns.clean([(name, text) for name, value in item.items() if (text := _text(value))])
     authors = item.get("author", item.get("authors"))
     return {
         **plain,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 
@@ -22,11 +21,16 @@ from mechtag.pipeline.reading.columns import (
     unread,
 )
 from mechtag.pipeline.reading.joined_files import TABLE, started_format
-from mechtag.pipeline.reading.tagged import Entry, Format, overlong
+from mechtag.pipeline.reading.tagged import Entry, Format, Outside, overlong
 
-_LONGEST_HEADING = 100
+# A longer name is not a column name of an export, and a header with still longer names is not a header.
+_LONGEST_NAME, _LONGEST_HEADING = 60, 100
 # A name that is a number, or in which a quoted cell begins, is a cell of the first row.
 _VALUE = re.compile(r"\A\s*\d{2,20}\s*\Z|\w\"\w")
+# A name followed by the first cell of the first row, which has several words: 'KeywordsTrust in teams'.
+_GLUED = re.compile(r"(?<=[^\W_])(?=[\"'\u0100-\uffff]{0,2}[A-ZÀ-Þ0-9]\S{0,40} {1,3}\S{1,40} {1,3}\S)")
+# A line of a record in a tagged format, of which several above a header are the rest of a record.
+_TAGGED = re.compile(r"\ufeff?(?:%[A-Z0-9] |(?:T[I12]|A[BUF1]|PY|Y1|YR|FAU|DP|J[FOT]|SO|DO|VL|N2)(?: {0,2}- | )\S)")
 _JOINED = (
     "the header seems to contain cells of the first row; if the line end between the header and that row is missing, "
     "the row was not read"
@@ -75,11 +79,19 @@ def read(source: Source) -> Iterator[Entry]:
     """
     start, names, delimiter = header(source)
     require_titles(source, names)
-    lines = source.head.split("\n")[: start - sum(name.count("\n") for name in names)]
-    joined = any(len(name) > _LONGEST_HEADING or _VALUE.search(name) for name in names)
-    source.notes += filter(
-        None, (unread(names), above(csv.reader(lines, delimiter=delimiter), names), _JOINED * joined)
-    )
+    lines = source.head.split("\n")
+    # A quote that is never closed adds a line end to the last name.
+    names_text = "".join(names).rstrip("\n") if start + 1 >= len(lines) else "".join(names)
+    lines = lines[: start - names_text.count("\n")]
+    before = [cells_of(line, delimiter) for line in lines]
+    source.notes += filter(None, (unread(names), above(before, names), _joined(names)))
+    outside = Outside(source)
+    tagged = sum(_TAGGED.match(line) is not None for line in lines)
+    for number, text in enumerate(lines, start=1):
+        # A row that is cut has an odd number of quotation marks.
+        if (tagged > 1 and _TAGGED.match(text)) or text.count('"') % 2:
+            outside.add(number, text)
+    outside.note()
     width = len(names)
     number = 0
     other = ""
@@ -94,7 +106,7 @@ def read(source: Source) -> Iterator[Entry]:
         if table.names == names:
             return None
         names, delimiter, width = table.names, table.delimiter, len(table.names)
-        source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names)))
+        source.notes += filter(None, (FURTHER_TABLE.format(f"line {line}"), unread(names), _joined(names)))
         return table
 
     for line, row, fault in rows(source.lines(), start + 1, delimiter, width, switch):
@@ -121,6 +133,19 @@ def read(source: Source) -> Iterator[Entry]:
             yield overlong(number, line, delimiter.join(row))
         else:
             yield Entry(number, line, fields, fault, notes)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Return a note if a header also contains cells of a row, otherwise ``""``."""
+    joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
+    return _JOINED if joined else ""
+
+
+def _ends_in_cell(name: str) -> bool:
+    """Return whether a name that is not known consists of a known name and a cell of the first row."""
+    if attributes([name]):
+        return False
+    return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:

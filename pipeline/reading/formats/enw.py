@@ -42,7 +42,8 @@ def _drafts(source: Source) -> Iterator[Draft]:
                 outside.add(line_number, line)
             after_gap = after_gap or not line
             continue
-        if draft is None or (found[1] == "0" if typed else after_gap):
+        again = found[1] == "0" and draft is not None and "%0" in draft.tags()
+        if draft is None or again or (after_gap and not typed):
             if draft:
                 yield draft
             typed = found[1] == "0"

@@ -30,6 +30,7 @@ def recognise(source: Source) -> bool:
 
 
 def _parse(line: str) -> dict[str, Any]:
+    line = line.rstrip().removesuffix(",")  # as between the objects of a list
     try:
         item: Any = from_json(line, allow_inf_nan=False)
     except ValueError:
@@ -59,7 +60,8 @@ def read(source: Source) -> Iterator[Entry]:
             fault = f"the line is not a JSON object: {error}"
             yield Entry(number, line_number, [("line", line.rstrip("\n"))], fault=fault)
             continue
-        yield Entry(number, line_number, fields)
+        earlier, notes = csl_json.repeated_fields(line)
+        yield Entry(number, line_number, [*earlier, *fields], notes=notes)
 
 
 def _list(value: Any) -> list[Any]:

@@ -35,7 +35,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at a PubMed id, or at a different identifier after an empty line."""
+    """Yield one entry per record.
+
+    A record starts at a PubMed id, at a different identifier after an empty line, or where the tag OWN recurs.
+    """
     return numbered(_drafts(source), ("TI",))
 
 
@@ -52,7 +55,8 @@ def _drafts(source: Source) -> Iterator[Draft]:
         found = _TAG.match(line)
         if found:
             tag = found[1]
-            if draft is None or tag == "PMID" or (after_gap and tag in _OPENING):
+            again = tag == "OWN" and draft is not None and tag in draft.tags()
+            if draft is None or tag == "PMID" or again or (after_gap and tag in _OPENING):
                 if draft:
                     yield draft
                 draft = Draft(line_number)

@@ -24,15 +24,20 @@ LONG_TAGS = {
 _IDENTIFIER = "(?:DOI|PMID|PMCID|E?ISSN|ISBN|URL)"
 # Headings, which may start a line of an abstract.
 _HEADING = "(?:AIMS?|BACKGROUND|CONCLUSIONS?|DESIGN|FINDINGS|METHODS?|OBJECTIVES?|PURPOSE|RESULTS?|SETTING)"
-# Two letters, two spaces, a hyphen; some programs use tabs or more spaces, or longer tags. A byte order mark may
+# Two letters, two spaces, a hyphen; some programs use tabs or more spaces, or longer tags, and word processors change
+# spaces and hyphens. A byte order mark may
 # occur in the middle of a file that was concatenated from several.
-_TAG = re.compile(rf"[ \t\ufeff]*(?:(?!{_HEADING}\b)([A-Z][A-Z0-9]{{1,9}})(?:[ \t]{{2,}}|\t)-|({_IDENTIFIER}) ?- )(.*)")
+_TAG = re.compile(
+    rf"[ \t\ufeff]*(?:(?!{_HEADING}\b)([A-Z][A-Z0-9]{{1,9}})(?:[ \t\xa0]{{2,}}|\t)[-–]|({_IDENTIFIER}) ?- )(.*)"
+)
 # Used only if the whole file is written like this, because 'AB - ' may start a line of an abstract.
 _NARROW_TAG = re.compile(rf"[ \t\ufeff]*(?:([A-Z][A-Z0-9]) ?-|({_IDENTIFIER}) ?- )(.*)")
-_START = re.compile(r"^[ \t\ufeff]*TY(?:[ \t]{2,}|\t)-", re.M)
+_START = re.compile(r"^[ \t\ufeff]*TY(?:[ \t\xa0]{2,}|\t)[-–]", re.M)
 _NARROW_START = re.compile(r"^[ \t\ufeff]*TY ?-[ \t]*[A-Z]{3,}[ \t]*$", re.M)
 _HEADLESS = re.compile(r"[\s\ufeff]*[A-Z][A-Z0-9]{1,9}(?:[ \t]{2,}|\t)-.*^ER(?:[ \t]{2,}|\t)-", re.M | re.S)
 
+# Older versions of EndNote write the DOI to the notes.
+_MARKED_DOI = re.compile(r"\s*doi:?\s*10\.\d{4,9}/\S+\s*", re.I)
 _DOI_LINK = re.compile(r"doi\.org/10\.", re.I)
 _MARKED_PMID = re.compile(
     r"(?:\b(?:PubMed|PMID)\s*(?::\s*)?|ncbi\.nlm\.nih\.gov/(?:m/)?pubmed/|pubmed\.ncbi\.nlm\.nih\.gov/)(\d{4,9})\b"
@@ -199,6 +204,9 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
         for value in values.get(tag, ()):
             if "10." in value:
                 return value
+    for value in values.get("N1", ()):
+        if _MARKED_DOI.fullmatch(value):
+            return value
     links = (value for tag in ("UR", "L2", "LK") for value in values.get(tag, ()))
     return next((link for link in links if _DOI_LINK.search(link)), None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mechtag.pipeline.reading.author_lists import split_list
+from mechtag.pipeline.reading.author_lists import as_list, split_list
 from tests.support.exports import Reader, only
 
 
@@ -56,3 +56,7 @@ def test_every_reader_splits_lists(read: Reader) -> None:
         '[{"title": "One", "authors": ["Oak, J., Elm, K., and Ash, L."]}]',
     ):
         assert only(read(text)).authors == expected
+
+
+def test_half_a_character_in_a_list_is_replaced() -> None:
+    assert as_list(r"['lea\ud800der', 'caf\u00e9']") == ["lea?der", "café"]

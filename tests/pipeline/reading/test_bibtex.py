@@ -24,6 +24,13 @@ from tests.support.exports import Reader, notes, only, rejected
         ),
         (r"{\$}50 and $50 to $60", "$50 and $50 to $60"),
         (r"{\cyrchar\CYRA} {\cyrchar\cyrb}", "А б"),
+        (r"\copyright\ 2010, \pounds 5, {\euro}5, \S\,3, \LaTeX{} 37{\celsius}", "© 2010, £5, €5, § 3, LaTeX 37°C"),
+        (
+            r"\mbox{one} \textsf{two} \textup{three} \foreignlanguage{german}{vier} $\mathbf{p}$-value",
+            "one two three vier p-value",
+        ),
+        (r"\glqq gut\grqq{} \flqq bon\frqq{} {\lbrack}a{\rbrack} a\quad b", "„gut“ «bon» [a] a b"),
+        (r"fran\c\ cais \v~x a\c{ }b a\'\ b", "fran cais x a b a´ b"),
     ],
 )
 def test_macros_keep_their_character(latex: str, text: str) -> None:
@@ -149,12 +156,29 @@ def test_an_entry_whose_first_line_is_missing_is_separated(
     parts = [text.split("\n", 1)[1] if index in without else text for index, text in enumerate(_ENTRIES)]
     found = read(above + between.join(parts))
     assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002), ("Three", 2003)]
-    (note,) = found.notes
+    note, *others = found.notes
     assert note.text.startswith("the line that starts the entry (@type{key,) is missing")
     assert (note.record, note.count) == (without[0] + 1, len(without))
+    assert ["outside of records" in other.text for other in others] == [True] * ("remark" in between)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_text_outside_of_entries_is_counted(read: Reader, place: int) -> None:
+    parts = [f"@article{{{key}, title = {{{key}}}}}\n" for key in ("One", "Two")]
+    parts.insert(place, '"Oak, A.","A paper in a row of a table","2001"\n% a comment\nA remark.\n')
+    found = read("Scopus\nEXPORT DATE: 1 May 2020\n% made with an older program\n" + "".join(parts))
+    assert [record.title for record in found.records] == ["One", "Two"]
+    assert (
+        f"2 lines outside of records were not read; the first is line {4 + place}: "
+        '\'"Oak, A.","A paper in a row of a table","2001"\''
+    ) in notes(found)
 
 
 def test_an_entry_that_is_a_comment_is_not_read(read: Reader) -> None:
     found = read(_ENTRIES[0] + "%  title = {Two},\n%  year = {2002}\n" + _ENTRIES[2])
     assert [record.title for record in found.records] == ["One", "Three"]
     assert not found.notes
+
+
+def test_the_year_is_in_the_first_date_that_has_one(read: Reader) -> None:
+    assert only(read("@article{a, title = {One}, year = {in press}, date = {2001-05}}")).year == 2001

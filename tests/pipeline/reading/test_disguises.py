@@ -94,6 +94,7 @@ _CSV = "title,year\nOne,2001\n"
         (_RIS + "\nPMID- 8\nTI  - Two\n", 5),
         (_RIS + "@article{two,\n title={Two}}\n", 4),
         (_WOS + "RT Journal Article\nT1 Two\n", 4),
+        (_BIBTEX + "\nOWN - ERIC\nTI  - Two\n", 3),
         (_RIS + "\n\ufeffTitle,Authors,Year,DOI,Link\nTwo,Lee,2001,10.1/2,-\n", 5),
         (_RIS + "PT\tAU\tTI\tSO\tPY\tZ9\nJ\tLee\tTwo\tJ Care\t2001\t3\n", 4),
     ],
@@ -203,8 +204,108 @@ def test_rows_above_the_header_are_noted(tmp_path: Path) -> None:
     assert not any("above" in note.text for note in ingest([path]).notes)
 
 
-@pytest.mark.parametrize("row", [f"One,{'Teams were asked. ' * 9},x", "One,,2001", '"One","",x'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"One,{'Teams were asked. ' * 9},x",
+        "One,,2001",
+        '"One","",x',
+        "Sharing the lead,x,",
+        "\u0a0aSharing the lead,x",
+        f" {'A long title ' * 5},x",
+    ],
+)
 def test_header_that_is_joined_with_a_row_is_noted(tmp_path: Path, row: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(f"title,abstract,year{row}\nTwo,Text.,2002,,\n")
     assert any("seems to contain cells of the first row" in note.text for note in ingest([path]).notes)
+    # The header of a further table; a line with longer cells is a row that does not fit.
+    path.write_text(f"title,year\nZero,2000\ntitle,abstract,year{row[:70]},doi,url\nTwo,Text.,2002,,,\n")
+    found = ingest([path])
+    assert found.rejected or any("seems to contain cells of the first row" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "names", ["Title Of The Paper", "Author Affiliations And Countries", "Journal Impact Factor 2020"]
+)
+def test_names_of_several_words_are_not_cells_of_a_row(tmp_path: Path, names: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"title,abstract,year,{names}\nTwo,Text.,2002,x\n")
+    assert not any("seems to contain cells of the first row" in note.text for note in ingest([path]).notes)
+
+
+def test_a_row_above_a_header_that_ends_within_quotes_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('"One","2001","Text.","x"\n"title","year","abstract","')
+    assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+    path.write_text('"One","N\n"title","year","abstract","key"\n"Two","2002","",""\n')
+    assert any("1 line outside of records was not read" in note.text for note in ingest([path]).notes)
+    path.write_text('"One","2001","Text.","x\n"title","year","abstract","key"\n"Two","2002","",""\n')
+    assert any("1 row above the header was not read" in note.text for note in ingest([path]).notes)
+
+
+def test_indented_lines_of_ovid_are_read(tmp_path: Path) -> None:
+    lines = [
+        "<1. >",
+        "VN  - Ovid Technologies",
+        "TI  - One",
+        "AB  - A text",
+        "       over lines.",
+        "<2. >",
+        "TI  - Two",
+    ]
+    path = tmp_path / "a.txt"
+    path.write_text("\n ".join(lines) + "\n")
+    found = ingest([path])
+    assert [(record.title, record.abstract) for record in found.records] == [("One", "A text over lines."), ("Two", "")]
+
+
+def test_text_in_front_of_the_first_tag_is_kept_in_the_rejected_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("<1. >\nTI  - One\n\n<2. >\nA lost title\nby Oak\n")
+    (rejection,) = ingest([path]).rejected
+    assert rejection.raw == (("", "A lost title\nby Oak"),)
+
+
+def test_records_of_eric_are_separated_without_an_empty_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.nbib"
+    path.write_text("OWN - ERIC\nTI  - One\nDP  - 2001\nOWN - ERIC\nTI  - Two\nDP  - 2002\n")
+    found = ingest([path])
+    assert [(record.title, record.year) for record in found.records] == [("One", 2001), ("Two", 2002)]
+    assert not found.notes
+
+
+def test_the_rest_of_a_record_above_a_table_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("ve\nT1 A lost title\nYR 2002\ntitle,abstract,year\nTwo,Text.,2002\n")
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["Two"]
+    assert [note.text for note in found.notes if "outside" in note.text] == [
+        "2 lines outside of records were not read; the first is line 2: 'T1 A lost title'"
+    ]
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+def test_a_title_outside_of_the_records_of_xml_is_noted(tmp_path: Path, place: str) -> None:
+    record = "<result><id>{0}</id><title>{0}</title></result>"
+    lost = "<Trial><Public_title>A lost title</Public_title></Trial>"
+    parts = [record.format("One"), record.format("Two")]
+    parts.insert(("before", "between", "after").index(place), lost)
+    path = tmp_path / "a.xml"
+    path.write_text(
+        f"<responseWrapper><request>title</request><resultList>{''.join(parts)}</resultList></responseWrapper>"
+    )
+    found = ingest([path])
+    assert [record.title for record in found.records] == ["One", "Two"]
+    assert [note.text for note in found.notes if "outside" in note.text] == [
+        "a title outside of records was not read: 'A lost title'; export the search results again"
+    ]
+    path.write_text(path.read_text().replace(lost, ""))
+    assert not any("outside" in note.text for note in ingest([path]).notes)
+
+
+def test_a_type_after_the_first_tags_of_enw_does_not_join_two_records(tmp_path: Path) -> None:
+    path = tmp_path / "a.enw"
+    path.write_text("%A Oak, Ann\n%0 Journal Article\n%T One\n%0 Book\n%T Two\n")
+    found = ingest([path])
+    assert [(record.title, record.authors) for record in found.records] == [("One", ("Oak, Ann",)), ("Two", ())]

@@ -175,3 +175,60 @@ def test_text_in_other_scripts_is_not_taken_for_another_encoding(tmp_path: Path,
     found = read(tmp_path, f"\ufeffTY  - JOUR\nTI  - {long}\nAB  - {text}\nER  - \n".encode(encoding))
     assert [(record.title, record.abstract) for record in found.records] == [(long, text)]
     assert (found.rejected, found.notes) == ((), ())
+
+
+SCRIPTS = {
+    "Latin": "Führung in Teams für Ärzte",
+    "Cyrillic": "Обзор руководства в больницах",
+    "Han": "关于护理领导的系统性回顾与分析",
+    "Kana": "看護師のリーダーシップについて",
+    "Arabic": "القيادة في فرق التمريض",
+}
+
+
+def exported(form: str, title: str) -> list[str]:
+    if form == "csv":
+        return ["title,abstract,year\n", *(f'{title} {n},"{title}. {title}.",2001\n' for n in "123")]
+    record = "TY  - JOUR\nTI  - {0} {1}\nAB  - {0}.\nPY  - 2001\nER  - \n"
+    return "".join(record.format(title, n) for n in "123").splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("form", ["csv", "ris"])
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_lines_of_8_and_of_16_bits_in_any_order_are_read(tmp_path: Path, script: str, form: str, encoding: str) -> None:
+    """Without a byte order mark, Latin letters are the same in both byte orders from one byte on."""
+    title = SCRIPTS[script]
+    lines = exported(form, title)
+    wide = [line.encode(encoding) for line in lines]
+    narrow = [line.encode() for line in lines]
+    for count in range(1, len(lines)):
+        for parts in (narrow[:count] + wide[count:], wide[:count] + narrow[count:]):
+            found = read(tmp_path, b"".join(parts))
+            assert [record.title for record in found.records] == [f"{title} {n}" for n in "123"]
+            assert any("the encoding changes from" in note.text for note in found.notes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("before", [b"\n", b"sep=,\n", b"sep=,\r\n", b"\xef\xbb\xbf"])
+def test_a_few_bytes_before_text_of_16_bits(tmp_path: Path, script: str, encoding: str, before: bytes) -> None:
+    found = read(tmp_path, before + "".join(exported("csv", SCRIPTS[script])).encode(encoding))
+    assert [record.title for record in found.records] == [f"{SCRIPTS[script]} {n}" for n in "123"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("script", ["Cyrillic", "Han", "Kana", "Arabic"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_superfluous_byte_damages_one_line_and_is_noted(
+    tmp_path: Path, script: str, encoding: str, mark: str
+) -> None:
+    title = SCRIPTS[script]
+    data = (mark + "".join(exported("csv", title))).encode(encoding)
+    place = data.index(f"{title} 2".encode(encoding)) + 8
+    found = read(tmp_path, data[:place] + b"x" + data[place:])
+    assert [record.title for record in found.records if not record.title.startswith(title[:4])] == []
+    assert {f"{title} 1", f"{title} 3"} < {record.title for record in found.records}
+    (note,) = (note.text for note in found.notes if "superfluous" in note.text)
+    name = encoding.upper()
+    assert note == (f"a byte of the {name} text before the end of line 3 is missing or superfluous; check that record")

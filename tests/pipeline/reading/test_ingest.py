@@ -4,6 +4,7 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.reading.ingest import Note, SourceCounts, ingest
+from tests.support.command import call
 from tests.support.paths import ROOT
 
 DATA = ROOT / "data/raw"
@@ -81,3 +82,42 @@ def test_sources_that_cannot_be_read(tmp_path: Path) -> None:
         ingest([tmp_path / "empty"])
     with pytest.raises(MechtagError, match=r"a\.ris: the file is named twice"):
         ingest([tmp_path, tmp_path / "a.ris"])
+
+
+def test_results_of_an_earlier_run_in_the_folder_are_skipped_and_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (folder / "a.ris").write_text(RIS)
+    call("ingest", folder, "-o", folder / "records.parquet")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for sources in ([folder], sorted(folder.iterdir())):
+        status, _, messages = call("ingest", *sources, "-o", folder / "records.parquet")
+        assert status == 0
+        for name in ("ingest.json", "records.parquet", "rejected.jsonl"):
+            assert f"note: {name}: not read, because an earlier run of 'mechtag ingest' wrote this file" in messages
+        assert (folder / "records.parquet").read_bytes() == before["records.parquet"]
+        assert (folder / "rejected.jsonl").read_bytes() == before["rejected.jsonl"]
+    # A different name, or a folder that is not read.
+    for output in (folder / "more.parquet", folder / "out/records.parquet", folder / "out/records.parquet"):
+        output.parent.mkdir(exist_ok=True)
+        assert "2 records kept, 1 rejected" in call("ingest", folder, "-o", output)[2]
+    with pytest.raises(MechtagError, match=r"ingest\.json: an earlier run of 'mechtag ingest' wrote this file; name"):
+        ingest([folder / "ingest.json"])
+
+
+def test_tables_and_files_that_only_look_like_results_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.ris").write_text(RIS)
+    call("ingest", tmp_path / "a.ris", "-o", tmp_path / "records.parquet")
+    table = tmp_path / "records.parquet"
+    # Without the exports it was made from, a table is a source, which is not overwritten.
+    assert len(ingest([table]).records) == 2
+    status, _, message = call("ingest", table, "-o", table)
+    assert (status, "would be overwritten, but this command reads it" in message) == (1, True)
+    (tmp_path / "b.csv").write_text(CSV)
+    assert [source.file for source in ingest([table, tmp_path / "b.csv"]).sources] == ["records.parquet", "b.csv"]
+    (tmp_path / "ingest.json").write_text('{\n "title": "A paper"\n}')
+    assert [source.file for source in ingest([tmp_path]).sources][2:] == [
+        "ingest.json",
+        "records.parquet",
+        "rejected.jsonl",
+    ]

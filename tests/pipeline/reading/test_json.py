@@ -124,9 +124,23 @@ def test_a_broken_json_item_costs_no_more_than_itself(read: Reader, indent: int 
 
 def test_json_lists_that_were_put_together(read: Reader) -> None:
     assert [record.title for record in read('[{"title": "One"}]\n[{"title": "Two"}]\n').records] == ["One", "Two"]
-    found = read('{"items": [{"title": "One"}]}\n{"items": [{"title": "Two"}]}\n')
-    assert only(found).title == "One"
-    assert notes(found) == ["the content after the list of records was not read"]
+    pages = [f'{{"meta": {{"page": {page}}}, "results": [{{"title": "{page}"}}], "groups": []}}\n' for page in "abc"]
+    found = read("".join(pages))
+    assert [(record.title, record.source_index) for record in found.records] == [("a", 1), ("b", 2), ("c", 3)]
+    assert not any("not read" in note for note in notes(found) if "column" not in note and "field" not in note)
+    for lost in ('{"lost": {"title": "b"}}', '"TITLE","b"\n', "A title"):
+        found = read(pages[0] + lost)
+        assert only(found).title == "a"
+        assert "the content after the list of records was not read" in notes(found)
+    found = read('{\n "message": {"items": [{"title": "a"}], "facets": {"b": {"c": 1}}},\n "status": "ok"\n}\n')
+    assert only(found).title == "a"
+    assert "the content after the list of records was not read" not in notes(found)
+
+
+def test_json_that_starts_within_a_record_is_not_lost_in_silence(read: Reader) -> None:
+    found = read('{\n"type": "doi",\n"value": "10.1/2"\n}\n]\n},\n{"lens_id": "000", "title": "A lost one"}\n]}')
+    assert [item.reason for item in found.rejected] == ["no title"]
+    assert "the content after the list of records was not read" in notes(found)
 
 
 @pytest.mark.parametrize("depth", [195, 450, 700, 950, 2000])
@@ -144,3 +158,21 @@ def test_deep_json_is_rejected(read: Reader) -> None:
     found = read('[{"title": "One"}, {"title": ' + "[" * 100_000)
     assert only(found).title == "One"
     assert found.rejected[0].reason.startswith("the record is not readable as JSON")
+
+
+@pytest.mark.parametrize("text", ["[{}]", "{}\n", '{{"total": 1, "data": [{}]}}'])
+def test_two_records_in_one_object_are_noted(read: Reader, text: str) -> None:
+    item = '{"doi": "10.5555/1", "title": "One", "journal": {"title": "A"}, "doi": "10.5555/2", "title": "Two"}'
+    found = read(text.format(item))
+    assert (only(found).title, only(found).doi) == ("Two", "10.5555/2")
+    assert [value for name, value in only(found).raw if name == "title"] == ["One", "Two"]
+    assert [note for note in notes(found) if "two records" in note] == [
+        "fields occur repeatedly with different values, of which the last was used (doi, title); it may be two records"
+    ]
+    found = read(text.format(item.replace("Two", "One").replace("5555/2", "5555/1")))
+    assert not any("two records" in note for note in notes(found))
+
+
+def test_jsonl_with_commas_between_the_objects(read: Reader) -> None:
+    found = read('{"title": "One"},\n{"title": "Two"},\n{"title": "Three"}\n')
+    assert [record.title for record in found.records] == ["One", "Two", "Three"]

@@ -7,7 +7,7 @@ from mechtag.pipeline.reading.formats import csl_json
 from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, clean_value
 from tests.support.exports import Reader, only, rejected
 
-MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "-", "--", "."]
+MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "-", "--", ".", "#N/A", "#REF!", "#NAME?"]
 
 
 @pytest.mark.parametrize("value", MISSING)

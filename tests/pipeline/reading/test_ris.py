@@ -67,3 +67,14 @@ def test_tags_of_more_than_two_letters(read: Reader) -> None:
 def test_places_of_publication(read: Reader, fields: str, title: str, journal: str | None) -> None:
     record = only(read(f"{fields}\nER  - \n"))
     assert (record.title, record.journal) == (title, journal)
+
+
+@pytest.mark.parametrize("between", ["\u00a0\u00a0- ", "  – ", "\u00a0 –\u00a0"])
+def test_tags_that_a_word_processor_changed(read: Reader, between: str) -> None:
+    record = only(read("TY  - JOUR\nTI  - One\nPY  - 2001\nAB  - So -- so.\nER  - \n".replace("  - ", between)))
+    assert (record.title, record.year, record.abstract) == ("One", 2001, "So -- so.")
+
+
+@pytest.mark.parametrize(("note", "doi"), [("doi: 10.5555/one", "10.5555/one"), ("Comment on doi: 10.5555/x", None)])
+def test_a_doi_in_the_notes(read: Reader, note: str, doi: str | None) -> None:
+    assert only(read(f"TY  - JOUR\nTI  - One\nN1  - {note}\nER  - \n")).doi == doi

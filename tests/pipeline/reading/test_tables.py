@@ -315,3 +315,20 @@ def test_damaged_parquet_is_refused(read: Reader) -> None:
     pq.write_table(pa.table({"abstract": ["x"]}), file)
     with pytest.raises(MechtagError, match="no column contains titles; found the columns abstract"):
         read(file.getvalue())
+
+
+def test_dates_that_a_spreadsheet_wrote_as_numbers(read: Reader) -> None:
+    found = read("title,publication date,abstract\nOne,36892,x\nTwo,37256.5,y\nThree,2003,z\nFour,12345,z\n")
+    assert [record.year for record in found.records] == [2001, 2001, 2003, None]
+
+
+def test_a_doi_in_a_column_of_links(read: Reader) -> None:
+    rows = "One,,https://doi.org/10.5555/one\nTwo,10.5555/two,https://doi.org/10.5555/other\nThree,,https://x.example/10.5/a\n"
+    assert [record.doi for record in read(f"title,doi,url\n{rows}").records] == ["10.5555/one", "10.5555/two", None]
+
+
+def test_rows_that_are_one_cell_are_refused_with_the_reason(read: Reader) -> None:
+    with pytest.raises(
+        MechtagError, match="a table in which each row is one cell in quotation marks; export the table"
+    ):
+        read('"Title,""Authors"",Year"\n"One,""Oak, Ann"",2001"\n')
