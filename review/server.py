@@ -21,7 +21,8 @@ from sqlalchemy import select
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.project import PARAMS, Project, open_project
+from mechtag.core.settings import PARAMS
+from mechtag.project import Project, open_project
 from mechtag.review.app import create_app
 from mechtag.review.jobs.worker import work
 from mechtag.review.journal import Journal, back_up

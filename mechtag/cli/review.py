@@ -66,7 +66,7 @@ def review(
 
     Example: `mechtag review --demo`
     """
-    from mechtag.project import PARAMS
+    from mechtag.core.settings import PARAMS
     from mechtag.review.demo import FOLDER, create_demo
     from mechtag.review.server import Team, serve
 
