@@ -24,6 +24,7 @@ from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.imports import FILES, RAW, folder_of, refuse_removal
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.ranking import KIND as RANK
+from mechtag.review.jobs.splitting import AT_ONCE, split_abstracts
 from mechtag.review.jobs.tables import RECORDS, as_read_in, files, in_review, place_of
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
@@ -34,8 +35,6 @@ from mechtag.review.workspace import Workspace, add_job
 if TYPE_CHECKING:
     from mechtag.pipeline.dedupe.results import Decision, Filled, Group, Uncertain
 
-# Records that are added in one transaction, so that a decision never waits long.
-_AT_ONCE = 200
 _MOST_REJECTED = 1000
 # Fields that a page shows of a pair.
 _COMPARED = (
@@ -92,7 +91,7 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
     result: dict[str, Any] = json.loads(batch.result)
     if not result:
         result = _add(workspace, number, progress)
-    _split(workspace, progress)
+    split_abstracts(workspace, progress)
     _log(workspace, batch.coder, progress.job, {"batch": number, **result})
     files(workspace, {}, progress)
     source, raw = folder_of(workspace, number) / "files", workspace.project.root / RAW
@@ -170,65 +169,11 @@ _IDS = select(schema.record.c.id, schema.record.c.record_id)
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
     """Add records in short transactions; those that are in the database already are left as they are."""
     progress.start(len(records), "Adding the records")
-    for start in range(0, len(records), _AT_ONCE):
-        some = records[start : start + _AT_ONCE]
+    for start in range(0, len(records), AT_ONCE):
+        some = records[start : start + AT_ONCE]
         with workspace.store.write() as connection:
             add_records(connection, some, (), wave, {})
         progress.advance(len(some))
-
-
-def _split(workspace: Workspace, progress: Progress) -> None:
-    """Split the abstracts that have not been split into sentences. Screening, which can begin before, needs none."""
-    record, copy = schema.record, schema.copy
-    whole = (record.c.abstract != "", record.c.sentences == _NONE)
-    with workspace.store.read() as connection:
-        copies = [row for row in connection.execute(select(copy)) if _is_whole(json.loads(row.row))]
-        total = connection.execute(select(func.count()).select_from(record).where(*whole)).scalar_one() + len(copies)
-    progress.start(total, "Splitting the abstracts into sentences")
-    for start in range(0, len(copies), _AT_ONCE):
-        some = copies[start : start + _AT_ONCE]
-        found = _sentences(workspace, {row.id: json.loads(row.row)["abstract"] for row in some})
-        with workspace.store.write() as connection:
-            for row in some:
-                content, gave = json.loads(row.row) | {"sentences": found[row.id]}, json.loads(row.gave)
-                if "abstract" in gave:
-                    gave["sentences"] = found[row.id]
-                values = {"row": _json(content), "gave": _json(gave)}
-                connection.execute(update(copy).where(copy.c.id == row.id).values(values))
-        progress.advance(len(some))
-    last = 0
-    while True:
-        rows = select(record.c.id, record.c.abstract).where(record.c.id > last, *whole)
-        with workspace.store.read() as connection:
-            chunk = connection.execute(rows.order_by(record.c.id).limit(_AT_ONCE)).all()
-        if not chunk:
-            return
-        found = _sentences(workspace, {row.id: row.abstract for row in chunk})
-        with workspace.store.write() as connection:
-            for row in chunk:
-                unchanged = (record.c.id == row.id, record.c.abstract == row.abstract)
-                connection.execute(update(record).where(*unchanged).values(sentences=found[row.id]))
-        last = chunk[-1].id
-        progress.advance(len(chunk))
-
-
-# Sentences of a record whose abstract has not been split.
-_NONE = "[]"
-
-
-def _is_whole(row: Mapping[str, Any]) -> bool:
-    return bool(row["abstract"]) and row["sentences"] == _NONE
-
-
-def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, str]:
-    """Return the sentences of abstracts as table ``record`` has them."""
-    from mechtag.pipeline.text.sentences import split
-
-    records = [Record(record_id=str(key), title="", abstract=text) for key, text in abstracts.items()]
-    found = {key: list[list[Any]]() for key in abstracts}
-    for row in split(records, workspace.project.settings.sentences):
-        found[int(row.record_id)].append([row.start, row.end, row.section])
-    return {key: json.dumps(rows) for key, rows in found.items()}
 
 
 def _json(content: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, exists, insert, select
 
 from mechtag.core.records import Record, Sentence
 from mechtag.review.jobs.progress import Progress
+from mechtag.review.jobs.splitting import split_abstracts
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of
 from mechtag.review.store.records import Entry, read_entries
@@ -47,6 +48,7 @@ class Tagging:
         project = workspace.project
         folder = usable_model(project)
         config = read_config(folder)
+        split_abstracts(workspace, progress)  # those that people have added or corrected
         with workspace.store.read() as connection:
             missing = _untagged(connection, config.model_id)
         if missing:

@@ -11,11 +11,13 @@ from starlette.responses import Response
 
 from mechtag.review.acts import Refused
 from mechtag.review.history import sentences_about
+from mechtag.review.jobs import tagging
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
 from mechtag.review.store.records import read_entries, read_entry
 from mechtag.review.store.search import PAGE, Query, count_tags, find_records
 from mechtag.review.visit import Visit, route
+from mechtag.review.workspace import add_job
 
 _FIELDS = tuple(Query.__dataclass_fields__)
 # What would show a blinded coder how others decided.
@@ -129,6 +131,8 @@ def edit(visit: Visit) -> Response:
     """Correct the title of a record, or add a missing abstract."""
     number = int(visit.path["record"])
     visit.workspace.acts.edit_record(visit.stamp(), number, visit.text("field"), visit.text("text"))
+    with visit.workspace.store.write() as connection:
+        add_job(connection, tagging.KIND, visit.person.id)
     return visit.go(f"/records/{number}")
 
 

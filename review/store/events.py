@@ -299,7 +299,11 @@ def _replace(connection: Connection, members: Sequence[int], states: Sequence[St
     _insert(connection, schema.skip, skips)
     for state in states:
         for (record, name), text in state.texts.items():
-            connection.execute(update(schema.record).where(schema.record.c.id == record).values({name: text}))
+            values = {name: text}
+            if name == "abstract":
+                values["sentences"] = "[]"  # The worker splits the new text.
+            changed = (schema.record.c.id == record, schema.record.c[name] != text)
+            connection.execute(update(schema.record).where(*changed).values(values))
 
 
 def _row(found: Code | Final) -> dict[str, Any]:

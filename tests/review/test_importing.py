@@ -17,7 +17,7 @@ from mechtag.pipeline.reading.ingest import ingest
 from mechtag.review import imports
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.imports import clean_name, folder_of, read_batches
-from mechtag.review.jobs import importing
+from mechtag.review.jobs import importing, splitting
 from mechtag.review.jobs.worker import do_next
 from mechtag.review.store import schema
 from mechtag.review.store.families import count_papers
@@ -124,7 +124,17 @@ def test_every_entry_of_every_fixture_is_accounted_for(review: Workspace, owner:
 
 @pytest.mark.parametrize(
     "place",
-    ["_add_in_steps", "_copy_row", "_sentences", "_split", "_order_at_once", "_log", "files", "_move", "_set_state"],
+    [
+        "_add_in_steps",
+        "_copy_row",
+        "_sentences",
+        "split_abstracts",
+        "_order_at_once",
+        "_log",
+        "files",
+        "_move",
+        "_set_state",
+    ],
 )
 def test_an_interrupted_import_ends_like_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -140,7 +150,8 @@ def test_an_interrupted_import_ends_like_one_that_was_not(
         browser.post(answer.url.path, act="add")
         if interrupted:
             with monkeypatch.context() as patch:
-                patch.setattr(importing, place, stop_after(getattr(importing, place)))
+                module = splitting if place == "_sentences" else importing
+                patch.setattr(module, place, stop_after(getattr(module, place)))
                 with pytest.raises(KeyboardInterrupt, match="killed"):
                     do_next(review, JOBS)
             with review.store.write() as connection:

@@ -134,3 +134,17 @@ def test_a_record_that_becomes_included_asks_for_suggestions(review: Workspace) 
     assert not asked(2)
     run(review)
     assert not asked(1)
+
+
+def test_an_abstract_that_was_corrected_is_split_and_tagged_again(review: Workspace) -> None:
+    run(review)
+    review.acts.edit_record(Stamp(OWEN), 1, "abstract", "Pears were grown. Pears were sold.")
+    with review.store.read() as connection:
+        entry = read_entry(connection, 1)
+        assert entry is not None
+        assert entry.sentences == ()
+    assert run(review)["records"] == 1
+    with review.store.read() as connection:
+        entry = read_entry(connection, 1)
+        assert entry is not None
+        assert [entry.sentence(0), entry.sentence(1)] == ["Pears were grown.", "Pears were sold."]
