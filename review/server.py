@@ -150,17 +150,19 @@ def serve(
         if browser and team is None:
             webbrowser.open(address)
         return
-    with lock:
-        try:
-            _run(root, project, running, port, browser, team, say)
-        finally:
-            running.unlink(missing_ok=True)
-    if not (root / PARAMS).exists():
-        # Nothing was created; leave nothing behind.
-        (folder / "running.lock").unlink(missing_ok=True)
-        with suppress(OSError):
-            for path in new:
-                path.rmdir()
+    try:
+        with lock:
+            try:
+                _run(root, project, running, port, browser, team, say)
+            finally:
+                running.unlink(missing_ok=True)
+    finally:
+        if not (root / PARAMS).exists():
+            # Nothing was created; leave nothing behind.
+            (folder / "running.lock").unlink(missing_ok=True)
+            with suppress(OSError):
+                for path in new:
+                    path.rmdir()
 
 
 def _missing(folder: Path) -> list[Path]:

@@ -152,6 +152,17 @@ def test_a_record_is_taken_out_of_its_group_and_put_back(review: Workspace, owne
     assert files(review) == before
 
 
+def test_a_pair_that_was_joined_and_separated_is_not_asked_about_again(review: Workspace, owner: Browser) -> None:
+    owner.post("/duplicates", pair=1, answer="same")
+    owner.post("/duplicates/split", member=2)
+    assert counts(review, owner) == (4, 3, 1, 0)
+    assert "No pair to look at" in texts(owner.get("/duplicates"))
+    owner.post("/undo")
+    assert counts(review, owner) == (4, 2, 2, 0)
+    owner.post("/undo")
+    assert "Are these the same paper?" in texts(owner.get("/duplicates"))
+
+
 def test_an_abstract_that_came_from_a_record_goes_with_it(review: Workspace, owner: Browser) -> None:
     bring(review, owner, ("d.ris", ris(TITLES[1], abstract="")))
     bring(review, owner, ("e.ris", ris(TITLES[1], abstract="Pears were pressed. It was cold.")))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,19 @@ def test_nothing_but_the_form_is_served_and_nothing_is_written(site: Site, root:
     for address in ("/", "/import", "/screen", "/team", "/sign-in", "/settings"):
         assert site.client.get(address).status_code == 404, address
     assert not root.exists()
+
+
+def test_a_server_that_is_stopped_before_anything_is_created_leaves_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "a/b"
+    command = [sys.executable, "-m", "mechtag", "review", str(root), "--no-browser", "--port", "18801"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        assert line.startswith("review page: http://127.0.0.1:"), line
+        assert root.exists()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) in (0, 130)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_form_is_only_for_the_person_at_this_computer(site: Site, root: Path) -> None:
