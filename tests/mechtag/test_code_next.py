@@ -119,7 +119,7 @@ def test_the_filled_in_table_is_read_back_and_never_overwritten(review: Path) ->
         writer.writerows(rows)
     status, _, message = call(*words)
     assert status == 1
-    assert "decisions that a person filled in" in message
+    assert "would delete 1 decision that a person filled in" in message
     records = review / "tagged/records.parquet"
     status, _, message = call(
         *("codings", review / "next.csv", "--records", records, "-o", review / "codings.csv", "--project", review),
