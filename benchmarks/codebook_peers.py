@@ -99,8 +99,15 @@ class SetFitSettings:
 
 
 def setfit(
-    corpus: Corpus, learned: Mask, held: Mask, encoder: Path, seed: int, how: SetFitSettings = SetFitSettings()
-) -> Scores:
+    corpus: Corpus,
+    learned: Mask,
+    held: Mask,
+    encoder: Path,
+    seed: int,
+    *,
+    train: bool,
+    how: SetFitSettings = SetFitSettings(),
+) -> Scores | None:
     """Fine-tune the encoder with SetFit on whole texts, and score with one logistic regression per label.
 
     SetFit learns from the relevant papers. A label that was not judged counts as absent, because SetFit has no
@@ -112,14 +119,18 @@ def setfit(
         Papers to score; the scores of all other papers are NaN.
     encoder
         Folder of the encoder.
+    train
+        Whether to train if the scores are not cached; otherwise, the result is ``None``.
     """
     codes = np.nan_to_num(corpus.document_targets[:, 1:]).astype(int).tolist()
     rows = np.flatnonzero(learned & (corpus.document_targets[:, 0] == 1))
     own, labels = [corpus.whole_texts[row] for row in rows], [codes[row] for row in rows]
     texts = [corpus.whole_texts[row] for row in np.flatnonzero(held)]
     scores = np.full(corpus.document_targets[:, 1:].shape, np.nan)
-    content = [own, labels, texts, encoder.parent.name, seed, asdict(how)]
-    scores[held] = _cached("setfit", content, lambda: _setfit_scores(own, labels, texts, encoder, seed, how))
+    path = _cache("setfit", [own, labels, texts, encoder.parent.name, seed, asdict(how)])
+    if not train and not path.exists():
+        return None
+    scores[held] = _cached(path, lambda: _setfit_scores(own, labels, texts, encoder, seed, how))
     return Scores(scores)
 
 
@@ -183,8 +194,8 @@ def previous(coded: CodedSet, draws: Sequence[Mask], vectors: tuple[Sequence[str
             scores: Array = np.load(folder / "scores.npy")
         return scores
 
-    key = [PREVIOUS, codebook, content, hashlib.sha256(vectors[1].tobytes()).hexdigest()]
-    return [Scores(scores[:, 1:], scores[:, 0]) for scores in _cached("previous", key, compute)]
+    path = _cache("previous", [PREVIOUS, codebook, content, hashlib.sha256(vectors[1].tobytes()).hexdigest()])
+    return [Scores(scores[:, 1:], scores[:, 0]) for scores in _cached(path, compute)]
 
 
 def _previous_tree() -> Path:
@@ -199,10 +210,13 @@ def _previous_tree() -> Path:
     return folder
 
 
-def _cached(name: str, content: Any, compute: Callable[[], Array]) -> Array:
-    """Return the array that was computed before for the same content, or compute and keep it."""
-    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    path = WORK / f"{name}-{digest[:16]}.npy"
+def _cache(name: str, content: Any) -> Path:
+    """Return the path of the scores that a system computes from this content."""
+    return WORK / f"{name}-{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.npy"
+
+
+def _cached(path: Path, compute: Callable[[], Array]) -> Array:
+    """Return the array in a file; if the file does not exist, compute the array and write the file."""
     if not path.exists():
         with replacing(path) as part, part.open("wb") as file:
             np.save(file, compute())

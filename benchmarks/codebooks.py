@@ -37,7 +37,7 @@ from mechtag.training.train import load_encoder
 
 SIZES = (0, 2, 5, 10, 20, 40, 80, None)
 SEEDS = (2021, 2022, 2023)
-# SetFit takes minutes per draw, so it learns from a few sizes only, in the first draw of each.
+# SetFit takes minutes per draw, so it learns from few papers only, in the first draw of each size.
 SETFIT_SIZES, SETFIT_SEEDS = (5, 10, 20, 40), SEEDS[:1]
 # Proportion of the papers that is held out, and the number of positives and negatives that a label needs among them.
 HELD, LEAST = 0.4, 3
@@ -150,8 +150,14 @@ def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> S
     return found
 
 
-def score_peers(encoded: Encoded, draws: Sequence[Draw]) -> Scored:
-    """Score the papers of a set after each draw with the systems that run with the encoder ``fast`` only."""
+def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
+    """Score the papers of a set after each draw with the systems that run with the encoder ``fast`` only.
+
+    Parameters
+    ----------
+    train_setfit
+        Whether to train SetFit on draws for which there are no cached scores; otherwise, these draws are left out.
+    """
     corpus, encoder, codebook = encoded.corpora[PAPERS], encoded.encoder, encoded.sets[PAPERS].codebook
     cosine = definition_cosine(corpus, encoder.encode([label.definition for label in codebook.labels]))
     coded = [each for each in draws if each.size != 0]
@@ -162,7 +168,8 @@ def score_peers(encoded: Encoded, draws: Sequence[Draw]) -> Scored:
         scores = previous(own, [each.learned for each in coded], (texts, encoder.encode(texts)))
         found[f"{BEFORE}, {coding}"] = dict(zip(coded, scores, strict=True))
     folder = encoded.transformer.source.folder
-    found[SETFIT] = {each: setfit(corpus, each.learned, each.held, folder, each.seed) for each in few}
+    by_setfit = {each: setfit(corpus, each.learned, each.held, folder, each.seed, train=train_setfit) for each in few}
+    found[SETFIT] = {each: scores for each, scores in by_setfit.items() if scores is not None}
     return found
 
 
@@ -420,8 +427,10 @@ def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
     return f"![ROC AUC across papers against the number of coded papers: {name}](benchmarks/codebooks/{slug}.svg)"
 
 
-def curve(coded: CodedSet, encoders: Mapping[str, TransformerEncoder], settings: TrainSettings) -> list[dict[str, Any]]:
-    """Measure all systems at all sizes on one set."""
+def curve(
+    coded: CodedSet, encoders: Mapping[str, TransformerEncoder], settings: TrainSettings, *, train_setfit: bool = False
+) -> list[dict[str, Any]]:
+    """Measure all systems at all sizes on one set; for ``train_setfit``, see `score_peers`."""
     draws = all_draws(np.array([document.relevant for document in coded.documents]))
     scored: Scored = {}
     for name, transformer in encoders.items():
@@ -431,7 +440,9 @@ def curve(coded: CodedSet, encoders: Mapping[str, TransformerEncoder], settings:
         corpus = encoded.corpora[PAPERS]
         if not scored:
             scored[WORDS] = {each: tfidf(corpus, each.learned) for each in draws if each.size != 0}
-        own = score(encoded, draws, settings) | (score_peers(encoded, draws) if name == "fast" else {})
+        own = score(encoded, draws, settings)
+        if name == "fast":
+            own |= score_peers(encoded, draws, train_setfit=train_setfit)
         scored |= {system if name == "fast" else f"{system}, {name}": scores for system, scores in own.items()}
     ordered = sorted(scored, key=lambda system: ORDER.index(system.split(", ")[0]))
     return measure(corpus.document_targets, {system: scored[system] for system in ordered}, draws, coded.name)
@@ -442,6 +453,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
     parser.add_argument("--only", help="measure only sets whose name contains this text, and print the results")
+    parser.add_argument("--setfit", action="store_true", help="train SetFit where its scores are not cached (slow)")
     asked = parser.parse_args()
     settings = load_settings()
     encoders = {
@@ -452,7 +464,7 @@ def main() -> None:
     for coded in load_sets():
         if asked.only and asked.only not in coded.name:
             continue
-        own = curve(coded, encoders, settings.train)
+        own = curve(coded, encoders, settings.train, train_setfit=asked.setfit)
         results += own
         for found in own:
             if found["metric"] in ("across", RELEVANCE) or found["metric"].startswith(lead_over("")):

@@ -77,7 +77,8 @@ def test_sizes_that_need_more_papers_than_there_are_left_are_not_drawn() -> None
     draws = all_draws(np.arange(60) < 40)  # 24 relevant papers are not held out
     assert [each.size for each in draws[:: len(SEEDS)]] == [0, 2, 5, 10, 20, None]
     assert [each.seed for each in draws[: len(SEEDS)]] == list(SEEDS)
-    assert 20 not in [each.size for each in all_draws(np.arange(60) < 33)]  # 20 of 33 are not held out: all of them
+    # 60% of 34 papers are 20 papers.
+    assert [20 in [each.size for each in all_draws(np.arange(60) < relevant)] for relevant in (34, 35)] == [False, True]
 
 
 def judged(labels: Sequence[Sequence[float]], relevant: int) -> np.ndarray:
@@ -235,8 +236,10 @@ def test_setfit_learns_from_relevant_papers_and_is_run_once(monkeypatch: pytest.
     monkeypatch.setattr(codebook_peers, "WORK", tmp_path)
     monkeypatch.setattr(codebook_peers, "_setfit_scores", fake)
     corpus, learned, held = garden_corpus(), np.array([0, 1, 0, 1, 0, 1], bool), np.array([1, 0, 1, 0, 0, 0], bool)
-    for seed in (1, 1, 2):
-        scores = setfit(corpus, learned, held, tmp_path, seed)
+    assert setfit(corpus, learned, held, tmp_path, 1, train=False) is None
+    for seed, train in ((1, True), (1, False), (2, True)):
+        scores = setfit(corpus, learned, held, tmp_path, seed, train=train)
+        assert scores is not None
         np.testing.assert_array_equal(np.isnan(scores.labels).any(axis=1), ~held)
         assert scores.relevance is None
     expected = (("walls shade beds", "shade again"), [[0, 0], [0, 0]], ("slugs eat leaves", "slugs eat roots"))
