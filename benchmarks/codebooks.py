@@ -340,7 +340,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _systems(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(found["system"] for found in results))
+    names: dict[str, None] = dict.fromkeys(found["system"] for found in results)
+    return sorted(names, key=lambda name: ORDER.index(name.split(", ")[0]))
 
 
 def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
@@ -415,10 +416,11 @@ def _cell(found: Mapping[str, Any], digits: int) -> str:
 
 def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
     """Draw the curves of one set, and return the Markdown that shows them."""
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for found in results:
-        if _name(found) == name and found["metric"] == "across" and found["system"] != COSINE:
-            lines.setdefault(found["system"], []).append((int(_size(found).split(" = ")[1]), found["value"]))
+    own = [found for found in results if _name(found) == name and found["metric"] == "across"]
+    lines: dict[str, list[tuple[float, float]]] = {system: [] for system in _systems(own) if system != COSINE}
+    for found in own:
+        if found["system"] != COSINE:
+            lines[found["system"]].append((int(_size(found).split(" = ")[1]), found["value"]))
     slug = re.sub(r"[^a-z]+", "-", name).strip("-")
     drawing = line_chart(
         lines,
@@ -448,8 +450,7 @@ def curve(
         if name == "fast":
             own |= score_peers(encoded, draws, train_setfit=train_setfit)
         scored |= {system if name == "fast" else f"{system}, {name}": scores for system, scores in own.items()}
-    ordered = sorted(scored, key=lambda system: ORDER.index(system.split(", ")[0]))
-    return measure(corpus.document_targets, {system: scored[system] for system in ordered}, draws, coded.name)
+    return measure(corpus.document_targets, scored, draws, coded.name)
 
 
 def main() -> None:

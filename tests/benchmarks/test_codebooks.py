@@ -191,8 +191,8 @@ def test_tables_show_means_leads_and_sizes() -> None:
     assert sizes_table(results, "garden").splitlines() == [
         "| across | n = 0 | n = 2 | all = 9 |",
         "| --- | ---: | ---: | ---: |",
-        f"| {OURS} | 0.00 (0.10 to 0.90) | 0.50 (0.10 to 0.90) | 0.70 (0.10 to 0.90) |",
         f"| {SETFIT} |  | 0.40 (0.30 to 0.50) |  |",
+        f"| {OURS} | 0.00 (0.10 to 0.90) | 0.50 (0.10 to 0.90) | 0.70 (0.10 to 0.90) |",
     ]
     assert everything_table(results, ["garden"]).splitlines()[2:] == [
         f"| garden | {OURS} | 0.700 (0.100 to 0.900) |  | 0.250 (0.200 to 0.300) |  |"
