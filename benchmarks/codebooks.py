@@ -312,10 +312,8 @@ def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
         accurate=f"{', '.join(ACCURATE_SETS[:-1])} and {ACCURATE_SETS[-1]}",
         means=means_table(results, names),
         leads=leads_table(results, names),
-        everything=everything_table(results, names),
         sets="\n\n".join(
-            f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{sizes_table(results, name)}"
-            for name in names
+            f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{set_table(results, name)}" for name in names
         ),
     )
     publish("codebooks", command, results, text, versions=("scikit-learn", "torch", "setfit"), table=False)
@@ -323,7 +321,7 @@ def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
 
 def section(results: Sequence[Mapping[str, Any]], name: str) -> str:
     """Return the heading, the plot and the table of one set as Markdown; write the plot."""
-    return f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{sizes_table(results, name)}"
+    return f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{set_table(results, name)}"
 
 
 def _name(found: Mapping[str, Any]) -> str:
@@ -387,31 +385,21 @@ def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> s
     return _table(["system", "peer", *names], rows)
 
 
-def everything_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Return a table of all metrics with all papers that are not held out."""
-    metrics = [*METRICS, RELEVANCE]
-    rows = []
-    for name in names:
-        own = [found for found in results if _name(found) == name and _size(found).startswith("all")]
-        for system in _systems(own):
-            values = {found["metric"]: found for found in own if found["system"] == system}
-            rows.append([name, system, *(_cell(values[metric], 3) if metric in values else "" for metric in metrics)])
-    return _table(["set", "system", *metrics], rows)
-
-
-def sizes_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return a table of ``across`` on one set by system and number of coded papers."""
-    own = [found for found in results if _name(found) == name and found["metric"] == "across"]
+def set_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return a table of one set: ``across`` by system and size, and the other metrics with all papers."""
+    own = [found for found in results if _name(found) == name and not found["metric"].startswith(lead_over(""))]
     sizes = list(dict.fromkeys(_size(found) for found in own))
+    columns = [("across", size) for size in sizes] + [(metric, sizes[-1]) for metric in (*METRICS[1:], RELEVANCE)]
+    columns = [column for column in columns if column in {(found["metric"], _size(found)) for found in own}]
     rows = []
     for system in _systems(own):
-        values = {_size(found): found for found in own if found["system"] == system}
-        rows.append([system, *(_cell(values[size], 2) if size in values else "" for size in sizes)])
-    return _table(["across", *sizes], rows)
+        values = {(found["metric"], _size(found)): found for found in own if found["system"] == system}
+        rows.append([system, *(_cell(values[column]) if column in values else "" for column in columns)])
+    return _table(["system", *(f"{metric}, {size}" for metric, size in columns)], rows)
 
 
-def _cell(found: Mapping[str, Any], digits: int) -> str:
-    return f"{found['value']:.{digits}f} ({found['ci_low']:.{digits}f} to {found['ci_high']:.{digits}f})"
+def _cell(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.3f} ({found['ci_low']:.2f} to {found['ci_high']:.2f})"
 
 
 def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
