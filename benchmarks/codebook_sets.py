@@ -40,21 +40,24 @@ _EXPOSURE = {
 
 @dataclass(frozen=True)
 class CodedSet:
-    """Papers coded with one codebook; ``by_sentence`` tells whether the codes of sentences may be learned from."""
+    """Papers coded with one codebook."""
 
     name: str
     codebook: Codebook
     documents: Sequence[CodedDocument]
-    by_sentence: bool
 
-    def without_sentences(self, name: str) -> CodedSet:
-        """Return the set with codes for whole papers only."""
-        whole = [replace(document, sentence_labels=None) for document in self.documents]
-        return CodedSet(name, self.codebook, whole, by_sentence=False)
+    @property
+    def has_sentences(self) -> bool:
+        """Return whether sentences of any paper were coded."""
+        return any(document.sentence_labels is not None for document in self.documents)
+
+    def without_sentences(self) -> CodedSet:
+        """Return the set with the codes of whole papers only."""
+        return replace(self, documents=[replace(document, sentence_labels=None) for document in self.documents])
 
 
 def load_sets() -> list[CodedSet]:
-    """Read all sets; sets that have codes of sentences come twice, with these codes and without them.
+    """Read all sets.
 
     Raises
     ------
@@ -73,10 +76,7 @@ def load_sets() -> list[CodedSet]:
     for name, load in loaders.items():
         codebook, documents = load(settings)
         rows = np.sort(np.random.default_rng(settings.seed).permutation(len(documents))[:MOST])
-        own = CodedSet(f"{name}, by sentence", codebook, [documents[row] for row in rows], by_sentence=True)
-        if any(document.sentence_labels is not None for document in own.documents):
-            sets.append(own)
-        sets.append(own.without_sentences(f"{name}, whole papers"))
+        sets.append(CodedSet(name, codebook, [documents[row] for row in rows]))
     return sets
 
 

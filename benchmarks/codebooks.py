@@ -1,33 +1,34 @@
 """Measure how well papers are ranked for labels and relevance from no coded paper to all, with several codebooks.
 
 ``python -m benchmarks.codebooks`` writes ``docs/benchmarks/codebooks.json``, its section of ``docs/benchmarks.md``
-and one plot per set in ``docs/benchmarks/codebooks/``.
+and one plot per codebook in ``docs/benchmarks/codebooks/``. Vectors, and the scores of SetFit and of the earlier
+version, are cached in ``data/work/benchmarks/codebooks``.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
+from benchmarks.codebook_peers import PREVIOUS, WORK, Scores, SetFitSettings, previous, setfit, tfidf, whole_vector
 from benchmarks.codebook_sets import CodedSet, load_sets
 from benchmarks.hoc import KeptVectors
 from benchmarks.publish import ROOT, publish, result
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.files import write_text
-from mechtag.core.settings import TrainSettings, load_settings
+from mechtag.core.settings import ENCODERS, EncoderSettings, TrainSettings, load_settings
 from mechtag.evaluation.metrics import Judged, Resamples, ranking, within_auc
 from mechtag.evaluation.report.svg import line_chart
 from mechtag.evaluation.resampling import draw_resamples, interval
 from mechtag.models.encoder import TransformerEncoder, Vectors
-from mechtag.models.features import embed_codebook
+from mechtag.models.features import definition_texts, embed_codebook
 from mechtag.models.scoring import mean
 from mechtag.models.tagger import units_of
 from mechtag.training.dataset import NO_DOCUMENT, Corpus, build_corpus
@@ -36,38 +37,60 @@ from mechtag.training.train import load_encoder
 
 SIZES = (0, 2, 5, 10, 20, 40, 80, None)
 SEEDS = (2021, 2022, 2023)
+# SetFit takes minutes per draw, so it learns from few papers only, in the first draw of each size.
+SETFIT_SIZES, SETFIT_SEEDS = (5, 10, 20, 40), SEEDS[:1]
+# `accurate` takes six times as long as `fast`, so it is measured on these sets only.
+ACCURATE_SETS = ("leadership mechanisms", "green space (invented)", "development goals")
 # Proportion of the papers that is held out, and the number of positives and negatives that a label needs among them.
 HELD, LEAST = 0.4, 3
 BOOTSTRAP = 300
-WORK = ROOT / "data/work/benchmarks/codebooks"
-ZERO, WORDS, OURS = "definitions alone", "TF-IDF + linear SVM", "mechtag"
+ALONE, COSINE, WORDS, VECTOR = "definitions alone", "definition cosine", "TF-IDF + linear SVM", "whole-text vector"
+SETFIT, BEFORE, OURS = "SetFit", "previous version", "mechtag"
+# Order of systems in tables and plots.
+ORDER = (ALONE, COSINE, WORDS, VECTOR, SETFIT, BEFORE, OURS)
+PAPERS, SENTENCES = "whole papers", "sentences"
+BETTER = "the better of definitions and TF-IDF"
 METRICS = ("across", "within", "average precision")
 RELEVANCE = "relevance AUC"
-BEHIND = "difference from the better of definitions and TF-IDF"
+_TEXT = (ROOT / "benchmarks/codebooks.md").read_text(encoding="utf-8")
 
-TEXT = """## From no coded paper to many, with several codebooks
 
-{counts} *n* is the number of coded relevant papers; as many irrelevant papers are coded where a set has any.
-40% of the papers are held out, and all figures are for them: *across* is the mean ROC AUC of labels over relevant
-papers, *within* that of the labels of a paper, both explained in [metrics.md](metrics.md), and *average precision* the
-mean over labels. No exemplars are used. Figures are means over three draws of the papers, with 95% intervals
-bootstrapped over held-out papers.
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Papers of a set that are learned from, and papers that are held out.
 
-Systems: *definitions alone* is mechtag without codes; *definition cosine* the mean cosine of sentences with the label's
-definition; *TF-IDF + linear SVM* and *whole-text vector + logistic regression* learn from whole papers; *mechtag*
-starts from the definitions and learns from the codes.
+    Attributes
+    ----------
+    size
+        Number of relevant papers that are learned from; ``None`` for all that are not held out.
+    learned, held : ndarray of bool, shape (n_documents,)
+    """
 
-The rule was written down before the first run: at no size and with no codebook significantly below the better of
-definitions and TF-IDF, and the highest mean over sizes. Sets on which the interval of the difference in *across* lies
-below zero: {worse}
+    size: int | None
+    seed: int
+    learned: Mask
+    held: Mask
 
-{plots}
 
-The settings (weight of the definitions, regularisation, `heads.ENOUGH`, `heads.FADES`) were chosen on these sets, so
-the figures are slightly optimistic for them; they have one value for all sets and sizes."""
+def draw(relevant: Mask, size: int | None, seed: int) -> Draw:
+    """Draw ``size`` relevant papers to learn from and as many irrelevant papers, or all that are not held out.
 
-Scores = tuple[Array, Array]
-System = Callable[[Corpus, Mask, TrainSettings], Scores | None]
+    The held-out papers do not depend on the size, and a smaller draw with the same seed is part of a larger one.
+    """
+    generator = np.random.default_rng(seed)
+    learned, held = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
+    for kind in (True, False):
+        rows = generator.permutation(np.flatnonzero(relevant == kind))
+        cut = int(HELD * len(rows))
+        held[rows[:cut]] = True
+        learned[rows[cut:][:size]] = True
+    return Draw(size, seed, learned, held)
+
+
+def all_draws(relevant: Mask) -> list[Draw]:
+    """Return the draws of all sizes that are smaller than the number of papers, and of all papers, for each seed."""
+    most = int((1 - HELD) * relevant.sum())
+    return [draw(relevant, size, seed) for size in SIZES if size is None or size < most for seed in SEEDS]
 
 
 def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
@@ -75,157 +98,317 @@ def ours(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
     heads = fit_heads(corpus, learned, settings)
     texts = score_texts(corpus, heads, np.ones(len(corpus.texts), dtype=bool))
     relevance = score_wholes(corpus, heads, np.ones(corpus.n_documents, dtype=bool))
-    return relevance, corpus.score_documents(relevance, texts)[:, 1:]
-
-
-def definitions_alone(corpus: Corpus, learned: Mask, settings: TrainSettings) -> Scores:
-    """Score with mechtag's heads, but without any code."""
-    return ours(corpus, np.zeros_like(learned), settings)
-
-
-def tfidf(corpus: Corpus, learned: Mask, _: TrainSettings) -> Scores | None:
-    """Score with one linear support vector machine per label on the words of whole texts."""
-    if not learned.any():
-        return None
-    own = [text for text, use in zip(corpus.whole_texts, learned, strict=True) if use]
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=1 if len(own) < 100 else 2).fit(own)
-    return _by_label(vectorizer.transform(corpus.whole_texts), corpus, learned, lambda: LinearSVC(random_state=0))
-
-
-def whole_vector(corpus: Corpus, learned: Mask, _: TrainSettings) -> Scores | None:
-    """Score with one logistic regression per label on the vectors of whole texts."""
-    if not learned.any():
-        return None
-    return _by_label(
-        corpus.wholes.astype(np.float64), corpus, learned, lambda: LogisticRegression(C=10.0, max_iter=1000)
-    )
-
-
-def _by_label(features: Any, corpus: Corpus, learned: Mask, make: Callable[[], Any]) -> Scores:
-    scores = np.zeros(corpus.document_targets.shape)
-    for column, codes in enumerate(corpus.document_targets.T):
-        rows = learned & ~np.isnan(codes)
-        if len(np.unique(codes[rows])) == 2:
-            scores[:, column] = make().fit(features[rows], codes[rows]).decision_function(features)
-    return scores[:, 0], scores[:, 1:]
-
-
-SYSTEMS: dict[str, System] = {ZERO: definitions_alone, WORDS: tfidf, "whole-text vector": whole_vector, OURS: ours}
-
-
-def draw(corpus: Corpus, size: int | None, seed: int) -> tuple[Mask, Mask]:
-    """Draw the papers to learn from and the papers held out; the held-out papers do not depend on the size.
-
-    Returns
-    -------
-    learned, held : ndarray of bool, shape (n_documents,)
-        ``learned`` has ``size`` relevant and as many irrelevant papers, or all that are not held out.
-    """
-    generator = np.random.default_rng(seed)
-    relevant = corpus.document_targets[:, 0] == 1
-    learned, held = np.zeros(len(relevant), dtype=bool), np.zeros(len(relevant), dtype=bool)
-    for kind in (True, False):
-        rows = generator.permutation(np.flatnonzero(relevant == kind))
-        cut = int(HELD * len(rows))
-        held[rows[:cut]] = True
-        learned[rows[cut:][:size]] = True
-    return learned, held
-
-
-def figures(corpus: Corpus, held: Mask, scores: Scores, weight: Array) -> dict[str, Array]:
-    """Compute the metrics on held-out papers, each of shape (resamples,).
-
-    Parameters
-    ----------
-    weight : ndarray, shape (resamples, n_held)
-        How often each held-out paper is drawn.
-    """
-    targets = corpus.document_targets[held]
-    truth = np.where(targets[:, :1] == 1, targets, np.nan)[:, 1:]
-    positives, negatives = truth == 1, truth == 0
-    found = scores[1][held]
-    enough = (positives.sum(axis=0) >= LEAST) & (negatives.sum(axis=0) >= LEAST)
-    pairs = [
-        ranking(found[:, label], weight * positives[:, label], weight * negatives[:, label])
-        for label in np.flatnonzero(enough)
-    ]
-    nothing, judged_shape = np.full(found.shape, np.nan), np.zeros(found.shape, dtype=bool)
-    judged = Judged(truth, found, nothing, judged_shape, judged_shape, nothing)
-    values = {
-        "across": np.nanmean([pair[0] for pair in pairs], axis=0),
-        "within": within_auc(judged, Resamples(weight, truth[None])),
-        "average precision": np.nanmean([pair[1] for pair in pairs], axis=0),
-    }
-    if not (targets[:, 0] == 1).all():
-        relevant = targets[:, 0] == 1
-        values[RELEVANCE] = ranking(scores[0][held], weight * relevant, weight * ~relevant)[0]
-    return values
+    return Scores(corpus.score_documents(relevance, texts)[:, 1:], relevance)
 
 
 def definition_cosine(corpus: Corpus, vectors: Vectors) -> Scores:
     """Score by the mean cosine of a paper's sentences with the definition of the label."""
     own = corpus.document != NO_DOCUMENT
     cosines = corpus.vectors[own].astype(np.float64) @ vectors.T.astype(np.float64)
-    return np.zeros(corpus.n_documents), mean(cosines, corpus.lengths)
+    return Scores(mean(cosines, corpus.lengths))
 
 
-def curve(coded: CodedSet, transformer: TransformerEncoder, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Measure all systems at all sizes on one set."""
+@dataclass(frozen=True)
+class Encoded:
+    """A set encoded by one encoder.
+
+    Attributes
+    ----------
+    sets, corpora
+        The set and its corpus, with codes of whole papers only (``whole papers``) and, if there are codes of
+        sentences, with these too (``sentences``).
+    """
+
+    transformer: TransformerEncoder
+    encoder: KeptVectors
+    sets: Mapping[str, CodedSet]
+    corpora: Mapping[str, Corpus]
+
+
+def encode(coded: CodedSet, transformer: TransformerEncoder) -> Encoded:
+    """Encode the papers and the codebook of a set; vectors are cached."""
     units = units_of([document.document for document in coded.documents])
     encoder = KeptVectors(transformer, WORK, [*units.parts, *units.whole_texts()])
     definitions = embed_codebook(coded.codebook, encoder)
-    corpus = build_corpus(coded.documents, (), coded.codebook.keys, encoder, definitions)
-    cosine = definition_cosine(corpus, encoder.encode([label.definition for label in coded.codebook.labels]))
-    most = int((1 - HELD) * (corpus.document_targets[:, 0] == 1).sum())
-    results = []
-    for size in [each for each in SIZES if each is None or each < most]:
-        made: dict[str, list[dict[str, Array]]] = {}
-        papers = 0
-        for seed in SEEDS:
-            learned, held = draw(corpus, size, seed)
-            papers = int(held.sum())
-            drawn = draw_resamples(papers, BOOTSTRAP, 1, np.random.default_rng(seed)).weights
-            weight = np.vstack([np.ones(drawn.shape[1]), drawn])
-            found = {name: system(corpus, learned, settings) for name, system in SYSTEMS.items()}
-            found["definition cosine"] = cosine if size == 0 else None
-            for name, scores in found.items():
-                if scores is not None and not (size == 0 and name == OURS):
-                    made.setdefault(name, []).append(figures(corpus, held, scores, weight))
-        dataset = f"{coded.name}, {'all' if size is None else f'n = {size}'}"
-        means = {
-            name: {metric: np.mean([each[metric] for each in runs], axis=0) for metric in runs[0]}
-            for name, runs in made.items()
-        }
-        for name, metrics in means.items():
-            results += [
-                result(dataset, name, metric, float(values[0]), interval(values[1:], papers)[:2], len(SEEDS))
-                for metric, values in metrics.items()
-            ]
-        if OURS in means:
-            better = np.maximum(means[ZERO]["across"], means[WORDS]["across"])
-            gap = means[OURS]["across"] - better
-            results.append(result(dataset, OURS, BEHIND, float(gap[0]), interval(gap[1:], papers)[:2], len(SEEDS)))
+    sets = {PAPERS: coded.without_sentences()} | ({SENTENCES: coded} if coded.has_sentences else {})
+    corpora = {
+        coding: build_corpus(own.documents, (), own.codebook.keys, encoder, definitions) for coding, own in sets.items()
+    }
+    return Encoded(transformer, encoder, sets, corpora)
+
+
+Scored = dict[str, dict[Draw, Scores]]
+
+
+def score(encoded: Encoded, draws: Sequence[Draw], settings: TrainSettings) -> Scored:
+    """Score the papers of a set after each draw with mechtag, the definitions alone and whole-text vectors."""
+    corpus = encoded.corpora[PAPERS]
+    alone = ours(corpus, np.zeros(corpus.n_documents, dtype=bool), settings)
+    coded = [each for each in draws if each.size != 0]
+    found: Scored = {ALONE: dict.fromkeys(draws, alone)}
+    found[VECTOR] = {each: whole_vector(corpus, each.learned) for each in coded}
+    for coding, own in encoded.corpora.items():
+        found[f"{OURS}, {coding}"] = {each: ours(own, each.learned, settings) for each in coded}
+    return found
+
+
+def score_peers(encoded: Encoded, draws: Sequence[Draw], *, train_setfit: bool) -> Scored:
+    """Score the papers of a set after each draw with the systems that run with the encoder ``fast`` only.
+
+    Parameters
+    ----------
+    train_setfit
+        Whether to train SetFit on draws for which there are no cached scores; otherwise, these draws are left out.
+    """
+    corpus, encoder, codebook = encoded.corpora[PAPERS], encoded.encoder, encoded.sets[PAPERS].codebook
+    cosine = definition_cosine(corpus, encoder.encode([label.definition for label in codebook.labels]))
+    coded = [each for each in draws if each.size != 0]
+    few = [each for each in coded if each.size in SETFIT_SIZES and each.seed in SETFIT_SEEDS]
+    found: Scored = {COSINE: {each: cosine for each in draws if each.size == 0}}
+    texts = [*corpus.texts, *corpus.whole_texts, *definition_texts(codebook)[0]]
+    for coding, own in encoded.sets.items():
+        scores = previous(own, [each.learned for each in coded], (texts, encoder.encode(texts)))
+        found[f"{BEFORE}, {coding}"] = dict(zip(coded, scores, strict=True))
+    folder = encoded.transformer.source.folder
+    by_setfit = {each: setfit(corpus, each.learned, each.held, folder, each.seed, train=train_setfit) for each in few}
+    found[SETFIT] = {each: scores for each, scores in by_setfit.items() if scores is not None}
+    return found
+
+
+def figures(targets: Array, scores: Scores, weight: Array) -> dict[str, Array]:
+    """Compute the metrics on held-out papers, each of shape (resamples,).
+
+    Parameters
+    ----------
+    targets : ndarray, shape (n_held, 1 + n_labels)
+        Codes of the held-out papers for relevance and for the labels; NaN if not judged.
+    scores
+        Scores of the held-out papers.
+    weight : ndarray, shape (resamples, n_held)
+        How often each held-out paper is drawn.
+    """
+    relevant = targets[:, 0] == 1
+    truth = np.where(relevant[:, None], targets, np.nan)[:, 1:]
+    positives, negatives = truth == 1, truth == 0
+    enough = (positives.sum(axis=0) >= LEAST) & (negatives.sum(axis=0) >= LEAST)
+    pairs = [
+        ranking(scores.labels[:, label], weight * positives[:, label], weight * negatives[:, label])
+        for label in np.flatnonzero(enough)
+    ]
+    nothing, judged_shape = np.full(truth.shape, np.nan), np.zeros(truth.shape, dtype=bool)
+    judged = Judged(truth, scores.labels, nothing, judged_shape, judged_shape, nothing)
+    values = {
+        "across": np.nanmean([pair[0] for pair in pairs], axis=0),
+        "within": within_auc(judged, Resamples(weight, truth[None])),
+        "average precision": np.nanmean([pair[1] for pair in pairs], axis=0),
+    }
+    if scores.relevance is not None and not relevant.all():
+        values[RELEVANCE] = ranking(scores.relevance, weight * relevant, weight * ~relevant)[0]
+    return values
+
+
+Runs = dict[str, dict[int, dict[str, Array]]]
+
+
+def measure(targets: Array, scored: Scored, draws: Sequence[Draw], name: str) -> list[dict[str, Any]]:
+    """Compute the metrics of all systems and how far mechtag is ahead of its peers, as results to publish.
+
+    Parameters
+    ----------
+    targets : ndarray, shape (n_documents, 1 + n_labels)
+    scored
+        Scores of all documents after each draw by system.
+    name
+        Name of the set.
+    """
+    results: list[dict[str, Any]] = []
+    for size in dict.fromkeys(each.size for each in draws):
+        runs: Runs = {}
+        papers = learned = 0
+        for each in (each for each in draws if each.size == size):
+            papers, learned = int(each.held.sum()), int((targets[each.learned, 0] == 1).sum())
+            drawn = draw_resamples(papers, BOOTSTRAP, 1, np.random.default_rng(each.seed)).weights
+            weight = np.vstack([np.ones(papers), drawn])
+            for system, scores in scored.items():
+                if each in scores:
+                    found = figures(targets[each.held], scores[each].take(each.held), weight)
+                    runs.setdefault(system, {})[each.seed] = found
+        measured = [
+            (system, metric, _mean([run[metric] for run in by_seed.values()]), len(by_seed))
+            for system, by_seed in runs.items()
+            for metric in next(iter(by_seed.values()))
+        ]
+        results += [
+            result(
+                f"{name}, {'all' if size is None else 'n'} = {learned}",
+                system,
+                metric,
+                float(values[0]),
+                interval(values[1:], papers)[:2],
+                count,
+            )
+            for system, metric, values, count in [*measured, *leads(runs)]
+        ]
     return results
 
 
-def report(results: Sequence[Mapping[str, Any]]) -> None:
-    """Write the results, the section of the documentation and the plot."""
-    worse = [f"{found['dataset']}" for found in results if found["metric"] == BEHIND and found["ci_high"] < 0]
-    names = list(dict.fromkeys(found["dataset"].rsplit(", ", 1)[0] for found in results))
-    counts = f"{len({name.split(',')[0] for name in names})} codebooks, coded by sentence or as whole papers."
-    text = TEXT.format(
-        counts=counts, worse=f"{'; '.join(worse) or 'none'}.", plots="\n\n".join(plot(results, name) for name in names)
+def _mean(values: Sequence[Array]) -> Array:
+    found: Array = np.mean(values, axis=0)
+    return found
+
+
+def lead_over(peer: str) -> str:
+    """Return the name of the metric that says how far mechtag is ahead of a system."""
+    return f"lead over {peer}"
+
+
+def leads(runs: Runs) -> list[tuple[str, str, Array, int]]:
+    """Return, for each variant of mechtag, the difference in ``across`` from its peers on the same draws.
+
+    Returns
+    -------
+    list of (system, metric, difference, number of draws)
+        The difference has the shape (resamples,). The better of definitions and TF-IDF is chosen in each resample.
+    """
+    found = []
+    for system in (name for name in runs if name.startswith(OURS)):
+        _, coding, *encoder = system.split(", ")
+        suffix = f", {encoder[0]}" if encoder else ""
+        peers = {
+            BETTER: [f"{ALONE}{suffix}", WORDS],
+            VECTOR: [f"{VECTOR}{suffix}"],
+            SETFIT: [SETFIT] if not encoder else [],
+            BEFORE: [f"{BEFORE}, {coding}{suffix}"],
+        }
+        for peer, names in peers.items():
+            if not names or any(name not in runs for name in names):
+                continue
+            seeds = [seed for seed in runs[system] if all(seed in runs[name] for name in names)]
+            own, *others = (_mean([runs[name][seed]["across"] for seed in seeds]) for name in (system, *names))
+            found.append((system, lead_over(peer), own - np.max(others, axis=0), len(seeds)))
+    return found
+
+
+def significantly_below(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the set, size and system of each result below the better of definitions and TF-IDF.
+
+    A result is below if the whole interval of the difference is below zero.
+    """
+    return [
+        f"{found['dataset']}, {found['system']}"
+        for found in results
+        if found["metric"] == lead_over(BETTER) and found["ci_high"] is not None and found["ci_high"] < 0
+    ]
+
+
+def report(results: Sequence[Mapping[str, Any]], command: str) -> None:
+    """Write the results, the section of the documentation and the plots."""
+    names = list(dict.fromkeys(_name(found) for found in results))
+    worse = "; ".join(significantly_below(results)) or "none"
+    text = _TEXT.format(
+        worse=f"{worse}.",
+        previous=PREVIOUS[:7],
+        steps=SetFitSettings().max_steps,
+        accurate=f"{', '.join(ACCURATE_SETS[:-1])} and {ACCURATE_SETS[-1]}",
+        means=means_table(results, names),
+        leads=leads_table(results, names),
+        sets="\n\n".join(
+            f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{set_table(results, name)}" for name in names
+        ),
     )
-    publish("codebooks", "python -m benchmarks.codebooks", results, text, versions=("scikit-learn", "torch"))
+    publish("codebooks", command, results, text, versions=("scikit-learn", "torch", "setfit"), table=False)
+
+
+def section(results: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return the heading, the plot and the table of one set as Markdown; write the plot."""
+    return f"### {name[0].upper()}{name[1:]}\n\n{plot(results, name)}\n\n{set_table(results, name)}"
+
+
+def _name(found: Mapping[str, Any]) -> str:
+    return str(found["dataset"]).rsplit(", ", 1)[0]
+
+
+def _size(found: Mapping[str, Any]) -> str:
+    return str(found["dataset"]).rsplit(", ", 1)[1]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _systems(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    names: dict[str, None] = dict.fromkeys(found["system"] for found in results)
+    return sorted(names, key=lambda name: ORDER.index(name.split(", ")[0]))
+
+
+def means_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return a table of the mean of ``across`` over all sizes above 0 by system and set.
+
+    Systems that were not measured at all of these sizes are left out.
+    """
+    rows = []
+    coded = [found for found in results if found["metric"] == "across" and _size(found) != "n = 0"]
+    sizes = {name: {_size(found) for found in coded if _name(found) == name} for name in names}
+    for system in _systems(coded):
+        cells = []
+        for name in names:
+            own = {_size(found): found["value"] for found in coded if (_name(found), found["system"]) == (name, system)}
+            cells.append(float(np.mean(list(own.values()))) if own.keys() == sizes[name] else None)
+        if any(cell is not None for cell in cells):
+            known = [cell for cell in cells if cell is not None]
+            average = f"{np.mean(known):.3f}" if len(known) == len(names) else ""
+            rows.append([system, *("" if cell is None else f"{cell:.3f}" for cell in cells), average])
+    return _table(["system", *names, "mean"], rows)
+
+
+def leads_table(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Return a table of the lead of mechtag over its peers.
+
+    Each cell contains the mean over sizes, and the numbers of sizes at which the interval is above zero, includes
+    zero and is below zero.
+    """
+    own = [found for found in results if found["metric"].startswith(lead_over(""))]
+    rows = []
+    pairs = dict.fromkeys((found["system"], found["metric"]) for found in own)
+    for system, metric in sorted(pairs, key=lambda pair: _systems(own).index(pair[0])):
+        cells = []
+        for name in names:
+            same = [
+                found for found in own if (_name(found), found["system"], found["metric"]) == (name, system, metric)
+            ]
+            above = sum(found["ci_low"] > 0 for found in same)
+            below = sum(found["ci_high"] < 0 for found in same)
+            average = np.mean([found["value"] for found in same]) if same else np.nan
+            cells.append(f"{average:+.3f} ({above}, {len(same) - above - below}, {below})" if same else "")
+        rows.append([system, metric.removeprefix(lead_over("")), *cells])
+    return _table(["system", "peer", *names], rows)
+
+
+def set_table(results: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Return a table of one set: ``across`` by system and size, and the other metrics with all papers."""
+    own = [found for found in results if _name(found) == name and not found["metric"].startswith(lead_over(""))]
+    sizes = list(dict.fromkeys(_size(found) for found in own))
+    columns = [("across", size) for size in sizes] + [(metric, sizes[-1]) for metric in (*METRICS[1:], RELEVANCE)]
+    columns = [column for column in columns if column in {(found["metric"], _size(found)) for found in own}]
+    rows = []
+    for system in _systems(own):
+        values = {(found["metric"], _size(found)): found for found in own if found["system"] == system}
+        rows.append([system, *(_cell(values[column]) if column in values else "" for column in columns)])
+    return _table(["system", *(f"{metric}, {size}" for metric, size in columns)], rows)
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    return f"{found['value']:.3f} ({found['ci_low']:.2f} to {found['ci_high']:.2f})"
 
 
 def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
     """Draw the curves of one set, and return the Markdown that shows them."""
-    lines: dict[str, list[tuple[float, float]]] = {}
-    for found in results:
-        dataset, size = found["dataset"].rsplit(", ", 1)
-        if dataset == name and found["metric"] == "across" and size != "all":
-            lines.setdefault(found["system"], []).append((int(size.removeprefix("n = ")), found["value"]))
+    own = [found for found in results if _name(found) == name and found["metric"] == "across"]
+    lines: dict[str, list[tuple[float, float]]] = {system: [] for system in _systems(own) if system != COSINE}
+    for found in own:
+        if found["system"] != COSINE:
+            lines[found["system"]].append((int(_size(found).split(" = ")[1]), found["value"]))
     slug = re.sub(r"[^a-z]+", "-", name).strip("-")
     drawing = line_chart(
         lines,
@@ -238,24 +421,50 @@ def plot(results: Sequence[Mapping[str, Any]], name: str) -> str:
     return f"![ROC AUC across papers against the number of coded papers: {name}](benchmarks/codebooks/{slug}.svg)"
 
 
+def curve(
+    coded: CodedSet, encoders: Mapping[str, TransformerEncoder], settings: TrainSettings, *, train_setfit: bool = False
+) -> list[dict[str, Any]]:
+    """Measure all systems at all sizes on one set; for ``train_setfit``, see `score_peers`."""
+    draws = all_draws(np.array([document.relevant for document in coded.documents]))
+    scored: Scored = {}
+    for name, transformer in encoders.items():
+        # In float32, `accurate` would take three times as long; the cosines with its float32 vectors are above 0.999.
+        with torch.autocast("cpu", torch.bfloat16, enabled=name != "fast"):
+            encoded = encode(coded, transformer)
+        corpus = encoded.corpora[PAPERS]
+        if not scored:
+            scored[WORDS] = {each: tfidf(corpus, each.learned) for each in draws if each.size != 0}
+        own = score(encoded, draws, settings)
+        if name == "fast":
+            own |= score_peers(encoded, draws, train_setfit=train_setfit)
+        scored |= {system if name == "fast" else f"{system}, {name}": scores for system, scores in own.items()}
+    return measure(corpus.document_targets, scored, draws, coded.name)
+
+
 def main() -> None:
-    """Run the benchmark; vectors are kept in ``data/work/benchmarks/codebooks``."""
+    """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=["fast"], help="encoders to measure")
     parser.add_argument("--only", help="measure only sets whose name contains this text, and print the results")
+    parser.add_argument("--setfit", action="store_true", help="train SetFit where its scores are not cached (slow)")
     asked = parser.parse_args()
     settings = load_settings()
-    encoder = load_encoder(settings)
+    encoders = {
+        name: load_encoder(settings.model_copy(update={"encoder": EncoderSettings(name=name)}))
+        for name in asked.encoder
+    }
     results, console = [], Console(soft_wrap=True)
     for coded in load_sets():
         if asked.only and asked.only not in coded.name:
             continue
-        own = curve(coded, encoder, settings.train)
-        results += own
-        for found in own:
-            if found["metric"] in ("across", BEHIND, RELEVANCE):
+        used = {name: own for name, own in encoders.items() if name != "accurate" or coded.name in ACCURATE_SETS}
+        found_here = curve(coded, used, settings.train, train_setfit=asked.setfit)
+        results += found_here
+        for found in found_here:
+            if found["metric"] in ("across", RELEVANCE) or found["metric"].startswith(lead_over("")):
                 console.print(found["dataset"], found["system"], found["metric"], round(found["value"], 3))
     if not asked.only:
-        report(results)
+        report(results, f"python -m benchmarks.codebooks --encoder {' '.join(asked.encoder)}")
 
 
 if __name__ == "__main__":

@@ -121,6 +121,7 @@ def publish(
     text: str,
     *,
     versions: Iterable[str] = (),
+    table: bool = True,
     docs: Path = ROOT / "docs",
 ) -> None:
     """Write ``docs/benchmarks/<name>.json``, and update the section of the same name in ``docs/benchmarks.md``.
@@ -137,12 +138,15 @@ def publish(
         Markdown above the table: a heading of the second level, and an explanation of the results.
     versions
         Names of installed packages whose versions matter, or ``name version`` for packages in other environments.
+    table
+        Whether a table of all results follows the text; ``False`` if the text contains its own tables.
     """
     content = {**provenance(command, versions), "results": list(results)}
     write_json(docs / "benchmarks" / f"{name}.json", content)
     listed = ", ".join(f"{label} {version}" for label, version in content["versions"].items())
     foot = f"`{command}`, commit {content['commit']}; {content['machine']}; {listed}."
-    section = f"<!-- {name} -->\n{text.strip()}\n\n{_tables(results)}\n\n{foot}\n<!-- /{name} -->\n"
+    body = f"{text.strip()}\n\n{_tables(results)}" if table else text.strip()
+    section = f"<!-- {name} -->\n{body}\n\n{foot}\n<!-- /{name} -->\n"
     path = docs / "benchmarks.md"
     page = path.read_text(encoding="utf-8") if path.exists() else _HEAD
     start, end = page.find(f"<!-- {name} -->"), page.find(f"<!-- /{name} -->\n")
