@@ -194,7 +194,7 @@ def test_people_can_find_that_similar_papers_are_different(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leakage, "likeness", lambda *_: 0.9)
-    monkeypatch.setattr(leakage, "_likenesses", lambda first, second: np.full((len(first), len(second)), 0.9))
+    monkeypatch.setattr(leakage, "_likenesses", lambda one, two: np.full((one.shape[1], two.shape[1]), 0.9))
     write_gold(project, 3)
     status, message = evaluate(project, tmp_path)
     assert status == 1
