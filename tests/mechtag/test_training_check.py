@@ -193,6 +193,7 @@ def test_another_model_than_that_of_the_predictions_cannot_be_checked(project: P
 def test_people_can_find_that_similar_papers_are_different(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(leakage, "_MIN_UNITS", 1)
     monkeypatch.setattr(leakage, "likeness", lambda *_: 0.9)
     monkeypatch.setattr(leakage, "_likenesses", lambda one, two: np.full((one.shape[1], two.shape[1]), 0.9))
     write_gold(project, 3)
