@@ -176,10 +176,6 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
         progress.advance(len(some))
 
 
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, ensure_ascii=False)
-
-
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
     """Before the first import, take in the records that the commands of mechtag left in the project."""
     from mechtag.core.outputs import check_outputs
