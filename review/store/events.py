@@ -318,8 +318,10 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 def project_events(connection: Connection, *kinds: str) -> list[Event]:
     """Return the events of some kinds that are not undone."""
     table = schema.event
-    rows = read_events(connection, or_(table.c.kind.in_(kinds), table.c.kind.in_(("undo", "redo"))))
-    return [row for row in alive(rows) if row.kind in kinds]
+    rows = read_events(connection, table.c.kind.in_(kinds))
+    # Most of the log is about records; only the few events that undo or redo these acts are read.
+    reversing = read_events(connection, table.c.undoes.in_({row.act for row in rows})) if rows else []
+    return [row for row in alive([*rows, *reversing]) if row.kind in kinds]
 
 
 def _derive_settings(connection: Connection) -> None:
