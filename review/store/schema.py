@@ -199,7 +199,6 @@ event = Table(
     Index("event_of_record", "record", "seq"),
     Index("event_of_kind", "kind", "seq"),
     Index("event_of_coder", "coder", "seq"),
-    Index("event_that_undoes", "undoes"),
     Index("event_that_undoes", "undoes", "seq"),
     sqlite_autoincrement=True,
 )
