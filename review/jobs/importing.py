@@ -33,7 +33,7 @@ from mechtag.review.store.records import add_records, record_row
 from mechtag.review.workspace import Workspace, add_job
 
 if TYPE_CHECKING:
-    from mechtag.pipeline.dedupe.results import Decision, Filled, Group, Uncertain
+    from mechtag.pipeline.dedupe.results import Filled, Group, Uncertain
 
 _MOST_REJECTED = 1000
 # Fields that a page shows of a pair.
@@ -130,8 +130,9 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
     with workspace.store.read() as connection:
         done = connection.execute(select(schema.batch.c.id).where(schema.batch.c.result != "{}")).scalars().all()
         existing = in_review(connection, as_read_in(workspace, done), schema.record.c.wave != number)
-        decisions = _decisions(connection, {record.record_id: record for record in existing})
-    result = dedupe(records, settings.dedupe, existing=existing, decisions=decisions)
+    # Records of the review are never joined here, so what people decided about them holds: a duplicate of a record that
+    # they joined to another is a duplicate of that paper, and records that they separated stay apart.
+    result = dedupe(records, settings.dedupe, existing=existing)
     _add_in_steps(workspace, result.new, number, progress)
     read_now = {place_of(record) for record in records}
     copies = {
@@ -301,23 +302,6 @@ def _remove(connection: Connection, wave: int) -> None:
             connection.execute(delete(table))
     else:
         add_job(connection, RANK, None)
-
-
-def _decisions(connection: Connection, records: Mapping[str, Record]) -> list[Decision]:
-    """Return which records people found to be different papers.
-
-    Records that people joined are compared with new records one by one, so these decisions are not needed: a duplicate
-    of either is a duplicate of the paper.
-    """
-    from mechtag.pipeline.dedupe.results import Decision, refer
-
-    pairs = [(row.record, row.other) for row in connection.execute(select(schema.apart))]
-    names = {row: records[record_id] for row, record_id in connection.execute(_IDS) if record_id in records}
-    return [
-        Decision(refer(names[left]), refer(names[right]), False, "the review page")
-        for left, right in pairs
-        if left in names and right in names
-    ]
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
