@@ -105,12 +105,12 @@ class Codebook(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """Return the display names of relevance and of the labels, keyed by their keys."""
+        """Return a mapping from the keys of relevance and of the labels to display names."""
         return {entry.key: entry.name for entry in self.entries}
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return one hash for relevance and one for each label, computed from its definition and rules, by key.
+        """Return a hash of the definition and rules of relevance and of each label, keyed by relevance and label.
 
         Equal hashes mean equal definitions and rules.
         """

@@ -38,7 +38,7 @@ class Table(NamedTuple):
     names, delimiter
         Column names and delimiter of the table.
     before
-        Last row of the previous table if, because its line end is missing, the row is on the line of the header.
+        Last row of the previous table, if its line end is missing, so that the row and the header are on one line.
     """
 
     names: list[str]

@@ -26,7 +26,7 @@ _MOST_EXAMINED = 256
 
 
 class Encoding(NamedTuple):
-    """Encoding of a file, and how to decode it.
+    """The encoding of a file, and the arguments for decoding the file.
 
     Attributes
     ----------
@@ -308,7 +308,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 
 def _is_narrow(sample: bytes) -> bool:
-    """Return whether bytes look like lines of UTF-8 or 8-bit text, and not like UTF-16 text such as Japanese."""
+    """Return whether bytes look like lines of UTF-8 or 8-bit text, and not like UTF-16 (of Japanese, for example)."""
     if len(sample) < _FEWEST_NARROW:
         return False
     text = sample.decode("utf-8", errors="mechtag-cp1252")

@@ -176,7 +176,7 @@ def make_record_id(
     authors: tuple[str, ...],
     registration: str | None = None,
 ) -> str:
-    """Make a record id from the DOI, the PubMed id or, if both are missing, the title, year and first author.
+    """Return a record id made from the DOI, the PubMed id or, without these, the title, year and first author.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ class Coding(Row):
         Numbers, from 0, of the sentences of the abstract that the coder marked for the label; ``None`` if the coder
         marked no sentences anywhere.
     sentences_complete
-        Whether the coder went through all sentences, so that those not marked do not support the label.
+        Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     refer
         Whether the coder referred the label to somebody else (needs review); ``value`` is then ``None``.
     reason

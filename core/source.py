@@ -251,7 +251,7 @@ class Source:
 
     @cached_property
     def head(self) -> str:
-        """Return the first 64 KB of the file as text, to recognise its format; raises the same errors as `survey`."""
+        """Return the first 64 KB of the file as text, to recognise its format; raise the same errors as `survey`."""
         return "".join(decode([self.start], self.survey.parts, cut=True)).replace("\0", "")
 
     def beginning(self, head: str) -> Source:

@@ -114,9 +114,9 @@ def text_width(text: str, size: float) -> float:
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Return the number of characters of a long word that fit on a line, which is at least one.
+    """Return how many characters of a long word fit on a line (at least one).
 
-    Combining accents are not separated from their letter.
+    A letter is never separated from the combining accents after it.
     """
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:

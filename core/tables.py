@@ -229,8 +229,8 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
                 f"{source.path}: no visible sheet of the workbook contains a table (expected {expected})"
             )
         raise MechtagError(
-            f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}), but expected "
-            f"one sheet with {expected}; delete or hide the other sheets"
+            f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}), but mechtag "
+            f"expects only one, with {expected}; delete or hide the other sheets"
         )
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:

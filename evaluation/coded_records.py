@@ -17,6 +17,7 @@ from mechtag.core.arrays import Array
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Prediction
 from mechtag.core.settings import EvaluateSettings
+from mechtag.core.words import counted
 from mechtag.evaluation.coders import (
     Coders,
     agreement_section,
@@ -324,8 +325,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
         raise MechtagError(
-            f"{place} has {sentences} sentences, but the coded record with this key has {counts}; code the same "
-            "sentences"
+            f"{place} has {counted(sentences, 'sentence')}, but the coded record with this key has {counts}; "
+            "code the same sentences"
         )
     raise MechtagError(
         f"{place}: the key belongs to {len(found)} coded records that have the same number of sentences; "

@@ -57,7 +57,7 @@ class Coders:
         return len(self.names) - self.model
 
     def only(self, rows: NDArray[np.bool_]) -> Coders:
-        """Return all coders, but only the records that ``rows`` selects."""
+        """Return the codes of all coders for the records that ``rows`` selects."""
         return Coders(
             names=self.names,
             model=self.model,
@@ -69,7 +69,7 @@ class Coders:
         )
 
     def of_several(self) -> Coders:
-        """Return all coders, but only the records that two or more people coded, or all records if there are none."""
+        """Return all coders with the records that two or more people coded, or with all records if there are none."""
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2
         return self.only(several) if several.any() else self

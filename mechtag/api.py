@@ -77,7 +77,7 @@ class Records(Sequence[Record]):
         return f"<Records: {len(self)} records{f', {len(self.rejected)} rejected' if self.rejected else ''}>"
 
     def dedupe(self) -> Records:
-        """Return the records without duplicates; see `dedupe`."""
+        """Return the records without duplicates; see the function `mechtag.dedupe`."""
         return dedupe(self)
 
     def to_pandas(self) -> pd.DataFrame:

@@ -74,7 +74,7 @@ class Project:
 
     @cached_property
     def codebook(self) -> Codebook:
-        """Return the codebook that the settings name; raise `MechtagError` if it cannot be read."""
+        """Return the codebook named in the settings; raise `MechtagError` if the codebook cannot be read."""
         return load_codebook(self.settings.codebook)
 
     @property

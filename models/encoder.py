@@ -198,7 +198,7 @@ def downloaded_folder() -> Path:
 
 
 def _accurate_folder(revision: str) -> Path:
-    """Return the folder of the encoder ``accurate``: the one that mechtag downloaded, else that in the hub's cache."""
+    """Return the folder of the encoder ``accurate``: the folder of the download or else the hub's cache folder."""
     if (folder := downloaded_folder()).is_dir():
         return folder
     if (cached := find_cached(ACCURATE, revision)) is not None:

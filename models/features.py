@@ -88,8 +88,8 @@ class Definitions:
     labels : ndarray, shape (n_labels, size)
         Mean of the centred vectors of each label's texts.
     relevance : ndarray, shape (size,)
-        Mean vector of the texts of the relevance rule plus that of all labels' texts, scaled so that its product with
-        the codebook's own texts is 1 on average.
+        Sum of two mean vectors: of the texts of the relevance rule, and of the texts of all labels. The sum is scaled
+        so that its mean product with the vectors of these texts is 1.
     """
 
     centre: Array

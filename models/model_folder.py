@@ -346,9 +346,9 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 
 
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
-    """If a model was trained with a different encoder than that in the settings, describe the difference in one clause.
+    """Return a clause on how the encoder of a model differs from the encoder in the settings.
 
-    Encoders with different names are compared by their weights, if both are on this machine.
+    If both encoders are on this machine, encoders with different names are compared by their weights.
 
     Parameters
     ----------

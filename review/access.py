@@ -1,4 +1,4 @@
-"""Decide who may do what: sessions, roles, protection against requests from other pages, and response headers."""
+"""Control access: sessions, roles, protection against requests from other web pages, and response headers."""
 
 from __future__ import annotations
 
@@ -116,9 +116,9 @@ class Person:
     Attributes
     ----------
     id
-        Number of the account.
+        Number of the person's account.
     csrf
-        Token that each form of this session carries.
+        Token that every form of this session must contain (protection against cross-site request forgery).
     """
 
     id: int
@@ -132,17 +132,17 @@ class Person:
 
 
 def hashed(token: str) -> str:
-    """Return the hash under which a token is stored."""
+    """Return the hash that is stored in place of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def same(given: str, expected: str) -> bool:
-    """Compare two secrets in constant time."""
+    """Return whether two secrets are equal; compare them in constant time."""
     return hmac.compare_digest(given.encode(), expected.encode())
 
 
 def check_key(given: str, expected: str | None) -> None:
-    """Refuse a key that is not the one of the start address.
+    """Refuse a key that differs from the key in the start address.
 
     Raises
     ------
@@ -151,12 +151,12 @@ def check_key(given: str, expected: str | None) -> None:
     """
     if expected is None or not same(given, expected):
         raise Refused(
-            "open the address that mechtag printed in the terminal; this key is not, or no longer, valid", 403
+            "this key is not valid, or no longer valid; open the address that mechtag printed in the terminal", 403
         )
 
 
 def open_session(connection: Connection, account: int, agent: str = "") -> str:
-    """Start a session for a person, and return its token."""
+    """Start a session for a person, and return the token of the session."""
     token = secrets.token_urlsafe(32)
     now = utc_now()
     values = {"token_sha256": hashed(token), "account": account, "csrf": secrets.token_urlsafe(32)}
@@ -165,7 +165,7 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
 
 
 def person_of(store: Store, token: str | None) -> Person | None:
-    """Return the person to whom a session belongs; ``None`` if the session has ended or never existed."""
+    """Return the person to whom a session belongs, or ``None`` if the session has ended or never existed."""
     if not token:
         return None
     session, account = schema.session, schema.account
@@ -189,18 +189,18 @@ def person_of(store: Store, token: str | None) -> Person | None:
 
 
 def end_session(store: Store, token: str) -> None:
-    """End a session."""
+    """End the session that a token belongs to."""
     with store.write() as connection:
         connection.execute(delete(schema.session).where(schema.session.c.token_sha256 == hashed(token)))
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse requests to another host name, and changes that another page asks for.
+    """Refuse requests to an unknown host name, and requests for changes that come from a different web page.
 
     Parameters
     ----------
     hosts
-        Names, with port, under which the page is served; the check protects against DNS rebinding.
+        Host names, with port, under which the page is served. Refusing all others protects against DNS rebinding.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str]
 
 
 def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-    """Refuse a form that does not carry the token of the session.
+    """Refuse a form that does not contain the token of the session.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What people can do in a review; the only way to write events.
+"""Define the actions of people in a review; events are written only through these actions.
 
-Each function checks that the act is possible, writes it, and returns its number. Sending an act again, with the same
-``client_id``, changes nothing and returns the same number.
+Each function checks that the action is possible, writes it as one or more events, and returns the number of the first
+event. If an action is sent again with the same ``client_id``, nothing changes, and the same number is returned.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _JUDGING = ("code", "evidence", "commit", "reopen", "settle")
 
 
 class Refused(MechtagError):
-    """An act that is not possible, with the HTTP status that says why: 403, 404, 409 or 422."""
+    """Raised when an action is not possible; its HTTP status says why: 403, 404, 409 or 422."""
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class Refused(MechtagError):
 
 
 class Outdated(Refused):
-    """An act that was made from an older state than the present one, such as in a second browser tab."""
+    """Raised when an action is based on an outdated page, for example in a second browser tab."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 409)
@@ -70,21 +70,21 @@ def utc_now() -> str:
 
 @dataclass(frozen=True)
 class Stamp:
-    """What comes with an act: who sent it, how often it may be written, and what the person saw.
+    """Describes how an action was sent: by whom, with which id, and what the person saw.
 
     Attributes
     ----------
     coder
-        Number of the account.
+        Number of the person's account.
     client_id
-        Id that the browser made; a new one by default.
+        Id of the action, created by the browser; by default, a new id. An action is written only once per id.
     sight
         Number of the row of table ``sight``; see `mechtag.review.sight`.
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the last event about the person's codes of this record when the form was made; ``None`` if the
-        form does not say.
+        Number of the last event about the person's codes for this record at the time the form was created; ``None`` if
+        the form does not contain this number.
     """
 
     coder: int
@@ -100,7 +100,7 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Write the events that a method of `Acts` returns, unless the act was written before; return its number."""
+    """Write the events that a method of `Acts` returns, unless this was done before; return the first number."""
 
     @wraps(act)
     def write(acts: Acts, stamp: Stamp, /, *args: _Given.args, **named: _Given.kwargs) -> int:
@@ -114,7 +114,7 @@ def _once(
 
 @dataclass(frozen=True)
 class Acts:
-    """The acts of a review. Each is called with a `Stamp` first, and returns the number of its first event.
+    """The actions of a review. Each method takes a `Stamp` first, and returns the number of the first event written.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class Acts:
         refer: bool = False,
         reason: str | None = None,
     ) -> list[Draft]:
-        """Include (1) or exclude (0) a record, or refer it to the adjudicator (``value`` is ``None``).
+        """Include a record (``value`` 1), exclude it (0), or refer it to the adjudicator (``None``).
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Acts:
     def code(
         self, connection: Connection, stamp: Stamp, record: int, label: str, value: int | None, *, refer: bool = False
     ) -> list[Draft]:
-        """Answer yes (1), no (0), needs review or not judged for one label of a record.
+        """Record a person's answer for one label of a record: yes (1), no (0), needs review or not judged.
 
         Raises
         ------
@@ -193,14 +193,14 @@ class Acts:
         *,
         complete: bool = False,
     ) -> list[Draft]:
-        """Set the sentences that support a label. The label becomes yes if it has no answer yet.
+        """Set the sentences that support a label; if the label has no answer yet, the answer becomes yes.
 
         Parameters
         ----------
         sentences
-            Numbers of sentences of the abstract, from 0.
+            Numbers of sentences of the abstract, counted from 0.
         complete
-            Whether the person went through all sentences, so that those not marked do not support the label.
+            Whether the person has read all sentences, so that unmarked sentences do not support the label.
 
         Raises
         ------
@@ -220,7 +220,7 @@ class Acts:
 
     @_once
     def rest_no(self, connection: Connection, stamp: Stamp, record: int, labels: Sequence[str]) -> list[Draft]:
-        """Answer no for those of several labels that have no answer yet, having gone through all sentences.
+        """Record the answer no for each of the labels that has no answer yet; the person has read all sentences.
 
         Raises
         ------
@@ -247,7 +247,7 @@ class Acts:
     def answer(
         self, connection: Connection, stamp: Stamp, record: int, label: str, answer: str, sentences: Sequence[int] = ()
     ) -> list[Draft]:
-        """Accept, reject or refer the suggestion of the model that the person saw for a label.
+        """Accept, reject or refer the model's suggestion for a label.
 
         Parameters
         ----------
@@ -289,7 +289,7 @@ class Acts:
 
     @_once
     def commit(self, connection: Connection, stamp: Stamp, record: int, *, open_labels: bool = False) -> list[Draft]:
-        """Finish the coding of a record.
+        """Mark the coding of a record as finished by this person.
 
         Parameters
         ----------
@@ -315,12 +315,12 @@ class Acts:
 
     @_once
     def skip(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
-        """Put a record aside for later.
+        """Postpone a record for this person.
 
         Raises
         ------
         Refused
-            If the random sample is being read: leaving records out would make it useless.
+            If the random sample is being read, which would be useless if records were left out.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -329,7 +329,11 @@ class Acts:
             select(table.c.strategy).where(table.c.stage == stage, table.c.active == 1)
         ).scalar()
         if stage == "screen" and strategy == "sample":
-            raise Refused("putting records aside would break the random sample; decide, or refer the record", 409)
+            raise Refused(
+                "a record of the random sample cannot be put aside, because the sample would no longer be random; "
+                "decide, or refer the record",
+                409,
+            )
         return [Draft("skip", record, stage)]
 
     # Adjudication ----------------------------------------------------------------------------------------------------
@@ -348,7 +352,7 @@ class Acts:
         reason: str | None = None,
         sentences: Sequence[int] = (),
     ) -> list[Draft]:
-        """Give the final code of a label that is in conflict or was referred. The codes of the coders stay as they are.
+        """Record the final code of a label in conflict or referred to the adjudicator; the coders' codes do not change.
 
         Raises
         ------
@@ -360,7 +364,7 @@ class Acts:
         if stage == "code":
             self._require_label(label)
         elif label != self.codebook.relevance.key:
-            raise Refused(f"screening has the label {self.codebook.relevance.key} only")
+            raise Refused(f"screening has only the label {self.codebook.relevance.key}")
         if value not in (0, 1):
             raise Refused("an adjudicator settles a label with yes or no")
         self._check_reason(connection, reason)
@@ -377,12 +381,12 @@ class Acts:
     def reopen(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, coder: int, message: str = ""
     ) -> list[Draft]:
-        """Send a record back to one of its coders, with a message. The person's codes stay, as a draft.
+        """Send a record back to one of its coders, with a message; this coder's codes become a draft.
 
         Raises
         ------
         Refused
-            If the person has not judged the record at this stage.
+            If that coder has not judged the record at this stage.
         """
         self._require_record(connection, record)
         table = schema.current
@@ -399,7 +403,7 @@ class Acts:
 
     @_once
     def comment(self, connection: Connection, stamp: Stamp, record: int, text: str) -> list[Draft]:
-        """Add a comment to the discussion of a record, which adjudicators and the record's coders read."""
+        """Add a comment to the discussion of a record; adjudicators and the coders of the record can read it."""
         if not text.strip():
             raise Refused("the comment is empty; write a sentence or two")
         self._require_record(connection, record)
@@ -409,7 +413,7 @@ class Acts:
 
     @_once
     def note(self, connection: Connection, stamp: Stamp, record: int, text: str, audience: str = "team") -> list[Draft]:
-        """Write a note about a record for oneself (``me``), the ``team`` or the ``adjudicator``; no text removes it."""
+        """Save a note about a record for ``me``, the ``team`` or the ``adjudicator``; an empty text deletes a note."""
         if audience not in ("me", "team", "adjudicator"):
             raise Refused(f"a note can be for me, team or adjudicator, not for '{audience}'")
         self._require_record(connection, record)
@@ -417,7 +421,7 @@ class Acts:
 
     @_once
     def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
-        """Add a free tag to a record, or remove it."""
+        """Add a free tag to a record, or remove the tag."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
@@ -431,10 +435,10 @@ class Acts:
         Raises
         ------
         Refused
-            If the abstract has sentences that somebody has marked, whose numbers would no longer fit.
+            If somebody has marked sentences of the abstract; the numbers of these sentences would no longer be right.
         """
         if name not in ("title", "abstract"):
-            raise Refused(f"the field '{name}' cannot be corrected; title and abstract can")
+            raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
         entry = self._require_record(connection, record)
         table = schema.current
         marked = connection.execute(
@@ -447,12 +451,12 @@ class Acts:
 
     @_once
     def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
-        """Join a record to another as its duplicate. What was decided on either counts for both.
+        """Join a record to a different record as its duplicate; decisions on either record count for both.
 
         Raises
         ------
         Refused
-            If both are the same record, or joined already.
+            If both are the same record, or are already joined.
         """
         self._require_record(connection, record)
         self._require_record(connection, into)
@@ -460,24 +464,24 @@ class Acts:
         if head == other:
             raise Refused("these records are joined already", 409)
         if any_apart(connection, head, other):
-            raise Refused("somebody found that these records are different papers; undo that first", 409)
+            raise Refused("someone has marked these records as different papers; undo that decision first", 409)
         return [Draft("join", other, value={"into": head})]
 
     @_once
     def split(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
-        """Separate a record from the one to which it was joined, because they are different papers.
+        """Separate a record from the record to which it was joined, because the two are different papers.
 
         Raises
         ------
         Refused
-            If the record is not joined to another.
+            If the record is not joined to another record.
         """
         self._require_record(connection, record)
         return self._split(connection, record)
 
     @_once
     def split_copy(self, connection: Connection, stamp: Stamp, copy: int) -> list[Draft]:
-        """Make a record of its own from a duplicate that was found at the import.
+        """Turn a duplicate found during an import into a separate record.
 
         Parameters
         ----------
@@ -487,7 +491,7 @@ class Acts:
         Raises
         ------
         Refused
-            If there is no such duplicate, or it is a record of its own already.
+            If there is no such duplicate, or it is already a separate record.
         """
         record = record_of_copy(connection, copy)
         if record is None:
@@ -503,7 +507,7 @@ class Acts:
 
     @_once
     def differ(self, connection: Connection, stamp: Stamp, record: int, other: int) -> list[Draft]:
-        """State that two records are different papers.
+        """Record that two records are different papers.
 
         Raises
         ------
@@ -549,7 +553,7 @@ class Acts:
         role: str | None = None,
         state: str | None = None,
     ) -> list[Draft]:
-        """Change a person's role, or whether the person works on the review.
+        """Change the role or the state of a person in the review.
 
         Parameters
         ----------
@@ -581,12 +585,12 @@ class Acts:
     def stop_screening(
         self, connection: Connection, stamp: Stamp, verdict: dict[str, Any], why: str = ""
     ) -> list[Draft]:
-        """Decide that no more records are screened; see also `resume_screening`.
+        """Record the decision to stop screening; see also `resume_screening`.
 
         Parameters
         ----------
         verdict
-            What the stopping rule said at the time.
+            Result of the stopping rule at that time.
         """
         if is_stopped(connection):
             raise Refused("screening has been stopped already", 409)
@@ -594,30 +598,30 @@ class Acts:
 
     @_once
     def resume_screening(self, connection: Connection, stamp: Stamp) -> list[Draft]:
-        """Go on screening after it was stopped."""
+        """Resume screening after it has been stopped."""
         if not is_stopped(connection):
             raise Refused("screening has not been stopped", 409)
         return [Draft("resume")]
 
     @_once
     def log(self, connection: Connection, stamp: Stamp, kind: str, content: dict[str, Any]) -> list[Draft]:
-        """Write down something that happened to the review as a whole, such as an import or a training."""
+        """Record an event that concerns the whole review, such as an import or a training run."""
         return [Draft(kind, value=content)]
 
     # Undo ------------------------------------------------------------------------------------------------------------
 
     def undo(self, stamp: Stamp) -> tuple[int, int | None]:
-        """Take back the person's last act that is not undone.
+        """Undo the last action of the person that is not undone yet.
 
         Returns
         -------
         act, record
-            Number of the act that was taken back, and its record, if it is about one.
+            Number of the action that was undone, and number of its record, or ``None`` if the action has no record.
 
         Raises
         ------
         Refused
-            If there is nothing to undo, or somebody else's later work rests on the act.
+            If there is nothing to undo, or somebody else's later work depends on the action.
         """
         with self.store.write() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -632,12 +636,13 @@ class Acts:
             return act.seq, act.record
 
     def redo(self, stamp: Stamp) -> tuple[int, int | None]:
-        """Bring back the act that the person undid last; see `undo`.
+        """Redo the action that the person undid last; see `undo`.
 
         Raises
         ------
         Refused
-            If the person's last act was not an undo or redo, or somebody else's later work rests on the record.
+            If the person's last action was not an undo or redo, or somebody else's later work on the record depends on
+            it.
         """
         with self.store.write() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -651,7 +656,7 @@ class Acts:
 
     @staticmethod
     def _last_done(connection: Connection, coder: int) -> Any:
-        """Return the person's last act that can be undone; ``None`` if there is none."""
+        """Return the person's last action that can be undone, or ``None`` if there is none."""
         table = schema.event
         return connection.execute(
             select(table)
@@ -662,7 +667,7 @@ class Acts:
 
     @staticmethod
     def _last_undone(connection: Connection, coder: int) -> Any:
-        """Return the act that the person can redo; ``None`` if there is none, or the person has done more since."""
+        """Return the action that the person can redo, or ``None`` if there is none or the person has acted since."""
         table, later = schema.event, schema.event.alias()
         done_since = exists().where(
             later.c.coder == coder, later.c.seq > table.c.seq, later.c.part == 0, later.c.kind.not_in(_NOT_UNDONE)
@@ -678,7 +683,7 @@ class Acts:
 
     @staticmethod
     def _refuse_if_rested_on(connection: Connection, act: Any, coder: int) -> None:
-        """Refuse to take back or bring back an act if somebody else's later work on the record rests on it."""
+        """Refuse to undo or redo an action if somebody else's later work on the record depends on this action."""
         if act.record is None:
             return
         table = schema.event
@@ -709,7 +714,9 @@ class Acts:
             .limit(1)
         ).scalar()
         if later is not None:
-            raise Refused(f"{later} has worked on this record since, on the basis of your act; ask {later} first", 409)
+            raise Refused(
+                f"{later} has worked on this record since, on the basis of what you did; ask {later} first", 409
+            )
 
     # Checks ----------------------------------------------------------------------------------------------------------
 
@@ -728,7 +735,7 @@ class Acts:
 
     @staticmethod
     def _sent(connection: Connection, stamp: Stamp) -> int | None:
-        """Return the number of an act that is sent again; ``None`` if it is sent for the first time."""
+        """Return the number of an action that is sent again, or ``None`` if it is sent for the first time."""
         table = schema.event
         row = connection.execute(
             select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
@@ -736,23 +743,23 @@ class Acts:
         if row is None:
             return None
         if row.coder != stamp.coder:
-            raise Refused("this id belongs to an act of a different person; load the page again", 409)
+            raise Refused("this form was already sent by a different person; load the page again", 409)
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return what an undo or redo that is sent again did when it was sent first."""
+        """Return the result of an undo or redo that was sent before, or ``None`` if it is sent for the first time."""
         table = schema.event
         sent = self._sent(connection, stamp)
         if sent is None:
             return None
         row = connection.execute(select(table.c.undoes, table.c.record).where(table.c.seq == sent)).one()
         if row.undoes is None:
-            raise Refused("this id belongs to a different act; load the page again", 409)
+            raise Refused("this form was already sent for a different action; load the page again", 409)
         return int(row.undoes), row.record
 
     @staticmethod
     def _answered(connection: Connection, coder: int, record: int) -> set[str]:
-        """Return the labels of a record for which a person has an answer."""
+        """Return the labels that a person has answered for a record."""
         table = schema.current
         answered = table.c.value.is_not(None) | (table.c.refer == 1)
         return set(
@@ -815,7 +822,7 @@ class Acts:
         ).scalar_one_or_none()
 
     def _check(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> None:
-        """Refuse codes of a settled record, codes with another's sight, and forms that are out of date."""
+        """Refuse codes for a settled record, and forms that are outdated or belong to a different record or person."""
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
         head, _ = family_of(connection, record)
@@ -835,7 +842,7 @@ class Acts:
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event with which a person judged a record at a stage, or undid that; 0 if none."""
+    """Return the number of the last event in which a person judged a record or undid this; 0 if there is none."""
     table, act = schema.event, schema.event.alias()
     judged = table.c.kind.in_(_JUDGING) & (table.c.stage == stage)
     # An act that judges begins with an event that judges or answers a suggestion.

@@ -31,12 +31,13 @@ def create_app(
     hosts
         Names, with port, under which the page is served.
     start_key
-        Secret of the start address, which signs in the only person on this computer; ``None`` when the page is
-        served to a team.
+        Secret in the start address, which signs in the only person on this computer; ``None`` if the page is served to
+        a team.
     secure
         Whether browsers reach the page by HTTPS.
     port
-        Port of the page, which is part of the name of the cookie, so that two reviews on one computer do not share it.
+        Port of the page. The name of the cookie contains the port, so that two reviews on one computer have different
+        cookies.
     """
     app = application(
         [Route("/start", start.enter, methods=["GET", "POST"]), *OPEN_ROUTES, *ROUTES], hosts, secure=secure
@@ -59,7 +60,7 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
 
 
 class _Guard:
-    """Checks host and origin of each request, and adds the headers of `access.HEADERS` to each response."""
+    """Checks the host and the origin of each request, and adds the headers in `access.HEADERS` to each response."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], scheme: str) -> None:
         self._app, self._hosts, self._scheme = app, hosts, scheme

@@ -1,4 +1,4 @@
-"""Versions of the codebook: change it, keep what it was, and find codes that were given under another meaning."""
+"""Change the codebook, keep its earlier versions, and find codes that were given before a meaning changed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mechtag.review.workspace import Workspace
 
 @dataclass(frozen=True)
 class Change:
-    """What differs between the codebook in use and a new one.
+    """The differences between the codebook in use and a new one.
 
     Attributes
     ----------
     added, removed
-        Keys of labels.
+        Keys of the labels that only the new codebook has, and of those that only the old one has.
     reworded
-        Keys of entries whose definition, rules or name differ, with the old and the new text of each.
+        The entries whose definition, rules or name differ: by key, the old and the new text.
     """
 
     added: tuple[str, ...]
@@ -40,7 +40,7 @@ class Change:
 
 
 def compare(old: Codebook, new: Codebook) -> Change:
-    """Return what differs between two codebooks; a different order of labels alone is no difference."""
+    """Return the differences between two codebooks, apart from the order of labels."""
     before = {entry.key: _text(entry) for entry in old.entries}
     after = {entry.key: _text(entry) for entry in new.entries}
     both = [key for key in after if key in before and before[key] != after[key]]
@@ -62,35 +62,35 @@ def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
     Raises
     ------
     Refused
-        With all faults, if it is not a valid codebook, or if the key of relevance differs.
+        If the form is not a valid codebook (the message lists all faults), or if the key of relevance differs.
     """
     try:
         new = Codebook.model_validate({**old.model_dump(mode="json"), **content})
     except ValidationError as error:
         raise Refused(describe_validation("codebook", error)) from None
     if new.relevance.key != old.relevance.key:
-        raise Refused("the key of relevance cannot be changed, because codes refer to it")
+        raise Refused("the key of relevance cannot be changed, because existing codes use this key")
     return new
 
 
 def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[str]) -> int:
-    """Put a new version of the codebook in use, keep the version before, and write it into the log.
+    """Start to use a new version of the codebook, keep the previous version, and log the change.
 
     Parameters
     ----------
     meaning
-        Keys of the entries whose meaning has changed, so that codes given before may not hold. A new wording of the
-        same meaning leaves codes valid.
+        Keys of the entries whose meaning has changed, so that earlier codes may be wrong. If only the wording has
+        changed, earlier codes stay valid.
 
     Returns
     -------
     int
-        Number of the new version, from 2.
+        Number of the new version, which is 2 or more.
     """
     old = workspace.codebook
     change = compare(old, new)
     if not change and old.sha256 == new.sha256:
-        raise Refused("the codebook is the same as before; nothing was saved")
+        raise Refused("nothing in the codebook has changed, so nothing was saved")
     unknown = set(meaning) - change.reworded.keys()
     if unknown:
         raise Refused(f"{', '.join(sorted(unknown))}: the text is unchanged, so the meaning cannot have changed")
@@ -115,7 +115,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
 
 
 def to_yaml(codebook: Codebook) -> str:
-    """Return a codebook as the text of its file."""
+    """Return a codebook as YAML text."""
     content = codebook.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
@@ -134,7 +134,7 @@ class StaleCode:
 
 
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
-    """Return the codes that were given before the meaning of their label changed, by label and person."""
+    """Return the codes that were given before the meaning of their label changed, sorted by label and person."""
     last = {key: row.seq for row in codebook_changes(connection) for key in row.value["meaning"]}
     current, record, account = schema.current, schema.record, schema.account
     rows = connection.execute(

@@ -1,4 +1,4 @@
-"""The codes of a review as rows of the coding contract, which training, accuracy and exports read."""
+"""Return the codes of a review as codings, the format that training, evaluation and exports read."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def coders_codings(connection: Connection, *, first: bool = False, coder: int | 
     Parameters
     ----------
     first
-        Whether to return each code as it was first committed, before its coder saw other codes or suggestions, and
-        without codes for which others' codes were visible. Agreement between people is computed from these.
+        Whether to return each code as it was first committed, before the coder saw others' codes or suggestions; codes
+        given while others' codes were visible are left out. Agreement between people is computed from these codes.
     coder
-        A person whose codes alone are returned; by default, those of all people but the ones whose codes are withdrawn.
+        Person whose codes are returned. By default, the codes of all people are returned, except those who are
+        withdrawn.
     """
     current, account = schema.current, schema.account
     query = (
@@ -44,12 +45,12 @@ def coders_codings(connection: Connection, *, first: bool = False, coder: int | 
 
 
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
-    """Return the final codes, which training reads: settled, agreed, or of the only coder who was wanted.
+    """Return the final codes: settled by an adjudicator, agreed by all coders, or given by the only required coder.
 
     Parameters
     ----------
     learn_from_assisted
-        Whether to return codes for which a coder saw a suggestion.
+        Whether to include codes for which a coder saw a suggestion.
     """
     final, current = schema.final, schema.current
     rows = connection.execute(select(final).order_by(final.c.record, final.c.stage.desc(), final.c.label)).all()
@@ -97,7 +98,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
 
 
 def _any_assisted(values: list[int | None]) -> bool | None:
-    """Return whether any of several codes was given with a suggestion in view; ``None`` if that is not known."""
+    """Return whether any of these codes was given while a suggestion was visible, or ``None`` if this is unknown."""
     if any(values):
         return True
     return None if not values or None in values else False
@@ -138,5 +139,5 @@ def _coding(row: Any, entry: Entry, name: str, first: bool) -> Coding:
 
 
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
-    """Yield the codes of which it is known that no suggestion was in view; headline figures count these alone."""
+    """Yield the codes that were certainly given without a visible suggestion; only these count in the main figures."""
     return (row for row in codings if row.assisted is False)

@@ -1,4 +1,4 @@
-"""Fill in the PRISMA 2020 flow diagram: what mechtag counted, what was decided, and what people enter."""
+"""Fill in the PRISMA 2020 flow diagram from the counts of mechtag, the decisions, and the entries of people."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mechtag.review.store.families import count_papers
 
 @dataclass(frozen=True)
 class Field:
-    """Something that mechtag cannot know.
+    """A count that mechtag cannot know, so that people enter it.
 
     Attributes
     ----------
     path
-        Place in the file of counts of ``mechtag prisma``, such as ``reports.sought``.
+        Position in the counts file of ``mechtag prisma``, such as ``reports.sought``.
     kind
-        ``number``; or ``counts``, lines such as ``Wrong population: 12``.
+        ``number``, or ``counts`` for lines such as ``Wrong population: 12``.
     """
 
     path: str
@@ -71,7 +71,7 @@ FIELDS = {field.path: field for _, group in GROUPS for field in group}
 
 @dataclass(frozen=True)
 class Entry:
-    """What somebody entered, and who."""
+    """A value that a person entered, with the name of the person."""
 
     value: Any
     coder: int
@@ -79,7 +79,7 @@ class Entry:
 
 
 def read_entries(connection: Connection) -> dict[str, Entry]:
-    """Return what people entered, by the path of the field; emptied fields are left out."""
+    """Return the values that people entered, keyed by the path of the field; fields that are now empty are left out."""
     found: dict[str, Entry] = {}
     for row in project_events(connection, "flow"):
         found.pop(row.value["field"], None)
@@ -89,12 +89,12 @@ def read_entries(connection: Connection) -> dict[str, Entry]:
 
 
 def parse(field: Field, text: str) -> Any:
-    """Return what was typed into a field: a number, counts by name, or ``None`` if it is empty.
+    """Return the content of a field: a number, counts by name, or ``None`` if the field is empty.
 
     Raises
     ------
     Refused
-        If it is neither.
+        If the content is neither a number nor lines of names and counts.
     """
     if not text.strip():
         return None
@@ -121,7 +121,7 @@ def _number(text: str, what: str) -> int:
 
 
 def identification(connection: Connection) -> Identification | None:
-    """Return the counts before screening, or ``None`` if nothing was imported by the page."""
+    """Return the counts before screening, or ``None`` if nothing was imported on the review page."""
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
         return None
@@ -150,16 +150,16 @@ def identification(connection: Connection) -> Identification | None:
 
 @dataclass(frozen=True)
 class Screening:
-    """Final decisions so far.
+    """Counts of the final decisions at screening so far.
 
     Attributes
     ----------
     records
         Number of records to screen.
     included, excluded
-        Number of records by final decision.
+        Number of records whose final decision is to include, and to exclude.
     stopped
-        Whether screening was stopped, so that all others count as excluded by automation.
+        Whether screening was stopped; all records without a final decision then count as excluded by automation.
     reasons
         Number of excluded records by reason.
     """
@@ -177,7 +177,7 @@ class Screening:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether each record has a final decision, or screening was stopped."""
+        """Return whether screening is finished: every record has a final decision, or screening was stopped."""
         return self.stopped or not self.unread
 
 
@@ -198,9 +198,9 @@ def screening(connection: Connection, relevance: str) -> Screening:
 def fill_in(
     found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
 ) -> tuple[Flow, Elsewhere]:
-    """Return the counts of the diagram, and the part of them that the file of counts of ``mechtag prisma`` holds.
+    """Return all counts of the diagram, and separately those that go into the counts file of ``mechtag prisma``.
 
-    While screening goes on, records without a final decision are in no box.
+    Until screening ends, no box of the diagram counts the records without a final decision.
 
     Raises
     ------

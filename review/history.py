@@ -1,4 +1,4 @@
-"""Say in plain sentences what people did, for the history of a record and for the page *Activity*."""
+"""Describe events in plain sentences, for the history of a record and for the page *Activity*."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _JUDGING = frozenset(
 
 @dataclass(frozen=True)
 class Happening:
-    """One event, in words.
+    """One event, described in words.
 
     Attributes
     ----------
     undone
-        Whether the act was taken back later.
+        Whether the action was undone later.
     """
 
     seq: int
@@ -39,14 +39,14 @@ class Happening:
 def sentences_about(
     connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
 ) -> list[Happening]:
-    """Return what happened to records, in order.
+    """Return the events of some records in words, in order of time.
 
     Parameters
     ----------
     viewer
-        The person who reads it. Notes that others wrote for themselves are left out.
+        Number of the account of the reader. Notes that others wrote for themselves are left out.
     blinded
-        Whether the judgements of others are left out, too.
+        Whether the judgements of others are also left out.
     """
     return _happenings(connection, codebook, viewer, blinded, schema.event.c.record.in_(records))
 
@@ -62,16 +62,16 @@ def last_happenings(
     before: int | None = None,
     limit: int = 100,
 ) -> list[Happening]:
-    """Return what happened in the review last, the latest first.
+    """Return the latest events of the review in words, the latest first.
 
     Parameters
     ----------
     viewer, blinded
         See `sentences_about`.
     coder, kind
-        Person and kind of event to return; by default, all.
+        Person and kind of event to which the result is limited; by default, all people and all kinds.
     before
-        Number of an event before which the list begins.
+        Number of an event; only earlier events are returned.
     """
     table = schema.event
     where = []
@@ -145,7 +145,7 @@ def _sentence(row: Any, labels: Mapping[str, str], people: Mapping[int, str]) ->
         case "edit_record":
             return f"changed the {value['field']}"
         case "join":
-            return "joined the record to another as a duplicate"
+            return "joined the record to a different record as a duplicate"
         case "split":
             return "separated the record from its duplicate"
         case "setting":

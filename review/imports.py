@@ -1,4 +1,4 @@
-"""Search exports that people upload: where the files lie, what was read from them, and which imports there are."""
+"""Manage imports of search exports: the uploaded files, what was read from them, and the list of imports."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class File:
-    """A file that a browser sent: its name as the browser gave it, and its content."""
+    """An uploaded file: its name, as sent by the browser, and its content."""
 
     name: str
     content: BinaryIO
@@ -42,17 +42,18 @@ class File:
 
 @dataclass(frozen=True)
 class Batch:
-    """One import.
+    """One import of search exports.
 
     Attributes
     ----------
     found
-        What was read; see `mechtag.pipeline.reading.ingest.Reading.summary`, with the keys ``without_abstract``,
+        Counts of what was read: `mechtag.pipeline.reading.ingest.Reading.summary`, plus the keys ``without_abstract``,
         ``rejected_entries`` and ``left_out`` (files that were imported before).
     result
-        What was added: the numbers of ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was.
+        Counts of what was added: ``unique`` records, ``duplicates`` and uncertain ``pairs``; empty if nothing was
+        added.
     fault
-        Message of the job that failed; ``""`` if none did.
+        Error message of the job, or ``""`` if no job failed.
     """
 
     id: int
@@ -66,12 +67,12 @@ class Batch:
 
 
 def folder_of(workspace: Workspace, batch: int) -> Path:
-    """Return the folder of an import; that of number 0 has the records that the project had before."""
+    """Return the folder of an import; the folder of import 0 contains the records that the project had before."""
     return workspace.folder / "uploads" / str(batch)
 
 
 def clean_name(name: str) -> str:
-    """Return a file name without folders and without characters that no file name may have."""
+    """Return a file name without folders and without characters that are not allowed in file names."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(char if char.isprintable() else " " for char in last)
     shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")
@@ -89,7 +90,7 @@ def clean_name(name: str) -> str:
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
     """Save uploaded files and ask the worker to read them; return the number of the import.
 
-    Files that were imported before, or are sent twice, are left out.
+    Files that were imported before are left out, and a file that is sent twice is saved once.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
 
 
 def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Save files that are new; return rows of table ``upload``, and a sentence on each file that is not new."""
+    """Save the new files; return their rows of table ``upload``, and a sentence about each file that is not new."""
     folder.mkdir(parents=True)
     with workspace.store.read() as connection:
         known = _known_files(connection)
@@ -141,8 +142,8 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
                 total += len(chunk)
                 if size > LARGEST_FILE or total > LARGEST_BATCH:
                     raise Refused(
-                        f"{name} is too large: a file may have {LARGEST_FILE >> 20} MB, and all files together "
-                        f"{LARGEST_BATCH >> 30} GB; split the export, and import the parts one after the other",
+                        f"{name} is too large; the limit is {LARGEST_FILE >> 20} MB per file and "
+                        f"{LARGEST_BATCH >> 30} GB for all files; split the export, and import the parts one by one",
                         413,
                     )
                 digest.update(chunk)
@@ -158,7 +159,7 @@ def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[li
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return what is known of the files of all imports that were not discarded, keyed by their hashes."""
+    """Return the rows of table ``upload`` for all imports that were not discarded, keyed by the hash of the file."""
     batch, upload = schema.batch, schema.upload
     rows = connection.execute(
         select(upload.c.sha256, batch.c.at, batch.c.state)
@@ -172,7 +173,7 @@ def _known_files(connection: Connection) -> dict[str, str]:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """Return a name that no other export has, by adding a number before the ending."""
+    """Return a file name that is not taken yet, with a number before the extension if necessary."""
     stem, dot, ending = name.rpartition(".")
     stem, ending = (stem, dot + ending) if stem else (name, "")
     candidate, number = name, 1
@@ -189,7 +190,7 @@ def read_batch(connection: Connection, number: int) -> Batch | None:
 
 
 def read_batches(connection: Connection) -> list[Batch]:
-    """Return all imports that were not discarded, the latest first."""
+    """Return all imports that were not discarded, the latest import first."""
     table = schema.batch
     rows = connection.execute(select(table).where(table.c.state != "discarded").order_by(table.c.id.desc())).all()
     return [_batch(connection, row) for row in rows]
@@ -219,12 +220,12 @@ def _batch(connection: Connection, row: Any) -> Batch:
 
 
 def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
-    """Ask the worker to read, add or remove the records of an import.
+    """Add a job for the worker process that reads, adds or removes the records of an import.
 
     Raises
     ------
     Refused
-        If the import does not exist, or is not in a state in which this can be done.
+        If the import does not exist, or its state does not allow the job.
     """
     allowed = {READ: ("reading",), ADD: ("read", "adding"), REMOVE: ("added", "adding", "removing")}
     states = {READ: "reading", ADD: "adding", REMOVE: "removing"}
@@ -243,12 +244,12 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
 
 
 def discard(workspace: Workspace, number: int) -> None:
-    """Delete the files of an import of which nothing was added.
+    """Delete the files of an import if none of its records were added.
 
     Raises
     ------
     Refused
-        If the import does not exist, is being read, or has been added.
+        If the import does not exist, is being read, or was added.
     """
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
@@ -261,7 +262,7 @@ def discard(workspace: Workspace, number: int) -> None:
 
 
 def refuse_removal(connection: Connection, number: int) -> None:
-    """Refuse to undo an import on whose records somebody has worked, or after which others were added.
+    """Refuse to undo an import if somebody has worked on its records, or if a later import was added.
 
     Raises
     ------
@@ -273,7 +274,7 @@ def refuse_removal(connection: Connection, number: int) -> None:
         select(batch.c.id).where(batch.c.id > number, batch.c.state.in_(("adding", "added", "removing")))
     ).first()
     if later is not None:
-        raise Refused("a later import rests on this one; undo the later import first", 409)
+        raise Refused("a later import depends on this one; undo the later import first", 409)
     ours = set(connection.execute(select(record.c.id).where(record.c.wave == number)).scalars())
     judged = select(func.count(func.distinct(event.c.record))).join(record, record.c.id == event.c.record)
     worked = int(connection.execute(judged.where(record.c.wave == number)).scalar_one())

@@ -1,7 +1,7 @@
-"""Keep the log of events as text, one JSON object per line, and make a new database from it.
+"""Write the log of events to text files, one JSON object per line, and rebuild the database from these files.
 
-The files in ``data/review/log`` can be read in ten years without mechtag, and are enough to restore every decision.
-They hold no passwords and no sessions.
+The files in ``data/review/log`` can be read without mechtag, and are enough to restore every decision. They contain no
+passwords and no sessions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NUMBERS = ("into", "other")
 
 
 class Journal:
-    """Appends what is committed to the database to the files of the log.
+    """Appends each event that was committed to the database to the files of the log.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Journal:
         self._last: int | None = None
 
     def flush(self) -> int:
-        """Write the events that the files do not have yet, and return their number."""
+        """Write the events that are not in the files yet, and return the number of events written."""
         with self._lock:
             if self._last is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Journal:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Write every few seconds until the block ends, and then once more."""
+        """Return a context manager that calls `flush` every few seconds while the block runs, and once at the end."""
         stopped = threading.Event()
 
         def keep() -> None:
@@ -86,7 +86,7 @@ class Journal:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the next events, with the records named by their ids and with what the person saw."""
+    """Yield the next events, with the ids of their records and with what the person saw."""
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
     numbers = {row.record for row in rows} | {
@@ -122,7 +122,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Cut off a line that a crash left half written, and return the number of the last event in the files."""
+    """Remove a last line that a crash left incomplete, and return the number of the last event in the files."""
     last = 0
     for path in sorted(folder.glob("events-*.jsonl")):
         data = path.read_bytes()
@@ -138,7 +138,7 @@ def _repair(folder: Path) -> int:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the events of a log in order.
+    """Return the events in the files of a log, in order.
 
     Raises
     ------
@@ -163,9 +163,10 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def rebuild(path: Path, events: Iterable[dict[str, Any]], records: list[Record], sentences: Iterable[Sentence]) -> None:
-    """Make a new database from records and the events of a log.
+    """Create a new database from records and from the events of a log.
 
-    People get no passwords; `mechtag review --new-owner-link` lets an owner in, who can make links for the others.
+    The new accounts have no passwords. `mechtag review --new-owner-link` prints a link with which an owner can sign in,
+    and the owner can create links for the others.
 
     Parameters
     ----------
@@ -215,7 +216,7 @@ def _restore(connection: Connection, row: dict[str, Any], numbers: dict[str, int
 
 
 def back_up(workspace: Workspace, *, keep: int = 7) -> Path:
-    """Copy the database into ``data/review/backups``, once a day, and delete all but the latest copies."""
+    """Copy the database into ``data/review/backups`` at most once a day, and delete all but the latest copies."""
     folder = workspace.folder / "backups"
     folder.mkdir(exist_ok=True)
     target = folder / f"review-{datetime.now(UTC):%Y-%m-%d}.sqlite3"

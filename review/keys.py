@@ -1,7 +1,7 @@
-"""Define the keys of the pages: one table, from which the pages, the dialog of keys and the key sets are made.
+"""Define the keyboard shortcuts of the pages in one table, used by the pages, the dialog of keys and the key sets.
 
-A template writes ``{{ keys.on("include") }}`` into the tag of a control, and ``{{ keys.hint("include") }}`` into its
-text.
+A template writes ``{{ keys.on("include") }}`` into the tag of a control, and ``{{ keys.hint("include") }}`` into the
+text of the control.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a control.
+    """The keyboard shortcut of a control.
 
     Attributes
     ----------
     action
         Name by which templates refer to the key.
     names
-        Keys as ``reader.js`` names them, the first of which is shown: ``1``, ``shift+n``, ``ctrl+enter``.
+        Alternative keys, in the notation of ``reader.js``: ``1``, ``shift+n``, ``ctrl+enter``. The first one is shown.
     meaning
         What the key does, for the dialog of keys.
     screens
@@ -91,23 +91,23 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the name of the fact that holds the key set of a person."""
+    """Return the key under which table ``fact`` stores the key set of a person."""
     return f"keys of {account}"
 
 
 def names_of(action: str, chosen: str) -> tuple[str, ...]:
-    """Return the keys of an action in a key set; a set that is not known has the keys of the table."""
+    """Return the keys of an action in a key set; an unknown key set has the default keys."""
     return SETS.get(chosen, {}).get(action, _BY_ACTION[action].names)
 
 
 def spoken(name: str) -> str:
-    """Return the name of a key as people read it: ``Shift N``."""
+    """Return the name of a key as shown to people, such as ``Shift N``."""
     return " ".join(part.upper() if len(part) == 1 else part.capitalize() for part in name.split("+"))
 
 
 @dataclass
 class PageKeys:
-    """The keys of one page for one person. It remembers which are on the page, for the dialog of keys.
+    """Collects the keys of one page for one person, for the dialog of keys.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class PageKeys:
     used: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def on(self, action: str) -> Markup:
-        """Return the attribute that gives a control its key, or nothing if the key is off."""
+        """Return the HTML attribute that assigns a key to a control, or an empty text if the key is off."""
         names = names_of(action, self.chosen)
         if not names:
             return Markup()
@@ -127,10 +127,10 @@ class PageKeys:
         return Markup('data-key="{}"').format(" ".join(names))
 
     def hint(self, action: str) -> Markup:
-        """Return the key as the text of a control shows it, or nothing if the key is off."""
+        """Return the key as shown in the text of a control, or an empty text if the key is off."""
         names = names_of(action, self.chosen)
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:
-        """Return key and meaning of each control that the page has so far, in the order of the table."""
+        """Return the key and the meaning of each control on the page so far, in the order of the table."""
         return [self.used[key.action] for key in TABLE if key.action in self.used]

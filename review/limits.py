@@ -1,4 +1,4 @@
-"""Slow down those who guess: at most so many tries in a time, per account and per address."""
+"""Limit the number of tries in a period, per account and per network address, to slow down guessing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mechtag.review.acts import Refused
 
 @dataclass
 class Limit:
-    """Counts tries by name in this process, and refuses more than ``most`` in ``seconds``.
+    """Counts tries by name in this process, and refuses more than ``most`` tries within ``seconds``.
 
-    Waiting helps, so nobody is locked out for good.
+    After some time, tries are allowed again, so nobody is locked out permanently.
     """
 
     most: int
@@ -26,12 +26,12 @@ class Limit:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, name: str) -> None:
-        """Count a try.
+        """Count one try under a name.
 
         Raises
         ------
         Refused
-            With status 429 and the time to wait, if there were too many.
+            If there were too many tries, with status 429 and the time to wait.
         """
         now = self.clock()
         with self._lock:
@@ -46,7 +46,7 @@ class Limit:
             tries.append(now)
 
     def forget(self, name: str) -> None:
-        """Forget the tries of somebody who has succeeded."""
+        """Forget the tries under a name, after a try has succeeded."""
         with self._lock:
             self._tries.pop(name, None)
 
@@ -59,16 +59,16 @@ def _duration(seconds: int) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits of the page.
+    """All limits on tries and requests.
 
     Attributes
     ----------
     account, address
-        Tries to sign in, per account and per address.
+        Limits on sign-ins, per account and per network address.
     invitation
-        Tries of invitation links, per address.
+        Limit on tries of invitation links, per network address.
     decisions, uploads, searches
-        Forms that write, uploads, and searches, per session.
+        Limits on forms that write, on uploads and on searches, per session.
     """
 
     account: Limit = field(default_factory=lambda: Limit(5, 900))

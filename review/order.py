@@ -1,8 +1,8 @@
 """Choose the record that a person sees next.
 
-A ranking is a list of records; each person walks through it from the top. A record that is on somebody's screen is
-leased, so that no more people than wanted read it at the same time. Within blocks of ten the order is shuffled, because
-a place near the top would itself be a suggestion.
+A ranking is a list of records, which each person reads from the top. A record on somebody's screen is leased, so that
+only as many people as the plan requires read the record at the same time. The order is shuffled within blocks of ten
+records, because a high rank would itself be a suggestion.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _WINDOW = 200
 def add_ranking(
     connection: Connection, stage: str, records: Sequence[int], *, strategy: str, at: str, learned_from: int, seed: int
 ) -> int:
-    """Store an order of records and make it the one in use at a stage.
+    """Store a ranking of records, and use it at a stage from now on.
 
     Parameters
     ----------
     records
-        Numbers of all records, the first to read first.
+        Numbers of all records, in the order of reading.
     strategy
-        How the order was made: ``relevance``, ``uncertainty``, ``random`` or ``sample``. Blocks are shuffled unless the
-        order is random already.
+        How the ranking was made: ``relevance``, ``uncertainty``, ``random`` or ``sample``. Blocks are shuffled unless
+        the order is already random.
     learned_from
-        Number of decisions that the order was learned from.
+        Number of decisions from which the ranking was learned.
     seed
-        Seed of the shuffling.
+        Seed for shuffling the blocks.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def add_ranking(
 
 
 def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
-    """Return records with the order shuffled within blocks of `BLOCK`."""
+    """Return records in an order that is shuffled within blocks of `BLOCK` records."""
     order = list[int]()
     for start in range(0, len(records), BLOCK):
         block = list(records[start : start + BLOCK])
@@ -85,7 +85,7 @@ def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
 
 
 def random_order(records: Sequence[int], seed: int) -> list[int]:
-    """Return records in an order that depends on their numbers and the seed alone."""
+    """Return records in a random order that depends only on the numbers of the records and the seed."""
     return sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{record}".encode()).digest())
 
 
@@ -97,15 +97,16 @@ def next_record(
     besides: Sequence[int] = (),
     clock: Callable[[], float] = time.time,
 ) -> int | None:
-    """Lease and return the record that a person should read next; ``None`` if there is none for this person now.
+    """Lease and return the record that a person should read next, or ``None`` if none is available now.
 
-    The record needs another person, this person has not judged it, and it is not leased to as many others as are still
-    wanted. Records that the person put aside come last, the one that was put aside first before the others.
+    A record is available if it needs a further judgement, this person has not judged it, and fewer people have leased
+    it than judgements are missing. Records that the person put aside come last, in the order in which they were put
+    aside.
 
     Parameters
     ----------
     besides
-        Records to pass over, such as the one on the screen.
+        Records to skip, such as the record on the screen.
     """
     now = clock()
     connection.execute(delete(schema.lease).where(schema.lease.c.until < now))
@@ -143,7 +144,7 @@ def next_record(
 def renew_lease(
     connection: Connection, record: int, coder: int, stage: str, *, clock: Callable[[], float] = time.time
 ) -> None:
-    """Keep a record for its reader for another `LEASE_SECONDS`."""
+    """Extend a person's lease of a record to `LEASE_SECONDS` from now."""
     until = clock() + LEASE_SECONDS
     values = {"record": record, "stage": stage, "coder": coder, "until": until}
     keys = ["record", "stage", "coder"]
@@ -159,7 +160,7 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
 def _free(
     connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
 ) -> Select[tuple[int, int]]:
-    """Return a query for the records of a ranking, with their positions, that are free for a person."""
+    """Return a query for the records of a ranking that are free for a person, with their positions."""
     queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
     wanted = read_plan(connection).coders(stage)
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -194,7 +195,7 @@ def _free(
 
 
 def _has_judged(coder: ColumnElement[int], stage: str, record: Column[int]) -> ColumnElement[bool]:
-    """Return the condition that a person has judged a record, or one that was joined to it."""
+    """Return the SQL condition that a person has judged a record, or a record that was joined to it."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
         current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
@@ -212,7 +213,7 @@ def _has_judged(coder: ColumnElement[int], stage: str, record: Column[int]) -> C
 def _walk(
     connection: Connection, coder: int, stage: str, ranking: int, start: int, besides: Sequence[int], now: float
 ) -> tuple[int, int] | None:
-    """Return the first record of a ranking, from a position on, that is free for a person, and its position."""
+    """Return the first record that is free for a person, at or after a position in a ranking, and its position."""
     queue, skip = schema.queue, schema.skip
     put_aside = exists().where(skip.c.record == queue.c.record, skip.c.stage == stage, skip.c.coder == coder)
     free = _free(connection, coder, stage, ranking, besides, now).where(~put_aside)
@@ -232,7 +233,7 @@ def _walk(
 def _put_aside(
     connection: Connection, coder: int, stage: str, ranking: int, besides: Sequence[int], now: float
 ) -> int | None:
-    """Return the free record that a person put aside first."""
+    """Return the earliest record that a person put aside and that is free."""
     skip = schema.skip
     row = connection.execute(
         _free(connection, coder, stage, ranking, besides, now)

@@ -1,4 +1,4 @@
-"""Hash and check passwords, and refuse those that are easily guessed."""
+"""Hash and check passwords, and refuse passwords that are easily guessed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hash_password(password: str) -> str:
 
 
 def is_right(password: str, known: str | None) -> bool:
-    """Return whether a password fits a hash; takes as long for an account without password."""
+    """Return whether a password matches a hash; the check takes equally long if the account has no password."""
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None
     except (VerificationError, InvalidHashError):
@@ -47,12 +47,12 @@ def require_strong(password: str, *known: str) -> None:
     Parameters
     ----------
     known
-        Words that a guesser would try, such as the name of the person and of the review.
+        Words that somebody would try first, such as the names of the person and of the review.
 
     Raises
     ------
     Refused
-        With a sentence that says why.
+        If the password is refused; the message gives the reason.
     """
     from zxcvbn import zxcvbn
 
@@ -63,4 +63,4 @@ def require_strong(password: str, *known: str) -> None:
     # zxcvbn does not read further than this, because its time grows with the length.
     found = zxcvbn(password[:72], user_inputs=list(known))
     if found["score"] < _SCORE:
-        raise Refused("this password is easily guessed; use four or more words that do not belong together")
+        raise Refused("this password is easily guessed; use four or more unrelated words")

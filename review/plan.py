@@ -1,4 +1,4 @@
-"""The plan of a review: who codes how much, what coders see of the model, and when screening may stop."""
+"""Define the plan of a review: coders per record, suggestions of the model, and when screening may stop."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ _Coders = Annotated[int, Field(ge=1, le=2)]
 
 
 class Plan(Strict):
-    """Settings of a review that its owner decides on the page; each is stored as events, with its history.
+    """Settings of a review, which the owner changes on the page; every change is stored as an event.
 
     Attributes
     ----------
     coders_screen, coders_code
-        Number of people who screen, and who code, each record independently.
+        Number of people who independently screen each record, and who independently code each record.
     mode_screen, mode_code
-        What coders see of the model at each stage.
+        Mode of each stage (``off``, ``blind``, ``after`` or ``assisted``), which says what coders see of the model.
     audit_share
-        Proportion of records that are shown without suggestions in the mode ``assisted``, to estimate their effect.
+        Proportion of records that are shown without suggestions in the mode ``assisted``, to estimate the effect of
+        suggestions.
     reasons
         Whether coders choose a reason when they exclude a record.
     exclusion_reasons
-        Reasons to choose from.
+        Reasons that coders can choose.
     rule, recall, confidence
         Target for stopping; see `mechtag.pipeline.screening.ranking.Target`.
     rerank_after
-        Number of new final decisions after which the order is computed again.
+        Number of new decisions after which the records are ranked again.
     words_for, words_against
-        Words that are marked in title and abstract; ``stem*`` marks all words that begin with ``stem``.
+        Words for and against inclusion that are marked in title and abstract; ``stem*`` marks all words that begin with
+        ``stem``.
     learn_from_assisted
-        Whether codes that were given with a suggestion in view are used for training.
+        Whether training also uses codes that were given while a suggestion was visible.
     unblinded
-        Whether everyone may see everyone's codes.
+        Whether blinding is lifted, so that everyone may see everyone's codes.
     """
 
     coders_screen: _Coders = 2

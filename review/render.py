@@ -1,4 +1,4 @@
-"""Make pages from templates."""
+"""Render pages from templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATIC = _HERE / "static"
 
 @cache
 def static_name(name: str) -> str:
-    """Return the address of a static file, which contains a hash, so that browsers may keep it for ever."""
+    """Return the address of a static file; the address contains a hash, so that browsers may cache the file forever."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{digest}/{name}"
 
@@ -39,23 +39,23 @@ def _environment() -> Environment:
 
 
 def render(template: str, **context: Any) -> str:
-    """Return a page; all values are escaped, and a value that is missing is an error."""
+    """Return a page as HTML; all values are escaped, and a missing value raises an error."""
     return _environment().get_template(template).render(**context)
 
 
 def when(moment: str) -> str:
-    """Return a time of the log as people read it, in the time zone of this computer: ``29 Nov 2026, 14:02``."""
+    """Return a time of the log in the time zone of this computer, such as ``29 Nov 2026, 14:02``."""
     local = datetime.fromisoformat(moment).astimezone()
     return f"{local.day} {local:%b %Y, %H:%M}"
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
-    """Return a number with its noun: ``1 record``, ``2,000 records``."""
+    """Return a number with a noun, such as ``1 record`` or ``2,000 records``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def highlight(text: str, words_for: tuple[str, ...], words_against: tuple[str, ...]) -> Markup:
-    """Escape a text and mark the words of two lists; ``stem*`` marks all words that begin with ``stem``."""
+    """Return an escaped text with the words of two lists marked; ``stem*`` marks all words that begin with ``stem``."""
     kinds = {
         **dict.fromkeys(map(str.casefold, words_for), "for"),
         **dict.fromkeys(map(str.casefold, words_against), "against"),

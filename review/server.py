@@ -1,4 +1,4 @@
-"""Start the review page: one process that serves it, and one that computes."""
+"""Start the review page: one process serves the pages, and one process computes."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ _LOOK = 1.0
 
 @dataclass(frozen=True)
 class Team:
-    """How the page is served to a team.
+    """Settings for serving the page to a team.
 
     Attributes
     ----------
     host
         Address to listen on, such as ``0.0.0.0`` for all networks of this computer.
     names
-        Host names that people use in their browsers.
+        Host names under which people open the page in their browsers.
     certificate, private_key
         PEM files for HTTPS.
     proxy
-        Address of a reverse proxy that provides HTTPS; forwarded headers are believed from there only.
+        Address of a reverse proxy that provides HTTPS; forwarded headers are trusted only from this address.
     insecure
-        Whether to serve without HTTPS, so that passwords and codes can be read on the network.
+        Whether to serve without HTTPS, although others on the network can then read passwords and codes.
     owner_link
-        Whether to make a link with which a new owner can join, for an owner who is locked out.
+        Whether to create a link with which a new owner can join, in case the owner is locked out.
     """
 
     host: str
@@ -73,7 +73,7 @@ class Team:
         return self.certificate is not None or self.proxy is not None
 
     def check(self) -> None:
-        """Refuse to serve in a way in which others can read passwords.
+        """Raise an error if others could read passwords on the network.
 
         Raises
         ------
@@ -81,10 +81,12 @@ class Team:
             If neither a certificate nor a proxy provides HTTPS, and ``insecure`` is not set.
         """
         if (self.certificate is None) != (self.private_key is None):
-            raise MechtagError("--certificate and --private-key belong together; name both files")
+            raise MechtagError("--certificate and --private-key need each other; give the paths of both files")
         for path in (self.certificate, self.private_key):
             if path is not None and not path.is_file():
-                raise MechtagError(f"{path}: no such file; name the certificate and its private key (PEM)")
+                raise MechtagError(
+                    f"{path}: no such file; give the paths of the certificate and of its private key (PEM files)"
+                )
         if not self.secure and not self.insecure and not _is_loopback(self.host):
             raise MechtagError(
                 f"serving on {self.host} without HTTPS would show passwords and codes to everybody on the network; "
@@ -92,7 +94,7 @@ class Team:
             )
 
     def hosts(self, port: int) -> frozenset[str]:
-        """Return the names, with port, under which the page may be opened."""
+        """Return the host names, with port, under which the page may be opened."""
         names = {*self.names, socket.gethostname(), socket.getfqdn(), "localhost", HOST}
         if not ipaddress.ip_address(self.host).is_unspecified:
             names.add(self.host)
@@ -107,34 +109,34 @@ def serve(
     team: Team | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve the review page of a project until it is interrupted.
+    """Serve the review page of a project until the process is interrupted.
 
-    If the page of the project is already being served on this computer, its address is opened instead. If the folder
-    is not a project yet, a form that creates the project is served first, and nothing else.
+    If the page is already being served on this computer, this function opens the address of that page instead. If the
+    folder is not a project yet, a form that creates the project is served first, and nothing else.
 
     Parameters
     ----------
     root
         Folder of the project.
     port
-        Port to use; if it is taken and the page is not served to a team, the next free one.
+        Port to use. If the port is taken and the page is not served to a team, the next free port is used.
     browser
         Whether to open the page in a browser.
     team
-        How to serve the page to a team; by default, it is served to this computer alone.
+        Settings for serving the page to a team; by default, the page is served only to this computer.
     say
-        Called with each line for the terminal.
+        Function that is called with each line for the terminal.
 
     Raises
     ------
     MechtagError
-        If the page would be served to a team without HTTPS or before the project is created, or the port is taken.
+        If the page would be served to a team without HTTPS or before the project is created, or if the port is taken.
     """
     if team is not None:
         team.check()
     project = open_project(root) if (root / PARAMS).exists() else None
     if project is None and root.exists() and not root.is_dir():
-        raise MechtagError(f"{root} is a file; name a folder for the review")
+        raise MechtagError(f"{root} is a file; choose a folder for the review")
     if project is None and team is not None:
         raise MechtagError(f"{root} is not a project yet; create it first with 'mechtag review {root}'")
     folder = root / FOLDER
@@ -166,7 +168,7 @@ def serve(
 
 
 def _missing(folder: Path) -> list[Path]:
-    """Return the folders that do not exist on a path, the innermost first."""
+    """Return the folders on a path that do not exist, the innermost folder first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -213,7 +215,7 @@ def _run(
     with ExitStack() as stack:
 
         def start(project: Project) -> Workspace:
-            """Open a project, and serve its pages from now on."""
+            """Open a project, and serve the pages of the project from now on."""
             workspace = Workspace.open(project)
             stack.callback(workspace.store.close)
             back_up(workspace)
@@ -236,7 +238,7 @@ def _run(
 
 
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
-    """Print a link for the owner if nobody who could sign in is an owner, or if it was asked for."""
+    """Print a link for the owner if no owner can sign in, or if a link was requested."""
     table = schema.account
     with workspace.store.write() as connection:
         owner = connection.execute(
@@ -274,7 +276,7 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
 
 @contextmanager
 def _worker(root: Path) -> Iterator[None]:
-    """Run the worker process, and start it again if it dies."""
+    """Return a context manager that runs the worker process, and restarts the worker if it dies."""
     stopped = threading.Event()
     context = multiprocessing.get_context("spawn")
     current: list[BaseProcess] = []

@@ -1,4 +1,4 @@
-"""The page on which a new review is created: until its project exists, nothing else is served."""
+"""Serve the page on which a new review is created; until the project exists, nothing else is served."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CODEBOOK = "codebook.yaml"
 
 
 class Faults(MechtagError):
-    """What is wrong with the form, one sentence per field, keyed by the id of the field."""
+    """The faults of a form: one sentence per field, keyed by the id of the field."""
 
     def __init__(self, faults: dict[str, str]) -> None:
         super().__init__("; ".join(faults.values()))
@@ -47,19 +47,19 @@ class Faults(MechtagError):
 
 @dataclass
 class Switch:
-    """Lets the form for a new review answer requests until the pages of the review can.
+    """Sends requests to the form for a new review until the review exists, and then to the pages of the review.
 
     Attributes
     ----------
     setup, pages
-        Both applications; ``None`` if there is nothing to create, or nothing to show yet.
+        The two applications. ``setup`` is ``None`` if the review exists already, ``pages`` if it does not exist yet.
     """
 
     setup: ASGIApp | None = None
     pages: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one of the applications answer."""
+        """Answer a request with one of the two applications."""
         # A form that is sent twice arrives after the pages have begun to answer.
         app = self.setup if self.pages is None or scope.get("path") == "/new" else self.pages
         app = app or self.pages
@@ -96,11 +96,11 @@ def create_setup(
     Parameters
     ----------
     root
-        Folder of the review, which is not a project yet and need not exist.
+        Folder of the review; the folder is not a project yet and need not exist.
     hosts, start_key, port
         See `mechtag.review.app.create_app`.
     open_project
-        Opens the project once it is created, and from then on serves its pages.
+        Function that opens the new project and serves its pages from then on.
     """
     app = application([Route("/start", _start), Route("/new", _new, methods=["GET", "POST"])], hosts)
     app.state.setup = _Setup(root, start_key, f"mechtag-new-{port}", open_project)
@@ -180,7 +180,7 @@ def _line(text: str) -> str:
 
 
 def _check(given: dict[str, str]) -> str:
-    """Return the name of the person; raise `Faults` if a field is missing."""
+    """Check the fields of the form, and return the name of the person."""
     faults = dict[str, str]()
     name = _line(given.get("name", ""))
     if not name or len(name) > _LONGEST_TITLE:

@@ -1,7 +1,7 @@
-"""Decide what a person may see of a record, and write down what was shown.
+"""Determine what a person may see of a record, and store what was shown.
 
-All codes of others and all suggestions reach the pages through this module. What is hidden from a person is not in the
-page at all.
+All codes of others and all suggestions reach the pages through this module. Pages do not contain anything that is
+hidden from a person, not even invisibly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mechtag.review.store.records import Entry
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What the model suggests for one label of a record."""
+    """The suggestion of the model for one label of a record."""
 
     label: str
     decision: str
@@ -34,7 +34,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A committed code of one person; the letter is what the person is called until names are shown."""
+    """A committed code of one person; the letter replaces the name of the person until names are shown."""
 
     letter: str
     coder: int
@@ -54,15 +54,15 @@ class Sight:
     Attributes
     ----------
     id
-        Number of the row of table ``sight``, which comes back with the person's act.
+        Number of the row of table ``sight``; the form sends this number back with the person's action.
     mode
-        The mode that applies to this record; in an audited record, ``blind`` although the plan says ``assisted``.
+        The mode for this record: the mode of the plan, or ``blind`` for an audited record.
     audited
-        Whether the record is shown without suggestions to estimate their effect.
+        Whether the record is shown without suggestions, to estimate the effect of suggestions.
     suggestions
-        Suggestions by label; empty if they are hidden or there are none.
+        Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
     others
-        Codes of others; empty if they are hidden or there are none.
+        Codes of others; empty if these codes are hidden or do not exist.
     """
 
     id: int
@@ -84,18 +84,18 @@ def show(
     seed: int = 0,
     highlights: bool = False,
 ) -> Sight:
-    """Return what a person may see of a record now, and write it into table ``sight``.
+    """Return what a person may see of a record now, and store this in table ``sight``.
 
-    A person who sees the same as before, such as after each mark, keeps the row.
+    If the person sees the same as before, for example after each mark, the existing row is used again.
 
     Parameters
     ----------
     labels
-        Keys of the labels that the page asks about; suggestions for others are not shown.
+        Keys of the labels that the page asks about; suggestions for other labels are not shown.
     model_id
-        The model in use, whose suggestions are shown if the mode allows it.
+        Id of the model in use; its suggestions are shown if the mode allows this.
     seed
-        Seed of the review, which chooses the audited records.
+        Seed of the review, used to choose the audited records.
     """
     plan = read_plan(connection)
     committed = has_committed(connection, entry.id, coder, stage)
@@ -126,7 +126,7 @@ def show(
 
 
 def _row_of(connection: Connection, values: Mapping[str, object], at: str) -> int:
-    """Return the number of the person's last row for a record if it has these values, or else of a new row."""
+    """Return the number of the person's last row for a record if it has the given values, or else of a new row."""
     table = schema.sight
     last = connection.execute(
         select(table)
@@ -149,21 +149,21 @@ def show_to_adjudicator(
     at: str,
     votes_shown: bool,
 ) -> tuple[Sight, list[str]]:
-    """Return what an adjudicator sees of a record, and write it into table ``sight``.
+    """Return what an adjudicator sees of a record, and store this in table ``sight``.
 
     Parameters
     ----------
     keys
         Labels of the stage, in codebook order.
     votes_shown
-        Whether the adjudicator asked to see who said what. An adjudicator decides blind first.
+        Whether the adjudicator asked to see the codes of each coder; these codes are hidden at first.
 
     Returns
     -------
     sight
-        With the committed codes of all coders in ``others``, if ``votes_shown``.
+        What the adjudicator sees; if ``votes_shown``, ``others`` contains the committed codes of all coders.
     labels
-        Labels that the coders judged differently or referred, and that nobody has settled.
+        Labels that coders judged differently or referred, and that no adjudicator has settled yet.
     """
     votes = read_votes(connection, entry.id, stage)
     head, _ = family_of(connection, entry.id)
@@ -198,7 +198,7 @@ def _open_labels(votes: Sequence[Vote], settled: Set[str], keys: Sequence[str]) 
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the committed codes of a record and those joined to it; the people are lettered A, B ... by name."""
+    """Return the committed codes of a record and its joined records; people get letters in the order of their names."""
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
     rows = connection.execute(
@@ -230,17 +230,17 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
 
 
 def text_digest(entry: Entry) -> str:
-    """Return a hash of the text that was shown."""
+    """Return a hash of the text of a record, which identifies the text that was shown."""
     return hashlib.sha256(f"{entry.title}\n{entry.abstract}".encode()).hexdigest()[:16]
 
 
 def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
-    """Return whether a record is in the blind audit sample, which depends on its id and the seed alone."""
+    """Return whether a record is in the blind audit sample; this depends only on the id of the record and the seed."""
     return random.Random(f"audit/{seed}/{record_id}").random() < plan.audit_share
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has committed codes of a record at a stage."""
+    """Return whether a person has committed codes for a record at a stage."""
     table = schema.current
     return (
         connection.execute(
@@ -269,7 +269,7 @@ def _has_seen(connection: Connection, record: int, coder: int, stage: str) -> bo
 
 
 def read_suggestions(connection: Connection, record: int, model_id: str) -> dict[str, Suggestion]:
-    """Return the suggestions of a model for a record, by label."""
+    """Return the suggestions of a model for a record, keyed by label."""
     table = schema.suggestion
     rows = connection.execute(select(table).where(table.c.model_id == model_id, table.c.record == record))
     return {

@@ -1,4 +1,4 @@
-"""One request of a person, and the routes that only signed-in people reach."""
+"""Define requests of signed-in people, and routes that only signed-in people can reach."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mechtag.review.workspace import Workspace, now_working, read_fact
 #: Largest form without files, and with files, in bytes.
 LARGEST_FORM = 2_000_000
 LARGEST_WITH_FILES = LARGEST_BATCH + LARGEST_FORM
-_TOO_LARGE = f"the files are larger than {LARGEST_BATCH >> 30} GB together; import some of them first"
+_TOO_LARGE = f"together, the files are larger than {LARGEST_BATCH >> 30} GB; import fewer files at a time"
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of a person.
+    """One request of a signed-in person.
 
     Attributes
     ----------
     path
         Values from the address, such as the number of a record.
     query, form
-        Values from the query string, and from the form if the request has one.
+        Values of the query string, and values of the form if the request has a form.
     """
 
     workspace: Workspace
@@ -46,7 +46,7 @@ class Visit:
     request: Request
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
-        """Return a page with the frame that all pages share."""
+        """Return a rendered page with the header and footer of all pages."""
         with self.workspace.store.read() as connection:
             key_set = read_fact(connection, key_set_of(self.person.id)) or "default"
         shared = {
@@ -61,16 +61,16 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return a page that answers a form, with the address under which the page can be loaded again."""
+        """Return a page as the response to a form, with the address for loading the page again."""
         response.headers["HX-Replace-Url"] = address
         return response
 
     def go(self, address: str) -> RedirectResponse:
-        """Return a redirect after a form."""
+        """Return a redirect to an address, as the response to a form."""
         return RedirectResponse(address, 303)
 
     def stamp(self) -> Stamp:
-        """Return who sent a form and what it was made from."""
+        """Return the stamp of a form: who sent the form, and from which state of the record."""
         return Stamp(
             self.person.id,
             client_id=self.text("client_id"),
@@ -85,12 +85,12 @@ class Visit:
         return value if isinstance(value, str) else default
 
     def number(self, name: str) -> int | None:
-        """Return a field of the form as a whole number; ``None`` if it is missing or is not one."""
+        """Return a field of the form as a whole number, or ``None`` if the field is missing or not a whole number."""
         text = self.text(name)
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
     def decimal(self, name: str) -> float | None:
-        """Return a field of the form as a number of seconds; ``None`` if it is missing or is not from 0 to a day."""
+        """Return a field of the form as a number of seconds from 0 to a day, or ``None`` if that is not possible."""
         try:
             value = float(self.text(name))
         except ValueError:
@@ -102,7 +102,7 @@ Handler = Callable[[Visit], Response]
 
 
 def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
-    """Return a route that only signed-in people with the right role reach; see `access.MATRIX`."""
+    """Return a route that only signed-in people with an allowed role can reach; see `access.MATRIX`."""
     if name not in access.MATRIX:
         raise ValueError(f"the route {name} has no entry in the table of roles")
 
@@ -113,7 +113,7 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
         if person is None:
             return sign_in_page(request)
         if not person.may(name):
-            raise Refused(f"this page is not for the role '{person.role}'; ask the owner of the review", 403)
+            raise Refused(f"the role '{person.role}' does not allow this page; ask the owner of the review", 403)
         form = FormData()
         if request.method == "POST":
             _refuse_large(request)
@@ -139,7 +139,7 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 
 
 def sign_in_page(request: Request) -> Response:
-    """Return the answer to a request without a session."""
+    """Return the response to a request without a session."""
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)
     return HTMLResponse(render("locked.html", title="Not signed in"), 403)

@@ -1,4 +1,4 @@
-"""A project as the review page works on it: its folder, its database and its codebook."""
+"""Open a project for the review page, with the database and the codebook of the project."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Workspace:
 
     @classmethod
     def open(cls, project: Project) -> Workspace:
-        """Open the database of a project, and create it if it does not exist.
+        """Open the workspace of a project; create the database if it does not exist.
 
         Raises
         ------
@@ -49,28 +49,28 @@ class Workspace:
 
     @property
     def folder(self) -> Path:
-        """Return the folder of the page's files."""
+        """Return the folder ``data/review`` of the project."""
         return self.project.root / FOLDER
 
     @property
     def codebook(self) -> Codebook:
-        """Return the codebook in use, which people can change while the page is open."""
+        """Return the codebook in use, as it is now; people can change the codebook while the page is open."""
         path = Path(self.project.settings.codebook)
         stat = path.stat()
         return _load(path, stat.st_mtime_ns, stat.st_size)
 
     @property
     def acts(self) -> Acts:
-        """Return what people can do in the project."""
+        """Return the actions of people in this review."""
         return Acts(self.store, self.codebook)
 
     def again(self) -> Workspace:
-        """Return the workspace with the settings and the codebook as they are now."""
+        """Return a new workspace that reads the settings and the codebook again."""
         return Workspace(open_project(self.project.root), self.store)
 
     @property
     def name(self) -> str:
-        """Return the name of the review, which is the name of its folder unless somebody has chosen one."""
+        """Return the name of the review: the chosen name, or else the name of the folder."""
         with self.store.read() as connection:
             return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
@@ -86,13 +86,13 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return what the worker or the owner noted under a key, such as the model in use; ``None`` if nothing."""
+    """Return the value stored under a key, such as the model in use, or ``None`` if there is no value."""
     value = connection.execute(select(schema.fact.c.value).where(schema.fact.c.key == key)).scalar_one_or_none()
     return None if value is None else json.loads(value)
 
 
 def write_fact(connection: Connection, key: str, value: Any) -> None:
-    """Note a value under a key, in place of the earlier value."""
+    """Store a value under a key, and replace any earlier value."""
     text = json.dumps(value, ensure_ascii=False)
     connection.execute(
         upsert(schema.fact).values(key=key, value=text).on_conflict_do_update(["key"], set_={"value": text})
@@ -100,9 +100,10 @@ def write_fact(connection: Connection, key: str, value: Any) -> None:
 
 
 def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments: Any) -> int:
-    """Ask the worker to do something, and return the number of the job.
+    """Add a job for the worker process, and return the number of the job.
 
-    A job of the same kind with the same arguments that has not begun yet is not added again.
+    If a job of the same kind with the same arguments is already waiting, no job is added, and the number of that job is
+    returned.
     """
     table = schema.job
     text = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
@@ -117,7 +118,7 @@ def add_job(connection: Connection, kind: str, asked_by: int | None, **arguments
 
 @dataclass(frozen=True)
 class Working:
-    """What the worker does now, or does next: a message, and how far it is in percent, if that is known."""
+    """The current or next job of the worker: a message, and the progress in percent if known."""
 
     job: int
     message: str
@@ -140,7 +141,7 @@ WAITING = {
 
 
 def now_working(workspace: Workspace) -> Working | None:
-    """Return what the worker does now, or else what it does next; ``None`` if it has nothing to do."""
+    """Return the current job of the worker or else the next job, or ``None`` if no job is waiting."""
     table = schema.job
     with workspace.store.read() as connection:
         row = connection.execute(
@@ -153,6 +154,6 @@ def now_working(workspace: Workspace) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Return what a row of table ``job`` says of its progress."""
+    """Return the message and the progress of a row of table ``job``."""
     message = row.message or WAITING.get(row.kind, "Working")
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

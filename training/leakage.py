@@ -49,7 +49,7 @@ _SEED = 2021
 
 @dataclass(frozen=True)
 class Leak:
-    """A record that may be among both the training papers and the test papers, or may describe the same study as one.
+    """A record that may be both a training and a test paper, or may report the same study as a paper of the other kind.
 
     Attributes
     ----------

@@ -362,7 +362,7 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Delete an alias from MLflow's registry if it exists; raises the same errors as `register`."""
+    """Delete an alias from MLflow's registry if it exists; raise the same errors as `register`."""
     from mlflow import MlflowClient
 
     with tracking_store(settings):

@@ -111,9 +111,9 @@ def train(
 
 
 def define(settings: Settings, codebook: Codebook) -> Trained:
-    """Make a model from the definitions of a codebook alone, without annotations.
+    """Create a model from the definitions of a codebook alone, without annotations.
 
-    Its relevance head and label heads score similarity to the definitions and rules of the codebook. Every decision
+    The heads of the model score the similarity of texts to the definitions and rules of the codebook. Every decision
     needs review, because nothing shows how often a yes or a no would be right.
 
     Raises
@@ -156,7 +156,7 @@ def _trained(
 def read_material(
     settings: Settings, codebook: Codebook, version: str | None = None
 ) -> tuple[list[CodedRecord], TransformerEncoder, Definitions, Corpus]:
-    """Read the annotation files and encode their texts; raises the same errors as `train`.
+    """Read the annotation files and encode their texts; raise the same errors as `train`.
 
     Returns
     -------
@@ -172,7 +172,10 @@ def read_material(
 
 
 def load_encoder(settings: Settings) -> TransformerEncoder:
-    """Load the encoder that the settings name; raises the same errors as `encoder.locate_encoder`."""
+    """Load the encoder named in the settings, and return it.
+
+    Raises the same errors as `encoder.locate_encoder`.
+    """
     chosen = settings.encoder
     source = locate_encoder(chosen.name, revision=chosen.revision, sha256=chosen.sha256)
     return TransformerEncoder(source, max_tokens=chosen.max_tokens, batch_tokens=chosen.batch_tokens)

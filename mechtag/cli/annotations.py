@@ -32,7 +32,7 @@ def next_papers(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers.")] = 10,
     project: ProjectFolder = None,
 ) -> None:
-    """Choose the papers of a tagged search to code next, so that every label soon has examples.
+    """Choose which papers of a tagged search to code next, so that every label soon has examples.
 
     Four in five of the chosen papers probably have the label that has the fewest coded papers; one in five is drawn at
     random. The column `why` of the table states the reason for each paper. Fill in `decision` and the columns `your

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mechtag.cli.options import ProjectFolder, Sources, open_project, progress, say, show
+from mechtag.core.words import counted
 
 
 def ingest(
@@ -127,7 +128,7 @@ def sentences(
     check_outputs([output], [records])
     found = list(split(map(clean_record, read_records(records)), settings.sentences))
     write_sentences(output, found)
-    say(f"{output}: {len(found)} sentences written")
+    say(f"{output}: {counted(len(found), 'sentence')} written")
 
 
 def prisma(

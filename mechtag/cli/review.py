@@ -59,8 +59,8 @@ def review(
 ) -> None:
     """Screen, code and reconcile the records of a review in a browser.
 
-    If the folder is not a project yet, the page first asks how to create it. Without --serve, the page is open to this
-    computer only, and nothing leaves it.
+    If the folder is not a project yet, the page first asks how to create it. Without --serve, only this computer can
+    open the page, and no data leave this computer.
 
     Example: `mechtag review my-review`
 

@@ -1,4 +1,4 @@
-"""Choose the papers of a tagged search to code next."""
+"""Choose which papers of a tagged search to code next."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from mechtag.workflows.status import has_codes
 
 
 def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> list[str]:
-    """Write a table of the papers of a tagged search to code next, in coding order, with the reason for each.
+    """Choose papers of a tagged search to code next, and write a table of these papers, with the reasons.
 
-    The codes so far are those of the project. The table has the columns of ``tagged.csv`` and a column ``why``.
+    The choice takes the existing codes of the project into account. The papers are in coding order. The table has the
+    columns of ``tagged.csv`` and a column ``why``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Make the model of a project from the definitions of its codebook alone, while no record is coded."""
+"""Create a model from the definitions of the codebook alone, for projects without coded records."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model to tag with; if no record is coded, make one from the definitions alone.
+    """Return the folder of the model for tagging; without coded records, create a model from the definitions.
 
-    A model from the definitions is replaced if the codebook or the encoder in the settings has changed. If records
-    are coded but no model is trained, the returned folder does not contain a model, and loading it says what to do.
+    A model from the definitions is replaced if the codebook or the encoder in the settings has changed. If records are
+    coded but no model is trained, the returned folder does not contain a model, and the error raised on loading says
+    what to do.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

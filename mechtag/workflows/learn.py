@@ -1,4 +1,4 @@
-"""Train on the codes of a review, and use the new model only if it is not worse than the one in use."""
+"""Train on the codes of a review, and use the new model only if it is not worse than the model in use."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ class Learned:
     Attributes
     ----------
     outcome
-        ``adopted``: the new model is in use. ``kept``: the former model stays, because the new one may be worse.
-        ``too_few``: the former model stays, because there are too few independent codes to compare the two.
-        ``unchanged``: the model in use was trained on exactly these codes.
+        ``adopted``: the new model is in use. ``kept``: the previous model stays in use, because the new model may be
+        worse. ``too_few``: the previous model stays in use, because there are too few independent codes to compare the
+        two models. ``unchanged``: the model in use was trained on exactly these codes.
     model_id, former_id
-        The model in use now, and the one that was in use before.
+        Id of the model in use now, and id of the model that was in use before.
     papers, compared
-        Number of papers that were trained on, and on which the two models were compared.
+        Number of papers used for training, and number of papers on which the two models were compared.
     reasons
-        Sentences that say why.
+        Sentences that explain the outcome.
     differences
-        Metrics of both models on the papers that were compared; empty if they were not.
+        Metrics of both models on the same papers; empty if the models were not compared.
     """
 
     outcome: Literal["adopted", "kept", "too_few", "unchanged"]
@@ -55,17 +55,18 @@ class Learned:
 
 
 def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str | None) -> str:
-    """Write the codes of a review as the table that training reads, and return its SHA-256.
+    """Write the codes of a review to the table that training reads, and return the SHA-256 of the table.
 
     Parameters
     ----------
     former_sha256
-        SHA-256 of the table when this function wrote it last; ``None`` if it never did.
+        SHA-256 that the last call returned; ``None`` in the first call.
 
     Raises
     ------
     MechtagError
-        If training reads coded records from elsewhere, or somebody else wrote or changed the table.
+        If the settings name different coded records for training, or if the table was not written by this function or
+        was changed since.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings
@@ -91,24 +92,25 @@ def _sha256(path: Path) -> str:
 
 
 def learn(project: Project, independent: Set[str], champion: Path, reporter: Reporter = SILENT) -> Learned:
-    """Train a model on codes that `write_codes` wrote, and put it in use if it is not worse.
+    """Train a model on the codes that `write_codes` wrote, and use the model if it is not worse than the old one.
 
     The two models are compared on papers that neither has learned from, by the rule of `mechtag retrain`. A model made
     from the definitions of the codebook alone is replaced even if there are too few papers, because training never does
-    significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md); so is a model for
-    another version of the codebook, which cannot tag any more.
+    significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md). A model for a
+    different version of the codebook is also replaced, because such a model can no longer be used for tagging.
 
     Parameters
     ----------
     independent
-        Ids of the records whose codes were given before a suggestion was seen. Only they are compared.
+        Ids of the records whose codes were given before a suggestion was seen. The models are compared only on these
+        records.
     champion
         Folder of the model in use; see `mechtag.workflows.define.usable_model`.
 
     Raises
     ------
     MechtagError
-        If the codes cannot be trained on; see `mechtag.training.train.train`.
+        If training on the codes is not possible; see `mechtag.training.train.train`.
     """
     from mechtag.models.model_folder import load_model
     from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -177,7 +179,7 @@ def _compare(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return predictions of the model in use: out of fold for papers that it has learned from."""
+    """Return predictions of the model in use; for the papers that it was trained on, they are out of fold."""
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict
     from mechtag.training.retraining.challenger import DOCUMENTS
@@ -193,7 +195,7 @@ def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord
 
 
 def _install(paths: ModelPaths, old: Model, challenger: Path, version: str, reasons: Sequence[str]) -> None:
-    """Put a new model in use; keep the former one, if it was trained here, so that it can be brought back."""
+    """Install a new model; if the previous model was trained here, keep a copy from which it can be restored."""
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
     from mechtag.training.retraining.model_store import install, keep, keep_champion

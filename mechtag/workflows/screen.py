@@ -65,8 +65,8 @@ def rank(
     if course.target not in (None, target):
         reporter.note(
             f"note: this review began with one target ({course.target}) and continues with a different one ({target}). "
-            "The confidence holds only for a target that is fixed before reading begins. To keep the confidence valid, "
-            "rank again with the first target"
+            "The stated confidence is valid only if the target was fixed before reading began. To keep it valid, "
+            f"rank again with the first target ({course.target})"
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)

@@ -1,4 +1,4 @@
-"""Choose the runtime of the encoder: the requested one, or the fastest that agrees with the reference."""
+"""Choose the runtime of the encoder: the requested runtime, or the fastest that agrees with the reference."""
 
 from __future__ import annotations
 

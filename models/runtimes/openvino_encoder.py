@@ -61,7 +61,7 @@ def import_openvino() -> Any:
     except ImportError as error:
         raise MechtagError(
             f"the runtimes {', '.join(PRECISIONS)} need OpenVINO, which cannot be imported ({error}); "
-            "run: pip install -c constraints.txt -e '.[fast]', or use the runtime torch"
+            "run: pip install -c constraints.txt -e '.[fast]', or use the 'torch' runtime"
         ) from None
     return openvino
 
@@ -258,7 +258,7 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     openvino = import_openvino()
     fast = getattr(encoder.tokenizer, "backend_tokenizer", None)
     if fast is None:
-        raise MechtagError(f"encoder {encoder.source.name}: the encoder has no fast tokenizer; use the runtime torch")
+        raise MechtagError(f"encoder {encoder.source.name}: the encoder has no fast tokenizer; use the 'torch' runtime")
     tokenizer = Tokenizer.from_str(fast.to_str())
     tokenizer.no_padding()
     tokenizer.enable_truncation(encoder.max_tokens)
@@ -306,7 +306,7 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
     except Exception as error:  # the converter, torch and the model raise errors of unrelated classes
         raise MechtagError(
             f"encoder {encoder.source.name}: OpenVINO cannot convert the encoder "
-            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); use the runtime torch"
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]}); use the 'torch' runtime"
         ) from None
 
 
@@ -389,7 +389,7 @@ def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     except OSError as error:
         raise MechtagError(
             f"{path}: the exported encoder cannot be written ({error.strerror or error}); "
-            "free disk space, make the folder writable, or use the runtime torch"
+            "free disk space, make the folder writable, or use the 'torch' runtime"
         ) from None
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*.safetensors"):
         if other != path:

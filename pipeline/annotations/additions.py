@@ -22,7 +22,7 @@ _ABSENT = "the label was not in the codebook when the record was coded"
 
 @dataclass(frozen=True)
 class Incoming:
-    """New codings with record ids of this project, and those coded records that the project did not have before."""
+    """New codings with record ids of this project, and the coded records that are new to the project."""
 
     codings: tuple[Coding, ...]
     records: tuple[Record, ...]

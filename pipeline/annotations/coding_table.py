@@ -160,7 +160,7 @@ def coded_from(
 ) -> list[CodedRecord]:
     """Combine codings and records into coded records.
 
-    Sentences have codes of their own for the labels for which a coder went through all of them.
+    If a coder has read all sentences of a record for a label, the sentences also have codes for this label.
 
     A label counts as not judged if coders disagree on it, or if one coder coded it differently for the
     abstract and for the full text. A record is relevant unless all its coders coded it as irrelevant, so
@@ -232,7 +232,7 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return the labels of each sentence, and the labels for which nobody went through all sentences.
+    """Return the labels of each sentence, and the labels for which nobody has read all sentences.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def _sentence_labels(
 
 
 def write_codings(path: Path, codings: Sequence[Coding]) -> None:
-    """Write a table of codings that `read_codings` can read, without columns of later fields that no coding uses."""
+    """Write a table of codings that `read_codings` can read; newer columns that no coding uses are omitted."""
     used = [
         name
         for name, field in Coding.model_fields.items()

@@ -86,7 +86,10 @@ class Additions:
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding, without later fields at their defaults, so that hashes of old versions hold."""
+    """Return the fields of a coding to hash, without newer fields that have their default values.
+
+    The hashes of old versions thus remain valid.
+    """
     content = coding.model_dump(mode="json")
     return {
         name: value

@@ -53,7 +53,10 @@ _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return a sort key from a record's content, without its source, that puts similar titles next to each other."""
+    """Return a sort key that places similar titles next to each other.
+
+    The key depends on the content of the record, but not on its source.
+    """
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),

@@ -159,7 +159,7 @@ class _Undated(zipfile.ZipFile):
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a reusable cell with the given style, whose value is set before each time that it is written."""
+    """Return a reusable cell with the given style; a new value is set each time before the cell is written."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 

@@ -168,7 +168,7 @@ def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[
     added
         Fields to add, as pairs of tag and value.
     is_ours
-        Function that says whether a field of the record was added by an earlier run, and is replaced now.
+        Function that returns whether a field of the record was added by an earlier run; such fields are replaced.
     """
     if _from_ris(record):
         pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
@@ -211,8 +211,8 @@ def writing_records(
 ) -> Iterator[Callable[[Record, Iterable[tuple[str, str]], Callable[[str, str], bool]], None]]:
     """Yield a function that adds a record to a RIS file (UTF-8), with fields that mechtag adds.
 
-    The function takes the record, the fields to add as pairs of tag and value, and a function that says whether a field
-    of the record was added by an earlier run, and is replaced now.
+    The yielded function takes the record, the fields to add (pairs of tag and value), and a function that returns
+    whether a field of the record was added by an earlier run; such fields are replaced.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:

@@ -78,8 +78,8 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: the summary already counts this file; remove this line, or replace it by "
-                f"'NAME OF DATABASE: {file}' if you want to name the database"
+                f"databases.{file}: the summary already counts this file; delete this line from the counts file, or "
+                f"replace the line by 'NAME OF DATABASE: {file}' if you want to name the database"
             )
         named[f"databases.{file}"] = count
     return named
@@ -107,7 +107,7 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         if counts["screening.screened"] not in (None, found.screened):
             raise MechtagError(
                 f"screening.screened: this count is {counts['screening.screened']}, but the summary says "
-                f"{found.screened}; remove this line"
+                f"{found.screened}; delete the line 'screened' from the counts file, so that the summary is used"
             )
         counts["screening.screened"] = found.screened
     return counts

@@ -269,7 +269,10 @@ def _mentions_title(text: str) -> bool:
 
 
 def header_of(line: str, delimiters: str = DELIMITERS) -> Table | None:
-    """Return the table of which a line is the header, or ``None``; a single column name is not a header."""
+    """Return the table whose header is this line, or ``None`` if the line is not a header.
+
+    A single column name does not count as a header.
+    """
     if not may_be_header(line):
         return None
     headers = (Table(cells_of(line.strip("\ufeff\n"), delimiter), delimiter) for delimiter in delimiters)

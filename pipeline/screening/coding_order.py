@@ -21,7 +21,7 @@ TURNS: tuple[Reason, ...] = ("label", "label", "label", "label", "random")
 
 
 class Choice(NamedTuple):
-    """A paper to code, and why it was chosen.
+    """A paper to code, and the reason for choosing it.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Papers:
 def papers_of(
     predictions: Mapping[str, Mapping[str, Prediction]], coded: Set[str], all_keys: Sequence[str], seed: int
 ) -> Papers:
-    """Return the papers of a search in the order of their predictions.
+    """Return the papers of a search, in the order in which ``predictions`` lists them.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def papers_of(
     coded
         Ids of the coded records.
     all_keys
-        Key of relevance, then those of the labels.
+        Key of relevance, followed by the keys of the labels.
     seed
-        Seed of the random order. Apart from the seed, the order depends only on the record ids.
+        Seed for the field ``order`` of the result, a random order that otherwise depends only on the record ids.
     """
     relevance, *labels = all_keys
 

@@ -48,7 +48,7 @@ class Judgements(Row):
     notes: dict[str, str] = Field(default_factory=dict)
 
     def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
-        """Return the note on each record that has a note, keyed by record id; raises the same errors as `labels`."""
+        """Return the note on each record that has a note, keyed by record id; raise the same errors as `labels`."""
         rows = self._rows(records)
         return {records[rows[name]].record_id: note for name, note in self.notes.items() if name in rows}
 
@@ -67,7 +67,7 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the indices of the judged records in the order of judgement; raises the same errors as `labels`."""
+        """Return the indices of the judged records in the order of judgement; raise the same errors as `labels`."""
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def reading_order(self, records: Sequence[Record]) -> list[int]:
@@ -80,7 +80,7 @@ class Judgements(Row):
         return [row for row in named if labels[row] == 1] + [row for row in named if np.isnan(labels[row])]
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers in the file of decisions that match no record; raises the same errors as `labels`."""
+        """Return the identifiers in the file of decisions that match no record; raise the same errors as `labels`."""
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 

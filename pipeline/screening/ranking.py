@@ -207,7 +207,8 @@ def judge_course(
     Returns
     -------
     sampled
-        Rows of the sample, which may have been drawn now; ``None`` if it is not due yet, or the rule needs none.
+        Rows of the sample, which may have been drawn now; ``None`` if the sample is not due yet, or the rule needs no
+        sample.
     verdict
         ``None`` until the rule has enough data.
     """

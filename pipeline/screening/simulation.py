@@ -260,7 +260,7 @@ def stop_by_sample(
     Parameters
     ----------
     labels
-        1 and 0 in the order of ranked reading.
+        Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
     bound
         See `stopping.judge_sample`.
     """
@@ -289,7 +289,7 @@ def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped
     Parameters
     ----------
     labels
-        1 and 0 in the order of ranked reading.
+        Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
     """
     check_shares(recall, confidence)
     finds = np.flatnonzero(labels) + 1

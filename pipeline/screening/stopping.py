@@ -36,7 +36,7 @@ def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
     Parameters
     ----------
     labels
-        1 and 0 in reading order.
+        Label of each record read, 1 (relevant) or 0 (irrelevant), in reading order.
     total
         Number of records of the review.
     """
@@ -193,7 +193,7 @@ def judge_ranked(labels: NDArray[np.int64], total: int, *, recall: float, confid
     Parameters
     ----------
     labels
-        1 and 0 in reading order.
+        Label of each record read, 1 (relevant) or 0 (irrelevant), in reading order.
     total
         Number of records of the review.
 

@@ -309,7 +309,7 @@ class GivenSentences:
         return found
 
     def end(self) -> None:
-        """Check that no sentence is left after the last record; raises the same error as `of`."""
+        """Check that no sentence is left after the last record; raise the same error as `of`."""
         if self._next is not None:
             raise self._strange(next(self._next[1]))
 

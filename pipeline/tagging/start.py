@@ -163,7 +163,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
         raise MechtagError(
-            f"{request.output}: only predictions for one table of records (.parquet) can be written to a URI; "
+            f"{request.output}: output can go to a URI only if the input is a single table of records (.parquet); "
             "create such a table with 'mechtag ingest' and 'mechtag dedupe'"
         )
     output = locate(request.output)

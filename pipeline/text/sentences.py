@@ -159,7 +159,7 @@ def _load_model(name: str) -> Language:
 
 
 def prepare(settings: SentenceSettings) -> None:
-    """Load the spaCy pipeline for `split` in advance, which takes a few seconds; raises the same errors as `split`."""
+    """Load the spaCy pipeline for `split` in advance, which takes a few seconds; raise the same errors as `split`."""
     _pipeline(settings.spacy_model)
 
 

@@ -1,1 +1,1 @@
-"""What the worker process does, one module per kind of job."""
+"""Provide the jobs of the worker process, one module per kind of job."""

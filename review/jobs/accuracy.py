@@ -1,4 +1,4 @@
-"""Compute how far people agree with one another, and with the model on papers that it has not learned from."""
+"""Compute the agreement among people, and between people and the model on papers outside its training data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KIND = "accuracy"
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compute all figures of the page."""
+    """Compute all figures of the page *Accuracy*."""
     progress.start(1, "Counting codes")
     keys = workspace.codebook.all_keys
     with workspace.store.read() as connection:
@@ -43,7 +43,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return the agreement of people on the records that at least two of them judged; ``None`` if there are none."""
+    """Return the agreement of people on the records that at least two people judged; ``None`` without such records."""
     import numpy as np
 
     from mechtag.evaluation.coders import agreement_section, coders_of
@@ -61,7 +61,7 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Return figures of out-of-fold predictions on independent final codes; ``None`` if there are none of both."""
+    """Return metrics of the out-of-fold predictions against independent final codes; ``None`` if either is missing."""
     import numpy as np
 
     from mechtag.evaluation.coders import agreement_section, coders_of, with_model
@@ -86,7 +86,7 @@ def _model(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | 
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
-    """Return the out-of-fold predictions that training kept, if they are of the model in use and this codebook."""
+    """Return the saved out-of-fold predictions, if they belong to the model in use and to the codebook."""
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import DOCUMENTS

@@ -1,4 +1,4 @@
-"""Write what leaves the review: codes, decisions, references, and the project as a whole."""
+"""Export codes, decisions, references, or the whole project."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _LEFT_OUT = ("review.sqlite3", "running", "cache", "exported", "uploads", "backu
 
 @dataclass(frozen=True)
 class Export:
-    """A file that can be made.
+    """A file that can be exported.
 
     Attributes
     ----------
     name, file
-        Name in addresses, and name of the file.
+        Name of the export in addresses, and name of the file.
     title, help
-        Texts of the page.
+        Title and explanation on the page.
     open_to_blinded
-        Whether a blinded coder may have it; the file then holds this coder's own codes alone.
+        Whether a blinded coder may download the file, which then contains only this coder's own codes.
     """
 
     name: str
@@ -54,7 +54,7 @@ EXPORTS = (
         "codings",
         "codings.csv",
         "Codes of each person",
-        "One row per record, person and label, with the final codes as the person 'final'. mechtag reads it back.",
+        "One row per record, person and label, with the final codes as the person 'final'. mechtag can read this file.",
         open_to_blinded=True,
     ),
     Export("decisions", "decisions.csv", "Decisions", "One row per record: decision, reason, labels and evidence."),
@@ -63,12 +63,17 @@ EXPORTS = (
         "matrix",
         "matrix.csv",
         "Matrix of papers by labels",
-        "1, 0, or empty for not judged. A gold standard reads like this.",
+        "Each cell is 1, 0, or empty (not judged). A gold standard has the same format.",
     ),
-    Export("included", "included.ris", "Included references", "For EndNote, Zotero and the like; labels as keywords."),
+    Export(
+        "included",
+        "included.ris",
+        "Included references",
+        "For EndNote, Zotero and similar programs, with labels as keywords.",
+    ),
     Export("excluded", "excluded.ris", "Excluded references", "With the reason as a keyword."),
     Export("all", "all.ris", "All references", "Every record with its decision as a keyword, if there is one."),
-    Export("events", "events.jsonl", "Log of events", "Everything that anybody did, one JSON object per line."),
+    Export("events", "events.jsonl", "Log of events", "Every action of every person, one JSON object per line."),
     Export(
         "project",
         "project.zip",
@@ -90,7 +95,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``name`` of the export; ``coder``, a person whose own codes alone are exported, or ``None``.
+        ``name``: name of the export; ``coder``: account number of the person to whose codes the export is limited, or
+        ``None``.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
@@ -161,7 +167,7 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes by record and stage, then by label."""
+    """Return the final codes, keyed by record and stage, then by label."""
     found: dict[tuple[int, str], dict[str, Any]] = {}
     for row in connection.execute(select(schema.final)):
         found.setdefault((row.record, row.stage), {})[row.label] = row
@@ -230,7 +236,7 @@ def _said(value: int | None, refer: bool) -> str:
 
 
 def _write_matrix(workspace: Workspace, path: Path) -> None:
-    """Write the records that have final codes, one column per label."""
+    """Write a table with one row per record with final codes and one column per label."""
     codebook = workspace.codebook
     with workspace.store.read() as connection:
         finals = _finals(connection)
@@ -267,7 +273,7 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 
 
 def _records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield the records with all fields that their exports had, as far as the project still has them."""
+    """Yield the records with all fields of the search exports, as far as the project still has these exports."""
     from mechtag.core.parquet import iterate_records
     from mechtag.core.records import Record
 
@@ -285,7 +291,7 @@ def _records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Recor
 
 
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield fields with the decision on a record: keywords, a label for Zotero and a note for EndNote."""
+    """Yield the RIS fields for the decision on a record: keywords, a label for Zotero and a note for EndNote."""
     said = []
     if screen is not None and screen.value is not None:
         decision = "included" if screen.value else "excluded"

@@ -1,7 +1,7 @@
-"""Read uploaded search exports, add their records to the review, and take them out again.
+"""Read uploaded search exports, and add their records to the review or remove the records again.
 
-Each job can be interrupted at any point and done again, with the same result. What is in the database decides; the
-tables of records in ``data/``, which the commands read, are written from it.
+A job that was interrupted can be repeated with the same result. The database is authoritative; the tables of records in
+``data/``, which the commands read, are written from the database.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COMPARED = (
 
 
 def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read the files of an import, and note what was found; nothing joins the review."""
+    """Read the files of an import, and save counts of what was found; no records are added to the review yet."""
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import Reading
 
@@ -83,7 +83,7 @@ def read(workspace: Workspace, arguments: dict[str, Any], progress: Progress) ->
 
 
 def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Add the records of an import to the review, without duplicates, and put an order of reading in use."""
+    """Add the records of an import to the review, without duplicates, and set an order of reading."""
     number = int(arguments["batch"])
     table = schema.batch
     with workspace.store.read() as connection:
@@ -101,7 +101,7 @@ def add(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> 
 
 
 def remove(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Take the records of an import out of the review again, as long as nobody has worked on them."""
+    """Remove the records of an import from the review, provided that nobody has worked on these records."""
     number = int(arguments["batch"])
     progress.start(0, "Taking the records out")
     with workspace.store.write() as connection:
@@ -168,7 +168,7 @@ _IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
-    """Add records in short transactions; those that are in the database already are left as they are."""
+    """Add records in short transactions; records that are already in the database do not change."""
     progress.start(len(records), "Adding the records")
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
@@ -178,7 +178,7 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
 
 
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
-    """Before the first import, take in the records that the commands of mechtag left in the project."""
+    """Before the first import, add the records that commands of mechtag saved in the project."""
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records
 
@@ -201,7 +201,7 @@ def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
 
 
 def _copy_id(record: Record) -> str:
-    """Return the id that a duplicate has if somebody makes it a record of its own."""
+    """Return the id that a duplicate gets if somebody turns it into a separate record."""
     digest = hashlib.sha256(f"{record.source_file}\0{record.source_index}".encode()).hexdigest()[:8]
     return f"{record.record_id}#{digest}"
 
@@ -213,7 +213,7 @@ def _copy_row(
     numbers: Mapping[str, int],
     wave: int,
 ) -> dict[str, Any]:
-    """Return a row of table ``copy``."""
+    """Return the row of table ``copy`` for a duplicate."""
     row = record_row(copy, (), wave)
     gave = {filled.field: row.get(filled.field, getattr(copy, filled.field)) for filled in _given(group, member)}
     return {
@@ -235,7 +235,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return rows of table ``pair`` for the pairs that it does not have yet."""
+    """Return the rows for those pairs of records that are not yet in table ``pair``."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -260,7 +260,7 @@ def _require_all(connection: Connection, wave: int, new: int, copies: int, read:
 
 
 def _order_at_once(connection: Connection, seed: int) -> None:
-    """Put a random order in use if there is none, so that reading can begin before the records are ranked."""
+    """Set a random order if there is no order yet, so that reading can begin before the records are ranked."""
     table, queue = schema.ranking, schema.queue
     in_use = select(queue.c.record).join(table, table.c.id == queue.c.ranking).where(table.c.active == 1)
     if connection.execute(in_use.limit(1)).first() is not None:
@@ -279,7 +279,7 @@ def _order_at_once(connection: Connection, seed: int) -> None:
 
 
 def _remove(connection: Connection, wave: int) -> None:
-    """Delete the records of an import, and everything about them; nobody has worked on them."""
+    """Delete the records of an import, on which nobody has worked, and all data about these records."""
     record, copy = schema.record, schema.copy
     ours = select(record.c.id).where(record.c.wave == wave)
     copies = connection.execute(
@@ -305,7 +305,7 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move files between two folders; a file that is in the target already stays there."""
+    """Move files from a source to a target folder; a file that already exists in the target is not replaced."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).exists() and not (target / name).exists():

@@ -1,4 +1,4 @@
-"""Train on the final codes of the review, or bring the former model back."""
+"""Train on the final codes of the review, or restore the previous model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TAG = "tag"
 
 
 class _Report(Reporter):
-    """Shows the progress of training on the page, and keeps notes."""
+    """Shows the progress of training on the page, and collects the notes of training."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -42,7 +42,7 @@ class _Report(Reporter):
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Train on the final codes, and put the new model in use if it is not worse."""
+    """Train on the final codes, and use the new model if it is not worse than the model in use."""
     from mechtag.workflows.define import usable_model
 
     project = workspace.project
@@ -72,23 +72,23 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def independent_records(codings: list[Coding]) -> set[str]:
-    """Return the ids of the records all of whose codes were given before a suggestion was seen.
+    """Return the ids of the records for which no coder had seen a suggestion before coding.
 
-    A screening decision in the mode ``blind`` is independent, too: its coder saw the order alone.
+    A screening decision in the mode ``blind`` is also independent, because the coder saw only the order of the records.
     """
     seen = {row.record_id for row in codings if row.assisted is not False}
     return {row.record_id for row in codings if row.record_id and row.record_id not in seen}
 
 
 def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Put the model in use that was in use before."""
+    """Restore the model that was in use before the current one."""
     from mechtag.workflows.retrain import Retraining
 
-    progress.start(1, "Bringing the former model back")
+    progress.start(1, "Restoring the previous model")
     lines = Retraining(workspace.project).roll_back()
     with workspace.store.write() as connection:
         add_job(connection, _TAG, None)
     coder = arguments["coder"]
     stamp = Stamp(coder, client_id=f"roll-back-job-{progress.job}")
-    workspace.acts.log(stamp, "rollback", {"text": "brought the former model back"})
+    workspace.acts.log(stamp, "rollback", {"text": "restored the previous model"})
     return {"reasons": lines}

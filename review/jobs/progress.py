@@ -1,4 +1,4 @@
-"""Show how far a job has got."""
+"""Record the progress of a job, so that pages can show it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PAUSE = 0.5
 
 @dataclass
 class Progress:
-    """Notes how far a job has got, so that pages can show it.
+    """Records the progress of a job in the database.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ class Progress:
     noted: float = 0.0
 
     def start(self, total: int, message: str) -> None:
-        """Begin a step of the job."""
+        """Record that a step of the job begins."""
         self.done, self.total, self.message = 0, total, message
         self._note()
 
     def advance(self, number: int) -> None:
-        """Note that a number of things are done."""
+        """Record that a number of items of the step are done."""
         self.done += number
         if time.monotonic() - self.noted > _PAUSE:
             self._note()
 
     def must_give_way(self) -> bool:
-        """Return whether a job that comes before all others is waiting."""
+        """Return whether a job with priority over all others is waiting."""
         table = schema.job
         with self.store.read() as connection:
             waiting = select(table.c.id).where(table.c.kind == FIRST, table.c.state == "waiting")

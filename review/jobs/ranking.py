@@ -1,4 +1,4 @@
-"""Order the records: learn from the decisions so far, or else from the definition of relevance."""
+"""Rank the records with a model of the decisions so far or, without decisions, by the definition of relevance."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FACT = "stopping"
 
 @dataclass
 class Ranking:
-    """The job that orders the records. The prepared records are kept from one run to the next."""
+    """The job that ranks the records; it keeps the encoded records from one run to the next."""
 
     _search: Search | None = None
     _texts: str = ""
     _numbers: list[int] = field(default_factory=list)
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Order all records for screening and for coding, and put the orders in use."""
+        """Rank all records for screening and for coding, and store both rankings as the ones in use."""
         import numpy as np
 
         self._prepare(workspace, progress)
@@ -79,10 +79,10 @@ class Ranking:
     def _judge(
         self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str
     ) -> tuple[list[int] | None, dict[str, Any]]:
-        """Return the rows of the random sample, if it has been drawn, and what the stopping rule says.
+        """Return the rows of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
-        Only final decisions count, in the order in which they became final. If records have been added since the
-        sample was drawn, it is drawn again from all that are unread, once that is due.
+        Only final decisions count, in the order in which they became final. If records have been added since the sample
+        was drawn, a new sample is drawn from all unread records when the stopping rule next calls for one.
         """
         import numpy as np
 
@@ -118,7 +118,7 @@ class Ranking:
         return [int(row) for row in sampled], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
-        """Encode the texts of the records, unless they are the same as in the last run."""
+        """Encode the texts of the records, unless the texts have not changed since the last run."""
         from mechtag.pipeline.screening.search import load_search
 
         table = schema.record
@@ -140,7 +140,7 @@ class Ranking:
 
 
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
-    """Return the decision on each record: the final one, or the one on which all who have decided so far agree."""
+    """Return the decision on each record: the final decision or else the one on which all coders so far agree."""
     import numpy as np
 
     current, final = schema.current, schema.final
@@ -160,7 +160,7 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
 
 
 def _needed(connection: Connection) -> set[int]:
-    """Return the records that still need somebody to screen them; the others come last in the order."""
+    """Return the records that still have to be screened; all other records come last in the order."""
     table = schema.need
     rows = connection.execute(
         select(table.c.record).where(table.c.stage == "screen", table.c.state.in_(("open", "waiting")))
@@ -169,7 +169,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """Ask for a new order if enough records have been decided since the last one."""
+    """Add a job that ranks the records if enough records have been decided since the last ranking."""
     table = schema.ranking
     learned = connection.execute(
         select(table.c.learned_from).where(table.c.stage == "screen", table.c.active == 1)

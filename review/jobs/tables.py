@@ -1,4 +1,4 @@
-"""Write the tables of records that the commands of mechtag read, from the database and from what was read."""
+"""Write the tables of records for the commands of mechtag, from the database and the records as imported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IDS = select(schema.record.c.id, schema.record.c.record_id)
 
 
 def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write the tables of records that the commands of mechtag read, from the database."""
+    """Write the tables of records for the commands of mechtag."""
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.dedupe.results import Deduped
     from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
@@ -71,12 +71,12 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
 
 
 def place_of(record: Record) -> Place:
-    """Return where a record was read."""
+    """Return the source file of a record and its position in that file."""
     return record.source_file, record.source_index
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return all records of some imports, and those that the project had before, as they were read."""
+    """Return the records of some imports, and those that the project had before, as they were read from files."""
     from mechtag.core.parquet import read_records
 
     paths = [folder_of(workspace, number) / RECORDS for number in (0, *batches)]
@@ -84,7 +84,7 @@ def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Reco
 
 
 def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
-    """Return records of the database that meet conditions, with all fields that were read."""
+    """Return the records that meet conditions on table ``record``, with all fields that were read from files."""
     table, copy = schema.record, schema.copy
     gave = defaultdict[int, dict[str, Any]](dict)
     for row in connection.execute(select(copy.c.head, copy.c.gave).where(copy.c.gave != "{}", _TOGETHER)):
@@ -112,7 +112,7 @@ _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED)
 
 
 def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
-    """Return the records that are one paper, as `dedupe` returns them."""
+    """Return the groups of records that are the same paper, in the form in which `dedupe` returns groups."""
     from mechtag.pipeline.dedupe.results import Filled, Group
 
     table, copy, joined = schema.record, schema.copy, schema.joined
@@ -145,7 +145,7 @@ _SOURCE = (schema.record.c.source_file, schema.record.c.source_index)
 
 
 def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Uncertain]:
-    """Return the pairs on which nobody has decided."""
+    """Return the uncertain pairs of records that nobody has decided on."""
     from mechtag.pipeline.dedupe.results import Uncertain
 
     names = {row.id: row.record_id for row in connection.execute(_IDS)}
@@ -160,6 +160,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the counts of several imports together, as `Ingested.summary` returns those of one."""
+    """Return the total counts of several imports, in the form in which `Ingested.summary` returns the counts of one."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

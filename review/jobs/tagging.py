@@ -1,4 +1,4 @@
-"""Copy what the model suggests into the database: first for the included records, then for those read next."""
+"""Store the suggestions of the model in the database: first for included records, then for those read next."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _ROWS = 100
 
 @dataclass
 class Tagging:
-    """The job that tags records. The loaded model is kept from one run to the next."""
+    """The job that tags records; it keeps the loaded model from one run to the next."""
 
     _model: Model | None = None
 
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
-        """Tag the records that have no suggestions of the model of the project, then put its suggestions in use.
+        """Tag the records that have no suggestions of the current model, then show this model's suggestions.
 
-        If an order of reading is asked for meanwhile, the job asks for itself again and ends; the records that are
+        If a ranking is requested meanwhile, the job adds itself to the queue again and ends. Records that were already
         tagged are not tagged again.
         """
         from mechtag.models.model_folder import read_config
@@ -79,7 +79,7 @@ class Tagging:
             )
 
     def _tag(self, workspace: Workspace, numbers: Sequence[int]) -> None:
-        """Tag some records and write their suggestions in one transaction."""
+        """Tag some records, and write the suggestions for them in one transaction."""
         from mechtag.pipeline.tagging.predict import predict
 
         assert self._model is not None
@@ -99,7 +99,7 @@ class Tagging:
 
 
 def ask_if_included(connection: Connection, record: int, coder: int) -> None:
-    """Ask for suggestions for a record if it has been included and has none of the model in use."""
+    """Add a job that tags a record if the record is included and has no suggestions of the model in use."""
     head, _ = family_of(connection, record)
     need, suggestion = schema.need, schema.suggestion
     included = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == "code")).first()
@@ -113,7 +113,7 @@ def ask_if_included(connection: Connection, record: int, coder: int) -> None:
 
 
 def _untagged(connection: Connection, model_id: str) -> list[int]:
-    """Return the records without suggestions of a model: those to code, then the next of the order of screening."""
+    """Return the records without suggestions of a model: records to code, then the next records to screen."""
     need, queue, ranking, suggestion = schema.need, schema.queue, schema.ranking, schema.suggestion
     included = connection.execute(select(need.c.record).where(need.c.stage == "code").order_by(need.c.record)).scalars()
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -132,7 +132,7 @@ def _untagged(connection: Connection, model_id: str) -> list[int]:
 
 
 def _sentences(entry: Entry) -> list[Sentence]:
-    """Return the sentences of a record as the page numbers them."""
+    """Return the sentences of a record, split and numbered as on the page."""
     return [
         Sentence(
             record_id=entry.record_id,
@@ -161,7 +161,7 @@ def _row(record: int, prediction: Prediction) -> dict[str, Any]:
 
 
 def _describe(folder: Path, config: ModelConfig, *, shipped: bool) -> dict[str, Any]:
-    """Return what pages say about a model: what it was made from, and when (UTC)."""
+    """Return what pages show about a model: what the model was made from, and when (UTC)."""
     from mechtag.training.leakage import read_training_papers
 
     known = read_training_papers(folder, config.model_id)

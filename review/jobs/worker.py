@@ -1,7 +1,7 @@
-"""The worker process: takes jobs from the database, one at a time.
+"""Run the worker process, which takes jobs from the database, one at a time.
 
-It is the only process of the review page that imports torch and the like. A job that was interrupted, even by a crash,
-is done again from the beginning, with the same result.
+Only this process of the review page imports torch and other large libraries. A job that was interrupted, even by a
+crash, is repeated from the beginning, with the same result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Job = Callable[[Workspace, dict[str, Any], Progress], dict[str, Any]]
 
 
 def jobs() -> dict[str, Job]:
-    """Return what the worker can do, by kind of job."""
+    """Return the functions of the worker, keyed by kind of job."""
     return {
         ranking.KIND: ranking.Ranking(),
         tagging.KIND: tagging.Tagging(),
@@ -47,14 +47,14 @@ def jobs() -> dict[str, Job]:
 
 
 def work(root: Path, parent: int) -> None:
-    """Do jobs until the parent process ends.
+    """Run jobs until the parent process ends.
 
     Parameters
     ----------
     root
         Folder of the project.
     parent
-        Number of the process that serves the pages.
+        Process id of the server of the pages.
     """
     with suppress(AttributeError, OSError):
         os.nice(10)
@@ -69,7 +69,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
-    """Do the next job, orders of reading before all others; return whether there was one."""
+    """Run the next job, rankings before all other jobs; return whether there was a job."""
     table = schema.job
     with workspace.store.read() as connection:
         row = connection.execute(

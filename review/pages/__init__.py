@@ -1,4 +1,4 @@
-"""The pages, one module per screen. Each module has ``ROUTES``."""
+"""Provide the pages, one module per screen; each module lists its addresses in ``ROUTES``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy: how far people agree, and how far the model agrees with them."""
+"""Show the page *Accuracy*: the agreement among people, and between people and the model."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ OF_MODEL = {
 
 
 def accuracy(visit: Visit) -> Response:
-    """Show the figures that were computed last."""
+    """Show the latest figures."""
     job = schema.job
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
-            raise Refused("these figures show how others decided; they can be seen when blinding is lifted", 403)
+            raise Refused(
+                "these figures show how others decided, so they can be seen only after blinding is lifted", 403
+            )
         done = connection.execute(
             select(job).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
         ).one_or_none()
@@ -59,18 +61,20 @@ def accuracy(visit: Visit) -> Response:
 
 
 def compute(visit: Visit) -> Response:
-    """Ask the worker for the figures of now."""
+    """Add a job that computes the figures again."""
     with visit.workspace.store.write() as connection:
         add_job(connection, KIND, visit.person.id)
     return visit.go("/accuracy")
 
 
 def download(visit: Visit) -> Response:
-    """Send the figures that were computed last, as JSON."""
+    """Send the latest figures as JSON."""
     job = schema.job
     with visit.workspace.store.read() as connection:
         if not sees_results(visit, connection):
-            raise Refused("these figures show how others decided; they can be had when blinding is lifted", 403)
+            raise Refused(
+                "these figures show how others decided, so they can be downloaded only after blinding is lifted", 403
+            )
         done = connection.execute(
             select(job.c.result).where(job.c.kind == KIND, job.c.state == "done").order_by(job.c.id.desc()).limit(1)
         ).scalar()

@@ -1,4 +1,4 @@
-"""Activity: the log of events in sentences."""
+"""Show the page *Activity*: the log of events in sentences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST = 1_000_000
 
 
 def activity(visit: Visit) -> Response:
-    """Show what happened last; a blinded coder sees the judgements of nobody else."""
+    """Show the latest events; a blinded coder does not see the judgements of others."""
     before, coder = visit.query.get("before", ""), visit.query.get("coder", "")
     chosen = {"coder": coder, "kind": visit.query.get("kind", "")}
     with visit.workspace.store.read() as connection:

@@ -1,4 +1,4 @@
-"""What is around a record on every screen: notes, undo, redo, and one's own decisions."""
+"""Handle what every screen offers next to a record: notes, undo, redo, and one's own decisions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _SHOWN = 50
 
 
 def undo(visit: Visit) -> Response:
-    """Take back the last act, and go to its record."""
+    """Undo the last action of the person, and go to the record of that action."""
     act, record = visit.workspace.acts.undo(visit.stamp())
     return visit.go(_address(visit, act, record))
 
 
 def redo(visit: Visit) -> Response:
-    """Bring back the act that was undone last, and go to its record."""
+    """Redo the action that the person undid last, and go to the record of that action."""
     act, record = visit.workspace.acts.redo(visit.stamp())
     return visit.go(_address(visit, act, record))
 
@@ -38,7 +38,7 @@ def _address(visit: Visit, act: int, record: int | None) -> str:
 
 
 def note(visit: Visit) -> Response:
-    """Save a note about a record, and go back to where it was written."""
+    """Save a note about a record, and go back to the page on which the note was written."""
     record = visit.number("record") or 0
     visit.workspace.acts.note(visit.stamp(), record, visit.text("text"), visit.text("audience", "team"))
     back = visit.text("back")
@@ -46,7 +46,7 @@ def note(visit: Visit) -> Response:
 
 
 def decisions(visit: Visit) -> Response:
-    """Show the person's own last decisions, and the records that the person has begun or finished to code."""
+    """Show the person's own latest decisions, and the records that the person has coded or begun to code."""
     current, record = schema.current, schema.record
     with visit.workspace.store.read() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Code: answer each label for one included record after the other, and mark the sentences that support it."""
+"""Show the page *Code*, on which people answer the labels of included records and mark supporting sentences."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ ANSWER_NAMES = {"yes": "yes", "no": "no", "refer": "needs review", "": "no answe
 
 @dataclass(frozen=True)
 class Card:
-    """What the page shows of one label.
+    """What the page shows for one label.
 
     Attributes
     ----------
     letter
-        Letter that chooses the label after the key ``;``; empty if all are taken.
+        Letter that, pressed after the key ``;``, chooses the label; empty if all letters are taken.
     answer
-        ``yes``, ``no``, ``refer``, or empty if the person has not answered.
+        ``yes``, ``no`` or ``refer``; empty if the person has not answered.
     sentences
         Numbers of the sentences that the person marked.
     complete
-        Whether the person went through all sentences for this label.
+        Whether the person has read all sentences for this label.
     replied
-        Whether the person has answered the suggestion.
+        Whether the person has answered the suggestion for this label.
     """
 
     label: Label
@@ -60,13 +60,13 @@ class Card:
 
     @property
     def agrees(self) -> bool:
-        """Return whether the person's answer is that of the model."""
+        """Return whether the person's answer is the same as the model's suggestion."""
         return self.suggestion is not None and self.suggestion.decision == self.answer
 
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the abstract, with the labels for which it is marked, and for which the model points to it."""
+    """One sentence of the abstract, with the labels that it supports according to the person, and to the model."""
 
     number: int
     text: str
@@ -83,7 +83,7 @@ def code(visit: Visit) -> Response:
 
 
 def answer(visit: Visit) -> Response:
-    """Write the answer for a label and, from the form that works without script, its sentences."""
+    """Save the answer for a label and, if the form was sent without JavaScript, the marked sentences."""
     label, record = visit.text("label"), visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
 
@@ -118,14 +118,14 @@ def mark(visit: Visit) -> Response:
 
 
 def rest(visit: Visit) -> Response:
-    """Answer no for the labels that the form lists."""
+    """Save the answer no for the labels that the form lists."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
     return _write(visit, lambda stamp: visit.workspace.acts.rest_no(stamp, record, labels), "the rest is no")
 
 
 def suggestion(visit: Visit) -> Response:
-    """Write the answer to a suggestion."""
+    """Save the answer to a suggestion."""
     label, record = visit.text("label"), visit.number("record") or 0
 
     def write(stamp: Stamp) -> None:
@@ -138,7 +138,7 @@ def suggestion(visit: Visit) -> Response:
 
 
 def done(visit: Visit) -> Response:
-    """Finish the record; go to the next, or show the suggestions if that is the mode."""
+    """Finish the record; then go to the next record or, in the mode ``after``, show the suggestions."""
     record = visit.number("record") or 0
     with visit.workspace.store.read() as connection:
         cards = _cards(connection, visit, record)
@@ -160,7 +160,7 @@ def done(visit: Visit) -> Response:
 
 
 def skip(visit: Visit) -> Response:
-    """Put a record aside, and show the next."""
+    """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
     visit.workspace.acts.skip(visit.stamp(), record, STAGE)
     with visit.workspace.store.write() as connection:
@@ -173,7 +173,7 @@ def skip(visit: Visit) -> Response:
 
 
 def _write(visit: Visit, write: Callable[[Stamp], object], said: str | Sequence[str]) -> Response:
-    """Write what a form says, and show the record again; if the form is out of date, show both versions."""
+    """Save the content of a form, and show the record again; if the form is outdated, show both versions."""
     record, label = visit.number("record") or 0, visit.text("label")
     try:
         write(visit.stamp())
@@ -228,7 +228,7 @@ def _numbers(values: Sequence[object]) -> tuple[int, ...]:
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
-    """Return a letter for each label: the first of its name that is free, or else of the alphabet, or else none."""
+    """Return a letter for each label: the first free letter of its name or of the alphabet, or "" if none is free."""
     found = list[str]()
     for label in labels:
         letters = [letter for letter in label.name.lower() if "a" <= letter <= "z"]
@@ -246,7 +246,7 @@ def _card(visit: Visit, record: int, label: str) -> Card:
 
 
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
-    """Return the person's answers of a record, by label in codebook order."""
+    """Return what the page shows for each label of a record, in codebook order."""
     table = schema.current
     rows = connection.execute(
         select(table).where(table.c.record == record, table.c.stage == STAGE, table.c.coder == visit.person.id)
@@ -264,7 +264,7 @@ def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
 
 
 def _replied(connection: Connection, record: int, coder: int) -> set[str]:
-    """Return the labels whose suggestion a person has answered."""
+    """Return the labels for which a person has answered the suggestion."""
     table = schema.event
     events = read_events(connection, table.c.record == record, table.c.coder == coder)
     return {event.label or "" for event in alive(events) if event.kind == "answer"}
@@ -344,7 +344,7 @@ def _show(visit: Visit, number: int | None, label: str, said: str = "", missing:
 
 
 def _require_wanted(connection: Connection, entry: Entry, cards: Sequence[Card]) -> None:
-    """Refuse a record that is not to be coded, unless the person has begun to code it."""
+    """Refuse a record that does not need coding, unless the person has begun to code the record."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == STAGE)).first()

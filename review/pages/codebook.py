@@ -1,4 +1,4 @@
-"""Codebook: read it, change it, and look again at codes that were given under another meaning."""
+"""Show the page *Codebook*: the codebook, the form to change it, and codes that were given before a change."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def codebook(visit: Visit) -> Response:
 
 
 def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
-    """Show the form, with what was typed if it could not be saved."""
+    """Show the form for changing the codebook, filled with what was typed if this could not be saved."""
     book = visit.workspace.codebook
     entries = _typed(visit) if visit.form else [entry.model_dump() for entry in book.entries]
     return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults.splitlines())
 
 
 def change(visit: Visit) -> Response:
-    """Move, add or check; ask whether the meaning changed; or save."""
+    """Handle the form: move or add a label, check the entries, ask whether a meaning changed, or save."""
     action = visit.text("action")
     entries = _typed(visit)
     if action == "add":
@@ -65,7 +65,7 @@ def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
 
 
 def _typed(visit: Visit) -> list[dict[str, Any]]:
-    """Return the entries of the form, relevance first; labels marked as retired are left out."""
+    """Return the entries of the form, with relevance first and without labels that are marked as retired."""
     found = []
     for place in range(200):
         if f"key-{place}" not in visit.form:
@@ -101,13 +101,13 @@ def _move(entries: list[dict[str, Any]], place: int, by: int) -> None:
 
 
 def look_again(visit: Visit) -> Response:
-    """Send records back to the person who coded them before the meaning changed."""
+    """Send records back to the person who coded these records before the meaning of a label changed."""
     label, coder = visit.text("label"), visit.number("coder")
     book: Codebook = visit.workspace.codebook
     with visit.workspace.store.read() as connection:
         rows = [row for row in find_stale(connection, book) if row.label == label and row.coder == coder]
     if not rows:
-        raise Refused("no such code was given under another meaning", 404)
+        raise Refused("no code of this label and person was given before the meaning changed", 404)
     stamp = visit.stamp()
     message = f"The meaning of {book.names[label]} has changed since you coded this record. Look at it again."
     for row in rows[:_AT_ONCE]:

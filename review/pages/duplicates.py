@@ -1,4 +1,4 @@
-"""Duplicates: decide on pairs that may be one paper, and look at the records that were joined."""
+"""Show the page *Duplicates*: pairs of records that may be the same paper, and records that were joined."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PAGE = 20
 
 @dataclass(frozen=True)
 class Line:
-    """One field of a pair: its values, with differing words marked, and whether they differ."""
+    """One field of a pair of records: both values, with differing words marked, and whether the values differ."""
 
     name: str
     left: Markup
@@ -54,7 +54,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Member:
-    """A record of a group, and where it was found."""
+    """One record of a group of duplicates, and where the record was found."""
 
     title: str
     authors: tuple[str, ...]
@@ -69,7 +69,7 @@ class Member:
 
 
 def duplicates(visit: Visit) -> Response:
-    """Show the pair on which nobody has decided yet, or the one after a given pair."""
+    """Show the first pair on which nobody has decided yet, or the next such pair after a given pair."""
     after = visit.query.get("after", "")
     with visit.workspace.store.read() as connection:
         rows = connection.execute(undecided()).all()
@@ -92,7 +92,7 @@ def duplicates(visit: Visit) -> Response:
 
 
 def decide(visit: Visit) -> Response:
-    """Write that a pair is one paper, or two."""
+    """Save the decision whether two records are the same paper."""
     number, answer = visit.number("pair") or 0, visit.text("answer")
     with visit.workspace.store.read() as connection:
         pair = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).one_or_none()
@@ -110,7 +110,7 @@ def decide(visit: Visit) -> Response:
 
 
 def groups(visit: Visit) -> Response:
-    """Show the records that were joined, the least sure first."""
+    """Show the records that were joined, with the least certain groups first."""
     words, start = visit.query.get("q", "").strip()[:200], visit.query.get("from", "")
     first = int(start) if start.isascii() and start.isdigit() and len(start) < 9 else 0
     with visit.workspace.store.read() as connection:
@@ -131,7 +131,7 @@ def groups(visit: Visit) -> Response:
 
 
 def split(visit: Visit) -> Response:
-    """Take a record out of its group."""
+    """Separate a record from its group of duplicates."""
     copy, record = visit.number("copy"), visit.number("member")
     if copy is not None:
         visit.workspace.acts.split_copy(visit.stamp(), copy)
@@ -144,7 +144,7 @@ def split(visit: Visit) -> Response:
 
 
 def follow(visit: Visit) -> None:
-    """Have the tables of records written again, and records that are new in the order ranked."""
+    """Add jobs that write the tables of records again and rank the records again."""
     with visit.workspace.store.write() as connection:
         add_job(connection, FILES, visit.person.id)
         add_job(connection, RANK, None)
@@ -178,7 +178,7 @@ def _text(key: str, fields: dict[str, Any]) -> str:
 
 
 def _marked(left: str, right: str) -> tuple[Markup, Markup]:
-    """Return two texts in which the words that the other lacks are marked."""
+    """Return two texts as HTML; in each text, the words that the other text lacks are marked."""
     one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
     if len(one) + len(other) > _MOST_WORDS:
         return escape(left), escape(right)
@@ -198,7 +198,7 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the records that have duplicates, the least sure first; those whose titles contain words, if given."""
+    """Return the records with duplicates, least certain first; with ``words``, only records with matching titles."""
     copy, joined, record = schema.copy, schema.joined, schema.record
     into = joined.alias()
     together = or_(copy.c.record.is_(None), copy.c.record.in_(select(joined.c.record)))
@@ -221,7 +221,7 @@ def _heads(connection: Connection, words: str) -> list[int]:
 
 
 def _members(connection: Connection, head: int) -> list[Member]:
-    """Return the records of a group, the one that represents it first."""
+    """Return the records of a group, beginning with the record that represents the group."""
     copy, joined, record = schema.copy, schema.joined, schema.record
     family = [head, *connection.execute(select(joined.c.record).where(joined.c.into == head)).scalars()]
     rows = connection.execute(select(record).where(record.c.id.in_(family))).all()

@@ -1,4 +1,4 @@
-"""Export: make files, and download them."""
+"""Show the page *Export*, on which people create files and download them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.review.workspace import add_job
 
 
 def exports(visit: Visit) -> Response:
-    """Show what can be exported, and what is ready."""
+    """Show the files that can be exported, and which of them are ready."""
     with visit.workspace.store.read() as connection:
         open_to = sees_results(visit, connection)
         table = schema.job
@@ -31,14 +31,14 @@ def exports(visit: Visit) -> Response:
 
 
 def make(visit: Visit) -> Response:
-    """Ask the worker for a file."""
+    """Add a job that creates a file."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
         raise Refused("there is no such export", 404)
     with visit.workspace.store.write() as connection:
         open_to = sees_results(visit, connection)
         if not open_to and not export.open_to_blinded:
-            raise Refused("this file shows how others decided; it can be made when blinding is lifted", 403)
+            raise Refused("this file shows how others decided, so it can be created only after blinding is lifted", 403)
         coder = None if open_to else visit.person.id
         add_job(connection, KIND, visit.person.id, name=export.name, coder=coder)
     stamp = visit.stamp()
@@ -47,7 +47,7 @@ def make(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send a finished file."""
+    """Send a file that is ready."""
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(schema.job).where(schema.job.c.id == int(visit.path["job"]))).one_or_none()
         open_to = sees_results(visit, connection)
@@ -55,10 +55,10 @@ def download(visit: Visit) -> Response:
         raise Refused("there is no such file", 404)
     arguments = json.loads(row.arguments)
     if not open_to and arguments["coder"] != visit.person.id:
-        raise Refused("this file shows how others decided; it can be had when blinding is lifted", 403)
+        raise Refused("this file shows how others decided, so it can be downloaded only after blinding is lifted", 403)
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
-        raise Refused("this file has been replaced by a newer one; make it again", 404)
+        raise Refused("this file has been replaced by a newer file; create it again", 404)
     return FileResponse(path, filename=BY_NAME[arguments["name"]].file)
 
 

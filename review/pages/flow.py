@@ -1,4 +1,4 @@
-"""Flow: the PRISMA 2020 flow diagram of the review."""
+"""Show the page *Flow*: the PRISMA 2020 flow diagram of the review."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _shown(entry: counts.Entry | None) -> str:
 
 
 def enter(visit: Visit) -> Response:
-    """Save what was entered; each field that changed is an event of its own."""
+    """Save the entered values; each changed field is a separate event."""
     with visit.workspace.store.read() as connection:
         before = counts.read_entries(connection)
     try:
@@ -82,7 +82,7 @@ def enter(visit: Visit) -> Response:
 
 
 def download(visit: Visit) -> Response:
-    """Send the diagram (SVG), the counts (CSV) or the file of counts for ``mechtag prisma`` (YAML)."""
+    """Send the diagram (SVG), the counts (CSV) or the counts file for ``mechtag prisma`` (YAML)."""
     kind = str(visit.path["kind"])
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)

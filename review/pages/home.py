@@ -1,4 +1,4 @@
-"""The project page: what is next, how far the review has got, and whether screening may stop."""
+"""Show the project page: the next task, the progress of the review, and whether screening may stop."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def home(visit: Visit) -> Response:
 
 
 def stop(visit: Visit) -> Response:
-    """Stop screening, although records are unread."""
+    """Stop screening while some records are unread."""
     with visit.workspace.store.read() as connection:
         found = read_fact(connection, FACT) or {}
     verdict = {name: value for name, value in found.items() if name != "sample"}
     why = visit.text("why").strip()
     if not found.get("stop") and not why:
-        raise Refused("give a reason for stopping before the target is reached; it goes into the report")
+        raise Refused("the target has not been reached; enter a reason for stopping, which goes into the report")
     visit.workspace.acts.stop_screening(visit.stamp(), verdict, why)
     return visit.go("/")
 
 
 def resume(visit: Visit) -> Response:
-    """Go on screening after it was stopped."""
+    """Resume screening after it has been stopped."""
     visit.workspace.acts.resume_screening(visit.stamp())
     return visit.go("/")
 

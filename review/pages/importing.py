@@ -1,4 +1,4 @@
-"""Import: upload search exports, look at what was read, and add the records to the review."""
+"""Show the page *Import*, on which people upload search exports and add their records to the review."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACTS = {"read": imports.READ, "add": imports.ADD, "undo": imports.REMOVE}
 
 
 def overview(visit: Visit) -> Response:
-    """Show the form for files, and the imports so far."""
+    """Show the form for uploading files, and the imports so far."""
     return _overview(visit)
 
 
@@ -36,7 +36,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def upload(visit: Visit) -> Response:
-    """Save the files and have them read."""
+    """Save the uploaded files, and add a job that reads them."""
     sent = [file for file in visit.form.getlist("files") if isinstance(file, UploadFile) and file.filename]
     try:
         number = imports.take_files(visit.workspace, visit.person.id, [File(f.filename or "", f.file) for f in sent])
@@ -46,7 +46,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: its progress, what was read, or what was added."""
+    """Show one import: the progress of the import, what was read, or what was added."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)
@@ -66,7 +66,7 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add the records of an import, discard it, undo it, or try again what failed."""
+    """Add the records of an import, discard the import, undo it, or repeat a failed step."""
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":
         imports.discard(visit.workspace, number)

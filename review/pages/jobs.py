@@ -1,4 +1,4 @@
-"""What the worker does: a line in the header, the progress of one job, and the last jobs."""
+"""Show the work of the worker process: a line in the header, the progress of one job, and the latest jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES = {
 
 
 def jobs(visit: Visit) -> Response:
-    """Show the last jobs."""
+    """Show the latest jobs."""
     table = schema.job
     with visit.workspace.store.read() as connection:
         rows = connection.execute(select(table).order_by(table.c.id.desc()).limit(_SHOWN)).all()
@@ -35,12 +35,12 @@ def jobs(visit: Visit) -> Response:
 
 
 def now(visit: Visit) -> Response:
-    """Return the line of the header."""
+    """Return the line in the header that says what the worker does."""
     return HTMLResponse(render("working.html", working=now_working(visit.workspace)))
 
 
 def progress(visit: Visit) -> Response:
-    """Return how far a job has got; once it has ended, the page from which it was asked for is loaded again."""
+    """Return the progress of a job; once the job has ended, reload the page from which it was started."""
     number, table = int(visit.path["job"]), schema.job
     with visit.workspace.store.read() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()

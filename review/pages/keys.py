@@ -1,4 +1,4 @@
-"""Keys: all keys of the pages, and the key set of a person."""
+"""Show the page *Keys*: all keys of the pages, and the choice of a key set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mechtag.review.workspace import read_fact, write_fact
 
 
 def keys(visit: Visit) -> Response:
-    """Show the keys that are in force for the person, and the key sets to choose from."""
+    """Show the current keys of the person, and the key sets to choose from."""
     with visit.workspace.store.read() as connection:
         chosen = read_fact(connection, key_set_of(visit.person.id)) or "default"
     rows = [

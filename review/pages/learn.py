@@ -1,4 +1,4 @@
-"""Learn: train on the codes of the review, and see what came of it."""
+"""Show the page *Learn*, on which people start training on the codes of the review and see the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAMES = {
 
 
 def learn(visit: Visit) -> Response:
-    """Show the model in use, what is new since, and what the last trainings came to."""
+    """Show the model in use, the number of new codes since its training, and the results of the latest trainings."""
     final, job = schema.final, schema.job
     with visit.workspace.store.read() as connection:
         codes = connection.execute(
@@ -53,7 +53,7 @@ def learn(visit: Visit) -> Response:
 
 
 def _training(row: Any) -> dict[str, Any]:
-    """Return a job with its result in plain words."""
+    """Return a training job with its result in plain words."""
     result = json.loads(row.result)
     differences = [
         {**each, "name": _NAMES[each["figure"]]}
@@ -64,7 +64,7 @@ def _training(row: Any) -> dict[str, Any]:
 
 
 def start(visit: Visit) -> Response:
-    """Ask the worker to train."""
+    """Add a job that trains a model."""
     job = schema.job
     with visit.workspace.store.write() as connection:
         running = connection.execute(
@@ -77,7 +77,7 @@ def start(visit: Visit) -> Response:
 
 
 def roll_back(visit: Visit) -> Response:
-    """Ask the worker to bring the former model back."""
+    """Add a job that restores the previous model."""
     with visit.workspace.store.write() as connection:
         add_job(connection, ROLL_BACK, visit.person.id, coder=visit.person.id)
     return visit.go("/learn")

@@ -1,4 +1,4 @@
-"""Reconcile: settle what coders judged differently or referred."""
+"""Show the page *Reconcile*, on which adjudicators settle labels that are in conflict or were referred."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def reconcile(visit: Visit) -> Response:
 
 
 def conflict(visit: Visit) -> Response:
-    """Show one record to settle; who said what is shown on request."""
+    """Show one record to settle; the codes of each coder are shown on request."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     if stage not in STAGES:
         raise Refused("there is no such stage", 404)
@@ -88,7 +88,7 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
-    """Return the final codes, the discussion and the coders of a record."""
+    """Return the final codes, the notes, the discussion and the coders of a record."""
     final, current, account = schema.final, schema.current, schema.account
     finals = connection.execute(select(final).where(final.c.record == record, final.c.stage == stage)).all()
     coders = connection.execute(
@@ -117,13 +117,13 @@ def _around(connection: Connection, record: int, stage: str) -> dict[str, Any]:
 
 
 def settle(visit: Visit) -> Response:
-    """Give the final code of one label, and go on with the next label or record."""
+    """Record the final code of one label, and continue with the next label or record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     answer, why = visit.text("answer"), visit.text("why").strip()
     if answer not in ("yes", "no"):
         raise Refused("choose yes or no")
     if stage == "code" and not why:
-        raise Refused("give the reason in one line; it goes into the record of how conflicts were settled")
+        raise Refused("enter a reason of one line; the reason is saved with the final code")
     sentences = [int(text) for text in visit.form.getlist("sentence") if isinstance(text, str) and text.isdigit()]
     workspace = visit.workspace
     workspace.acts.settle(

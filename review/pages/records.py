@@ -1,4 +1,4 @@
-"""Records: search and filter all records, and everything about one record."""
+"""Show the page *Records*, with search and filters, and a page with everything about one record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HIDDEN = ("screen", "code", "decision", "label")
 
 
 def records(visit: Visit) -> Response:
-    """Show the records that fit the query in the address."""
+    """Show the records that match the query in the address."""
     workspace, coder = visit.workspace, visit.person.id
     relevance = workspace.codebook.relevance.key
     given = {name: visit.query.get(name, "").strip()[:500] for name in _FIELDS}
@@ -58,7 +58,7 @@ def records(visit: Visit) -> Response:
 
 
 def sees_results(visit: Visit, connection: Connection) -> bool:
-    """Return whether a person may see how records were decided by others."""
+    """Return whether a person may see the decisions of others."""
     return visit.person.may("conflict") or read_plan(connection).unblinded
 
 
@@ -69,7 +69,7 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
-    """Return the person's own decision on each record."""
+    """Return the person's own screening decision on each record, keyed by record."""
     current = schema.current
     rows = connection.execute(
         select(current.c.record, current.c.value, current.c.refer).where(
@@ -80,7 +80,7 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
 
 
 def said(value: int | None, refer: bool) -> str:
-    """Return a screening decision in a word."""
+    """Return a screening decision as a word for the page."""
     return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
 
 
@@ -121,7 +121,7 @@ def record(visit: Visit) -> Response:
 
 
 def tag(visit: Visit) -> Response:
-    """Add or remove a free tag of a record."""
+    """Add a free tag to a record, or remove the tag."""
     number = int(visit.path["record"])
     visit.workspace.acts.tag(visit.stamp(), number, visit.text("tag"), on=visit.text("off") != "1")
     return visit.go(f"/records/{number}")

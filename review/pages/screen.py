@@ -1,4 +1,4 @@
-"""Screen: include or exclude one record after the other."""
+"""Show the page *Screen*, on which people include or exclude one record after the other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def screen(visit: Visit) -> Response:
 
 
 def decide(visit: Visit) -> Response:
-    """Write a decision, and show the next record."""
+    """Save a decision, and show the next record."""
     record = visit.number("record") or 0
     value, refer = _ANSWERS.get(visit.text("answer"), (None, False))
     try:
@@ -45,7 +45,7 @@ def decide(visit: Visit) -> Response:
 
 
 def skip(visit: Visit) -> Response:
-    """Put a record aside, and show the next."""
+    """Put a record aside, and show the next record."""
     record = visit.number("record") or 0
     visit.workspace.acts.skip(visit.stamp(), record, STAGE)
     _forget(visit, record)
@@ -53,7 +53,7 @@ def skip(visit: Visit) -> Response:
 
 
 def _answer(visit: Visit, said: str) -> Response:
-    """Answer a script with the next record, so that a decision costs one request; send others to it."""
+    """Return the next record if a script sent the form (one request per decision), or else redirect to it."""
     if not visit.by_script:
         return visit.go("/screen")
     response = _show(visit, None, said)
@@ -62,7 +62,7 @@ def _answer(visit: Visit, said: str) -> Response:
 
 
 def _conflict(visit: Visit, record: int) -> Response:
-    """Show the decision that was saved in a different window, and the one that this form asks for."""
+    """Show the decision that was saved in a different window, and the decision that this form contains."""
     with visit.workspace.store.read() as connection:
         mine = _mine(connection, record, visit.person.id)
         based_on = last_judged(connection, visit.person.id, record, STAGE)

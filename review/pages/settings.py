@@ -1,4 +1,4 @@
-"""Settings: the plan of the review, each setting with its meaning."""
+"""Show the page *Settings*: the plan of the review, with an explanation of each setting."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Setting:
     Attributes
     ----------
     name, help
-        Heading, and what the setting changes.
+        Heading, and explanation of the effect of the setting.
     choices
-        Values to choose from, with their texts; empty for text, numbers and lists.
+        Possible values, with their texts; empty if the value is a text, a number or a list.
     lowest, highest, step
-        Limits of a number.
+        Lowest and highest number, and the step between numbers.
     """
 
     key: str
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def is_list(self) -> bool:
-        """Return whether the value is a list, one item per line."""
+        """Return whether the value is a list, which the page shows with one item per line."""
         return self.key in ("exclusion_reasons", "words_for", "words_against")
 
 
@@ -91,7 +91,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "learn_from_assisted",
                 "Learn from codes that were given with a suggestion in view",
-                "They never decide whether a new model replaces the one in use.",
+                "These codes are never used to decide whether a new model replaces the model in use.",
                 _YES_NO,
             ),
         ),
@@ -102,16 +102,20 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "reasons",
                 "Reasons for exclusion",
-                "They go into the PRISMA flow diagram.",
+                "The reasons appear in the PRISMA flow diagram.",
                 (("none", "not asked"), ("optional", "optional"), ("required", "required")),
             ),
             Setting("exclusion_reasons", "List of reasons", "One per line."),
-            Setting("words_for", "Words that speak for a record", "One per line; manag* marks manager, managing ..."),
+            Setting(
+                "words_for",
+                "Words that speak for a record",
+                "One word per line; manag* marks manager, managing and so on.",
+            ),
             Setting("words_against", "Words that speak against a record", "One per line."),
             Setting(
                 "rerank_after",
-                "Order again after this number of decisions",
-                "The model learns from them in the background.",
+                "Rank again after this number of decisions",
+                "The records are then ranked again in the background.",
                 lowest=1,
                 highest=100,
                 step=1,
@@ -124,12 +128,17 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "rule",
                 "Rule",
-                "Set it before the first decision. A later change needs a reason and is reported.",
+                "Set this rule before the first decision. A later change needs a reason and is reported.",
                 (("sample", "random sample of the unread records"), ("ranked", "by rank")),
             ),
             Setting("recall", "Recall", "Proportion of relevant records to find.", lowest=0.5, highest=0.99, step=0.01),
             Setting(
-                "confidence", "Confidence", "With which the recall is reached.", lowest=0.5, highest=0.99, step=0.01
+                "confidence",
+                "Confidence",
+                "Confidence with which the recall is reached.",
+                lowest=0.5,
+                highest=0.99,
+                step=0.01,
             ),
         ),
     ),
@@ -146,7 +155,7 @@ def settings(visit: Visit) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Change the settings of one group; each change is an event of its own."""
+    """Change the settings of one group; each changed setting is a separate event."""
     name = visit.text("group")
     group = dict(GROUPS).get(name)
     if group is None:
@@ -162,8 +171,8 @@ def change(visit: Visit) -> Response:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
-            "give a reason for changing when screening may stop: decisions have been made, so the guarantee no longer "
-            "holds, and reports will say so"
+            "decisions have already been made, so the guarantee no longer holds if you change when screening may stop, "
+            "and reports will say so; give a reason for the change"
         )
     # All values are checked before the first is written.
     try:

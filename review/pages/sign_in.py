@@ -1,4 +1,4 @@
-"""Sign in with a password, accept an invitation, and sign out: the pages that people reach without a session."""
+"""Show the pages for signing in with a password, accepting an invitation, and signing out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.review.workspace import Workspace
 
 
 async def sign_in(request: Request) -> Response:
-    """Show the form, or check name and password."""
+    """Show the form for signing in or, once the form is sent, check the name and the password."""
     if request.method == "GET":
         return _form(request)
     form = await request.form()
@@ -45,7 +45,7 @@ def _check(request: Request, name: str, password: str) -> Response:
         account = find_account(connection, name)
     right = is_right(password[:1000], account.password if account is not None else None)
     if account is None or not right or account.state != "active":
-        return _form(request, name, "Name and password do not fit. Passwords are case-sensitive.", 403)
+        return _form(request, name, "The name or the password is wrong. Passwords are case-sensitive.", 403)
     limits.account.forget(folded)
     with workspace.store.write() as connection:
         token = access.open_session(connection, account.id, request.headers.get("user-agent", ""))
@@ -53,7 +53,7 @@ def _check(request: Request, name: str, password: str) -> Response:
 
 
 async def join(request: Request) -> Response:
-    """Show what an invitation offers, or make the account."""
+    """Show the form of an invitation link or, once the form is sent, create the account or set the password."""
     form = await request.form() if request.method == "POST" else {}
     token = str(form.get("token") or request.query_params.get("token", ""))
     return await run_in_threadpool(_join, request, token, str(form.get("name", "")), str(form.get("password", "")))

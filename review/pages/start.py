@@ -1,4 +1,4 @@
-"""Enter with the start address that the terminal shows, and say one's name once."""
+"""Sign in with the start address that the terminal shows, and ask for the person's name once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mechtag.review.workspace import Workspace
 
 
 async def enter(request: Request) -> Response:
-    """Turn the key of the start address into a session; ask for a name if nobody has worked on the project yet."""
+    """Start a session if the key of the start address is right; ask for a name if the project has no person yet."""
     form = await request.form() if request.method == "POST" else {}
     key = str(form.get("key") or request.query_params.get("key", ""))
     expected = request.app.state.start_key

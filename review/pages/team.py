@@ -1,4 +1,4 @@
-"""Team: who works on the review, with which role, and invitations."""
+"""Show the page *Team*: the people of the review, their roles, and invitations."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def _is_alone(visit: Visit) -> bool:
 
 
 def make_invitation(visit: Visit) -> Response:
-    """Make an invitation and show its link once."""
+    """Create an invitation, and show the link of the invitation once."""
     with visit.workspace.store.write() as connection:
         token = invite(connection, visit.text("role"), visit.person.id)
     return team(visit, _link(visit, token))
 
 
 def reset(visit: Visit) -> Response:
-    """Make a link with which a person chooses a new password."""
+    """Create a link with which a person can choose a new password."""
     account = visit.number("account")
     with visit.workspace.store.write() as connection:
         row = _account(connection, account)
@@ -102,9 +102,9 @@ def change(visit: Visit) -> Response:
 
 
 def add_here(visit: Visit) -> Response:
-    """Add a person who works on this computer, with a PIN."""
+    """Add a person who works on this computer and signs in with a PIN."""
     if not _is_alone(visit):
-        raise Refused("invite people by a link; this page is served to a team", 409)
+        raise Refused("this page is served to a team; invite people with a link", 409)
     pin = visit.text("pin")
     if len(pin) < _SHORTEST_PIN:
         raise Refused(f"the PIN has {len(pin)} characters; use {_SHORTEST_PIN} or more")
@@ -115,9 +115,9 @@ def add_here(visit: Visit) -> Response:
 
 
 def switch(visit: Visit) -> Response:
-    """Go on as another person on this computer, with that person's PIN."""
+    """Sign in as a different person on this computer, with the PIN of that person."""
     if not _is_alone(visit):
-        raise Refused("sign out, and sign in as the other person; this page is served to a team", 409)
+        raise Refused("this page is served to a team; sign out, and sign in as the other person", 409)
     visit.request.app.state.limits.account.count(f"pin {visit.number('account')}")
     with visit.workspace.store.read() as connection:
         row = _account(connection, visit.number("account"))
@@ -131,7 +131,7 @@ def switch(visit: Visit) -> Response:
 
 
 def password(visit: Visit) -> Response:
-    """Set one's own password, or PIN on one's own computer; all other sessions end."""
+    """Set one's own password (or PIN, without a team), and end all other sessions of the person."""
     new = visit.text("password")
     if not _is_alone(visit):
         require_strong(new, visit.person.name, visit.workspace.name)
@@ -140,7 +140,7 @@ def password(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         row = _account(connection, visit.person.id)
     if row.password is not None and not is_right(visit.text("old"), row.password):
-        raise Refused("the present password is not right", 403)
+        raise Refused("the current password is wrong", 403)
     hashed = hash_password(new)
     with visit.workspace.store.write() as connection:
         set_password(connection, visit.person.id, hashed)

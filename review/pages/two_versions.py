@@ -1,4 +1,4 @@
-"""Show what a person saved in a different window next to what this window asks for, and let the person choose."""
+"""Show the codes saved in a different window next to those sent from this window, and let the person choose."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _OWN = frozenset(("csrf", "client_id", "based_on"))
 def two_versions(
     visit: Visit, *, saved: Sequence[tuple[str, str]], wanted: str, based_on: int, back: str
 ) -> HTMLResponse:
-    """Return the page with both versions, with status 409.
+    """Return a page with the saved version and the sent version, with HTTP status 409.
 
     Parameters
     ----------
     saved
-        Names and values of what is saved now.
+        Names and values that are saved now.
     wanted
-        What the form asks for.
+        Changes that the form contains, in words.
     based_on
-        Number of the last event about the person's codes of the record.
+        Number of the last event about the person's codes for the record.
     back
-        Address of the record.
+        Address of the page of the record.
     """
     fields = [(name, value) for name, value in visit.form.multi_items() if name not in _OWN and isinstance(value, str)]
     action = visit.request.url.path

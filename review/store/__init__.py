@@ -1,1 +1,1 @@
-"""The database of a review page: an append-only log of what people did, and tables that are derived from it."""
+"""Provide the database of a review: an append-only log of events, and tables that are derived from this log."""

@@ -1,4 +1,4 @@
-"""People, and the links that invite them."""
+"""Store the accounts of people, and the links with which people are invited."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clean_name(text: str) -> str:
     Raises
     ------
     Refused
-        If nothing is left, or the name is too long.
+        If the cleaned name is empty or too long.
     """
     name = " ".join("".join(char for char in text if unicodedata.category(char)[0] != "C").split())
     if not name:
@@ -37,7 +37,7 @@ def clean_name(text: str) -> str:
 
 
 def add_account(connection: Connection, name: str, role: str, password: str | None = None) -> int:
-    """Add a person and return the number of the account.
+    """Add an account for a person, and return its number.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def add_account(connection: Connection, name: str, role: str, password: str | No
     Raises
     ------
     Refused
-        If the role does not exist, or somebody has this name already.
+        If the role does not exist, or if there is already an account with this name.
     """
     if role not in ROLES:
         raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
@@ -64,19 +64,19 @@ def add_account(connection: Connection, name: str, role: str, password: str | No
 
 
 def find_account(connection: Connection, name: str) -> Any:
-    """Return the account of a person by name, whatever the case of its letters; ``None`` if there is none."""
+    """Return the account with a name, ignoring case, or ``None`` if there is no such account."""
     folded = " ".join(name.split()).casefold()
     rows = connection.execute(select(schema.account)).all()
     return next((row for row in rows if row.name.casefold() == folded), None)
 
 
 def list_accounts(connection: Connection) -> list[Any]:
-    """Return all accounts, by name."""
+    """Return all accounts, sorted by name."""
     return list(connection.execute(select(schema.account).order_by(schema.account.c.name)).all())
 
 
 def invite(connection: Connection, role: str, made_by: int | None, resets: int | None = None) -> str:
-    """Make an invitation, or a link that resets a password, and return its token, which is stored as a hash only."""
+    """Create an invitation or a password reset, and return the token for its link; only the hash is stored."""
     if role not in ROLES:
         raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
     token = secrets.token_urlsafe(32)
@@ -87,24 +87,25 @@ def invite(connection: Connection, role: str, made_by: int | None, resets: int |
 
 
 def find_invitation(connection: Connection, token: str) -> Any:
-    """Return an invitation that can still be used.
+    """Return the invitation for a token, if it can still be used.
 
     Raises
     ------
     Refused
-        If the link was used, was revoked, or is too old.
+        If the link was used or revoked, or has expired.
     """
     table = schema.invitation
     row = connection.execute(select(table).where(table.c.token_sha256 == hashed(token))).one_or_none()
     if row is None or row.used_by is not None or datetime.fromisoformat(row.until) < datetime.now(UTC):
         raise Refused(
-            "this invitation has been used, was withdrawn or is too old; ask the owner of the review for a new one", 403
+            "this invitation was used or withdrawn, or has expired; ask the owner of the review for a new one",
+            403,
         )
     return row
 
 
 def use_invitation(connection: Connection, token: str, name: str, password: str) -> int:
-    """Make the account to which an invitation entitles, or set the password that it resets; return the account.
+    """Create the account of an invitation, or set the new password of a reset; return the number of the account.
 
     Parameters
     ----------

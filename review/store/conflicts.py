@@ -1,4 +1,4 @@
-"""Find the records that an adjudicator has to look at."""
+"""Find the records that an adjudicator must settle or has settled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTS: Mapping[str, tuple[str, str]] = {
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
-    """Return the number of records in each list of `LISTS`, and of those an adjudicator has settled."""
+    """Return the number of records in each list of `LISTS`, and the number that an adjudicator has settled."""
     table, final = schema.need, schema.final
     rows = connection.execute(select(table.c.stage, table.c.state, func.count()).group_by(table.c.stage, table.c.state))
     found = {(stage, state): number for stage, state, number in rows}
@@ -37,14 +37,14 @@ def in_list(
     limit: int = 50,
     after: int = 0,
 ) -> list[int]:
-    """Return records of a list, the ones that have waited longest first.
+    """Return the records of a list; records that have waited longest come first.
 
     Parameters
     ----------
     label
-        A label on which the coders must differ.
+        If set, only records with a conflict on this label are returned.
     coder
-        A person who must be one of the coders.
+        If set, only records coded by this person are returned.
     """
     need, current = schema.need, schema.current
     if name == "settled":

@@ -1,4 +1,4 @@
-"""Open the database of a project, create it, and read and write it in transactions."""
+"""Create or open the database of a project, and read and write the database in transactions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Store:
     Parameters
     ----------
     path
-        File of the database; it is created if it does not exist.
+        File of the database, which is created if it does not exist.
 
     Raises
     ------
@@ -55,21 +55,21 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that reads one consistent state."""
+        """Open a transaction that reads a consistent state of the database."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction that writes; it is committed at the end of the block, or rolled back on an error.
+        """Open a transaction that writes, which is committed at the end of the block, or rolled back on an error.
 
-        Only one such transaction is open at a time, so what the block reads does not change until it ends.
+        Only one such transaction is open at a time, so what the block reads does not change until the block ends.
         """
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
     def backup(self, target: Path) -> None:
-        """Copy the database to a new file while it is in use."""
+        """Copy the database to a new file, even while the database is in use."""
         source = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         copy = sqlite3.connect(target)
         try:

@@ -1,4 +1,4 @@
-"""Add events to the log, and keep the tables that are derived from them in step."""
+"""Add events to the log, and update the tables that are derived from events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class Draft:
-    """One event that is to be written; see `mechtag.review.store.schema.event` for the meaning of the fields."""
+    """An event that is not written yet; for the meaning of the fields, see `mechtag.review.store.schema.event`."""
 
     kind: str
     record: int | None = None
@@ -31,12 +31,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class Act:
-    """What one person did at once: one or more events that are written, undone and redone together.
+    """One action of a person: one or more events that are written, undone and redone together.
 
     Attributes
     ----------
     client_id
-        Id that the browser made. The act is written once, however often it is sent.
+        Id created by the browser. The action is written once, however often it is sent.
     at
         Time in UTC (ISO 8601, milliseconds).
     sight
@@ -44,7 +44,7 @@ class Act:
     seconds
         Time that the person spent on the record.
     codebook, app
-        Version of the codebook, and of mechtag.
+        Version of the codebook, and version of mechtag.
     """
 
     coder: int
@@ -58,13 +58,13 @@ class Act:
 
 
 def append(connection: Connection, act: Act) -> int:
-    """Write an act and update the derived tables, in the transaction of ``connection``.
+    """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
     Returns
     -------
     int
-        ``seq`` of its first event. If an act with the same ``client_id`` was written before, nothing is written, and
-        the number of that act is returned.
+        ``seq`` of the first event. If an action with the same ``client_id`` was written before, nothing is written, and
+        ``seq`` of the first event of that action is returned.
     """
     table = schema.event
     known = connection.execute(
@@ -104,14 +104,14 @@ def append(connection: Connection, act: Act) -> int:
 
 
 def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the condition that an act, whose number is in a column, is undone and was not redone since."""
+    """Return the SQL condition that an action, given by the column of its number, is undone."""
     table = schema.event.alias()
     last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
     return func.coalesce(last, "") == "undo"
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Give an event that undoes an act the record of the act, so that all events about a record can be found by it."""
+    """Return an event with its record set: an event that undoes an action gets the record of that action."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -150,24 +150,24 @@ def _update_derived(connection: Connection, drafts: Sequence[Draft]) -> None:
 
 
 def read_plan(connection: Connection) -> Plan:
-    """Return the plan of the review; settings that nobody has changed have their defaults."""
+    """Return the plan of the review, with default values for settings that nobody has changed."""
     rows = connection.execute(select(schema.setting.c.key, schema.setting.c.value))
     return Plan.model_validate({row.key: json.loads(row.value) for row in rows if row.key in Plan.model_fields})
 
 
 def codebook_changes(connection: Connection) -> list[Event]:
-    """Return the events with which the codebook was changed, in order."""
+    """Return the events that changed the codebook, in order."""
     return project_events(connection, "codebook")
 
 
 def is_stopped(connection: Connection) -> bool:
-    """Return whether the owner has stopped screening. New records make it go on."""
+    """Return whether the owner has stopped screening and no records have been imported since."""
     last = project_events(connection, "stop", "resume", "import")
     return bool(last) and last[-1].kind == "stop"
 
 
 def read_events(connection: Connection, *where: Any) -> list[Event]:
-    """Return the events that meet conditions, in order."""
+    """Return the events that meet SQL conditions, in order."""
     table, seen = schema.event, schema.sight
     rows = connection.execute(
         select(table, seen.c.others_shown, seen.c.model_id)
@@ -197,7 +197,7 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
 
 
 def alive_comments(connection: Connection, record: int) -> list[Event]:
-    """Return the comments on a record and on those joined to it, in order, without those that were taken back."""
+    """Return the comments on a record and its joined records, in order, without comments that were undone."""
     table = schema.event
     _, members = family_of(connection, record)
     kinds = ("comment", "undo", "redo")
@@ -206,13 +206,16 @@ def alive_comments(connection: Connection, record: int) -> list[Event]:
 
 
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
-    """Return the record that represents a record, and all records that it represents, itself first."""
+    """Return the head of the family of a record, and all members of the family, the head first.
+
+    A family is a group of records that are joined as one paper; its head is the record that represents the paper.
+    """
     ((head, members),) = _families(connection, [record]).items()
     return head, members
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the records that represent some records, each with all that it represents, itself first."""
+    """Return the heads of the families of some records, each with the members of the family; see `family_of`."""
     table = schema.joined
     rows = connection.execute(select(table.c.record, table.c.into).where(table.c.record.in_(records)))
     into = {row.record: row.into for row in rows}
@@ -232,7 +235,7 @@ def _records_with_events(connection: Connection, *where: ColumnElement[bool]) ->
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Compute the derived rows of records and of those joined to them, and replace the rows in the tables."""
+    """Compute the derived rows of some records and of their joined records, and replace the rows in the tables."""
     plan, withdrawn = read_plan(connection), _withdrawn(connection)
     wanted = {stage: plan.coders(stage) for stage in STAGES}
     numbers = sorted(records)
@@ -251,7 +254,7 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
-    """Compute the derived rows of records about which there are no events yet."""
+    """Compute the derived rows of new records, which have no events yet."""
     plan = read_plan(connection)
     wanted = {stage: plan.coders(stage) for stage in STAGES}
     _insert(connection, schema.need, [vars(row) for record in records for row in derive([], record, wanted).needs])
@@ -263,7 +266,7 @@ def derive_all_records(connection: Connection) -> None:
 
 
 def derive_everything(connection: Connection) -> None:
-    """Empty the derived tables and compute them from the log."""
+    """Empty the derived tables, and compute their rows again from the log."""
     for table in schema.DERIVED:
         connection.execute(delete(table))
     _derive_settings(connection)
@@ -316,7 +319,7 @@ def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, An
 
 
 def project_events(connection: Connection, *kinds: str) -> list[Event]:
-    """Return the events of some kinds that are not undone."""
+    """Return the events of the given kinds that are not undone."""
     table = schema.event
     rows = read_events(connection, table.c.kind.in_(kinds))
     # Most of the log is about records; only the few events that undo or redo these acts are read.
@@ -358,7 +361,7 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill the fields that a record lacks from a duplicate of it, or take them back if they are not ``together``."""
+    """Fill missing fields of a record from its duplicate, or empty these fields again if not ``together``."""
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()
     given = {name: value for name, value in json.loads(row.gave).items() if name in record.c}
@@ -372,7 +375,7 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
 
 
 def count_copies(connection: Connection, head: int) -> None:
-    """Note how often a paper was found: once for its record, and once for each duplicate of it."""
+    """Store how often a paper was found: once for its record, and once for each duplicate."""
     table, record = schema.copy, schema.record
     others = (
         select(func.count())
@@ -400,7 +403,7 @@ def _heads(connection: Connection, records: Iterable[int]) -> set[int]:
 
 
 def _derive_accounts(connection: Connection) -> None:
-    """Set the role and state of each account from the events ``account``, which made it, and ``team``."""
+    """Set the role and the state of each account from the events ``account`` and ``team``."""
     table = schema.account
     connection.execute(update(table).values(state="active"))
     for row in project_events(connection, "account", "team"):

@@ -1,4 +1,4 @@
-"""Records that are one paper: duplicates that the import found, records that people joined, and pairs to look at."""
+"""Query records that are the same paper: duplicates found during import, joined records, and uncertain pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mechtag.review.store.events import family_of
 
 
 def any_apart(connection: Connection, record: int, other: int) -> bool:
-    """Return whether somebody found that a record of one family differs from a record of another family."""
+    """Return whether somebody marked a record of one family and a record of a second family as different papers."""
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart
     one_way = table.c.record.in_(ours) & table.c.other.in_(theirs)
@@ -21,7 +21,9 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 
 
 def record_of_copy(connection: Connection, copy: int) -> int | None:
-    """Return the record that a duplicate is or now becomes, joined to its head; ``None`` if there is no such duplicate.
+    """Return the record of a duplicate, or ``None`` if the duplicate does not exist.
+
+    If the duplicate is not a record yet, a record is added that is joined to the record it duplicates.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def record_of_copy(connection: Connection, copy: int) -> int | None:
 
 
 def undecided() -> Select[Any]:
-    """Return a query of the pairs of papers on which nobody has decided, the most likely duplicates first."""
+    """Return a query for the pairs that nobody has decided on, with the most likely duplicates first."""
     pair, apart = schema.pair, schema.apart
     one, other = schema.joined.alias(), schema.joined.alias()
     left, right = func.coalesce(one.c.into, pair.c.left), func.coalesce(other.c.into, pair.c.right)
@@ -55,7 +57,7 @@ def undecided() -> Select[Any]:
 
 
 def count_papers(connection: Connection) -> tuple[int, int]:
-    """Return the number of papers, and the number of records that are duplicates of one of them."""
+    """Return the number of papers, and the number of records that are duplicates of a paper."""
 
     def count(table: Table, *where: Any) -> int:
         return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())

@@ -1,4 +1,4 @@
-"""Count records by how far they have got."""
+"""Count records by their state at a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put records into the database, and look them up."""
+"""Add records to the database, and read records from it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Entry:
     Attributes
     ----------
     id
-        Number in the database; ``record_id`` is the identifier that files and models use.
+        Number of the record in the database; ``record_id`` is the identifier in files and models.
     sentences
         Start, end and section of each sentence of the abstract.
     """
@@ -50,7 +50,7 @@ class Entry:
     source_index: int = 0
 
     def sentence(self, number: int) -> str:
-        """Return the text of a sentence of the abstract, counted from 0."""
+        """Return the text of a sentence of the abstract; sentences are counted from 0."""
         start, end, _ = self.sentences[number]
         return self.abstract[start:end]
 
@@ -81,7 +81,7 @@ def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies:
 def add_records(
     connection: Connection, records: Sequence[Record], sentences: Iterable[Sentence], wave: int, copies: dict[str, int]
 ) -> int:
-    """Add the records that the database does not have yet, and return their number.
+    """Add the records that are not in the database yet, and return how many were added.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def add_records(
     wave
         Number of the import.
     copies
-        Number of records that each record represents, keyed by record id; 1 if it is missing.
+        Number of records that each record represents, keyed by record id; 1 for records without a key.
     """
     table = schema.record
     names = [record.record_id for record in records]
@@ -118,7 +118,7 @@ def read_entry(connection: Connection, number: int) -> Entry | None:
 
 
 def read_entries(connection: Connection, numbers: Sequence[int]) -> list[Entry]:
-    """Return records in the given order; numbers without a record are left out."""
+    """Return the records with the given numbers, in the order of the numbers; numbers without a record are left out."""
     rows = connection.execute(select(schema.record).where(schema.record.c.id.in_(numbers)))
     found = {row.id: _entry(row) for row in rows}
     return [found[number] for number in numbers if number in found]

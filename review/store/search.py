@@ -18,12 +18,12 @@ _FTS = table("record_fts")
 
 @dataclass(frozen=True)
 class Query:
-    """What somebody looks for.
+    """The search terms and filters of a search.
 
     Attributes
     ----------
     words
-        Words and "phrases", and conditions such as ``author:smith``, ``doi:10.1/2``, ``year:2019-2021``.
+        Words, "phrases", and conditions such as ``author:smith``, ``doi:10.1/2`` or ``year:2019-2021``.
     screen, code
         State of the record at the stage; see `mechtag.review.store.state.Need`.
     decision
@@ -31,7 +31,7 @@ class Query:
     mine
         The person's own decision at screening: ``include``, ``exclude``, ``refer`` or ``none``.
     label
-        A label that is finally yes.
+        A label whose final code is yes.
     tag
         A free tag.
     """
@@ -48,7 +48,7 @@ class Query:
 def find_records(
     connection: Connection, query: Query, coder: int, relevance: str, *, after: int = 0, limit: int = PAGE
 ) -> tuple[list[int], int]:
-    """Return the numbers of the records that fit a query, and how many fit in all.
+    """Return the numbers of the matching records on one page of results, and the total number of matches.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def find_records(
     relevance
         Key of relevance in the codebook.
     after
-        Number of the last record of the page before.
+        Number of the last record on the previous page.
     """
     record = schema.record
     chosen = select(record.c.id).where(*_conditions(query, coder, relevance))

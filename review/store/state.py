@@ -1,7 +1,8 @@
 """Compute the state of a record from the events about it, as a pure function.
 
-The same function serves the transaction that adds an event, the check at start, and the rebuilding from the log, so
-that they cannot differ. Undone acts are left out first, so undoing an act restores exactly what was there before.
+The same function is used when an event is added, when the database is checked at start, and when it is rebuilt from the
+log, so the results cannot differ. Undone actions are left out first, so undoing an action restores the previous state
+exactly.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Code:
-    """A coder's answer for one label of one record; the columns of table ``current``."""
+    """A coder's answer for one label of one record, with the columns of table ``current``."""
 
     record: int
     stage: str
@@ -62,13 +63,13 @@ class Code:
 
     @property
     def answer(self) -> tuple[int | None, bool]:
-        """Return what counts when the codes of two people are compared."""
+        """Return the parts of a code that are compared between two people."""
         return self.value, self.refer
 
 
 @dataclass(frozen=True)
 class Final:
-    """The code of a record on which its coders agree or which an adjudicator gave; the columns of table ``final``."""
+    """A final code, agreed by all coders or settled by an adjudicator, with the columns of table ``final``."""
 
     record: int
     stage: str
@@ -83,7 +84,7 @@ class Final:
 
 @dataclass(frozen=True)
 class Need:
-    """How far a record has got at a stage; the columns of table ``need``."""
+    """The state of a record at a stage, with the columns of table ``need``."""
 
     record: int
     stage: str
@@ -95,7 +96,7 @@ class Need:
 
 @dataclass
 class State:
-    """Everything that follows from the events about a record and those joined to it."""
+    """All codes and states that follow from the events about a record and its joined records."""
 
     codes: list[Code] = field(default_factory=list)
     finals: list[Final] = field(default_factory=list)
@@ -108,7 +109,7 @@ class State:
 
 
 def alive(events: Iterable[Event]) -> list[Event]:
-    """Return the events in order, without undone acts and without the events that undo or redo."""
+    """Return the events in order, without undone actions and without undo and redo events."""
     rows = sorted(events, key=lambda each: each.seq)
     dead = set[int | None]()
     for row in rows:
@@ -125,11 +126,11 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
     Parameters
     ----------
     events
-        All events about the record and about the records that were joined to it, in order, with those that undo them.
+        All events about the record and its joined records, in order, including undo and redo events.
     head
-        The record that represents them.
+        The record that represents all these records.
     wanted
-        Number of people who judge each record, per stage.
+        Number of people who judge each record, keyed by stage.
     withdrawn
         People whose codes do not count.
     """
@@ -196,7 +197,7 @@ def derive(events: Sequence[Event], head: int, wanted: Mapping[str, int], withdr
 
 
 def _coded(before: Code | None, row: Event) -> Code:
-    """Return a coder's code after a ``code`` or ``evidence`` event."""
+    """Return a coder's code as it is after a ``code`` or ``evidence`` event."""
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
         sentences = tuple(int(number) for number in row.value["sentences"])
@@ -216,7 +217,7 @@ def _coded(before: Code | None, row: Event) -> Code:
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter) -> None:
-    """Mark the codes of a person as committed, and remember each code as it was first committed."""
+    """Mark the codes of a person as committed, and store each code as it was first committed."""
     for key, code in codes.items():
         if key[:2] == (stage, voter) and not code.committed:
             code = replace(code, committed=True)
@@ -234,7 +235,7 @@ def _resolve(
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
-    """Add the final codes of a stage and its state, from the committed codes and what an adjudicator settled."""
+    """Add the final codes and the state of a stage, from the committed codes and the decisions of an adjudicator."""
     if stage == "code" and not voters and not settled and not _is_included(found):
         return
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
@@ -283,7 +284,7 @@ def _settled(head: int, stage: str, label: str, row: Event) -> Final:
 
 
 def _agreed(head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the code that all votes share, with every sentence that anyone marked."""
+    """Return the code on which all votes agree, with all sentences that anyone marked."""
     sentences = tuple(sorted({number for vote in votes for number in vote.sentences}))
     reasons = {vote.reason for vote in votes if vote.reason}
     return Final(

@@ -321,7 +321,7 @@ def test_predictions_that_do_not_fit_are_refused(gold, systems):
 def test_second_coder_must_have_coded_the_same(gold, systems, coded):
     for change, message in [
         ({"key": "x"}, "record 'x' is not among the coded records"),
-        ({"sentence_labels": ((),)}, "record 'c0' has 1 sentences, but the coded record with this key has 2"),
+        ({"sentence_labels": ((),)}, "record 'c0' has 1 sentence, but the coded record with this key has 2"),
     ]:
         second = [coded.second[0].model_copy(update=change)]
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)

@@ -213,7 +213,7 @@ def test_exports_at_the_same_time_do_not_collide(tiny: TransformerEncoder, tmp_p
 
 def test_a_folder_that_cannot_be_written_to_is_told(tiny: TransformerEncoder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MechtagError, match=r"the exported encoder cannot be written .* or use the runtime torch"):
+    with pytest.raises(MechtagError, match=r"the exported encoder cannot be written .* or use the 'torch' runtime"):
         runtimes(tiny, tmp_path / "file").encoder("fp32")
 
 

@@ -235,10 +235,10 @@ def test_an_act_that_is_sent_again_is_written_once(
 def test_an_id_of_somebody_else_is_refused(acts: Acts) -> None:
     acts.decide(stamp(ANN, "the id"), 1, 1)
     for call in (lambda: acts.decide(stamp(BOB, "the id"), 1, 1), lambda: acts.undo(stamp(BOB, "the id"))):
-        with pytest.raises(Refused, match="an act of a different person") as refused:
+        with pytest.raises(Refused, match="already sent by a different person") as refused:
             call()
         assert refused.value.status == 409
-    with pytest.raises(Refused, match="this id belongs to a different act"):
+    with pytest.raises(Refused, match="this form was already sent for a different action"):
         acts.undo(stamp(ANN, "the id"))
 
 

@@ -102,7 +102,7 @@ def test_faults_are_shown_and_what_was_typed_stays(review: Workspace, change: di
 def test_saving_nothing_or_a_meaning_without_a_change_is_refused(review: Workspace) -> None:
     owner = Browser(review, 1)
     answer = owner.post("/codebook/edit", action="save", **form(owner.get("/codebook/edit")))
-    assert (answer.status_code, "the same as before" in answer.text) == (422, True)
+    assert (answer.status_code, "in the codebook has changed" in answer.text) == (422, True)
     with pytest.raises(Refused, match="the key of relevance cannot be changed"):
         parse(review.codebook, {"relevance": {"key": "other", "definition": "x"}})
     assert not compare(review.codebook, review.codebook)

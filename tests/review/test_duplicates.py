@@ -97,7 +97,7 @@ def test_different_papers_stay_apart_and_the_answer_is_undone(review: Workspace,
     assert "No pair to look at" in texts(owner.get("/duplicates"))
     work(review)
     assert files(review)[2] == 0
-    with pytest.raises(Refused, match="somebody found that these records are different papers"):
+    with pytest.raises(Refused, match="someone has marked these records as different papers"):
         review.acts.join(Stamp(OWNER), 1, 2)
     owner.post("/undo")
     assert "Are these the same paper?" in texts(owner.get("/duplicates"))

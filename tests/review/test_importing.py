@@ -56,7 +56,7 @@ def test_nothing_joins_before_it_is_added(review: Workspace, owner: Browser) -> 
     work(review)
     page = texts(owner.get(answer.url.path))
     assert "5 entries read = 5 records + 0 not readable" in page
-    assert "Nothing has joined the review yet" in page
+    assert "No records have been added to the review yet" in page
     assert "Add 5 records" in page
     assert titles(review) == []
     owner.post(answer.url.path, act="add")
@@ -361,7 +361,7 @@ def test_too_large_files_are_refused(review: Workspace, owner: Browser, monkeypa
     monkeypatch.setattr(imports, "LARGEST_FILE", 1 << 20)
     answer = upload(owner, ("a.ris", ris(TITLES[0])), ("large.ris", b"x" * (2 << 20)))
     assert answer.status_code == 413
-    assert "Large.ris is too large: a file may have 1 MB" in texts(answer.text)
+    assert "Large.ris is too large; the limit is 1 MB per file" in texts(answer.text)
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(3 << 30)}
     answer = owner.client.post("/import", headers=headers, content=b"")
     assert answer.status_code == 413

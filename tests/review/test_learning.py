@@ -113,7 +113,7 @@ def test_the_first_codes_replace_the_definitions_and_later_ones_are_compared(rev
         pass
     if outcome == "The new model is in use.":
         assert read_config(own).model_id == first
-        assert "The former model is in use again." in texts(owner.get("/learn"))
+        assert "The previous model is in use again." in texts(owner.get("/learn"))
 
 
 def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) -> None:
@@ -123,7 +123,7 @@ def test_codes_that_may_have_copied_the_model_decide_nothing(review: Workspace) 
     first = read_config(review.project.own_model).model_id
     code(review, range(12, 48), assisted=True)
     page = learn(review, owner)
-    assert "Too little to tell; the old model stays." in page
+    assert "Too few papers to compare the models; the old model stays." in page
     assert "12 papers have independent codes; 30 are needed" in page
     assert read_config(review.project.own_model).model_id == first
 

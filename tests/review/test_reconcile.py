@@ -72,7 +72,7 @@ def test_only_the_labels_in_conflict_are_settled_one_after_the_other(
     assert 'name="label" value="apple"' in page
     assert 'name="label" value="pear"' not in page
     refused = lead.post("/reconcile/code/1/settle", label="apple", answer="yes")
-    assert (refused.status_code, "give the reason in one line" in refused.text.casefold()) == (422, True)
+    assert (refused.status_code, "enter a reason of one line" in refused.text.casefold()) == (422, True)
     lead.post("/reconcile/code/1/settle", label="apple", answer="yes", why="Orchards are apples.", sentence=["0"])
     assert final(review, 1) == {("code", "apple"): (1, "adjudicated"), ("code", "pear"): (0, "agreed")}
     with review.store.read() as connection:

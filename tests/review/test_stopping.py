@@ -70,7 +70,7 @@ def test_the_sample_is_drawn_from_what_is_not_final_and_gaps_hold_it_up(review: 
     assert f"Paper {sample[3]}" in page
     assert "records cannot be put aside" in page
     refused = Browser(review, bob).post("/screen/skip", record=sample[3])
-    assert (refused.status_code, "break the random sample" in refused.text) == (409, True)
+    assert (refused.status_code, "no longer be random" in refused.text) == (409, True)
 
 
 def test_the_owner_stops_and_goes_on(review: Workspace) -> None:

@@ -176,7 +176,7 @@ def recover(paths: ModelPaths) -> str:
 
 
 def former_of(paths: ModelPaths, model_id: str) -> str:
-    """Return the id of the model that was active before the given one.
+    """Return the id of the model that was active before a given model.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield the entries of a BibTeX file, with the type of each as the field ``ENTRYTYPE`` and its key as ``ID``.
+    """Yield the entries of a BibTeX file; the fields ``ENTRYTYPE`` and ``ID`` contain the type and key of an entry.
 
     Raises
     ------

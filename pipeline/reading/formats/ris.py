@@ -214,7 +214,7 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
     """Return the PubMed id of a record.
 
-    This is a number marked as a PubMed id, or the number in the tag to which the record's database writes PubMed ids.
+    This is a number marked as a PubMed id, or the number in the tag that the record's database uses for PubMed ids.
     """
     if "PMID" in values:
         return values["PMID"][0]

@@ -606,7 +606,7 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.ris", "-o", "s3://bucket/x"], "only predictions for one table of records"),
+        (["a.ris", "-o", "s3://bucket/x"], "only if the input is a single table of records"),
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* can be read from a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: this path cannot be accessed"),
         (["a.parquet", "b.ris", "-o", "out"], "a Parquet table cannot be combined with other sources"),

@@ -94,7 +94,7 @@ def _label(name: str) -> str:
 def row_codes(
     entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str], coder: str
 ) -> tuple[list[Code], list[str]]:
-    """Return the codes in a row, and a message for each faulty cell; raises the same errors as `read`."""
+    """Return the codes in a row, and a message for each faulty cell; raise the same errors as `read`."""
     cells = dict(entry.fields)
     codes, faults = [], []
     for name in ticks:
